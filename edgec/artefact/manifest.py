@@ -1,0 +1,96 @@
+"""manifest.json: what an artefact is, what went into it, and what it must compute.
+
+It holds no timings and no dates: two builds of the same inputs write the same bytes. Timings live in report.json.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from edgec.report.schema import Record, StageFidelity
+
+SCHEMA_VERSION: Final = 1
+MANIFEST = "manifest.json"
+
+
+class LicenceFacts(Record):
+    name: str
+    spdx: str
+    reason: str
+
+
+class CheckpointFacts(Record):
+    name: str
+    form: str
+    arch: str
+    """The family's name, or the dimensions of a model of its own."""
+    sha256: str
+    random_weights: bool
+    normalisation: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    licence: LicenceFacts
+    findings: tuple[str, ...] = ()
+
+
+class FrameSetFacts(Record):
+    name: str
+    sha256: str
+    frames: int
+    skipped: tuple[str, ...] = ()
+
+
+class Tensor(Record):
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    meaning: str = ""
+
+
+class Golden(Record):
+    """The golden frames, and how far a re-run may be from what was recorded.
+
+    `relative_tolerance` bounds the largest absolute difference to the shipped features, as a share of their largest absolute
+    value, per output. `min_cosine` bounds the cosine of every feature vector to the shipped one.
+    """
+
+    frames: str
+    expected_float32: str
+    expected_shipped: str
+    count: int = Field(ge=1)
+    relative_tolerance: float = Field(gt=0)
+    min_cosine: float = Field(gt=0, le=1)
+
+
+class FileFacts(Record):
+    path: str
+    sha256: str
+    size_bytes: int = Field(ge=0)
+
+
+class Manifest(Record):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    edgec_version: str
+    build_key: str
+    """SHA-256 over every input and setting of the build: the same key, the same artefact."""
+    checkpoint: CheckpointFacts
+    calibration: FrameSetFacts | None
+    validation: FrameSetFacts
+    target: str
+    runtime: str
+    precision: str
+    execution_precision: str
+    entry: str
+    """The file in the artefact that the runtime opens."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+    operations: dict[str, str]
+    """Precision of every operation that has a choice, by its name in the hub graph."""
+    fidelity: tuple[StageFidelity, ...]
+    golden: Golden
+    tools: dict[str, str]
+    files: tuple[FileFacts, ...]
+    """Everything in the directory but manifest.json itself and the report, whose timings differ from run to run."""

@@ -1,0 +1,70 @@
+"""What reading a checkpoint gives, whatever form it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from edgec.model.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Form = Literal["meta", "meta-training", "huggingface", "timm", "random"]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of RGB in [0, 1], and why these: the weights' training set, or what a config says."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    name: str
+    reason: str
+
+
+LVD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+SAT = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))
+
+
+@dataclass(frozen=True)
+class Licence:
+    """`spdx` is an SPDX identifier or `LicenseRef-…`; `text` travels with the artefact, with any attribution in `notice`."""
+
+    name: str
+    spdx: str
+    reason: str
+    text: str = ""
+    notice: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd that does not stop a build. `note` is for information, `warning` may explain a bad result."""
+
+    level: Literal["note", "warning"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A backbone under edgec's own names.
+
+    `weights` are float32 with the names and shapes of `edgec.model`'s unfolded modules, plus `rope_periods`
+    [head_width / 4] for a ViT. `parameters` counts what the file holds for the backbone.
+    """
+
+    name: str
+    spec: Spec
+    weights: Mapping[str, Tensor]
+    normalisation: Normalisation
+    form: Form
+    sha256: str
+    licence: Licence
+    stored_dtype: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def random_weights(self) -> bool:
+        return self.form == "random"

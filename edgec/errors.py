@@ -1,0 +1,107 @@
+"""Every error that edgec raises on purpose, and the exit code that the command line gives it.
+
+    EdgecError                      1   something edgec refuses to go on with
+     ├── RequestError               2   the request itself is wrong: an option, a size, a name
+     │    └── InputSizeError        2   the size is not a multiple of the model's stride
+     ├── CheckpointError            3   the checkpoint cannot be used
+     │    ├── UnreadableCheckpoint  3   not a checkpoint, truncated, empty
+     │    ├── UnsafeCheckpoint      3   a pickle that wants to run code; it was not executed
+     │    ├── UnknownForm           3   the weights' names are of no known DINOv3 form
+     │    ├── MismatchedWeights     3   a tensor is missing, extra in a way that matters, or of a wrong shape
+     │    └── NonFiniteWeights      3   NaN or Inf among the weights
+     ├── CalibrationError           4   the frames cannot be used
+     ├── TargetError                5   no such target, or its runtime is not installed
+     ├── ExportError                6   the hub graph differs from PyTorch, or breaks its contract
+     ├── FidelityError              7   no candidate keeps the features within the budget
+     ├── ArtefactError              8   the artefact is damaged, incomplete, or in the way
+     ├── VerificationError          9   the artefact computes something else than was recorded
+     └── RuntimeFailure            10   a runtime failed to load or run a model
+
+Exit code 130 is Ctrl-C. Anything else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class EdgecError(Exception):
+    """What went wrong, the evidence for it, and what the user can do.
+
+    `what` is one sentence. `evidence` are the facts that it rests on: names, numbers, paths. `remedy` says what to do next.
+    `str(error)` is the whole text, one fact a line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, evidence: Sequence[str] | str = (), remedy: str = "") -> None:
+        self.what = what
+        self.evidence = (evidence,) if isinstance(evidence, str) else tuple(evidence)
+        self.remedy = remedy
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what, *(f"  {fact}" for fact in self.evidence)]
+        if self.remedy:
+            lines.append(f"  To do: {self.remedy}")
+        return "\n".join(lines)
+
+
+class RequestError(EdgecError):
+    exit_code = 2
+
+
+class InputSizeError(RequestError):
+    pass
+
+
+class CheckpointError(EdgecError):
+    exit_code = 3
+
+
+class UnreadableCheckpoint(CheckpointError):
+    pass
+
+
+class UnsafeCheckpoint(CheckpointError):
+    pass
+
+
+class UnknownForm(CheckpointError):
+    pass
+
+
+class MismatchedWeights(CheckpointError):
+    pass
+
+
+class NonFiniteWeights(CheckpointError):
+    pass
+
+
+class CalibrationError(EdgecError):
+    exit_code = 4
+
+
+class TargetError(EdgecError):
+    exit_code = 5
+
+
+class ExportError(EdgecError):
+    exit_code = 6
+
+
+class FidelityError(EdgecError):
+    exit_code = 7
+
+
+class ArtefactError(EdgecError):
+    exit_code = 8
+
+
+class VerificationError(EdgecError):
+    exit_code = 9
+
+
+class RuntimeFailure(EdgecError):
+    exit_code = 10

@@ -1,0 +1,62 @@
+"""From the camera's frame to features: the reference that everything is compared with, and the model that is exported."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgec.checkpoint.types import Checkpoint, Normalisation
+from edgec.model.convnext import ConvNext
+from edgec.model.fold import fold
+from edgec.model.spec import Size, VitSpec, check_size
+from edgec.model.vit import VisionTransformer
+
+
+class CameraModel(nn.Module):
+    """uint8 frames [N, H, W, 3] to named float32 features.
+
+    With a normalisation, pixels are scaled and normalised explicitly, as the published preprocessing does; without one the
+    weights take raw pixels.
+    """
+
+    def __init__(
+        self,
+        backbone: VisionTransformer | ConvNext,
+        normalisation: Normalisation | None,
+        *,
+        registers: bool = False,
+        layers: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.backbone, self.normalisation = backbone, normalisation
+        self.registers, self.layers = registers, layers
+
+    def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        pixels = frames.float().permute(0, 3, 1, 2)
+        if self.normalisation is not None:
+            mean = torch.tensor(self.normalisation.mean)[:, None, None]
+            std = torch.tensor(self.normalisation.std)[:, None, None]
+            pixels = (pixels / 255 - mean) / std
+        return self.backbone(pixels, self.registers, self.layers)  # type: ignore[no-any-return]
+
+
+def assemble(
+    checkpoint: Checkpoint, size: Size, *, folded: bool, registers: bool = False, layers: tuple[int, ...] = ()
+) -> CameraModel:
+    """The checkpoint's model at one size, in evaluation mode. `folded=False` is the float32 reference.
+
+    Raises `InputSizeError` for a size that the model cannot take whole.
+    """
+    spec = checkpoint.spec
+    check_size(spec, size)
+    weights = fold(spec, checkpoint.weights, checkpoint.normalisation) if folded else dict(checkpoint.weights)
+    backbone: VisionTransformer | ConvNext
+    # Built without storage and filled by assignment: no second copy of the weights, no time spent on random ones.
+    with torch.device("meta"):
+        if isinstance(spec, VitSpec):
+            backbone = VisionTransformer(spec, size, weights.pop("rope_periods"), folded=folded)
+        else:
+            backbone = ConvNext(spec, folded=folded)
+    backbone.load_state_dict(weights, strict=True, assign=True)
+    model = CameraModel(backbone, None if folded else checkpoint.normalisation, registers=registers, layers=layers)
+    return model.requires_grad_(False).eval()
