@@ -1,0 +1,83 @@
+"""PyTorch to the hub graph."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edgec.errors import ExportError
+from edgec.graph.contract import OPSET, check_contract
+from edgec.graph.passes.naming import name_by_module
+from edgec.model.camera import CameraModel
+from edgec.model.spec import Size, Spec
+
+
+class _Positional(nn.Module):
+    """The exporter names outputs by position."""
+
+    def __init__(self, model: CameraModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model(frames).values())
+
+
+def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> onnx.ModelProto:
+    """The hub graph of a folded model. Input `frames`, uint8 [batch, H, W, 3]; outputs by name, float32.
+
+    Raises `ExportError` if the exporter fails or the graph breaks the contract.
+    """
+    frames = torch.zeros(batch, size.height, size.width, 3, dtype=torch.uint8)
+    names = ["cls", "patches"]
+    names += ["registers"] if model.registers and spec.registers else []
+    names += [f"patches_{index}" for index in sorted(model.layers)]
+    try:
+        with _quiet() as said:
+            program = torch.onnx.export(
+                _Positional(model),
+                (frames,),
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                input_names=["frames"],
+                output_names=names,
+                verbose=False,
+            )
+    except Exception as error:
+        raise ExportError(
+            "PyTorch could not export the model to ONNX.",
+            evidence=[f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", *said.getvalue().splitlines()[-5:]],
+            remedy="check the versions of torch and onnxscript with `edgec doctor`",
+        ) from error
+    assert program is not None
+    hub = program.model_proto
+    name_by_module(hub, "model.backbone")
+    hub.producer_name, hub.producer_version, hub.doc_string = "edgec", "", ""
+    hub.graph.name = "hub"
+    check_contract(hub, spec, size, batch)
+    return hub
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[io.StringIO]:
+    """The exporter prints progress, logs what torchvision operators it lacks, and warns about its own internals."""
+    said = io.StringIO()
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            yield said
+    finally:
+        logger.setLevel(level)
+        logging.getLogger(__name__).info("torch.onnx.export said: %s", said.getvalue())

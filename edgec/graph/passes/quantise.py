@@ -1,0 +1,110 @@
+"""Write a plan's static int8 into the graph as QuantizeLinear/DequantizeLinear pairs around the products that it names.
+
+Requires a hub graph and a range for the activation of every int8 operation; ensures that every other operation is untouched, that
+weights are symmetric per output channel, and that operations which read the same activation share one pair.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from edgec.graph.operations import constants, operations
+from edgec.precision.plan import PrecisionPlan, Range
+
+ActivationType = Literal["u8", "s8"]
+
+Weights = NDArray[np.float32]
+
+
+def insert_quantisation(hub: onnx.ModelProto, plan: PrecisionPlan) -> onnx.ModelProto:
+    """A new model; the hub graph is left as it is."""
+    model = onnx.ModelProto()
+    model.CopyFrom(hub)
+    graph = model.graph
+    nodes = {node.name: node for node in graph.node}
+    values = constants(model)
+    added: dict[str, list[onnx.NodeProto]] = {}
+    for operation in operations(hub):
+        if plan.precision_of(operation.name) != "int8":
+            continue
+        node = nodes[operation.name]
+        tensor = operation.activation
+        if tensor not in added:
+            added[tensor] = _activation_pair(graph, tensor, plan.ranges[tensor], plan.activations)
+        node.input[0] = f"{tensor}.dequantised"
+        added[f"{operation.name}:weight"] = [
+            _quantise_weight(graph, values.pop(operation.weight), operation.channel_axis, plan.weight_bits)
+        ]
+        node.input[1] = f"{operation.weight}.dequantised"
+    _insert(graph, added)
+    return model
+
+
+def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.float32, NDArray[np.uint8 | np.int8]]:
+    """Scale and zero point that hold the whole range."""
+    if activation == "s8":
+        scale = np.float32(max(-seen.low, seen.high) / 127 or 1.0)
+        return scale, np.zeros((), dtype=np.int8)
+    scale = np.float32((seen.high - seen.low) / 255 or 1.0)
+    return scale, np.asarray(np.clip(np.rint(-seen.low / scale), 0, 255), dtype=np.uint8)
+
+
+def weight_scales(weight: Weights, axis: int, bits: int = 8) -> Weights:
+    """One symmetric scale an output channel, [channels]."""
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    largest = np.abs(weight).max(axis=others)
+    scales: Weights = (np.where(largest > 0, largest, 1.0) / (2 ** (bits - 1) - 1)).astype(np.float32)
+    return scales
+
+
+def _activation_pair(graph: onnx.GraphProto, tensor: str, seen: Range, activation: ActivationType) -> list[onnx.NodeProto]:
+    scale, zero = activation_parameters(seen, activation)
+    names = [f"{tensor}.scale", f"{tensor}.zero_point"]
+    graph.initializer.append(numpy_helper.from_array(np.asarray(scale), names[0]))
+    graph.initializer.append(numpy_helper.from_array(zero, names[1]))
+    quantised, dequantised = f"{tensor}.quantised", f"{tensor}.dequantised"
+    return [
+        helper.make_node("QuantizeLinear", [tensor, *names], [quantised], name=quantised),
+        helper.make_node("DequantizeLinear", [quantised, *names], [dequantised], name=dequantised),
+    ]
+
+
+def _quantise_weight(graph: onnx.GraphProto, constant: onnx.TensorProto, axis: int, bits: int) -> onnx.NodeProto:
+    weight = numpy_helper.to_array(constant)
+    scales = weight_scales(weight, axis, bits)
+    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
+    limit = 2 ** (bits - 1) - 1
+    integers = np.clip(np.rint(weight / scales.reshape(shape)), -limit, limit).astype(np.int8)
+    name = constant.name
+    constant.CopyFrom(numpy_helper.from_array(integers, f"{name}.quantised"))
+    graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scale"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scales.shape, np.int8), f"{name}.zero_point"))
+    return helper.make_node(
+        "DequantizeLinear",
+        [f"{name}.quantised", f"{name}.scale", f"{name}.zero_point"],
+        [f"{name}.dequantised"],
+        name=f"{name}.dequantised",
+        axis=axis,
+    )
+
+
+def _insert(graph: onnx.GraphProto, added: dict[str, list[onnx.NodeProto]]) -> None:
+    """Put each new node right before the first that reads it, which keeps the graph in order of execution."""
+    makers = {output: (key, node) for key, group in added.items() for node in group for output in node.output}
+    ordered: list[onnx.NodeProto] = []
+    done: set[str] = set()
+    for node in graph.node:
+        for name in node.input:
+            if name in makers and makers[name][0] not in done:
+                done.add(makers[name][0])
+                ordered += added[makers[name][0]]
+        ordered.append(node)
+    # protobuf copies on extend; the list must hold copies before the field that owns the originals is cleared.
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
