@@ -1,0 +1,64 @@
+"""The gate between two stages: run what was just made on the validation frames, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.errors import ExportError, FidelityError
+from edgec.evidence import Evidence
+from edgec.fidelity.metrics import Features, Fidelity, worst
+from edgec.fidelity.reference import Reference
+from edgec.report.schema import StageFidelity
+
+EXPORT_TOLERANCE = 1e-3
+"""Largest absolute difference of a feature between PyTorch and the hub graph, as a share of the output's largest value: float32
+rounding over a deep model stays under 1e-4, a wrong constant or axis does not."""
+
+Run = Callable[[NDArray[np.uint8]], Features]
+
+
+def measure_fidelity(
+    reference: Reference, run: Run, batch: int, stage: str, step: Callable[[], None], evidence: Evidence = Evidence.HOST
+) -> StageFidelity:
+    """Run all validation frames and compare the features."""
+    fidelity = Fidelity()
+    for frames, expected, real in reference.batches(batch):
+        actual = run(frames)
+        fidelity.add(expected, {name: value[:real] for name, value in actual.items()})
+        step()
+    return fidelity.summary(stage, evidence)
+
+
+def check_export(reference: Reference, run: Run, batch: int, step: Callable[[], None]) -> StageFidelity:
+    """The hub graph against PyTorch on real frames. Raises `ExportError` naming the first output that differs."""
+    fidelity = Fidelity()
+    for number, (frames, expected, real) in enumerate(reference.batches(batch)):
+        actual = {name: value[:real] for name, value in run(frames).items()}
+        for name, wanted in expected.items():
+            difference = float(np.abs(actual[name] - wanted).max())
+            largest = float(np.abs(wanted).max())
+            if not difference <= EXPORT_TOLERANCE * largest:
+                raise ExportError(
+                    f"The exported graph computes another {name!r} than PyTorch does.",
+                    evidence=(
+                        f"validation batch {number}: largest difference {difference:.3g}, largest value {largest:.3g}",
+                        f"tolerated: {EXPORT_TOLERANCE * largest:.3g}",
+                    ),
+                    remedy="report this with the versions that `edgec doctor` prints; nothing was written",
+                )
+        fidelity.add(expected, actual)
+        step()
+    return fidelity.summary("hub", Evidence.HOST)
+
+
+def require_kept(before: StageFidelity, after: StageFidelity, tolerance: float = 0.002) -> None:
+    """The written artefact must compute what its candidate did. Raises `FidelityError` if features were lost in between."""
+    if worst(after) < worst(before) - tolerance:
+        raise FidelityError(
+            "The artefact computes other features than the candidate that it was made from.",
+            evidence=(f"{before.stage}: {worst(before):.6f}", f"{after.stage}: {worst(after):.6f}"),
+            remedy="report this with the versions that `edgec doctor` prints; nothing was written",
+        )

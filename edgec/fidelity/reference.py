@@ -1,0 +1,67 @@
+"""The float32 PyTorch model's features on validation frames: what every later stage is compared with.
+
+They are kept on disk and read through memory maps, so that a ViT-L at 720x1280 needs no more memory than a ViT-T at 224.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.fidelity.metrics import Features
+from edgec.frames.types import Pixels
+
+if TYPE_CHECKING:
+    from edgec.model.camera import CameraModel
+
+FRAMES = "frames.npy"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """`frames` uint8 [M, H, W, 3]; `features` by output name, float32 [M, …]. Both are memory maps, not to be written to."""
+
+    frames: NDArray[np.uint8]
+    features: Features
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(self.features)
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray[np.uint8], Features, int]]:
+        """Frames as [size, H, W, 3], the features expected of them, and how many of them are real: the last batch is filled up
+        by repeating its last frame."""
+        for start in range(0, len(self.frames), size):
+            real = min(size, len(self.frames) - start)
+            index = np.minimum(np.arange(start, start + size), start + real - 1)
+            yield self.frames[index], {name: array[start : start + real] for name, array in self.features.items()}, real
+
+
+def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
+    """Run each frame, uint8 [H, W, 3], through the unfolded model."""
+    import torch
+
+    np.save(directory / FRAMES, np.stack(frames))
+    maps: dict[str, NDArray[np.float32]] = {}
+    for index, frame in enumerate(frames):
+        with torch.inference_mode():
+            outputs = model(torch.from_numpy(frame[None].copy()))
+        for name, value in outputs.items():
+            if name not in maps:
+                shape = (len(frames), *value.shape[1:])
+                maps[name] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+                    directory / f"feature-{name}.npy", mode="w+", dtype=np.float32, shape=shape
+                )
+            maps[name][index] = value[0].numpy()
+        step()
+
+
+def read_reference(directory: Path, outputs: tuple[str, ...]) -> Reference:
+    frames = np.load(directory / FRAMES, mmap_mode="r", allow_pickle=False)
+    features = {name: np.load(directory / f"feature-{name}.npy", mmap_mode="r", allow_pickle=False) for name in outputs}
+    return Reference(frames, features)

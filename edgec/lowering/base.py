@@ -1,0 +1,86 @@
+"""What a runtime must offer: make files from the hub graph and a plan, and run those files.
+
+Importing this module, or a lowering, imports no runtime: the SDK is imported on use, so that a missing one makes its targets
+unavailable and harms no other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.precision.plan import PrecisionPlan
+
+Frames = NDArray[np.uint8]
+"""uint8 [N, H, W, 3], RGB."""
+Features = dict[str, NDArray[np.float32]]
+"""The outputs by name."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    available: bool
+    version: str = ""
+    problem: str = ""
+    install: str = ""
+    """The line that makes it available."""
+
+
+@dataclass(frozen=True)
+class LoweredModel:
+    """Files of one candidate, relative to `directory`, and the settings that its runtime must be given to run them."""
+
+    runtime: str
+    directory: Path
+    entry: str
+    """The file that the runtime opens."""
+    files: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+    """JSON-able; recorded in the manifest and given back to `load`."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum((self.directory / name).stat().st_size for name in self.files)
+
+
+class Runner(ABC):
+    """A loaded model. Calling it runs one batch."""
+
+    execution_precision: str
+    """What the runtime says that it computes in."""
+    threads: int
+
+    @abstractmethod
+    def __call__(self, frames: Frames) -> Features: ...
+
+
+class Lowering(ABC):
+    name: str
+    title: str
+    precisions: tuple[str, ...]
+    """What the runtime really executes, fast, on some CPU or other; the target's profile says on which."""
+    int8_kinds: tuple[str, ...]
+    """The kinds of operation that are worth int8 here (`edgec.graph.operations.Kind`)."""
+
+    @abstractmethod
+    def availability(self) -> Availability:
+        """Whether the runtime can be used in this process's environment; imports it at most."""
+
+    @abstractmethod
+    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """Write the runtime's files into `directory`, which exists and is empty."""
+
+    @abstractmethod
+    def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        """Open written files. Needs numpy and the runtime only. `threads`: the usable cores by default.
+
+        Raises `RuntimeFailure` if the runtime refuses them.
+        """

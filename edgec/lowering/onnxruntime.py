@@ -1,0 +1,72 @@
+"""ONNX Runtime on a CPU: the hub graph itself, with Q/DQ pairs where the plan says int8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgec.cores import usable_cores
+from edgec.errors import RuntimeFailure, TargetError
+from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.precision.plan import PrecisionPlan
+
+INSTALL = "pip install 'edgec[cpu]'"
+
+
+class OnnxRuntime(Lowering):
+    name = "onnxruntime"
+    title = "ONNX Runtime"
+    precisions = ("fp32", "int8")
+    int8_kinds = ("linear",)  # an int8 convolution needs a quantised output too, which costs more than it brings here
+
+    def availability(self) -> Availability:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            return Availability(False, problem=str(error), install=INSTALL)
+        return Availability(True, version=onnxruntime.__version__)
+
+    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        from edgec.graph.files import save
+        from edgec.graph.passes.quantise import insert_quantisation
+        from edgec.lowering.bias import lift_biases
+
+        model = lift_biases(insert_quantisation(hub, plan), plan) if plan.quantised else hub
+        files = save(model, directory / "model.onnx")
+        return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
+
+    def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        return _Runner(model, threads or usable_cores())
+
+
+class _Runner(Runner):
+    def __init__(self, model: LoweredModel, threads: int) -> None:
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        try:
+            self._session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise RuntimeFailure(
+                "ONNX Runtime refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
+            ) from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.threads = threads
+        self.execution_precision = str(model.settings.get("precision", ""))
+
+    def __call__(self, frames: Frames) -> Features:
+        try:
+            values = self._session.run(self._outputs, {"frames": frames})
+        except Exception as error:
+            raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
+        return {name: np.asarray(value, dtype=np.float32) for name, value in zip(self._outputs, values, strict=True)}

@@ -1,0 +1,94 @@
+"""OpenVINO on a CPU: an IR made from the hub graph, with Q/DQ pairs where the plan says int8."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgec.cores import usable_cores
+from edgec.errors import RuntimeFailure, TargetError
+from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.precision.plan import PrecisionPlan
+
+INSTALL = "pip install 'edgec[cpu]'"
+HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+PRODUCTS = ("FullyConnected", "MatMul", "Convolution", "ScaledDotProductAttention", "Gemm")
+
+
+class OpenVino(Lowering):
+    name = "openvino"
+    title = "OpenVINO"
+    precisions = ("fp32", "bf16", "int8")
+    int8_kinds = ("linear", "convolution")
+
+    def availability(self) -> Availability:
+        try:
+            import openvino
+        except ImportError as error:
+            return Availability(False, problem=str(error), install=INSTALL)
+        return Availability(True, version=openvino.__version__.split("-")[0])
+
+    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        import openvino as ov
+
+        from edgec.graph.files import save
+        from edgec.graph.passes.quantise import insert_quantisation
+
+        model = insert_quantisation(hub, plan) if plan.quantised else hub
+        with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
+            path = Path(folder) / "model.onnx"
+            save(model, path)
+            converted = ov.Core().read_model(path)
+            ov.save_model(converted, directory / "model.xml", compress_to_fp16=False)
+        # The hint is part of the model: left to itself, OpenVINO runs "f32" as bf16 on CPUs that have it.
+        settings = {"INFERENCE_PRECISION_HINT": HINTS[plan.default]}
+        return LoweredModel(self.name, directory, "model.xml", ("model.bin", "model.xml"), settings)
+
+    def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        return _Runner(model, threads or usable_cores())
+
+
+class _Runner(Runner):
+    def __init__(self, model: LoweredModel, threads: int) -> None:
+        try:
+            import openvino as ov
+        except ImportError as error:
+            raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
+        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **model.settings}
+        try:
+            self._compiled: Any = ov.Core().compile_model(model.directory / model.entry, "CPU", properties)
+        except Exception as error:
+            raise RuntimeFailure(
+                "OpenVINO refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
+            ) from error
+        self._request = self._compiled.create_infer_request()
+        self._outputs = [output.get_any_name() for output in self._compiled.outputs]
+        self.threads = threads
+        self.execution_precision = _execution_precision(self._compiled)
+
+    def __call__(self, frames: Frames) -> Features:
+        try:
+            values = self._request.infer([frames], share_inputs=True)
+        except Exception as error:
+            raise RuntimeFailure("OpenVINO failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
+        return {name: np.array(values[index], dtype=np.float32) for index, name in enumerate(self._outputs)}
+
+
+def _execution_precision(compiled: Any) -> str:
+    """What the compiled model computes in, read from its execution graph: products by type, most first."""
+    types: Counter[str] = Counter()
+    for node in compiled.get_runtime_model().get_ops():
+        info = node.get_rt_info()
+        layer = str(info["layerType"].value) if "layerType" in info else ""
+        if layer.startswith(PRODUCTS) and "runtimePrecision" in info:
+            types[str(info["runtimePrecision"].value).lower()] += 1
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return f"{', '.join(f'{kind} {count}' for kind, count in types.most_common())}; rest {hint}"

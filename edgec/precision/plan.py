@@ -1,0 +1,44 @@
+"""A precision plan: what every operation of the hub graph runs in. One plan serves every runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+"""`int8` is static: the activation's range comes from calibration, the weights are quantised per output channel."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The smallest and largest value that calibration saw, zero included so that zero is exact."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not self.low <= 0.0 <= self.high:
+            raise ValueError(f"a range must hold zero: {self.low}..{self.high}")
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """`operations` names the exceptions from `default`. `ranges` holds the range of every activation tensor that an int8
+    operation reads."""
+
+    name: str
+    default: Precision
+    operations: Mapping[str, Precision] = field(default_factory=dict)
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    activations: Literal["u8", "s8"] = "u8"
+    """`u8` is asymmetric, what x86 multiplies fastest; `s8` is symmetric with zero point 0, what TensorRT and Arm take."""
+    weight_bits: int = 8
+    """7 where the CPU adds pairs of int8 products in 16 bits, which saturate (x86 without VNNI)."""
+
+    def precision_of(self, operation: str) -> Precision:
+        return self.operations.get(operation, self.default)
+
+    @property
+    def quantised(self) -> bool:
+        return "int8" in self.operations.values()
