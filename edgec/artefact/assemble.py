@@ -1,0 +1,198 @@
+"""Putting an artefact together: the runtime's files, golden vectors, licence, manifest and report. What was written is run."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+import edgec
+from edgec.artefact.contents import build_manifest_files
+from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
+from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Golden, Manifest, Tensor
+from edgec.fidelity.gate import measure_fidelity, require_kept
+from edgec.fidelity.metrics import Features
+from edgec.fidelity.reference import Reference
+from edgec.frames import Frame, FrameSet, Split
+from edgec.latency.measure import NOTE
+from edgec.lowering.base import LoweredModel, Lowering, Runner
+from edgec.precision.choice import Choice
+from edgec.report.markdown import to_markdown
+from edgec.report.schema import Candidate, Host, ModelFacts, Report, StageFidelity
+
+GOLDEN_FRAMES = 4
+TOLERANCES = {"fp32": (1e-3, 0.9999), "bf16": (0.1, 0.99), "int8": (0.1, 0.99)}
+"""Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine. The
+same files may differ so much between CPUs, where bf16 and int8 round elsewhere; a wrong weight or axis differs by far more."""
+MEANINGS = {
+    "cls": "the image's CLS token, normalised",
+    "patches": "one feature vector a patch, an image-shaped grid, normalised",
+    "registers": "the register tokens, normalised",
+}
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Everything that goes into an artefact. `lowering` runs `lowered`, the files of `choice`'s candidate."""
+
+    build_key: str
+    target: str
+    host: Host
+    host_is_target: bool
+    threads: int
+    tools: Mapping[str, str]
+    precision_asked: str
+    min_fidelity: float
+    batch: int
+    checkpoint: CheckpointFacts
+    model: ModelFacts
+    licence: str
+    notice: str
+    frames: FrameSet
+    split: Split
+    reference: Reference
+    lowering: Lowering
+    lowered: LoweredModel
+    operations: Mapping[str, str]
+    candidates: tuple[Candidate, ...]
+    choice: Choice
+    fidelity: tuple[StageFidelity, ...]
+    notes: tuple[str, ...]
+
+
+def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], None]) -> None:
+    """Fill `directory`. The written files are loaded from it and run on every validation frame: the last stage's fidelity.
+
+    Raises `FidelityError` if they compute other features than the candidate did.
+    """
+    batch = made.batch
+    candidate = made.choice.candidate
+    written = _copy_model(made.lowered, directory / "model")
+    runner = made.lowering.load(written, threads=made.threads)
+    final = measure_fidelity(made.reference, runner, batch, "artefact", step)
+    assert candidate.fidelity is not None
+    require_kept(candidate.fidelity, final)
+    outputs = _write_golden(directory, made.reference, runner, batch)
+    _write_texts(directory, made)
+    fidelity = (*made.fidelity, candidate.fidelity, final)
+    manifest = _manifest(made, directory, runner, outputs, fidelity)
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    report = _report(made, fidelity)
+    (directory / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (directory / "report.md").write_text(to_markdown(report), encoding="utf-8")
+
+
+def _copy_model(model: LoweredModel, folder: Path) -> LoweredModel:
+    folder.mkdir()
+    for name in model.files:
+        shutil.copyfile(model.directory / name, folder / name)
+    return LoweredModel(model.runtime, folder, model.entry, model.files, model.settings)
+
+
+def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: int) -> tuple[Tensor, ...]:
+    """Frames spread over the validation set, what PyTorch makes of them and what the artefact does."""
+    count = min(GOLDEN_FRAMES, len(reference.frames))
+    chosen = np.linspace(0, len(reference.frames) - 1, count).round().astype(int)
+    frames = np.ascontiguousarray(reference.frames[chosen])
+    golden = Reference(frames, {name: array[chosen] for name, array in reference.features.items()})
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in golden.outputs}
+    for stack, _, real in golden.batches(batch):
+        for name, value in runner(stack).items():
+            parts[name].append(value[:real])
+    shipped: Features = {name: np.concatenate(values) for name, values in parts.items()}
+    write_golden(directory, frames, golden.features, shipped)
+    return tuple(
+        Tensor(name=name, dtype="float32", shape=(batch, *value.shape[1:]), meaning=_meaning(name))
+        for name, value in shipped.items()
+    )
+
+
+def _meaning(name: str) -> str:
+    return MEANINGS.get(name) or f"as patches, after block {name.removeprefix('patches_')}"
+
+
+def _write_texts(directory: Path, made: Ingredients) -> None:
+    for name, text in (("LICENSE", made.licence), ("NOTICE", made.notice)):
+        if text:
+            (directory / name).write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
+def _manifest(
+    made: Ingredients, directory: Path, runner: Runner, outputs: tuple[Tensor, ...], fidelity: tuple[StageFidelity, ...]
+) -> Manifest:
+    precision = made.choice.candidate.precision
+    tolerance, cosine = TOLERANCES[precision]
+    height, width = made.reference.frames.shape[1:3]
+    return Manifest(
+        edgec_version=edgec.__version__,
+        build_key=made.build_key,
+        checkpoint=made.checkpoint,
+        calibration=_facts(made, made.split.calibration) if precision == "int8" else None,
+        validation=_facts(made, made.split.validation),
+        target=made.target,
+        runtime=made.lowered.runtime,
+        precision=precision,
+        execution_precision=runner.execution_precision,
+        entry=f"model/{made.lowered.entry}",
+        settings=made.lowered.settings,
+        input=Tensor(
+            name="frames",
+            dtype="uint8",
+            shape=(made.batch, height, width, 3),
+            meaning="camera frames, NHWC, RGB, 0..255; normalisation is inside the model",
+        ),
+        outputs=outputs,
+        operations=dict(made.operations),
+        fidelity=fidelity,
+        golden=Golden(
+            frames=FRAMES,
+            expected_float32=EXPECTED_FLOAT32,
+            expected_shipped=EXPECTED_SHIPPED,
+            count=min(GOLDEN_FRAMES, len(made.reference.frames)),
+            relative_tolerance=tolerance,
+            min_cosine=cosine,
+        ),
+        tools=dict(made.tools),
+        files=build_manifest_files(directory),
+    )
+
+
+def _facts(made: Ingredients, frames: tuple[Frame, ...]) -> FrameSetFacts:
+    skipped = (*made.frames.skipped, *made.split.skipped)
+    return FrameSetFacts(
+        name=made.frames.name,
+        sha256=made.frames.sha256,
+        frames=len(frames),
+        skipped=tuple(f"{name}: {reason}" for name, reason in skipped),
+    )
+
+
+def _report(made: Ingredients, fidelity: tuple[StageFidelity, ...]) -> Report:
+    height, width = made.reference.frames.shape[1:3]
+    name = made.choice.candidate.name
+    notes = [NOTE, *made.notes, *made.checkpoint.findings]
+    skipped = (*made.frames.skipped, *made.split.skipped)
+    notes += [f"frame skipped: {frame}: {reason}" for frame, reason in skipped]
+    return Report(
+        edgec_version=edgec.__version__,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        model=made.model,
+        target=made.target,
+        host_is_target=made.host_is_target,
+        input_shape=(made.batch, height, width, 3),
+        precision_asked=made.precision_asked,
+        min_fidelity=made.min_fidelity,
+        calibration=f"{made.frames.name}, {len(made.split.calibration)} frames ({made.frames.sha256[:12]})",
+        validation_frames=len(made.split.validation),
+        stages=fidelity,
+        candidates=tuple(entry.model_copy(update={"chosen": entry.name == name}) for entry in made.candidates),
+        chosen=name,
+        reason=made.choice.reason,
+        notes=tuple(notes),
+        host=made.host,
+    )

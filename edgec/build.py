@@ -1,0 +1,90 @@
+"""The compiler, in one sentence:
+
+read a checkpoint → assemble the model at its camera resolution → export it to one ONNX graph, the hub → calibrate that graph on
+real frames → quantise it under a fidelity budget → lower it to a runtime → verify what was written by running it → measure its
+latency → write the artefact.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgec.artefact.manifest import MANIFEST, Manifest
+from edgec.artefact.reading import open_artefact
+from edgec.artefact.write import check_destination, existing_build_key, write_artefact
+from edgec.cache import Cache
+from edgec.errors import ArtefactError
+from edgec.precision.choice import choose
+from edgec.progress import Progress, Silent
+from edgec.report.reading import read_report
+from edgec.report.schema import Report
+from edgec.request import BuildRequest, Resolved, resolve
+from edgec.stages import Stages
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """`reused` says that the very artefact was already at its place and nothing was done."""
+
+    directory: Path
+    manifest: Manifest
+    report: Report
+    reused: bool = False
+
+
+def build(request: BuildRequest, progress: Progress | None = None) -> BuildResult:
+    """Build one artefact. Every stage is cached by its content: a build that was killed resumes, a repeated one does nothing.
+
+    Raises the `EdgecError`s of its stages; in each case nothing is written and what was at the destination stays.
+    """
+    progress = progress or Silent()
+    with progress.stage("resolve"):
+        resolved = resolve(request)
+    progress.settings(resolved.rows())
+    existing = _up_to_date(resolved)
+    if existing is not None:
+        return existing
+    check_destination(resolved.output, request.force)
+    stages = Stages(resolved, Cache(), progress)
+    made = stages.cache.stage("artefact", resolved.key, lambda directory: compile_into(directory, stages))
+    with progress.stage("write"):
+        directory = write_artefact(resolved.output, lambda work: _copy(made, work), force=request.force)
+    return _result(directory)
+
+
+def compile_into(directory: Path, stages: Stages) -> None:
+    """The stages in order, and nothing else."""
+    split = stages.split()
+    hub = stages.export()
+    reference = stages.reference(hub, split)
+    fidelity = [stages.verify_export(hub, reference)]
+    ranges = stages.calibrate(hub, split)
+    lowered = stages.lower(hub, ranges)
+    judged = stages.verify_candidates(lowered, reference)
+    measured = stages.measure(judged, lowered, reference)
+    choice = choose(measured, stages.resolved.request.min_fidelity)
+    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity)
+
+
+def _copy(made: Path, work: Path) -> None:
+    shutil.copytree(made, work, dirs_exist_ok=True)
+
+
+def _up_to_date(resolved: Resolved) -> BuildResult | None:
+    """What is at the destination, if it is whole and is what this build would make."""
+    if existing_build_key(resolved.output) != resolved.key:
+        return None
+    try:
+        open_artefact(resolved.output)
+        return _result(resolved.output, reused=True)
+    except ArtefactError:
+        return None
+
+
+def _result(directory: Path, *, reused: bool = False) -> BuildResult:
+    manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+    return BuildResult(directory, manifest, read_report(directory / REPORT), reused)

@@ -1,0 +1,90 @@
+"""The command line: each command parses, calls one function and prints. Exit codes are in `edgec.errors`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+import edgec
+from edgec.errors import EdgecError
+
+COMMANDS = {
+    "build": "Compile a checkpoint into a verified artefact for a target.",
+    "inspect": "Say what a checkpoint is, and what is odd about it.",
+    "verify": "Run an artefact's golden frames again, and compare.",
+    "bench": "Measure an artefact's latency on this machine.",
+    "calibration": "Look at calibration sets.",
+    "targets": "List targets, and show what each promises.",
+    "doctor": "Say what this machine is ready for.",
+}
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Imports a command's module only when that command runs: `--help` and `verify` must not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(importlib.import_module(f"edgec.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(edgec.__version__, prog_name="edgec")
+def edgec_cli() -> None:
+    """Compile distilled DINOv3 checkpoints for robots, and prove that their dense features survived."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit. Deliberate errors are printed without a traceback; a bug shows one, with exit code 70."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of one command."""
+    try:
+        result: Any = edgec_cli.main(arguments, prog_name="edgec", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except EdgecError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _complain("Interrupted. Finished stages are cached: the same command goes on from there.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `edgec … | head` does; nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _complain("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
+        return 70
+
+
+def _complain(text: str) -> None:
+    from rich.text import Text
+
+    from edgec.cli.console import err
+
+    first, *rest = text.splitlines()
+    err.print(Text.assemble(("edgec: ", "bold red"), first), soft_wrap=True)
+    for line in rest:
+        err.print(Text(line), soft_wrap=True)

@@ -1,0 +1,69 @@
+"""Each option once, as a decorator; commands stack those that they take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgec.errors import RequestError
+from edgec.model.spec import Size
+
+
+class SizeType(click.ParamType[Size]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        if isinstance(value, Size):
+            return value
+        try:
+            return Size.parse(value)
+        except RequestError as error:
+            self.fail(str(error), param, ctx)
+
+
+class LayersType(click.ParamType[tuple[int, ...]]):
+    name = "layers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(sorted({int(part) for part in value.split(",") if part.strip()}))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of block numbers, as in 2,5,8,11", param, ctx)
+
+
+checkpoint = click.argument("checkpoint")
+artefact = click.argument("artefact", type=click.Path(path_type=Path))
+input_size = click.option(
+    "--input-size", "size", type=SizeType(), default="224", show_default=True, metavar="N|HxW", help="The frame's size in pixels."
+)
+batch = click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Frames in one run.")
+target = click.option("--target", default="cpu", show_default=True, help="A target's name, or a profile's TOML file.")
+calibration = click.option(
+    "--calibration", metavar="SET", help="Frames to calibrate on and judge by: a folder, video, list, manifest or a shipped name."
+)
+validation = click.option("--validation", metavar="SET", help="Frames to judge by, instead of a share of the calibration set.")
+precision = click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto", show_default=True,
+    help="auto ships the fastest that keeps the features.",
+)  # fmt: skip
+min_fidelity = click.option(
+    "--min-fidelity", type=float, default=0.99, show_default=True,
+    help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",
+)  # fmt: skip
+registers = click.option("--registers", is_flag=True, help="Also output the register tokens.")
+layers = click.option(
+    "--layers", type=LayersType(), default=(), metavar="K,K,…", help="Also output the patches after these blocks, counted from 0."
+)
+output = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where the artefact goes.")
+force = click.option("--force", is_flag=True, help="Replace an artefact that is there.")
+threads = click.option("--threads", type=click.IntRange(min=1), help="Threads to run with.  [default: the usable cores]")
+iterations = click.option(
+    "--iterations", type=click.IntRange(min=5), default=100, show_default=True, help="Recorded runs of each candidate."
+)
+seed = click.option("--seed", type=int, default=0, show_default=True, help="For random weights and for choosing frames.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Show what the tools underneath print.")

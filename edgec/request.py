@@ -1,0 +1,204 @@
+"""What a build is asked for, and what that comes to on this machine, before any work: settings, hashes, the build's key.
+
+Nothing here imports torch or a runtime, so that a repeated build is over in a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import edgec
+from edgec import cache as cached
+from edgec import checkpoint, frames, targets
+from edgec.checkpoint import Identity
+from edgec.checkpoint.source import DEMO
+from edgec.errors import CalibrationError, RequestError, TargetError
+from edgec.frames import FrameSet
+from edgec.latency import host
+from edgec.lowering import registry
+from edgec.lowering.base import Lowering
+from edgec.model.spec import Size
+from edgec.precision.candidates import Asked, wanted
+from edgec.precision.plan import Precision
+from edgec.report.schema import Host
+from edgec.targets import Profile
+
+DEFAULT_SIZE = Size(224, 224)
+TOOLS = ("edgec", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
+"""Packages whose version can change what a stage computes."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """As the user typed it. `output` None: a name made from checkpoint, target and size, in the current folder."""
+
+    checkpoint: str
+    target: str = "cpu"
+    calibration: str | None = None
+    validation: str | None = None
+    size: Size = DEFAULT_SIZE
+    batch: int = 1
+    precision: Asked = "auto"
+    min_fidelity: float = 0.99
+    registers: bool = False
+    layers: tuple[int, ...] = ()
+    output: Path | None = None
+    force: bool = False
+    threads: int | None = None
+    iterations: int = 100
+    calibration_frames: int = 128
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The request with everything looked up. `key` is the build's: equal keys, equal artefacts."""
+
+    request: BuildRequest
+    identity: Identity
+    profile: Profile
+    host: Host
+    pairs: tuple[tuple[str, Precision], ...]
+    lowerings: dict[str, Lowering]
+    frames: FrameSet
+    output: Path
+    threads: int
+    tools: dict[str, str]
+    key: str
+    notes: tuple[str, ...]
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """For people, before work starts."""
+        request = self.request
+        tried = ", ".join(f"{runtime} {precision}" for runtime, precision in self.pairs)
+        outputs = ["cls", "patches"] + ["registers"] * request.registers + [f"patches_{layer}" for layer in request.layers]
+        return (
+            ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
+            ("target", f"{self.profile.name}: {self.profile.title}"),
+            ("input", f"uint8 NHWC [{request.batch}, {request.size.height}, {request.size.width}, 3]"),
+            ("outputs", ", ".join(outputs)),
+            ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
+            ("candidates", tried),
+            ("precision", f"{request.precision}, worst cosine at least {request.min_fidelity:g}"),
+            ("threads", f"{self.threads} of {self.host.usable_cores} usable cores"),
+            ("cache", str(cached.cache_root())),
+            ("output", str(self.output)),
+        )
+
+
+def resolve(request: BuildRequest) -> Resolved:
+    """Raises `RequestError`, `CheckpointError`, `CalibrationError` or `TargetError` for what can be seen to be wrong."""
+    if request.batch < 1 or not 0 < request.min_fidelity <= 1:
+        raise RequestError(
+            "A build needs a batch of 1 or more and a minimum fidelity above 0 and up to 1.",
+            evidence=f"asked for: batch {request.batch}, minimum fidelity {request.min_fidelity:g}",
+        )
+    here = host.facts()
+    identity = checkpoint.identify(request.checkpoint, seed=request.seed)
+    profile = targets.resolve(request.target, here)
+    pairs = wanted(request.precision, profile.candidates)
+    lowerings = _available({runtime for runtime, _ in pairs})
+    frameset, notes = _frames(request)
+    lacking = targets.missing(profile, here)
+    if lacking:
+        notes += (f"this host lacks {', '.join(lacking)} of {profile.name}: its latencies say nothing about the target",)
+    threads = request.threads or here.usable_cores
+    tools = {name: version for name in TOOLS if (version := _version(name))}
+    key = cached.key(
+        replace(request, checkpoint="", calibration="", validation="", output=None, force=False),
+        identity.key,
+        identity.name,
+        frameset.sha256,
+        frameset.name,
+        profile.model_dump(mode="json"),
+        here.model_dump(mode="json", exclude={"governor", "usable_cores"}),
+        threads,
+        tools,
+        code_digest(),
+    )
+    return Resolved(
+        request=request,
+        identity=identity,
+        profile=profile,
+        host=here,
+        pairs=pairs,
+        lowerings=lowerings,
+        frames=frameset,
+        output=(request.output or _default_output(request, identity)).expanduser(),
+        threads=threads,
+        tools=tools,
+        key=key,
+        notes=notes,
+    )
+
+
+def _available(names: set[str]) -> dict[str, Lowering]:
+    """The lowerings, of which at least one must be usable."""
+    lowerings = {name: registry.get(name) for name in sorted(names)}
+    states = {name: lowering.availability() for name, lowering in lowerings.items()}
+    if not any(state.available for state in states.values()):
+        raise TargetError(
+            "No runtime of this target is installed.",
+            evidence=[f"{lowerings[name].title}: {state.problem}" for name, state in states.items()],
+            remedy=next(iter(states.values())).install,
+        )
+    return lowerings
+
+
+def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
+    """The calibration set, joined with the validation set if one was given, and what the user should know about them."""
+    notes: tuple[str, ...] = ()
+    if request.calibration is None and request.checkpoint != DEMO:
+        notes = ("calibrated and judged on edgec's demo pictures: give --calibration with frames of your own camera",)
+    frameset = frames.load(request.calibration or "demo")
+    if frameset.random and not request.checkpoint.startswith("random:"):
+        raise CalibrationError(
+            "Noise says nothing about how a trained model behaves on pictures.",
+            evidence=f"--calibration {request.calibration} with the checkpoint {request.checkpoint}",
+            remedy="give frames of your camera; random frames go with `random:` checkpoints only",
+        )
+    if request.validation is None:
+        return frameset, notes
+    judges = frames.load(request.validation)
+    joined = FrameSet(
+        name=f"{frameset.name} + {judges.name}",
+        sha256=cached.key(frameset.sha256, judges.sha256),
+        frames=(
+            *(replace(frame, side="calibration") for frame in frameset.frames),
+            *(replace(frame, name=f"validation/{frame.name}", side="validation") for frame in judges.frames),
+        ),
+        skipped=(*frameset.skipped, *judges.skipped),
+        random=frameset.random or judges.random,
+        seed=frameset.seed,
+    )
+    return joined, notes
+
+
+def _default_output(request: BuildRequest, identity: Identity) -> Path:
+    name = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in identity.name)
+    target = Path(request.target).stem
+    batch = f"-b{request.batch}" if request.batch > 1 else ""
+    return Path(f"{name}-{target}-{request.size}{batch}.edgec")
+
+
+def _version(name: str) -> str:
+    if name == "edgec":
+        return edgec.__version__
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over edgec's own source: a stage that was programmed otherwise is another stage."""
+    root = Path(edgec.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
