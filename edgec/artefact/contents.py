@@ -1,0 +1,60 @@
+"""The files of an artefact's directory: which are its own, which are the report, and which a manifest may name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+
+from edgec.artefact.manifest import MANIFEST, FileFacts
+from edgec.durable import sha256_of
+from edgec.errors import ArtefactError
+from edgec.report.records import printable
+
+
+def is_report(path: str) -> bool:
+    """`report.json`, `report.md` and their like, and everything in `report/`: timings, which no hash covers."""
+    first = PurePosixPath(path).parts[0]
+    return first == "report" or (path == first and first.startswith("report."))
+
+
+def own_files(directory: Path) -> list[str]:
+    """Paths, relative and sorted, of everything that the manifest must list: all but itself and the report.
+
+    A link to a directory counts as one entry and is not followed.
+    """
+    found = []
+    for folder, folders, names in os.walk(directory):
+        here = Path(folder)
+        links = [name for name in folders if (here / name).is_symlink()]
+        found += [(here / name).relative_to(directory).as_posix() for name in (*names, *links)]
+    return sorted(path for path in found if path != MANIFEST and not is_report(path))
+
+
+def build_manifest_files(directory: Path) -> tuple[FileFacts, ...]:
+    """What the manifest says of the directory's files, sorted by path.
+
+    Raises `ArtefactError` for a link or a special file: an artefact holds only files, so that it can be copied.
+    """
+    facts = []
+    for path in own_files(directory):
+        status = (directory / path).lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtefactError(f"{path} in {directory} is not a regular file: an artefact holds nothing else.")
+        facts.append(FileFacts(path=path, sha256=sha256_of(directory / path), size_bytes=status.st_size))
+    return tuple(facts)
+
+
+def inside(directory: Path, path: str) -> Path:
+    """The listed path as a real one. Raises `ArtefactError` if it leaves the directory, by its parts or through a link."""
+    plain = PurePosixPath(path)
+    proper = path.isprintable() and path == str(plain) and plain.parts and ".." not in plain.parts and "\\" not in path
+    if proper and not plain.is_absolute():
+        resolved = Path(os.path.realpath(directory / path))
+        if resolved.is_relative_to(os.path.realpath(directory)):
+            return directory / path
+    raise ArtefactError(
+        "The manifest names a file outside the artefact; nothing was read from it.",
+        evidence=(f"path: {printable(path)[:200]!r}", f"artefact: {directory}"),
+        remedy="do not use this artefact: edgec never writes such a path",
+    )

@@ -1,0 +1,111 @@
+"""Golden frames and the features expected of them, as `.npz` files that are the same bytes for the same numbers.
+
+golden/frames.npz             frames    uint8 [M, H, W, 3]
+golden/expected_float32.npz   an array an output, float32 [M, …]: the float32 PyTorch model
+golden/expected_shipped.npz   the same: the shipped files in their runtime, on the machine that built them
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.artefact.contents import inside
+from edgec.artefact.manifest import Manifest
+from edgec.errors import ArtefactError
+from edgec.lowering.base import Features, Frames
+
+FRAMES = "golden/frames.npz"
+EXPECTED_FLOAT32 = "golden/expected_float32.npz"
+EXPECTED_SHIPPED = "golden/expected_shipped.npz"
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The zip format's first date."""
+_npy: Any = np.lib.format
+"""Which numpy leaves untyped."""
+
+
+@dataclass(frozen=True)
+class GoldenData:
+    """M frames, and per output name the features expected of them, M along the first axis."""
+
+    frames: Frames
+    expected_float32: Features
+    expected_shipped: Features
+
+
+def write_golden(directory: Path, frames: Frames, expected_float32: Features, expected_shipped: Features) -> None:
+    """Write the three files into `golden/` of an artefact that is in the making."""
+    (directory / "golden").mkdir(exist_ok=True)
+    _write(directory / FRAMES, {"frames": frames}, np.dtype(np.uint8))
+    _write(directory / EXPECTED_FLOAT32, expected_float32, np.dtype(np.float32))
+    _write(directory / EXPECTED_SHIPPED, expected_shipped, np.dtype(np.float32))
+
+
+def read_golden(directory: Path, manifest: Manifest) -> GoldenData:
+    """The three files, with exactly the arrays, shapes and types that the manifest's input and outputs call for.
+
+    Raises `ArtefactError` for anything else, and for features that are not finite.
+    """
+    golden = manifest.golden
+    frames = _read(directory, golden.frames, {"frames": (golden.count, *manifest.input.shape[1:])}, np.dtype(np.uint8))
+    shapes = {output.name: (golden.count, *output.shape[1:]) for output in manifest.outputs}
+    expected_float32 = _read(directory, golden.expected_float32, shapes, np.dtype(np.float32))
+    expected_shipped = _read(directory, golden.expected_shipped, shapes, np.dtype(np.float32))
+    return GoldenData(frames["frames"], expected_float32, expected_shipped)
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]) -> None:
+    # Stored, because compressed bytes differ between versions of zlib; dated, because `numpy.savez` promises no date.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(arrays):
+            member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            member.create_system = 3
+            with archive.open(member, "w", force_zip64=True) as file:
+                _npy.write_array(file, np.ascontiguousarray(arrays[name], dtype), version=(1, 0), allow_pickle=False)
+
+
+def _read(directory: Path, path: str, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
+    def refuse(problem: str) -> ArtefactError:
+        return ArtefactError(
+            f"The golden file {path} in {directory} does not fit the manifest.",
+            evidence=problem,
+            remedy="build the artefact again, or copy it again from where it is whole",
+        )
+
+    try:
+        with zipfile.ZipFile(inside(directory, path)) as archive:
+            names = archive.namelist()
+            if sorted(names) != sorted(f"{name}.npy" for name in shapes):
+                raise refuse(f"it holds {', '.join(names) or 'nothing'}; expected {', '.join(shapes)}")
+            arrays = {name: _array(archive, f"{name}.npy", shape, dtype) for name, shape in shapes.items()}
+    except ArtefactError:
+        raise
+    except Exception as error:  # bytes from outside, and zipfile and numpy raise a dozen classes for bad ones
+        raise refuse(str(error) or type(error).__name__) from error
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise refuse(f"{name} holds NaN or Inf")
+    return arrays
+
+
+def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    member = archive.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED:  # what is stored cannot unpack to more than the file itself
+        raise ValueError(f"{name} is compressed")
+    with archive.open(member) as file:
+        if _npy.read_magic(file) != (1, 0):
+            raise ValueError(f"{name} is of another version of the npy format")
+        found, fortran, kind = _npy.read_array_header_1_0(file)
+        if found != shape or kind != dtype or fortran:
+            raise ValueError(f"{name} is {kind} {found}, expected {dtype} {shape}")
+        data = file.read()
+    if len(data) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} has {len(data)} bytes of numbers, which is not {dtype} {shape}")
+    return np.frombuffer(data, dtype).reshape(shape)

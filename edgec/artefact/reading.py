@@ -1,0 +1,122 @@
+"""Opening an artefact that may come from anywhere: nothing of it is trusted before it was checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from edgec.artefact.contents import inside, own_files
+from edgec.artefact.golden import GoldenData, read_golden
+from edgec.artefact.manifest import MANIFEST, Manifest
+from edgec.durable import sha256_of
+from edgec.errors import ArtefactError
+from edgec.lowering.base import LoweredModel
+from edgec.report.records import printable, read_record
+
+_SHOWN = 20
+_LEGAL = ("licence", "license", "notice")
+
+
+@dataclass(frozen=True)
+class OpenArtefact:
+    """What a directory holds, checked. `lowered` is ready for its runtime's `load`."""
+
+    manifest: Manifest
+    directory: Path
+    lowered: LoweredModel
+    golden: GoldenData
+
+
+def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
+    """`path` is the artefact's directory or the `manifest.json` in it. `check_hashes=False` compares sizes only.
+
+    Raises `ArtefactError` if it is neither; if the manifest is damaged, of a later version or inconsistent, or leads out of the
+    directory; naming every file that is missing, changed or not listed; and for golden arrays that do not fit.
+    """
+    directory = _directory(path)
+    manifest = read_record(directory / MANIFEST, Manifest, "manifest")
+    _check_consistency(manifest, directory)
+    _check_files(manifest, directory, check_hashes)
+    golden = read_golden(directory, manifest)
+    lowered = LoweredModel(manifest.runtime, directory, manifest.entry, _runtime_files(manifest), dict(manifest.settings))
+    return OpenArtefact(manifest, directory, lowered, golden)
+
+
+def _directory(path: Path) -> Path:
+    if path.name == MANIFEST and path.is_file():
+        return path.parent
+    if not path.is_dir():
+        raise ArtefactError(
+            f"{path} is not an artefact: {'it is not a directory' if path.exists() else 'nothing is there'}.",
+            remedy="give the directory that `edgec build` wrote",
+        )
+    if not (path / MANIFEST).is_file():
+        raise ArtefactError(
+            f"{path} is not an artefact: it has no {MANIFEST}.",
+            remedy="give the directory that `edgec build` wrote",
+        )
+    return path
+
+
+def _check_consistency(manifest: Manifest, directory: Path) -> None:
+    """What a schema cannot say: that the parts of the manifest speak of each other."""
+    golden = manifest.golden
+    named = [manifest.entry, golden.frames, golden.expected_float32, golden.expected_shipped]
+    listed = [file.path for file in manifest.files]
+    for path in (*named, *listed):
+        inside(directory, path)
+    shape = manifest.input.shape
+    problems = [f"files lists {path} {times} times" for path, times in Counter(listed).items() if times > 1]
+    problems += [f"files does not list {path}" for path in named if path not in listed]
+    if manifest.input.dtype != "uint8" or len(shape) != 4 or shape[-1] != 3 or min(shape) < 1:
+        problems.append(f"input is {manifest.input.dtype} {shape}, not uint8 [N, H, W, 3]")
+    names = [output.name for output in manifest.outputs]
+    if not names or len(set(names)) != len(names):
+        problems.append(f"outputs are {', '.join(map(printable, names)) or 'none'}")
+    for output in manifest.outputs:
+        if output.dtype != "float32" or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
+            problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not float32 [{shape[0]}, …]")
+    if problems:
+        raise ArtefactError(
+            f"The manifest at {directory / MANIFEST} contradicts itself.",
+            evidence=problems[:_SHOWN],
+            remedy="it was edited or damaged: build again, or copy it again from where it is whole",
+        )
+
+
+def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> None:
+    missing, changed = [], []
+    for file in manifest.files:
+        path = inside(directory, file.path)
+        if not path.is_file():
+            missing.append(f"missing: {file.path}")
+            continue
+        size = path.stat().st_size
+        if size != file.size_bytes:
+            changed.append(f"changed: {file.path} has {size} bytes instead of {file.size_bytes}")
+        elif check_hashes and (found := sha256_of(path)) != file.sha256:
+            changed.append(f"changed: {file.path} has SHA-256 {found[:12]}… instead of {printable(file.sha256)[:12]}…")
+    listed = {file.path for file in manifest.files}
+    strange = [f"not in the manifest: {printable(path)}" for path in own_files(directory) if path not in listed]
+    problems = [*missing, *changed, *strange]
+    if problems:
+        counts = ((len(missing), "missing"), (len(changed), "changed"), (len(strange), "not listed"))
+        rest = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ArtefactError(
+            f"{directory} is not what its manifest says: {', '.join(f'{n} {what}' for n, what in counts if n)}.",
+            evidence=[*problems[:_SHOWN], *rest],
+            remedy="build the artefact again, or copy it again from where it is whole",
+        )
+
+
+def _runtime_files(manifest: Manifest) -> tuple[str, ...]:
+    """The files beside the runtime's entry and below, apart from golden vectors and legal texts."""
+    folder = PurePosixPath(manifest.entry).parent
+    paths = [PurePosixPath(file.path) for file in manifest.files]
+    golden = {manifest.golden.frames, manifest.golden.expected_float32, manifest.golden.expected_shipped}
+    return tuple(
+        str(path)
+        for path in paths
+        if path.is_relative_to(folder) and str(path) not in golden and not path.name.lower().startswith(_LEGAL)
+    )

@@ -1,0 +1,171 @@
+"""Running an artefact's golden frames again: does it still compute what was recorded when it was built?
+
+Needs numpy and the artefact's runtime, nothing else: it runs on the robot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.artefact.manifest import Golden, Manifest
+from edgec.artefact.reading import OpenArtefact, open_artefact
+from edgec.errors import TargetError, VerificationError
+from edgec.fidelity.metrics import cosines
+from edgec.lowering import registry
+from edgec.lowering.base import Features, Frames, Runner
+from edgec.report.records import printable
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """One output against what was recorded: the largest absolute `difference` to the shipped features and the smallest `cosine`.
+
+    `frame`, counted from 0, is where the difference is largest or, if that is tolerated, where the cosine is smallest. The
+    last two are cosines to the features of the float32 PyTorch model, over all feature vectors.
+    """
+
+    name: str
+    difference: float
+    tolerance: float
+    frame: int
+    cosine: float
+    min_cosine: float
+    finite: bool
+    float32_cosine_mean: float
+    float32_cosine_min: float
+
+    @property
+    def passed(self) -> bool:
+        return self.finite and self.difference <= self.tolerance and self.cosine >= self.min_cosine
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What was verified, and how it ran. `execution_precision` is what the runtime says here, `recorded_precision` what it said
+    on the machine that built the artefact."""
+
+    directory: Path
+    build_key: str
+    runtime: str
+    execution_precision: str
+    recorded_precision: str
+    threads: int
+    files: int
+    frames: int
+    outputs: tuple[OutputCheck, ...]
+
+
+def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
+    """Check every hash, run the golden frames, and compare every output with the shipped features that the artefact records.
+
+    `threads`: the usable cores by default. Raises `ArtefactError` if the artefact is damaged, `TargetError` if its runtime is
+    not installed, `RuntimeFailure` if that refuses the files, and `VerificationError`, naming output, frame, difference and
+    cosine, if an output is missing, of another shape, not finite, or further away than `manifest.golden` allows.
+    """
+    artefact = open_artefact(path)
+    manifest = artefact.manifest
+    runner = _load(artefact, threads)
+    actual = _run(runner, artefact.golden.frames, manifest)
+    golden = artefact.golden
+    outputs = tuple(
+        _check(output.name, actual[output.name], golden.expected_shipped, golden.expected_float32, manifest.golden)
+        for output in manifest.outputs
+    )
+    result = VerifyResult(
+        directory=artefact.directory,
+        build_key=manifest.build_key,
+        runtime=manifest.runtime,
+        execution_precision=runner.execution_precision,
+        recorded_precision=manifest.execution_precision,
+        threads=runner.threads,
+        files=len(manifest.files),
+        frames=len(golden.frames),
+        outputs=outputs,
+    )
+    failed = [output for output in outputs if not output.passed]
+    if failed:
+        raise _failure(result, failed)
+    return result
+
+
+def _load(artefact: OpenArtefact, threads: int | None) -> Runner:
+    lowering = registry.get(artefact.manifest.runtime)
+    availability = lowering.availability()
+    if not availability.available:
+        raise TargetError(
+            f"This artefact runs in {lowering.title}, which is not available here.",
+            evidence=availability.problem,
+            remedy=availability.install,
+        )
+    return lowering.load(artefact.lowered, threads=threads)
+
+
+def _run(runner: Runner, frames: Frames, manifest: Manifest) -> Features:
+    """All golden frames, in batches of the artefact's own size; a last one that is not full repeats its last frame."""
+    size = manifest.input.shape[0]
+    parts: dict[str, list[NDArray[np.float32]]] = {output.name: [] for output in manifest.outputs}
+    for start in range(0, len(frames), size):
+        batch = frames[start : start + size]
+        count = len(batch)
+        if count < size:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)])
+        features = runner(np.ascontiguousarray(batch))
+        for output in manifest.outputs:
+            found = features.get(output.name)
+            if found is None or found.shape != output.shape:
+                raise VerificationError(
+                    f"Output {printable(output.name)} is {'missing' if found is None else 'of another shape'}.",
+                    evidence=(
+                        f"recorded: {output.shape}; here: {None if found is None else found.shape}",
+                        f"the model's outputs: {', '.join(features)}",
+                    ),
+                    remedy="build the artefact again",
+                )
+            parts[output.name].append(found[:count])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def _check(
+    name: str, actual: NDArray[np.float32], expected_shipped: Features, expected_float32: Features, golden: Golden
+) -> OutputCheck:
+    shipped = expected_shipped[name]
+    with np.errstate(invalid="ignore", over="ignore"):
+        by_frame = np.abs(actual.astype(np.float64) - shipped).reshape(len(shipped), -1).max(axis=1)
+    by_frame = np.where(np.isfinite(by_frame), by_frame, np.inf)
+    to_shipped, to_float32 = cosines(shipped, actual), cosines(expected_float32[name], actual)
+    by_frame_cosine = to_shipped.reshape(len(shipped), -1).min(axis=1)
+    tolerance = golden.relative_tolerance * float(np.abs(shipped).max())
+    return OutputCheck(
+        name=name,
+        difference=float(by_frame.max()),
+        tolerance=tolerance,
+        frame=int(by_frame.argmax() if by_frame.max() > tolerance else by_frame_cosine.argmin()),
+        cosine=float(to_shipped.min()),
+        min_cosine=golden.min_cosine,
+        finite=bool(np.isfinite(actual).all()),
+        float32_cosine_mean=float(to_float32.mean()),
+        float32_cosine_min=float(to_float32.min()),
+    )
+
+
+def _failure(result: VerifyResult, failed: list[OutputCheck]) -> VerificationError:
+    def say(output: OutputCheck) -> str:
+        what = "" if output.finite else "holds NaN or Inf; "
+        return (
+            f"output {printable(output.name)}, golden frame {output.frame}: {what}largest difference {output.difference:.4g} "
+            f"(tolerance {output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
+        )
+
+    here, recorded = printable(result.execution_precision), printable(result.recorded_precision)
+    return VerificationError(
+        f"The artefact at {result.directory} does not compute what was recorded: {say(failed[0])}.",
+        evidence=(
+            *map(say, failed[1:]),
+            f"{printable(result.runtime)} computes here in: {here or 'unknown'}; when it was built, in: {recorded or 'unknown'}",
+        ),
+        remedy="do not deploy it on this machine: build it here, or for a target with the same instructions and runtime version",
+    )

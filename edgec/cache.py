@@ -1,0 +1,287 @@
+"""Results of a build's stages on disk, by the content that they came from.
+
+    <root>/stages-1/<stage>/<key>/index.json   sizes and hashes of the files
+                                  content/     what the stage wrote
+    <root>/work/                               entries in the making (see `edgec.durable`)
+
+An entry is renamed into place when it is whole and flushed, and never written to again. Two processes may make the same one at
+the same time: the first to finish wins and both go on. Nothing here waits for anybody.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import shutil
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from edgec.durable import (
+    IN_THE_WAY,
+    disk_is_full,
+    is_still,
+    replace_directory,
+    scratch,
+    sha256_of,
+    sweep,
+    sync,
+    sync_tree,
+    try_lock,
+)
+from edgec.errors import EdgecError, RequestError
+
+LAYOUT = "stages-1"
+DEFAULT_LIMIT_GB = 10.0
+HASHED_ON_HIT_BELOW = 1_000_000
+"""Bytes. Larger files are trusted by their size: hashing them would cost a cached build seconds."""
+
+_used: set[Path] = set()
+"""Entries that this process has been given: never evicted, whichever `Cache` gave them."""
+
+
+def cache_root() -> Path:
+    """`$EDGEC_CACHE_DIR`, or the user's cache folder. It need not exist."""
+    chosen = os.environ.get("EDGEC_CACHE_DIR")
+    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("edgec"))
+
+
+def cache_size() -> int:
+    """Bytes of all files below `cache_root()`."""
+    return _size(cache_root())
+
+
+def key(*parts: Any) -> str:
+    """SHA-256, in hex, over the canonical JSON of the parts: what JSON has, and dataclasses, Enums and Paths.
+
+    A dataclass counts by its name and the fields that its equality counts. Raises `TypeError` or `ValueError` for a value that
+    has no canonical form (a set, NaN, a dict whose keys are not strings).
+    """
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+class Cache:
+    """The stage results below `root`, kept under `limit_bytes` by evicting those that were used longest ago.
+
+    By default `cache_root()` and `$EDGEC_CACHE_LIMIT_GB` (10). Entries in use, by this process or by another, are never evicted.
+    """
+
+    def __init__(self, root: Path | None = None, *, limit_bytes: int | None = None) -> None:
+        self.root = root or cache_root()
+        self.limit_bytes = _limit() if limit_bytes is None else limit_bytes
+        self._work = self.root / "work"
+        self._swept = False
+        self._held: dict[Path, int] = {}
+        weakref.finalize(self, _close, self._held)
+
+    def stage(self, name: str, key: str, produce: Callable[[Path], None]) -> Path:
+        """The directory that `produce` filled for this key, now or once before. It is not to be written to.
+
+        On a hit `produce` does not run. A damaged entry (a file missing, of another size, or small and with another hash) is a
+        miss. Raises `EdgecError` if the cache cannot be written or its disk is full; errors of `produce` pass through.
+        """
+        entry = self.root / LAYOUT / name / key
+        if not self._swept:
+            with suppress(OSError):
+                sweep(self._work)
+            self._swept = True
+        if not self._take(entry):
+            with ExitStack() as stack:
+                with self._refusals(name):
+                    for folder in (self.root, self.root / LAYOUT, entry.parent, self._work):
+                        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    work = stack.enter_context(scratch(self._work, mode=0o700))
+                    content = work / "content"
+                    content.mkdir()  # with the usual mode, for what is copied out of here; nobody gets past the folders above
+                self._produce(produce, content, name)
+                with self._refusals(name):
+                    _write_index(work)
+                    sync_tree(work)
+                    self._publish(work, entry)
+                    sync(entry.parent)
+            self._evict()
+        return entry / "content"
+
+    def _take(self, entry: Path) -> bool:
+        """Whether the entry is there and whole. From then on no process evicts it while this `Cache` lives."""
+        try:
+            descriptor = os.open(entry / "index.json", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        # A shared lock is refused only while someone evicts the entry.
+        if try_lock(descriptor, shared=True) is False or not is_still(descriptor, entry / "index.json") or not _whole(entry):
+            os.close(descriptor)
+            return False
+        self._hold(entry, descriptor)
+        with suppress(OSError):
+            os.utime(entry)
+        return True
+
+    def _hold(self, entry: Path, descriptor: int) -> None:
+        previous = self._held.pop(entry, None)
+        if previous is not None:
+            os.close(previous)
+        self._held[entry] = descriptor
+        _used.add(entry)
+
+    def _produce(self, produce: Callable[[Path], None], content: Path, name: str) -> None:
+        try:
+            produce(content)
+        except EdgecError:
+            raise
+        except Exception as error:
+            if disk_is_full(error, content):
+                raise self._full(name, error) from error
+            raise
+
+    def _publish(self, work: Path, entry: Path) -> None:
+        while True:
+            # Locked before it can be seen, so that no other process can evict it in between.
+            descriptor = os.open(work / "index.json", os.O_RDONLY | os.O_CLOEXEC)
+            try_lock(descriptor, shared=True)
+            try:
+                work.rename(entry)
+            except OSError as error:
+                if error.errno not in IN_THE_WAY:
+                    os.close(descriptor)
+                    raise
+                if self._take(entry):
+                    os.close(descriptor)
+                    return
+                try:
+                    replace_directory(work, entry)
+                except FileNotFoundError:  # the damaged entry went away meanwhile
+                    os.close(descriptor)
+                    continue
+            self._hold(entry, descriptor)
+            return
+
+    def _evict(self) -> None:
+        entries = []
+        for entry in (self.root / LAYOUT).glob("*/*"):
+            with suppress(OSError):
+                entries.append((entry.stat().st_mtime_ns, entry, _size(entry)))
+        total = sum(size for _, _, size in entries)
+        for _, entry, size in sorted(entries):
+            if total <= self.limit_bytes:
+                break
+            if entry not in _used and self._remove(entry):
+                total -= size
+
+    def _remove(self, entry: Path) -> bool:
+        try:
+            descriptor = os.open(entry / "index.json", os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            descriptor = None
+        try:
+            if descriptor is not None and (try_lock(descriptor) is False or not is_still(descriptor, entry / "index.json")):
+                return False
+            with scratch(self._work, mode=0o700) as work:
+                entry.rename(work / "evicted")
+        except OSError:
+            return False
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        return True
+
+    @contextmanager
+    def _refusals(self, name: str) -> Iterator[None]:
+        """Errors of the cache's own files; those of a stage are not its business."""
+        try:
+            yield
+        except OSError as error:
+            if disk_is_full(error, self.root):
+                raise self._full(name, error) from error
+            raise EdgecError(
+                f"The cache at {self.root} cannot be written.",
+                evidence=(f"stage {name}: {error}",),
+                remedy="set EDGEC_CACHE_DIR to a directory that you may write to",
+            ) from error
+
+    def _full(self, name: str, error: Exception) -> EdgecError:
+        try:
+            free = f"{shutil.disk_usage(self.root).free / 1e6:.1f} MB free there"
+        except OSError:
+            free = "free space unknown"
+        return EdgecError(
+            "The disk is full: a stage's result could not be written. Nothing of it was kept.",
+            evidence=(f"stage {name}: {error}", f"cache at {self.root}, {free}"),
+            remedy="free some space, delete the cache, or set EDGEC_CACHE_DIR to a directory on a larger disk",
+        )
+
+
+def _limit() -> int:
+    text = os.environ.get("EDGEC_CACHE_LIMIT_GB") or str(DEFAULT_LIMIT_GB)
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = math.nan
+    if not 0 <= gigabytes < math.inf:
+        raise RequestError(
+            f"EDGEC_CACHE_LIMIT_GB is {text!r}, which is no size.",
+            remedy=f"set it to a number of gigabytes, or unset it for {DEFAULT_LIMIT_GB:g}",
+        )
+    return int(gigabytes * 1e9)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return {type(value).__qualname__: _plain(value.value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare}
+        return {type(value).__qualname__: fields}
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("a cache key's dict needs strings for keys")
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _write_index(work: Path) -> None:
+    content = work / "content"
+    files = {
+        path.relative_to(content).as_posix(): [path.stat().st_size, sha256_of(path)]
+        for path in sorted(content.rglob("*"))
+        if path.is_file()
+    }
+    (work / "index.json").write_text(json.dumps(files, indent=1), encoding="ascii")
+
+
+def _whole(entry: Path) -> bool:
+    try:
+        files = json.loads((entry / "index.json").read_bytes())
+        for name, (size, sha256) in files.items():
+            path = entry / "content" / name
+            if path.stat().st_size != size or (size < HASHED_ON_HIT_BELOW and sha256_of(path) != sha256):
+                return False
+    except (OSError, ValueError, TypeError, AttributeError):
+        return False
+    return (entry / "content").is_dir()
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):
+                total += Path(folder, name).lstat().st_size
+    return total
+
+
+def _close(descriptors: dict[Path, int]) -> None:
+    while descriptors:
+        os.close(descriptors.popitem()[1])

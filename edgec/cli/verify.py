@@ -1,0 +1,66 @@
+"""`edgec verify`: hashes, golden frames, and the difference to what was recorded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import out
+
+if TYPE_CHECKING:
+    from edgec.artefact.verify import VerifyResult
+
+
+@click.command()
+@options.artefact
+@options.threads
+@options.as_json
+def verify(artefact: Path, threads: int | None, as_json: bool) -> None:
+    """Run ARTEFACT's golden frames again and compare.
+
+    Checks the hash of every file, then every output against the features recorded at the build. Needs the artefact's runtime
+    and numpy only. Exit code 8: the artefact is damaged. 9: it computes something else.
+    """
+    from edgec.artefact.verify import verify as run
+
+    result = run(artefact, threads=threads)
+    if as_json:
+        click.echo(json.dumps(_plain(result), indent=2))
+    else:
+        _print(result)
+
+
+def _print(result: VerifyResult) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgec.report.records import printable
+
+    out.print(f"hashes ok, {result.files} files")
+    threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
+    run = (f"{result.frames} golden frames in {printable(result.runtime)}", printable(result.execution_precision), threads)
+    out.print(Text(", ".join(filter(None, run))))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("output")
+    for title in ("difference", "tolerance", "cosine to float32", "worst"):
+        table.add_column(title, justify="right")
+    for output in result.outputs:
+        table.add_row(
+            Text(printable(output.name)),
+            f"{output.difference:.3g}",
+            f"{output.tolerance:.3g}",
+            f"{output.float32_cosine_mean:.6f}",
+            f"{output.float32_cosine_min:.6f}",
+        )
+    out.print(table)
+    out.print("verified")
+
+
+def _plain(result: VerifyResult) -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {**asdict(result), "directory": str(result.directory), "verified": True}

@@ -1,0 +1,88 @@
+"""What a table of candidates shows: one list, for Markdown and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgec.report.records import printable
+from edgec.report.schema import Candidate
+
+ABSENT = "-"
+
+
+@dataclass(frozen=True)
+class Column:
+    """`cell` gives plain text, not escaped for anything. `rank`: the lower, the longer it stays as the terminal gets narrower."""
+
+    title: str
+    cell: Callable[[Candidate], str]
+    rank: int
+    number: bool = True
+
+
+def _ms(field: str) -> Callable[[Candidate], str]:
+    return lambda candidate: ABSENT if candidate.latency is None else f"{getattr(candidate.latency, field):.2f}"
+
+
+def _cosine(field: str) -> Callable[[Candidate], str]:
+    return lambda candidate: ABSENT if candidate.fidelity is None else f"{getattr(candidate.fidelity, field):.5f}"
+
+
+def _cold(field: str, unit: float, digits: int) -> Callable[[Candidate], str]:
+    return lambda candidate: (
+        ABSENT if candidate.cold_start is None else f"{getattr(candidate.cold_start, field) / unit:.{digits}f}"
+    )
+
+
+def _name(candidate: Candidate) -> str:
+    return printable(candidate.name) + (" (chosen)" if candidate.chosen else "")
+
+
+def _runs(candidate: Candidate) -> str:
+    return ABSENT if candidate.latency is None else str(candidate.latency.iterations)
+
+
+def _size(candidate: Candidate) -> str:
+    return ABSENT if candidate.size_bytes is None else f"{candidate.size_bytes / 1e6:.1f}"
+
+
+def _executes(candidate: Candidate) -> str:
+    return printable(candidate.execution_precision) or ABSENT
+
+
+def _evidence(candidate: Candidate) -> str:
+    measured = (candidate.latency, candidate.cold_start, candidate.fidelity)
+    return ", ".join(dict.fromkeys(part.evidence.value for part in measured if part is not None)) or ABSENT
+
+
+COLUMNS = (
+    Column("candidate", _name, 0, number=False),
+    Column("p50 ms", _ms("p50_ms"), 1),
+    Column("p90 ms", _ms("p90_ms"), 6),
+    Column("p99 ms", _ms("p99_ms"), 3),
+    Column("min ms", _ms("min_ms"), 10),
+    Column("max ms", _ms("max_ms"), 7),
+    Column("mean ms", _ms("mean_ms"), 9),
+    Column("runs", _runs, 12),
+    Column("patch mean", _cosine("patch_cosine_mean"), 2),
+    Column("patch p01", _cosine("patch_cosine_p01"), 4),
+    Column("cls", _cosine("cls_cosine_mean"), 8),
+    Column("size MB", _size, 5),
+    Column("load ms", _cold("load_ms", 1, 0), 13),
+    Column("first ms", _cold("first_inference_ms", 1, 1), 14),
+    Column("peak RSS MB", _cold("peak_rss_bytes", 1e6, 0), 11),
+    Column("executes as", _executes, 16, number=False),
+    Column("evidence", _evidence, 15, number=False),
+)
+
+
+def fitting(candidates: Sequence[Candidate], width: int, gap: int) -> tuple[Column, ...]:
+    """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first."""
+    kept: list[Column] = []
+    for column in sorted(COLUMNS, key=lambda column: column.rank):
+        width -= max(map(len, [column.title, *map(column.cell, candidates)])) + gap
+        if width < -gap and kept:
+            break
+        kept.append(column)
+    return tuple(column for column in COLUMNS if column in kept)

@@ -1,0 +1,127 @@
+"""A report as Markdown. Text in it comes from files and stays text: it cannot break a table or become a link or a tag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from edgec.report.columns import COLUMNS
+from edgec.report.records import printable
+from edgec.report.schema import Host, Report, StageFidelity
+
+RANDOM_WEIGHTS = "**Random weights: latency is real; fidelity is against the same random model and says nothing of features.**"
+_SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
+_MARKER = re.compile(r"^[-+#=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
+"""What would begin a list or a heading within a list's item."""
+
+
+def to_markdown(report: Report) -> str:
+    """Title, what and where, the candidates with the chosen one marked and why, fidelity by stage, notes, how it was measured."""
+    parts = [
+        f"# {escape(report.model.name)} for {escape(report.target)}",
+        *([RANDOM_WEIGHTS] if report.model.random_weights else []),
+        _bullets(_what(report)),
+        "## Candidates",
+        _candidates(report),
+        f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
+        _problems(report),
+        "## Fidelity by stage",
+        _stages(report.stages),
+        *(["## Notes", _bullets(escape(note) for note in report.notes)] if report.notes else []),
+        "## How it was measured",
+        _bullets(_method(report)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escape(text: str) -> str:
+    """Any text as one line of Markdown that shows just this text, in a table too."""
+    line = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(_escaped, line)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\{match.group()}"
+
+
+def _what(report: Report) -> list[str]:
+    model, (batch, height, width, _) = report.model, report.input_shape
+    suited = "has" if report.host_is_target else "does not have"
+    versions = {name: version for name, version in report.host.versions.items() if name != "edgec"}
+    return [
+        f"Model: {escape(model.arch)}, {model.parameters / 1e6:.1f} M parameters, {model.gflops:.1f} GFLOPs a frame, "
+        f"checkpoint SHA-256 {escape(model.checkpoint_sha256)}",
+        f"Target: {escape(report.target)}; the measuring host {suited} all that its profile asks for",
+        f"Input: {batch} frame{'s' if batch > 1 else ''} of {height}x{width}, uint8 RGB",
+        f"Precision asked: {escape(report.precision_asked)}; fidelity budget: at least {report.min_fidelity:g}",
+        f"Calibration: {escape(report.calibration)}; judged on {report.validation_frames} frames that it never saw",
+        *_where(report.host),
+        f"Made by edgec {escape(report.edgec_version)}, {escape(report.created)}; "
+        + ", ".join(f"{escape(name)} {escape(version)}" for name, version in sorted(versions.items())),
+    ]
+
+
+def _where(host: Host) -> list[str]:
+    machine = {True: "a virtual machine", False: "no virtual machine", None: "virtual machine or not: unknown"}
+    return [
+        f"Host: {escape(host.cpu)} ({escape(host.architecture)}; {escape(', '.join(host.isa)) or 'no ISA flags known'}), "
+        f"{host.physical_cores} physical and {host.logical_cores} logical cores, {host.usable_cores} usable, "
+        f"{host.memory_bytes / 1e9:.1f} GB, governor {escape(host.governor or 'unknown')}, {machine[host.virtual_machine]}",
+        f"System: {escape(host.os)}, Python {escape(host.python)}",
+    ]
+
+
+def _candidates(report: Report) -> str:
+    rows = []
+    for candidate in report.candidates:
+        cells = [escape(column.cell(candidate)) for column in COLUMNS]
+        rows.append([f"**{cell}**" for cell in cells] if candidate.chosen else cells)
+    return _table([column.title for column in COLUMNS], rows, [column.number for column in COLUMNS])
+
+
+def _problems(report: Report) -> str:
+    return _bullets(f"{escape(c.name)} has no figures: {escape(c.problem)}" for c in report.candidates if c.problem)
+
+
+def _stages(stages: Sequence[StageFidelity]) -> str:
+    if not stages:
+        return "None was measured."
+    rows = [
+        [
+            escape(stage.stage),
+            f"{stage.cls_cosine_mean:.5f}",
+            f"{stage.patch_cosine_mean:.5f}",
+            f"{stage.patch_cosine_p01:.5f}",
+            str(stage.frames),
+            stage.evidence.value,
+        ]
+        for stage in stages
+    ]
+    titles = ["stage", "cls mean", "patch mean", "patch p01", "frames", "evidence"]
+    return _table(titles, rows, [False, True, True, True, True, False])
+
+
+def _method(report: Report) -> list[str]:
+    taken = dict.fromkeys(
+        f"{c.latency.iterations} runs after {c.latency.warmup} unrecorded ones, "
+        f"on {c.latency.threads} thread{'s' if c.latency.threads > 1 else ''}"
+        for c in report.candidates
+        if c.latency is not None
+    )
+    return [
+        "Latency: from a batch of camera frames in memory to its features, in milliseconds; "
+        f"{'; '.join(taken) or 'none was measured'}. Nothing is clipped; the single runs are in report.json.",
+        "Load, first inference and peak memory: in a fresh process that imports only numpy and the runtime. Load does not count "
+        "that import; memory counts all that the process holds.",
+        "Fidelity: cosines to the features of the float32 PyTorch model; p01 is the first percentile over all patches of all "
+        "frames.",
+    ]
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool]) -> str:
+    lines = [titles, ["---:" if number else "---" for number in numbers], *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {_MARKER.sub(_escaped, line)}" for line in lines)

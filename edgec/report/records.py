@@ -1,0 +1,106 @@
+"""Reading a JSON file that somebody else may have written into one of our schemas, or refusing it with a reason."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
+
+from edgec import __version__
+from edgec.errors import ArtefactError
+from edgec.report.schema import Record
+
+LIMIT_BYTES = 64 * 1024 * 1024
+_SHOWN = 8
+
+R = TypeVar("R", bound=Record)
+
+
+def read_record(path: Path, schema: type[R], title: str) -> R:
+    """The file as a `schema`; `title` is what messages call it ("manifest", "report").
+
+    Raises `ArtefactError` if it is no regular file, above 64 MB, not whole JSON in UTF-8, of a later schema version, or has a
+    field that is missing, unknown, of another type or out of range.
+    """
+    found = _parse(_read(path, title), path, title)
+    _check_version(found, schema, path, title)
+    try:
+        # Strict, and from JSON: no string passes for a number, and lists are still tuples.
+        return schema.model_validate_json(json.dumps(found), strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        evidence = [f"{_dotted(problem['loc'])}: {problem['msg']}" for problem in problems[:_SHOWN]]
+        if len(problems) > _SHOWN:
+            evidence.append(f"and {len(problems) - _SHOWN} more")
+        raise ArtefactError(
+            f"The {title} at {path} does not say what a {title} must: {_dotted(problems[0]['loc'])} is wrong.",
+            evidence=evidence,
+            remedy="it was edited or damaged: build again, or copy it again from where it is whole",
+        ) from None
+
+
+def printable(text: str) -> str:
+    """Text from a file on one line, without what could steer a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split()))
+
+
+def _read(path: Path, title: str) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ArtefactError(f"The {title} at {path} is not a regular file.")
+        if status.st_size > LIMIT_BYTES:
+            raise ArtefactError(
+                f"The {title} at {path} is too large to be one.",
+                evidence=f"{status.st_size} bytes; the limit is {LIMIT_BYTES}",
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ArtefactError(f"There is no {title} at {path}.") from None
+    except (OSError, ValueError) as error:
+        raise ArtefactError(f"The {title} at {path} cannot be read.", evidence=str(error)) from error
+
+
+def _parse(data: bytes, path: Path, title: str) -> dict[str, Any]:
+    def refuse(literal: str) -> NoReturn:
+        raise ValueError(f"{literal} is not JSON")
+
+    try:
+        found = json.loads(data.decode("utf-8"), parse_constant=refuse)
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except ValueError as error:
+        problem = str(error)
+    else:
+        if isinstance(found, dict):
+            return found
+        problem = f"it holds {type(found).__name__}, not an object"
+    raise ArtefactError(
+        f"The {title} at {path} is not whole JSON.",
+        evidence=(f"{len(data)} bytes", problem),
+        remedy="it was truncated or edited: copy it again from where it is whole, or build again",
+    )
+
+
+def _check_version(found: dict[str, Any], schema: type[Record], path: Path, title: str) -> None:
+    known = schema.model_fields["schema_version"].default
+    version = found.get("schema_version")
+    if type(version) is int and version > known:
+        author = printable(str(found.get("edgec_version", "of an unknown version")))[:40]
+        raise ArtefactError(
+            f"The {title} at {path} was written by edgec {author}; this is edgec {__version__}, which cannot read it.",
+            evidence=f"schema version {version}; this edgec reads {known}",
+            remedy="update edgec",
+        )
+    if type(version) is not int or version != known:
+        raise ArtefactError(
+            f"The {title} at {path} has no schema version that edgec knows.",
+            evidence=f"schema_version: {printable(repr(version))[:40]}; this edgec reads {known}",
+        )
+
+
+def _dotted(location: tuple[int | str, ...]) -> str:
+    return printable(".".join(map(str, location)))[:120] or "the whole"

@@ -1,0 +1,34 @@
+"""The candidates of a report as a table for the terminal."""
+
+from __future__ import annotations
+
+import shutil
+
+from rich.console import JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from edgec.report.columns import fitting
+from edgec.report.records import printable
+from edgec.report.schema import Report
+
+_GAP = 2
+
+
+def candidates_table(report: Report, *, width: int | None = None) -> Table:
+    """As many columns as `width` characters hold (by default the terminal's), the less telling left out first.
+
+    The chosen candidate says so and is bold; a candidate that failed says why below the table.
+    """
+    columns = fitting(report.candidates, width or shutil.get_terminal_size().columns, _GAP)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), caption_justify="left", caption_style="")
+    for column in columns:
+        justify: JustifyMethod = "right" if column.number else "left"
+        table.add_column(column.title, justify=justify, no_wrap=column.number, overflow="fold", header_style="bold")
+    for candidate in report.candidates:
+        cells = (Text(column.cell(candidate)) for column in columns)
+        table.add_row(*cells, style="bold" if candidate.chosen else None)
+    problems = [f"{printable(c.name)}: {printable(c.problem)}" for c in report.candidates if c.problem]
+    if problems:
+        table.caption = Text("\n".join(problems))
+    return table

@@ -1,0 +1,156 @@
+"""A small artefact with a real model in it: a convolution as patch embedding, run by the real ONNX Runtime lowering."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, checker, helper, numpy_helper, save
+
+from edgec.artefact.contents import build_manifest_files
+from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
+from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
+from edgec.artefact.write import write_artefact
+from edgec.evidence import Evidence
+from edgec.lowering.base import Features, LoweredModel
+from edgec.lowering.registry import get
+from edgec.report.schema import StageFidelity
+
+BATCH, SIDE, PATCH, WIDTH, GOLDEN = 2, 32, 16, 8, 3
+GRID = SIDE // PATCH
+ENTRY = "runtime/model.onnx"
+
+
+def embedding() -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng(0).standard_normal((WIDTH, 3, PATCH, PATCH), dtype=np.float32) / 255
+
+
+def save_model(path: Path, weights: np.ndarray[Any, np.dtype[np.float32]], *, patches: str = "patches", side: int = SIDE) -> None:
+    """uint8 frames [N, H, W, 3] to `patches` [N, H/p, W/p, D] and their mean, `cls` [N, D]."""
+    grid = side // PATCH
+    nodes = [
+        helper.make_node("Cast", ["frames"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "weights"], ["map"], kernel_shape=[PATCH, PATCH], strides=[PATCH, PATCH]),
+        helper.make_node("Transpose", ["map"], [patches], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMean", [patches, "axes"], ["cls"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("frames", TensorProto.UINT8, [BATCH, side, side, 3])],
+        [
+            helper.make_tensor_value_info("cls", TensorProto.FLOAT, [BATCH, WIDTH]),
+            helper.make_tensor_value_info(patches, TensorProto.FLOAT, [BATCH, grid, grid, WIDTH]),
+        ],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1, 2]), "axes")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    checker.check_model(model)
+    path.parent.mkdir(exist_ok=True)
+    save(model, path)
+
+
+def golden_frames() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(1).integers(0, 256, (GOLDEN, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def float32_features() -> Features:
+    """By numpy, independent of the runtime."""
+    grid = golden_frames().astype(np.float64).reshape(GOLDEN, GRID, PATCH, GRID, PATCH, 3)
+    patches = np.einsum("nhiwjc,dcij->nhwd", grid, embedding())
+    return {"cls": patches.mean(axis=(1, 2)).astype(np.float32), "patches": patches.astype(np.float32)}
+
+
+def fill(folder: Path) -> None:
+    save_model(folder / ENTRY, embedding())
+    (folder / "LICENSE.txt").write_text("a licence")
+    runner = get("onnxruntime").load(LoweredModel("onnxruntime", folder, ENTRY, (ENTRY,)), threads=1)
+    frames = golden_frames()
+    batches = [runner(frames[:2]), runner(frames[1:])]
+    shipped = {name: np.concatenate([batches[0][name], batches[1][name][1:]]) for name in ("cls", "patches")}
+    write_golden(folder, frames, float32_features(), shipped)
+    fidelity = StageFidelity(
+        stage="artefact", cls_cosine_mean=1, patch_cosine_mean=1, patch_cosine_p01=1, frames=3, evidence=Evidence.HOST
+    )
+    manifest = Manifest(
+        edgec_version="0.1.0",
+        build_key="0123abcd",
+        checkpoint=CheckpointFacts(
+            name="small",
+            form="random",
+            arch="convolution",
+            sha256="0" * 64,
+            random_weights=True,
+            normalisation="none",
+            mean=(0, 0, 0),
+            std=(1, 1, 1),
+            licence=LicenceFacts(name="Apache-2.0", spdx="Apache-2.0", reason="made here"),
+        ),
+        calibration=None,
+        validation=FrameSetFacts(name="noise", sha256="0" * 64, frames=3),
+        target="cpu",
+        runtime="onnxruntime",
+        precision="fp32",
+        execution_precision="fp32",
+        entry=ENTRY,
+        settings={"precision": "fp32"},
+        input=Tensor(name="frames", dtype="uint8", shape=(BATCH, SIDE, SIDE, 3)),
+        outputs=(
+            Tensor(name="cls", dtype="float32", shape=(BATCH, WIDTH)),
+            Tensor(name="patches", dtype="float32", shape=(BATCH, GRID, GRID, WIDTH)),
+        ),
+        operations={"Conv_0": "fp32"},
+        fidelity=(fidelity,),
+        golden=Golden(
+            frames=FRAMES,
+            expected_float32=EXPECTED_FLOAT32,
+            expected_shipped=EXPECTED_SHIPPED,
+            count=GOLDEN,
+            relative_tolerance=1e-4,
+            min_cosine=0.9999,
+        ),
+        tools={"onnxruntime": "1"},
+        files=build_manifest_files(folder),
+    )
+    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1))
+    (folder / "report.json").write_text("{}")
+    (folder / "report.md").write_text("# report")
+
+
+@pytest.fixture(scope="session")
+def _whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_artefact(tmp_path_factory.mktemp("artefact") / "whole", fill, force=False)
+
+
+@pytest.fixture
+def artefact(_whole: Path, tmp_path: Path) -> Path:
+    """A copy of one's own, to be tampered with."""
+    return Path(shutil.copytree(_whole, tmp_path / "artefact"))
+
+
+class Forge:
+    """What someone does who edits an artefact: change the manifest, or change files and list them anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def edit(self, **fields: Any) -> None:
+        """Set top-level fields; a dict is merged into the one there."""
+        path = self.directory / "manifest.json"
+        manifest = json.loads(path.read_text())
+        for name, value in fields.items():
+            manifest[name] = {**manifest[name], **value} if isinstance(value, dict) and name in manifest else value
+        path.write_text(json.dumps(manifest))
+
+    def relist(self) -> None:
+        self.edit(files=[file.model_dump() for file in build_manifest_files(self.directory)])
+
+
+@pytest.fixture
+def forge(artefact: Path) -> Forge:
+    return Forge(artefact)

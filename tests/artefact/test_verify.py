@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from edgec.artefact.golden import write_golden
+from edgec.artefact.reading import open_artefact
+from edgec.artefact.verify import verify
+from edgec.cli.verify import verify as command
+from edgec.errors import ArtefactError, RuntimeFailure, TargetError, VerificationError
+
+from .conftest import ENTRY, GOLDEN, Forge, embedding, save_model
+
+
+def replace_model(artefact: Path, forge: Forge, **options: object) -> None:
+    save_model(artefact / ENTRY, **({"weights": embedding()} | options))  # type: ignore[arg-type]
+    forge.relist()
+
+
+def record_shipped(artefact: Path, forge: Forge, name: str, frame: int, scale: float) -> None:
+    """Let the artefact expect other features of one golden frame."""
+    golden = open_artefact(artefact).golden
+    shipped = {key: array.copy() for key, array in golden.expected_shipped.items()}
+    shipped[name][frame] *= scale
+    write_golden(artefact, golden.frames, golden.expected_float32, shipped)
+    forge.relist()
+
+
+def test_a_whole_artefact_is_verified(artefact: Path) -> None:
+    result = verify(artefact, threads=1)
+    assert result.directory == artefact
+    assert (result.runtime, result.threads, result.files, result.frames) == ("onnxruntime", 1, 5, GOLDEN)
+    assert [output.name for output in result.outputs] == ["cls", "patches"]
+    for output in result.outputs:
+        assert output.passed
+        assert 0 <= output.difference <= output.tolerance
+        assert output.float32_cosine_mean == pytest.approx(1, abs=1e-6)
+        assert output.float32_cosine_min == pytest.approx(1, abs=1e-6)
+
+
+def test_features_of_float32_are_compared_too(artefact: Path, forge: Forge) -> None:
+    golden = open_artefact(artefact).golden
+    float32 = {name: -array for name, array in golden.expected_float32.items()}
+    write_golden(artefact, golden.frames, float32, golden.expected_shipped)
+    forge.relist()
+    assert [output.float32_cosine_mean for output in verify(artefact).outputs] == pytest.approx([-1, -1])
+
+
+def test_other_weights_are_noticed(artefact: Path, forge: Forge) -> None:
+    replace_model(artefact, forge, weights=embedding() * np.float32(1.01))
+    with pytest.raises(VerificationError, match="output cls, golden frame") as caught:
+        verify(artefact)
+    assert caught.value.exit_code == 9
+    assert "(tolerance" in caught.value.what
+    assert "worst cosine 1.000000 (at least 0.9999)" in caught.value.what
+    assert caught.value.evidence[0].startswith("output patches, golden frame")
+    assert "computes here in: " in caught.value.evidence[1]
+
+
+@pytest.mark.parametrize("frame", range(GOLDEN))
+def test_the_frame_is_named(artefact: Path, forge: Forge, frame: int) -> None:
+    record_shipped(artefact, forge, "patches", frame, 1.5)
+    with pytest.raises(VerificationError, match=f"output patches, golden frame {frame}: largest difference") as caught:
+        verify(artefact)
+    assert len(caught.value.evidence) == 1
+
+
+def test_a_direction_that_turned_is_noticed_within_a_wide_tolerance(artefact: Path, forge: Forge) -> None:
+    record_shipped(artefact, forge, "cls", 1, -1)
+    forge.edit(golden={"relative_tolerance": 1000.0})
+    with pytest.raises(VerificationError, match=r"output cls, golden frame 1: .* worst cosine -1\.0"):
+        verify(artefact)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_inf_are_noticed(artefact: Path, forge: Forge, value: float) -> None:
+    weights = embedding()
+    weights[0] = value
+    replace_model(artefact, forge, weights=weights)
+    with pytest.raises(VerificationError, match="output cls, golden frame 0: holds NaN or Inf"):
+        verify(artefact)
+
+
+def test_a_missing_output_is_noticed(artefact: Path, forge: Forge) -> None:
+    replace_model(artefact, forge, patches="grid")
+    with pytest.raises(VerificationError, match="Output patches is missing") as caught:
+        verify(artefact)
+    assert "the model's outputs: cls, grid" in caught.value.evidence
+
+
+def test_a_model_for_other_frames_is_a_failure_of_the_runtime(artefact: Path, forge: Forge) -> None:
+    replace_model(artefact, forge, side=64)
+    with pytest.raises(RuntimeFailure):
+        verify(artefact)
+
+
+def test_an_output_of_another_shape_is_noticed(artefact: Path, forge: Forge) -> None:
+    outputs = [output.model_dump() for output in open_artefact(artefact).manifest.outputs]
+    golden = open_artefact(artefact).golden
+    flat = [
+        {name: a.reshape(GOLDEN, -1, 8) if name == "patches" else a for name, a in features.items()}
+        for features in (golden.expected_float32, golden.expected_shipped)
+    ]
+    write_golden(artefact, golden.frames, *flat)
+    forge.edit(outputs=[outputs[0], {**outputs[1], "shape": [2, 4, 8]}])
+    forge.relist()
+    with pytest.raises(VerificationError, match="Output patches is of another shape") as caught:
+        verify(artefact)
+    assert caught.value.evidence[0] == "recorded: (2, 4, 8); here: (2, 2, 2, 8)"
+
+
+def test_a_file_that_is_no_model_is_a_failure_of_the_runtime(artefact: Path, forge: Forge) -> None:
+    (artefact / ENTRY).write_text("not a model")
+    forge.relist()
+    with pytest.raises(RuntimeFailure):
+        verify(artefact)
+
+
+def test_a_runtime_that_nobody_has(artefact: Path, forge: Forge) -> None:
+    forge.edit(runtime="abacus")
+    with pytest.raises(TargetError, match="abacus"):
+        verify(artefact)
+
+
+def test_a_damaged_artefact_is_not_run(artefact: Path) -> None:
+    (artefact / ENTRY).write_bytes(b"")
+    with pytest.raises(ArtefactError, match="1 changed"):
+        verify(artefact)
+
+
+def test_only_numpy_and_the_runtime_are_needed(artefact: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from edgec.artefact.verify import verify
+verify(Path(sys.argv[1]))
+print(*sorted({name.split(".")[0] for name in sys.modules}))
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(artefact)], capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert {"numpy", "onnxruntime"} <= modules
+    assert not modules & {"torch", "onnx", "onnxscript", "openvino", "transformers", "safetensors", "PIL", "ml_dtypes"}
+
+
+def test_the_command_prints_a_table(artefact: Path) -> None:
+    result = CliRunner().invoke(command, [str(artefact), "--threads", "1"])
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "hashes ok, 5 files"
+    assert lines[1] == "3 golden frames in onnxruntime, fp32, 1 thread"
+    assert lines[2].split() == ["output", "difference", "tolerance", "cosine", "to", "float32", "worst"]
+    assert [line.split()[0] for line in lines[3:]] == ["cls", "patches", "verified"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_command_prints_json(artefact: Path) -> None:
+    result = CliRunner().invoke(command, [str(artefact), "--json"])
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["verified"] is True
+    assert found["files"] == 5
+    assert [output["name"] for output in found["outputs"]] == ["cls", "patches"]
+
+
+def test_the_command_lets_errors_through(artefact: Path) -> None:
+    (artefact / ENTRY).unlink()
+    result = CliRunner().invoke(command, [str(artefact)])
+    assert isinstance(result.exception, ArtefactError)
+    assert "verified" not in result.stdout
+
+
+def test_the_command_refuses_no_threads(artefact: Path) -> None:
+    assert CliRunner().invoke(command, [str(artefact), "--threads", "0"]).exit_code == 2

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from markdown_it import MarkdownIt
+
+from edgec.report.columns import COLUMNS
+from edgec.report.markdown import RANDOM_WEIGHTS, escape, to_markdown
+from edgec.report.schema import Report
+
+NASTY = [
+    "a|b",
+    "a\nb",
+    "a\r\n\r\n# title",
+    "`code`",
+    "``",
+    "<script>alert(1)</script>",
+    "<!-- ",
+    "&lt;b&gt;",
+    "*bold* _it_ __b__ ~~s~~",
+    "[link](http://x)",
+    "![image](x)",
+    "\\",
+    "\\|",
+    "trailing\\",
+    "| --- |",
+    "\x1b[31m\x00",
+    "- item",
+    "1. item",
+    "12) item",
+    "# heading",
+    "+",
+    "===",
+    "vits16_standin_v2",
+    "$x$",
+    "  spaced  ",
+]
+
+
+def render(markdown: str) -> str:
+    """By a renderer that is not ours, with GitHub's tables and strikethrough."""
+    return str(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown))
+
+
+def tags(markdown: str) -> list[str]:
+    return re.findall("</?(?!strong|li)[a-z0-9]+", render(markdown))
+
+
+def rows(markdown: str) -> list[list[str]]:
+    """The cells of the first table, as text."""
+    table = re.search(r"<table>.*?</table>", render(markdown), re.DOTALL)
+    assert table is not None
+    found = re.findall(r"<tr>.*?</tr>", table.group(), re.DOTALL)
+    return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in found]
+
+
+def test_every_candidate_has_its_row_and_every_column_its_figure(report: Report) -> None:
+    head, *body = rows(to_markdown(report))
+    assert head == [column.title for column in COLUMNS]
+    assert [row[0] for row in body] == ["openvino fp32", "openvino int8 (chosen)", "onnxruntime int8", "openvino bf16"]
+    chosen = dict(zip(head, body[1], strict=True))
+    assert chosen == {
+        "candidate": "openvino int8 (chosen)",
+        "p50 ms": "25.25",
+        "p90 ms": "28.25",
+        "p99 ms": "28.25",
+        "min ms": "24.25",
+        "max ms": "28.25",
+        "mean ms": "25.92",
+        "runs": "3",
+        "patch mean": "0.99876",
+        "patch p01": "0.98765",
+        "cls": "0.99991",
+        "size MB": "86.4",
+        "load ms": "321",
+        "first ms": "99.9",
+        "peak RSS MB": "512",
+        "executes as": "f32",
+        "evidence": "measured on host",
+    }
+    assert set(body[3][1:]) == {"-"}
+
+
+def test_it_says_what_where_why_and_how(report: Report) -> None:
+    text = to_markdown(report)
+    for expected in (
+        "# vits16-standin for x86-64-avx512-vnni",
+        "21.6 M parameters, 9.4 GFLOPs",
+        "ab" * 32,
+        "1 frame of 224x224",
+        "Some CPU (x86_64; avx2, avx512_vnni), 1 physical and 2 logical cores, 2 usable, 8.0 GB",
+        "governor powersave, a virtual machine",
+        "edgec 0.1.0, 2026-11-24T10:00:00Z; numpy 2.3, openvino 2025.4\n",
+        "Chosen: **openvino int8**. fastest at p50 of those inside the budget\n",
+        "- openvino bf16 has no figures: this CPU has no bf16\n",
+        "| hub graph | 1.00000 | 1.00000 | 1.00000 | 40 | measured on host |",
+        "- the governor is powersave\n",
+        "3 runs after 2 unrecorded ones, on 2 threads",
+    ):
+        assert expected in text
+    assert RANDOM_WEIGHTS not in text
+
+
+def test_random_weights_are_said_in_bold(report: Report) -> None:
+    model = report.model.model_copy(update={"random_weights": True})
+    assert RANDOM_WEIGHTS in to_markdown(report.model_copy(update={"model": model}))
+    assert "<strong>Random weights" in render(RANDOM_WEIGHTS)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_strings_from_files_stay_text(report: Report, nasty: str) -> None:
+    plain = to_markdown(report)
+    candidates = tuple(
+        each.model_copy(update={"name": nasty, "problem": nasty, "execution_precision": nasty}) for each in report.candidates
+    )
+    model = report.model.model_copy(update={"name": nasty, "arch": nasty})
+    host = report.host.model_copy(update={"cpu": nasty, "versions": {nasty: nasty}, "governor": nasty})
+    stages = tuple(stage.model_copy(update={"stage": nasty}) for stage in report.stages)
+    fields = {"candidates": candidates, "model": model, "host": host, "chosen": nasty, "reason": nasty, "notes": (nasty,)}
+    text = to_markdown(report.model_copy(update={**fields, "stages": stages, "target": nasty, "calibration": nasty}))
+    assert tags(text) == tags(plain)
+    assert [len(row) for row in rows(text)] == [len(COLUMNS)] * 5
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_escaped_text_shows_itself(nasty: str) -> None:
+    shown = render(f"Name: {escape(nasty)}.")
+    text = html.unescape(re.sub("</?p>", "", shown)).strip()
+    expected = " ".join(nasty.split()).replace("\x1b", "\ufffd").replace("\x00", "\ufffd")
+    assert text == f"Name: {expected}."
+
+
+def test_names_are_not_cluttered() -> None:
+    assert escape("avx512_vnni vits16-standin (int8)") == "avx512_vnni vits16-standin (int8)"

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgec.errors import ArtefactError, EdgecError
+from edgec.report.reading import read_report
+from edgec.report.records import LIMIT_BYTES, printable
+from edgec.report.schema import Report
+
+
+@pytest.fixture
+def path(tmp_path: Path, report: Report) -> Path:
+    path = tmp_path / "report.json"
+    path.write_text(report.model_dump_json(indent=1))
+    return path
+
+
+def refused(path: Path, pattern: str) -> ArtefactError:
+    with pytest.raises(ArtefactError, match=pattern) as caught:
+        read_report(path)
+    return caught.value
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    found = json.loads(path.read_text())
+    change(found)
+    path.write_text(json.dumps(found))
+
+
+def test_what_was_written_is_read(path: Path, report: Report) -> None:
+    assert read_report(path) == report
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_report(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    refused(path, "not whole JSON")
+
+
+@pytest.mark.parametrize("data", [b"# report", b"\x80\x81", b"[1, 2]", b'"report"', b"{" * 50_000, b'{"a":' * 50_000])
+def test_a_report_of_something_else(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    refused(path, "not whole JSON")
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
+def test_nan_and_inf_are_not_json(path: Path, literal: str) -> None:
+    path.write_text(path.read_text().replace('"p50_ms":25.25', f'"p50_ms":{literal}').replace("25.25", literal))
+    error = refused(path, "not whole JSON")
+    assert f"{literal} is not JSON" in error.evidence
+
+
+def test_a_report_that_is_too_large_is_not_read(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(LIMIT_BYTES + 1)
+    refused(path, "too large")
+
+
+def test_no_report(tmp_path: Path) -> None:
+    refused(tmp_path / "report.json", "There is no report")
+    refused(tmp_path, "not a regular file")
+    refused(tmp_path / ("x" * 5000), "cannot be read")
+    refused(tmp_path / "a\0b", "cannot be read")
+
+
+def test_a_report_of_a_later_edgec(path: Path) -> None:
+    edit(path, lambda found: found.update(schema_version=99, edgec_version="9.9\x1b[2J"))
+    error = refused(path, r"written by edgec 9\.9.*; this is edgec")
+    assert "\x1b" not in str(error)
+
+
+LATENCY = ("candidates", 1, "latency")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        ((*LATENCY, "p50_ms"), -1.0, "candidates.1.latency.p50_ms"),
+        ((*LATENCY, "p50_ms"), "25", "candidates.1.latency.p50_ms"),
+        ((*LATENCY, "p50_ms"), None, "candidates.1.latency.p50_ms"),
+        ((*LATENCY, "p50_ms"), 10**400, "candidates.1.latency.p50_ms"),
+        ((*LATENCY, "iterations"), 0, "candidates.1.latency.iterations"),
+        ((*LATENCY, "iterations"), 2.5, "candidates.1.latency.iterations"),
+        ((*LATENCY, "threads"), True, "candidates.1.latency.threads"),
+        ((*LATENCY, "evidence"), "guessed", "candidates.1.latency.evidence"),
+        ((*LATENCY, "p95_ms"), 1.0, "candidates.1.latency.p95_ms"),
+        (("candidates", 1, "fidelity", "patch_cosine_p01"), 1.5, "candidates.1.fidelity.patch_cosine_p01"),
+        (("candidates", 1, "size_bytes"), -5, "candidates.1.size_bytes"),
+        (("candidates",), {}, "candidates"),
+        (("host", "usable_cores"), 0, "host.usable_cores"),
+        (("input_shape",), [224, 224], "input_shape.2"),
+        (("host_is_target",), "yes", "host_is_target"),
+        (("model",), None, "model"),
+        (("\x1b[2J",), 1, "\ufffd[2J"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(path: Path, place: tuple[Any, ...], value: object, named: str) -> None:
+    def change(found: Any) -> None:
+        for step in place[:-1]:
+            found = found[step]
+        found[place[-1]] = value
+
+    edit(path, change)
+    error = refused(path, "does not say what a report must")
+    assert any(line.startswith(f"{named}: ") for line in error.evidence), error.evidence
+
+
+@pytest.mark.parametrize(
+    ("change", "evidence"),
+    [
+        (lambda found: found["candidates"][0]["latency"].update(p90_ms=1.0), "openvino fp32: p50_ms 62 is above p90_ms 1"),
+        (lambda found: found["candidates"][0]["latency"].update(mean_ms=900.0), "openvino fp32: mean_ms 900 is above max_ms 65"),
+        (lambda found: found["candidates"][0]["latency"].update(iterations=4), "openvino fp32: 3 samples of 4 iterations"),
+        (
+            lambda found: found["candidates"][0]["latency"].update(samples_ms=[1, 2, 3]),
+            "openvino fp32: samples go from 1 to 3 ms",
+        ),
+        (lambda found: found.update(chosen="openvino fp64"), "chosen is 'openvino fp64', but the candidates so marked are"),
+        (lambda found: found["candidates"][0].update(chosen=True), "chosen is 'openvino int8', but the candidates so marked are"),
+        (lambda found: found["candidates"][0].update(name="openvino int8"), "two candidates have one name"),
+        (lambda found: found.update(input_shape=[1, 0, 224, 3]), "input_shape is (1, 0, 224, 3)"),
+    ],
+)
+def test_a_report_that_contradicts_itself(path: Path, change: Callable[[dict[str, Any]], object], evidence: str) -> None:
+    edit(path, change)
+    error = refused(path, "contradicts itself")
+    assert error.evidence[0].startswith(evidence)
+
+
+def test_many_problems_are_not_all_listed(path: Path) -> None:
+    edit(path, lambda found: found.update({f"field{index}": 1 for index in range(1000)}))
+    error = refused(path, "does not say what a report must")
+    assert len(error.evidence) == 9
+    assert error.evidence[-1] == "and 992 more"
+
+
+def test_a_flipped_bit_anywhere_is_refused_or_harmless(path: Path) -> None:
+    whole = path.read_bytes()
+    chance = random.Random(0)
+    outcomes: set[object] = set()
+    for _ in range(500):
+        position = chance.randrange(len(whole))
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ (1 << chance.randrange(8))]) + whole[position + 1 :])
+        try:
+            outcomes.add(type(read_report(path)))
+        except EdgecError as error:
+            outcomes.add(type(error))
+    assert outcomes == {Report, ArtefactError}
+
+
+def test_printable_is_one_line_that_steers_no_terminal() -> None:
+    assert printable("a\n b\t\x1b[31m\x00\u202e é…") == "a b \ufffd[31m\ufffd\ufffd é…"

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from edgec.report.columns import COLUMNS
+from edgec.report.schema import Report
+from edgec.report.table import candidates_table
+
+
+def printed(report: Report, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(candidates_table(report, width=width))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+@pytest.mark.parametrize("width", [48, 60, 80, 100, 120, 160, 250])
+def test_nothing_is_wrapped_or_cut(report: Report, width: int) -> None:
+    lines = printed(report, width)
+    assert len(lines) == 6
+    assert max(map(len, lines)) <= width
+    assert "25.25" in lines[2]
+    assert lines[2].startswith("openvino int8 (chosen)")
+    assert "…" not in "".join(lines)
+    assert lines[-1].strip() == "openvino bf16: this CPU has no bf16"
+
+
+def test_eighty_columns_hold_what_matters_most(report: Report) -> None:
+    head = printed(report, 80)[0]
+    for title in ("candidate", "p50 ms", "p99 ms", "patch mean", "patch p01", "size MB"):
+        assert title in head
+
+
+def test_a_wide_terminal_shows_all(report: Report) -> None:
+    head = printed(report, 250)[0]
+    assert head.split() == " ".join(column.title for column in COLUMNS).split()
+
+
+def test_the_width_is_the_terminals(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = len(candidates_table(report).columns)
+    monkeypatch.setenv("COLUMNS", "250")
+    assert narrow < len(candidates_table(report).columns) == len(COLUMNS)
+
+
+def test_a_name_too_long_for_the_terminal_folds_and_the_figures_stay(report: Report) -> None:
+    long = report.candidates[1].model_copy(update={"name": "[bold]" + "x" * 100})
+    lines = printed(report.model_copy(update={"candidates": (long,)}), 40)
+    assert "".join(line.strip() for line in lines[1:]) == "[bold]" + "x" * 100 + " (chosen)"
+
+
+def test_a_report_without_candidates_has_an_empty_table(report: Report) -> None:
+    assert candidates_table(report.model_copy(update={"candidates": ()}), width=80).row_count == 0
