@@ -1,0 +1,41 @@
+# Everything runs in .venv with the versions in constraints.txt. README's two commands are `demo` and `test` spelled out.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/pip install --quiet -c constraints.txt
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.cpu
+	$(VENV)/bin/edgec build demo --target cpu
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest
+
+check: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.bench
+	$(VENV)/bin/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,video,test]'
+	$(PIP) --no-deps timm
+	touch $@
+
+$(VENV)/.bench: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,video,bench]'
+	touch $@
