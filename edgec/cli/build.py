@@ -46,7 +46,7 @@ def build(as_json: bool, verbose: bool, **settings: Any) -> None:
         return
     out.print(candidates_table(result.report))
     out.print()
-    out.print(result.report.reason, markup=False)
+    out.print(result.report.reason, markup=False, soft_wrap=True)
     if result.reused:
         out.print(f"{result.directory} is up to date: nothing was done.", markup=False, soft_wrap=True)
     else:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'edgec[cpu]'"
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+SETTINGS = ("INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
+"""What a model may ask of the runtime. Manifests come from anywhere, and other properties name files and caches."""
 PRODUCTS = ("FullyConnected", "MatMul", "Convolution", "ScaledDotProductAttention", "Gemm")
 
 
@@ -62,7 +64,8 @@ class _Runner(Runner):
             import openvino as ov
         except ImportError as error:
             raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
-        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **model.settings}
+        asked = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
+        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked}
         try:
             self._compiled: Any = ov.Core().compile_model(model.directory / model.entry, "CPU", properties)
         except Exception as error:
