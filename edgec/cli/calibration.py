@@ -1,0 +1,159 @@
+"""`edgec calibration`: whether a set of frames is fit to calibrate on, and what is in it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import err, out
+
+if TYPE_CHECKING:
+    from edgec.frames import FrameSet, Split
+    from edgec.frames.lint import Level, Lint
+    from edgec.model.spec import Size
+
+_HAS_ERRORS = 4
+_MOST_ROWS = 30
+
+frame_set = click.argument("frame_set", metavar="SET")
+
+
+@click.group()
+def calibration() -> None:
+    """Look at calibration sets. SET is a folder, a video, a list (.txt), a manifest (.toml) or the name of a shipped set."""
+
+
+@calibration.command()
+@frame_set
+@options.input_size
+@options.as_json
+@click.pass_context
+def lint(context: click.Context, frame_set: str, size: Size, as_json: bool) -> None:
+    """Say what is wrong with a set: errors, warnings and notes. The exit code is 4 if there is an error."""
+    from edgec.frames import load
+    from edgec.frames.lint import lint as check
+
+    frames = load(frame_set)
+    with err.status(f"looking at {len(frames.frames)} frames") as status:
+        result = check(
+            frames, size=size, progress=lambda count: status.update(f"looked at {count} of {len(frames.frames)} frames")
+        )
+    if as_json:
+        click.echo(json.dumps({"set": frames.name, "sha256": frames.sha256, "input_size": str(size), **asdict(result)}, indent=2))
+    else:
+        _print_lint(frames, result)
+    if result.has_errors:
+        context.exit(_HAS_ERRORS)
+
+
+@calibration.command()
+@frame_set
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a contact sheet there, as .png or .jpg."
+)
+def show(frame_set: str, output: Path | None) -> None:
+    """Summarise a set, and draw its contact sheet."""
+    from edgec.errors import CalibrationError
+    from edgec.frames import load, split
+    from edgec.frames.sheet import write_sheet
+
+    frames = load(frame_set)
+    parts, problem = None, ""
+    try:
+        parts = split(frames)
+    except CalibrationError as error:
+        problem = f"{error.what} {error.evidence[0]}"
+    _print_summary(frames, parts, problem)
+    if output is not None:
+        shown = write_sheet(frames, parts, output)
+        out.print(f"\n{shown} frames drawn on {output}", soft_wrap=True, markup=False)
+
+
+def _print_lint(frames: FrameSet, result: Lint) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = f"a build draws {result.calibration} to calibrate on and {result.validation} to judge by"
+    out.print(
+        f"{frames.name}: {result.usable} usable frames from {_counted(result.sources, 'source')}; {drawn}",
+        soft_wrap=True,
+        markup=False,
+    )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    styles: dict[Level, str] = {"error": "bold red", "warning": "yellow", "note": ""}
+    for finding in result.findings:
+        table.add_row(Text(finding.level, styles[finding.level]), finding.check, Text(finding.text))
+    if result.findings:
+        out.print(table)
+    counts = Counter(finding.level for finding in result.findings)
+    out.print(", ".join(_counted(counts[level], level) for level in styles))
+
+
+def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    sides = {frame.name: "calibration" for frame in parts.calibration} if parts else {}
+    sides |= {frame.name: "validation" for frame in parts.validation} if parts else {}
+    sources = Counter(frame.source for frame in frames.frames)
+    shapes = Counter(frame.read().shape[:2] for frame in (parts.calibration + parts.validation if parts else ()))
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in (
+        ("set", frames.name),
+        ("description", frames.description),
+        ("sha256", frames.sha256),
+        ("frames", f"{len(frames.frames)} from {_counted(len(sources), 'source')}{', random noise' if frames.random else ''}"),
+        (
+            "split",
+            problem
+            or f"{Counter(sides.values())['calibration']} calibration, {Counter(sides.values())['validation']} validation",
+        ),
+        ("sizes", ", ".join(f"{height}x{width} ({count})" for (height, width), count in shapes.most_common(6))),
+    ):
+        if value:
+            facts.add_row(name, Text(value))
+    out.print(facts)
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("source", overflow="fold")
+    for title in ("frames", "calibration", "validation"):
+        table.add_column(title, justify="right")
+    drawn = Counter((frame.source, sides.get(frame.name)) for frame in frames.frames)
+    sequences = {source: count for source, count in sources.items() if count > 1}
+    for source, count in list(sequences.items())[:_MOST_ROWS]:
+        table.add_row(Text(source), str(count), str(drawn[source, "calibration"]), str(drawn[source, "validation"]))
+    single = [source for source in sources if source not in sequences]
+    if single:
+        cells = (str(sum(drawn[source, side] for source in single)) for side in ("calibration", "validation"))
+        table.add_row("single pictures", str(len(single)), *cells)
+    out.print()
+    out.print(table)
+    if len(sequences) > _MOST_ROWS:
+        out.print(f"and {_counted(len(sequences) - _MOST_ROWS, 'sequence')} more")
+
+    skipped = [*frames.skipped, *(parts.skipped if parts else ())]
+    if skipped:
+        out.print(f"\n{len(skipped)} damaged")
+        for name, reason in skipped:
+            out.print(f"  {name}: {reason}", soft_wrap=True, markup=False)
+    if parts and parts.copies:
+        out.print(
+            f"\n{len(parts.copies)} left out, the same picture as another: {', '.join(parts.copies)}",
+            soft_wrap=True,
+            markup=False,
+        )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,50 @@
+"""Frames for `random:` checkpoints: seeded noise with a photograph's spectrum, so that a model sees more than flat grey."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+import numpy as np
+from PIL import Image
+
+from edgec.errors import CalibrationError
+from edgec.frames.types import Frame, FrameSet, Pixels
+
+DEFAULT_COUNT = 64
+_MAX_COUNT = 100_000
+_HEIGHT, _WIDTH = 480, 640
+_RECIPE = "noise 1"
+"""Part of every digest: another recipe makes other frames."""
+
+
+def random_set(reference: str) -> FrameSet:
+    """`random` or `random:N`. Raises `CalibrationError` if N is no count."""
+    _, colon, text = reference.partition(":")
+    if colon and not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_COUNT):
+        raise CalibrationError(
+            f"{reference!r} is not a set of random frames.", remedy=f"give a count from 1 to {_MAX_COUNT}, as in random:64"
+        )
+    count = int(text) if colon else DEFAULT_COUNT
+    names = [f"random_{index:05d}" for index in range(count)]
+    frames = tuple(
+        Frame(name, source=name, order=0, read=partial(_noise, index), digest=_sha256(f"{_RECIPE}:{index}"))
+        for index, name in enumerate(names)
+    )
+    return FrameSet(f"random:{count}", _sha256(f"{_RECIPE}:0-{count}"), frames, random=True)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _noise(seed: int) -> Pixels:
+    """White noise alone would turn into flat grey as soon as it is made smaller: every octave adds blobs of its own size."""
+    generator = np.random.default_rng(seed)
+    total = np.zeros((_HEIGHT, _WIDTH, 3), np.float32)
+    for cell in (160, 80, 40, 20, 10, 5, 1):
+        shape = (_HEIGHT // cell, _WIDTH // cell, 3)
+        coarse = Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8))
+        total += np.asarray(coarse.resize((_WIDTH, _HEIGHT), Image.Resampling.BICUBIC), np.float32) - 127.5
+    contrast = 60.0 / float(total.std())
+    return np.clip(127.5 + contrast * total, 0, 255).astype(np.uint8)

@@ -1,0 +1,214 @@
+"""Which frames to calibrate on and which to judge by, so that no validation frame is, or nearly is, a calibration frame.
+
+Frames of one camera that follow each other look alike. So of a sequence the end is for validation and the beginning for
+calibration, with a sixteenth between them for neither; a short sequence, like a single picture, goes to one side whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from edgec.errors import CalibrationError, RequestError
+from edgec.frames.types import Frame, FrameSet, Skipped, Split
+
+MIN_CALIBRATION, MIN_VALIDATION = 6, 2
+MIN_FRAMES = MIN_CALIBRATION + MIN_VALIDATION
+
+_SHORT = MIN_FRAMES
+_GUARD = 16
+_SHOWN = 10
+
+Strata = list[list[Frame]]
+"""Frames that are alike in origin: one sequence, or the single pictures of one folder in their drawn order."""
+
+
+def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: int | None = None) -> Split:
+    """At most `limit` frames to calibrate on and `validation` to judge by, evenly over the sources and over each one's time.
+
+    The set's manifest may say which sources are for validation; else about a quarter of the frames is. The same set, numbers and
+    seed (by default the set's own) give the same split. Every chosen frame is decoded once: damaged ones are replaced by others
+    where there are others, and of frames with the very same picture one is kept.
+    Raises `CalibrationError` if less than 6 frames to calibrate on or 2 to judge by remain.
+    """
+    if limit < MIN_CALIBRATION or validation < MIN_VALIDATION:
+        raise RequestError(
+            f"A build needs at least {MIN_CALIBRATION} calibration and {MIN_VALIDATION} validation frames.",
+            evidence=f"asked for {limit} and {validation}",
+        )
+    seed = frameset.seed if seed is None else seed
+    inspection = _Inspection()
+    frames, copies = _distinct(frameset.frames)
+    while True:
+        for_validation, for_calibration = _pools(frames, frameset.validation_share, seed)
+        wanted = max(MIN_VALIDATION, round(frameset.validation_share * len(frames)))
+        explicit = any(frame.side for frame in frames)
+        draw = _Draw(inspection, {frame.name: place for place, frame in enumerate(frameset.frames)})
+        judged = draw.take(for_validation, validation if explicit else min(validation, wanted))
+        calibrated = draw.take(for_calibration, limit)
+        if len(judged) >= MIN_VALIDATION and len(calibrated) >= MIN_CALIBRATION:
+            return Split(calibrated, judged, tuple(inspection.skipped), (*copies, *draw.copies))
+        # Few frames and some of them useless: what is left may still be enough when divided anew.
+        useless = {name for name, _ in inspection.skipped} | set(draw.copies)
+        remaining = [frame for frame in frames if frame.name not in useless]
+        if explicit or len(remaining) == len(frames) or len(remaining) < MIN_FRAMES:
+            raise _too_few(frameset, len(calibrated), len(judged), inspection.skipped, [*copies, *draw.copies])
+        frames, copies = remaining, [*copies, *draw.copies]
+
+
+@dataclass
+class _Inspection:
+    """Decodes frames, each once, and remembers what came of it."""
+
+    skipped: list[Skipped] = field(default_factory=list)
+    _pictures: dict[str, str | None] = field(default_factory=dict)
+
+    def picture(self, frame: Frame) -> str | None:
+        """The hash of the decoded picture; None if it is damaged."""
+        if frame.name not in self._pictures:
+            try:
+                pixels = frame.read()
+                self._pictures[frame.name] = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+            except CalibrationError as error:
+                self.skipped.append((frame.name, "; ".join(error.evidence)))
+                self._pictures[frame.name] = None
+        return self._pictures[frame.name]
+
+
+@dataclass
+class _Draw:
+    """Takes good frames from strata, none with a picture that was taken before."""
+
+    inspection: _Inspection
+    position: dict[str, int]
+    copies: list[str] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+
+    def take(self, strata: Strata, count: int) -> tuple[Frame, ...]:
+        left = [list(stratum) for stratum in strata]
+        taken: list[Frame] = []
+        while len(taken) < count and any(left):
+            picked: list[Frame] = []
+            for stratum, quota in zip(left, _quotas([len(stratum) for stratum in left], count - len(taken)), strict=True):
+                chosen = _evenly(stratum, quota)
+                picked += chosen
+                names = {frame.name for frame in chosen}
+                stratum[:] = [frame for frame in stratum if frame.name not in names]
+            taken += filter(self._good, sorted(picked, key=self._place))
+        return tuple(sorted(taken, key=self._place))
+
+    def _place(self, frame: Frame) -> int:
+        return self.position[frame.name]
+
+    def _good(self, frame: Frame) -> bool:
+        picture = self.inspection.picture(frame)
+        if picture is None:
+            return False
+        if picture in self._seen:
+            self.copies.append(frame.name)
+            return False
+        self._seen.add(picture)
+        return True
+
+
+def _quotas(sizes: Sequence[int], count: int) -> list[int]:
+    """`count` shared out equally; what a small stratum cannot give, the larger ones do."""
+    quotas = [0] * len(sizes)
+    open_strata = [place for place, size in enumerate(sizes) if size]
+    while count > 0 and open_strata:
+        share = max(1, count // len(open_strata))
+        for place in open_strata:
+            given = min(share, sizes[place] - quotas[place], count)
+            quotas[place] += given
+            count -= given
+        open_strata = [place for place in open_strata if quotas[place] < sizes[place]]
+    return quotas
+
+
+def _evenly(frames: Sequence[Frame], count: int) -> list[Frame]:
+    return [frames[(2 * step + 1) * len(frames) // (2 * count)] for step in range(count)]
+
+
+def _distinct(frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
+    """One frame for each digest, and the names of the others. A copy on the validation side is the one that stays."""
+    kept: dict[str, Frame] = {}
+    for frame in sorted(frames, key=lambda frame: frame.side != "validation"):
+        kept.setdefault(frame.digest, frame)
+    names = {frame.name for frame in kept.values()}
+    return [frame for frame in frames if frame.name in names], [frame.name for frame in frames if frame.name not in names]
+
+
+def _pools(frames: Sequence[Frame], share: float, seed: int) -> tuple[Strata, Strata]:
+    """Where validation and calibration frames may be drawn from: no frame and no short sequence is in both."""
+
+    def drawn(name: str) -> str:
+        return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
+
+    sources: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        sources[frame.source].append(frame)
+    if any(frame.side for frame in frames):
+        judged = [frame for frame in frames if frame.side == "validation"]
+        return _strata(judged, drawn), _strata([frame for frame in frames if frame.side != "validation"], drawn)
+
+    judged, calibrated, units = [], [], []
+    for source in sorted(sources, key=drawn):
+        members = sorted(sources[source], key=lambda frame: frame.order)
+        if len(members) < _SHORT:
+            units.append(members)
+            continue
+        tail = min(max(MIN_VALIDATION, math.ceil(share * len(members))), len(members) - MIN_CALIBRATION)
+        judged += members[len(members) - tail :]
+        calibrated += members[: len(members) - tail - len(members) // _GUARD]
+    loose = [frame for members in units for frame in members]
+    cut = _cut([len(members) for members in units], share, alone=not judged)
+    return _strata(judged + loose[cut:], drawn), _strata(calibrated + loose[:cut], drawn)
+
+
+def _cut(sizes: Sequence[int], share: float, *, alone: bool) -> int:
+    """How many frames of the units, in order, are for calibration: a sum of whole units near the share. Where these are all the
+    frames there are and no such sum leaves enough on both sides, one unit is cut through."""
+    total = sum(sizes)
+    least, most = (MIN_CALIBRATION, total - MIN_VALIDATION) if alone else (0, total)
+    wanted = total - round(share * total)
+    sums = [sum(sizes[:count]) for count in range(len(sizes) + 1)]
+    allowed = [value for value in sums if least <= value <= most]
+    return min(allowed, key=lambda value: abs(value - wanted)) if allowed else max(0, min(max(wanted, least), most))
+
+
+def _strata(frames: Sequence[Frame], drawn: Callable[[str], str]) -> Strata:
+    """Sequences each for itself, in time; the single pictures of each folder together, in an order drawn by the seed."""
+    together: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        together[frame.source].append(frame)
+    strata: dict[str, list[Frame]] = {}
+    for source, members in together.items():
+        if len(members) > 1:
+            strata[f"sequence {source}"] = members
+        else:
+            strata.setdefault(f"folder {PurePosixPath(source).parent}", []).extend(members)
+    return [
+        sorted(members, key=lambda frame: drawn(frame.name)) if kind.startswith("folder") else members
+        for kind, members in sorted(strata.items(), key=lambda item: drawn(item[0]))
+    ]
+
+
+def _too_few(
+    frameset: FrameSet, calibrated: int, judged: int, damaged: Sequence[Skipped], copies: Sequence[str]
+) -> CalibrationError:
+    skipped = [*frameset.skipped, *damaged]
+    facts = [
+        f"to calibrate on: {calibrated} of at least {MIN_CALIBRATION}; to judge by: {judged} of at least {MIN_VALIDATION}",
+        *(f"damaged: {name}: {reason}" for name, reason in skipped[:_SHOWN]),
+        *(f"the same picture as another: {name}" for name in copies[:_SHOWN]),
+    ]
+    hidden = max(0, len(skipped) - _SHOWN) + max(0, len(copies) - _SHOWN)
+    return CalibrationError(
+        f"The calibration set {frameset.name} has too few usable frames.",
+        evidence=[*facts, f"and {hidden} more"] if hidden else facts,
+        remedy=f"give at least {MIN_FRAMES} different pictures; 100 or more calibrate well",
+    )

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from edgec.cli import run
+
+
+@pytest.fixture
+def folder(picture, tmp_path):
+    for number in range(36):
+        picture(f"set/photo{'abcdefghijklmnopqrstuvwxyz'[number % 26] * (1 + number // 26)}.jpg", number, 240, 320)
+    return tmp_path / "set"
+
+
+def test_lint_prints_its_findings(folder, capsys):
+    (folder / "broken.jpg").write_text("hello")
+    assert run(["calibration", "lint", str(folder), "--input-size", "224"]) == 0
+    printed = capsys.readouterr().out
+    assert "36 usable frames from 36 sources" in printed
+    assert "broken.jpg: not a picture" in " ".join(printed.split())
+    assert "0 errors, 1 warning" in printed
+
+
+def test_lint_prints_json(folder, capsys):
+    assert run(["calibration", "lint", str(folder), "--input-size", "480x640", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["usable"] == 36
+    assert len(result["sha256"]) == 64
+    assert [finding["level"] for finding in result["findings"] if finding["check"] == "size"] == ["warning"]
+
+
+def test_an_error_is_exit_code_4(capsys):
+    assert run(["calibration", "lint", "random:20"]) == 4
+    assert run(["calibration", "lint", "nowhere"]) == 4
+    assert "There is no calibration set 'nowhere'" in capsys.readouterr().err
+
+
+def test_show_prints_a_summary_and_draws_the_sheet(folder, tmp_path, capsys):
+    (folder / "broken.jpg").write_text("hello")
+    cut = folder / "photoa.jpg"
+    cut.write_bytes(cut.read_bytes()[:1500])
+    assert run(["calibration", "show", str(folder), "-o", str(tmp_path / "sheet.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "27 calibration, 8 validation" in printed
+    assert "240x320 (35)" in printed
+    assert "2 damaged" in printed
+    assert "36 frames drawn on" in printed
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        colours = {colour for _, colour in sheet.getcolors(1 << 24)}
+    assert {(70, 140, 230), (245, 160, 40), (220, 60, 60)} <= colours
+    assert not list(tmp_path.glob(".edgec-*"))
+
+
+def test_show_goes_on_with_too_few_frames(picture, tmp_path, capsys):
+    picture("set/a.png")
+    assert run(["calibration", "show", str(tmp_path / "set"), "-o", str(tmp_path / "sheet.jpg")]) == 0
+    assert "too few usable frames" in capsys.readouterr().out
+    with Image.open(tmp_path / "sheet.jpg") as sheet:
+        assert sheet.format == "JPEG"
+
+
+@pytest.mark.parametrize("name", ["sheet.gif", "nowhere/sheet.png"])
+def test_a_sheet_that_cannot_be_written_is_one_clear_error(folder, tmp_path, capsys, name):
+    assert run(["calibration", "show", str(folder), "-o", str(tmp_path / name)]) == 4
+    assert "sheet" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from edgec.errors import CalibrationError
+from edgec.frames import load, split, video
+
+av = pytest.importorskip("av", reason="PyAV is not installed: pip install edgec[video]")
+
+HEIGHT, WIDTH = 96, 128
+
+
+def numbered(number: int) -> np.ndarray:
+    """A frame that shows its own number as seven light or dark bars."""
+    picture = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+    for bit in range(7):
+        picture[10:40, 8 + 16 * bit : 20 + 16 * bit] = 220 if number >> bit & 1 else 40
+    return picture
+
+
+def number_of(picture: np.ndarray) -> int:
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    return sum(1 << bit for bit in range(7) if picture[25, 14 + 16 * bit, 0] > 128)
+
+
+def film(path, codec="mpeg4", count=100, b_frames=0, pictures=None):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10)
+        stream.width, stream.height = WIDTH, HEIGHT
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.gop_size = 12
+        stream.codec_context.max_b_frames = b_frames
+        for number in range(count):
+            picture = numbered(number) if pictures is None else pictures[number]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "b_frames"),
+    [
+        ("a.mp4", "libx264", 2),
+        ("a.avi", "mjpeg", 0),
+        ("b.avi", "mpeg4", 0),
+        ("c.avi", "mpeg4", 2),
+        ("d.avi", "libx264", 2),
+        ("a.mkv", "libx264", 2),
+        ("a.mov", "mpeg4", 2),
+        ("a.webm", "libvpx", 0),
+    ],
+)
+def test_every_frame_is_found_in_any_order(tmp_path, name, codec, b_frames):
+    opened = video.probe(film(tmp_path / name, codec, b_frames=b_frames))
+    assert opened.frames == 100
+    projector = video.Projector()
+    for order in (range(100), range(0, 100, 9), (99, 0, 50, 49, 51, 99, 12, 11)):
+        assert [number_of(projector.read(opened, index, "x")) for index in order] == list(order)
+    projector.close()
+
+
+def test_reading_forward_decodes_each_frame_once(tmp_path, monkeypatch):
+    opened = video.probe(film(tmp_path / "a.mp4", "libx264", b_frames=2))
+    decoded = 0
+    real = video._decoded
+
+    def counting(container):
+        nonlocal decoded
+        for frame in real(container):
+            decoded += 1
+            yield frame
+
+    monkeypatch.setattr(video, "_decoded", counting)
+    projector = video.Projector()
+    for index in range(0, 100, 5):
+        projector.read(opened, index, "x")
+    assert decoded <= 100
+
+
+def test_one_video_is_open_at_a_time(tmp_path):
+    opened = [video.probe(film(tmp_path / f"{number}.avi", count=12)) for number in range(3)]
+    projector = video.Projector()
+    for index in (0, 5, 3):
+        for one in opened:
+            assert number_of(projector.read(one, index, "x")) == index
+            assert projector._video is one
+
+
+def test_a_videos_frames_share_a_source_and_are_ordered(tmp_path):
+    film(tmp_path / "walk.avi")
+    loaded = load(str(tmp_path / "walk.avi"))
+    assert len(loaded.frames) == 100
+    assert {frame.source for frame in loaded.frames} == {"walk.avi"}
+    assert loaded.frames[7].name == "walk.avi#000007"
+    assert loaded.frames[7].order == 7
+    assert number_of(loaded.frames[7].read()) == 7
+    parts = split(loaded)
+    assert max(frame.order for frame in parts.calibration) < min(frame.order for frame in parts.validation)
+
+
+def test_a_phones_rotation_is_applied(tmp_path):
+    path = film(tmp_path / "phone.mp4", "libx264", count=6)
+    content = bytearray(path.read_bytes())
+    matrix = content.find(b"tkhd") + 44
+    a_quarter_turn_clockwise = (0, 0x10000, 0, -0x10000, 0, 0, HEIGHT << 16, 0, 0x40000000)
+    content[matrix : matrix + 36] = struct.pack(">9i", *a_quarter_turn_clockwise)
+    path.write_bytes(content)
+    upright = load(str(path)).frames[5].read()
+    assert upright.shape == (WIDTH, HEIGHT, 3)
+    assert number_of(np.rot90(upright)) == 5
+
+
+@pytest.mark.parametrize(
+    ("frames", "rate", "stride"), [(10, 30, 1), (795, 10, 10), (3600, 30, 30), (108_000, 30, 211), (640, 0, 2), (0, 25, 1)]
+)
+def test_the_default_stride(tmp_path, frames, rate, stride):
+    assert video.Video(tmp_path / "a.avi", frames, rate).default_stride() == stride
+
+
+def test_a_manifest_sets_the_stride(tmp_path):
+    film(tmp_path / "walk.avi")
+    (tmp_path / "set.toml").write_text('name = "set"\n[[sources]]\npath = "*.avi"\nevery = 10\n')
+    assert [frame.order for frame in load(str(tmp_path / "set.toml")).frames] == list(range(0, 100, 10))
+
+
+def test_the_hash_is_over_the_file_and_the_sampling(tmp_path):
+    film(tmp_path / "walk.avi")
+    hashes = set()
+    for every in (5, 6):
+        (tmp_path / "set.toml").write_text(f'name = "set"\n[[sources]]\npath = "walk.avi"\nevery = {every}\n')
+        hashes.add(load(str(tmp_path / "set.toml")).sha256)
+    film(tmp_path / "walk.avi", count=99)
+    hashes.add(load(str(tmp_path / "set.toml")).sha256)
+    assert len(hashes) == 3
+
+
+def test_a_folder_may_hold_videos_and_pictures(tmp_path, picture):
+    film(tmp_path / "walk.avi", count=10)
+    picture("a.png")
+    (tmp_path / "broken.mp4").write_bytes(b"not a video")
+    (tmp_path / "empty.mkv").touch()
+    loaded = load(str(tmp_path))
+    assert len(loaded.frames) == 11
+    assert {name for name, _ in loaded.skipped} == {"broken.mp4", "empty.mkv"}
+
+
+def test_frames_that_a_cut_video_lacks_are_not_there(tmp_path):
+    path = film(tmp_path / "walk.avi")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    loaded = load(str(path))
+    assert 10 < len(loaded.frames) < 90
+    assert number_of(loaded.frames[9].read()) == 9
+
+
+@pytest.mark.parametrize(("name", "codec"), [("walk.avi", "mjpeg"), ("walk.avi", "mpeg4"), ("walk.mp4", "libx264")])
+def test_a_frame_whose_bytes_are_broken_is_damaged_and_the_others_are_not(tmp_path, name, codec):
+    path = film(tmp_path / name, codec, count=20)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    position, size = packets[7]
+    content[position + 8 : position + size] = bytes(size - 8)
+    path.write_bytes(content)
+    numbers: dict[int, int] = {}
+    damaged = []
+    for frame in load(str(path)).frames:
+        try:
+            numbers[frame.order] = number_of(frame.read())
+        except CalibrationError as error:
+            damaged.append(error.what)
+    assert damaged == [f"The frame {name}#000007 is damaged."]
+    assert all(number == order for order, number in numbers.items())
+    assert len(numbers) == 19
+
+
+def test_without_pyav_a_video_says_what_to_install(tmp_path, monkeypatch):
+    film(tmp_path / "walk.avi", count=10)
+    monkeypatch.setattr(video, "find_spec", lambda name: None)
+    with pytest.raises(CalibrationError, match=r'pip install "edgec\[video\]"'):
+        load(str(tmp_path / "walk.avi"))
+
+
+def test_the_street_cameras_video(data):
+    loaded = load(str(data / "video" / "vtest.avi"))
+    assert [frame.order for frame in loaded.frames] == list(range(0, 795, 10))
+    first, last = loaded.frames[0].read(), loaded.frames[-1].read()
+    assert first.shape == last.shape == (576, 768, 3)
+    assert np.array_equal(loaded.frames[0].read(), first)
+    assert np.abs(first.astype(int) - last).mean() > 2
