@@ -1,0 +1,147 @@
+"""`edgec bench`: an artefact's latency on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import err, out
+
+if TYPE_CHECKING:
+    from edgec.latency.bench import BenchResult
+
+
+@click.command()
+@options.artefact
+@options.threads
+@click.option(
+    "--iterations", type=click.IntRange(min=1), help="Runs to record; by default 100, or fewer if they take over a minute."
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a report there; nothing otherwise."
+)
+@options.as_json
+def bench(artefact: Path, threads: int | None, iterations: int | None, output: Path | None, as_json: bool) -> None:
+    """Measure ARTEFACT on its golden frames, camera frame in, features out.
+
+    Checks the hash of every file first. Needs the artefact's runtime and numpy only.
+    """
+    from edgec.latency.bench import as_report
+    from edgec.latency.bench import bench as run
+
+    result = _with_progress(run, artefact, threads, iterations)
+    if output is not None:
+        _write(output, as_report(result).model_dump_json(indent=1) + "\n")
+    if as_json:
+        click.echo(_json(result))
+    else:
+        _print(result)
+
+
+def _with_progress(run: Any, artefact: Path, threads: int | None, iterations: int | None) -> BenchResult:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("opening", total=None)
+        result: BenchResult = run(
+            artefact,
+            threads=threads,
+            iterations=iterations,
+            progress=lambda doing, done, total: bar.update(task, description=doing, completed=done, total=total),
+        )
+    return result
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    from edgec.errors import EdgecError
+
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise EdgecError(
+            f"The report could not be written to {path}.", evidence=str(error), remedy="choose a file that you may write"
+        ) from error
+
+
+def _print(result: BenchResult) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgec.latency.host import describe
+    from edgec.report.records import printable
+
+    manifest, latency, cold = result.artefact.manifest, result.latency, result.cold_start
+    table = Table(box=None, pad_edge=False)
+    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", "runs"):
+        table.add_column(title, justify="right")
+    figures = (latency.min_ms, latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.max_ms, latency.mean_ms)
+    table.add_row(*(f"{figure:.2f}" for figure in figures), str(latency.iterations))
+
+    batch, height, width, _ = manifest.input.shape
+    frames = f"{batch} frame{'s' if batch > 1 else ''} of {height}x{width}"
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column()
+    facts.add_column(overflow="fold")
+    for name, value in (
+        ("model", f"{printable(manifest.checkpoint.name)}, {printable(manifest.checkpoint.arch)}, {frames}"),
+        ("runs in", f"{printable(manifest.runtime)}, {printable(manifest.precision)}, {latency.threads} threads"),
+        ("executes as", printable(result.measurement.execution_precision) or "the runtime does not say"),
+        ("warm-up", f"{latency.warmup} runs"),
+        ("CPU time", f"{result.measurement.cpu_ms_per_frame:.2f} ms a frame, all threads"),
+        (
+            "cold start",
+            f"import {result.measurement.import_ms:.0f}, load {cold.load_ms:.0f}, first {cold.first_inference_ms:.1f} ms",
+        ),
+        ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
+        ("host", describe(result.host)),
+        ("evidence", f"{latency.evidence.value}: {_standing(result)}"),
+    ):
+        facts.add_row(name, Text(value))
+    out.print(table)
+    out.print()
+    out.print(facts)
+    for caveat in result.caveats:
+        err.print(Text(f"Warning: {caveat}"))
+
+
+def _standing(result: BenchResult) -> str:
+    from edgec.report.records import printable
+
+    target = printable(result.artefact.manifest.target)
+    if result.lacks is None:
+        return f"the artefact is for {target}, which is no profile of this edgec"
+    if result.lacks:
+        return f"it lacks {', '.join(result.lacks)} of {target}"
+    return f"it has all that {target} requires"
+
+
+def _json(result: BenchResult) -> str:
+    import json
+
+    manifest, measurement = result.artefact.manifest, result.measurement
+    return json.dumps(
+        {
+            "artefact": str(result.artefact.directory),
+            "build_key": manifest.build_key,
+            "target": manifest.target,
+            "target_lacks": result.lacks,
+            "runtime": manifest.runtime,
+            "precision": manifest.precision,
+            "execution_precision": measurement.execution_precision,
+            "input_shape": manifest.input.shape,
+            "latency": result.latency.model_dump(mode="json"),
+            "cold_start": {**result.cold_start.model_dump(mode="json"), "import_ms": measurement.import_ms},
+            "cpu_ms_per_frame": measurement.cpu_ms_per_frame,
+            "other_cores": measurement.other_cores,
+            "host": result.host.model_dump(mode="json"),
+            "warnings": result.caveats,
+        },
+        indent=2,
+    )

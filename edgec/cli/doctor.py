@@ -1,0 +1,178 @@
+"""`edgec doctor`: what this machine has for edgec, and what it lacks."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import err, out
+
+if TYPE_CHECKING:
+    from edgec.lowering.base import Availability
+    from edgec.report.schema import Host
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`ready` are the target families that can be built for and run here; `profile` is the host's own, if any suits it."""
+
+    host: Host
+    runtimes: dict[str, Availability]
+    titles: dict[str, str]
+    """Of the runtimes, by name."""
+    profile: str | None
+    precisions: tuple[str, ...]
+    cache: Path
+    cache_bytes: int
+    cache_writable: bool
+    here_writable: bool
+    ready: tuple[str, ...]
+    lacking: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@click.command()
+@options.as_json
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Show what this machine has for edgec, and what it lacks.
+
+    Exit code 5 if there is no target that it could build for.
+    """
+    from edgec.errors import TargetError
+
+    findings = examine()
+    if as_json:
+        click.echo(_json(findings))
+    else:
+        _print(findings)
+    if not findings.ready:
+        context.exit(TargetError.exit_code)
+
+
+def examine() -> Findings:
+    """Looks at everything and changes nothing."""
+    from edgec.cache import cache_root, cache_size
+    from edgec.errors import TargetError
+    from edgec.latency.host import caveats, facts, load_average
+    from edgec.lowering.registry import all_lowerings
+    from edgec.targets import HOST, resolve
+
+    load = load_average()
+    host = facts()
+    lowerings = all_lowerings()
+    runtimes = {name: lowering.availability() for name, lowering in lowerings.items()}
+    lacking = [
+        f"{lowerings[name].title}: {state.problem}" + (f"; to add it: {state.install}" if state.install else "")
+        for name, state in runtimes.items()
+        if not state.available
+    ]
+    if "torch" not in host.versions:
+        lacking.append("PyTorch: not installed; `edgec build` needs it, `edgec verify` and `edgec bench` do not")
+    profile: str | None = None
+    precisions: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
+    try:
+        own = resolve(HOST, host)
+    except TargetError as error:
+        lacking.append(f"{error.what} {error.evidence[0]}")
+    else:
+        profile = own.name
+        pairs = [pair for pair in own.candidates if pair[0] in runtimes and runtimes[pair[0]].available]
+        precisions = tuple(dict.fromkeys(precision for _, precision in pairs))
+        ready = (own.family,) if pairs else ()
+    cache = cache_root()
+    writable = _writable(cache)
+    if not writable:
+        lacking.append(f"the cache {cache} cannot be written: set EDGEC_CACHE_DIR to a directory that you may write to")
+    return Findings(
+        host=host,
+        runtimes=runtimes,
+        titles={name: lowering.title for name, lowering in lowerings.items()},
+        profile=profile,
+        precisions=precisions,
+        cache=cache,
+        cache_bytes=cache_size(),
+        cache_writable=writable,
+        here_writable=_writable(Path.cwd()),
+        ready=ready,
+        lacking=tuple(lacking),
+        warnings=caveats(host, load),
+    )
+
+
+def _writable(path: Path) -> bool:
+    """Whether it can be written to, or made."""
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def _print(findings: Findings) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    host = findings.host
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = [
+        ("edgec", host.versions["edgec"]),
+        ("Python", f"{host.python}, {platform.python_implementation()}"),
+        ("system", f"{host.os}, {host.architecture}"),
+        ("CPU", host.cpu),
+        ("flags", ", ".join(host.isa) or "none that edgec knows"),
+        ("cores", f"{host.usable_cores} usable of {host.physical_cores} physical, {host.logical_cores} logical"),
+        ("memory", f"{host.memory_bytes / 1e9:.1f} GB"),
+        ("governor", host.governor or "the system does not tell"),
+        ("virtual machine", {True: "yes", False: "no", None: "the system does not tell"}[host.virtual_machine]),
+        (
+            "profile",
+            f"{findings.profile}: {', '.join(findings.precisions) or 'no runtime'}" if findings.profile else "none suits",
+        ),
+    ]
+    for name, state in findings.runtimes.items():
+        missing = f"not available: {state.problem}" + (f"; to add it: {state.install}" if state.install else "")
+        rows.append((findings.titles[name], state.version if state.available else missing))
+    tools = {name: version for name, version in host.versions.items() if name not in ("edgec", *findings.runtimes)}
+    rows += [
+        ("packages", ", ".join(f"{name} {version}" for name, version in tools.items())),
+        ("cache", f"{findings.cache}, {findings.cache_bytes / 1e6:.1f} MB, {_access(findings.cache_writable)}"),
+        ("this folder", _access(findings.here_writable)),
+    ]
+    for name, value in rows:
+        table.add_row(name, Text(value))
+    out.print(table)
+    for warning in findings.warnings:
+        err.print(Text(f"Warning for measurements: {warning}"))
+    out.print()
+    out.print(f"ready for: {', '.join(findings.ready) or 'nothing'}")
+    for lack in findings.lacking:
+        out.print(Text(f"missing: {lack}"), soft_wrap=True)
+
+
+def _access(writable: bool) -> str:
+    return "writable" if writable else "not writable"
+
+
+def _json(findings: Findings) -> str:
+    import json
+    from dataclasses import asdict
+
+    found: dict[str, Any] = {
+        "host": findings.host.model_dump(mode="json"),
+        "runtimes": {name: asdict(state) for name, state in findings.runtimes.items()},
+        "profile": findings.profile,
+        "precisions": findings.precisions,
+        "cache": {"path": str(findings.cache), "bytes": findings.cache_bytes, "writable": findings.cache_writable},
+        "this_folder_writable": findings.here_writable,
+        "ready": findings.ready,
+        "missing": findings.lacking,
+        "warnings": findings.warnings,
+    }
+    return json.dumps(found, indent=2)

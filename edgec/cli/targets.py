@@ -1,0 +1,158 @@
+"""`edgec targets`: what can be built for, and what each target promises."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import out
+
+if TYPE_CHECKING:
+    from edgec.lowering.base import Availability
+    from edgec.report.schema import Host
+    from edgec.targets import Profile
+
+
+@click.group(invoke_without_command=True)
+@options.as_json
+@click.pass_context
+def targets(context: click.Context, as_json: bool) -> None:
+    """List the targets that edgec builds for, or show one."""
+    context.obj = as_json
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+@targets.command("list")
+@options.as_json
+@click.pass_obj
+def list_command(above: bool, as_json: bool) -> None:
+    """List all targets: what they run, and whether this host is one."""
+    _list(above or as_json)
+
+
+@targets.command()
+@click.argument("name")
+@options.as_json
+@click.pass_obj
+def show(above: bool, name: str, as_json: bool) -> None:
+    """Show what target NAME promises, with the sources. NAME may be `cpu`, a name of the list, or the path of a TOML file."""
+    from edgec.latency.host import facts
+    from edgec.targets import resolve
+
+    host = facts()
+    profile = resolve(name, host)
+    states = _runtimes((profile,))
+    if above or as_json:
+        click.echo(json.dumps(_plain(profile, host, states), indent=2))
+    else:
+        _show(profile, host, states)
+
+
+def _list(as_json: bool) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgec.latency.host import facts
+    from edgec.targets import HOST, list_profiles, resolve
+
+    host, profiles = facts(), list_profiles()
+    states = _runtimes(profiles)
+    if as_json:
+        click.echo(json.dumps([_plain(profile, host, states) for profile in profiles], indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name", no_wrap=True)
+    for title in ("title", "runtimes", "precisions", "this host"):
+        table.add_column(title, overflow="fold")
+    for profile in profiles:
+        cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _here(profile, host, states))
+        table.add_row(profile.name, *map(Text, cells))
+    out.print(table)
+    own = [profile for profile in profiles if profile.rank is not None and not _lacks(profile, host)]
+    if own:
+        out.print(f"\n{HOST} is {resolve(HOST, host).name} on this host.", soft_wrap=True)
+    _print_missing(states)
+
+
+def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    out.print(Text(f"{profile.name}: {profile.title}"))
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column()
+    facts.add_column(overflow="fold")
+    rows = [("examples", profile.examples), ("architecture", profile.architecture), ("requires", ", ".join(profile.isa))]
+    rows += [(precision, f"in {', '.join(runtimes)}") for precision, runtimes in profile.precisions.items()]
+    if profile.int8 is not None:
+        dot = "dot products" if profile.int8.dot_product else "no dot products"
+        weights = "7 bits, against saturation" if profile.int8.reduce_range else "8 bits"
+        rows.append(("8-bit", f"{dot}; {profile.int8.activations} activations; weights of {weights}"))
+    if profile.cores is not None:
+        rows.append(("cores", str(profile.cores)))
+    if profile.memory_gib is not None:
+        rows.append(("memory", f"{profile.memory_gib:g} GiB"))
+    rows.append(("this host", _here(profile, host, states)))
+    for name, value in rows:
+        facts.add_row(name, Text(value))
+    out.print(facts)
+    out.print("\nPromises")
+    for promise in profile.promises:
+        out.print(Padding(Text(promise.text), (0, 0, 0, 2)))
+        out.print(Padding(Text(f"Source: {promise.source}"), (0, 0, 0, 4)))
+    _print_missing(states)
+
+
+def _runtimes(profiles: tuple[Profile, ...]) -> dict[str, Availability]:
+    """The state of every runtime that the profiles name. One that nothing registers is unavailable like one that is missing."""
+    from edgec.lowering.base import Availability
+    from edgec.lowering.registry import all_lowerings
+
+    lowerings = all_lowerings()
+    unknown = Availability(False, problem="no installed package provides this lowering", install="")
+    names = dict.fromkeys(name for profile in profiles for name in profile.runtimes)
+    return {name: lowerings[name].availability() if name in lowerings else unknown for name in names}
+
+
+def _lacks(profile: Profile, host: Host) -> tuple[str, ...]:
+    from edgec.targets import missing
+
+    return missing(profile, host)
+
+
+def _here(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
+    """What this host is to the target: whether it has a runtime to build for it, and whether it could be one itself."""
+    absent = [name for name in profile.runtimes if not states[name].available]
+    if len(absent) == len(profile.runtimes):
+        return "unavailable: no runtime installed"
+    lacks = _lacks(profile, host)
+    if lacks[:1] == (profile.architecture,):
+        text = f"is not {profile.architecture}"
+    else:
+        text = f"lacks {', '.join(lacks)}" if lacks else "suits"
+    return f"{text}; {', '.join(absent)} is not installed" if absent else text
+
+
+def _print_missing(states: dict[str, Availability]) -> None:
+    from rich.text import Text
+
+    for name, state in states.items():
+        if not state.available:
+            remedy = f" To add it: {state.install}" if state.install else ""
+            out.print(Text(f"\n{name} is unavailable: {state.problem}.{remedy}"), soft_wrap=True)
+
+
+def _plain(profile: Profile, host: Host, states: dict[str, Availability]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        **profile.model_dump(mode="json"),
+        "runtimes": {name: asdict(states[name]) for name in profile.runtimes},
+        "available": any(states[name].available for name in profile.runtimes),
+        "host_lacks": _lacks(profile, host),
+    }

@@ -1,0 +1,119 @@
+"""Measuring a written artefact, on whatever machine this is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec import __version__
+from edgec.artefact.reading import OpenArtefact, open_artefact
+from edgec.errors import RuntimeFailure, TargetError
+from edgec.evidence import Evidence
+from edgec.latency.host import caveats, contention, facts, load_average
+from edgec.latency.measure import NOTE, Measurement, Progress, measure
+from edgec.lowering import registry
+from edgec.lowering.base import Frames
+from edgec.report.reading import read_report
+from edgec.report.schema import ColdStart, Host, Latency, Report
+from edgec.targets import list_profiles, missing
+
+DEFAULT_ITERATIONS = 100
+DEFAULT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """Figures of one artefact. `lacks` is what the host lacks of the target's profile; None if the profile is not known here."""
+
+    artefact: OpenArtefact
+    latency: Latency
+    cold_start: ColdStart
+    measurement: Measurement
+    host: Host
+    lacks: tuple[str, ...] | None
+    caveats: tuple[str, ...]
+
+
+def bench(
+    path: Path, *, threads: int | None = None, iterations: int | None = None, progress: Progress | None = None
+) -> BenchResult:
+    """Checks the artefact's hashes and measures it on its golden frames.
+
+    Runs `iterations` times; by default 100 times, or fewer if that takes over a minute. `threads`: the cores that this process
+    may use by default. The evidence is `measured on target` where the host has all that the target's profile requires. Raises
+    `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed, `RuntimeFailure` if that fails.
+    """
+    load = load_average()
+    artefact = open_artefact(path)
+    manifest = artefact.manifest
+    availability = registry.get(manifest.runtime).availability()
+    if not availability.available:
+        raise TargetError(
+            f"The artefact runs in {manifest.runtime}, which is not installed.",
+            evidence=availability.problem,
+            remedy=availability.install,
+        )
+    host = facts()
+    lacks = _lacks(manifest.target, host)
+    (measurement,) = measure(
+        [artefact.lowered],
+        batches(artefact.golden.frames, manifest.input.shape[0]),
+        threads=threads,
+        iterations=iterations or DEFAULT_ITERATIONS,
+        # Who asks for a number of runs gets it.
+        max_seconds=DEFAULT_SECONDS if iterations is None else math.inf,
+        progress=progress,
+        evidence=Evidence.TARGET if lacks == () else Evidence.HOST,
+    )
+    if measurement.latency is None or measurement.cold_start is None:
+        raise RuntimeFailure(
+            f"The artefact could not be measured in {manifest.runtime}.",
+            evidence=measurement.problem.splitlines(),
+            remedy="`edgec verify` says whether it runs at all; `edgec doctor` shows what is installed",
+        )
+    latency, others = measurement.latency, measurement.other_cores or 0.0
+    doubts = (*caveats(host, load), *contention(host, latency.threads, [others]))
+    return BenchResult(artefact, latency, measurement.cold_start, measurement, host, lacks, doubts)
+
+
+def batches(frames: Frames, batch: int) -> NDArray[np.uint8]:
+    """uint8 [M, H, W, 3] as [ceil(M / N), N, H, W, 3]; the last batch is filled up from the beginning."""
+    count = math.ceil(len(frames) / batch)
+    filled: NDArray[np.uint8] = frames[np.arange(count * batch) % len(frames)]
+    return filled.reshape(count, batch, *frames.shape[1:])
+
+
+def as_report(result: BenchResult) -> Report:
+    """The figures as a report of one candidate. The model's facts and its fidelity are those that the build wrote beside the
+    artefact. Raises `ArtefactError` if that report is missing or damaged."""
+    built = read_report(result.artefact.directory / "report.json")
+    (chosen,) = (candidate for candidate in built.candidates if candidate.chosen)
+    candidate = chosen.model_copy(
+        update={
+            "execution_precision": result.measurement.execution_precision,
+            "size_bytes": result.artefact.lowered.size_bytes,
+            "latency": result.latency,
+            "cold_start": result.cold_start,
+        }
+    )
+    return built.model_copy(
+        update={
+            "edgec_version": __version__,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "host_is_target": result.lacks == (),
+            "candidates": (candidate,),
+            "reason": "It is the artefact that was measured.",
+            "notes": (NOTE, *result.caveats),
+            "host": result.host,
+        }
+    )
+
+
+def _lacks(target: str, host: Host) -> tuple[str, ...] | None:
+    profile = {profile.name: profile for profile in list_profiles()}.get(target)
+    return None if profile is None else missing(profile, host)

@@ -1,0 +1,232 @@
+"""Latency, cold start and memory of candidates, taken in pairs: interleaved, so that the machine's noise hits all alike.
+
+Every candidate lives in a worker process of its own. Rounds go over the workers in random order; in a round each runs one block,
+about a second long and at most ten iterations. A block begins with unrecorded runs, one at least and a tenth of a second of them,
+so that neither cores and caches that are cold from the other candidates' turns nor threads of theirs that still spin are charged
+to the one whose turn it is. While one works, the others wait.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from edgec.evidence import Evidence
+from edgec.latency.host import available_cores
+from edgec.latency.process import Worker, WorkerProblem
+from edgec.latency.statistics import block_size, enough, summary
+from edgec.lowering.base import LoweredModel
+from edgec.report.schema import ColdStart, Latency
+
+NOTE = (
+    "Candidates ran in processes of their own, in interleaved blocks of at most ten runs, in random order; each block began with "
+    "a tenth of a second of unrecorded runs. Percentiles are nearest-rank over all recorded runs; nothing is clipped."
+)
+"""For reports: how the figures were taken."""
+
+# Frames are part of a worker's memory, which is reported: enough of them to vary, not so many as to weigh.
+_FRAME_BYTES = 32 << 20
+
+# A loaded model's memory is up to three times its files (read, converted, packed for the CPU) beside the runtime itself.
+_COPIES = 3
+_RUNTIME_BYTES = 256 << 20
+_MEMORY_SHARE = 0.7
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, and how many of all iterations are done."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Either the figures, or the `problem` that prevented them.
+
+    `cpu_ms_per_frame` is CPU time of all threads, over the frames of the recorded runs; `import_ms` is what importing the runtime
+    took; `other_cores` is how many cores' worth of other work the machine did meanwhile, a hypervisor's share included.
+    """
+
+    latency: Latency | None = None
+    cold_start: ColdStart | None = None
+    execution_precision: str = ""
+    cpu_ms_per_frame: float | None = None
+    import_ms: float | None = None
+    other_cores: float | None = None
+    problem: str = ""
+
+
+@dataclass
+class _Meter:
+    """Tells `progress` how far all candidates are; `behind` iterations belong to groups that are through."""
+
+    progress: Progress | None
+    total: int
+    behind: int = 0
+
+    def __call__(self, doing: str, done: int = 0) -> None:
+        if self.progress is not None:
+            self.progress(doing, self.behind + done, self.total)
+
+
+@dataclass
+class _Run:
+    """One candidate's measurement on its way."""
+
+    name: str
+    worker: Worker
+    facts: dict[str, Any] = field(default_factory=dict)
+    warmup_ms: list[float] = field(default_factory=list)
+    samples_ms: list[float] = field(default_factory=list)
+    cpu_ms: float = 0.0
+    others_ms: float = 0.0
+    elapsed_ms: float = 0.0
+    problem: str = ""
+
+    def finished(self, iterations: int, max_seconds: float) -> bool:
+        """Whether it has nothing more to do: it has been measured, or it is out."""
+        return bool(self.problem) or enough(self.samples_ms, iterations, max_seconds)
+
+
+def measure(
+    candidates: Sequence[LoweredModel],
+    frames: NDArray[np.uint8],
+    *,
+    threads: int | None = None,
+    iterations: int = 100,
+    max_seconds: float = 60.0,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    evidence: Evidence,
+) -> list[Measurement]:
+    """Measures `candidates`, in their order, on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
+
+    `iterations` runs are recorded for each, or fewer where they take over `max_seconds` (`statistics.enough`). `threads`: by
+    default the usable cores, quota included. A candidate that fails or crashes has a `problem`; the others are measured all the
+    same. Candidates that do not fit into memory together are interleaved in groups that do. `names` are what `progress` calls
+    them; by default their runtimes and directories.
+    """
+    threads = threads or available_cores()
+    frames = frames[: max(1, _FRAME_BYTES // frames[0].nbytes)]
+    names = names or [f"{model.runtime} {model.directory.name}" for model in candidates]
+    meter = _Meter(progress, iterations * len(candidates))
+    results: list[Measurement] = []
+    with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
+        scratch = Path(folder)
+        np.save(scratch / "frames.npy", frames)
+        budget = int(_MEMORY_SHARE * psutil.virtual_memory().available)
+        for group in groups([model.size_bytes for model in candidates], budget):
+            meter.behind = iterations * len(results)
+            with ExitStack() as stack:
+                runs = []
+                for index in group:
+                    worker = stack.enter_context(Worker(candidates[index], str(index), scratch))
+                    runs.append(_Run(names[index], worker))
+                _warm(runs, scratch / "frames.npy", threads, meter)
+                order = random.Random(seed)  # noqa: S311 - an order, not a secret
+                _interleave(runs, iterations, max_seconds, order, meter)
+                results.extend(_result(run, frames.shape[1], evidence) for run in runs)
+    return results
+
+
+def groups(sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Consecutive indices of models, whose files have these `sizes`, that fit into `budget` bytes of memory together; each group
+    has at least one."""
+    found: list[list[int]] = []
+    used = 0
+    for index, size in enumerate(sizes):
+        need = _COPIES * size + _RUNTIME_BYTES
+        if not found or used + need > budget:
+            found.append([])
+            used = 0
+        found[-1].append(index)
+        used += need
+    return found
+
+
+def _warm(runs: Sequence[_Run], frames: Path, threads: int, meter: _Meter) -> None:
+    for run in runs:
+        meter(f"loading {run.name}")
+        with _problem_noted(run):
+            run.facts = run.worker.load(frames, threads)
+    for run in runs:
+        if not run.problem:
+            meter(f"warming up {run.name}")
+            with _problem_noted(run):
+                run.warmup_ms = run.worker.ask({"do": "warm"})["runs_ms"]
+
+
+def _interleave(runs: Sequence[_Run], iterations: int, max_seconds: float, order: random.Random, meter: _Meter) -> None:
+    while turns := [run for run in runs if not run.finished(iterations, max_seconds)]:
+        order.shuffle(turns)
+        for run in turns:
+            meter(
+                f"measuring {run.name}",
+                sum(iterations if each.finished(iterations, max_seconds) else len(each.samples_ms) for each in runs),
+            )
+            typical = statistics.median(run.samples_ms or run.warmup_ms)
+            with _problem_noted(run):
+                size = block_size(typical, iterations - len(run.samples_ms))
+                busy, began = _busy_ms(), time.perf_counter()
+                answer = run.worker.ask({"do": "run", "iterations": size})
+                run.others_ms += _busy_ms() - busy - answer["block_cpu_ms"]
+                run.elapsed_ms += (time.perf_counter() - began) * 1000
+                run.samples_ms.extend(round(sample, 4) for sample in answer["samples_ms"])
+                run.cpu_ms += answer["cpu_ms"]
+    for run in runs:
+        if not run.problem:
+            with _problem_noted(run):
+                run.facts |= run.worker.ask({"do": "finish"})
+    meter("measured", iterations * len(runs))
+
+
+def _busy_ms() -> float:
+    """CPU time that the whole machine has spent on anything, since it started."""
+    times = psutil.cpu_times()
+    # Linux counts guests' time within user time as well.
+    idle = ("idle", "iowait", "guest", "guest_nice")
+    return 1000 * float(sum(times) - sum(getattr(times, name, 0.0) for name in idle))
+
+
+@contextmanager
+def _problem_noted(run: _Run) -> Iterator[None]:
+    """Notes a `WorkerProblem` on the run and goes on; the other candidates are not to blame."""
+    try:
+        yield
+    except WorkerProblem as problem:
+        run.problem = str(problem)
+        run.worker.close()
+
+
+def _result(run: _Run, batch: int, evidence: Evidence) -> Measurement:
+    if run.problem:
+        return Measurement(problem=run.problem)
+    return Measurement(
+        latency=Latency(
+            **asdict(summary(run.samples_ms)),
+            iterations=len(run.samples_ms),
+            warmup=len(run.warmup_ms),
+            threads=run.facts["threads"],
+            samples_ms=tuple(run.samples_ms),
+            evidence=evidence,
+        ),
+        cold_start=ColdStart(
+            load_ms=run.facts["load_ms"],
+            first_inference_ms=run.facts["first_inference_ms"],
+            peak_rss_bytes=run.facts["peak_rss_bytes"],
+            evidence=evidence,
+        ),
+        execution_precision=run.facts["execution_precision"],
+        cpu_ms_per_frame=run.cpu_ms / (len(run.samples_ms) * batch),
+        import_ms=run.facts["import_ms"],
+        other_cores=max(0.0, run.others_ms / run.elapsed_ms),
+    )

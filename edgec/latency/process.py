@@ -1,0 +1,129 @@
+"""The parent's end of a worker: start it, ask it, say how it died, end it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgec.lowering.base import LoweredModel
+
+ANSWER_SECONDS = 900.0
+"""How long a worker may think about one command: a large model on a small board compiles for minutes."""
+
+_STDERR_LINES = 8
+_STDERR_CHARACTERS = 1500
+
+
+class WorkerProblem(Exception):
+    """Why a candidate could not be measured, ready for a report: what happened, and the end of the worker's standard error."""
+
+
+class Worker:
+    """A process that holds one candidate. `scratch` is an existing directory of the caller's; workers share it."""
+
+    def __init__(self, model: LoweredModel, name: str, scratch: Path) -> None:
+        self._model = model
+        self._log = scratch / f"{name}.stderr"
+        self._unread = b""
+        with self._log.open("wb") as log:
+            # `-m` puts the working directory on the module path: start where there are no modules, not where the user stands.
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "edgec.latency.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                cwd=scratch,
+                bufsize=0,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def load(self, frames: Path, threads: int) -> dict[str, Any]:
+        model = {
+            "runtime": self._model.runtime,
+            "directory": str(self._model.directory.resolve()),
+            "entry": self._model.entry,
+            "files": list(self._model.files),
+            "settings": self._model.settings,
+        }
+        return self.ask({"do": "load", "model": model, "frames": str(frames), "threads": threads})
+
+    def ask(self, command: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
+        try:
+            self._stdin.write(json.dumps(command).encode() + b"\n")
+        except BrokenPipeError:
+            raise WorkerProblem(self._obituary()) from None
+        line = self._line(self._stdout.fileno(), seconds)
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerProblem(f"{answer['error']}{self._stderr()}")
+        return answer
+
+    def close(self) -> None:
+        """Ends the process, at once if it does not end by itself, and reaps it."""
+        self._stdin.close()
+        self._stdout.close()
+        # A worker that has finished its work is on its way out; any other is interrupted, there is nothing in it to save.
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _line(self, descriptor: int, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                if not selector.select(deadline - time.monotonic()):
+                    raise WorkerProblem(f"no answer within {seconds:.0f} s{self._stderr()}")
+                chunk = os.read(descriptor, 1 << 16)
+                if not chunk:
+                    raise WorkerProblem(self._obituary())
+                self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+    def _obituary(self) -> str:
+        """How the process died."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return f"closed its output and went on running{self._stderr()}"
+        return f"{describe_exit(code)}{self._stderr()}"
+
+    def _stderr(self) -> str:
+        """The end of what the worker, or its runtime, printed."""
+        text = self._log.read_text(errors="replace").rstrip()[-_STDERR_CHARACTERS:]
+        lines = [line for line in text.splitlines() if line.strip()][-_STDERR_LINES:]
+        return "".join(f"\n  {line}" for line in lines)
+
+
+def describe_exit(code: int) -> str:
+    """A `Popen.returncode` in words."""
+    if code >= 0:
+        return f"ended with exit code {code} before it answered"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; out of memory is the usual reason" if -code == signal.SIGKILL else ""
+    return f"killed by signal {-code} ({name}{hint})"

@@ -1,0 +1,84 @@
+"""What is made of samples, and the rules that say how many to take. Numpy only: workers import it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MIN_WARMUP_RUNS = 5
+MAX_WARMUP_RUNS = 50
+MAX_WARMUP_MS = 10_000.0
+STABLE_WITHIN = 0.05
+
+MIN_ITERATIONS = 20
+SLOW_RUN_MS = 2_000.0
+MIN_SLOW_ITERATIONS = 5
+
+MAX_BLOCK = 10
+BLOCK_MS = 1_000.0
+LEAD_IN_MS = 100.0
+"""At the beginning of each block, and at least one run. ONNX Runtime's threads spin for some 40 ms after a run before they sleep
+(seen on an AMD Zen 4; longer where a pause instruction takes longer), and take cores from the next candidate meanwhile."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Milliseconds. Percentiles are nearest-rank: each is a sample that was taken, none is interpolated. So p99 of fewer than
+    100 samples is their maximum, and p50 of an even number is the lower of the two in the middle."""
+
+    min_ms: float
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
+    mean_ms: float
+
+
+def summary(samples_ms: Sequence[float]) -> Summary:
+    """All samples count; nothing is clipped. `samples_ms` is not empty."""
+    ordered = sorted(samples_ms)
+
+    def percentile(percent: int) -> float:
+        return ordered[math.ceil(percent * len(ordered) / 100) - 1]
+
+    return Summary(
+        min_ms=ordered[0],
+        p50_ms=percentile(50),
+        p90_ms=percentile(90),
+        p99_ms=percentile(99),
+        max_ms=ordered[-1],
+        mean_ms=round(statistics.fmean(ordered), 4),
+    )
+
+
+def warmed_up(runs_ms: Sequence[float]) -> bool:
+    """Whether warm-up may end: after at least 5 runs, when the median of the last 5 is within 5% of the median of the 5 before;
+    at the latest after 50 runs or 10 s."""
+    if len(runs_ms) < MIN_WARMUP_RUNS:
+        # Five runs of a model that takes seconds say no more than two.
+        return len(runs_ms) >= 2 and min(runs_ms) > SLOW_RUN_MS
+    if len(runs_ms) >= MAX_WARMUP_RUNS or sum(runs_ms) >= MAX_WARMUP_MS:
+        return True
+    if len(runs_ms) < 2 * MIN_WARMUP_RUNS:
+        return False
+    before = statistics.median(runs_ms[-2 * MIN_WARMUP_RUNS : -MIN_WARMUP_RUNS])
+    last = statistics.median(runs_ms[-MIN_WARMUP_RUNS:])
+    return abs(last - before) <= STABLE_WITHIN * before
+
+
+def enough(samples_ms: Sequence[float], iterations: int, max_seconds: float) -> bool:
+    """Whether a candidate has been measured: `iterations` runs, or `max_seconds` of them once there are at least 20, or 5 for a
+    model whose runs take over 2 s."""
+    if len(samples_ms) >= iterations:
+        return True
+    if not samples_ms or sum(samples_ms) < max_seconds * 1000:
+        return False
+    floor = MIN_SLOW_ITERATIONS if statistics.median(samples_ms) > SLOW_RUN_MS else MIN_ITERATIONS
+    return len(samples_ms) >= floor
+
+
+def block_size(run_ms: float, wanted: int) -> int:
+    """Runs in one turn of a candidate: about a second's worth, 2 to 10, and no more than are still `wanted`."""
+    return max(1, min(wanted, MAX_BLOCK, max(2, int(BLOCK_MS / max(run_ms, 1e-6)))))

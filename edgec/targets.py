@@ -1,0 +1,213 @@
+"""Target profiles: what a device, or a class of devices, can do, read from `targets/<family>/<name>.toml` or a user's own file.
+
+`targets/README.md` explains the keys.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from edgec.errors import TargetError
+from edgec.latency.cpuinfo import FLAGS
+from edgec.report.schema import Host, Record
+from edgec.resources import room
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+HOST = "cpu"
+"""The target that is the host's own best profile."""
+
+Precision = Literal["fp32", "bf16", "int8"]
+
+
+class Int8Facts(Record):
+    """How the CPU multiplies bytes."""
+
+    dot_product: bool
+    """It multiplies and sums four of them into 32 bits in one instruction."""
+    activations: Literal["u8", "s8"]
+    """The type of activations, weights being s8, that its runtimes have the fastest kernels for."""
+    reduce_range: bool
+    """Sums of two products saturate at 16 bits: weights must be kept to 7 bits."""
+
+
+class Promise(Record):
+    """What a user may rely on, and whose word that is."""
+
+    text: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+
+
+class Profile(Record):
+    """A device or a class of devices. Frozen and closed: an unknown key is an error, not a wish."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    family: str
+    title: str
+    examples: str = ""
+    architecture: Literal["x86_64", "aarch64"]
+    isa: tuple[str, ...] = Field(min_length=1)
+    """The flags that a device must have, spelled as in /proc/cpuinfo."""
+    rank: int | None = None
+    """Of the profiles that suit a host, `cpu` means the one of the highest rank; one without a rank must be asked for by name."""
+    precisions: dict[Precision, tuple[str, ...]]
+    """The runtimes that are worth trying for each, the preferred one first. A precision with none is switched off."""
+    int8: Int8Facts | None = None
+    cores: int | None = Field(default=None, ge=1)
+    memory_gib: float | None = Field(default=None, gt=0)
+    promises: tuple[Promise, ...] = ()
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Every runtime of any precision, in order of appearance."""
+        return tuple(dict.fromkeys(runtime for runtimes in self.precisions.values() for runtime in runtimes))
+
+    @property
+    def candidates(self) -> tuple[tuple[str, Precision], ...]:
+        """Every pair of runtime and precision worth building."""
+        return tuple((runtime, precision) for precision, runtimes in self.precisions.items() for runtime in runtimes)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(promise.source for promise in self.promises))
+
+    @field_validator("precisions")
+    @classmethod
+    def _without_empty(cls, value: dict[Precision, tuple[str, ...]]) -> dict[Precision, tuple[str, ...]]:
+        return {precision: runtimes for precision, runtimes in value.items() if runtimes}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Profile:
+        known = FLAGS[self.architecture]
+        for flag in self.isa:
+            if flag not in known:
+                raise ValueError(f"isa: {flag!r} is none of the {self.architecture} flags {', '.join(known)}")
+        if not self.precisions:
+            raise ValueError("precisions: none has a runtime")
+        if "int8" in self.precisions and self.int8 is None:
+            raise ValueError("int8: precisions has int8, so the [int8] table must say how it is computed")
+        return self
+
+
+def list_profiles() -> tuple[Profile, ...]:
+    """edgec's own profiles, by family and architecture; a class of devices before the boards in it."""
+    profiles = [_read(path) for path in _own().values()]
+    return tuple(sorted(profiles, key=lambda p: (p.family, p.architecture, p.rank is None, p.rank or 0, p.name)))
+
+
+def resolve(name_or_path: str, host: Host) -> Profile:
+    """The profile of that name, or of the TOML file at that path; `cpu` is the host's own best.
+
+    Raises `TargetError`: no such name (with those near it), no such file, a file that is no profile, or no profile for the host.
+    """
+    if name_or_path == HOST:
+        return _best(host)
+    if name_or_path.endswith(".toml") or os.sep in name_or_path:
+        return _read(Path(name_or_path))
+    return _read(_path_of(name_or_path))
+
+
+def missing(profile: Profile, host: Host) -> tuple[str, ...]:
+    """What the host's CPU lacks of what the profile requires: flags, or the architecture and with it all of them."""
+    if host.architecture != profile.architecture:
+        return (profile.architecture, *profile.isa)
+    return tuple(flag for flag in profile.isa if flag not in host.isa)
+
+
+def _best(host: Host) -> Profile:
+    ranked = [profile for profile in list_profiles() if profile.rank is not None]
+    suitable = [profile for profile in ranked if not missing(profile, host)]
+    if suitable:
+        return max(suitable, key=lambda profile: profile.rank or 0)
+    nearest = [f"{profile.name} needs {', '.join(missing(profile, host))}" for profile in ranked]
+    raise TargetError(
+        "No CPU profile suits this host.",
+        evidence=[
+            f"{host.cpu}, {host.architecture}, with {', '.join(host.isa) or 'none of the flags that edgec knows'}",
+            *nearest,
+        ],
+        remedy="build for another target by its name, or describe this one in a TOML file and give its path",
+    )
+
+
+def _own() -> dict[str, Path]:
+    """edgec's own profiles: files are named as the profiles in them."""
+    return {path.stem: path for path in sorted(room("targets").glob("*/*.toml"))}
+
+
+def _path_of(name: str) -> Path:
+    known = _own()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near += [other for other in known if name in other and other not in near]
+    raise TargetError(
+        f"There is no target named {name!r}.",
+        evidence=[f"near it: {', '.join(near)}"] * bool(near) + [f"all: {HOST}, {', '.join(known)}"],
+        remedy="take one of these, or give the path of a TOML file of your own; `edgec targets` shows what each is for",
+    )
+
+
+def _read(path: Path) -> Profile:
+    try:
+        return Profile.model_validate(_table(path, ()))
+    except ValidationError as error:
+        raise TargetError(
+            f"{path} is not a target profile.",
+            evidence=[_complaint(dict(each)) for each in error.errors(include_url=False, include_input=False)],
+            remedy="see targets/README.md for the keys of a profile",
+        ) from error
+
+
+def _complaint(error: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text
+
+
+def _table(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """The file's keys over those of what it extends. `below` are the files that led here."""
+    if path.resolve() in below:
+        raise TargetError(
+            f"{path} extends itself.",
+            evidence=" extends ".join(str(each) for each in (*below, path.resolve())),
+            remedy="let one of them stand by itself",
+        )
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TargetError(
+            f"{path} cannot be read as a target profile.", evidence=str(error), remedy="check the path given as --target"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TargetError(f"{path} is not TOML.", evidence=str(error), remedy="correct it, or give another file") from error
+    base = table.pop("extends", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise TargetError(f"{path}: extends must be the name or the path of one profile.", evidence=f"it is {base!r}")
+    base_path = path.parent / base if base.endswith(".toml") else _path_of(base)
+    return _over(_table(base_path, (*below, path.resolve())), table)
+
+
+def _over(base: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """`table` laid over `base`: tables are merged, promises are added, anything else is replaced. A rank is not inherited: the
+    heir is a profile of its own, to be asked for by name."""
+    merged = {key: value for key, value in base.items() if key != "rank"}
+    for key, value in table.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = {**merged[key], **value}
+        elif key == "promises" and isinstance(value, list) and isinstance(merged.get(key), list):
+            merged[key] = [*merged[key], *value]
+        else:
+            merged[key] = value
+    return merged

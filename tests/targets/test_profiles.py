@@ -1,0 +1,78 @@
+"""The profiles that edgec ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgec.latency.cpuinfo import FLAGS
+from edgec.lowering.registry import all_lowerings
+from edgec.resources import room
+from edgec.targets import Profile, list_profiles
+
+PROFILES = {profile.name: profile for profile in list_profiles()}
+FILES = sorted(room("targets").glob("*/*.toml"))
+
+
+def test_those_that_are_promised() -> None:
+    assert {
+        "cpu-x86-64-avx2",
+        "cpu-x86-64-avx512-vnni",
+        "cpu-x86-64-avx-vnni",
+        "cpu-x86-64-amx",
+        "cpu-arm64-dotprod",
+        "cpu-arm64-i8mm",
+        "cpu-raspberry-pi-5",
+    } <= set(PROFILES)
+
+
+def test_files_are_named_as_their_profiles() -> None:
+    assert sorted(PROFILES) == sorted(path.stem for path in FILES)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_lies_with_its_family(path: Path) -> None:
+    assert PROFILES[path.stem].family == path.parent.name
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_each_profile_is_complete(profile: Profile) -> None:
+    assert profile.title
+    assert profile.examples
+    assert profile.promises
+    assert "fp32" in profile.precisions
+    assert set(profile.runtimes) <= set(all_lowerings())
+
+
+@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+def test_bf16_and_whole_weights_only_where_the_cpu_has_the_instructions(profile: Profile) -> None:
+    assert ("bf16" in profile.precisions) == ("avx512_bf16" in profile.isa)
+    dot_products = bool({"avx512_vnni", "avx_vnni", "asimddp"} & set(profile.isa))
+    assert profile.int8 is not None
+    assert profile.int8.dot_product == dot_products
+    assert profile.int8.reduce_range == (profile.architecture == "x86_64" and not dot_products)
+
+
+def test_no_two_classes_of_an_architecture_have_one_rank() -> None:
+    ranked = [(profile.architecture, profile.rank) for profile in PROFILES.values() if profile.rank is not None]
+    assert len(set(ranked)) == len(ranked)
+    assert {architecture for architecture, _ in ranked} == set(FLAGS)
+
+
+def test_a_class_that_asks_for_more_ranks_higher() -> None:
+    ranked = [profile for profile in PROFILES.values() if profile.rank is not None]
+    for one in ranked:
+        for other in ranked:
+            if one.architecture == other.architecture and set(one.isa) < set(other.isa):
+                assert (one.rank or 0) < (other.rank or 0), f"{one.name} and {other.name}"
+
+
+def test_a_board_is_what_it_extends_and_more() -> None:
+    board, base = PROFILES["cpu-raspberry-pi-5"], PROFILES["cpu-arm64-dotprod"]
+    assert board.precisions == base.precisions
+    assert board.int8 == base.int8
+    assert board.cores == 4
+    assert board.rank is None
+    assert board.promises[: len(base.promises)] == base.promises
+    assert len(board.promises) > len(base.promises)
