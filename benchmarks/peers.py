@@ -45,7 +45,7 @@ def peer_contenders(checkpoint: str, calibrate: Sequence[Pixels], size: Size, th
     source = Path(__file__).parent.parent / "edgec" / "checkpoint" / "demo" if checkpoint == "demo" else Path(checkpoint)
     said = read(checkpoint)
     prefix, shape = 1 + said.spec.registers, (1, *grid(said.spec, size), said.spec.features)
-    mean, std = np.float32(said.normalisation.mean), np.float32(said.normalisation.std)
+    mean, std = (np.array(value, dtype=np.float32) for value in (said.normalisation.mean, said.normalisation.std))
 
     def normalised(frame: Pixels) -> NDArray[np.float32]:
         """As a robot's program would prepare it: float32 [1, 3, H, W]."""
@@ -67,10 +67,9 @@ def peer_contenders(checkpoint: str, calibrate: Sequence[Pixels], size: Size, th
     contenders = []
     for name, file in onnx_models.items():
         session = _ort_session(file, threads)
-        contenders.append(_contender(name, lambda pixels, s=session: s.run(None, {"pixel_values": pixels})[0], normalised, named))
+        contenders.append(_contender(name, _session_run(session), normalised, named))
     for name, compiled in _openvino_models(path, samples, threads).items():
-        request = compiled.create_infer_request()
-        contenders.append(_contender(name, lambda pixels, r=request: np.array(r.infer([pixels])[0]), normalised, named))
+        contenders.append(_contender(name, _request_run(compiled.create_infer_request()), normalised, named))
     return [*contenders, _contender("torch eager float32", _torch_run(model, threads), normalised, named)]
 
 
@@ -81,6 +80,14 @@ def _contender(
     named: Callable[[NDArray[np.float32]], Features],
 ) -> Contender:
     return Contender(name, lambda frame: named(run(prepare(frame))))
+
+
+def _session_run(session: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    return lambda pixels: np.asarray(session.run(None, {"pixel_values": pixels})[0])
+
+
+def _request_run(request: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    return lambda pixels: np.array(request.infer([pixels])[0])
 
 
 def _transformers_model(source: Path) -> Any:
@@ -141,7 +148,7 @@ def _ort_session(path: Path, threads: int) -> Any:
 def _ort_static(path: Path, samples: Sequence[NDArray[np.float32]], folder: Path, *, symmetric: bool) -> Path:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left = iter(samples)
 

@@ -45,6 +45,8 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
     with progress.stage("resolve"):
         resolved = resolve(request)
     progress.settings(resolved.rows())
+    for note in resolved.notes:
+        progress.note(note)
     existing = _up_to_date(resolved)
     if existing is not None:
         return existing
@@ -65,9 +67,9 @@ def compile_into(directory: Path, stages: Stages) -> None:
     ranges = stages.calibrate(hub, split)
     lowered = stages.lower(hub, ranges)
     judged = stages.verify_candidates(lowered, reference)
-    measured = stages.measure(judged, lowered, reference)
+    measured, doubts = stages.measure(judged, lowered, reference)
     choice = choose(measured, stages.resolved.request.min_fidelity)
-    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity)
+    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, doubts)
 
 
 def _copy(made: Path, work: Path) -> None:

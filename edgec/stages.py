@@ -27,6 +27,7 @@ from edgec.evidence import Evidence
 from edgec.fidelity.gate import check_export, measure_fidelity
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Frame, Pixels, Split
+from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
 from edgec.lowering.base import LoweredModel
 from edgec.model.spec import describe, family_name, gflops, parameters
@@ -295,10 +296,13 @@ class Stages:
             }
         )
 
-    def measure(self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference) -> tuple[Candidate, ...]:
-        """Latency, cold start and memory of all candidates that ran, interleaved."""
+    def measure(
+        self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference
+    ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+        """Latency, cold start and memory of all candidates that ran, interleaved; and what makes the figures doubtful."""
         request = self.resolved.request
-        models = [entry.model for entry, candidate in zip(lowered, judged, strict=True) if entry.model and not candidate.problem]
+        running = [entry for entry, candidate in zip(lowered, judged, strict=True) if entry.model and not candidate.problem]
+        models = [entry.model for entry in running if entry.model]
 
         def produce(directory: Path) -> None:
             stacks = np.stack([frames for frames, _, _ in reference.batches(self._batch)])
@@ -316,6 +320,7 @@ class Stages:
                 iterations=request.iterations,
                 max_seconds=MAX_SECONDS,
                 seed=request.seed,
+                names=[entry.name for entry in running],
                 progress=tell,
                 evidence=Evidence.HOST,
             )
@@ -324,8 +329,14 @@ class Stages:
         with self.progress.stage("measure latency", request.iterations * len(models)) as step:
             host = self.resolved.host.model_dump(mode="json", exclude={"governor"})
             key = self._key([str(model.directory) for model in models], host, self.resolved.threads, request.iterations)
-            found = iter(_load(self.cache.stage("latency", key, produce) / "latency.json"))
-        return tuple(candidate if candidate.problem else _with_figures(candidate, next(found)) for candidate in judged)
+            found = _load(self.cache.stage("latency", key, produce) / "latency.json")
+        left = iter(found)
+        measured = tuple(candidate if candidate.problem else _with_figures(candidate, next(left)) for candidate in judged)
+        busy = [entry["other_cores"] for entry in found if entry["other_cores"] is not None]
+        doubts = contention(self.resolved.host, self.resolved.threads, busy)
+        for doubt in doubts:
+            self.progress.note(doubt)
+        return measured, doubts
 
     def write(
         self,
@@ -337,6 +348,7 @@ class Stages:
         measured: Sequence[Candidate],
         choice: Choice,
         fidelity: Sequence[StageFidelity],
+        doubts: Sequence[str],
     ) -> None:
         """Put the chosen candidate's files together with all that is known of them, and run what was put together."""
         resolved = self.resolved
@@ -368,7 +380,7 @@ class Stages:
                     candidates=tuple(measured),
                     choice=choice,
                     fidelity=tuple(fidelity),
-                    notes=resolved.notes,
+                    notes=(*resolved.notes, *doubts),
                 ),
                 step,
             )
@@ -412,6 +424,7 @@ def _measured(found: Measurement) -> dict[str, Any]:
         "latency": found.latency.model_dump(mode="json") if found.latency else None,
         "cold_start": found.cold_start.model_dump(mode="json") if found.cold_start else None,
         "problem": found.problem,
+        "other_cores": found.other_cores,
     }
 
 
