@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from edgec.checkpoint.types import Checkpoint, Normalisation
+from edgec.errors import RequestError
 from edgec.model.convnext import ConvNext
 from edgec.model.fold import fold
-from edgec.model.spec import Size, VitSpec, check_size
+from edgec.model.spec import Size, Spec, VitSpec, check_size
 from edgec.model.vit import VisionTransformer
 
 
@@ -45,10 +46,11 @@ def assemble(
 ) -> CameraModel:
     """The checkpoint's model at one size, in evaluation mode. `folded=False` is the float32 reference.
 
-    Raises `InputSizeError` for a size that the model cannot take whole.
+    Raises `InputSizeError` for a size that the model cannot take whole, `RequestError` for layers that it does not have.
     """
     spec = checkpoint.spec
     check_size(spec, size)
+    _check_layers(spec, layers)
     weights = fold(spec, checkpoint.weights, checkpoint.normalisation) if folded else dict(checkpoint.weights)
     backbone: VisionTransformer | ConvNext
     # Built without storage and filled by assignment: no second copy of the weights, no time spent on random ones.
@@ -60,3 +62,15 @@ def assemble(
     backbone.load_state_dict(weights, strict=True, assign=True)
     model = CameraModel(backbone, None if folded else checkpoint.normalisation, registers=registers, layers=layers)
     return model.requires_grad_(False).eval()
+
+
+def _check_layers(spec: Spec, layers: tuple[int, ...]) -> None:
+    strange = sorted({layer for layer in layers if not 0 <= layer < spec.blocks})
+    if not strange and len(set(layers)) == len(layers):
+        return
+    what = "blocks" if isinstance(spec, VitSpec) else "stages"
+    raise RequestError(
+        f"The model cannot give the layers {', '.join(map(str, layers))}.",
+        evidence=f"its {what} are 0 to {spec.blocks - 1}",
+        remedy="give --layers numbers of these, each once",
+    )

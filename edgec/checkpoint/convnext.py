@@ -1,0 +1,52 @@
+"""A ConvNeXt's dimensions and weights from the tensors of any form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgec.checkpoint.config import Config
+from edgec.checkpoint.forms import Recognised
+from edgec.checkpoint.types import Finding
+from edgec.checkpoint.weights import Backbone, Shelf, blocks, check_parameters, finish, shapes, usual
+from edgec.errors import MismatchedWeights
+from edgec.model.spec import ConvNextSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STAGES = 4
+NORM_EPS = 1e-6
+
+
+def read_convnext(found: Recognised, shelf: Shelf, config: Config, findings: list[Finding]) -> Backbone:
+    """Raises `MismatchedWeights`, `NonFiniteWeights`, or `UnknownForm` where `config` describes another model."""
+    layout = found.layout
+    depths = tuple(blocks(shelf.tensors, layout.block))
+    if len(depths) != STAGES:
+        raise MismatchedWeights(
+            f"A ConvNeXt of {len(depths)} stages is not DINOv3's.", evidence=f"needed {STAGES} stages of blocks"
+        )
+    widths = []
+    for stage, depth in enumerate(depths):
+        norms = (shelf.shape(layout.stored(f"stages.{stage}.blocks.{block}.norm.weight")) for block in range(depth))
+        widths.append(usual((shape[0] if shape else None for shape in norms), f"width of stage {stage}"))
+    config.check_kind("convnext", "gelu")
+    config.check("depths", list(depths))
+    config.check("hidden_sizes", widths)
+    spec = ConvNextSpec(depths, tuple(widths), config.number("layer_norm_eps", NORM_EPS))
+    check_parameters(spec)
+    _compare_duplicate(shelf, findings)
+    weights: dict[str, Tensor] = {}
+    for name, shape in shapes(spec).items():
+        weights[name] = shelf.take(layout.stored(name), shape, 1.0 if name.endswith(".gamma") else None)
+    return finish(spec, weights, shelf, found)
+
+
+def _compare_duplicate(shelf: Shelf, findings: list[Finding]) -> None:
+    """Meta's code keeps the last norm twice, as `norm` and as `norms.3`; only one of them can be right if they differ."""
+    import torch
+
+    for kind in ("weight", "bias"):
+        last, copy = shelf.tensors.get(f"norm.{kind}"), shelf.tensors.get(f"norms.3.{kind}")
+        if last is not None and copy is not None and not torch.equal(last.float(), copy.float()):
+            findings.append(Finding("warning", f"norms.3.{kind} should be a copy of norm.{kind} and is not; norm.{kind} is used"))

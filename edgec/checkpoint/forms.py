@@ -1,0 +1,148 @@
+"""Which form a checkpoint is in. The names of the weights decide; file names have no say.
+
+Weights may lie under any prefix (`teacher.backbone.`, `model.`, …): it is found from one name that every model of a form has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from edgec.checkpoint.layouts import (
+    HUGGINGFACE_CONVNEXT,
+    HUGGINGFACE_VIT,
+    META_CONVNEXT,
+    META_VIT,
+    TIMM_CONVNEXT,
+    TIMM_VIT,
+    Layout,
+)
+from edgec.checkpoint.text import listed
+from edgec.errors import UnknownForm
+
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Components that training wrappers put into names, anywhere."""
+_ANCHORS = {
+    "embeddings.patch_embeddings.weight": (HUGGINGFACE_VIT,),
+    "patch_embed.proj.weight": (META_VIT, TIMM_VIT),
+    "model.stages.0.downsample_layers.0.weight": (HUGGINGFACE_CONVNEXT,),
+    "stages.0.downsample_layers.0.weight": (HUGGINGFACE_CONVNEXT,),
+    "downsample_layers.0.0.weight": (META_CONVNEXT,),
+    "stem.0.weight": (TIMM_CONVNEXT,),
+}
+_MARKS = {
+    "meta": re.compile(
+        r"storage_tokens|rope_embed\.periods|blocks\.\d+\.(ls[12]\.gamma|attn\.qkv\.bias_mask|mlp\.w[123]\.weight)"
+    ),
+    "timm": re.compile(r"reg_token|blocks\.\d+\.(gamma_[12]|attn\.[qv]_bias|mlp\.fc1_[gx]\.weight)"),
+}
+"""What tells Meta's names for a ViT from timm's, where both have the anchor."""
+_MANY = 64
+"""More prefixes than any training checkpoint has."""
+_RELATIVES = (
+    (r"(^|\.)lora_[AB]\b|\.lora_", "adapters (LoRA); merge them into the model and save that"),
+    (r"(^|\.)(qweight|qzeros|weight_scale|weight_zero_point|weight_packed)$", "quantised weights; give the float checkpoint"),
+    (r"position_embeddings|(^|\.)pos_embed$", "DINOv2, DINO or another ViT with learned position embeddings"),
+    (r"rope\.freqs", "a ViT with learned rotary frequencies"),
+)
+_STRANGERS = (
+    *_RELATIVES,
+    (r"(^|\.)(self_attn|self_attention)\.", "a text or multi-modal transformer"),
+    (r"(^|\.)layer[1-4]\.\d+\.conv1\.weight$", "a ResNet"),
+    (r"(^|\.)features\.\d+\.\d+\.", "a torchvision model"),
+    (r"(^|\.)(decode_head|segmentation_head|depth_head|bbox_embed|class_embed)\.", "a task head without its backbone"),
+    (r"(^|\.)(dino_head|ibot_head)\.", "training heads without a backbone"),
+)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """`names` goes from the form's own name, prefix and wrappers gone, to the name in the file. `outside` are the file's names
+    that are not under the prefix."""
+
+    layout: Layout
+    prefix: str
+    names: Mapping[str, str]
+    outside: tuple[str, ...]
+    others: tuple[str, ...]
+    """Prefixes of further backbones in the file that were passed over."""
+
+
+def recognise(stored: Collection[str]) -> Recognised:
+    """Finds layout and prefix from the names in a file. Raises `UnknownForm`, saying what the file looks like instead."""
+    plain = {_WRAPPERS.sub("", name): name for name in stored}
+    anchored = [
+        (name.removesuffix(anchor), layouts)
+        for anchor, layouts in _ANCHORS.items()
+        for name in plain
+        if name == anchor or name.endswith(f".{anchor}")
+    ]
+    found: dict[str, Layout] = {}
+    for prefix, layouts in anchored[:_MANY]:
+        layout = _choose(layouts, {name.removeprefix(prefix) for name in plain if name.startswith(prefix)})
+        if layout is not None:
+            found.setdefault(prefix, layout)
+    if not found:
+        raise _unknown(stored)
+    prefix, *others = sorted(found, key=_rank)
+    layout = found[prefix]
+    names = {_inner(layout, name.removeprefix(prefix)): full for name, full in plain.items() if name.startswith(prefix)}
+    _refuse_relatives(layout, names)
+    outside = tuple(full for name, full in plain.items() if not name.startswith(prefix))
+    return Recognised(layout, prefix, names, outside, tuple(others))
+
+
+def _choose(layouts: tuple[Layout, ...], inside: Collection[str]) -> Layout | None:
+    """The layout of these names, of those that share an anchor. A ConvNeXt must have its last norm under the same prefix."""
+    for layout in layouts:
+        if layout.family == "convnext":
+            return layout if layout.stored("norm.weight") in inside else None
+        if len(layouts) == 1 or any(_MARKS[layout.form].fullmatch(name) for name in inside):
+            return layout
+    return None
+
+
+def _inner(layout: Layout, name: str) -> str:
+    """Some writers of Hugging Face's form put `model.` before blocks and not before the rest."""
+    return re.sub(r"^model\.(?=layer\.|stages\.)", "", name) if layout.form == "huggingface" else name
+
+
+def _rank(prefix: str) -> tuple[int, int, str]:
+    """A training checkpoint holds several backbones: the teacher, an average of the student, is the one to use."""
+    parts = set(prefix.split("."))
+    if "gram_teacher" in parts:
+        group = 4
+    elif parts & {"teacher", "ema", "model_ema", "teacher_ema"}:
+        group = 0
+    else:
+        group = 3 if "student" in parts else 1
+    return group, len(prefix), prefix
+
+
+def _refuse_relatives(layout: Layout, names: Collection[str]) -> None:
+    """Models that share DINOv3's names and compute something else."""
+    if layout.family != "vit":
+        return
+    for pattern, what in _RELATIVES:
+        blamed = [name for name in names if re.search(pattern, name)]
+        if blamed:
+            raise UnknownForm(f"This looks like {what}, not like a DINOv3 backbone.", evidence=f"it has {listed(blamed)}")
+    if "norm.weight" in names and "norm.bias" not in names:
+        raise UnknownForm(
+            "This looks like a transformer with RMSNorm, not like a distilled DINOv3 backbone.",
+            evidence="norm.weight has no norm.bias beside it",
+        )
+
+
+def _unknown(stored: Collection[str]) -> UnknownForm:
+    looks = next((what for pattern, what in _STRANGERS if any(re.search(pattern, name) for name in stored)), None)
+    return UnknownForm(
+        f"This looks like {looks}, not like a DINOv3 backbone." if looks else "These are not the weights of a DINOv3 backbone.",
+        evidence=(
+            f"{len(stored)} tensors: {listed(sorted(stored))}",
+            "expected Meta's names (blocks.0.attn.qkv, storage_tokens), Hugging Face's (layer.0.attention.q_proj) "
+            "or timm's (blocks.0.gamma_1, reg_token), under any prefix; or the ConvNeXt's of one of them",
+        ),
+        remedy="give the backbone's own checkpoint: a .pth from Meta's code, a Hugging Face directory, or timm's weights",
+    )

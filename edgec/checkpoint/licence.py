@@ -1,0 +1,83 @@
+"""Under which licence weights are, and what must travel with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgec.checkpoint.published import Published
+from edgec.checkpoint.source import read_text
+from edgec.checkpoint.text import shown
+from edgec.checkpoint.types import Finding, Licence
+
+DINOV3 = ("DINOv3 License", "LicenseRef-DINOv3")
+DINOV3_NOTICE = """\
+These weights, or the weights that they were made from, are Meta's DINOv3 and come under the DINOv3 License of 2025-08-19.
+Whoever passes them or anything derived from them on must do so under that agreement and provide a copy of it.
+The agreement's text was not beside the checkpoint that this was built from. It is LICENSE.md in Meta's repository
+facebookresearch/dinov3: put a copy beside this file before you pass it on.
+"""
+_META = re.compile(r"facebook(--|/)dinov3|lvd1689m|sat493m|dinov3_\w+_pretrain_\w+")
+_KNOWN = (
+    (re.compile(r"DINOv3 License"), DINOV3),
+    (re.compile(r"Apache License,?\s+Version 2\.0|Apache-2\.0"), ("Apache License 2.0", "Apache-2.0")),
+    (re.compile(r"\bMIT License\b|Permission is hereby granted, free of charge"), ("MIT License", "MIT")),
+    (re.compile(r"Attribution-NonCommercial 4\.0"), ("CC BY-NC 4.0", "CC-BY-NC-4.0")),
+)
+RANDOM = Licence("none", "NONE", "random numbers, nobody's work")
+
+
+def licence(
+    labels: tuple[str, ...],
+    config: Mapping[str, Any],
+    beside: tuple[Path, ...],
+    published: Published | None,
+    findings: list[Finding],
+) -> Licence:
+    """Meta's names and hashes bind, whatever lies beside; else what a LICENSE or NOTICE file beside the checkpoint says.
+
+    Adds a warning where the agreement's text is missing, where two statements contradict each other, or where there is none.
+    """
+    notice = "\n".join(read_text(path) for path in beside if path.name.upper().startswith("NOTICE"))
+    text = "\n".join(read_text(path) for path in beside if not path.name.upper().startswith("NOTICE"))
+    stated = next((known for pattern, known in _KNOWN if pattern.search(text) or pattern.search(notice)), None)
+    files = ", ".join(path.name for path in beside)
+    meta = _why_meta(labels, config, published)
+    if meta:
+        if stated not in (None, DINOV3):
+            findings.append(Finding("warning", f"licence: {files} says otherwise, but {meta}: the DINOv3 License is assumed"))
+        if not _KNOWN[0][0].search(text):
+            findings.append(
+                Finding(
+                    "warning",
+                    "the licence text was not beside the checkpoint: put LICENSE.md there before you pass the artefact on",
+                )
+            )
+            text = DINOV3_NOTICE
+        return Licence(*DINOV3, meta, text, notice)
+    if stated is not None:
+        return Licence(*stated, f"{files} beside the checkpoint says so", text, notice)
+    if beside:
+        return Licence("a licence of its own", "LicenseRef-Checkpoint", f"see {files} beside the checkpoint", text, notice)
+    findings.append(
+        Finding("warning", "licence unknown: nothing beside the checkpoint says; find out before you pass the artefact on")
+    )
+    return Licence("unknown", "NOASSERTION", "nothing beside the checkpoint says")
+
+
+def _why_meta(labels: tuple[str, ...], config: Mapping[str, Any], published: Published | None) -> str:
+    """Why these are Meta's weights, or made from them; empty if nothing says so."""
+    if published is not None:
+        return f"its SHA-256 is that of Meta's {published.name}"
+    for label in labels:
+        if _META.search(label.lower()):
+            return f"{shown(label, 80)} is a name of Meta's weights"
+    origin = str(config.get("_name_or_path", ""))
+    if _META.search(origin.lower()):
+        return f"config.json names {shown(origin, 80)}"
+    timm = config.get("pretrained_cfg")
+    if isinstance(timm, dict) and timm.get("license") == "dinov3-license":
+        return "pretrained_cfg in config.json says dinov3-license"
+    return ""

@@ -1,0 +1,193 @@
+"""Where a checkpoint lies: from what the user typed to the files that it means, and their hash. Imports no torch.
+
+A reference is `demo`, `random:ARCH`, a file of weights, a Hugging Face directory, or a directory that holds one file of weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from edgec.checkpoint.config import read_json
+from edgec.checkpoint.random import PREFIX, random_identity
+from edgec.checkpoint.text import counted, shown
+from edgec.errors import UnreadableCheckpoint
+
+DEMO = "demo"
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
+HUGGINGFACE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_TEXT_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint is, told without loading it.
+
+    `sha256` is the plain SHA-256 of a single file, so that it can be compared with a published one. For a directory it is over
+    the sorted names and SHA-256s of the files that `read` uses. `key` changes with everything that `read` can look at, the
+    name and the licence files beside a single file included: it is the one to key a cache with.
+    """
+
+    name: str
+    sha256: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one checkpoint. `beside` are licence and notice files; `folder` says that a directory was named."""
+
+    name: str
+    path: Path
+    folder: bool
+    weights: tuple[Path, ...]
+    config: Path | None = None
+    preprocessor: Path | None = None
+    index: Path | None = None
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names that may say whose weights these are, most telling first: the file's, its directory's, the hub cache's."""
+        path = self.path.absolute()
+        own = (path.name,) if self.folder else (path.name, path.parent.name)
+        return own + tuple(part for part in path.parts if part.startswith("models--"))
+
+
+def locate(reference: str) -> Source:
+    """The files that `reference` means, other than `random:ARCH`. Raises `UnreadableCheckpoint` if there are none, or several."""
+    path = Path(__file__).parent / "demo" if reference == DEMO else Path(reference).expanduser()
+    try:
+        if path.is_dir():
+            return _directory(path, DEMO if reference == DEMO else path.absolute().name)
+        if path.is_file():
+            return Source(path.stem, path, False, (path,), beside=_licences(path.absolute().parent))
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        raise UnreadableCheckpoint(f"{shown(reference)} cannot be opened.", evidence=shown(error)) from error
+    if exists:
+        raise UnreadableCheckpoint(f"{shown(reference)} is neither a file nor a directory.")
+    raise UnreadableCheckpoint(
+        f"There is no checkpoint at {shown(reference)}.",
+        evidence=f"looked in {shown(Path.cwd())}",
+        remedy="give a .pth, .pt, .bin or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`",
+    )
+
+
+def identify(reference: str, *, seed: int = 0) -> Identity:
+    """Name and content hash of a checkpoint, without torch and without opening the weights.
+
+    Raises `UnreadableCheckpoint` if it is not there, `RequestError` for an unknown `random:ARCH`.
+    """
+    if reference.startswith(PREFIX):
+        sha256 = random_identity(reference, seed)
+        return Identity(reference, sha256, _hash_of([reference, sha256]))
+    source = locate(reference)
+    if not source.folder:
+        sha256 = digest(source.path)
+        licences = [(path.name, digest(path)) for path in source.beside]
+        return Identity(source.name, sha256, _hash_of([source.labels, sha256, licences]))
+    optional = (source.config, source.preprocessor, source.index)
+    used = {*source.weights, *source.beside, *(path for path in optional if path is not None)}
+    sha256 = _hash_of(sorted((path.name, digest(path)) for path in used))
+    return Identity(source.name, sha256, _hash_of([source.labels, sha256]))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; a file that has not changed is hashed once a process."""
+    try:
+        status = path.stat()
+        return _digest(str(path), status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{shown(path)} cannot be read.", evidence=shown(error)) from error
+
+
+def read_text(path: Path) -> str:
+    """A licence or notice: at most 1 MiB, whatever its bytes."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_TEXT_LIMIT).decode("utf-8", errors="replace")
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{shown(path)} cannot be read.", evidence=shown(error)) from error
+
+
+def _directory(path: Path, name: str) -> Source:
+    config = path / CONFIG if (path / CONFIG).is_file() else None
+    preprocessor = path / PREPROCESSOR if (path / PREPROCESSOR).is_file() else None
+    beside = _licences(path)
+    found = next((path / known for known in HUGGINGFACE_WEIGHTS if (path / known).is_file()), None)
+    if found is None:
+        found = _only_checkpoint(path)
+    elif config is None:
+        raise UnreadableCheckpoint(
+            f"{shown(path)} has weights in Hugging Face's layout but no {CONFIG}.",
+            evidence=f"found {found.name}; the number of heads and the norms' epsilon are in {CONFIG} only",
+            remedy=f"put {CONFIG} beside it, or name the file of weights itself: heads 64 wide are assumed then",
+        )
+    if found.name.endswith(".index.json"):
+        return Source(name, path, True, _shards(found), config, preprocessor, found, beside)
+    return Source(name, path, True, (found,), config, preprocessor, None, beside)
+
+
+def _only_checkpoint(path: Path) -> Path:
+    try:
+        candidates = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{shown(path)} cannot be listed.", evidence=shown(error)) from error
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise UnreadableCheckpoint(
+            f"{shown(path)} holds {len(candidates)} files of weights, and nothing says which one is meant.",
+            evidence=[shown(file.name) for file in candidates[:8]],
+            remedy="name the file itself",
+        )
+    raise UnreadableCheckpoint(
+        f"{shown(path)} holds no checkpoint.",
+        evidence=f"looked for {CONFIG} with {HUGGINGFACE_WEIGHTS[0]}, or one file ending in {', '.join(SUFFIXES)}",
+    )
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    """The files of a sharded checkpoint, all in the index's own directory: an index must not point at other files."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise UnreadableCheckpoint(f"{shown(index)} has no weight_map.")
+    names = {name for name in weight_map.values() if isinstance(name, str)}
+    stray = [name for name in weight_map.values() if not isinstance(name, str) or Path(name).name != name]
+    if stray:
+        raise UnreadableCheckpoint(f"{shown(index)} names something that is no file beside it.", evidence=shown(stray[0]))
+    missing = sorted(name for name in names if not (index.parent / name).is_file())
+    if missing:
+        raise UnreadableCheckpoint(
+            f"{counted(len(missing), 'shard')} of {len(names)} named in {shown(index)} is not there.",
+            evidence=[shown(name) for name in missing[:8]],
+            remedy="download the checkpoint again, whole",
+        )
+    return tuple(index.parent / name for name in sorted(names))
+
+
+def _licences(folder: Path) -> tuple[Path, ...]:
+    """Files called LICENSE, LICENCE or NOTICE, with any ending. A folder that cannot be listed has none."""
+    try:
+        files = sorted(folder.iterdir())
+    except OSError:
+        return ()
+    return tuple(file for file in files if file.name.upper().startswith(("LICENSE", "LICENCE", "NOTICE")) and file.is_file())
+
+
+@lru_cache(maxsize=256)
+def _digest(path: str, *_state: int) -> str:
+    hasher = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def _hash_of(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""`edgec inspect`: what a checkpoint is, and what is odd about it."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from edgec.cli.console import out
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.option(
+    "--input-size",
+    default="224",
+    show_default=True,
+    metavar="SIDE|HxW",
+    help="Frame size that tokens and GFLOPs are told for, e.g. 224 or 480x640.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of `random:ARCH`.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def inspect(checkpoint: str, input_size: str, seed: int, as_json: bool) -> None:
+    """Show what CHECKPOINT is.
+
+    CHECKPOINT is `demo`, `random:ARCH`, a .pth, .pt, .bin or .safetensors file, a Hugging Face directory, or a directory with
+    one such file.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgec import checkpoint as checkpoints
+    from edgec.checkpoint.inspection import inspect as look
+    from edgec.model.spec import Size
+
+    size = Size.parse(input_size)
+    inspection = look(checkpoints.read(checkpoint, seed=seed), size)
+    if as_json:
+        click.echo(json.dumps(inspection.as_json(), indent=2))
+        return
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in inspection.rows():
+        table.add_row(Text(label), Text(text))
+    out.print(table)
