@@ -64,8 +64,8 @@ def compile_into(directory: Path, stages: Stages) -> None:
     hub = stages.export()
     reference = stages.reference(hub, split)
     fidelity = [stages.verify_export(hub, reference)]
-    ranges = stages.calibrate(hub, split)
-    lowered = stages.lower(hub, ranges)
+    statistics = stages.calibrate(hub, split)
+    lowered = stages.lower(hub, statistics)
     judged = stages.verify_candidates(lowered, reference)
     measured, doubts = stages.measure(judged, lowered, reference)
     choice = choose(measured, stages.resolved.request.min_fidelity)

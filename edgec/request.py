@@ -109,7 +109,7 @@ def resolve(request: BuildRequest) -> Resolved:
     threads = request.threads or here.usable_cores
     tools = {name: version for name in TOOLS if (version := _version(name))}
     key = cached.key(
-        replace(request, checkpoint="", calibration="", validation="", output=None, force=False),
+        replace(request, checkpoint="", target="", calibration="", validation="", output=None, force=False),
         identity.key,
         identity.name,
         frameset.sha256,
@@ -155,15 +155,17 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
     if request.calibration is None and request.checkpoint != DEMO:
         notes = ("calibrated and judged on edgec's demo pictures: give --calibration with frames of your own camera",)
     frameset = frames.load(request.calibration or "demo")
-    if frameset.random and not request.checkpoint.startswith("random:"):
-        raise CalibrationError(
-            "Noise says nothing about how a trained model behaves on pictures.",
-            evidence=f"--calibration {request.calibration} with the checkpoint {request.checkpoint}",
-            remedy="give frames of your camera; random frames go with `random:` checkpoints only",
-        )
-    if request.validation is None:
+    judges = None if request.validation is None else frames.load(request.validation)
+    if not request.checkpoint.startswith("random:"):
+        for option, found in (("--calibration", frameset), ("--validation", judges)):
+            if found is not None and found.random:
+                raise CalibrationError(
+                    "Noise says nothing about how a trained model behaves on pictures.",
+                    evidence=f"{option} {found.name} with the checkpoint {request.checkpoint}",
+                    remedy="give frames of your camera; random frames go with `random:` checkpoints only",
+                )
+    if judges is None:
         return frameset, notes
-    judges = frames.load(request.validation)
     joined = FrameSet(
         name=f"{frameset.name} + {judges.name}",
         sha256=cached.key(frameset.sha256, judges.sha256),

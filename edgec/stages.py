@@ -33,7 +33,7 @@ from edgec.lowering.base import LoweredModel
 from edgec.model.spec import describe, family_name, gflops, parameters
 from edgec.precision.candidates import CandidatePlan, candidate_plans
 from edgec.precision.choice import Choice
-from edgec.precision.plan import PrecisionPlan, Range
+from edgec.precision.plan import PrecisionPlan
 from edgec.precision.static import int8_activations
 from edgec.progress import Progress
 from edgec.report.schema import Candidate, ColdStart, Latency, ModelFacts, StageFidelity
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import onnx
 
     from edgec.checkpoint import Checkpoint
+    from edgec.graph.statistics import Statistics
 
 MAX_SECONDS = 12.0
 """What measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
@@ -202,29 +203,30 @@ class Stages:
             directory = self.cache.stage("hub-fidelity", self._key(hub, reference), produce)
         return StageFidelity.model_validate(_load(directory / "fidelity.json"))
 
-    def calibrate(self, hub: Hub, split: Split) -> dict[str, Range]:
-        """The range of every activation that an int8 operation reads; nothing if no candidate is int8."""
+    def calibrate(self, hub: Hub, split: Split) -> dict[str, Statistics]:
+        """Statistics of every activation that an int8 operation reads; nothing if no candidate is int8."""
+        from edgec.graph.statistics import load_statistics, observe, save_statistics
+
+        request = self.resolved.request
         if "int8" not in {precision for _, precision in self.resolved.pairs}:
             return {}
 
         def produce(directory: Path) -> None:
-            from edgec.graph.observe import observe_ranges
-
             def pictures() -> Iterator[Pixels]:
-                for frame, picture in framing.batches(split.calibration, self.resolved.request.size):
+                for frame, picture in framing.batches(split.calibration, request.size):
                     step(doing=frame.name)
                     yield picture
 
             graph = hub.load()
-            ranges = observe_ranges(graph, int8_activations(graph), pictures(), self._batch, threads=self.resolved.threads)
-            _dump(directory / "ranges.json", {name: [seen.low, seen.high] for name, seen in ranges.items()})
+            tensors, threads = int8_activations(graph), self.resolved.threads
+            found = observe(graph, tensors, pictures(), self._batch, threads=threads, seed=request.seed)
+            save_statistics(directory / "statistics.npz", found)
 
         with self.progress.stage("calibrate", len(split.calibration)) as step:
-            key = self._key(hub, _identities(split.calibration))
-            found = _load(self.cache.stage("ranges", key, produce) / "ranges.json")
-        return {name: Range(low, high) for name, (low, high) in found.items()}
+            key = self._key(hub, _identities(split.calibration), request.seed)
+            return load_statistics(self.cache.stage("statistics", key, produce) / "statistics.npz")
 
-    def lower(self, hub: Hub, ranges: Mapping[str, Range]) -> tuple[Lowered, ...]:
+    def lower(self, hub: Hub, statistics: Mapping[str, Statistics]) -> tuple[Lowered, ...]:
         """Write each candidate's files. One that its runtime refuses is reported and does not stop the others."""
         resolved = self.resolved
         int8 = resolved.profile.int8
@@ -233,7 +235,7 @@ class Stages:
             graph,
             resolved.pairs,
             resolved.lowerings,
-            ranges,
+            statistics,
             rest="bf16" if "bf16" in resolved.profile.precisions else "fp32",
             activations=int8.activations if int8 else "u8",
             weight_bits=7 if int8 and int8.reduce_range else 8,

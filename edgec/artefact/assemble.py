@@ -27,9 +27,9 @@ from edgec.report.schema import Candidate, Host, ModelFacts, Report, StageFideli
 
 GOLDEN_FRAMES = 4
 TOLERANCES = {"fp32": (1e-3, 0.9999), "bf16": (0.1, 0.995), "int8": (0.1, 0.995)}
-"""Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine. Between
-instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round elsewhere); a wrong weight or
-axis differs by far more."""
+"""Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine.
+Between instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round elsewhere); a wrong
+weight or axis differs by far more."""
 MEANINGS = {
     "cls": "the image's CLS token, normalised",
     "patches": "one feature vector a patch, an image-shaped grid, normalised",

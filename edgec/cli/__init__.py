@@ -67,8 +67,8 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         _complain("Interrupted. Finished stages are cached: the same command goes on from there.")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away, as `edgec … | head` does; nobody is left to tell.
+    except (BrokenPipeError, SystemExit):
+        # The reader went away, as `edgec … | head` does, and click or rich leaves with a code of its own; nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from rich.console import Console
 
+
+class _Aside(Console):
+    """Work goes on when nobody reads its progress any more: `edgec build … 2>&1 | head -1` still builds."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+err = _Aside(stderr=True, highlight=False)

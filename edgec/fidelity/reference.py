@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.errors import CheckpointError
 from edgec.fidelity.metrics import Features
 from edgec.frames.types import Pixels
 
@@ -43,7 +44,7 @@ class Reference:
 
 
 def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
-    """Run each frame, uint8 [H, W, 3], through the unfolded model."""
+    """Run each frame, uint8 [H, W, 3], through the unfolded model. Raises `CheckpointError` if a feature is not finite."""
     import torch
 
     np.save(directory / FRAMES, np.stack(frames))
@@ -52,6 +53,12 @@ def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, s
         with torch.inference_mode():
             outputs = model(torch.from_numpy(frame[None].copy()))
         for name, value in outputs.items():
+            if not torch.isfinite(value).all():
+                raise CheckpointError(
+                    f"The float32 model computes NaN or Inf in {name!r}: its weights are finite, but too large.",
+                    evidence=f"on validation frame {index} of {len(frames)}",
+                    remedy="check where the checkpoint comes from; `edgec inspect` shows what is odd about it",
+                )
             if name not in maps:
                 shape = (len(frames), *value.shape[1:])
                 maps[name] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]

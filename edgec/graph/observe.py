@@ -18,16 +18,17 @@ from edgec.frames.types import Pixels
 from edgec.graph.session import open_session
 from edgec.precision.plan import Range
 
-LOW, HIGH = ".low", ".high"
+EXTREMES = ((".low", "ReduceMin"), (".high", "ReduceMax"), (".mean", "ReduceMean"))
+"""The mean is there for NaN: it carries one along, while ONNX Runtime's extremes pass over it."""
 
 
 def with_extremes(hub: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """The hub graph with two scalars more for each tensor, and nothing else as output."""
+    """The hub graph with three scalars more for each tensor, and nothing else as output."""
     observed = onnx.ModelProto()
     observed.CopyFrom(hub)
     del observed.graph.output[:]
     for tensor in tensors:
-        for suffix, kind in ((LOW, "ReduceMin"), (HIGH, "ReduceMax")):
+        for suffix, kind in EXTREMES:
             name = tensor + suffix
             observed.graph.node.append(helper.make_node(kind, [tensor], [name], name=name, keepdims=0))
             observed.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []))
@@ -41,10 +42,10 @@ def observe_ranges(
     the model. Raises `CalibrationError` if an activation is not finite.
     """
     session = open_session(with_extremes(hub, tensors), threads=threads)
-    names = [tensor + suffix for tensor in tensors for suffix in (LOW, HIGH)]
+    names = [tensor + suffix for tensor in tensors for suffix, _ in EXTREMES]
     extremes = np.zeros((len(tensors), 2), dtype=np.float32)
     for stack in stacked(frames, batch):
-        seen = np.asarray(session.run(names, {"frames": stack}), dtype=np.float32).reshape(-1, 2)
+        seen = np.asarray(session.run(names, {"frames": stack}), dtype=np.float32).reshape(len(tensors), len(EXTREMES))
         if not np.isfinite(seen).all():
             bad = tensors[int(np.flatnonzero(~np.isfinite(seen).all(axis=1))[0])]
             raise CalibrationError(

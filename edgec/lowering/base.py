@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.errors import RuntimeFailure
+
 if TYPE_CHECKING:
     import onnx
 
@@ -59,7 +61,21 @@ class Runner(ABC):
     threads: int
 
     @abstractmethod
-    def __call__(self, frames: Frames) -> Features: ...
+    def __call__(self, frames: Frames) -> Features:
+        """Features of one batch, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
+
+
+def require_frames(frames: Frames, shape: tuple[int, ...]) -> None:
+    """Raises `RuntimeFailure` unless `frames` are uint8 of this shape. Runtimes disagree about what else they take: OpenVINO
+    casts floats, and makes black pictures of booleans."""
+    if isinstance(frames, np.ndarray) and frames.dtype == np.uint8 and frames.shape == shape:
+        return
+    given = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
+    raise RuntimeFailure(
+        "The model was given something else than its frames.",
+        evidence=f"it takes uint8 {list(shape)}, [N, H, W, RGB]; given: {given}",
+        remedy="give frames of this shape, or build for the shape that the camera has",
+    )
 
 
 class Lowering(ABC):
@@ -69,6 +85,8 @@ class Lowering(ABC):
     """What the runtime really executes, fast, on some CPU or other; the target's profile says on which."""
     int8_kinds: tuple[str, ...]
     """The kinds of operation that are worth int8 here (`edgec.graph.operations.Kind`)."""
+    per_token: bool = False
+    """Whether it can quantise the activations of products token by token as it runs."""
 
     @abstractmethod
     def availability(self) -> Availability:

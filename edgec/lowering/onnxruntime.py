@@ -9,7 +9,7 @@ import numpy as np
 
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner
+from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner, require_frames
 
 if TYPE_CHECKING:
     import onnx
@@ -34,10 +34,10 @@ class OnnxRuntime(Lowering):
 
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         from edgec.graph.files import save
-        from edgec.graph.passes.quantise import insert_quantisation
+        from edgec.graph.planned import apply_plan
         from edgec.lowering.bias import lift_biases
 
-        model = lift_biases(insert_quantisation(hub, plan), plan) if plan.quantised else hub
+        model = lift_biases(apply_plan(hub, plan), plan) if plan.quantised else hub
         files = save(model, directory / "model.onnx")
         return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
 
@@ -56,6 +56,7 @@ class _Runner(Runner):
         options.intra_op_num_threads = threads
         try:
             self._session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
+            self._shape = tuple(self._session.get_inputs()[0].shape)
         except Exception as error:
             raise RuntimeFailure(
                 "ONNX Runtime refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
@@ -65,6 +66,7 @@ class _Runner(Runner):
         self.execution_precision = str(model.settings.get("precision", ""))
 
     def __call__(self, frames: Frames) -> Features:
+        require_frames(frames, self._shape)
         try:
             values = self._session.run(self._outputs, {"frames": frames})
         except Exception as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner
+from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner, require_frames
 
 if TYPE_CHECKING:
     import onnx
@@ -30,6 +30,7 @@ class OpenVino(Lowering):
     title = "OpenVINO"
     precisions = ("fp32", "bf16", "int8")
     int8_kinds = ("linear", "convolution")
+    per_token = True
 
     def availability(self) -> Availability:
         try:
@@ -42,16 +43,21 @@ class OpenVino(Lowering):
         import openvino as ov
 
         from edgec.graph.files import save
-        from edgec.graph.passes.quantise import insert_quantisation
+        from edgec.graph.planned import apply_plan
+        from edgec.lowering.per_token import compress_products
 
-        model = insert_quantisation(hub, plan) if plan.quantised else hub
+        # The hint is part of the model: left to itself, OpenVINO runs "f32" as bf16 on CPUs that have it.
+        settings = {"INFERENCE_PRECISION_HINT": HINTS[plan.default]}
+        model = apply_plan(hub, plan)
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             path = Path(folder) / "model.onnx"
             save(model, path)
             converted = ov.Core().read_model(path)
+            per_token = plan.of("int8-per-token")
+            if per_token:
+                settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
+            _name_all(converted)
             ov.save_model(converted, directory / "model.xml", compress_to_fp16=False)
-        # The hint is part of the model: left to itself, OpenVINO runs "f32" as bf16 on CPUs that have it.
-        settings = {"INFERENCE_PRECISION_HINT": HINTS[plan.default]}
         return LoweredModel(self.name, directory, "model.xml", ("model.bin", "model.xml"), settings)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
@@ -68,21 +74,30 @@ class _Runner(Runner):
         properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked}
         try:
             self._compiled: Any = ov.Core().compile_model(model.directory / model.entry, "CPU", properties)
+            self._shape = tuple(int(side) for side in self._compiled.inputs[0].shape)
         except Exception as error:
             raise RuntimeFailure(
                 "OpenVINO refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
             ) from error
         self._request = self._compiled.create_infer_request()
         self._outputs = [output.get_any_name() for output in self._compiled.outputs]
-        self.threads = threads
+        self.threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
         self.execution_precision = _execution_precision(self._compiled)
 
     def __call__(self, frames: Frames) -> Features:
+        require_frames(frames, self._shape)
         try:
             values = self._request.infer([frames], share_inputs=True)
         except Exception as error:
             raise RuntimeFailure("OpenVINO failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
         return {name: np.array(values[index], dtype=np.float32) for index, name in enumerate(self._outputs)}
+
+
+def _name_all(model: Any) -> None:
+    """Name what OpenVINO names by a counter of the process: the same graph must give the same bytes."""
+    for index, node in enumerate(model.get_ordered_ops()):
+        if node.get_friendly_name() == node.get_name():
+            node.set_friendly_name(f"{node.get_type_name()}.{index}")
 
 
 def _execution_precision(compiled: Any) -> str:

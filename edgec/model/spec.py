@@ -126,14 +126,15 @@ FAMILY: dict[str, Spec] = {
 def family_name(spec: Spec) -> str | None:
     """The family's name for these dimensions, whatever the norm's epsilon and the biases; None for a model of its own."""
     for name, known in FAMILY.items():
-        if isinstance(known, VitSpec) and isinstance(spec, VitSpec):
-            ours = (spec.width, spec.depth, spec.heads, spec.mlp_width, spec.mlp, spec.patch)
-            if ours == (known.width, known.depth, known.heads, known.mlp_width, known.mlp, known.patch):
-                return name
-        if isinstance(known, ConvNextSpec) and isinstance(spec, ConvNextSpec):
-            if (spec.depths, spec.widths) == (known.depths, known.widths):
-                return name
+        if _dimensions(known) == _dimensions(spec):
+            return name
     return None
+
+
+def _dimensions(spec: Spec) -> tuple[object, ...]:
+    if isinstance(spec, VitSpec):
+        return spec.width, spec.depth, spec.heads, spec.mlp_width, spec.mlp, spec.patch
+    return spec.depths, spec.widths
 
 
 def describe(spec: Spec) -> str:

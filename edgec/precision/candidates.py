@@ -9,9 +9,11 @@ from typing import Literal
 import onnx
 
 from edgec.errors import TargetError
+from edgec.graph.statistics import Statistics
 from edgec.lowering.base import Lowering
-from edgec.precision.plan import Precision, PrecisionPlan, Range
-from edgec.precision.static import static_int8, uniform
+from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.precision.recipes import VARIANTS, int8_plan
+from edgec.precision.static import uniform
 
 Asked = Literal["auto", "fp32", "bf16", "int8"]
 
@@ -20,14 +22,11 @@ Asked = Literal["auto", "fp32", "bf16", "int8"]
 class CandidatePlan:
     """`plan` is None for a candidate that cannot be, and `problem` says why."""
 
+    name: str
     runtime: str
     precision: str
     plan: PrecisionPlan | None
     problem: str = ""
-
-    @property
-    def name(self) -> str:
-        return f"{self.runtime}-{self.precision}"
 
 
 def wanted(asked: Asked, offered: Sequence[tuple[str, Precision]]) -> tuple[tuple[str, Precision], ...]:
@@ -50,32 +49,34 @@ def candidate_plans(
     hub: onnx.ModelProto,
     pairs: Sequence[tuple[str, Precision]],
     lowerings: Mapping[str, Lowering],
-    ranges: Mapping[str, Range],
+    statistics: Mapping[str, Statistics],
     *,
     rest: Precision,
     activations: Literal["u8", "s8"],
     weight_bits: int,
 ) -> tuple[CandidatePlan, ...]:
-    """A plan for each pair. `rest` is what an int8 plan's other operations run in, where the runtime can; the last two are the
-    target's ways with bytes."""
+    """The plans for each pair: one, or for int8 every variant that the runtime can run. `rest` is what an int8 plan's other
+    operations run in, where the runtime can; the last two are the target's ways with bytes."""
     found = []
     for runtime, precision in pairs:
-        lowering = lowerings[runtime]
+        lowering, name = lowerings[runtime], f"{runtime}-{precision}"
         availability = lowering.availability()
         if not availability.available:
-            found.append(CandidatePlan(runtime, precision, None, f"not installed: {availability.install}"))
+            found.append(CandidatePlan(name, runtime, precision, None, f"not installed: {availability.install}"))
         elif precision not in lowering.precisions:
-            found.append(CandidatePlan(runtime, precision, None, f"{lowering.title} has no fast {precision} on CPUs"))
+            found.append(CandidatePlan(name, runtime, precision, None, f"{lowering.title} has no fast {precision} on CPUs"))
         elif precision == "int8":
-            plan = static_int8(
-                hub,
-                ranges,
-                kinds=lowering.int8_kinds,
-                rest=rest if rest in lowering.precisions else "fp32",
-                activations=activations,
-                weight_bits=weight_bits,
-            )
-            found.append(CandidatePlan(runtime, precision, plan))
+            for variant in VARIANTS if lowering.per_token else VARIANTS[:1]:
+                plan = int8_plan(
+                    hub,
+                    statistics,
+                    variant,
+                    kinds=lowering.int8_kinds,
+                    rest=rest if rest in lowering.precisions else "fp32",
+                    activations=activations,
+                    weight_bits=weight_bits,
+                )
+                found.append(CandidatePlan(f"{name}-{variant}", runtime, precision, plan))
         else:
-            found.append(CandidatePlan(runtime, precision, uniform(precision)))
+            found.append(CandidatePlan(name, runtime, precision, uniform(precision)))
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,9 @@ from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.metrics import worst
 from edgec.report.schema import Candidate
 
-ORDER = ("fp32", "bf16", "fp16", "int8")
-"""From the most exact to the least."""
-MARGIN = 0.02
-"""How much faster, as a share, a less exact candidate must be: less than this is noise on most machines."""
+NEAR = 0.08
+"""Of the candidates that are slower than the fastest by no more than this share, the most faithful ships: machines differ from
+one another by more, and features that were lost cannot be had back."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
-    """Going from the most exact precision to the least, each step must be within the budget and faster than what stands.
+    """Of the candidates within the budget, the most faithful of those that are about as fast as the fastest.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
@@ -35,33 +35,35 @@ def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
         )
     kept = [candidate for candidate in ran if _fidelity(candidate) >= min_fidelity]
     if not kept:
-        best = max(ran, key=_fidelity)
+        # Rounded down: what is advised here must not be refused the next time.
+        best = math.floor(max(map(_fidelity, ran)) * 1e4) / 1e4
+        accept = f", or accept --min-fidelity {best:.4f}" if best > 0 else ""
         raise FidelityError(
             f"No candidate keeps the features within --min-fidelity {min_fidelity:g}.",
             evidence=[f"{candidate.name}: {_fidelity(candidate):.6f}" for candidate in ran],
-            remedy=f"use --precision auto, calibrate on more and truer frames, or accept --min-fidelity {_fidelity(best):.4f}",
+            remedy=f"use --precision auto, calibrate on more and truer frames{accept}",
         )
-    kept.sort(key=lambda candidate: (ORDER.index(candidate.precision), _p50(candidate)))
-    stands = kept[0]
-    for candidate in kept[1:]:
-        gain = 1 - _p50(candidate) / _p50(stands)
-        if gain > (0.0 if candidate.precision == stands.precision else MARGIN):
-            stands = candidate
+    fastest = min(map(_p50, kept))
+    near = [candidate for candidate in kept if _p50(candidate) <= fastest * (1 + NEAR)]
+    stands = max(near, key=lambda candidate: (_fidelity(candidate), -_p50(candidate)))
     return Choice(stands, _reason(stands, ran, min_fidelity))
 
 
 def _reason(stands: Candidate, ran: Sequence[Candidate], min_fidelity: float) -> str:
-    parts = [f"{stands.name} is the fastest candidate that keeps the features: {_p50(stands):.2f} ms at the median"]
-    exact = [candidate for candidate in ran if candidate.precision == "fp32" and candidate is not stands]
+    first = f"{stands.name} takes {_p50(stands):.2f} ms at the median"
+    exact = [_p50(candidate) for candidate in ran if candidate.precision == "fp32" and candidate is not stands]
     if exact and stands.precision != "fp32":
-        parts[0] += f", {min(map(_p50, exact)) / _p50(stands):.2f}x as fast as the best fp32"
-    parts[0] += f", worst cosine {_fidelity(stands):.4f} of {min_fidelity:g} asked"
+        first += f", {min(exact) / _p50(stands):.2f}x as fast as the best fp32"
+    parts = [f"{first}; its worst cosine is {_fidelity(stands):.5f} of {min_fidelity:g} asked"]
     for candidate in ran:
-        if ORDER.index(candidate.precision) <= ORDER.index(stands.precision) or candidate is stands:
+        if candidate is stands:
             continue
         if _fidelity(candidate) < min_fidelity:
             parts.append(f"{candidate.name} loses the features ({_fidelity(candidate):.4f})")
-        elif _p50(candidate) > (1 - MARGIN) * _p50(stands):
+        elif _p50(candidate) < _p50(stands):
+            gain = 1 - _p50(candidate) / _p50(stands)
+            parts.append(f"{candidate.name} is {gain:.1%} faster and less faithful ({_fidelity(candidate):.5f})")
+        elif candidate.precision == "int8" and stands.precision != "int8":
             parts.append(f"{candidate.name} does not pay ({_p50(candidate):.2f} ms)")
     return "; ".join(parts) + "."
 

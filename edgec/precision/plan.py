@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
-"""`int8` is static: the activation's range comes from calibration, the weights are quantised per output channel."""
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-per-token"]
+"""`int8` is static: the activation's range comes from calibration. `int8-per-token` takes a range for each token as it runs, so
+that a massive token costs no other one its resolution. Weights are int8 per output channel in both."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class PrecisionPlan:
     ranges: Mapping[str, Range] = field(default_factory=dict)
     activations: Literal["u8", "s8"] = "u8"
     """`u8` is asymmetric, what x86 multiplies fastest; `s8` is symmetric with zero point 0, what TensorRT and Arm take."""
+    smoothing: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By activation: what each of its channels is divided by, in the weights before it (`edgec.graph.passes.smooth`). Ranges are
+    those after smoothing."""
+    corrections: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By operation: what quantisation takes from the mean of each output channel, given back in the bias."""
     weight_bits: int = 8
     """7 where the CPU adds pairs of int8 products in 16 bits, which saturate (x86 without VNNI)."""
 
@@ -41,4 +47,8 @@ class PrecisionPlan:
 
     @property
     def quantised(self) -> bool:
-        return "int8" in self.operations.values()
+        return any(precision.startswith("int8") for precision in self.operations.values())
+
+    def of(self, precision: Precision) -> tuple[str, ...]:
+        """The operations that run in it."""
+        return tuple(name for name, each in self.operations.items() if each == precision)

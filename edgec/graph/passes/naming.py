@@ -8,8 +8,8 @@ with the paths of the machine that exported.
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Iterable
+from itertools import chain, count
 
 import onnx
 
@@ -23,11 +23,13 @@ def name_by_module(model: onnx.ModelProto, root: str) -> None:
     constants = {initializer.name for initializer in graph.initializer}
     kept = {value.name for value in (*graph.input, *graph.output)}
     renamed: dict[str, str] = {}
-    taken = Counter(kept)
+    taken = set(kept)
 
     def unique(name: str) -> str:
-        taken[name] += 1
-        return name if taken[name] == 1 else f"{name}_{taken[name]}"
+        numbered = (f"{name}_{number}" for number in count(2))
+        free = next(candidate for candidate in chain([name], numbered) if candidate not in taken)
+        taken.add(free)
+        return free
 
     softmax_inputs = {node.input[0] for node in graph.node if node.op_type == "Softmax"}
     softmax_outputs = {node.output[0] for node in graph.node if node.op_type == "Softmax"}

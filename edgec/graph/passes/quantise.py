@@ -6,7 +6,7 @@ weights are symmetric per output channel, and that operations which read the sam
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -37,29 +37,33 @@ def insert_quantisation(hub: onnx.ModelProto, plan: PrecisionPlan) -> onnx.Model
         if tensor not in added:
             added[tensor] = _activation_pair(graph, tensor, plan.ranges[tensor], plan.activations)
         node.input[0] = f"{tensor}.dequantised"
-        added[f"{operation.name}:weight"] = [
-            _quantise_weight(graph, values.pop(operation.weight), operation.channel_axis, plan.weight_bits)
-        ]
+        weight = f"{operation.weight}:weight"
+        if weight not in added:
+            added[weight] = [_quantise_weight(graph, values[operation.weight], operation.channel_axis, plan.weight_bits)]
         node.input[1] = f"{operation.weight}.dequantised"
     _insert(graph, added)
+    _drop_unread(graph)
     return model
 
 
 def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.float32, NDArray[np.uint8 | np.int8]]:
     """Scale and zero point that hold the whole range."""
     if activation == "s8":
-        scale = np.float32(max(-seen.low, seen.high) / 127 or 1.0)
-        return scale, np.zeros((), dtype=np.int8)
-    scale = np.float32((seen.high - seen.low) / 255 or 1.0)
+        return np.float32(_usable(max(-seen.low, seen.high) / 127)), np.zeros((), dtype=np.int8)
+    scale = np.float32(_usable((seen.high - seen.low) / 255))
     return scale, np.asarray(np.clip(np.rint(-seen.low / scale), 0, 255), dtype=np.uint8)
 
 
 def weight_scales(weight: Weights, axis: int, bits: int = 8) -> Weights:
     """One symmetric scale an output channel, [channels]."""
     others = tuple(index for index in range(weight.ndim) if index != axis)
-    largest = np.abs(weight).max(axis=others)
-    scales: Weights = (np.where(largest > 0, largest, 1.0) / (2 ** (bits - 1) - 1)).astype(np.float32)
+    scales: Weights = _usable(np.abs(weight).max(axis=others) / (2 ** (bits - 1) - 1)).astype(np.float32)
     return scales
+
+
+def _usable(scale: Any) -> Any:
+    """One instead of zero, and of what runtimes take for zero: they flush denormal numbers."""
+    return np.where(scale < np.finfo(np.float32).tiny, 1.0, scale)
 
 
 def _activation_pair(graph: onnx.GraphProto, tensor: str, seen: Range, activation: ActivationType) -> list[onnx.NodeProto]:
@@ -81,7 +85,7 @@ def _quantise_weight(graph: onnx.GraphProto, constant: onnx.TensorProto, axis: i
     limit = 2 ** (bits - 1) - 1
     integers = np.clip(np.rint(weight / scales.reshape(shape)), -limit, limit).astype(np.int8)
     name = constant.name
-    constant.CopyFrom(numpy_helper.from_array(integers, f"{name}.quantised"))
+    graph.initializer.append(numpy_helper.from_array(integers, f"{name}.quantised"))
     graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scale"))
     graph.initializer.append(numpy_helper.from_array(np.zeros(scales.shape, np.int8), f"{name}.zero_point"))
     return helper.make_node(
@@ -108,3 +112,11 @@ def _insert(graph: onnx.GraphProto, added: dict[str, list[onnx.NodeProto]]) -> N
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    """Only what nobody reads any more: the exporter lets equal constants share one, and an operation beside may stay in float."""
+    read = {name for node in graph.node for name in node.input}
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in read:
+            del graph.initializer[index]

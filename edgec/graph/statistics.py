@@ -1,0 +1,186 @@
+"""Calibration: one pass of frames through the hub graph, keeping of each activation what the search for precisions needs.
+
+The reductions and the drawing of rows are nodes of the graph itself, so that a frame's activations never leave the runtime, and
+what is kept does not grow with the number of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from edgec.errors import CalibrationError
+from edgec.frames.types import Pixels
+from edgec.graph.contract import shape_of
+from edgec.graph.session import open_session
+from edgec.precision.plan import Range
+
+ROWS = 256
+"""Rows kept of each activation: enough to rank candidates by their mean squared error, small enough for a ViT-H."""
+ROWS_A_BATCH = 8
+
+PARTS = ("low", "high", "mean", "drawn")
+"""What the graph gives of each tensor."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of one activation, by channel: `low`, `high` and `mean`, each float32 [C], over all rows of all frames; and `rows`, float32
+    [S, C], drawn at random over the frames. A row is one token, or one position of a feature map."""
+
+    low: Floats
+    high: Floats
+    mean: Floats
+    rows: Floats
+
+    @property
+    def range(self) -> Range:
+        """Of the whole tensor, zero included."""
+        return Range(min(float(self.low.min()), 0.0), max(float(self.high.max()), 0.0))
+
+    def scaled(self, scale: Floats) -> Statistics:
+        """As they would be if each channel were divided by its (positive) `scale`, [C]."""
+        return Statistics(self.low / scale, self.high / scale, self.mean / scale, self.rows / scale)
+
+
+def observe(
+    hub: onnx.ModelProto,
+    tensors: Sequence[str],
+    frames: Iterable[Pixels],
+    batch: int,
+    *,
+    threads: int | None = None,
+    seed: int = 0,
+) -> dict[str, Statistics]:
+    """Statistics of each activation tensor over all frames, uint8 [H, W, 3]. Nothing is clipped: a massive activation is part of
+    the model. The same frames and seed give the same rows. Raises `CalibrationError` if an activation is not finite.
+    """
+    observed, counts = _observed(hub, tensors)
+    session = open_session(observed, threads=threads)
+    names = [output.name for output in session.get_outputs()]
+    random = np.random.default_rng(seed)
+    gathered: dict[str, _Gathering] = {tensor: _Gathering() for tensor in tensors}
+    for number, stack in enumerate(stacked(frames, batch)):
+        drawn = {f"rows.{count}": random.integers(0, count, ROWS_A_BATCH) for count in set(counts.values())}
+        # Which of the kept rows give way is drawn once a batch, the same for all tensors.
+        places = _reservoir(random, number)
+        found = dict(zip(names, session.run(names, {"frames": stack, **drawn}), strict=True))
+        for tensor, gathering in gathered.items():
+            low, high, mean, rows = (found[f"{tensor}.{part}"] for part in PARTS)
+            gathering.add(tensor, low, high, mean, rows, places)
+    return {tensor: gathering.statistics() for tensor, gathering in gathered.items()}
+
+
+def stacked(frames: Iterable[Pixels], batch: int) -> Iterator[NDArray[np.uint8]]:
+    """Frames as uint8 [batch, H, W, 3]; the last stack is filled up by repeating its last frame."""
+    held: list[Pixels] = []
+    for frame in frames:
+        held.append(frame)
+        if len(held) == batch:
+            yield np.stack(held)
+            held = []
+    if held:
+        yield np.stack(held + [held[-1]] * (batch - len(held)))
+
+
+def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
+    arrays: dict[str, Any] = {}
+    for name, entry in statistics.items():
+        arrays |= {f"{name}|{field}": value for field, value in vars(entry).items()}
+    np.savez(path, **arrays)
+
+
+def load_statistics(path: Path) -> dict[str, Statistics]:
+    with np.load(path, allow_pickle=False) as file:
+        names = dict.fromkeys(key.rsplit("|", 1)[0] for key in file.files)
+        return {name: Statistics(*(file[f"{name}|{part}"] for part in ("low", "high", "mean", "rows"))) for name in names}
+
+
+class _Gathering:
+    def __init__(self) -> None:
+        self._low: Floats | None = None
+        self._high: Floats | None = None
+        self._mean: NDArray[np.float64] | float = 0.0
+        self._batches = 0
+        self._rows: list[Floats] = []
+
+    def add(self, tensor: str, low: Floats, high: Floats, mean: Floats, rows: Floats, places: Sequence[int | None]) -> None:
+        # The mean carries NaN along, while the runtime's extremes pass over it.
+        if not (np.isfinite(mean).all() and np.isfinite(low).all() and np.isfinite(high).all()):
+            raise CalibrationError(
+                "The float32 model computes NaN or Inf on a calibration frame.",
+                evidence=f"first at the activation {tensor}",
+                remedy="check the checkpoint with `edgec inspect`",
+            )
+        self._low = low if self._low is None else np.minimum(self._low, low)
+        self._high = high if self._high is None else np.maximum(self._high, high)
+        self._batches += 1
+        self._mean = self._mean + (mean.astype(np.float64) - self._mean) / self._batches
+        for row, place in zip(rows, places, strict=True):
+            if place is None:
+                continue
+            if place == len(self._rows):
+                self._rows.append(row.copy())
+            else:
+                self._rows[place] = row.copy()
+
+    def statistics(self) -> Statistics:
+        if self._low is None or self._high is None:
+            raise CalibrationError("There was no frame to calibrate on.")
+        return Statistics(self._low, self._high, np.asarray(self._mean, dtype=np.float32), np.stack(self._rows))
+
+
+def _reservoir(random: np.random.Generator, number: int) -> list[int | None]:
+    """Where the rows of batch `number` (from 0) go, so that every row of the stream is kept with the same probability."""
+    places: list[int | None] = []
+    for index in range(number * ROWS_A_BATCH, (number + 1) * ROWS_A_BATCH):
+        place = index if index < ROWS else int(random.integers(0, index + 1))
+        places.append(place if place < ROWS else None)
+    return places
+
+
+def _observed(hub: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto, dict[str, int]]:
+    """The hub graph with statistics for outputs, and how many rows each tensor has."""
+    model = onnx.ModelProto()
+    model.CopyFrom(hub)
+    graph = model.graph
+    shapes = {value.name: shape_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
+    convolved = {node.input[0] for node in graph.node if node.op_type == "Conv"}
+    del graph.output[:]
+    graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "statistics.axis"))
+    counts: dict[str, int] = {}
+    for tensor in tensors:
+        shape = shapes[tensor]
+        assert shape is not None
+        source = tensor
+        if tensor in convolved:
+            source = f"{tensor}.channels_last"
+            graph.node.append(helper.make_node("Transpose", [tensor], [source], perm=[0, 2, 3, 1]))
+            shape = (shape[0], *shape[2:], shape[1])
+        counts[tensor] = prod(shape[:-1])
+        flat, to = f"{tensor}.flat", f"{tensor}.flat.shape"
+        graph.initializer.append(numpy_helper.from_array(np.array([-1, shape[-1]], np.int64), to))
+        graph.node.append(helper.make_node("Reshape", [source, to], [flat]))
+        for part, kind in (("low", "ReduceMin"), ("high", "ReduceMax"), ("mean", "ReduceMean")):
+            graph.node.append(helper.make_node(kind, [flat, "statistics.axis"], [f"{tensor}.{part}"], keepdims=0))
+        graph.node.append(helper.make_node("Gather", [flat, f"rows.{counts[tensor]}"], [f"{tensor}.drawn"], axis=0))
+        for part, dims in (
+            ("low", [shape[-1]]),
+            ("high", [shape[-1]]),
+            ("mean", [shape[-1]]),
+            ("drawn", [ROWS_A_BATCH, shape[-1]]),
+        ):
+            graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", onnx.TensorProto.FLOAT, dims))
+    for count in sorted(set(counts.values())):
+        graph.input.append(helper.make_tensor_value_info(f"rows.{count}", onnx.TensorProto.INT64, [ROWS_A_BATCH]))
+    return model, counts
