@@ -11,8 +11,10 @@ from edgec.fidelity.metrics import worst
 from edgec.report.schema import Candidate
 
 NEAR = 0.08
-"""Of the candidates that are slower than the fastest by no more than this share, the most faithful ships: machines differ from
-one another by more, and features that were lost cannot be had back."""
+"""A candidate that is slower than the fastest by no more than this share may ship in its place: machines differ from one
+another by more."""
+WORTH = 0.75
+"""It must then lose at most this share of what the faster one loses of the features (of 1 minus the worst cosine)."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Choice:
 
 
 def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
-    """Of the candidates within the budget, the most faithful of those that are about as fast as the fastest.
+    """Of the candidates within the budget the fastest, or one that is nearly as fast and loses much less of the features.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
@@ -43,9 +45,11 @@ def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
             evidence=[f"{candidate.name}: {_fidelity(candidate):.6f}" for candidate in ran],
             remedy=f"use --precision auto, calibrate on more and truer frames{accept}",
         )
-    fastest = min(map(_p50, kept))
-    near = [candidate for candidate in kept if _p50(candidate) <= fastest * (1 + NEAR)]
-    stands = max(near, key=lambda candidate: (_fidelity(candidate), -_p50(candidate)))
+    kept.sort(key=_p50)
+    stands = kept[0]
+    for candidate in kept[1:]:
+        if _p50(candidate) <= _p50(kept[0]) * (1 + NEAR) and _lost(candidate) <= WORTH * _lost(stands):
+            stands = candidate
     return Choice(stands, _reason(stands, ran, min_fidelity))
 
 
@@ -71,6 +75,10 @@ def _reason(stands: Candidate, ran: Sequence[Candidate], min_fidelity: float) ->
 def _fidelity(candidate: Candidate) -> float:
     assert candidate.fidelity is not None
     return worst(candidate.fidelity)
+
+
+def _lost(candidate: Candidate) -> float:
+    return 1 - _fidelity(candidate)
 
 
 def _p50(candidate: Candidate) -> float:
