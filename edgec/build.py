@@ -65,15 +65,22 @@ def compile_into(directory: Path, stages: Stages) -> None:
     reference = stages.reference(hub, split)
     fidelity = [stages.verify_export(hub, reference)]
     statistics = stages.calibrate(hub, split)
-    lowered = stages.lower(hub, statistics)
+    sensitivity = stages.sensitivity(hub, statistics, split)
+    lowered = stages.lower(hub, statistics, sensitivity)
     judged = stages.verify_candidates(lowered, reference)
     measured, doubts = stages.measure(judged, lowered, reference)
     choice = choose(measured, stages.resolved.request.min_fidelity)
-    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, doubts)
+    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, statistics, sensitivity, doubts)
 
 
 def _copy(made: Path, work: Path) -> None:
-    shutil.copytree(made, work, dirs_exist_ok=True)
+    # One by one: `copytree` hides a full disk in an error of its own, and carries the cache's permissions over.
+    for path in sorted(made.rglob("*")):
+        place = work / path.relative_to(made)
+        if path.is_dir():
+            place.mkdir()
+        else:
+            shutil.copyfile(path, place)
 
 
 def _up_to_date(resolved: Resolved) -> BuildResult | None:

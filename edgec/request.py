@@ -10,6 +10,7 @@ import importlib.metadata
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import edgec
 from edgec import cache as cached
@@ -27,6 +28,8 @@ from edgec.precision.plan import Precision
 from edgec.report.schema import Host
 from edgec.targets import Profile
 
+Effort = Literal["quick", "full"]
+"""How long to look for a precision plan: `quick` follows rules, `full` also measures every operation's sensitivity."""
 DEFAULT_SIZE = Size(224, 224)
 TOOLS = ("edgec", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
 """Packages whose version can change what a stage computes."""
@@ -51,6 +54,7 @@ class BuildRequest:
     threads: int | None = None
     iterations: int = 100
     calibration_frames: int = 128
+    effort: Effort = "quick"
     seed: int = 0
 
 
@@ -83,7 +87,7 @@ class Resolved:
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
             ("candidates", tried),
-            ("precision", f"{request.precision}, worst cosine at least {request.min_fidelity:g}"),
+            ("precision", f"{request.precision}, effort {request.effort}, worst cosine at least {request.min_fidelity:g}"),
             ("threads", f"{self.threads} of {self.host.usable_cores} usable cores"),
             ("cache", str(cached.cache_root())),
             ("output", str(self.output)),

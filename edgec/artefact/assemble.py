@@ -22,6 +22,7 @@ from edgec.frames import Frame, FrameSet, Split
 from edgec.latency.measure import NOTE
 from edgec.lowering.base import LoweredModel, Lowering, Runner
 from edgec.precision.choice import Choice
+from edgec.precision.explanation import EXPLANATION, Explanation
 from edgec.report.markdown import to_markdown
 from edgec.report.schema import Candidate, Host, ModelFacts, Report, StageFidelity
 
@@ -59,7 +60,7 @@ class Ingredients:
     reference: Reference
     lowering: Lowering
     lowered: LoweredModel
-    operations: Mapping[str, str]
+    explanation: Explanation
     candidates: tuple[Candidate, ...]
     choice: Choice
     fidelity: tuple[StageFidelity, ...]
@@ -80,6 +81,7 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     require_kept(candidate.fidelity, final)
     outputs = _write_golden(directory, made.reference, runner, batch)
     _write_texts(directory, made)
+    (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
     fidelity = (*made.fidelity, candidate.fidelity, final)
     manifest = _manifest(made, directory, runner, outputs, fidelity)
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -148,7 +150,7 @@ def _manifest(
             meaning="camera frames, NHWC, RGB, 0..255; normalisation is inside the model",
         ),
         outputs=outputs,
-        operations=dict(made.operations),
+        operations={entry.name: entry.precision for entry in made.explanation.operations},
         fidelity=fidelity,
         golden=Golden(
             frames=FRAMES,

@@ -19,6 +19,7 @@ from edgec.cli import options
 @options.batch
 @options.precision
 @options.min_fidelity
+@options.effort
 @options.registers
 @options.layers
 @options.output

@@ -54,6 +54,10 @@ min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
     help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",
 )  # fmt: skip
+effort = click.option(
+    "--effort", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
+    help="full also measures what int8 costs the features operation by operation, and tries more plans.",
+)  # fmt: skip
 registers = click.option("--registers", is_flag=True, help="Also output the register tokens.")
 layers = click.option(
     "--layers", type=LayersType(), default=(), metavar="K,K,…", help="Also output the patches after these blocks, counted from 0."

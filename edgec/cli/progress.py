@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgec.cli.console import err
+from edgec.cli.interrupts import Interrupts
 from edgec.progress import Step
 
 
@@ -26,6 +27,7 @@ class Shown:
 
     def __init__(self, *, verbose: bool = False) -> None:
         self._verbose = verbose
+        self._interrupts = Interrupts()
         self._live = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
@@ -44,11 +46,15 @@ class Shown:
             logging.captureWarnings(True)
         else:
             warnings.simplefilter("ignore")
+        self._interrupts.__enter__()
         self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._live.stop()
+        self._interrupts.__exit__(kind, error, trace)
+        if error is not None:
+            self._interrupts.check()  # a library may have made another error of it
 
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
@@ -59,10 +65,12 @@ class Shown:
 
     @contextlib.contextmanager
     def stage(self, title: str, total: int | None = None) -> Iterator[Step]:
+        self._interrupts.check()
         task = self._live.add_task(title, total=total, doing="")
         begun = time.monotonic()
 
         def step(done: int = 1, doing: str = "") -> None:
+            self._interrupts.check()
             self._live.update(task, advance=done, doing=doing)
 
         try:
@@ -70,6 +78,7 @@ class Shown:
         finally:
             self._live.remove_task(task)
         err.print(Text.assemble((f"{time.monotonic() - begun:7.1f} s  ", "dim"), title))
+        self._interrupts.check()
 
     def note(self, text: str) -> None:
         err.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)

@@ -17,7 +17,8 @@ Kind = Literal["linear", "convolution", "depthwise", "embedding", "attention"]
 @dataclass(frozen=True)
 class Operation:
     """`name` is the node's: a module path. `activation` and `weight` are tensor names; `weight` is empty for attention's own
-    products. `channel_axis` is the weight's output axis. `macs` are multiply-accumulates of one batch."""
+    products. `channel_axis` is the weight's output axis. `macs` are multiply-accumulates, `activation_size` elements, of a
+    batch."""
 
     name: str
     kind: Kind
@@ -25,6 +26,7 @@ class Operation:
     weight: str
     channel_axis: int
     macs: int
+    activation_size: int
 
 
 def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
@@ -45,12 +47,12 @@ def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
             constant = weight in weights
             kind: Kind = "linear" if constant else "attention"
             macs = prod(output) * left[-1]
-            found.append(Operation(node.name, kind, activation, weight if constant else "", 1, macs))
+            found.append(Operation(node.name, kind, activation, weight if constant else "", 1, macs, prod(left)))
             continue
         dims = weights[weight]
         kind = "embedding" if first_convolution else ("depthwise" if dims[1] == 1 and left[1] > 1 else "convolution")
         first_convolution = False
-        found.append(Operation(node.name, kind, activation, weight, 0, prod(output) * prod(dims[1:])))
+        found.append(Operation(node.name, kind, activation, weight, 0, prod(output) * prod(dims[1:]), prod(left)))
     return tuple(found)
 
 

@@ -7,7 +7,7 @@ what is kept does not grow with the number of frames.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ ROWS = 256
 """Rows kept of each activation: enough to rank candidates by their mean squared error, small enough for a ViT-H."""
 ROWS_A_BATCH = 8
 
-PARTS = ("low", "high", "mean", "drawn")
-"""What the graph gives of each tensor."""
+PARTS = ("low", "high", "mean", "drawn", "usual", "peak")
+"""What the graph gives of each tensor, once a batch."""
 
 Floats = NDArray[np.float32]
 
@@ -36,12 +36,18 @@ Floats = NDArray[np.float32]
 @dataclass(frozen=True)
 class Statistics:
     """Of one activation, by channel: `low`, `high` and `mean`, each float32 [C], over all rows of all frames; and `rows`, float32
-    [S, C], drawn at random over the frames. A row is one token, or one position of a feature map."""
+    [S, C], drawn at random over the frames. A row is one token, or one position of a feature map.
+
+    `peak` is where the largest absolute value was: batch, row and channel, int64 [3]; `usual` is the largest absolute value of a
+    row on average, float32 [].
+    """
 
     low: Floats
     high: Floats
     mean: Floats
     rows: Floats
+    usual: Floats
+    peak: NDArray[np.int64]
 
     @property
     def range(self) -> Range:
@@ -50,7 +56,8 @@ class Statistics:
 
     def scaled(self, scale: Floats) -> Statistics:
         """As they would be if each channel were divided by its (positive) `scale`, [C]."""
-        return Statistics(self.low / scale, self.high / scale, self.mean / scale, self.rows / scale)
+        low, high, mean, rows = (value / scale for value in (self.low, self.high, self.mean, self.rows))
+        return replace(self, low=low, high=high, mean=mean, rows=rows)
 
 
 def observe(
@@ -76,8 +83,7 @@ def observe(
         places = _reservoir(random, number)
         found = dict(zip(names, session.run(names, {"frames": stack, **drawn}), strict=True))
         for tensor, gathering in gathered.items():
-            low, high, mean, rows = (found[f"{tensor}.{part}"] for part in PARTS)
-            gathering.add(tensor, low, high, mean, rows, places)
+            gathering.add(tensor, {part: found[f"{tensor}.{part}"] for part in PARTS}, places)
     return {tensor: gathering.statistics() for tensor, gathering in gathered.items()}
 
 
@@ -103,18 +109,25 @@ def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
 def load_statistics(path: Path) -> dict[str, Statistics]:
     with np.load(path, allow_pickle=False) as file:
         names = dict.fromkeys(key.rsplit("|", 1)[0] for key in file.files)
-        return {name: Statistics(*(file[f"{name}|{part}"] for part in ("low", "high", "mean", "rows"))) for name in names}
+        parts = [entry.name for entry in fields(Statistics)]
+        return {name: Statistics(**{part: file[f"{name}|{part}"] for part in parts}) for name in names}
 
 
+@dataclass
 class _Gathering:
-    def __init__(self) -> None:
-        self._low: Floats | None = None
-        self._high: Floats | None = None
-        self._mean: NDArray[np.float64] | float = 0.0
-        self._batches = 0
-        self._rows: list[Floats] = []
+    """One tensor's statistics on their way; means run, so that nothing grows."""
 
-    def add(self, tensor: str, low: Floats, high: Floats, mean: Floats, rows: Floats, places: Sequence[int | None]) -> None:
+    low: Floats | None = None
+    high: Floats | None = None
+    mean: NDArray[np.float64] | float = 0.0
+    usual: float = 0.0
+    peak: tuple[int, int, int] = (0, 0, 0)
+    peak_value: float = -1.0
+    batches: int = 0
+    rows: list[Floats] = field(default_factory=list)
+
+    def add(self, tensor: str, found: dict[str, NDArray[Any]], places: Sequence[int | None]) -> None:
+        low, high, mean = found["low"], found["high"], found["mean"]
         # The mean carries NaN along, while the runtime's extremes pass over it.
         if not (np.isfinite(mean).all() and np.isfinite(low).all() and np.isfinite(high).all()):
             raise CalibrationError(
@@ -122,22 +135,31 @@ class _Gathering:
                 evidence=f"first at the activation {tensor}",
                 remedy="check the checkpoint with `edgec inspect`",
             )
-        self._low = low if self._low is None else np.minimum(self._low, low)
-        self._high = high if self._high is None else np.maximum(self._high, high)
-        self._batches += 1
-        self._mean = self._mean + (mean.astype(np.float64) - self._mean) / self._batches
-        for row, place in zip(rows, places, strict=True):
-            if place is None:
-                continue
-            if place == len(self._rows):
-                self._rows.append(row.copy())
-            else:
-                self._rows[place] = row.copy()
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+        largest = max(float(-low.min()), float(high.max()))
+        if largest > self.peak_value:
+            self.peak_value, self.peak = largest, (self.batches, *divmod(int(found["peak"][0]), len(low)))
+        self.batches += 1
+        self.mean = self.mean + (mean.astype(np.float64) - self.mean) / self.batches
+        self.usual += (float(found["usual"]) - self.usual) / self.batches
+        for row, place in zip(found["drawn"], places, strict=True):
+            if place is not None and place == len(self.rows):
+                self.rows.append(row.copy())
+            elif place is not None:
+                self.rows[place] = row.copy()
 
     def statistics(self) -> Statistics:
-        if self._low is None or self._high is None:
+        if self.low is None or self.high is None:
             raise CalibrationError("There was no frame to calibrate on.")
-        return Statistics(self._low, self._high, np.asarray(self._mean, dtype=np.float32), np.stack(self._rows))
+        return Statistics(
+            low=self.low,
+            high=self.high,
+            mean=np.asarray(self.mean, dtype=np.float32),
+            rows=np.stack(self.rows),
+            usual=np.float32(self.usual),
+            peak=np.array(self.peak, dtype=np.int64),
+        )
 
 
 def _reservoir(random: np.random.Generator, number: int) -> list[int | None]:
@@ -157,7 +179,8 @@ def _observed(hub: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelP
     shapes = {value.name: shape_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
     convolved = {node.input[0] for node in graph.node if node.op_type == "Conv"}
     del graph.output[:]
-    graph.initializer.append(numpy_helper.from_array(np.array([0], np.int64), "statistics.axis"))
+    for name, value in (("axis", 0), ("last", 1), ("all", -1)):
+        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), f"statistics.{name}"))
     counts: dict[str, int] = {}
     for tensor in tensors:
         shape = shapes[tensor]
@@ -174,13 +197,16 @@ def _observed(hub: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelP
         for part, kind in (("low", "ReduceMin"), ("high", "ReduceMax"), ("mean", "ReduceMean")):
             graph.node.append(helper.make_node(kind, [flat, "statistics.axis"], [f"{tensor}.{part}"], keepdims=0))
         graph.node.append(helper.make_node("Gather", [flat, f"rows.{counts[tensor]}"], [f"{tensor}.drawn"], axis=0))
-        for part, dims in (
-            ("low", [shape[-1]]),
-            ("high", [shape[-1]]),
-            ("mean", [shape[-1]]),
-            ("drawn", [ROWS_A_BATCH, shape[-1]]),
-        ):
-            graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", onnx.TensorProto.FLOAT, dims))
+        largest = f"{tensor}.largest"
+        graph.node.append(helper.make_node("Abs", [flat], [f"{tensor}.abs"]))
+        graph.node.append(helper.make_node("ReduceMax", [f"{tensor}.abs", "statistics.last"], [largest], keepdims=0))
+        graph.node.append(helper.make_node("ReduceMean", [largest], [f"{tensor}.usual"], keepdims=0))
+        graph.node.append(helper.make_node("Reshape", [f"{tensor}.abs", "statistics.all"], [f"{tensor}.whole"]))
+        graph.node.append(helper.make_node("ArgMax", [f"{tensor}.whole"], [f"{tensor}.peak"], axis=0))
+        sizes = {"drawn": [ROWS_A_BATCH, shape[-1]], "usual": [], "peak": [1]}
+        for part in PARTS:
+            element = onnx.TensorProto.INT64 if part == "peak" else onnx.TensorProto.FLOAT
+            graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", element, sizes.get(part, [shape[-1]])))
     for count in sorted(set(counts.values())):
         graph.input.append(helper.make_tensor_value_info(f"rows.{count}", onnx.TensorProto.INT64, [ROWS_A_BATCH]))
     return model, counts

@@ -12,7 +12,7 @@ from edgec.errors import TargetError
 from edgec.graph.statistics import Statistics
 from edgec.lowering.base import Lowering
 from edgec.precision.plan import Precision, PrecisionPlan
-from edgec.precision.recipes import VARIANTS, int8_plan
+from edgec.precision.recipes import Recipe, int8_plan, measured_recipes, rule_recipes
 from edgec.precision.static import uniform
 
 Asked = Literal["auto", "fp32", "bf16", "int8"]
@@ -26,6 +26,7 @@ class CandidatePlan:
     runtime: str
     precision: str
     plan: PrecisionPlan | None
+    recipe: Recipe | None = None
     problem: str = ""
 
 
@@ -50,33 +51,39 @@ def candidate_plans(
     pairs: Sequence[tuple[str, Precision]],
     lowerings: Mapping[str, Lowering],
     statistics: Mapping[str, Statistics],
+    sensitivity: Mapping[str, float],
     *,
     rest: Precision,
     activations: Literal["u8", "s8"],
     weight_bits: int,
 ) -> tuple[CandidatePlan, ...]:
-    """The plans for each pair: one, or for int8 every variant that the runtime can run. `rest` is what an int8 plan's other
-    operations run in, where the runtime can; the last two are the target's ways with bytes."""
+    """The plans for each pair: one, or for int8 one a recipe; `sensitivity`, where it was measured, gives more. `rest` is what
+    an int8 plan's other operations run in, where the runtime can; the last two are the target's ways with bytes."""
     found = []
     for runtime, precision in pairs:
         lowering, name = lowerings[runtime], f"{runtime}-{precision}"
         availability = lowering.availability()
         if not availability.available:
-            found.append(CandidatePlan(name, runtime, precision, None, f"not installed: {availability.install}"))
+            found.append(CandidatePlan(name, runtime, precision, None, problem=f"not installed: {availability.install}"))
         elif precision not in lowering.precisions:
-            found.append(CandidatePlan(name, runtime, precision, None, f"{lowering.title} has no fast {precision} on CPUs"))
+            found.append(
+                CandidatePlan(name, runtime, precision, None, problem=f"{lowering.title} has no fast {precision} on CPUs")
+            )
         elif precision == "int8":
-            for variant in VARIANTS if lowering.per_token else VARIANTS[:1]:
+            recipes = rule_recipes(hub, per_token=lowering.per_token)
+            if sensitivity:
+                recipes += measured_recipes(hub, sensitivity, per_token=lowering.per_token)
+            for recipe in recipes:
                 plan = int8_plan(
                     hub,
                     statistics,
-                    variant,
+                    recipe,
                     kinds=lowering.int8_kinds,
                     rest=rest if rest in lowering.precisions else "fp32",
                     activations=activations,
                     weight_bits=weight_bits,
                 )
-                found.append(CandidatePlan(f"{name}-{variant}", runtime, precision, plan))
+                found.append(CandidatePlan(f"{name}-{recipe.variant}", runtime, precision, plan, recipe))
         else:
             found.append(CandidatePlan(name, runtime, precision, uniform(precision)))
     return tuple(found)

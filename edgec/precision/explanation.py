@@ -32,7 +32,8 @@ class OperationFacts(Record):
 
 
 class MassiveActivation(Record):
-    """The largest value of an operation's input that dwarfs the rest: `ratio` is to the largest value of the usual token there."""
+    """The largest value of an operation's input that dwarfs the rest: `ratio` is to the largest value of the usual token
+    there."""
 
     operation: str
     channel: int = Field(ge=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
@@ -21,12 +21,13 @@ Floats = NDArray[np.float32]
 
 
 def search_smoothing(
-    hub: onnx.ModelProto, statistics: Mapping[str, Statistics], *, per_token: bool, activations: str
+    hub: onnx.ModelProto, statistics: Mapping[str, Statistics], *, per_token: Collection[str], activations: str
 ) -> dict[str, tuple[float, ...]]:
     """Scales for each activation that gains by them; the others are left out.
 
     The measure is the mean squared error of all products behind the activation, on its sampled rows, with weights quantised per
-    channel and the activation as the plan will: in a static range, or a scale for each row.
+    channel and the activation as the plan will: a scale for each row where all its products are among `per_token`, else in one
+    static range.
     """
     values = constants(hub)
     found = {}
@@ -35,7 +36,8 @@ def search_smoothing(
         if seen is None:
             continue
         weight = np.concatenate([numpy_helper.to_array(values[reader.weight]) for reader in group.readers], axis=1)
-        scale = _best(seen, weight, per_token=per_token, activations=activations)
+        rows = all(reader.name in per_token for reader in group.readers)
+        scale = _best(seen, weight, per_token=rows, activations=activations)
         if scale is not None:
             found[group.activation] = tuple(float(value) for value in scale)
     return found

@@ -26,6 +26,7 @@ class Group:
     activation: str
     maker: str
     readers: tuple[Operation, ...]
+    maker_is_norm: bool = True
 
 
 def groups(hub: onnx.ModelProto) -> tuple[Group, ...]:
@@ -47,7 +48,7 @@ def groups(hub: onnx.ModelProto) -> tuple[Group, ...]:
             if maker.op_type == "LayerNormalization":
                 found.append(Group(activation, maker.name, tuple(readers)))
             elif (product := _linear_maker(readers[0].name)) in names:
-                found.append(Group(activation, product, tuple(readers)))
+                found.append(Group(activation, product, tuple(readers), maker_is_norm=False))
     return tuple(found)
 
 

@@ -1,0 +1,141 @@
+"""From a chosen plan to its explanation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from edgec.errors import ExportError
+from edgec.evidence import Evidence
+from edgec.fidelity.metrics import worst
+from edgec.graph.contract import shape_of
+from edgec.graph.operations import Operation, operations
+from edgec.graph.statistics import Statistics
+from edgec.precision.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
+from edgec.precision.plan import PrecisionPlan
+from edgec.precision.recipes import Recipe
+from edgec.report.schema import Candidate
+
+MASSIVE = 4.0
+"""An activation is called massive when its largest value is this many times the usual row's largest."""
+SHOWN = 20
+WHY_FLOAT = {
+    "attention": "attention's own products: the softmax between them needs the range, and runtimes fuse them",
+    "embedding": "the first convolution sees raw pixels and is about a hundredth of the work",
+    "depthwise": "depthwise convolutions are bound by memory, not by arithmetic",
+    "convolution": "this runtime has no fast int8 convolution",
+    "linear": "kept out of int8",
+}
+
+
+def explain(
+    hub: onnx.ModelProto,
+    plan: PrecisionPlan,
+    recipe: Recipe | None,
+    statistics: Mapping[str, Statistics],
+    sensitivity: Mapping[str, float],
+    frames: Sequence[str],
+    chosen: Candidate,
+    candidates: Sequence[Candidate],
+) -> Explanation:
+    """`frames` names what the statistics' batches held, in order; `candidates` are all that were tried, `chosen` among them."""
+    found = operations(hub)
+    total = sum(operation.macs for operation in found)
+    int8 = sum(operation.macs for operation in found if plan.precision_of(operation.name).startswith("int8"))
+    return Explanation(
+        evidence=Evidence.HOST,
+        int8_macs_share=round(int8 / total, 6),
+        operations=tuple(
+            OperationFacts(
+                name=operation.name,
+                kind=operation.kind,
+                precision=plan.precision_of(operation.name),
+                reason=_reason(operation, plan, recipe),
+                macs=operation.macs,
+                smoothed=operation.activation in plan.smoothing,
+                sensitivity=sensitivity.get(operation.name),
+            )
+            for operation in found
+        ),
+        exceptions=_exceptions(recipe, plan, chosen, candidates),
+        massive=_massive(hub, found, statistics, frames),
+    )
+
+
+def _reason(operation: Operation, plan: PrecisionPlan, recipe: Recipe | None) -> str:
+    precision = plan.precision_of(operation.name)
+    if not plan.quantised:
+        return f"the whole model runs in {precision}"
+    if recipe and operation.name in recipe.per_token | recipe.kept:
+        return recipe.reason
+    if precision == "int8":
+        return "a static range from calibration holds its input"
+    return WHY_FLOAT[operation.kind]
+
+
+def _exceptions(
+    recipe: Recipe | None, plan: PrecisionPlan, chosen: Candidate, candidates: Sequence[Candidate]
+) -> tuple[ExceptionFacts, ...]:
+    if recipe is None or not recipe.per_token | recipe.kept:
+        return ()
+    static = next((each for each in candidates if each.name == f"{chosen.runtime}-int8-static" and each.fidelity), None)
+    taken = tuple(sorted(recipe.per_token or recipe.kept))
+    return (
+        ExceptionFacts(
+            operations=taken,
+            precision="int8-per-token" if recipe.per_token else plan.default,
+            reason=recipe.reason,
+            lost_without=round(1 - worst(static.fidelity), 6) if static and static.fidelity else None,
+            lost_with=round(1 - worst(chosen.fidelity), 6) if chosen.fidelity else None,
+        ),
+    )
+
+
+def _massive(
+    hub: onnx.ModelProto, found: Sequence[Operation], statistics: Mapping[str, Statistics], frames: Sequence[str]
+) -> tuple[MassiveActivation, ...]:
+    shapes = {value.name: shape_of(value) for value in (*hub.graph.input, *hub.graph.output, *hub.graph.value_info)}
+    patches = shapes["patches"]
+    massive = []
+    seen: set[str] = set()
+    for operation in found:
+        entry = statistics.get(operation.activation)
+        if entry is None or operation.activation in seen:
+            continue
+        seen.add(operation.activation)
+        low, high = float(entry.low.min()), float(entry.high.max())
+        value = high if high >= -low else low
+        ratio = abs(value) / max(float(entry.usual), 1e-12)
+        shape = shapes[operation.activation]
+        if shape is None or patches is None:
+            raise ExportError(f"{operation.activation} has an open shape.")
+        if ratio < MASSIVE:
+            continue
+        batch, row, channel = (int(number) for number in entry.peak)
+        image, token = _token(shape, row, patches[1:3], convolution=operation.kind != "linear")
+        number = min(batch * shape[0] + image, len(frames) - 1)
+        massive.append(
+            MassiveActivation(
+                operation=operation.name,
+                channel=channel,
+                token=token,
+                frame=frames[number] if frames else "",
+                value=round(value, 4),
+                ratio=round(ratio, 2),
+            )
+        )
+    return tuple(sorted(massive, key=lambda each: -each.ratio)[:SHOWN])
+
+
+def _token(shape: tuple[int, ...], row: int, grid: tuple[int, ...], *, convolution: bool) -> tuple[int, str]:
+    """Which image of the batch a row is of, and its token's name. Rows run over [N, T] of a ViT, or [N, H, W] of a map."""
+    if len(shape) == 4:
+        height, width = shape[2:] if convolution else shape[1:3]
+        image, place = divmod(row, height * width)
+        return image, f"patch {place // width},{place % width}"
+    image, place = divmod(row, shape[1])
+    prefix = shape[1] - grid[0] * grid[1]
+    if place < prefix:
+        return image, "cls" if place == 0 else f"register {place}"
+    return image, f"patch {(place - prefix) // grid[1]},{(place - prefix) % grid[1]}"

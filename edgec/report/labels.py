@@ -1,0 +1,172 @@
+"""Where the labels of a scatter go, so that none lies on another, on a mark, or outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.text import Annotation
+
+_DISTANCES = (3, 8, 15, 24, 35, 48, 64, 82, 105, 130, 160, 195, 235, 280)
+"""Points between a mark's edge and its label."""
+_DIRECTIONS = 24
+_LINE_FROM = 8
+"""Nearer labels need no line to their mark."""
+_GAP = 2.0
+_FONT = 8.0
+_SAMPLES = 40
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+Spot = tuple[float, float]
+Line = tuple[Spot, Spot]
+Path = Sequence[Spot]
+
+
+@dataclass(frozen=True)
+class Label:
+    """`text` belongs to the mark at `at`, whose whisker ends at `until`, both in data coordinates. `radius` is the mark's, in
+    points."""
+
+    text: str
+    at: Spot
+    until: Spot
+    radius: float
+    bold: bool
+
+
+def place_labels(axes: Axes, labels: Sequence[Label], renderer: RendererAgg, avoid: Sequence[Path] = ()) -> list[Annotation]:
+    """Write each label near its mark; if there is only room further off, with a thin line between the two.
+
+    `avoid` are lines of the picture, in data coordinates, that labels had better not lie on. The axes must have been drawn, so
+    that their scales are settled. Bold labels choose their place first. A label that finds no room at all is written where it
+    covers least.
+    """
+    unit = axes.figure.dpi / 72
+    frame = axes.get_window_extent(renderer)
+    inside: Box = (frame.x0 / unit + 2, frame.y0 / unit + 2, frame.x1 / unit - 2, frame.y1 / unit - 2)
+    marks = [_points(axes, label.at, unit) for label in labels]
+    ends = [_points(axes, label.until, unit) for label in labels]
+    taken = [_grown((*mark, *mark), label.radius) for mark, label in zip(marks, labels, strict=True)]
+    whiskers = [_grown((*mark, *end), 2) for mark, end in zip(marks, ends, strict=True)]
+    texts = [text.get_window_extent(renderer) for text in axes.texts]
+    written: list[Box] = [(text.x0 / unit, text.y0 / unit, text.x1 / unit, text.y1 / unit) for text in texts]
+    faint = [line for path in avoid for line in pairwise([_points(axes, spot, unit) for spot in path])]
+    lines: list[Line] = []
+    found = []
+    for index in sorted(range(len(labels)), key=lambda each: (not labels[each].bold, labels[each].at)):
+        label, mark = labels[index], marks[index]
+        # A mark that lies on this one would be crossed by every line.
+        crossed = [box for box in taken if not _shared(box, taken[index])] + written
+        surroundings = _Surroundings(inside, (*taken, *whiskers, *written), crossed, tuple(lines), faint)
+        box = _best(surroundings, mark, label.radius, _size(label, renderer, unit))
+        line = (mark, _nearest(box, mark))
+        with_line = math.dist(*line) > label.radius + _LINE_FROM
+        if with_line:
+            lines.append(line)
+        written.append(box)
+        found.append(_write(axes, label, mark, box, with_line))
+    return found
+
+
+@dataclass(frozen=True)
+class _Surroundings:
+    inside: Box
+    hidden: Sequence[Box]
+    """What a label must not lie on."""
+    crossed: Sequence[Box]
+    """What its line must not cross."""
+    lines: Sequence[Line]
+    faint: Sequence[Line]
+
+    def cost(self, box: Box, mark: Spot) -> float:
+        """The distance, and much more for what the label hides, what its line crosses, and what sticks out."""
+        line = (mark, _nearest(box, mark))
+        grown = _grown(box, _GAP)
+        outside = sum(max(0, self.inside[side] - box[side]) + max(0, box[2 + side] - self.inside[2 + side]) for side in (0, 1))
+        crossings = sum(_meet(line, other) for other in self.crossed)
+        crossings += sum(_meet(other, grown) or _cross(line, other) for other in self.lines)
+        return (
+            math.dist(*line)
+            + 50 * sum(_shared(grown, other) for other in self.hidden)
+            + 1e4 * outside
+            + 200 * crossings
+            + 12 * sum(_meet(other, grown) for other in self.faint)
+        )
+
+
+def _best(surroundings: _Surroundings, mark: Spot, radius: float, size: Spot) -> Box:
+    """Of all boxes around the mark the cheapest. Nothing further off can be cheaper than its distance."""
+    width, height = size
+    best = (math.inf, (*mark, *mark))
+    for distance in _DISTANCES:
+        if best[0] <= distance:
+            break
+        for step in range(_DIRECTIONS):
+            angle = math.tau * step / _DIRECTIONS
+            x = mark[0] + math.cos(angle) * (radius + distance + width / 2)
+            y = mark[1] + math.sin(angle) * (radius + distance + height / 2)
+            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            best = min(best, (surroundings.cost(box, mark), box))
+    return best[1]
+
+
+def _write(axes: Axes, label: Label, mark: Spot, box: Box, with_line: bool) -> Annotation:
+    offset = ((box[0] + box[2]) / 2 - mark[0], (box[1] + box[3]) / 2 - mark[1])
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.6, "color": "#777777", "shrinkA": 1, "shrinkB": label.radius}
+    return axes.annotate(
+        label.text, label.at, offset, textcoords="offset points", ha="center", va="center", fontsize=_FONT, zorder=6,
+        fontweight=_weight(label), annotation_clip=False, arrowprops=line if with_line else None,
+    )  # fmt: skip
+
+
+def _size(label: Label, renderer: RendererAgg, unit: float) -> Spot:
+    from matplotlib.font_manager import FontProperties
+
+    font = FontProperties(size=_FONT, weight=_weight(label))
+    width, height, _ = renderer.get_text_width_height_descent(label.text, font, ismath=False)  # type: ignore[no-untyped-call]
+    return width / unit, max(height / unit, _FONT)
+
+
+def _weight(label: Label) -> str:
+    return "bold" if label.bold else "normal"
+
+
+def _points(axes: Axes, spot: Spot, unit: float) -> Spot:
+    x, y = axes.transData.transform(spot)
+    return float(x) / unit, float(y) / unit
+
+
+def _grown(box: Box, by: float) -> Box:
+    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
+
+
+def _shared(one: Box, other: Box) -> float:
+    """The area that both cover."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def _nearest(box: Box, spot: Spot) -> Spot:
+    return min(max(spot[0], box[0]), box[2]), min(max(spot[1], box[1]), box[3])
+
+
+def _meet(line: Line, box: Box) -> bool:
+    (x, y), (to_x, to_y) = line
+    path = ((x + share / _SAMPLES * (to_x - x), y + share / _SAMPLES * (to_y - y)) for share in range(_SAMPLES + 1))
+    return any(box[0] < x < box[2] and box[1] < y < box[3] for x, y in path)
+
+
+def _cross(one: Line, other: Line) -> bool:
+    def side(line: Line, spot: Spot) -> float:
+        (x, y), (to_x, to_y) = line
+        return (to_x - x) * (spot[1] - y) - (to_y - y) * (spot[0] - x)
+
+    return side(one, other[0]) * side(one, other[1]) < 0 and side(other, one[0]) * side(other, one[1]) < 0
