@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from pathlib import Path
 
 import pytest

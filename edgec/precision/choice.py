@@ -10,6 +10,8 @@ from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.metrics import worst
 from edgec.report.schema import Candidate
 
+EXACTNESS = ("fp32", "bf16", "fp16", "int8")
+"""Between candidates that are equal otherwise, the first of these ships."""
 NEAR = 0.08
 """A candidate that is slower than the fastest by no more than this share may ship in its place: machines differ from one
 another by more."""
@@ -45,10 +47,11 @@ def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
             evidence=[f"{candidate.name}: {_fidelity(candidate):.6f}" for candidate in ran],
             remedy=f"use --precision auto, calibrate on more and truer frames{accept}",
         )
-    kept.sort(key=_p50)
+    kept.sort(key=lambda candidate: (_p50(candidate), EXACTNESS.index(candidate.precision), _lost(candidate), candidate.name))
     stands = kept[0]
     for candidate in kept[1:]:
-        if _p50(candidate) <= _p50(kept[0]) * (1 + NEAR) and _lost(candidate) <= WORTH * _lost(stands):
+        near = _p50(candidate) <= _p50(kept[0]) * (1 + NEAR)
+        if near and _lost(candidate) < _lost(stands) and _lost(candidate) <= WORTH * _lost(stands):
             stands = candidate
     return Choice(stands, _reason(stands, ran, min_fidelity))
 

@@ -1,15 +1,11 @@
-"""The plain plans: everything in one floating-point type, and static int8 by minimum and maximum."""
+"""What every plan shares: the kinds of operation worth int8, and plans in one floating-point type."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal
-
 import onnx
 
-from edgec.errors import CalibrationError
 from edgec.graph.operations import Kind, operations
-from edgec.precision.plan import Precision, PrecisionPlan, Range
+from edgec.precision.plan import Precision, PrecisionPlan
 
 INT8_KINDS: tuple[Kind, ...] = ("linear", "convolution")
 """Not the first convolution, which sees raw pixels and costs 1 %; not depthwise ones, which are bound by memory; not
@@ -23,28 +19,3 @@ def int8_activations(hub: onnx.ModelProto) -> tuple[str, ...]:
 
 def uniform(precision: Precision) -> PrecisionPlan:
     return PrecisionPlan(precision, precision)
-
-
-def static_int8(
-    hub: onnx.ModelProto,
-    ranges: Mapping[str, Range],
-    *,
-    kinds: tuple[str, ...],
-    rest: Precision,
-    activations: Literal["u8", "s8"] = "u8",
-    weight_bits: int = 8,
-) -> PrecisionPlan:
-    """Every operation of these kinds in int8, the rest in `rest`. Raises `CalibrationError` if an activation has no range."""
-    chosen = [operation for operation in operations(hub) if operation.kind in kinds]
-    needed = {operation.activation for operation in chosen}
-    missing = sorted(needed - set(ranges))
-    if missing:
-        raise CalibrationError("Calibration gave no range for some activations.", evidence=missing[:8])
-    return PrecisionPlan(
-        "int8",
-        rest,
-        operations={operation.name: "int8" for operation in chosen},
-        ranges={name: ranges[name] for name in sorted(needed)},
-        activations=activations,
-        weight_bits=weight_bits,
-    )

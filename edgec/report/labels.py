@@ -18,6 +18,7 @@ _DISTANCES = (3, 8, 15, 24, 35, 48, 64, 82, 105, 130, 160, 195, 235, 280)
 _DIRECTIONS = 24
 _LINE_FROM = 8
 """Nearer labels need no line to their mark."""
+_LONG = 20
 _GAP = 2.0
 _FONT = 8.0
 _SAMPLES = 40
@@ -97,7 +98,8 @@ class _Surroundings:
             + 50 * sum(_shared(grown, other) for other in self.hidden)
             + 1e4 * outside
             + 200 * crossings
-            + 12 * sum(_meet(other, grown) for other in self.faint)
+            + 60 * (math.dist(*line) > _LONG and _level(line))  # it would pass for a whisker
+            + sum((90 if _level(other) else 12) * _meet(other, grown) for other in self.faint)
         )
 
 
@@ -162,6 +164,11 @@ def _meet(line: Line, box: Box) -> bool:
     (x, y), (to_x, to_y) = line
     path = ((x + share / _SAMPLES * (to_x - x), y + share / _SAMPLES * (to_y - y)) for share in range(_SAMPLES + 1))
     return any(box[0] < x < box[2] and box[1] < y < box[3] for x, y in path)
+
+
+def _level(line: Line) -> bool:
+    (x, y), (to_x, to_y) = line
+    return abs(to_y - y) < 0.15 * abs(to_x - x)
 
 
 def _cross(one: Line, other: Line) -> bool:

@@ -15,14 +15,18 @@ _MARKER = re.compile(r"^[-+#=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
 """What would begin a list or a heading within a list's item."""
 
 
-def to_markdown(report: Report) -> str:
-    """Title, what and where, the candidates with the chosen one marked and why, fidelity by stage, notes, how it was measured."""
+def to_markdown(report: Report, pareto: str | None = None) -> str:
+    """Title, what and where, the candidates with the chosen one marked and why, fidelity by stage, notes, how it was measured.
+
+    `pareto` is the path of the candidates' picture, from where the text will lie.
+    """
     parts = [
         f"# {escape(report.model.name)} for {escape(report.target)}",
         *([RANDOM_WEIGHTS] if report.model.random_weights else []),
         _bullets(_what(report)),
         "## Candidates",
         _candidates(report),
+        *([f"![Latency against features lost, of every candidate]({pareto})"] if pareto else []),
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
         "## Fidelity by stage",

@@ -32,10 +32,10 @@ _RUNTIMES = {"openvino": "o", "onnxruntime": "s", "tensorrt": "^", "coreml": "D"
 _OTHER_RUNTIMES = ("v", "P", "X", "p", "<", ">")
 _INK, _FAINT, _FRONT, _BUDGET = "#222222", "#777777", "#b4b4b4", "#D55E00"
 
-_WIDTH, _PLOT, _TOP, _TICKS, _LEGEND_ROW, _LINE = 8.6, 4.6, 0.42, 0.52, 0.21, 0.145
+_WIDTH, _PLOT, _TOP, _TICKS, _LEGEND_ROW, _LINE = 8.6, 4.6, 0.42, 0.5, 0.21, 0.145
 """Inches."""
 _LEFT, _RIGHT = 0.75, 0.15
-_COLUMNS = 138
+_COLUMNS = 146
 _NAME = 40
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and read aloud
@@ -124,7 +124,7 @@ def _draw(report: Report) -> Figure:
     caption = _caption(report, points)
     entries = _legend(points, runtimes, precisions)
     rows = -(-len(entries) // 4)
-    below = _TICKS + rows * _LEGEND_ROW + len(caption) * _LINE + 0.2
+    below = _TICKS + rows * _LEGEND_ROW + len(caption) * _LINE + 0.26
     height = _TOP + _PLOT + below
 
     figure = Figure(figsize=(_WIDTH, height), dpi=144)
@@ -132,7 +132,7 @@ def _draw(report: Report) -> Figure:
     box = (_LEFT / _WIDTH, below / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, _PLOT / height)
     axes = figure.add_axes(box)
     figure.text(_LEFT / _WIDTH, 1 - 0.27 / height, _title(report), fontsize=10.5, color=_INK)
-    foot = (len(caption) * _LINE + 0.12) / height
+    foot = (len(caption) * _LINE + 0.2) / height
     figure.legend(
         handles=entries, loc="lower left", bbox_to_anchor=(_LEFT / _WIDTH, foot), ncols=4, fontsize=8, frameon=False,
         borderaxespad=0, borderpad=0, labelspacing=0.55, columnspacing=2.2,
@@ -259,7 +259,7 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
             f"{machine}; it {suited} all that the target's profile asks for."
         )
     if any(point.lost == FLOOR for point in points):
-        sentences.append(f"Who has lost {_power(FLOOR)} or less, the last decimal of the report's cosines, is drawn there.")
+        sentences.append(f"What has lost {_power(FLOOR)} or less, the last decimal of the report's cosines, is drawn there.")
     drawn = {point.candidate.name for point in points}
     absent = [_short(candidate.name) for candidate in report.candidates if candidate.name not in drawn]
     if absent:

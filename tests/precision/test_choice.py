@@ -1,0 +1,204 @@
+"""INT8 must pay: which candidate ships, and the sentence that says why."""
+
+from __future__ import annotations
+
+import random
+from itertools import permutations
+
+import pytest
+
+from edgec.errors import FidelityError, RuntimeFailure
+from edgec.evidence import Evidence
+from edgec.precision.choice import NEAR, WORTH, choose
+from edgec.report.schema import Candidate, Latency, StageFidelity
+
+
+def candidate(
+    name: str, p50: float | None, cosine: float | None = 0.9999, *, problem: str = "", figures: dict[str, float] | None = None
+) -> Candidate:
+    """`name` is runtime and precision, as in `openvino-int8`."""
+    runtime, precision = name.split("-")
+    cosines = dict.fromkeys(("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"), cosine) | (figures or {})
+    fidelity = None if cosine is None else StageFidelity(stage=name, frames=8, evidence=Evidence.HOST, **cosines)
+    latency = None
+    if p50 is not None:
+        latency = Latency(
+            min_ms=p50, p50_ms=p50, p90_ms=p50, p99_ms=9 * p50, max_ms=9 * p50, mean_ms=2 * p50,
+            iterations=10, warmup=3, threads=2, evidence=Evidence.HOST,
+        )  # fmt: skip
+    return Candidate(name=name, runtime=runtime, precision=precision, fidelity=fidelity, latency=latency, problem=problem)
+
+
+FP32, BF16 = candidate("openvino-fp32", 60.0, 1.0), candidate("openvino-bf16", 40.0)
+
+
+def chosen(*candidates: Candidate, budget: float = 0.99) -> str:
+    """The choice, which may not depend on the order that candidates come in."""
+    names = {choose(order, budget).candidate.name for order in permutations(candidates)}
+    assert len(names) == 1
+    return names.pop()
+
+
+def test_the_fastest_within_the_budget_ships() -> None:
+    assert chosen(FP32, BF16, candidate("openvino-int8", 25.0, 0.995)) == "openvino-int8"
+
+
+def test_int8_beyond_the_budget_does_not_ship_however_fast() -> None:
+    assert chosen(FP32, BF16, candidate("openvino-int8", 1.0, 0.9899)) == "openvino-bf16"
+
+
+def test_the_budget_itself_is_within_the_budget() -> None:
+    assert chosen(FP32, candidate("openvino-int8", 20.0, 0.99)) == "openvino-int8"
+
+
+@pytest.mark.parametrize("figure", ["cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"])
+def test_each_of_the_three_figures_is_bounded(figure: str) -> None:
+    lost = candidate("openvino-int8", 10.0, 0.999, figures={figure: 0.98})
+    assert chosen(FP32, lost) == "openvino-fp32"
+    assert "0.9800" in choose([FP32, lost], 0.99).reason
+
+
+def test_int8_that_is_not_faster_does_not_ship() -> None:
+    assert chosen(FP32, BF16, candidate("openvino-int8", 40.0)) == "openvino-bf16"
+    assert chosen(FP32, BF16, candidate("openvino-int8", 55.0)) == "openvino-bf16"
+
+
+def test_a_little_speed_is_not_worth_many_features() -> None:
+    """Within `NEAR` of the fastest, the one that loses much less ships; beyond it, speed decides within the budget."""
+    assert chosen(FP32, candidate("openvino-int8", 60.0 / (1 + NEAR / 2))) == "openvino-fp32"
+    assert chosen(FP32, candidate("openvino-int8", 60.0 / (1 + 2 * NEAR))) == "openvino-int8"
+    static, tokens = candidate("openvino-int8", 20.0, 0.9990), candidate("onnxruntime-int8", 21.0, 0.9999)
+    assert chosen(FP32, static, tokens) == "onnxruntime-int8"
+    assert chosen(FP32, static, candidate("onnxruntime-int8", 22.0, 0.9999)) == "openvino-int8"
+
+
+def test_a_few_features_more_are_not_worth_any_speed() -> None:
+    static = candidate("openvino-int8", 20.0, 0.9990)
+    assert chosen(static, candidate("onnxruntime-int8", 20.5, 0.9991)) == "openvino-int8"
+
+
+def test_every_step_must_pay_for_itself() -> None:
+    """bf16 is faster than fp32, int8 faster than fp32 but not than bf16."""
+    assert chosen(FP32, BF16, candidate("openvino-int8", 50.0)) == "openvino-bf16"
+    assert chosen(FP32, candidate("openvino-bf16", 70.0), candidate("openvino-int8", 50.0)) == "openvino-int8"
+
+
+def test_among_runtimes_of_one_precision_the_faster_ships() -> None:
+    assert chosen(FP32, candidate("onnxruntime-fp32", 59.9, 1.0)) == "onnxruntime-fp32"
+    fast, slow = candidate("onnxruntime-int8", 20.0), candidate("openvino-int8", 21.0)
+    assert chosen(FP32, BF16, fast, slow) == "onnxruntime-int8"
+    assert chosen(FP32, candidate("openvino-int8", 21.0), candidate("onnxruntime-int8", 20.0, 0.5)) == "openvino-int8"
+
+
+def test_what_did_not_run_is_not_chosen() -> None:
+    broken = candidate("openvino-int8", None, None, problem="not installed: pip install this")
+    unmeasured = candidate("onnxruntime-int8", None, 0.999, problem="the worker died")
+    assert chosen(FP32, broken, unmeasured) == "openvino-fp32"
+
+
+def test_a_precision_that_was_asked_for_ships_though_it_is_the_only_one() -> None:
+    assert chosen(candidate("openvino-int8", 100.0), candidate("onnxruntime-int8", 90.0)) == "onnxruntime-int8"
+    assert chosen(candidate("openvino-int8", 100.0, 0.9999)) == "openvino-int8"
+
+
+def test_fp32_is_judged_too() -> None:
+    """A runtime whose float32 is wrong must not ship because it is called exact."""
+    assert chosen(candidate("onnxruntime-fp32", 10.0, 0.2), candidate("openvino-fp32", 60.0, 1.0)) == "openvino-fp32"
+    assert chosen(candidate("onnxruntime-fp32", 10.0, 0.2), candidate("openvino-int8", 70.0)) == "openvino-int8"
+
+
+def test_choices_of_many_random_candidates_are_sound() -> None:
+    """Whatever is chosen is within the budget and near the fastest that is; what is faster loses more features."""
+    generator = random.Random(0)
+    for _ in range(300):
+        pool = [
+            candidate(f"{runtime}-{precision}", generator.uniform(10, 100), generator.choice([0.5, 0.98, 0.995, 1.0]))
+            for runtime in ("openvino", "onnxruntime")
+            for precision in ("fp32", "bf16", "fp16", "int8")
+        ]
+        within = [entry for entry in pool if entry.fidelity and entry.fidelity.patch_cosine_p01 >= 0.99]
+        if not within:
+            continue
+        ships = choose(pool, 0.99).candidate
+        assert ships in within
+        fastest = min(within, key=p50)
+        assert p50(ships) <= p50(fastest) * (1 + NEAR)
+        for other in within:
+            if p50(other) < p50(ships):
+                assert lost(ships) < lost(other)
+        assert ships is fastest or lost(ships) <= WORTH * lost(fastest)
+
+
+def p50(entry: Candidate) -> float:
+    assert entry.latency is not None
+    return entry.latency.p50_ms
+
+
+def lost(entry: Candidate) -> float:
+    assert entry.fidelity is not None
+    return 1 - entry.fidelity.patch_cosine_p01
+
+
+# --- the reason
+
+
+def test_the_reason_tells_the_gain_over_fp32_and_the_worst_cosine() -> None:
+    int8 = candidate("openvino-int8", 25.0, 0.9999, figures={"patch_cosine_p01": 0.9951})
+    reason = choose([FP32, candidate("onnxruntime-fp32", 50.0, 1.0), int8], 0.99).reason
+    assert reason.startswith("openvino-int8 takes 25.00 ms at the median")
+    assert "2.00x as fast as the best fp32" in reason
+    assert "worst cosine is 0.99510 of 0.99 asked" in reason
+    assert reason.endswith(".")
+
+
+def test_the_reason_names_what_lost_and_why() -> None:
+    reason = choose([FP32, BF16, candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 45.0, 0.995)], 0.99).reason
+    assert "openvino-int8 loses the features (0.9700)" in reason
+    assert "onnxruntime-int8 does not pay (45.00 ms)" in reason
+    assert "fp32" in reason
+
+
+def test_the_reason_names_no_candidate_twice() -> None:
+    reason = choose([FP32, BF16, candidate("openvino-int8", 80.0, 0.5)], 0.99).reason
+    assert reason.count("openvino-int8") == 1
+    assert reason.count("openvino-bf16") == 1
+
+
+# --- refusals
+
+
+def test_nothing_within_the_budget_is_a_fidelity_error() -> None:
+    int8 = candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 20.0, 0.9812)
+    with pytest.raises(FidelityError, match=r"--min-fidelity 0\.99") as caught:
+        choose(int8, 0.99)
+    assert caught.value.exit_code == 7
+    assert caught.value.evidence == ("openvino-int8: 0.970000", "onnxruntime-int8: 0.981200")
+    assert "--min-fidelity 0.9812" in caught.value.remedy
+
+
+def test_the_remedy_s_figure_would_do() -> None:
+    """Rounded up it would be refused again."""
+    int8 = candidate("openvino-int8", 20.0, 0.98126)
+    with pytest.raises(FidelityError) as caught:
+        choose([int8], 0.99)
+    advised = float(caught.value.remedy.split("--min-fidelity ")[1])
+    assert choose([int8], advised).candidate is int8
+
+
+def test_features_that_are_lost_altogether_are_not_to_be_accepted() -> None:
+    with pytest.raises(FidelityError) as caught:
+        choose([candidate("openvino-int8", 20.0, -0.3)], 0.99)
+    assert "accept" not in caught.value.remedy
+
+
+def test_candidates_that_did_not_run_are_no_fidelity_error() -> None:
+    pool = [candidate("openvino-int8", None, None, problem="refused: why"), candidate("onnxruntime-int8", None, problem="died")]
+    with pytest.raises(RuntimeFailure, match="No candidate could be run") as caught:
+        choose(pool, 0.99)
+    assert caught.value.exit_code == 10
+    assert caught.value.evidence == ("openvino-int8: refused: why", "onnxruntime-int8: died")
+
+
+def test_no_candidates_at_all_are_refused() -> None:
+    with pytest.raises(RuntimeFailure):
+        choose([], 0.99)

@@ -1,0 +1,38 @@
+"""Plain int8 plans: ranges from calibration and nothing else, so that a pass can be tested without a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import onnx
+
+from edgec.frames.types import Pixels
+from edgec.graph.operations import operations
+from edgec.graph.statistics import observe
+from edgec.precision.plan import Precision, PrecisionPlan, Range
+
+
+def observed_ranges(hub: onnx.ModelProto, tensors: Sequence[str], frames: Iterable[Pixels], batch: int) -> dict[str, Range]:
+    return {name: entry.range for name, entry in observe(hub, tensors, frames, batch).items()}
+
+
+def plain_int8(
+    hub: onnx.ModelProto,
+    ranges: Mapping[str, Range],
+    *,
+    kinds: tuple[str, ...],
+    rest: Precision,
+    activations: Literal["u8", "s8"] = "u8",
+    weight_bits: int = 8,
+) -> PrecisionPlan:
+    """Every operation of these kinds in static int8."""
+    chosen = [entry for entry in operations(hub) if entry.kind in kinds]
+    return PrecisionPlan(
+        "int8",
+        rest,
+        operations={entry.name: "int8" for entry in chosen},
+        ranges={entry.activation: ranges[entry.activation] for entry in chosen},
+        activations=activations,
+        weight_bits=weight_bits,
+    )

@@ -1,0 +1,259 @@
+"""What a request comes to before any work: refusals, hashes, and the build's key."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from edgec.errors import CalibrationError, EdgecError, RequestError, TargetError, UnreadableCheckpoint
+from edgec.model.spec import Size
+from edgec.request import BuildRequest, resolve
+from tests.support.commands import python
+from tests.support.files import save_profile
+from tests.support.frames import draw_pictures
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_pictures(tmp_path_factory.mktemp("request") / "frames", 10)
+
+
+@pytest.fixture
+def request_(frames: Path) -> BuildRequest:
+    return BuildRequest("demo", calibration=str(frames))
+
+
+# --- the key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": Size(224, 240)},
+        {"batch": 2},
+        {"precision": "fp32"},
+        {"min_fidelity": 0.98},
+        {"registers": True},
+        {"layers": (3,)},
+        {"threads": 7},
+        {"iterations": 50},
+        {"calibration_frames": 64},
+        {"seed": 1},
+        {"checkpoint": "random:vitt16"},
+        {"calibration": "demo"},
+        {"target": "cpu-arm64"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_everything_that_decides_the_artefact_is_in_the_key(request_: BuildRequest, change: dict[str, Any]) -> None:
+    assert resolve(replace(request_, **change)).key != resolve(request_).key
+
+
+def test_where_it_goes_is_not_in_the_key(request_: BuildRequest, tmp_path: Path) -> None:
+    assert resolve(replace(request_, output=tmp_path / "x", force=True)).key == resolve(request_).key
+
+
+def test_the_key_is_over_contents_and_not_over_paths(
+    request_: BuildRequest, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(frames, tmp_path / "frames")
+    monkeypatch.chdir(tmp_path)
+    assert resolve(replace(request_, calibration="frames")).key == resolve(request_).key
+    assert resolve(replace(request_, calibration="./frames/../frames")).key == resolve(request_).key
+
+
+def test_one_pixel_is_in_the_key(request_: BuildRequest, frames: Path, tmp_path: Path) -> None:
+    shutil.copytree(frames, tmp_path / "frames")
+    picture = Image.open(tmp_path / "frames" / "scene d.png")
+    picture.putpixel((0, 0), (1, 2, 3))
+    picture.save(tmp_path / "frames" / "scene d.png")
+    changed = replace(request_, calibration=str(tmp_path / "frames"))
+    assert resolve(changed).key != resolve(request_).key
+
+
+def test_what_a_profile_says_is_in_the_key(request_: BuildRequest, tmp_path: Path) -> None:
+    one = save_profile(tmp_path / "board.toml", {"fp32": ["onnxruntime"]})
+    first = resolve(replace(request_, target=str(one))).key
+    (tmp_path / "elsewhere").mkdir()
+    moved = save_profile(tmp_path / "elsewhere" / "board.toml", {"fp32": ["onnxruntime"]})
+    assert resolve(replace(request_, target=str(moved))).key == first
+    save_profile(one, {"fp32": ["onnxruntime"], "int8": ["onnxruntime"]})
+    assert resolve(replace(request_, target=str(one))).key != first
+
+
+def test_the_versions_of_tools_are_in_the_key(request_: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = resolve(request_)
+    assert {"edgec", "numpy", "onnx", "onnxruntime", "openvino", "torch"} <= set(before.tools)
+    monkeypatch.setattr("edgec.request._version", lambda name: "99" if name == "torch" else before.tools.get(name, ""))
+    assert resolve(request_).key != before.key
+
+
+# --- the frames
+
+
+def test_a_set_to_judge_by_is_joined_to_the_one_to_calibrate_on(request_: BuildRequest, tmp_path: Path) -> None:
+    draw_pictures(tmp_path / "judges", 4, side=80)
+    alone = resolve(request_)
+    both = resolve(replace(request_, validation=str(tmp_path / "judges")))
+    assert both.key != alone.key
+    assert [frame.side for frame in both.frames.frames] == ["calibration"] * 10 + ["validation"] * 4
+    names = [frame.name for frame in both.frames.frames]
+    assert len(set(names)) == 14
+    assert "judges" in both.frames.name
+
+
+@pytest.mark.parametrize(
+    ("option", "change"),
+    [
+        ("--calibration", {"calibration": "random"}),
+        ("--calibration", {"calibration": "random:32"}),
+        ("--validation", {"validation": "random:32"}),
+    ],
+    ids=["calibration", "count", "validation"],
+)
+@pytest.mark.parametrize("checkpoint", ["demo", "copy"])
+def test_noise_is_refused_for_trained_weights(
+    request_: BuildRequest, option: str, change: dict[str, str], checkpoint: str, tmp_path: Path
+) -> None:
+    if checkpoint == "copy":
+        import edgec.checkpoint
+
+        shutil.copytree(Path(edgec.checkpoint.__file__).parent / "demo", tmp_path / "random:vitt16")
+        checkpoint = str(tmp_path / "random:vitt16")
+    with pytest.raises(CalibrationError, match="Noise says nothing") as caught:
+        resolve(replace(request_, checkpoint=checkpoint, **change))
+    assert option in caught.value.evidence[0]
+
+
+def test_noise_is_right_for_random_weights() -> None:
+    resolved = resolve(BuildRequest("random:vits16", calibration="random:16"))
+    assert resolved.frames.random
+    assert len(resolved.frames.frames) == 16
+
+
+def test_without_a_calibration_set_the_user_is_told_what_was_taken() -> None:
+    assert any("demo pictures" in note for note in resolve(BuildRequest("random:vits16")).notes)
+    assert not any("demo pictures" in note for note in resolve(BuildRequest("demo")).notes)
+
+
+# --- refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"batch": 0}, RequestError),
+        ({"batch": -1}, RequestError),
+        ({"min_fidelity": 0.0}, RequestError),
+        ({"min_fidelity": 1.0001}, RequestError),
+        ({"min_fidelity": -0.5}, RequestError),
+        ({"min_fidelity": float("nan")}, RequestError),
+        ({"checkpoint": "no/such/file.pth"}, UnreadableCheckpoint),
+        ({"checkpoint": ""}, EdgecError),
+        ({"checkpoint": "random:vitx16"}, RequestError),
+        ({"calibration": "no/such/folder"}, CalibrationError),
+        ({"validation": "no/such/folder"}, CalibrationError),
+        ({"target": "no-such-board"}, TargetError),
+        ({"target": "no/such/board.toml"}, TargetError),
+    ],
+    ids=str,
+)
+def test_what_can_be_seen_to_be_wrong_is_refused(request_: BuildRequest, change: dict[str, Any], error: type[EdgecError]) -> None:
+    with pytest.raises(error) as caught:
+        resolve(replace(request_, **change))
+    assert caught.value.evidence or caught.value.remedy
+
+
+def test_a_precision_that_the_target_has_not_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
+    profile = save_profile(tmp_path / "plain.toml", {"fp32": ["onnxruntime"]})
+    with pytest.raises(TargetError, match="does not offer int8"):
+        resolve(replace(request_, target=str(profile), precision="int8"))
+
+
+def test_a_runtime_that_nobody_provides_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
+    profile = save_profile(tmp_path / "odd.toml", {"fp32": ["abacus"]})
+    with pytest.raises(TargetError, match="no lowering named 'abacus'"):
+        resolve(replace(request_, target=str(profile)))
+
+
+def test_without_any_runtime_the_line_that_installs_one_is_given(request_: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("openvino", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(TargetError, match="No runtime of this target is installed") as caught:
+        resolve(request_)
+    assert "pip install" in caught.value.remedy
+    assert len(caught.value.evidence) == 2
+
+
+def test_one_runtime_is_enough(request_: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert ("onnxruntime", "fp32") in resolve(request_).pairs
+
+
+# --- what is shown and where it goes
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({}, "demo-cpu-224x224.edgec"),
+        ({"size": Size(480, 640), "batch": 4}, "demo-cpu-480x640-b4.edgec"),
+        ({"checkpoint": "random:vits16", "target": "cpu-arm64"}, "random-vits16-cpu-arm64-224x224.edgec"),
+    ],
+    ids=["plain", "batch", "random"],
+)
+def test_the_artefact_is_named_for_what_it_is(request_: BuildRequest, change: dict[str, Any], name: str) -> None:
+    assert resolve(replace(request_, **change)).output == Path(name)
+
+
+def test_names_from_outside_make_no_path(request_: BuildRequest, tmp_path: Path) -> None:
+    import edgec.checkpoint
+
+    folder = tmp_path / "a b\n:*?"
+    shutil.copytree(Path(edgec.checkpoint.__file__).parent / "demo", folder)
+    output = resolve(replace(request_, checkpoint=str(folder))).output
+    assert output.name == str(output)
+    assert all(letter.isalnum() or letter in "._-" for letter in output.name)
+
+
+def test_a_tilde_is_the_home_folder(request_: BuildRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve(replace(request_, output=Path("~/x.edgec"))).output == tmp_path / "x.edgec"
+
+
+def test_the_settings_are_all_there(request_: BuildRequest) -> None:
+    resolved = resolve(
+        replace(request_, size=Size(480, 640), batch=3, registers=True, layers=(2, 5), threads=5, precision="fp32")
+    )
+    rows = dict(resolved.rows())
+    assert rows["input"] == "uint8 NHWC [3, 480, 640, 3]"
+    assert rows["outputs"] == "cls, patches, registers, patches_2, patches_5"
+    assert rows["threads"].startswith("5 of ")
+    assert rows["precision"] == "fp32, worst cosine at least 0.99"
+    assert "10 frames" in rows["frames"]
+    assert resolved.identity.sha256[:12] in rows["checkpoint"]
+    assert resolved.profile.name in rows["target"]
+    assert "onnxruntime fp32" in rows["candidates"]
+    assert "int8" not in rows["candidates"]
+    assert rows["output"] == str(resolved.output)
+
+
+def test_resolving_imports_no_torch(frames: Path, tmp_path: Path) -> None:
+    done = python(
+        "import sys\n"
+        "from edgec.request import BuildRequest, resolve\n"
+        "resolve(BuildRequest('demo', calibration=sys.argv[1]))\n"
+        "print(*sorted({'torch', 'onnxscript', 'transformers'} & set(sys.modules)))\n",
+        frames,
+        cwd=tmp_path,
+        cache=tmp_path / "cache",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""
+    assert not (tmp_path / "cache").exists()
