@@ -17,6 +17,7 @@ COMMANDS = {
     "inspect": "Say what a checkpoint is, and what is odd about it.",
     "verify": "Run an artefact's golden frames again, and compare.",
     "bench": "Measure an artefact's latency on this machine.",
+    "explain": "Say what of an artefact runs in which type, and why.",
     "calibration": "Look at calibration sets.",
     "targets": "List targets, and show what each promises.",
     "doctor": "Say what this machine is ready for.",
@@ -82,9 +83,9 @@ def run(arguments: list[str] | None = None) -> int:
 def _complain(text: str) -> None:
     from rich.text import Text
 
-    from edgec.cli.console import err
+    from edgec.cli.console import err, plain
 
-    first, *rest = text.splitlines()
+    first, *rest = map(plain, text.splitlines())
     err.print(Text.assemble(("edgec: ", "bold red"), first), soft_wrap=True)
     for line in rest:
         err.print(Text(line), soft_wrap=True)

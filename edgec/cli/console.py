@@ -16,5 +16,10 @@ class _Aside(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def plain(text: str) -> str:
+    """Without what could steer a terminal: names of files come from anywhere."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 out = Console(highlight=False, soft_wrap=False)
 err = _Aside(stderr=True, highlight=False)

@@ -68,6 +68,8 @@ threads = click.option("--threads", type=click.IntRange(min=1), help="Threads to
 iterations = click.option(
     "--iterations", type=click.IntRange(min=5), default=100, show_default=True, help="Recorded runs of each candidate."
 )
-seed = click.option("--seed", type=int, default=0, show_default=True, help="For random weights and for choosing frames.")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show what the tools underneath print.")

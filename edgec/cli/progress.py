@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from edgec.cli.console import err
+from edgec.cli.console import err, plain
 from edgec.cli.interrupts import Interrupts
 from edgec.progress import Step
 
@@ -59,7 +59,7 @@ class Shown:
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for name, value in rows:
-            table.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
+            table.add_row(Text(name, style="dim"), Text(plain(value), overflow="fold"))
         err.print(table)
         err.print()
 
@@ -71,7 +71,7 @@ class Shown:
 
         def step(done: int = 1, doing: str = "") -> None:
             self._interrupts.check()
-            self._live.update(task, advance=done, doing=doing)
+            self._live.update(task, advance=done, doing=plain(doing))
 
         try:
             yield step
@@ -81,4 +81,4 @@ class Shown:
         self._interrupts.check()
 
     def note(self, text: str) -> None:
-        err.print(Text(f"note: {text}", style="yellow"), soft_wrap=True)
+        err.print(Text(f"note: {plain(text)}", style="yellow"), soft_wrap=True)

@@ -117,7 +117,11 @@ def int8_plan(
 def _corrections(
     smoothed: onnx.ModelProto, static: list[Operation], statistics: Mapping[str, Statistics], plan: PrecisionPlan
 ) -> dict[str, tuple[float, ...]]:
-    """What each product's outputs lose on average over the sampled rows, for those that have a bias to give it back in."""
+    """What each product's outputs lose on average, for those that have a bias to give it back in.
+
+    What rounded weights take is exact, from the activation's mean over all frames. What rounding the activation takes is
+    estimated on the sampled rows, and shrunk by how much of the estimate sampling alone would explain.
+    """
     values, editor = constants(smoothed), ConstantEditor(smoothed)
     nodes = {node.name: node for node in smoothed.graph.node}
     found = {}
@@ -125,8 +129,11 @@ def _corrections(
         if not editor.has(bias_node(operation.name), 1):
             continue
         weight = numpy_helper.to_array(values[nodes[operation.name].input[1]])
+        rounded = quantise_weight(weight, plan.weight_bits)
         seen = statistics[operation.activation]
-        rounded = quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)
-        lost = (seen.rows @ weight - rounded @ quantise_weight(weight, plan.weight_bits)).mean(axis=0)
-        found[operation.name] = tuple(float(value) for value in lost)
+        by_weight = seen.mean @ (weight - rounded)
+        lost = (seen.rows - quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)) @ rounded
+        mean, noise = lost.mean(axis=0), lost.var(axis=0) / len(lost)
+        by_activation = mean * np.clip(1 - noise / np.maximum(mean**2, 1e-30), 0, 1)
+        found[operation.name] = tuple(float(value) for value in by_weight + by_activation)
     return found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgec.graph.operations import constants
-from edgec.graph.passes.smooth import groups
+from edgec.graph.passes.smooth import by_input_channel, groups
 from edgec.graph.statistics import Statistics
 from edgec.precision.numbers import quantise_rows, quantise_static, quantise_weight
 
@@ -35,7 +35,8 @@ def search_smoothing(
         seen = statistics.get(group.activation)
         if seen is None:
             continue
-        weight = np.concatenate([numpy_helper.to_array(values[reader.weight]) for reader in group.readers], axis=1)
+        weights = [by_input_channel(reader, numpy_helper.to_array(values[reader.weight])) for reader in group.readers]
+        weight = np.concatenate([each.reshape(len(each), -1) for each in weights], axis=1)
         rows = all(reader.name in per_token for reader in group.readers)
         scale = _best(seen, weight, per_token=rows, activations=activations)
         if scale is not None:

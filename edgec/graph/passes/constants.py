@@ -37,4 +37,4 @@ class ConstantEditor:
             self._values[name] = self._graph.initializer.add()
             self._readers[name] = 1
             self._nodes[node].input[index] = name
-        self._values[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+        self._values[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))

@@ -7,11 +7,14 @@ MLP's `up` makes, in that projection's output channels. The rows of the products
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.constants import ConstantEditor
@@ -30,26 +33,33 @@ class Group:
 
 
 def groups(hub: onnx.ModelProto) -> tuple[Group, ...]:
-    """Every activation that can be smoothed: nothing but products with weights reads it."""
+    """Every activation that can be smoothed: nothing but products and convolutions over all its channels reads it."""
     nodes = {node.output[0]: node for node in hub.graph.node}
     names = {node.name for node in hub.graph.node}
-    linear: dict[str, list[Operation]] = {}
+    reading: dict[str, list[Operation]] = {}
     for operation in operations(hub):
-        if operation.kind == "linear":
-            linear.setdefault(operation.activation, []).append(operation)
-    uses: dict[str, int] = {output.name: 1 for output in hub.graph.output}
-    for node in hub.graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
+        if operation.kind in ("linear", "convolution"):
+            reading.setdefault(operation.activation, []).append(operation)
+    uses = Counter(name for node in hub.graph.node for name in node.input)
+    uses.update(output.name for output in hub.graph.output)
     found = []
-    for activation, readers in linear.items():
+    for activation, readers in reading.items():
         maker = nodes[activation]
-        if uses[activation] == len(readers):
-            if maker.op_type == "LayerNormalization":
-                found.append(Group(activation, maker.name, tuple(readers)))
-            elif (product := _linear_maker(readers[0].name)) in names:
-                found.append(Group(activation, product, tuple(readers), maker_is_norm=False))
+        # A norm over the channels of a feature map stands between transpositions.
+        if maker.op_type == "Transpose" and uses[maker.input[0]] == 1:
+            maker = nodes[maker.input[0]]
+        if uses[activation] != len(readers):
+            continue
+        if maker.op_type == "LayerNormalization":
+            found.append(Group(activation, maker.name, tuple(readers)))
+        elif (product := _linear_maker(readers[0].name)) in names:
+            found.append(Group(activation, product, tuple(readers), maker_is_norm=False))
     return tuple(found)
+
+
+def by_input_channel(operation: Operation, weight: NDArray[Any]) -> NDArray[Any]:
+    """The weight as [C, …], its input channels first."""
+    return weight if operation.kind == "linear" else weight.swapaxes(0, 1)
 
 
 def _linear_maker(reader: str) -> str:
@@ -72,7 +82,9 @@ def smooth(hub: onnx.ModelProto, scales: Mapping[str, tuple[float, ...]]) -> onn
         for node, index in _makers(model, editor, group.maker):
             editor.set(node, index, editor.get(node, index) / scale)
         for reader in group.readers:
-            editor.set(reader.name, 1, editor.get(reader.name, 1) * scale[:, None])
+            weight = by_input_channel(reader, editor.get(reader.name, 1))
+            scaled = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+            editor.set(reader.name, 1, by_input_channel(reader, scaled))
     return model
 
 

@@ -1,0 +1,96 @@
+"""An artefact's patch features beside those of the float32 PyTorch model: of its golden frames, or of any others."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from edgec import checkpoint as checkpoints
+from edgec import frames as framing
+from edgec.artefact.reading import OpenArtefact
+from edgec.checkpoint import Identity
+from edgec.errors import ArtefactError, CalibrationError, RequestError, TargetError
+from edgec.fidelity.reference import Reference, read_reference, write_reference
+from edgec.frames import Skipped
+from edgec.lowering import registry
+from edgec.lowering.base import Frames
+from edgec.model.spec import Size
+from edgec.report.pictures import Compared, Floats
+
+PATCHES = "patches"
+MOST = 6
+
+
+def golden_features(artefact: OpenArtefact) -> Compared:
+    """What the artefact recorded when it was built: nothing is run. Raises `ArtefactError` if it gives no patches."""
+    _require_patches(artefact)
+    golden = artefact.golden
+    names = tuple(f"golden frame {number}" for number in range(len(golden.frames)))
+    return Compared(names, golden.frames, golden.expected_float32[PATCHES], golden.expected_shipped[PATCHES])
+
+
+def features_on(artefact: OpenArtefact, frames: str, checkpoint: str) -> tuple[Compared, tuple[Skipped, ...]]:
+    """Up to six frames of a set, evenly spread, run in the artefact's own runtime and, in float32, in PyTorch; and what of them
+    was damaged.
+
+    `checkpoint` must be the one that the artefact was built from, by its SHA-256: `RequestError` otherwise. Raises
+    `CalibrationError` for a set without usable frames, `TargetError` if the runtime is not installed.
+    """
+    _require_patches(artefact)
+    manifest = artefact.manifest
+    _require_same(artefact, checkpoint, checkpoints.identify(checkpoint))
+    size = Size(*manifest.input.shape[1:3])
+    found = framing.load(frames)
+    places = np.linspace(0, len(found.frames) - 1, min(MOST, len(found.frames))).round().astype(int)
+    skipped: list[Skipped] = []
+    drawn = list(framing.batches([found.frames[place] for place in places], size, skipped=skipped))
+    if not drawn:
+        raise CalibrationError(
+            f"None of the frames drawn from {frames} can be used.", evidence=[f"{name}: {reason}" for name, reason in skipped]
+        )
+    pixels = np.stack([picture for _, picture in drawn])
+    names = tuple(frame.name for frame, _ in drawn)
+    return Compared(names, pixels, _float32(pixels, size, checkpoint), _shipped(artefact, pixels)), tuple(skipped)
+
+
+def _require_patches(artefact: OpenArtefact) -> None:
+    outputs = {output.name: output.shape for output in artefact.manifest.outputs}
+    if len(outputs.get(PATCHES, ())) != 4:
+        raise ArtefactError(
+            f"The artefact at {artefact.directory} gives no {PATCHES} to draw.", evidence=f"outputs: {', '.join(outputs)}"
+        )
+
+
+def _require_same(artefact: OpenArtefact, reference: str, identity: Identity) -> None:
+    expected = artefact.manifest.checkpoint
+    if identity.sha256 != expected.sha256:
+        raise RequestError(
+            f"{reference} is not the checkpoint that this artefact was built from.",
+            evidence=(f"built from: {expected.name}, SHA-256 {expected.sha256}", f"given: SHA-256 {identity.sha256}"),
+            remedy="give the checkpoint of the build, unchanged, with the files beside it",
+        )
+
+
+def _shipped(artefact: OpenArtefact, pixels: Frames) -> Floats:
+    lowering = registry.get(artefact.manifest.runtime)
+    availability = lowering.availability()
+    if not availability.available:
+        raise TargetError(
+            f"This artefact runs in {lowering.title}, which is not available here.",
+            evidence=availability.problem,
+            remedy=availability.install,
+        )
+    runner = lowering.load(artefact.lowered)
+    batches = Reference(pixels, {}).batches(artefact.manifest.input.shape[0])
+    return np.concatenate([runner(np.ascontiguousarray(stack))[PATCHES][:real] for stack, _, real in batches])
+
+
+def _float32(pixels: Frames, size: Size, checkpoint: str) -> Floats:
+    from edgec.model.camera import assemble
+
+    model = assemble(checkpoints.read(checkpoint), size, folded=False)
+    with tempfile.TemporaryDirectory() as folder:
+        write_reference(model, list(pixels), Path(folder), lambda: None)
+        return np.array(read_reference(Path(folder), (PATCHES,)).features[PATCHES])

@@ -1,0 +1,149 @@
+"""`edgec explain`: what runs in which type and why, and what that did to the features."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import err, out
+
+if TYPE_CHECKING:
+    from edgec.artefact.reading import OpenArtefact
+    from edgec.report.explaining import Explained
+
+
+@click.command()
+@options.artefact
+@click.option(
+    "--pictures", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    help="Draw the patch features of the golden frames there, float32 beside shipped.",
+)  # fmt: skip
+@click.option("--frames", metavar="SET", help="Draw up to six frames of this set instead. Needs --checkpoint, and PyTorch.")
+@click.option("--checkpoint", metavar="CHECKPOINT", help="The checkpoint that ARTEFACT was built from.")
+@options.as_json
+def explain(artefact: Path, pictures: Path | None, frames: str | None, checkpoint: str | None, as_json: bool) -> None:
+    """Say which operations of ARTEFACT run in which type, and why.
+
+    What each exception from int8 cost and bought, which operations are the most sensitive, where the massive activations are,
+    and at which stage of the build fidelity was first lost. Checks the hash of every file first.
+    """
+    from edgec.artefact.reading import open_artefact
+    from edgec.report.explaining import read_explained
+
+    _check_options(pictures, frames, checkpoint)
+    opened = open_artefact(artefact)
+    explained = read_explained(opened)
+    drawn = () if pictures is None else _draw(opened, pictures, frames, checkpoint)
+    if as_json:
+        click.echo(json.dumps(_plain(artefact, explained, drawn), indent=2))
+    else:
+        _print(explained)
+        if drawn:
+            out.print(f"\n{len(drawn)} pictures in {pictures}", markup=False, soft_wrap=True)
+
+
+def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | None) -> None:
+    from edgec.errors import RequestError
+
+    if pictures is None and (frames or checkpoint):
+        raise RequestError("--frames and --checkpoint say what to draw, but not where.", remedy="add --pictures DIR")
+    if (frames is None) != (checkpoint is None):
+        raise RequestError(
+            "--frames and --checkpoint belong together.",
+            evidence="an artefact holds float32 features of its golden frames alone; for others the float32 model must be run",
+            remedy="give both, or neither to draw the golden frames",
+        )
+
+
+def _draw(opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: str | None) -> tuple[Path, ...]:
+    from edgec.artefact.features import features_on, golden_features
+    from edgec.report.pictures import write_pictures
+    from edgec.report.records import printable
+
+    with err.status("drawing"):
+        if frames is None or checkpoint is None:
+            compared = golden_features(opened)
+        else:
+            compared, skipped = features_on(opened, frames, checkpoint)
+            for name, reason in skipped:
+                err.print(f"frame left out: {printable(name)}: {printable(reason)}", markup=False, soft_wrap=True)
+        manifest = opened.manifest
+        height, width = manifest.input.shape[1:3]
+        title = f"{manifest.checkpoint.name} at {height}x{width}, shipped: {manifest.precision} in {manifest.runtime}"
+        return write_pictures(compared, printable(title), folder)
+
+
+def _print(explained: Explained) -> None:
+    from edgec.report import explaining
+
+    explanation = explained.explanation
+    _say(explaining.ships(explained.report))
+    _say(explaining.loss_line(explained.stages))
+
+    _head(f"Precision: {explanation.int8_macs_share:.1%} of the multiply-accumulates in int8")
+    out.print(explaining.kinds_table(explanation))
+
+    table, elsewhere = explaining.blocks_table(explanation)
+    if table.row_count:
+        _head("Blocks (i8: static int8, tok: int8 per token, +: smoothed input)")
+        out.print(table)
+    if elsewhere:
+        _say(f"elsewhere: {', '.join(elsewhere)}")
+
+    _head("Exceptions from static int8" if explanation.exceptions else "No exceptions from static int8.")
+    for exception in explanation.exceptions:
+        first, *rest = explaining.exception_lines(explained, exception)
+        _say(first)
+        for line in rest:
+            _say(line, indent=2)
+
+    sensitive = explaining.sensitive_table(explanation)
+    if sensitive.row_count:
+        _head("Most sensitive operations")
+        _say(f"lost: 1 - mean patch cosine if it alone runs in static int8, {explanation.evidence.value}")
+        out.print(sensitive)
+    else:
+        _head("Sensitivity was not measured.")
+
+    if explanation.massive:
+        _head("Massive activations (the ratio is to the usual token's largest value)")
+        out.print(explaining.massive_table(explanation))
+    else:
+        _head("No massive activations were seen.")
+
+
+def _head(text: str) -> None:
+    out.print()
+    _say(text, style="bold")
+
+
+def _say(text: str, *, indent: int = 0, style: str = "") -> None:
+    from rich.text import Text
+
+    blank = " " * indent
+    lines = textwrap.fill(text, out.width, initial_indent=blank, subsequent_indent=blank, break_on_hyphens=False)
+    out.print(Text(lines, style), soft_wrap=True)
+
+
+def _plain(artefact: Path, explained: Explained, drawn: tuple[Path, ...]) -> dict[str, Any]:
+    from edgec.report import explaining
+
+    report, explanation = explained.report, explained.explanation
+    loss, price = explaining.first_loss(explained.stages), explaining.price(report)
+    return {
+        "artefact": str(artefact),
+        "chosen": report.chosen,
+        "reason": report.reason,
+        "kinds": [asdict(kind) for kind in explaining.kinds(explanation)],
+        "exceptions_price": asdict(price) if price and explanation.exceptions else None,
+        "most_sensitive": [operation.name for operation in explaining.most_sensitive(explanation)],
+        "first_loss": asdict(loss) if loss else None,
+        "explanation": explanation.model_dump(mode="json"),
+        "pictures": [str(path) for path in drawn],
+    }

@@ -1,0 +1,215 @@
+"""Patch features as pictures: what float32 and the artefact see in a frame, side by side, and where they differ.
+
+The three directions in which the float32 features of all frames vary most become red, green and blue (PCA). The artefact's
+features are put through the very same directions and scaling, so that equal features are equal pixels and damage shows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from edgec.durable import scratch, sync
+from edgec.errors import EdgecError
+from edgec.fidelity.metrics import cosines
+from edgec.report.records import printable
+
+SHEET = "sheet.png"
+CAPTIONS = ("frame", "float32", "shipped", "cosine of each patch")
+_PERCENTILES = (1, 99)
+_DECADES = (-6, -1)
+"""The heat map's colours go by the logarithm of 1 minus the cosine, from 1e-6 to 0.1, in every picture: pictures compare."""
+_PANEL = 280
+_NAME = 70
+_MARGIN, _GAP, _HEAD, _CAPTION, _LINE, _BAR, _SCALE = 14, 10, 46, 20, 20, 16, 84
+_GROUND, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """M frames, uint8 [M, H, W, 3], and the patch features of each, float32 [M, rows, columns, D]."""
+
+    names: tuple[str, ...]
+    frames: Bytes
+    float32: Floats
+    shipped: Floats
+
+
+@dataclass(frozen=True)
+class Basis:
+    """`centre` [D], `directions` [D, 3]; `low` and `high` [3] are what becomes 0 and 255 of each colour."""
+
+    centre: Floats
+    directions: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are on a picture of `count` frames with a grid of `rows` x `columns` patches. Patches are square."""
+
+    rows: int
+    columns: int
+    count: int
+
+    @property
+    def patch(self) -> int:
+        """A patch's side in pixels: whole, so that panels of equal features are equal pixel by pixel."""
+        return max(1, round(_PANEL / max(self.rows, self.columns)))
+
+    @property
+    def panel(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.columns * self.patch, self.rows * self.patch
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width = 2 * _MARGIN + len(CAPTIONS) * (self.panel[0] + _GAP) + _BAR + _SCALE
+        return width, _HEAD + _CAPTION + self.count * (_LINE + self.panel[1] + _GAP) + _MARGIN
+
+    def box(self, row: int, column: int) -> tuple[int, int, int, int]:
+        """Left, top, right, bottom of the panel of one of `CAPTIONS` for one frame."""
+        (width, height), top = self.panel, _HEAD + _CAPTION + _LINE
+        left, upper = _MARGIN + column * (width + _GAP), top + row * (_LINE + height + _GAP)
+        return left, upper, left + width, upper + height
+
+
+def fit_basis(features: Floats) -> Basis:
+    """By the patches, float32 [..., D], of all frames together. The same features give the same signs."""
+    flat = features.reshape(-1, features.shape[-1])
+    centre = flat.mean(axis=0)
+    centred = flat - centre
+    _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    directions = vectors[:, :-4:-1]
+    directions = directions * np.sign(directions[np.abs(directions).argmax(axis=0), range(directions.shape[1])])
+    projected = centred @ directions.astype(np.float32)
+    low, high = np.percentile(projected, _PERCENTILES, axis=0).astype(np.float32)
+    return Basis(centre, directions.astype(np.float32), low, np.maximum(high, low + 1e-6))
+
+
+def colours(features: Floats, basis: Basis) -> Bytes:
+    """float32 [..., D] as uint8 RGB [..., 3]; what is not finite is black."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        scaled = ((features - basis.centre) @ basis.directions - basis.low) / (basis.high - basis.low)
+    whole = np.isfinite(scaled).all(axis=-1, keepdims=True)
+    return (255 * np.clip(np.where(whole, scaled, 0), 0, 1) + 0.5).astype(np.uint8)
+
+
+def heat(cosine: NDArray[np.float64]) -> Bytes:
+    """Cosines [...] as uint8 RGB [..., 3]: the brighter, the more is lost."""
+    from matplotlib import colormaps
+
+    low, high = _DECADES
+    share = (np.log10(np.maximum(1 - cosine, 1e-12)) - low) / (high - low)
+    shades: Bytes = colormaps["inferno"](np.clip(share, 0, 1), bytes=True)
+    return shades[..., :3]
+
+
+def write_pictures(compared: Compared, title: str, directory: Path) -> tuple[Path, ...]:
+    """A PNG for each frame and `sheet.png` of all, into `directory`, which is made if need be. Files of these names are replaced.
+
+    `title` says which model in which precision. Raises `EdgecError` if they cannot be written.
+    """
+    basis = fit_basis(compared.float32)
+    cosine = cosines(compared.float32, compared.shipped)
+    panels = [
+        (frame, colours(ours, basis), colours(theirs, basis), heat(lost))
+        for frame, ours, theirs, lost in zip(compared.frames, compared.float32, compared.shipped, cosine, strict=True)
+    ]
+    lines = [f"{_short(printable(name))}: {_figures(each)}" for name, each in zip(compared.names, cosine, strict=True)]
+    pages = {
+        f"{number:02d}-{_file_name(name)}.png": _page(title, "", [panels[number - 1]], [lines[number - 1]])
+        for number, name in enumerate(compared.names, 1)
+    }
+    pages[SHEET] = _page(title, f"all {len(panels)} frames: {_figures(cosine)}", panels, lines)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with scratch(directory) as work:
+            for name, page in pages.items():
+                page.save(work / name, "PNG")
+                sync(work / name)
+            for name in pages:
+                (work / name).replace(directory / name)
+    except OSError as error:
+        raise EdgecError(
+            f"The pictures could not be written to {directory}.",
+            evidence=error.strerror or str(error),
+            remedy="choose a folder that you may write",
+        ) from error
+    return tuple(directory / name for name in pages)
+
+
+def _page(title: str, summary: str, panels: Sequence[tuple[Bytes, Bytes, Bytes, Bytes]], lines: Sequence[str]) -> Image.Image:
+    rows, columns = panels[0][1].shape[:2]
+    layout = Layout(rows, columns, len(panels))
+    page = Image.new("RGB", layout.size, _GROUND)
+    pen = ImageDraw.Draw(page)
+    _write(pen, (_MARGIN, 8), title, 14, layout)
+    _write(pen, (_MARGIN, 28), summary or "colours: the three main directions of the float32 features", 11, layout, _FAINT)
+    for column, caption in enumerate(CAPTIONS):
+        _write(pen, (layout.box(0, column)[0], _HEAD), caption, 12, layout)
+    for row, (frame, *maps) in enumerate(panels):
+        left, top, right, _ = layout.box(row, 0)
+        _write(pen, (left, top - _LINE + 2), lines[row], 11, layout, _FAINT)
+        page.paste(Image.fromarray(frame).resize(layout.panel, Image.Resampling.LANCZOS), (left, top))
+        for column, picture in enumerate(maps, 1):
+            large = Image.fromarray(picture).resize(layout.panel, Image.Resampling.NEAREST)
+            page.paste(large, layout.box(row, column)[:2])
+        _, top, right, bottom = layout.box(row, len(CAPTIONS) - 1)
+        _draw_scale(page, pen, right + _GAP, top, bottom)
+    return page
+
+
+def _draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, left: int, top: int, bottom: int) -> None:
+    low, high = _DECADES
+    exponents = np.linspace(high, low, bottom - top)
+    column = heat(1 - 10.0**exponents)[:, None].repeat(_BAR, axis=1)
+    page.paste(Image.fromarray(column), (left, top))
+    for exponent in range(low, high + 1):
+        y = top + round((high - exponent) / (high - low) * (bottom - top - 1))
+        pen.line((left + _BAR, y, left + _BAR + 3, y), _INK)
+        mark = f"{1 - 10.0**exponent:g}" if exponent > low else f"{1 - 10.0**exponent:.{-low}f}"
+        text = f"\N{LESS-THAN OR EQUAL TO} {mark}" if exponent == high else mark
+        pen.text((left + _BAR + 7, min(max(y, top + 5), bottom - 5)), text, _INK, _font(10), anchor="lm")
+
+
+def _figures(cosine: NDArray[np.float64]) -> str:
+    return f"cosine mean {cosine.mean():.5f}, p01 {np.percentile(cosine, 1):.5f}, smallest {cosine.min():.5f}"
+
+
+def _write(
+    pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, layout: Layout, ink: tuple[int, int, int] = _INK
+) -> None:
+    """On one line; what does not fit is cut off."""
+    font, room = _font(size), layout.size[0] - at[0] - _MARGIN
+    if pen.textlength(text, font) > room:
+        while text and pen.textlength(f"{text}…", font) > room:
+            text = text[:-1]
+        text += "…"
+    pen.text(at, text, ink, font)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """matplotlib's own copy: the same on every machine."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+
+
+def _short(name: str) -> str:
+    """What tells frames apart is at a name's end."""
+    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", re.sub(r"\.[A-Za-z]+$", "", name)).strip("-")[-40:] or "frame"
