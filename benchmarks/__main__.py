@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
+from benchmarks.cases import MODELS, data_folder
 from edgec.cli import options
 
 
@@ -16,6 +18,7 @@ def main(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         context.invoke(build, checkpoint="demo", calibration="demo", size="224")
         context.invoke(latency, checkpoint="demo", calibration="demo", evaluation=None, size="224", rounds=10, threads=None)
+        context.invoke(int8, models=("plain", "outlier"), checkpoint="demo", calibration="demo", sizes=("224",), rounds=10)
 
 
 checkpoint = click.option("--checkpoint", default="demo", show_default=True, help="A Hugging Face directory, or `demo`.")
@@ -48,6 +51,64 @@ def latency(checkpoint: str, calibration: str, evaluation: str | None, size: Any
     from edgec.model.spec import Size
 
     run_contest(checkpoint, calibration, evaluation, Size.parse(str(size)), rounds=rounds, threads=threads)
+
+
+def _shared(*parts: str) -> Any:
+    """The default for an option of `int8`: what lies in the shared data folder, where there is one."""
+
+    def default() -> str | None:
+        folder = data_folder()
+        return str(folder.joinpath(*parts)) if folder else None
+
+    return default
+
+
+@main.command()
+@click.option(
+    "--model", "models", type=click.Choice(MODELS), multiple=True, default=MODELS, show_default=True, help="Repeatable."
+)
+@click.option("--checkpoint", default=_shared("checkpoints", "vits16-standin"), help="For plain and outlier.")
+@click.option("--calibration", default=_shared("calibration"), metavar="SET", help="Frames to calibrate on.")
+@click.option("--evaluation", default=_shared("evaluation"), metavar="SET", help="Frames to judge by.")
+@click.option("--labelled", default=_shared("labelled"), metavar="DIR", help="Pictures in DIR/CLASS/ for kNN accuracy.")
+@click.option("--input-size", "sizes", type=options.SizeType(), multiple=True, metavar="N|HxW", help="Repeatable.")
+@click.option("--effort", type=click.Choice(["quick", "full"]), default="full", show_default=True, help="Of edgec's builds.")
+@click.option("--builds/--no-builds", default=True, show_default=True, help="Whether to measure cold builds too.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write all figures to a file.")
+@rounds
+@options.threads
+def int8(
+    models: tuple[str, ...],
+    checkpoint: str | None,
+    calibration: str | None,
+    evaluation: str | None = None,
+    labelled: str | None = None,
+    sizes: tuple[Any, ...] = (),
+    effort: Any = "full",
+    builds: bool = True,
+    json_file: Path | None = None,
+    rounds: int = 12,
+    threads: int | None = None,
+) -> None:
+    """int8 against its goals: all candidates and the peers, on models with and without outliers.
+
+    Checkpoint and frames are by default those of the shared data folder (`$EDGEC_DATA`), or, where there is none, the demo's.
+    """
+    from benchmarks.int8 import Settings, run_int8
+    from edgec.latency.host import available_cores
+    from edgec.model.spec import Size
+
+    settings = Settings(
+        checkpoint=checkpoint or "demo",
+        calibration=calibration or "demo",
+        evaluation=evaluation,
+        labelled=labelled,
+        rounds=rounds,
+        threads=threads or available_cores(),
+        effort=effort,
+        builds=builds,
+    )
+    run_int8(models, [Size.parse(str(size)) for size in sizes], settings, json_file)
 
 
 if __name__ == "__main__":

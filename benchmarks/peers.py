@@ -1,10 +1,12 @@
-"""The contenders: edgec's own artefact and candidates, and what its users would otherwise deploy."""
+"""The peers: what edgec's users would otherwise deploy, made from the plain export that a user of `transformers` makes."""
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,82 +14,92 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.reading import open_artefact
-from edgec.build import build
+from benchmarks.contender import Contender
 from edgec.checkpoint import read
 from edgec.fidelity.metrics import Features
 from edgec.frames import Pixels
-from edgec.lowering import registry
 from edgec.model.spec import Size, grid
-from edgec.request import BuildRequest
+
+NNCF_TRANSFORMER = "NNCF quantize, TRANSFORMER"
+NNCF_PLAIN = "NNCF quantize, no model type"
+NNCF_HUB = "NNCF TRANSFORMER on edgec's hub graph"
+ORT_S8S8 = "ONNX Runtime quantize_static S8S8"
+TORCH = "torch eager float32"
+GROUP = 128
+"""Channels that share a scale where OpenVINO quantises activations per token."""
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Contender:
-    """`run` takes one camera frame, uint8 [H, W, 3], and returns `cls` and `patches`."""
+class Preparation:
+    """From a camera frame to the plain export's input, and from its output to named features.
 
-    name: str
-    run: Callable[[Pixels], Features]
-    shipped: bool = False
+    Normalising is part of a peer's latency: a robot's program has to do it.
+    """
 
+    mean: Floats
+    std: Floats
+    prefix: int
+    shape: tuple[int, int, int, int]
 
-def edgec_contenders(checkpoint: str, calibration: str, size: Size, threads: int, folder: Path) -> list[Contender]:
-    """What `--precision auto` ships, run as a robot would run it."""
-    request = BuildRequest(checkpoint, calibration=calibration, size=size, threads=threads, output=folder / "auto.edgec")
-    result = build(request)
-    artefact = open_artefact(result.directory)
-    runner = registry.get(artefact.manifest.runtime).load(artefact.lowered, threads=threads)
-    return [Contender(f"edgec: {result.report.chosen}", lambda frame: runner(frame[None]), shipped=True)]
-
-
-def peer_contenders(checkpoint: str, calibrate: Sequence[Pixels], size: Size, threads: int, folder: Path) -> list[Contender]:
-    """The last one is torch in float32: what all are compared with."""
-    source = Path(__file__).parent.parent / "edgec" / "checkpoint" / "demo" if checkpoint == "demo" else Path(checkpoint)
-    said = read(checkpoint)
-    prefix, shape = 1 + said.spec.registers, (1, *grid(said.spec, size), said.spec.features)
-    mean, std = (np.array(value, dtype=np.float32) for value in (said.normalisation.mean, said.normalisation.std))
-
-    def normalised(frame: Pixels) -> NDArray[np.float32]:
-        """As a robot's program would prepare it: float32 [1, 3, H, W]."""
-        pixels = (frame.astype(np.float32) / 255 - mean) / std
+    def normalised(self, frame: Pixels) -> Floats:
+        """float32 [1, 3, H, W]."""
+        pixels = (frame.astype(np.float32) / 255 - self.mean) / self.std
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
 
-    def named(tokens: NDArray[np.float32]) -> Features:
-        return {"cls": tokens[:, 0], "patches": tokens[:, prefix:].reshape(shape)}
+    def named(self, tokens: Floats) -> Features:
+        return {"cls": tokens[:, 0], "patches": tokens[:, self.prefix :].reshape(self.shape)}
 
+    def contender(self, name: str, run: Callable[[Floats], Floats]) -> Contender:
+        return Contender(name, lambda frame: self.named(run(self.normalised(frame))))
+
+
+def preparation(checkpoint: str, size: Size) -> Preparation:
+    said = read(checkpoint)
+    mean, std = (np.array(value, dtype=np.float32) for value in (said.normalisation.mean, said.normalisation.std))
+    return Preparation(mean, std, 1 + said.spec.registers, (1, *grid(said.spec, size), said.spec.features))
+
+
+def peer_contenders(
+    checkpoint: str, calibrate: Sequence[Pixels], size: Size, threads: int, folder: Path, hub: Any = None
+) -> Iterator[Contender]:
+    """The first one is torch in float32: what all are compared with. With a `hub` graph, NNCF is also given that one, which
+    takes the camera's frame and is better to quantise than the plain export: the harder peer."""
+    source = Path(__file__).parent.parent / "edgec" / "checkpoint" / "demo" if checkpoint == "demo" else Path(checkpoint)
+    prepare = preparation(checkpoint, size)
     model = _transformers_model(source)
+    yield prepare.contender(TORCH, _torch_run(model, threads))
     path = _exported(model, size, folder)
-    samples = [normalised(frame) for frame in calibrate]
-    onnx_models = {
-        "ONNX Runtime float32": path,
-        "ONNX Runtime quantize_static U8S8": _ort_static(path, samples, folder, symmetric=False),
-        "ONNX Runtime quantize_static S8S8": _ort_static(path, samples, folder, symmetric=True),
-        "ONNX Runtime quantize_dynamic": _ort_dynamic(path, folder),
+    samples = [prepare.normalised(frame) for frame in calibrate]
+    makers: dict[str, Callable[[], Callable[[Floats], Floats]]] = {
+        "ONNX Runtime float32": lambda: _ort(path, threads),
+        "ONNX Runtime quantize_static U8S8": lambda: _ort(_ort_static(path, samples, folder, symmetric=False), threads),
+        ORT_S8S8: lambda: _ort(_ort_static(path, samples, folder, symmetric=True), threads),
+        "ONNX Runtime quantize_dynamic": lambda: _ort(_ort_dynamic(path, folder), threads),
+        **_openvino_makers(path, samples, threads),
     }
-    contenders = []
-    for name, file in onnx_models.items():
-        session = _ort_session(file, threads)
-        contenders.append(_contender(name, _session_run(session), normalised, named))
-    for name, compiled in _openvino_models(path, samples, threads).items():
-        contenders.append(_contender(name, _request_run(compiled.create_infer_request()), normalised, named))
-    return [*contenders, _contender("torch eager float32", _torch_run(model, threads), normalised, named)]
+    for name, make in makers.items():
+        with _quiet():
+            run = make()
+        yield prepare.contender(name, run)
+    if hub is not None:
+        with _quiet():
+            on_hub = _on_hub(hub, calibrate, threads, folder)
+        yield Contender(NNCF_HUB, on_hub)
 
 
-def _contender(
-    name: str,
-    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    prepare: Callable[[Pixels], NDArray[np.float32]],
-    named: Callable[[NDArray[np.float32]], Features],
-) -> Contender:
-    return Contender(name, lambda frame: named(run(prepare(frame))))
-
-
-def _session_run(session: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    return lambda pixels: np.asarray(session.run(None, {"pixel_values": pixels})[0])
-
-
-def _request_run(request: Any) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    return lambda pixels: np.array(request.infer([pixels])[0])
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tools' own talk: their warnings are about the files that a user would give them, which these are."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
 
 
 def _transformers_model(source: Path) -> Any:
@@ -97,12 +109,12 @@ def _transformers_model(source: Path) -> Any:
     return AutoModel.from_pretrained(source, dtype=torch.float32).eval()
 
 
-def _torch_run(model: Any, threads: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def _torch_run(model: Any, threads: int) -> Callable[[Floats], Floats]:
     import torch
 
     torch.set_num_threads(threads)
 
-    def run(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def run(pixels: Floats) -> Floats:
         with torch.inference_mode():
             return np.asarray(model(torch.from_numpy(pixels)).last_hidden_state.numpy())
 
@@ -123,9 +135,7 @@ def _exported(model: Any, size: Size, folder: Path) -> Path:
 
     path = folder / "plain.onnx"
     example = (torch.zeros(1, 3, size.height, size.width),)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         program = torch.onnx.export(
             Tokens(), example, dynamo=True, opset_version=18, external_data=False, input_names=["pixel_values"], verbose=False
         )
@@ -134,7 +144,7 @@ def _exported(model: Any, size: Size, folder: Path) -> Path:
     return path
 
 
-def _ort_session(path: Path, threads: int) -> Any:
+def _ort(path: Path, threads: int) -> Callable[[Floats], Floats]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -142,17 +152,18 @@ def _ort_session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     # Idle threads of one contender must not spin while another runs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: np.asarray(session.run(None, {"pixel_values": pixels})[0])
 
 
-def _ort_static(path: Path, samples: Sequence[NDArray[np.float32]], folder: Path, *, symmetric: bool) -> Path:
+def _ort_static(path: Path, samples: Sequence[Floats], folder: Path, *, symmetric: bool) -> Path:
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left = iter(samples)
 
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        def get_next(self) -> dict[str, Floats] | None:
             found = next(self.left, None)
             return None if found is None else {"pixel_values": found}
 
@@ -179,23 +190,57 @@ def _ort_dynamic(path: Path, folder: Path) -> Path:
     return written
 
 
-def _openvino_models(path: Path, samples: Sequence[NDArray[np.float32]], threads: int) -> dict[str, Any]:
+def _openvino_makers(path: Path, samples: Sequence[Floats], threads: int) -> dict[str, Callable[[], Callable[[Floats], Floats]]]:
     import nncf
     import openvino as ov
 
-    nncf.set_log_level(logging.ERROR)
-    core = ov.Core()
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    def plain() -> Any:
+        return ov.Core().read_model(path)
 
-    def compiled(model: Any, **more: str) -> Any:
-        return core.compile_model(model, "CPU", {**settings, **more})
+    def run(model: Any, **settings: str) -> Callable[[Floats], Floats]:
+        request = _compiled(model, threads, **settings).create_infer_request()
+        return lambda pixels: np.array(request.infer([pixels])[0])
 
-    def quantised(**how: Any) -> Any:
-        return nncf.quantize(core.read_model(path), nncf.Dataset(list(samples)), subset_size=len(samples), **how)
+    found = {"OpenVINO f32": lambda: run(plain(), INFERENCE_PRECISION_HINT="f32")}
+    default = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
+    if default != "f32":
+        found[f"OpenVINO {default}, its default here"] = lambda: run(plain())
+    found[NNCF_PLAIN] = lambda: run(_quantised(plain(), samples))
+    found[NNCF_TRANSFORMER] = lambda: run(_quantised(plain(), samples, model_type=nncf.ModelType.TRANSFORMER))
+    found[f"NNCF int8 weights, per token, group {GROUP}"] = lambda: run(
+        nncf.compress_weights(plain(), mode=nncf.CompressWeightsMode.INT8_ASYM), DYNAMIC_QUANTIZATION_GROUP_SIZE=str(GROUP)
+    )
+    return found
 
-    return {
-        "OpenVINO float32": compiled(core.read_model(path), INFERENCE_PRECISION_HINT="f32"),
-        "OpenVINO default precision": compiled(core.read_model(path)),
-        "NNCF quantize, default": compiled(quantised()),
-        "NNCF quantize, TRANSFORMER": compiled(quantised(model_type=nncf.ModelType.TRANSFORMER)),
-    }
+
+def _quantised(model: Any, samples: Sequence[NDArray[Any]], **how: Any) -> Any:
+    import nncf
+
+    return nncf.quantize(model, nncf.Dataset(list(samples)), subset_size=len(samples), **how)
+
+
+def _compiled(model: Any, threads: int, **more: str) -> Any:
+    import openvino as ov
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **more}
+    return ov.Core().compile_model(model, "CPU", settings)
+
+
+def _on_hub(hub: Any, calibrate: Sequence[Pixels], threads: int, folder: Path) -> Callable[[Pixels], Features]:
+    import nncf
+    import openvino as ov
+
+    from edgec.graph.files import save
+
+    path = folder / "hub.onnx"
+    save(hub, path)
+    frames = [frame[None] for frame in calibrate]
+    compiled = _compiled(_quantised(ov.Core().read_model(path), frames, model_type=nncf.ModelType.TRANSFORMER), threads)
+    request = compiled.create_infer_request()
+    names = [output.get_any_name() for output in compiled.outputs]
+
+    def run(frame: Pixels) -> Features:
+        values = request.infer([frame[None]])
+        return {name: np.array(values[index], dtype=np.float32) for index, name in enumerate(names)}
+
+    return run

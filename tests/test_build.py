@@ -111,7 +111,7 @@ def test_holds_the_model_its_proof_and_a_report(built: BuildResult) -> None:
     files = {path.relative_to(built.directory).as_posix() for path in built.directory.rglob("*") if path.is_file()}
     model = {"model/model.onnx"} if built.manifest.runtime == "onnxruntime" else {"model/model.xml", "model/model.bin"}
     golden = {f"golden/{name}.npz" for name in ("frames", "expected_float32", "expected_shipped")}
-    assert files - {"LICENSE", "NOTICE"} == model | golden | {"manifest.json", "report.json", "report.md", "explanation.json"}
+    assert files - {"LICENSE", "NOTICE"} == model | golden | {"manifest.json", "report.json", "report.md", "explanation.json", "report/pareto.svg"}
     assert not built.reused
 
 

@@ -162,7 +162,7 @@ def test_a_replacement_that_is_killed_leaves_the_old_or_the_new(start: Callable[
         assert running.process.wait(SECONDS) == 0
         keys.add(open_artefact(place).manifest.build_key)
     assert len(keys) == 2
-    for turn in range(8):
+    for turn in range(5):
         running = start("--iterations", "56"[turn % 2], "--force")
         running.until("resolve")
         time.sleep(moments.uniform(0, 0.12))

@@ -24,9 +24,11 @@ from edgec.lowering.base import LoweredModel, Lowering, Runner
 from edgec.precision.choice import Choice
 from edgec.precision.explanation import EXPLANATION, Explanation
 from edgec.report.markdown import to_markdown
+from edgec.report.pareto import pareto_svg
 from edgec.report.schema import Candidate, Host, ModelFacts, Report, StageFidelity
 
 GOLDEN_FRAMES = 4
+PARETO = "report/pareto.svg"
 TOLERANCES = {"fp32": (1e-3, 0.9999), "bf16": (0.1, 0.995), "int8": (0.1, 0.995)}
 """Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine.
 Between instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round elsewhere); a wrong
@@ -87,7 +89,9 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     report = _report(made, fidelity)
     (directory / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    (directory / "report.md").write_text(to_markdown(report), encoding="utf-8")
+    (directory / "report").mkdir()
+    (directory / PARETO).write_bytes(pareto_svg(report))
+    (directory / "report.md").write_text(to_markdown(report, PARETO), encoding="utf-8")
 
 
 def _copy_model(model: LoweredModel, folder: Path) -> LoweredModel:

@@ -22,7 +22,7 @@ MASSIVE = 4.0
 SHOWN = 20
 WHY_FLOAT = {
     "attention": "attention's own products: the softmax between them needs the range, and runtimes fuse them",
-    "embedding": "the first convolution sees raw pixels and is about a hundredth of the work",
+    "embedding": "the first convolution sees raw pixels and is a few hundredths of the work",
     "depthwise": "depthwise convolutions are bound by memory, not by arithmetic",
     "convolution": "this runtime has no fast int8 convolution",
     "linear": "kept out of int8",

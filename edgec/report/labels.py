@@ -21,7 +21,8 @@ _LINE_FROM = 8
 _LONG = 20
 _GAP = 2.0
 _FONT = 8.0
-_SAMPLES = 40
+_ROUNDS = 4
+"""Who chose first may find a better place once all others have theirs."""
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -59,21 +60,21 @@ def place_labels(axes: Axes, labels: Sequence[Label], renderer: RendererAgg, avo
     texts = [text.get_window_extent(renderer) for text in axes.texts]
     written: list[Box] = [(text.x0 / unit, text.y0 / unit, text.x1 / unit, text.y1 / unit) for text in texts]
     faint = [line for path in avoid for line in pairwise([_points(axes, spot, unit) for spot in path])]
-    lines: list[Line] = []
-    found = []
-    for index in sorted(range(len(labels)), key=lambda each: (not labels[each].bold, labels[each].at)):
-        label, mark = labels[index], marks[index]
-        # A mark that lies on this one would be crossed by every line.
-        crossed = [box for box in taken if not _shared(box, taken[index])] + written
-        surroundings = _Surroundings(inside, (*taken, *whiskers, *written), crossed, tuple(lines), faint)
-        box = _best(surroundings, mark, label.radius, _size(label, renderer, unit))
-        line = (mark, _nearest(box, mark))
-        with_line = math.dist(*line) > label.radius + _LINE_FROM
-        if with_line:
-            lines.append(line)
-        written.append(box)
-        found.append(_write(axes, label, mark, box, with_line))
-    return found
+    sizes = [_size(label, renderer, unit) for label in labels]
+    order = sorted(range(len(labels)), key=lambda index: (not labels[index].bold, labels[index].at))
+    boxes: dict[int, Box] = {}
+    for _ in range(_ROUNDS):
+        before = dict(boxes)
+        for index in order:
+            others = [box for other, box in boxes.items() if other != index]
+            lines = [line for other, box in boxes.items() if other != index and (line := _line(labels[other], marks[other], box))]
+            # A mark that lies on this one would be crossed by every line.
+            crossed = [box for box in taken if not _shared(box, taken[index])] + written + others
+            surroundings = _Surroundings(inside, (*taken, *whiskers, *written, *others), crossed, lines, faint)
+            boxes[index] = _best(surroundings, marks[index], labels[index].radius, sizes[index])
+        if boxes == before:
+            break
+    return [_write(axes, labels[index], marks[index], box) for index, box in boxes.items()]
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,21 @@ def _best(surroundings: _Surroundings, mark: Spot, radius: float, size: Spot) ->
     return best[1]
 
 
-def _write(axes: Axes, label: Label, mark: Spot, box: Box, with_line: bool) -> Annotation:
+def _write(axes: Axes, label: Label, mark: Spot, box: Box) -> Annotation:
     offset = ((box[0] + box[2]) / 2 - mark[0], (box[1] + box[3]) / 2 - mark[1])
-    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.6, "color": "#777777", "shrinkA": 1, "shrinkB": label.radius}
+    end = _nearest(box, mark)
+    corner = ((end[0] - box[0]) / (box[2] - box[0]), (end[1] - box[1]) / (box[3] - box[1]))
+    line: dict[str, Any] = {"arrowstyle": "-", "linewidth": 0.6, "color": "#777777", "relpos": corner}
+    line |= {"shrinkA": 0, "shrinkB": label.radius}
     return axes.annotate(
         label.text, label.at, offset, textcoords="offset points", ha="center", va="center", fontsize=_FONT, zorder=6,
-        fontweight=_weight(label), annotation_clip=False, arrowprops=line if with_line else None,
+        fontweight=_weight(label), annotation_clip=False, arrowprops=line if _line(label, mark, box) else None,
     )  # fmt: skip
+
+
+def _line(label: Label, mark: Spot, box: Box) -> Line | None:
+    line = (mark, _nearest(box, mark))
+    return line if math.dist(*line) > label.radius + _LINE_FROM else None
 
 
 def _size(label: Label, renderer: RendererAgg, unit: float) -> Spot:
@@ -161,9 +170,16 @@ def _nearest(box: Box, spot: Spot) -> Spot:
 
 
 def _meet(line: Line, box: Box) -> bool:
-    (x, y), (to_x, to_y) = line
-    path = ((x + share / _SAMPLES * (to_x - x), y + share / _SAMPLES * (to_y - y)) for share in range(_SAMPLES + 1))
-    return any(box[0] < x < box[2] and box[1] < y < box[3] for x, y in path)
+    enter, leave = 0.0, 1.0
+    for side in (0, 1):
+        start, way = line[0][side], line[1][side] - line[0][side]
+        if way == 0:
+            if not box[side] < start < box[2 + side]:
+                return False
+            continue
+        first, last = sorted(((box[side] - start) / way, (box[2 + side] - start) / way))
+        enter, leave = max(enter, first), min(leave, last)
+    return enter < leave
 
 
 def _level(line: Line) -> bool:

@@ -20,7 +20,9 @@ from edgec.report.schema import Candidate, Report, StageFidelity
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 FLOOR = 1e-6
 """A report's cosines have six decimals: whoever has lost less is drawn here."""
@@ -61,12 +63,10 @@ class Point:
 
 def pareto_svg(report: Report) -> bytes:
     """The picture as SVG, the same bytes for an equal report and version of matplotlib."""
-    return _saved(report, "svg", {"Date": None, "Creator": "edgec", "Title": _title(report)})
-
-
-def pareto_png(report: Report) -> bytes:
-    """The same as PNG."""
-    return _saved(report, "png", {"Software": "edgec"})
+    with _style():
+        file = io.BytesIO()
+        _draw(report).savefig(file, format="svg", metadata={"Date": None, "Creator": "edgec", "Title": _title(report)})
+        return file.getvalue()
 
 
 def pareto_figure(report: Report) -> Figure:
@@ -94,13 +94,6 @@ def points_of(report: Report) -> tuple[Point, ...]:
 def _lost(fidelity: StageFidelity) -> float:
     worst = min(fidelity.cls_cosine_mean, fidelity.patch_cosine_mean, fidelity.patch_cosine_p01)
     return max(round(1 - worst, 9), FLOOR)
-
-
-def _saved(report: Report, kind: str, metadata: dict[str, str | None]) -> bytes:
-    with _style():
-        file = io.BytesIO()
-        _draw(report).savefig(file, format=kind, dpi=144, metadata=metadata)
-        return file.getvalue()
 
 
 @contextmanager
@@ -131,7 +124,7 @@ def _draw(report: Report) -> Figure:
     canvas = FigureCanvasAgg(figure)
     box = (_LEFT / _WIDTH, below / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, _PLOT / height)
     axes = figure.add_axes(box)
-    figure.text(_LEFT / _WIDTH, 1 - 0.27 / height, _title(report), fontsize=10.5, color=_INK)
+    title = figure.text(_LEFT / _WIDTH, 1 - 0.27 / height, _title(report), fontsize=10.5, color=_INK)
     foot = (len(caption) * _LINE + 0.2) / height
     figure.legend(
         handles=entries, loc="lower left", bbox_to_anchor=(_LEFT / _WIDTH, foot), ncols=4, fontsize=8, frameon=False,
@@ -147,6 +140,7 @@ def _draw(report: Report) -> Figure:
     labels = [_mark(axes, point, runtimes, precisions) for point in points]
     canvas.draw()  # type: ignore[no-untyped-call]
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    _fit(title, figure.bbox.x1, renderer)
     place_labels(axes, labels, renderer, [front, [(x, budget) for x in axes.get_xlim()]])
     return figure
 
@@ -267,6 +261,14 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
     if report.model.random_weights:
         sentences.append("Random weights: latency is real; fidelity is against the same random model and says nothing.")
     return [line for sentence in sentences for line in textwrap.wrap(sentence, _COLUMNS)]
+
+
+def _fit(text: Text, right: float, renderer: RendererAgg) -> None:
+    """Shorten from the end what sticks out of the picture."""
+    whole = text.get_text()
+    while whole and text.get_window_extent(renderer).x1 > right:
+        whole = whole[:-1]
+        text.set_text(f"{whole}…")
 
 
 def _short(name: str) -> str:

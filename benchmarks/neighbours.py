@@ -1,0 +1,44 @@
+"""What CLS is good for: the class of a small picture by those of its nearest neighbours, leaving itself out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.contender import Run
+from edgec import frames as framing
+from edgec.frames import Pixels
+from edgec.model.spec import Size
+
+NEIGHBOURS = 5
+
+
+def labelled_pictures(folder: str, size: Size) -> tuple[list[Pixels], list[str]]:
+    """Pictures in `folder/CLASS/`, at the model's size, and their classes."""
+    found = list(framing.batches(framing.load(folder).frames, size))
+    return [pixels for _, pixels in found], [frame.name.split("/")[0] for frame, _ in found]
+
+
+def accuracy_of(run: Run, pictures: Sequence[Pixels], labels: Sequence[str]) -> float:
+    return accuracy(np.concatenate([run(picture)["cls"] for picture in pictures]), labels)
+
+
+def accuracy(features: NDArray[np.float32], labels: Sequence[str], neighbours: int = NEIGHBOURS) -> float:
+    """Leave one out, by cosine, the majority of the nearest; of classes with as many votes the one that is nearer in sum.
+
+    `features` is float32 [N, D].
+    """
+    vectors = features.astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    closeness = vectors @ vectors.T
+    np.fill_diagonal(closeness, -np.inf)
+    right = 0
+    for row, label in zip(closeness, labels, strict=True):
+        votes: dict[str, tuple[int, float]] = {}
+        for index in np.argsort(-row, kind="stable")[:neighbours]:
+            count, near = votes.get(labels[index], (0, 0.0))
+            votes[labels[index]] = (count + 1, near + float(row[index]))
+        right += max(votes, key=lambda name: votes[name]) == label
+    return right / len(labels)

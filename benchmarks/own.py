@@ -1,0 +1,86 @@
+"""edgec's contenders: what a build ships, and every candidate that it tried."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import onnx
+
+from benchmarks.contender import Contender, Run
+from edgec.artefact.reading import open_artefact
+from edgec.build import build
+from edgec.cache import Cache
+from edgec.fidelity.metrics import worst
+from edgec.graph.statistics import Statistics
+from edgec.lowering import registry
+from edgec.lowering.base import LoweredModel
+from edgec.precision.choice import choose
+from edgec.progress import Silent
+from edgec.report.schema import Candidate
+from edgec.request import BuildRequest, resolve
+from edgec.stages import Stages
+
+
+@dataclass(frozen=True)
+class Built:
+    """`int8` names the artefact that goals are about: what ships, or, where that is no int8, what `--precision int8` would
+    ship. `execution` is by contender what the runtime says that it computes in."""
+
+    hub: onnx.ModelProto
+    statistics: dict[str, Statistics]
+    contenders: tuple[Contender, ...]
+    shipped: str
+    int8: str
+    execution: dict[str, str]
+    reason: str
+
+
+def shipped_contender(request: BuildRequest) -> Contender:
+    """What `--precision auto` ships, run as a robot would run it."""
+    result = build(request)
+    artefact = open_artefact(result.directory)
+    return Contender(_name(result.report.chosen), _runner(artefact.lowered, request.threads), shipped=True)
+
+
+def all_contenders(request: BuildRequest) -> Built:
+    """Builds, and loads every candidate that ran; the shipped one is the artefact itself."""
+    shipped = shipped_contender(request)
+    assert request.output is not None
+    stages = Stages(resolve(replace(request, output=request.output.with_suffix(".unused"))), Cache(), Silent())
+    # The build has just run these stages: they come from the cache.
+    split, hub = stages.split(), stages.export()
+    statistics = stages.calibrate(hub, split)
+    lowered = stages.lower(hub, statistics, stages.sensitivity(hub, statistics, split))
+    report = build(request).report
+    ran = [candidate for candidate in report.candidates if candidate.fidelity and candidate.latency]
+    models = {entry.name: entry.model for entry in lowered if entry.model is not None}
+    contenders = [shipped]
+    for candidate in ran:
+        if candidate.name != report.chosen:
+            contenders.append(Contender(_name(candidate.name), _runner(models[candidate.name], request.threads)))
+    return Built(
+        hub=hub.load(),
+        statistics=statistics,
+        contenders=tuple(contenders),
+        shipped=shipped.name,
+        int8=_name(_int8(ran, report.chosen, request.min_fidelity)),
+        execution={_name(candidate.name): candidate.execution_precision for candidate in ran},
+        reason=report.reason,
+    )
+
+
+def _int8(ran: list[Candidate], chosen: str, min_fidelity: float) -> str:
+    candidates = [candidate for candidate in ran if candidate.precision == "int8"]
+    if any(candidate.name == chosen for candidate in candidates):
+        return chosen
+    best = max(worst(candidate.fidelity) for candidate in candidates if candidate.fidelity)
+    return choose(candidates, min(min_fidelity, best)).candidate.name
+
+
+def _name(candidate: str) -> str:
+    return f"edgec: {candidate}"
+
+
+def _runner(model: LoweredModel, threads: int | None) -> Run:
+    runner = registry.get(model.runtime).load(model, threads=threads)
+    return lambda frame: runner(frame[None])

@@ -1,0 +1,117 @@
+"""How fast this machine multiplies int8 on a model's own shapes, and so the least time that the model could take.
+
+The rate of a shape is that of chains of u8 x i8 products there and back (depth to width to depth), requantised to u8 in between,
+as OpenVINO runs them with everything else stripped off: no float output, no norm, no softmax. The best of many runs counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgec.graph.operations import constants, operations
+
+LINKS = 8
+"""Products in a chain: enough to make the cost of a run itself small."""
+RUNS = 40
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True, order=True)
+class Shape:
+    """rows x depth by depth x width."""
+
+    rows: int
+    depth: int
+    width: int
+
+    @property
+    def macs(self) -> int:
+        return self.rows * self.depth * self.width
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """`rates` are multiply-accumulates a second by shape. What has no weight or is depthwise counts at the mean rate."""
+
+    rates: dict[Shape, float]
+    ideal_ms: float
+
+    @property
+    def best(self) -> float:
+        return max(self.rates.values())
+
+
+def measure_roofline(hub: onnx.ModelProto, threads: int) -> Roofline:
+    shapes, others = product_shapes(hub)
+    rates = {shape: max(_rate(shape, threads) for _ in range(ATTEMPTS)) for shape in sorted(set(shapes))}
+    seconds = sum(shape.macs / rates[shape] for shape in shapes)
+    mean = sum(shape.macs for shape in shapes) / seconds
+    return Roofline(rates, 1000 * (seconds + others / mean))
+
+
+def product_shapes(hub: onnx.ModelProto) -> tuple[list[Shape], int]:
+    """The shapes of all products and convolutions that int8 is for, and the multiply-accumulates of the rest."""
+    values = constants(hub)
+    shapes, others = [], 0
+    for operation in operations(hub):
+        if operation.kind not in ("linear", "convolution"):
+            others += operation.macs
+            continue
+        dims = tuple(values[operation.weight].dims)
+        width = dims[operation.channel_axis]
+        depth = prod(dims) // width
+        shapes.append(Shape(operation.macs // (depth * width), depth, width))
+    return shapes, others
+
+
+def _rate(shape: Shape, threads: int) -> float:
+    import openvino as ov
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = ov.Core().compile_model(_chain(shape), "CPU", settings)
+    _require_int8(compiled.get_runtime_model().get_ops())
+    request = compiled.create_infer_request()
+    values = np.random.default_rng(0).uniform(0, 255, (1, shape.rows, shape.depth)).astype(np.float32)
+    best = float("inf")
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        request.infer([values], share_inputs=True)
+        best = min(best, time.perf_counter() - begun)
+    return LINKS * shape.macs / best
+
+
+def _chain(shape: Shape) -> Any:
+    import openvino as ov
+    from openvino import opset13 as op
+
+    random = np.random.default_rng(0)
+
+    def requantised(value: Any) -> Any:
+        low, high = op.constant(np.float32(0)), op.constant(np.float32(255))
+        return op.fake_quantize(value, low, high, low, high, 256)
+
+    entry = op.parameter([1, shape.rows, shape.depth], np.float32)
+    value = requantised(entry)
+    for link in range(LINKS):
+        depth, width = (shape.depth, shape.width) if link % 2 == 0 else (shape.width, shape.depth)
+        integers = op.constant(random.integers(-127, 128, (width, depth), dtype=np.int8))
+        scale = op.constant(np.full((width, 1), 1 / (73 * depth**0.5), np.float32))
+        value = requantised(op.matmul(value, op.multiply(op.convert(integers, "f32"), scale), False, True))
+    return ov.Model([op.result(value)], [entry])
+
+
+def _require_int8(nodes: Iterable[Any]) -> None:
+    kinds = [
+        str(node.get_rt_info()["runtimePrecision"].value)
+        for node in nodes
+        if str(node.get_rt_info()["layerType"].value) == "FullyConnected"
+    ]
+    if len(kinds) != LINKS or set(kinds) - {"u8", "i8"}:
+        raise SystemExit(f"OpenVINO runs no int8 products here, but {sorted(set(kinds))}: there is no roofline to measure")

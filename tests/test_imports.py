@@ -1,0 +1,271 @@
+"""Imports go one way, SDKs are imported on use, and what others may import is pinned."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import edgec
+from tests.support.commands import python
+
+PACKAGE = Path(edgec.__file__).parent
+
+ABOVE = {"cli", "build", "stages", "request"}
+"""Nothing but these and `__main__` may import these."""
+NEVER: dict[str, set[str]] = {
+    "errors": {"*"},
+    "evidence": {"*"},
+    "progress": {"*"},
+    "durable": {"*"},
+    "cores": {"*"},
+    "cache": {"graph", "model", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "checkpoint"},
+    "model": {"graph", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "cache", "targets"},
+    "checkpoint": {"graph", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "cache", "targets"},
+    "frames": {"graph", "lowering", "precision", "fidelity", "latency", "artefact", "report", "checkpoint", "cache", "targets"},
+    "graph": {"lowering", "latency", "artefact", "report", "fidelity", "checkpoint", "cache", "targets"},
+    "lowering": {"latency", "artefact", "report", "fidelity", "checkpoint", "frames", "cache", "targets"},
+    "precision": {"latency", "artefact", "checkpoint", "cache", "targets"},
+    "fidelity": {"lowering", "graph", "latency", "artefact", "checkpoint", "cache", "targets"},
+    "targets": {"graph", "lowering", "precision", "fidelity", "artefact", "frames", "checkpoint", "cache", "model"},
+    "latency": {"graph", "fidelity", "frames", "checkpoint", "cache"},
+    "report": {"graph", "lowering", "latency", "frames", "checkpoint", "cache", "targets", "model"},
+}
+"""By room, what it must know nothing of, whenever it imports it. `model` knows nothing of ONNX, `graph` nothing of runtimes."""
+
+SDKS: dict[str, set[str]] = {
+    "torch": {"edgec.model", "edgec.checkpoint", "edgec.graph.export", "edgec.fidelity.reference"},
+    "onnx": {"edgec.graph", "edgec.precision", "edgec.lowering", "edgec.stages"},
+    "onnxruntime": {"edgec.lowering.onnxruntime", "edgec.graph.session"},
+    "openvino": {"edgec.lowering"},
+    "safetensors": {"edgec.checkpoint"},
+    "click": {"edgec.cli"},
+    # Beside the command line: tables that are made where their columns are defined.
+    "rich": {"edgec.cli", "edgec.report.table", "edgec.report.explaining"},
+    "PIL": {"edgec.frames", "edgec.report.pictures"},
+    "matplotlib": {"edgec.report"},
+    "transformers": set(),
+    "timm": set(),
+    "nncf": set(),
+}
+"""By package, the modules or rooms that may import it."""
+
+LATE = {"onnxruntime", "openvino", "safetensors", "matplotlib", "av", "transformers", "tensorrt", "coremltools"}
+"""Imported inside functions only: a missing one harms nobody else."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """`late` is inside a function; `typing` is for type checkers alone."""
+
+    module: str
+    target: str
+    late: bool
+    typing: bool
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+@cache
+def imports() -> tuple[Import, ...]:
+    def walk(module: str, node: ast.AST, late: bool, typing: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            inside = late or isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            checked = typing or (isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test))
+            if isinstance(child, ast.Import):
+                yield from (Import(module, name.name, late, typing) for name in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{module} imports relatively"
+                assert child.module is not None
+                for name in child.names:
+                    assert name.name != "*", f"{module} imports everything of {child.module}"
+                    whole = f"{child.module}.{name.name}"
+                    yield Import(module, whole if whole in modules() else child.module, late, typing)
+            yield from walk(module, child, inside, checked)
+
+    return tuple(each for module, tree in modules().items() for each in walk(module, tree, False, False))
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def within(module: str, places: set[str]) -> bool:
+    return any(module == place or module.startswith(f"{place}.") for place in places)
+
+
+def test_the_walk_sees_the_imports() -> None:
+    """What the tests below rest on."""
+    assert Import("edgec.cli.build", "edgec.build", True, False) in imports()
+    assert Import("edgec.lowering.base", "onnx", False, True) in imports()
+    assert Import("edgec.model.vit", "torch", False, False) in imports()
+    assert len(modules()) > 60
+
+
+def test_rooms_import_downwards() -> None:
+    for each in imports():
+        here, there = room(each.module), room(each.target)
+        if each.target.split(".")[0] != "edgec" or here == there or not there:
+            continue
+        assert here in {"cli", "__main__"} or there != "cli", each
+        if here not in ABOVE | {"__main__"}:
+            assert there not in ABOVE, each
+        assert not (here in NEVER and ("*" in NEVER[here] or there in NEVER[here])), each
+
+
+def test_every_room_is_in_the_plan() -> None:
+    """A new one has to be placed."""
+    placed = set(NEVER) | ABOVE | {"artefact", "resources", "__main__", ""}
+    assert {room(module) for module in modules()} == placed
+
+
+def test_no_module_is_needed_to_import_itself() -> None:
+    graph: dict[str, set[str]] = defaultdict(set)
+    for each in imports():
+        if each.target in modules() and not each.late and not each.typing:
+            graph[each.module].add(each.target)
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("edgec.errors") < order.index("edgec.build")
+
+
+@pytest.mark.parametrize("package", SDKS)
+def test_packages_are_imported_in_their_places_only(package: str) -> None:
+    for each in imports():
+        if each.target.split(".")[0] == package and not each.typing:
+            assert within(each.module, SDKS[package]), each
+
+
+def test_sdks_are_imported_on_use() -> None:
+    for each in imports():
+        if each.target.split(".")[0] in LATE:
+            assert each.late or each.typing, each
+
+
+def test_only_declared_packages_are_imported() -> None:
+    """Everything that is imported outside functions is among the package's own dependencies."""
+    import re
+
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
+    spelt = {"pil": "pillow", "ml_dtypes": "ml-dtypes"}
+    for each in imports():
+        package = each.target.split(".")[0]
+        if package not in ("edgec", *sys.stdlib_module_names) and not each.late and not each.typing:
+            assert spelt.get(package.lower(), package.lower()) in names, each
+
+
+LOADED = """
+import contextlib, io, json, sys
+{code}
+heavy = {{"torch", "onnx", "onnxscript", "transformers", "safetensors", "openvino", "onnxruntime", "matplotlib", "PIL", "av"}}
+print(json.dumps(sorted(heavy & set(sys.modules))))
+"""
+QUIETLY = "from edgec.cli import run\nwith contextlib.redirect_stdout(io.StringIO()):\n    assert run({arguments!r}) == 0"
+RUNTIMES = ["onnxruntime", "openvino"]
+
+
+@pytest.mark.parametrize(
+    ("code", "allowed"),
+    [
+        ("import edgec", []),
+        ("import edgec.cli", []),
+        ("import edgec.errors, edgec.model.spec, edgec.targets, edgec.report.reading", []),
+        ("import edgec.artefact.verify, edgec.lowering.registry; edgec.lowering.registry.all_lowerings()", []),
+        ("import edgec.latency.worker, edgec.latency.measure", []),
+        ("import edgec.checkpoint, edgec.cache", []),
+        (QUIETLY.format(arguments=["--help"]), []),
+        (QUIETLY.format(arguments=["build", "--help"]), []),
+        (QUIETLY.format(arguments=["verify", "--help"]), []),
+        (QUIETLY.format(arguments=["targets", "list"]), RUNTIMES),
+        (QUIETLY.format(arguments=["targets", "show", "cpu"]), RUNTIMES),
+    ],
+    ids=["edgec", "cli", "small", "verify", "worker", "checkpoint", "--help", "build --help", "verify --help", "list", "show"],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str, allowed: list[str], tmp_path: Path) -> None:
+    """Listing targets asks the runtimes for their versions, and they are the heaviest that it may load."""
+    done = python(LOADED.format(code=code), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)) <= set(allowed)
+
+
+def test_onnxruntime_keeps_no_diary(tmp_path: Path) -> None:
+    """Version 1.32 writes a device identifier into the user's cache folder when it is imported, unless it is told not to."""
+    done = python(
+        "from edgec.lowering import registry\nassert registry.get('onnxruntime').availability().available",
+        cwd=tmp_path,
+        env={"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / ".cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert list(tmp_path.rglob("*")) == []
+
+
+# --- what others import
+
+
+def test_the_public_surface_of_checkpoints() -> None:
+    from edgec import checkpoint
+
+    assert sorted(checkpoint.__all__) == [
+        "Checkpoint",
+        "Finding",
+        "Form",
+        "Identity",
+        "Licence",
+        "Normalisation",
+        "identify",
+        "read",
+    ]
+    assert str(inspect.signature(checkpoint.read)) == "(reference: 'str', *, seed: 'int' = 0) -> 'Checkpoint'"
+    assert str(inspect.signature(checkpoint.identify)) == "(reference: 'str', *, seed: 'int' = 0) -> 'Identity'"
+
+
+def test_the_public_surface_of_frames() -> None:
+    from edgec import frames
+
+    expected = ["Crop", "Frame", "FrameSet", "Pixels", "Side", "Skipped", "Split", "batches", "fit", "load", "shipped", "split"]
+    assert sorted(frames.__all__) == expected
+    assert str(inspect.signature(frames.load)) == "(reference: 'str') -> 'FrameSet'"
+
+
+def test_the_public_surface_of_builds() -> None:
+    from edgec.build import BuildResult, build
+    from edgec.request import BuildRequest
+
+    assert list(inspect.signature(build).parameters) == ["request", "progress"]
+    assert [field.name for field in fields(BuildResult)] == ["directory", "manifest", "report", "reused"]
+    names = [field.name for field in fields(BuildRequest)]
+    assert names[0] == "checkpoint"
+    assert set(names) >= {
+        *("target", "calibration", "validation", "size", "batch", "precision", "min_fidelity", "registers", "layers"),
+        *("output", "force", "threads", "iterations", "calibration_frames", "seed"),
+    }
+    assert BuildRequest("demo") == BuildRequest(checkpoint="demo")
+
+
+def test_names_that_are_given_away_exist() -> None:
+    from edgec import checkpoint, frames
+
+    for package in (checkpoint, frames):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
