@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -111,7 +113,13 @@ def test_holds_the_model_its_proof_and_a_report(built: BuildResult) -> None:
     files = {path.relative_to(built.directory).as_posix() for path in built.directory.rglob("*") if path.is_file()}
     model = {"model/model.onnx"} if built.manifest.runtime == "onnxruntime" else {"model/model.xml", "model/model.bin"}
     golden = {f"golden/{name}.npz" for name in ("frames", "expected_float32", "expected_shipped")}
-    assert files - {"LICENSE", "NOTICE"} == model | golden | {"manifest.json", "report.json", "report.md", "explanation.json", "report/pareto.svg"}
+    assert files - {"LICENSE", "NOTICE"} == model | golden | {
+        "manifest.json",
+        "report.json",
+        "report.md",
+        "explanation.json",
+        "report/pareto.svg",
+    }
     assert not built.reused
 
 
@@ -221,6 +229,17 @@ def test_nothing_in_it_names_this_machine(built: BuildResult, inputs: Path) -> N
             content = path.read_bytes()
             for trace in (str(inputs), str(built.directory.parent), str(Path.home()) + "/", str(Path.cwd()) + "/"):
                 assert trace.encode() not in content, (path.name, trace)
+
+
+def test_it_can_be_read_by_whom_the_umask_lets(ask: BuildRequest) -> None:
+    """The cache it comes from is for its owner alone."""
+    before = os.umask(0o022)
+    try:
+        made = build(ask).directory
+    finally:
+        os.umask(before)
+    for path in (made, *made.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o755 if path.is_dir() else 0o644), path
 
 
 def test_verifying_it_passes(built: BuildResult) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgec.fidelity.metrics import worst
 from edgec.report.labels import Label, place_labels
 from edgec.report.records import printable
 from edgec.report.schema import Candidate, Report, StageFidelity
@@ -65,7 +66,7 @@ def pareto_svg(report: Report) -> bytes:
     """The picture as SVG, the same bytes for an equal report and version of matplotlib."""
     with _style():
         file = io.BytesIO()
-        _draw(report).savefig(file, format="svg", metadata={"Date": None, "Creator": "edgec", "Title": _title(report)})
+        pareto_figure(report).savefig(file, format="svg", metadata={"Date": None, "Creator": "edgec", "Title": _title(report)})
         return file.getvalue()
 
 
@@ -92,8 +93,7 @@ def points_of(report: Report) -> tuple[Point, ...]:
 
 
 def _lost(fidelity: StageFidelity) -> float:
-    worst = min(fidelity.cls_cosine_mean, fidelity.patch_cosine_mean, fidelity.patch_cosine_p01)
-    return max(round(1 - worst, 9), FLOOR)
+    return max(round(1 - worst(fidelity), 9), FLOOR)
 
 
 @contextmanager

@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-import sys
 import xml.etree.ElementTree as ElementTree
 from itertools import combinations, pairwise
 from pathlib import Path
 
 import matplotlib
 import pytest
+from markdown_it import MarkdownIt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from edgec.report.markdown import to_markdown
 from edgec.report.pareto import FLOOR, pareto_figure, pareto_svg, points_of
 from edgec.report.schema import Candidate, Report
 from tests.support.commands import python
@@ -228,5 +229,9 @@ def test_equal_reports_give_equal_bytes_whatever_the_user_s_plots_look_like(repo
     assert (tmp_path / "out.svg").read_bytes() == plain
 
 
-def test_it_needs_no_pyplot() -> None:
-    assert "matplotlib.pyplot" not in sys.modules
+def test_a_report_in_markdown_shows_it_below_the_candidates(report: Report) -> None:
+    plain, shown = to_markdown(report), to_markdown(report, "report/pareto.svg")
+    html = MarkdownIt("commonmark").enable("table").render(shown)
+    assert html.count("<img ") == 1
+    assert html.index("</table>") < html.index('<img src="report/pareto.svg"') < html.index("Chosen:")
+    assert "<img" not in MarkdownIt("commonmark").enable("table").render(plain)

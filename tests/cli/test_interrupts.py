@@ -1,0 +1,115 @@
+"""Ctrl-C that Python drops by itself: in a destructor, where it only complains."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import pytest
+
+from edgec.cli.interrupts import Interrupts
+from edgec.cli.progress import Shown
+
+
+class Finaliser:
+    """Is interrupted while it goes away."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def lose_an_interrupt() -> None:
+    thing = Finaliser()
+    del thing
+
+
+def test_python_by_itself_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    lose_an_interrupt()
+    assert len(complaints) == 1
+
+
+def test_it_is_raised_at_the_next_check_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interrupts() as interrupts:
+        interrupts.check()
+        lose_an_interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_complaints_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ZeroDivisionError
+
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    with Interrupts() as interrupts:
+        thing = Broken()
+        del thing
+        interrupts.check()
+    assert len(complaints) == 1
+
+
+def test_one_that_is_not_lost_is_raised_at_once() -> None:
+    with Interrupts(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_everything_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT), sys.unraisablehook
+    with Interrupts():
+        assert signal.getsignal(signal.SIGINT) is not before[0]
+    assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
+
+
+def test_a_shell_that_wants_it_ignored_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for `nohup edgec build … &`."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGINT)
+            interrupts.check()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_progress_notices_it_at_the_next_step() -> None:
+    done = 0
+
+    def work() -> None:
+        nonlocal done
+        with Shown() as progress, progress.stage("calibrate", 3) as step:
+            step()
+            lose_an_interrupt()
+            done += 1
+            step()
+            done += 1
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == 1
+
+
+def test_progress_notices_it_at_the_end_of_a_stage() -> None:
+    def work() -> None:
+        with Shown() as progress:
+            with progress.stage("export the hub graph"):
+                lose_an_interrupt()
+            pytest.fail("went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_an_error_that_a_library_made_of_it_is_an_interrupt() -> None:
+    def work() -> None:
+        with Shown() as progress, progress.stage("export the hub graph"):
+            lose_an_interrupt()
+            raise RuntimeError("the library was interrupted")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
