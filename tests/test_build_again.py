@@ -56,7 +56,7 @@ def ask(inputs: Path, cache: Path, tmp_path: Path) -> BuildRequest:
 def contents(directory: Path) -> dict[str, bytes]:
     """Everything but the report, whose timings differ."""
     files = {path.relative_to(directory).as_posix(): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
-    return {name: content for name, content in files.items() if not name.startswith("report.")}
+    return {name: content for name, content in files.items() if not name.startswith(("report.", "report/"))}
 
 
 def stages_made(cache: Path) -> Counter[str]:
