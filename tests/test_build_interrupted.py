@@ -132,7 +132,7 @@ def leftovers(folder: Path) -> list[str]:
 
 
 def test_a_build_that_is_killed_leaves_no_half_and_goes_on_from_there(start: Callable[..., Running], tmp_path: Path) -> None:
-    """Killed a moment after each of these stages in turn, in the middle of the next; every run resumes what the one before did."""
+    """Killed a moment after each of these stages in turn, in the middle of the next; every run goes on from the one before."""
     folder, moments = tmp_path / "out", random.Random(0)
     for stage in STAGES:
         running = start("--iterations", "30")
@@ -275,7 +275,7 @@ def test_a_mount_point_is_refused(ask: BuildRequest, small_disk: Path) -> None:
 
 
 def test_two_builds_at_once_do_not_harm_each_other(start: Callable[..., Running], ask: BuildRequest, tmp_path: Path) -> None:
-    """The same cache, from where they measure on, and the same place: one puts its artefact there, the other finds it in the way."""
+    """The same cache, from where they measure on, and the same place: one is first, the other finds it in the way."""
     build(ask)
     both = [start("--iterations", "7", cache=Path(os.environ["EDGEC_CACHE_DIR"])) for _ in range(2)]
     assert sorted(running.process.wait(SECONDS) for running in both) in ([0, 0], [0, 8])
