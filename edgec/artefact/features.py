@@ -10,11 +10,11 @@ import numpy as np
 from edgec import checkpoint as checkpoints
 from edgec import frames as framing
 from edgec.artefact.reading import OpenArtefact
+from edgec.artefact.verify import load_runner
 from edgec.checkpoint import Identity
-from edgec.errors import ArtefactError, CalibrationError, RequestError, TargetError
+from edgec.errors import ArtefactError, CalibrationError, RequestError
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Skipped
-from edgec.lowering import registry
 from edgec.lowering.base import Frames
 from edgec.model.spec import Size
 from edgec.report.pictures import Compared, Floats
@@ -74,15 +74,7 @@ def _require_same(artefact: OpenArtefact, reference: str, identity: Identity) ->
 
 
 def _shipped(artefact: OpenArtefact, pixels: Frames) -> Floats:
-    lowering = registry.get(artefact.manifest.runtime)
-    availability = lowering.availability()
-    if not availability.available:
-        raise TargetError(
-            f"This artefact runs in {lowering.title}, which is not available here.",
-            evidence=availability.problem,
-            remedy=availability.install,
-        )
-    runner = lowering.load(artefact.lowered)
+    runner = load_runner(artefact)
     batches = Reference(pixels, {}).batches(artefact.manifest.input.shape[0])
     return np.concatenate([runner(np.ascontiguousarray(stack))[PATCHES][:real] for stack, _, real in batches])
 

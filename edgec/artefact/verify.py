@@ -68,7 +68,7 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
     """
     artefact = open_artefact(path)
     manifest = artefact.manifest
-    runner = _load(artefact, threads)
+    runner = load_runner(artefact, threads)
     actual = _run(runner, artefact.golden.frames, manifest)
     golden = artefact.golden
     outputs = tuple(
@@ -92,7 +92,8 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
     return result
 
 
-def _load(artefact: OpenArtefact, threads: int | None) -> Runner:
+def load_runner(artefact: OpenArtefact, threads: int | None = None) -> Runner:
+    """The artefact's model in its runtime. Raises `TargetError` if that is not installed here."""
     lowering = registry.get(artefact.manifest.runtime)
     availability = lowering.availability()
     if not availability.available:
