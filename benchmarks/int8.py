@@ -29,6 +29,8 @@ from edgec.latency import host
 from edgec.model.spec import Size
 from edgec.request import BuildRequest, Effort
 
+BUILDS: tuple[Effort, ...] = ("full", "quick")
+
 Note = Callable[[str], None]
 
 
@@ -67,20 +69,27 @@ def run_int8(models: Sequence[str], sizes: Sequence[Size], settings: Settings, j
     aside = Console(stderr=True, highlight=False)
     said: dict[str, Any] = {"host": host.facts().model_dump(mode="json"), "settings": asdict(settings), "cases": []}
     goals: list[Goal] = []
-    with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
-        for case in cases(models, settings.checkpoint, sizes, Path(folder)):
-            outcome = _run_case(case, settings, console, lambda text: aside.print(f"{case.label}: {text}", style="dim"))  # noqa: B023
-            found = _goals(outcome)
-            goals += found
-            said["cases"].append(_record(outcome, found))
-            gc.collect()
-    if settings.builds:
-        found = _builds(settings, lambda text: aside.print(text, style="dim"))
-        goals += found
-        said["builds"] = [_plain(goal) for goal in found]
-    console.print(goals_table(goals))
-    if json_file:
-        json_file.write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+    def keep(found: list[Goal], **record: Any) -> None:
+        # After every case: what comes later may fail, or be interrupted.
+        goals.extend(found)
+        said["cases"].append(record)
+        if json_file:
+            json_file.write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
+            for case in cases(models, settings.checkpoint, sizes, Path(folder)):
+                outcome = _run_case(case, settings, console, lambda text: aside.print(f"{case.label}: {text}", style="dim"))  # noqa: B023
+                found = _goals(outcome)
+                keep(found, **_record(outcome, found))
+                gc.collect()
+        for effort in BUILDS if settings.builds else ():
+            aside.print(f"cold build, --effort {effort}", style="dim")
+            found = _build_goals(settings, effort)
+            keep(found, model=f"cold build, {effort}", goals=[_plain(goal) for goal in found])
+    finally:
+        console.print(goals_table(goals))
 
 
 def _run_case(case: Case, settings: Settings, console: Console, note: Note) -> Outcome:
@@ -143,16 +152,11 @@ def _goals(outcome: Outcome) -> list[Goal]:
     return found
 
 
-def _builds(settings: Settings, note: Note) -> list[Goal]:
-    efforts: tuple[Effort, ...] = ("full", "quick")
-    found = []
-    for effort in efforts:
-        note(f"cold build, --effort {effort}")
-        with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
-            place, cache = Path(folder) / "cold.edgec", Path(folder) / "cache"
-            spent = build_once(settings.checkpoint, settings.calibration, "224", place, cache, "--effort", effort)
-        found += rules.build_goals("plain 224x224", effort, *spent)
-    return found
+def _build_goals(settings: Settings, effort: Effort) -> list[Goal]:
+    with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
+        place, cache = Path(folder) / "cold.edgec", Path(folder) / "cache"
+        spent = build_once(settings.checkpoint, settings.calibration, "224", place, cache, "--effort", effort)
+    return rules.build_goals("plain 224x224", effort, *spent)
 
 
 def _record(outcome: Outcome, goals: Sequence[Goal]) -> dict[str, Any]:
