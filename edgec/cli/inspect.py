@@ -9,7 +9,7 @@ import click
 from edgec.cli.console import out
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint")
 @click.option(
     "--input-size",

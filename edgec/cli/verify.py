@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgec.artefact.verify import VerifyResult
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @options.artefact
 @options.threads
 @options.as_json
