@@ -69,13 +69,15 @@ class Running:
         self.said = ""
         self.process = subprocess.Popen(
             command(*given, *options),
-            env=environment(cache, PYTHONUNBUFFERED="1"),
+            env=environment(cache, PYTHONUNBUFFERED="1", TMPDIR=str(output.parent.parent)),
             cwd=inputs,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell that runs the tests in its background has interrupts ignored, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def until(self, stage: str) -> bool:
