@@ -15,7 +15,7 @@ from edgec.graph.operations import operations
 from edgec.graph.planned import apply_plan
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics
-from edgec.precision.recipes import int8_plan
+from edgec.precision.planning import int8_plan
 
 KINDS = ("linear", "convolution")
 

@@ -29,14 +29,16 @@ from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Frame, Pixels, Split
 from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
-from edgec.lowering.base import LoweredModel
+from edgec.lowering.base import LoweredModel, Lowering
 from edgec.model.spec import describe, family_name, gflops, parameters
-from edgec.precision.candidates import CandidatePlan, candidate_plans
-from edgec.precision.choice import Choice
+from edgec.precision.candidates import Attempt, attempts
+from edgec.precision.choice import Choice, finalists
 from edgec.precision.explaining import explain
-from edgec.precision.plan import PrecisionPlan
-from edgec.precision.recipes import Recipe, int8_plan
-from edgec.precision.static import INT8_KINDS, int8_activations
+from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.precision.planning import Planner
+from edgec.precision.recipes import STATIC, Recipe
+from edgec.precision.static import INT8_KINDS, int8_activations, uniform
+from edgec.precision.storing import load_plan, save_plan
 from edgec.progress import Progress
 from edgec.report.schema import Candidate, ColdStart, Latency, ModelFacts, StageFidelity
 from edgec.request import Resolved, code_digest
@@ -84,11 +86,39 @@ class Lowered:
     problem: str = ""
 
 
+class Quantising:
+    """Plans for a hub graph, each made once and kept; nothing is loaded if all are there."""
+
+    def __init__(self, stages: Stages, hub: Hub, statistics: Mapping[str, Statistics]) -> None:
+        int8 = stages.resolved.profile.int8
+        self._stages, self._hub, self._statistics = stages, hub, statistics
+        self._activations = int8.activations if int8 else "u8"
+        self._paired = bool(int8 and int8.reduce_range)
+
+    @cached_property
+    def _planner(self) -> Planner:
+        return Planner(self._hub.load(), self._statistics, activations=self._activations, paired=self._paired)
+
+    def key(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> str:
+        """What the plan depends on, statistics by their own key."""
+        return cached.key(self._stages.statistics_key, self._activations, self._paired, _recipe(recipe), kinds, rest)
+
+    def plan(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> Path:
+        """The directory that holds the plan (`edgec.precision.storing`)."""
+
+        def produce(directory: Path) -> None:
+            save_plan(directory, self._planner.plan(recipe, kinds=kinds, rest=rest))
+
+        return self._stages.cache.stage("plan", self.key(recipe, kinds, rest), produce)
+
+
 class Stages:
     def __init__(self, resolved: Resolved, cache: Cache, progress: Progress) -> None:
         self.resolved, self.cache, self.progress = resolved, cache, progress
         self._base = (resolved.identity.key, resolved.identity.name, resolved.tools, code_digest())
         self._shape = (asdict(resolved.request.size), resolved.request.registers, resolved.request.layers)
+
+        self.statistics_key = ""
 
     @cached_property
     def _checkpoint(self) -> Checkpoint:
@@ -229,73 +259,78 @@ class Stages:
             save_statistics(directory / "statistics.npz", found)
 
         with self.progress.stage("calibrate", len(split.calibration)) as step:
-            key = self._key(hub, _identities(split.calibration), request.seed)
-            return load_statistics(self.cache.stage("statistics", key, produce) / "statistics.npz")
+            self.statistics_key = self._key(hub, _identities(split.calibration), request.seed)
+            return load_statistics(self.cache.stage("statistics", self.statistics_key, produce) / "statistics.npz")
 
     def sensitivity(self, hub: Hub, statistics: Mapping[str, Statistics], split: Split) -> dict[str, float]:
         """What each operation's int8 costs the features, on calibration frames; nothing unless the effort is full."""
         request = self.resolved.request
         if request.effort != "full" or not statistics:
             return {}
-        graph = hub.load()
         count = min(SENSITIVITY_FRAMES, len(split.calibration))
         chosen = [split.calibration[round(index * (len(split.calibration) - 1) / max(count - 1, 1))] for index in range(count)]
-        plan = int8_plan(graph, statistics, kinds=INT8_KINDS, rest="fp32")
+        quantising = Quantising(self, hub, statistics)
 
         def produce(directory: Path) -> None:
             from edgec.precision.sensitivity import measure_sensitivity
 
             pictures = [picture for _, picture in framing.batches(chosen, request.size)]
+            plan = load_plan(quantising.plan(STATIC, INT8_KINDS, "fp32"))
             found = measure_sensitivity(
-                graph, plan, pictures, self._batch, threads=self.resolved.threads, step=lambda name: step(doing=name)
+                hub.load(), plan, pictures, self._batch, threads=self.resolved.threads, step=lambda name: step(doing=name)
             )
             _dump(directory / "sensitivity.json", found)
 
-        with self.progress.stage("measure sensitivity", len(plan.operations)) as step:
-            key = self._key(hub, plan, _identities(chosen))
+        with self.progress.stage("measure sensitivity", len(statistics)) as step:
+            key = self._key(hub, quantising.key(STATIC, INT8_KINDS, "fp32"), _identities(chosen))
             found: dict[str, float] = _load(self.cache.stage("sensitivity", key, produce) / "sensitivity.json")
         return found
 
     def lower(self, hub: Hub, statistics: Mapping[str, Statistics], sensitivity: Mapping[str, float]) -> tuple[Lowered, ...]:
-        """Write each candidate's files. One that its runtime refuses is reported and does not stop the others."""
+        """Quantise as each recipe says, and write each candidate's files. One that its runtime refuses is reported and does not
+        stop the others."""
         resolved = self.resolved
         int8 = resolved.profile.int8
-        graph = hub.load()
-        plans = candidate_plans(
-            graph,
-            resolved.pairs,
-            resolved.lowerings,
-            statistics,
-            sensitivity,
-            rest="bf16" if "bf16" in resolved.profile.precisions else "fp32",
-            activations=int8.activations if int8 else "u8",
-            weight_bits=7 if int8 and int8.reduce_range else 8,
-        )
-        with self.progress.stage("lower", len(plans)) as step:
+        tried = attempts(hub.load(), resolved.pairs, resolved.lowerings, sensitivity, dot_product=bool(int8 and int8.dot_product))
+        quantising = Quantising(self, hub, statistics)
+        with self.progress.stage("quantise and lower", len(tried)) as step:
             lowered = []
-            for entry in plans:
-                step(doing=entry.name)
-                lowered.append(self._lower_one(hub, graph, entry))
+            for attempt in tried:
+                step(doing=attempt.name)
+                lowered.append(self._lower_one(hub, attempt, quantising))
         return tuple(lowered)
 
-    def _lower_one(self, hub: Hub, graph: onnx.ModelProto, entry: CandidatePlan) -> Lowered:
-        lowering = self.resolved.lowerings[entry.runtime]
-        plan = entry.plan
-        if plan is None:
-            return Lowered(entry.name, entry.runtime, entry.precision, None, None, None, entry.problem)
+    def _lower_one(self, hub: Hub, attempt: Attempt, quantising: Quantising) -> Lowered:
+        def entry(plan: PrecisionPlan | None, model: LoweredModel | None, problem: str = "") -> Lowered:
+            return Lowered(attempt.name, attempt.runtime, attempt.precision, plan, attempt.recipe, model, problem)
+
+        if attempt.problem:
+            return entry(None, None, attempt.problem)
+        lowering = self.resolved.lowerings[attempt.runtime]
+        place: Path | None = None
+        if attempt.recipe:
+            place = quantising.plan(attempt.recipe, lowering.int8_kinds, self._rest(lowering))
+            plan = load_plan(place, weights=False)
+        else:
+            plan = uniform(attempt.precision)  # type: ignore[arg-type]
 
         def produce(directory: Path) -> None:
-            (directory / entry.name).mkdir()
-            made = lowering.lower(graph, plan, directory / entry.name)
+            (directory / attempt.name).mkdir()
+            whole = load_plan(place) if place else plan
+            made = lowering.lower(hub.load(), whole, directory / attempt.name)
             _dump(directory / "model.json", {"entry": made.entry, "files": made.files, "settings": made.settings})
 
         try:
-            directory = self.cache.stage("lowered", self._key(hub, entry.name, plan), produce)
+            directory = self.cache.stage("lowered", self._key(hub, attempt.name, place.parent.name if place else plan), produce)
         except RuntimeFailure as error:
-            return Lowered(entry.name, entry.runtime, entry.precision, plan, entry.recipe, None, str(error))
+            return entry(plan, None, str(error))
         said = _load(directory / "model.json")
-        model = LoweredModel(entry.runtime, directory / entry.name, said["entry"], tuple(said["files"]), said["settings"])
-        return Lowered(entry.name, entry.runtime, entry.precision, plan, entry.recipe, model)
+        files = tuple(said["files"])
+        return entry(plan, LoweredModel(attempt.runtime, directory / attempt.name, said["entry"], files, said["settings"]))
+
+    def _rest(self, lowering: Lowering) -> Precision:
+        """What an int8 plan's other operations run in: bf16 where target and runtime have it."""
+        return "bf16" if "bf16" in self.resolved.profile.precisions and "bf16" in lowering.precisions else "fp32"
 
     def verify_candidates(self, lowered: Sequence[Lowered], reference: Reference) -> tuple[Candidate, ...]:
         """Run each candidate on the validation frames, before any of its figures is believed."""
@@ -335,6 +370,7 @@ class Stages:
         request = self.resolved.request
         running = [entry for entry, candidate in zip(lowered, judged, strict=True) if entry.model and not candidate.problem]
         models = [entry.model for entry in running if entry.model]
+        known = [candidate for entry, candidate in zip(lowered, judged, strict=True) if entry in running]
 
         def produce(directory: Path) -> None:
             stacks = np.stack([frames for frames, _, _ in reference.batches(self._batch)])
@@ -353,6 +389,7 @@ class Stages:
                 max_seconds=MAX_SECONDS,
                 seed=request.seed,
                 names=[entry.name for entry in running],
+                goes_on=lambda medians: finalists(known, request.min_fidelity, medians),
                 progress=tell,
                 evidence=Evidence.HOST,
             )
@@ -448,6 +485,10 @@ def _frames_key(reference: Reference) -> str:
 
 def _identities(frames: Sequence[Frame]) -> list[list[str]]:
     return [[frame.name, frame.digest, frame.crop or ""] for frame in frames]
+
+
+def _recipe(recipe: Recipe) -> Any:
+    return recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
 
 
 def _measured(found: Measurement) -> dict[str, Any]:

@@ -26,6 +26,12 @@ from edgec.precision.plan import Range
 ROWS = 256
 """Rows kept of each activation: enough to rank candidates by their mean squared error, small enough for a ViT-H."""
 ROWS_A_BATCH = 8
+DRAWN = 64
+"""Rows of each activation that a batch gives to the covariance, those that may be kept among them."""
+TOGETHER = 512
+"""Rows that are brought into the covariance at once."""
+BLOCK = 1024
+"""Channels that a covariance holds together at most: a ViT-H's 5120 would weigh 100 MB an activation as a whole."""
 
 PARTS = ("low", "high", "mean", "drawn", "usual", "peak")
 """What the graph gives of each tensor, once a batch."""
@@ -39,7 +45,8 @@ class Statistics:
     [S, C], drawn at random over the frames. A row is one token, or one position of a feature map.
 
     `peak` is where the largest absolute value was: batch, row and channel, int64 [3]; `usual` is the largest absolute value of a
-    row on average, float32 [].
+    row on average, float32 []. `covariance` is that of the channels over `DRAWN` rows of every batch, in blocks along the
+    diagonal that together are C channels: float32 [blocks, size, size].
     """
 
     low: Floats
@@ -48,6 +55,7 @@ class Statistics:
     rows: Floats
     usual: Floats
     peak: NDArray[np.int64]
+    covariance: Floats
 
     @property
     def range(self) -> Range:
@@ -57,7 +65,15 @@ class Statistics:
     def scaled(self, scale: Floats) -> Statistics:
         """As they would be if each channel were divided by its (positive) `scale`, [C]."""
         low, high, mean, rows = (value / scale for value in (self.low, self.high, self.mean, self.rows))
-        return replace(self, low=low, high=high, mean=mean, rows=rows)
+        parts = scale.reshape(len(self.covariance), -1)
+        covariance = self.covariance / (parts[:, :, None] * parts[:, None, :])
+        return replace(self, low=low, high=high, mean=mean, rows=rows, covariance=covariance)
+
+    @property
+    def moments(self) -> Floats:
+        """Second moments, about zero, in the covariance's blocks."""
+        parts = self.mean.reshape(len(self.covariance), -1)
+        return self.covariance + parts[:, :, None] * parts[:, None, :]
 
 
 def observe(
@@ -78,7 +94,7 @@ def observe(
     random = np.random.default_rng(seed)
     gathered: dict[str, _Gathering] = {tensor: _Gathering() for tensor in tensors}
     for number, stack in enumerate(stacked(frames, batch)):
-        drawn = {f"rows.{count}": random.integers(0, count, ROWS_A_BATCH) for count in set(counts.values())}
+        drawn = {f"rows.{count}": random.integers(0, count, DRAWN) for count in set(counts.values())}
         # Which of the kept rows give way is drawn once a batch, the same for all tensors.
         places = _reservoir(random, number)
         found = dict(zip(names, session.run(names, {"frames": stack, **drawn}), strict=True))
@@ -125,6 +141,10 @@ class _Gathering:
     peak_value: float = -1.0
     batches: int = 0
     rows: list[Floats] = field(default_factory=list)
+    pending: list[Floats] = field(default_factory=list)
+    drawn: int = 0
+    total: NDArray[np.float64] | float = 0.0
+    products: Floats | None = None
 
     def add(self, tensor: str, found: dict[str, NDArray[Any]], places: Sequence[int | None]) -> None:
         low, high, mean = found["low"], found["high"], found["mean"]
@@ -143,11 +163,34 @@ class _Gathering:
         self.batches += 1
         self.mean = self.mean + (mean.astype(np.float64) - self.mean) / self.batches
         self.usual += (float(found["usual"]) - self.usual) / self.batches
-        for row, place in zip(found["drawn"], places, strict=True):
+        self._covary(found["drawn"])
+        for row, place in zip(found["drawn"], places, strict=False):  # those that may be kept come first
             if place is not None and place == len(self.rows):
                 self.rows.append(row.copy())
             elif place is not None:
                 self.rows[place] = row.copy()
+
+    def _covary(self, drawn: Floats) -> None:
+        self.pending.append(drawn)
+        if len(self.pending) * len(drawn) >= TOGETHER:
+            self._settle()
+
+    def _settle(self) -> None:
+        """One product over many rows: adding up matrices after every batch would take longer than the model."""
+        rows = np.concatenate(self.pending)
+        self.pending.clear()
+        self.drawn += len(rows)
+        self.total = self.total + rows.sum(axis=0, dtype=np.float64)
+        parts = rows.reshape(len(rows), _blocks(rows.shape[1]), -1).transpose(1, 2, 0)
+        products = parts @ parts.transpose(0, 2, 1)
+        self.products = products if self.products is None else self.products + products
+
+    def _covariance(self) -> Floats:
+        if self.pending:
+            self._settle()
+        assert self.products is not None
+        mean = (np.asarray(self.total) / self.drawn).reshape(len(self.products), -1)
+        return np.asarray(self.products / self.drawn - mean[:, :, None] * mean[:, None, :], dtype=np.float32)
 
     def statistics(self) -> Statistics:
         if self.low is None or self.high is None:
@@ -159,7 +202,14 @@ class _Gathering:
             rows=np.stack(self.rows),
             usual=np.float32(self.usual),
             peak=np.array(self.peak, dtype=np.int64),
+            covariance=self._covariance(),
         )
+
+
+def _blocks(channels: int) -> int:
+    """Into how many equal blocks, each even for the sake of channels that are looked at in pairs, if at all possible."""
+    fitting = [count for count in range(1, channels + 1) if channels % count == 0 and channels // count <= BLOCK]
+    return next((count for count in fitting if channels // count % 2 == 0), fitting[0])
 
 
 def _reservoir(random: np.random.Generator, number: int) -> list[int | None]:
@@ -203,10 +253,10 @@ def _observed(hub: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelP
         graph.node.append(helper.make_node("ReduceMean", [largest], [f"{tensor}.usual"], keepdims=0))
         graph.node.append(helper.make_node("Reshape", [f"{tensor}.abs", "statistics.all"], [f"{tensor}.whole"]))
         graph.node.append(helper.make_node("ArgMax", [f"{tensor}.whole"], [f"{tensor}.peak"], axis=0))
-        sizes = {"drawn": [ROWS_A_BATCH, shape[-1]], "usual": [], "peak": [1]}
+        sizes = {"drawn": [DRAWN, shape[-1]], "usual": [], "peak": [1]}
         for part in PARTS:
             element = onnx.TensorProto.INT64 if part == "peak" else onnx.TensorProto.FLOAT
             graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", element, sizes.get(part, [shape[-1]])))
     for count in sorted(set(counts.values())):
-        graph.input.append(helper.make_tensor_value_info(f"rows.{count}", onnx.TensorProto.INT64, [ROWS_A_BATCH]))
+        graph.input.append(helper.make_tensor_value_info(f"rows.{count}", onnx.TensorProto.INT64, [DRAWN]))
     return model, counts

@@ -3,7 +3,8 @@
 Every candidate lives in a worker process of its own. Rounds go over the workers in random order; in a round each runs one block,
 about a second long and at most ten iterations. A block begins with unrecorded runs, one at least and a tenth of a second of them,
 so that neither cores and caches that are cold from the other candidates' turns nor threads of theirs that still spin are charged
-to the one whose turn it is. While one works, the others wait.
+to the one whose turn it is. While one works, the others wait. Candidates that a first heat shows to be out of the question may be
+left at that, so that time goes to those between which it is close.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ _COPIES = 3
 _RUNTIME_BYTES = 256 << 20
 _MEMORY_SHARE = 0.7
 
+HEAT = 20
+"""Iterations after which it is asked who goes on."""
+
+GoesOn = Callable[[dict[int, float]], set[int]]
+"""From the medians so far, in ms, by candidate, to the candidates that are to be measured in full."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of all iterations are done."""
 
@@ -90,10 +96,12 @@ class _Run:
     others_ms: float = 0.0
     elapsed_ms: float = 0.0
     problem: str = ""
+    wanted: int = 0
+    """Iterations."""
 
-    def finished(self, iterations: int, max_seconds: float) -> bool:
+    def finished(self, max_seconds: float) -> bool:
         """Whether it has nothing more to do: it has been measured, or it is out."""
-        return bool(self.problem) or enough(self.samples_ms, iterations, max_seconds)
+        return bool(self.problem) or enough(self.samples_ms, self.wanted, max_seconds)
 
 
 def measure(
@@ -105,21 +113,23 @@ def measure(
     max_seconds: float = 60.0,
     seed: int = 0,
     names: Sequence[str] | None = None,
+    goes_on: GoesOn | None = None,
     progress: Progress | None = None,
     evidence: Evidence,
 ) -> list[Measurement]:
     """Measures `candidates`, in their order, on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
 
-    `iterations` runs are recorded for each, or fewer where they take over `max_seconds` (`statistics.enough`). `threads`: by
-    default the usable cores, quota included. A candidate that fails or crashes has a `problem`; the others are measured all the
-    same. Candidates that do not fit into memory together are interleaved in groups that do. `names` are what `progress` calls
-    them; by default their runtimes and directories.
+    `iterations` runs are recorded for each, or fewer where they take over `max_seconds` (`statistics.enough`) or where `goes_on`
+    leaves them out after `HEAT`. `threads`: by default the usable cores, quota included. A candidate that fails or crashes has a
+    `problem`; the others are measured all the same. Candidates that do not fit into memory together are interleaved in groups
+    that do. `names` are what `progress` calls them; by default their runtimes and directories.
     """
     threads = threads or available_cores()
     frames = frames[: max(1, _FRAME_BYTES // frames[0].nbytes)]
     names = names or [f"{model.runtime} {model.directory.name}" for model in candidates]
     meter = _Meter(progress, iterations * len(candidates))
     results: list[Measurement] = []
+    medians: dict[int, float] = {}
     with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
         scratch = Path(folder)
         np.save(scratch / "frames.npy", frames)
@@ -133,7 +143,13 @@ def measure(
                     runs.append(_Run(names[index], worker))
                 _warm(runs, scratch / "frames.npy", threads, meter)
                 order = random.Random(seed)  # noqa: S311 - an order, not a secret
-                _interleave(runs, iterations, max_seconds, order, meter)
+                _interleave(runs, min(HEAT, iterations) if goes_on else iterations, max_seconds, order, meter)
+                medians |= {at: statistics.median(run.samples_ms) for at, run in zip(group, runs, strict=True) if not run.problem}
+                if goes_on:
+                    finalists = goes_on(medians)
+                    final = [run for at, run in zip(group, runs, strict=True) if at in finalists]
+                    _interleave(final, iterations, max_seconds, order, meter)
+                _finish(runs, meter, iterations)
                 results.extend(_result(run, frames.shape[1], evidence) for run in runs)
     return results
 
@@ -166,13 +182,12 @@ def _warm(runs: Sequence[_Run], frames: Path, threads: int, meter: _Meter) -> No
 
 
 def _interleave(runs: Sequence[_Run], iterations: int, max_seconds: float, order: random.Random, meter: _Meter) -> None:
-    while turns := [run for run in runs if not run.finished(iterations, max_seconds)]:
+    for run in runs:
+        run.wanted = iterations
+    while turns := [run for run in runs if not run.finished(max_seconds)]:
         order.shuffle(turns)
         for run in turns:
-            meter(
-                f"measuring {run.name}",
-                sum(iterations if each.finished(iterations, max_seconds) else len(each.samples_ms) for each in runs),
-            )
+            meter(f"measuring {run.name}", sum(len(each.samples_ms) for each in runs))
             typical = statistics.median(run.samples_ms or run.warmup_ms)
             with _problem_noted(run):
                 size = block_size(typical, iterations - len(run.samples_ms))
@@ -182,6 +197,9 @@ def _interleave(runs: Sequence[_Run], iterations: int, max_seconds: float, order
                 run.elapsed_ms += (time.perf_counter() - began) * 1000
                 run.samples_ms.extend(round(sample, 4) for sample in answer["samples_ms"])
                 run.cpu_ms += answer["cpu_ms"]
+
+
+def _finish(runs: Sequence[_Run], meter: _Meter, iterations: int) -> None:
     for run in runs:
         if not run.problem:
             with _problem_noted(run):

@@ -43,6 +43,9 @@ class OpenVino(Lowering):
         import openvino as ov
 
         from edgec.graph.files import save
+        from edgec.graph.operations import constants, operations
+        from edgec.graph.passes.quantise import quantised_weight
+        from edgec.graph.passes.smooth import smooth
         from edgec.graph.planned import apply_plan
         from edgec.lowering.per_token import compress_products
 
@@ -53,7 +56,13 @@ class OpenVino(Lowering):
             path = Path(folder) / "model.onnx"
             save(model, path)
             converted = ov.Core().read_model(path)
-            per_token = plan.of("int8-per-token")
+            smoothed = smooth(hub, plan.smoothing)
+            values = constants(smoothed)
+            per_token = {
+                operation.name: quantised_weight(operation, values, plan)
+                for operation in operations(smoothed)
+                if plan.precision_of(operation.name) == "int8-per-token"
+            }
             if per_token:
                 settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
             _name_all(converted)

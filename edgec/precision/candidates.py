@@ -9,23 +9,20 @@ from typing import Literal
 import onnx
 
 from edgec.errors import TargetError
-from edgec.graph.statistics import Statistics
 from edgec.lowering.base import Lowering
-from edgec.precision.plan import Precision, PrecisionPlan
-from edgec.precision.recipes import Recipe, int8_plan, measured_recipes, rule_recipes
-from edgec.precision.static import uniform
+from edgec.precision.plan import Precision
+from edgec.precision.recipes import Recipe, measured_recipes, rule_recipes
 
 Asked = Literal["auto", "fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
-class CandidatePlan:
-    """`plan` is None for a candidate that cannot be, and `problem` says why."""
+class Attempt:
+    """One thing to try. `recipe` is that of an int8 plan; `problem` says why it cannot be tried at all."""
 
     name: str
     runtime: str
     precision: str
-    plan: PrecisionPlan | None
     recipe: Recipe | None = None
     problem: str = ""
 
@@ -46,44 +43,33 @@ def wanted(asked: Asked, offered: Sequence[tuple[str, Precision]]) -> tuple[tupl
     return pairs
 
 
-def candidate_plans(
+def attempts(
     hub: onnx.ModelProto,
     pairs: Sequence[tuple[str, Precision]],
     lowerings: Mapping[str, Lowering],
-    statistics: Mapping[str, Statistics],
     sensitivity: Mapping[str, float],
     *,
-    rest: Precision,
-    activations: Literal["u8", "s8"],
-    weight_bits: int,
-) -> tuple[CandidatePlan, ...]:
-    """The plans for each pair: one, or for int8 one a recipe; `sensitivity`, where it was measured, gives more. `rest` is what
-    an int8 plan's other operations run in, where the runtime can; the last two are the target's ways with bytes."""
+    dot_product: bool,
+) -> tuple[Attempt, ...]:
+    """What to try for each pair: one thing, or for int8 one a recipe; `sensitivity`, where it was measured, gives more.
+
+    `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8: they
+    unpack the weights and multiply in float, which is int8 in the files alone.
+    """
     found = []
     for runtime, precision in pairs:
         lowering, name = lowerings[runtime], f"{runtime}-{precision}"
         availability = lowering.availability()
         if not availability.available:
-            found.append(CandidatePlan(name, runtime, precision, None, problem=f"not installed: {availability.install}"))
+            found.append(Attempt(name, runtime, precision, problem=f"not installed: {availability.install}"))
         elif precision not in lowering.precisions:
-            found.append(
-                CandidatePlan(name, runtime, precision, None, problem=f"{lowering.title} has no fast {precision} on CPUs")
-            )
+            found.append(Attempt(name, runtime, precision, problem=f"{lowering.title} has no fast {precision} on CPUs"))
         elif precision == "int8":
-            recipes = rule_recipes(hub, per_token=lowering.per_token)
+            per_token = lowering.per_token and dot_product
+            recipes = rule_recipes(hub, per_token=per_token)
             if sensitivity:
-                recipes += measured_recipes(hub, sensitivity, per_token=lowering.per_token)
-            for recipe in recipes:
-                plan = int8_plan(
-                    hub,
-                    statistics,
-                    recipe,
-                    kinds=lowering.int8_kinds,
-                    rest=rest if rest in lowering.precisions else "fp32",
-                    activations=activations,
-                    weight_bits=weight_bits,
-                )
-                found.append(CandidatePlan(f"{name}-{recipe.variant}", runtime, precision, plan, recipe))
+                recipes += measured_recipes(hub, sensitivity, per_token=per_token)
+            found += [Attempt(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
         else:
-            found.append(CandidatePlan(name, runtime, precision, uniform(precision)))
+            found.append(Attempt(name, runtime, precision))
     return tuple(found)

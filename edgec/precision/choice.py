@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgec.errors import FidelityError, RuntimeFailure
@@ -17,12 +17,20 @@ NEAR = 0.08
 another by more."""
 WORTH = 0.75
 """It must then lose at most this share of what the faster one loses of the features (of 1 minus the worst cosine)."""
+IN_QUESTION = 0.25
+"""After a first heat, whose medians are rough, a candidate that is slower than the fastest by more than this is out."""
 
 
 @dataclass(frozen=True)
 class Choice:
     candidate: Candidate
     reason: str
+
+
+def finalists(candidates: Sequence[Candidate], min_fidelity: float, medians: Mapping[int, float]) -> set[int]:
+    """Of candidates with these medians so far, by their places, those that `choose` may still choose."""
+    kept = {place: p50 for place, p50 in medians.items() if _fidelity(candidates[place]) >= min_fidelity}
+    return {place for place, p50 in kept.items() if p50 <= min(kept.values()) * (1 + IN_QUESTION)}
 
 
 def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:

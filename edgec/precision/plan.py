@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-per-token"]
 """`int8` is static: the activation's range comes from calibration. `int8-per-token` takes a range for each token as it runs, so
@@ -21,6 +26,27 @@ class Range:
     def __post_init__(self) -> None:
         if not self.low <= 0.0 <= self.high:
             raise ValueError(f"a range must hold zero: {self.low}..{self.high}")
+
+    def widened(self, factor: float) -> Range:
+        return Range(self.low * factor, self.high * factor)
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedWeight:
+    """A weight in int8, in the shape that its operation has it in, and one scale an output channel, float32 [channels]."""
+
+    integers: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.integers.tobytes() + self.scales.tobytes()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QuantisedWeight) and self.sha256 == other.sha256
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
 
 
 @dataclass(frozen=True)
@@ -39,8 +65,10 @@ class PrecisionPlan:
     those after smoothing."""
     corrections: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """By operation: what quantisation takes from the mean of each output channel, given back in the bias."""
-    weight_bits: int = 8
-    """7 where the CPU adds pairs of int8 products in 16 bits, which saturate (x86 without VNNI)."""
+    paired: bool = False
+    """Weights are kept so small that neighbouring products can be added in 16 bits, as x86 without VNNI does."""
+    weights: Mapping[str, QuantisedWeight] = field(default_factory=dict)
+    """By operation: its weight after smoothing, rounded so that its outputs are kept. Others are rounded to the nearest."""
 
     def precision_of(self, operation: str) -> Precision:
         return self.operations.get(operation, self.default)

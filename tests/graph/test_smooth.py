@@ -40,11 +40,29 @@ def test_every_product_behind_a_norm_or_a_linear_maker_can_be_smoothed() -> None
     assert set(found) == {
         *(f"blocks.{block}.{reader}" for block in range(2) for reader in ("attn.q", "attn.proj", "mlp.gate", "mlp.down"))
     }
+    assert {group.kind for group in found.values()} == {"norm", "product"}, "no node need be inserted"
     assert [reader.name for reader in found["blocks.0.attn.q"].readers] == [f"blocks.0.attn.{name}" for name in "qkv"]
     assert found["blocks.1.mlp.down"].maker == "blocks.1.mlp.up"
-    assert not found["blocks.1.attn.proj"].maker_is_norm
-    plain = {group.readers[0].name for group in groups(exported(VIT).hub)}
-    assert "blocks.0.mlp.fc2" not in plain, "nothing linear is before it"
+    assert found["blocks.1.attn.proj"].kind == "product"
+
+
+def test_what_nothing_linear_makes_is_divided_by_a_node_of_its_own() -> None:
+    made = exported(VIT)
+    hub = made.hub
+    group = next(group for group in groups(hub) if group.readers[0].name == "blocks.0.mlp.fc2")
+    assert group.kind == "inserted"
+    # Somebody else reads the activation too, and must go on reading what it was.
+    other = onnx.helper.make_node("Identity", [group.activation], ["witness"], name="witness")
+    hub.graph.node.append(other)
+    hub.graph.output.append(onnx.helper.make_tensor_value_info("witness", onnx.TensorProto.FLOAT, [1, 29, 128]))
+    before = features_of(open_session(hub), made.frames)
+    smoothed = smooth(hub, {group.activation: tuple(float(value) for value in np.linspace(0.1, 9, 128))})
+    onnx.checker.check_model(smoothed, full_check=True)
+    smoothed.graph.output.append(onnx.helper.make_tensor_value_info(group.activation, onnx.TensorProto.FLOAT, None))
+    after = features_of(open_session(smoothed), made.frames)
+    np.testing.assert_array_equal(after["witness"], before["witness"])
+    np.testing.assert_allclose(after[group.activation] * np.linspace(0.1, 9, 128), before["witness"], rtol=1e-5)
+    np.testing.assert_allclose(after["patches"], before["patches"], atol=1e-4 * np.abs(before["patches"]).max())
 
 
 def test_a_correction_moves_outputs_by_as_much() -> None:

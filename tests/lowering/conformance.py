@@ -22,12 +22,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgec import targets
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.evidence import Evidence
 from edgec.fidelity.metrics import compare
 from edgec.graph.passes.quantise import insert_quantisation
 from edgec.graph.session import features_of, open_session
+from edgec.latency import host
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel, Lowering, Runner
 from edgec.precision.plan import PrecisionPlan, Range
@@ -54,7 +56,10 @@ def ranges(made: Exported) -> dict[str, Range]:
 
 def plan_of(lowering: Lowering, precision: str, made: Exported, **settings: Any) -> PrecisionPlan:
     if precision == "int8":
-        return plain_int8(made.hub, ranges(made), kinds=lowering.int8_kinds, **{"rest": "fp32", **settings})
+        # As a build for this machine would.
+        int8 = targets.resolve(targets.HOST, host.facts()).int8
+        ways = {"rest": "fp32", "paired": bool(int8 and int8.reduce_range), **settings}
+        return plain_int8(made.hub, ranges(made), kinds=lowering.int8_kinds, **ways)
     return uniform(precision)  # type: ignore[arg-type]
 
 
@@ -372,6 +377,7 @@ for name in ("torch", "onnx", "transformers", "click", "rich"):
     sys.modules[name] = None
 from pathlib import Path
 import numpy as np
+from edgec.latency import host
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 

@@ -7,17 +7,14 @@ from collections.abc import Mapping
 import pytest
 
 from edgec.errors import TargetError
-from edgec.graph.operations import operations
-from edgec.graph.statistics import Statistics, observe
 from edgec.lowering import registry
 from edgec.lowering.base import Availability, Lowering
 from edgec.lowering.onnxruntime import OnnxRuntime
 from edgec.lowering.openvino import OpenVino
-from edgec.precision.candidates import CandidatePlan, candidate_plans, wanted
+from edgec.precision.candidates import Attempt, attempts, wanted
 from edgec.precision.plan import Precision, PrecisionPlan
-from edgec.precision.static import int8_activations, uniform
-from tests.support.frames import pictures
-from tests.support.models import CONVNEXT, SMALL, VIT, exported
+from edgec.precision.static import uniform
+from tests.support.models import VIT, exported
 
 OFFERED: tuple[tuple[str, Precision], ...] = (
     ("openvino", "fp32"),
@@ -38,13 +35,10 @@ class Absent(OpenVino):
 LOWERINGS: Mapping[str, Lowering] = {"openvino": OpenVino(), "onnxruntime": OnnxRuntime(), "absent": Absent()}
 
 
-def statistics_of(spec: object = VIT) -> dict[str, Statistics]:
-    hub = exported(spec).hub  # type: ignore[arg-type]
-    return observe(hub, int8_activations(hub), pictures(SMALL, 3), 1)
-
-
-def plans(*pairs: tuple[str, Precision], rest: Precision = "bf16") -> dict[str, CandidatePlan]:
-    made = candidate_plans(exported(VIT).hub, pairs, LOWERINGS, statistics_of(), {}, rest=rest, activations="s8", weight_bits=7)
+def tried(
+    *pairs: tuple[str, Precision], dot_product: bool = True, sensitivity: Mapping[str, float] | None = None
+) -> dict[str, Attempt]:
+    made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product)
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 
@@ -65,51 +59,42 @@ def test_what_the_target_does_not_offer_is_refused_with_what_it_does() -> None:
     assert caught.value.evidence == ("it offers: fp32, int8",)
 
 
-def test_floating_point_plans_are_uniform() -> None:
-    for name, precision in (("openvino-fp32", "fp32"), ("openvino-bf16", "bf16")):
-        plan = plans(*OFFERED)[name].plan
-        assert plan == uniform(precision)
-        assert not plan.quantised
-        assert plan.precision_of("anything") == precision
+def test_int8_is_tried_in_every_way_that_the_runtime_has() -> None:
+    made = tried(*OFFERED)
+    assert [name for name in made if "int8" in name] == [
+        "openvino-int8-static",
+        "openvino-int8-mixed",
+        "openvino-int8-per-token",
+        "onnxruntime-int8-static",
+    ]
+    assert all((entry.recipe is None) == ("int8" not in name) for name, entry in made.items())
 
 
-def test_int8_plans_carry_the_target_s_ways_with_bytes() -> None:
-    for name in ("openvino-int8-static", "openvino-int8-mixed", "onnxruntime-int8-static"):
-        plan = plans(*OFFERED)[name].plan
-        assert plan is not None
-        assert (plan.activations, plan.weight_bits) == ("s8", 7)
-        assert plan.quantised
-        assert set(plan.ranges) == set(statistics_of())
+def test_nothing_runs_per_token_where_bytes_have_no_dot_product() -> None:
+    assert [name for name in tried(*OFFERED, dot_product=False) if "int8" in name] == [
+        "openvino-int8-static",
+        "onnxruntime-int8-static",
+    ]
 
 
-def test_the_rest_of_an_int8_plan_runs_in_what_the_runtime_can() -> None:
-    made = plans(*OFFERED)
-    assert made["openvino-int8-static"].plan is not None
-    assert made["onnxruntime-int8-static"].plan is not None
-    assert made["openvino-int8-static"].plan.default == "bf16"
-    assert made["onnxruntime-int8-static"].plan.default == "fp32"
-    assert plans(*OFFERED, rest="fp32")["openvino-int8-static"].plan.default == "fp32"  # type: ignore[union-attr]
+def test_a_measured_sensitivity_gives_more_to_try() -> None:
+    found = tried(*OFFERED, sensitivity={"blocks.0.mlp.fc2": 1e-3, "blocks.1.attn.q": 1e-5})
+    more = set(found) - set(tried(*OFFERED))
+    assert {name.rsplit("-", 1)[0] for name in more} == {"openvino-int8-tokens", "onnxruntime-int8-but"}
 
 
 def test_what_cannot_be_says_why() -> None:
-    made = plans(("onnxruntime", "bf16"), ("absent", "fp32"), ("openvino", "fp32"))
-    assert made["onnxruntime-bf16"].plan is None
+    made = tried(("onnxruntime", "bf16"), ("absent", "fp32"), ("openvino", "fp32"))
     assert made["onnxruntime-bf16"].problem == "ONNX Runtime has no fast bf16 on CPUs"
-    assert made["absent-fp32"].plan is None
     assert "pip install absent" in made["absent-fp32"].problem
     assert made["openvino-fp32"].problem == ""
 
 
-def test_each_runtime_quantises_the_kinds_that_are_worth_it_there() -> None:
-    hub = exported(CONVNEXT).hub
-    kinds = {entry.name: entry.kind for entry in operations(hub)}
-    for lowering in (OpenVino(), OnnxRuntime()):
-        made = candidate_plans(
-            hub, [(lowering.name, "int8")], LOWERINGS, statistics_of(CONVNEXT), {}, rest="fp32", activations="u8", weight_bits=8
-        )[0]
-        assert made.plan is not None
-        assert {kinds[name] for name in made.plan.operations} == set(lowering.int8_kinds)
-        assert set(made.plan.ranges) == {entry.activation for entry in operations(hub) if entry.name in made.plan.operations}
+def test_floating_point_plans_are_uniform() -> None:
+    for precision in ("fp32", "bf16"):
+        plan = uniform(precision)  # type: ignore[arg-type]
+        assert not plan.quantised
+        assert plan.precision_of("anything") == precision
 
 
 def test_plans_hold_exceptions_from_their_default() -> None:

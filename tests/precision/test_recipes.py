@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from edgec.graph.planned import apply_plan
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics, observe
 from edgec.lowering.openvino import OpenVino
-from edgec.lowering.per_token import GROUP_LIMIT, group_size, quantise_asymmetric
+from edgec.lowering.per_token import GROUP_LIMIT, group_size
 from edgec.precision.numbers import quantise_rows, quantise_static, quantise_weight
 from edgec.precision.plan import PrecisionPlan, Range
-from edgec.precision.recipes import STATIC, Recipe, int8_plan, measured_recipes, rule_recipes
+from edgec.precision.planning import int8_plan
+from edgec.precision.recipes import STATIC, Recipe, measured_recipes, rule_recipes
 from edgec.precision.smoothing import search_smoothing
-from edgec.precision.static import INT8_KINDS, int8_activations
+from edgec.precision.static import HEADROOM, INT8_KINDS, int8_activations
 from edgec.report.schema import StageFidelity
 from tests.support.frames import pictures
 from tests.support.models import CONVNEXT, SMALL, SWIGLU, VIT, Spec
@@ -61,7 +63,7 @@ def test_smoothing_keeps_what_outlier_channels_would_cost(spec: Spec, activation
 
 
 def test_the_search_evens_out_outlier_channels() -> None:
-    scales = search_smoothing(outlier_hub(VIT), seen(VIT), per_token=(), activations="u8")
+    scales = search_smoothing(outlier_hub(VIT), seen(VIT), activations="u8")
     entry = seen(VIT)["blocks.0.norm1"]
     reach = np.maximum(np.abs(entry.low), np.abs(entry.high))
     after = reach / np.asarray(scales["blocks.0.norm1"])
@@ -72,7 +74,7 @@ def test_ranges_are_those_after_smoothing() -> None:
     plan = static(VIT)
     for tensor, scale in plan.smoothing.items():
         smoothed = seen(VIT)[tensor].scaled(np.asarray(scale, np.float32))
-        assert plan.ranges[tensor] == smoothed.range
+        assert plan.ranges[tensor] == smoothed.range.widened(HEADROOM)
 
 
 def test_an_unseen_activation_is_named() -> None:
@@ -88,7 +90,7 @@ def test_corrections_give_back_the_mean() -> None:
     name = "blocks.0.mlp.fc1"
     shifts = []
     for corrections in ({}, {name: plan.corrections[name]}):
-        lossy = apply_plan(hub, PrecisionPlan("int8", "fp32", {name: "int8"}, plan.ranges, "u8", plan.smoothing, corrections))
+        lossy = apply_plan(hub, replace(plan, operations={name: "int8"}, corrections=corrections))
         means = []
         for model in (hub, lossy):
             watched = onnx.ModelProto()
@@ -162,16 +164,6 @@ def test_a_massive_token_costs_only_itself_its_resolution() -> None:
 )
 def test_a_group_divides_every_depth(depths: tuple[int, ...], size: int) -> None:
     assert group_size(depths) == size <= GROUP_LIMIT
-
-
-def test_weights_come_back_within_half_a_step() -> None:
-    weight = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
-    weight[2] = 0
-    weight[3] = np.abs(weight[3])
-    integers, zero, scale = quantise_asymmetric(weight)
-    back = (integers.astype(np.float32) - zero) * scale
-    assert (np.abs(back - weight) <= scale * 0.5001).all()
-    assert (back[weight == 0] == 0).all(), "zero is exact"
 
 
 def test_imitated_arithmetic_is_that_of_its_formats() -> None:

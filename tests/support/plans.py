@@ -24,7 +24,7 @@ def plain_int8(
     kinds: tuple[str, ...],
     rest: Precision,
     activations: Literal["u8", "s8"] = "u8",
-    weight_bits: int = 8,
+    paired: bool = False,
 ) -> PrecisionPlan:
     """Every operation of these kinds in static int8."""
     chosen = [entry for entry in operations(hub) if entry.kind in kinds]
@@ -34,5 +34,5 @@ def plain_int8(
         operations={entry.name: "int8" for entry in chosen},
         ranges={entry.activation: ranges[entry.activation] for entry in chosen},
         activations=activations,
-        weight_bits=weight_bits,
+        paired=paired,
     )

@@ -6,6 +6,7 @@ weights are symmetric per output channel, and that operations which read the sam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,12 +14,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgec.graph.operations import constants, operations
-from edgec.precision.plan import PrecisionPlan, Range
+from edgec.graph.operations import Operation, constants, operations
+from edgec.precision.numbers import LIMIT, weight_scales
+from edgec.precision.plan import PrecisionPlan, QuantisedWeight, Range
 
 ActivationType = Literal["u8", "s8"]
-
-Weights = NDArray[np.float32]
 
 
 def insert_quantisation(hub: onnx.ModelProto, plan: PrecisionPlan) -> onnx.ModelProto:
@@ -37,10 +37,10 @@ def insert_quantisation(hub: onnx.ModelProto, plan: PrecisionPlan) -> onnx.Model
         if tensor not in added:
             added[tensor] = _activation_pair(graph, tensor, plan.ranges[tensor], plan.activations)
         node.input[0] = f"{tensor}.dequantised"
-        weight = f"{operation.weight}:weight"
-        if weight not in added:
-            added[weight] = [_quantise_weight(graph, values[operation.weight], operation.channel_axis, plan.weight_bits)]
-        node.input[1] = f"{operation.weight}.dequantised"
+        # Named by the operation: the exporter lets equal constants share one, and two products may round theirs differently.
+        name = f"{operation.name}.weight"
+        added[name] = [_weight_node(graph, name, quantised_weight(operation, values, plan), operation.channel_axis)]
+        node.input[1] = f"{name}.dequantised"
     _insert(graph, added)
     _drop_unread(graph)
     return model
@@ -54,11 +54,16 @@ def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.f
     return scale, np.asarray(np.clip(np.rint(-seen.low / scale), 0, 255), dtype=np.uint8)
 
 
-def weight_scales(weight: Weights, axis: int, bits: int = 8) -> Weights:
-    """One symmetric scale an output channel, [channels]."""
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    scales: Weights = _usable(np.abs(weight).max(axis=others) / (2 ** (bits - 1) - 1)).astype(np.float32)
-    return scales
+def quantised_weight(operation: Operation, values: Mapping[str, onnx.TensorProto], plan: PrecisionPlan) -> QuantisedWeight:
+    """The plan's, or the model's rounded to the nearest. `values` are the (smoothed) model's constants."""
+    found = plan.weights.get(operation.name)
+    if found is not None:
+        return found
+    weight = numpy_helper.to_array(values[operation.weight])
+    scales = weight_scales(weight, operation.channel_axis, paired=plan.paired)
+    shape = [-1 if axis == operation.channel_axis else 1 for axis in range(weight.ndim)]
+    integers = np.clip(np.rint(weight / scales.reshape(shape)), -LIMIT, LIMIT).astype(np.int8)
+    return QuantisedWeight(integers, scales)
 
 
 def _usable(scale: Any) -> Any:
@@ -78,16 +83,10 @@ def _activation_pair(graph: onnx.GraphProto, tensor: str, seen: Range, activatio
     ]
 
 
-def _quantise_weight(graph: onnx.GraphProto, constant: onnx.TensorProto, axis: int, bits: int) -> onnx.NodeProto:
-    weight = numpy_helper.to_array(constant)
-    scales = weight_scales(weight, axis, bits)
-    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-    limit = 2 ** (bits - 1) - 1
-    integers = np.clip(np.rint(weight / scales.reshape(shape)), -limit, limit).astype(np.int8)
-    name = constant.name
-    graph.initializer.append(numpy_helper.from_array(integers, f"{name}.quantised"))
-    graph.initializer.append(numpy_helper.from_array(scales, f"{name}.scale"))
-    graph.initializer.append(numpy_helper.from_array(np.zeros(scales.shape, np.int8), f"{name}.zero_point"))
+def _weight_node(graph: onnx.GraphProto, name: str, weight: QuantisedWeight, axis: int) -> onnx.NodeProto:
+    graph.initializer.append(numpy_helper.from_array(weight.integers, f"{name}.quantised"))
+    graph.initializer.append(numpy_helper.from_array(weight.scales, f"{name}.scale"))
+    graph.initializer.append(numpy_helper.from_array(np.zeros(weight.scales.shape, np.int8), f"{name}.zero_point"))
     return helper.make_node(
         "DequantizeLinear",
         [f"{name}.quantised", f"{name}.scale", f"{name}.zero_point"],

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgec.graph.operations import constants, operations
-from edgec.graph.passes.quantise import activation_parameters, weight_scales
+from edgec.graph.passes.quantise import activation_parameters, quantised_weight
 from edgec.precision.plan import PrecisionPlan
 
 SWITCHES = "switches"
@@ -53,9 +53,9 @@ def with_switches(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.Model
             ]
         added += blend(tensor, f"{tensor}.lost", on, f"{operation.name}.activation")
         weight = numpy_helper.to_array(values[operation.weight])
-        scales = weight_scales(weight, operation.channel_axis, plan.weight_bits)
-        scales = scales.reshape([-1 if axis == operation.channel_axis else 1 for axis in range(weight.ndim)])
-        lost = constant(f"{operation.name}.weight.lost", (np.rint(weight / scales) * scales - weight).astype(np.float32))
+        found = quantised_weight(operation, values, plan)
+        scales = found.scales.reshape([-1 if axis == operation.channel_axis else 1 for axis in range(weight.ndim)])
+        lost = constant(f"{operation.name}.weight.lost", (found.integers * scales - weight).astype(np.float32))
         added += blend(operation.weight, lost, on, f"{operation.name}.weight.blended")
         node.input[0], node.input[1] = f"{operation.name}.activation", f"{operation.name}.weight.blended"
         before[operation.name] = added

@@ -1,0 +1,149 @@
+"""From a recipe to a plan: ranges, smoothing, rounded weights and corrected biases, out of one pass of calibration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgec.errors import CalibrationError
+from edgec.graph.operations import Operation, constants, operations
+from edgec.graph.passes.constants import ConstantEditor
+from edgec.graph.passes.correct import bias_node
+from edgec.graph.passes.quantise import quantised_weight
+from edgec.graph.passes.smooth import smooth
+from edgec.graph.statistics import Statistics
+from edgec.precision.numbers import quantise_static
+from edgec.precision.plan import Precision, PrecisionPlan, QuantisedWeight
+from edgec.precision.recipes import STATIC, Recipe
+from edgec.precision.rounding import compensation, round_weight
+from edgec.precision.smoothing import search_smoothing
+from edgec.precision.static import HEADROOM
+
+Activations = Literal["u8", "s8"]
+
+
+class Planner:
+    """Makes int8 plans for one graph and one kind of arithmetic. What recipes have in common is worked out once.
+
+    `activations` and `paired` are the target's ways with bytes (see `PrecisionPlan`).
+    """
+
+    def __init__(
+        self,
+        hub: onnx.ModelProto,
+        statistics: Mapping[str, Statistics],
+        *,
+        activations: Activations = "u8",
+        paired: bool = False,
+    ) -> None:
+        self._hub, self._statistics = hub, statistics
+        self._activations: Activations = activations
+        self._paired = paired
+        self._rounded: dict[str, QuantisedWeight] = {}
+
+    def plan(self, recipe: Recipe = STATIC, *, kinds: tuple[str, ...], rest: Precision) -> PrecisionPlan:
+        """Every operation of these kinds in int8 as the recipe says, the rest in `rest`.
+
+        Raises `CalibrationError` if calibration has not seen an activation.
+        """
+        chosen = [entry for entry in operations(self._hub) if entry.kind in kinds and entry.name not in recipe.kept]
+        missing = sorted({operation.activation for operation in chosen} - set(self._statistics))
+        if missing:
+            raise CalibrationError("Calibration gave no range for some activations.", evidence=missing[:8])
+        scales = search_smoothing(
+            self._hub,
+            self._statistics,
+            per_token=recipe.per_token,
+            kept=recipe.kept,
+            activations=self._activations,
+            paired=self._paired,
+        )
+        seen = {operation.activation: self._statistics[operation.activation] for operation in chosen}
+        seen |= {name: seen[name].scaled(np.asarray(scale, np.float32)) for name, scale in scales.items() if name in seen}
+        plan = PrecisionPlan(
+            "int8",
+            rest,
+            operations={entry.name: "int8-per-token" if entry.name in recipe.per_token else "int8" for entry in chosen},
+            ranges={name: entry.range.widened(HEADROOM) for name, entry in seen.items()},
+            smoothing=scales,
+            activations=self._activations,
+            paired=self._paired,
+        )
+        smoothed = smooth(self._hub, scales)
+        linear = [
+            operation for operation in operations(smoothed) if operation.name in plan.operations and operation.kind == "linear"
+        ]
+        plan = replace(plan, weights=self._weights(smoothed, linear, seen, scales))
+        return replace(plan, corrections=_corrections(smoothed, linear, seen, plan))
+
+    def _weights(
+        self,
+        smoothed: onnx.ModelProto,
+        linear: Iterable[Operation],
+        seen: Mapping[str, Statistics],
+        scales: Mapping[str, tuple[float, ...]],
+    ) -> dict[str, QuantisedWeight]:
+        editor, values = ConstantEditor(smoothed), constants(smoothed)
+        factors: dict[tuple[str, bool], NDArray[np.float32]] = {}
+        found = {}
+        for operation in linear:
+            weight = numpy_helper.to_array(values[operation.weight])
+            # The weight itself tells apart what a scale behind it has done to its outputs.
+            key = hashlib.sha256(weight.tobytes() + np.asarray(scales.get(operation.activation, ())).tobytes()).hexdigest()
+            if key not in self._rounded:
+                # A bias takes what the mean loses: only what varies about it need be kept.
+                centred = editor.has(bias_node(operation.name), 1)
+                way = operation.activation, centred
+                if way not in factors:
+                    entry = seen[operation.activation]
+                    factors = {way: compensation(entry.covariance if centred else entry.moments)}
+                self._rounded[key] = QuantisedWeight(*round_weight(weight, factors[way], paired=self._paired))
+            found[operation.name] = self._rounded[key]
+        return found
+
+
+def int8_plan(
+    hub: onnx.ModelProto,
+    statistics: Mapping[str, Statistics],
+    recipe: Recipe = STATIC,
+    *,
+    kinds: tuple[str, ...],
+    rest: Precision,
+    activations: Activations = "u8",
+    paired: bool = False,
+) -> PrecisionPlan:
+    """One plan: see `Planner`."""
+    return Planner(hub, statistics, activations=activations, paired=paired).plan(recipe, kinds=kinds, rest=rest)
+
+
+def _corrections(
+    smoothed: onnx.ModelProto, linear: Iterable[Operation], statistics: Mapping[str, Statistics], plan: PrecisionPlan
+) -> dict[str, tuple[float, ...]]:
+    """What each product's outputs lose on average, for those that have a bias to give it back in.
+
+    What rounded weights take is exact, from the activation's mean over all frames. What rounding a static activation takes is
+    estimated on the sampled rows, and shrunk by how much of the estimate sampling alone would explain.
+    """
+    values, editor = constants(smoothed), ConstantEditor(smoothed)
+    found = {}
+    for operation in linear:
+        if not editor.has(bias_node(operation.name), 1):
+            continue
+        weight = numpy_helper.to_array(values[operation.weight])
+        held = quantised_weight(operation, values, plan)
+        rounded = held.integers * held.scales
+        seen = statistics[operation.activation]
+        correction = seen.mean @ (weight - rounded)
+        if plan.precision_of(operation.name) == "int8":
+            lost = (seen.rows - quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)) @ rounded
+            mean, noise = lost.mean(axis=0), lost.var(axis=0) / len(lost)
+            correction = correction + mean * np.clip(1 - noise / np.maximum(mean**2, 1e-30), 0, 1)
+        found[operation.name] = tuple(float(value) for value in correction)
+    return found
