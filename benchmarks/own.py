@@ -50,7 +50,10 @@ def all_contenders(request: BuildRequest) -> Built:
     # The build has just run these stages: they come from the cache.
     split, hub = stages.split(), stages.export()
     statistics = stages.calibrate(hub, split)
-    lowered = stages.lower(hub, statistics, stages.sensitivity(hub, statistics, split))
+    sensitivity, reference = stages.sensitivity(hub, statistics, split), stages.reference(hub, split)
+    lowered = stages.lower(hub, statistics, sensitivity)
+    judged = stages.verify_candidates(lowered, reference)
+    lowered, _ = stages.search(hub, statistics, sensitivity, lowered, judged, reference)
     report = build(request).report
     ran = [candidate for candidate in report.candidates if candidate.fidelity and candidate.latency]
     models = {entry.name: entry.model for entry in lowered if entry.model is not None}

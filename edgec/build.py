@@ -68,6 +68,7 @@ def compile_into(directory: Path, stages: Stages) -> None:
     sensitivity = stages.sensitivity(hub, statistics, split)
     lowered = stages.lower(hub, statistics, sensitivity)
     judged = stages.verify_candidates(lowered, reference)
+    lowered, judged = stages.search(hub, statistics, sensitivity, lowered, judged, reference)
     measured, doubts = stages.measure(judged, lowered, reference)
     choice = choose(measured, stages.resolved.request.min_fidelity)
     stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, statistics, sensitivity, doubts)

@@ -25,6 +25,7 @@ from edgec.cache import Cache
 from edgec.errors import RuntimeFailure
 from edgec.evidence import Evidence
 from edgec.fidelity.gate import check_export, measure_fidelity
+from edgec.fidelity.metrics import worst
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Frame, Pixels, Split
 from edgec.latency.host import contention
@@ -37,6 +38,7 @@ from edgec.precision.explaining import explain
 from edgec.precision.plan import Precision, PrecisionPlan
 from edgec.precision.planning import Planner
 from edgec.precision.recipes import STATIC, Recipe
+from edgec.precision.search import fewest, ladder, predict_sensitivity
 from edgec.precision.static import INT8_KINDS, int8_activations, uniform
 from edgec.precision.storing import load_plan, save_plan
 from edgec.progress import Progress
@@ -362,6 +364,59 @@ class Stages:
                 "execution_precision": found["execution_precision"],
             }
         )
+
+    def search(
+        self,
+        hub: Hub,
+        statistics: Mapping[str, Statistics],
+        sensitivity: Mapping[str, float],
+        lowered: Sequence[Lowered],
+        judged: Sequence[Candidate],
+        reference: Reference,
+    ) -> tuple[tuple[Lowered, ...], tuple[Candidate, ...]]:
+        """For each runtime whose static int8 is beyond the budget, the plan with the fewest exceptions that is within it, added
+        to what there is."""
+        missed = [
+            entry for entry, candidate in zip(lowered, judged, strict=True) if entry.recipe == STATIC and self._beyond(candidate)
+        ]
+        added: list[tuple[Lowered, Candidate]] = []
+        for entry in missed:
+            added += self._search_one(hub, statistics, sensitivity, entry, reference)
+        return (*lowered, *(each for each, _ in added)), (*judged, *(each for _, each in added))
+
+    def _beyond(self, candidate: Candidate) -> bool:
+        return candidate.fidelity is not None and worst(candidate.fidelity) < self.resolved.request.min_fidelity
+
+    def _search_one(
+        self,
+        hub: Hub,
+        statistics: Mapping[str, Statistics],
+        sensitivity: Mapping[str, float],
+        missed: Lowered,
+        reference: Reference,
+    ) -> list[tuple[Lowered, Candidate]]:
+        lowering, int8 = self.resolved.lowerings[missed.runtime], self.resolved.profile.int8
+        quantising, graph = Quantising(self, hub, statistics), hub.load()
+        kinds = lowering.int8_kinds
+        if not sensitivity:
+            static = load_plan(quantising.plan(STATIC, kinds, self._rest(lowering)))
+            sensitivity = predict_sensitivity(graph, statistics, static)
+        per_token = lowering.per_token and bool(int8 and int8.dot_product)
+        steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)
+        tried: dict[str, tuple[Lowered, Candidate]] = {}
+        with self.progress.stage(f"search within the budget for {lowering.title}", 8 * self._batches(reference)) as step:
+
+            def within(recipe: Recipe) -> bool:
+                attempt = Attempt(f"{missed.runtime}-int8-{recipe.variant}", missed.runtime, "int8", recipe)
+                entry = self._lower_one(hub, attempt, quantising)
+                candidate = Candidate(name=entry.name, runtime=entry.runtime, precision="int8", problem=entry.problem)
+                if entry.model is not None:
+                    candidate = self._verify_one(candidate, entry.model, reference, lambda: step(doing=entry.name))
+                tried[recipe.variant] = entry, candidate
+                return candidate.fidelity is not None and not self._beyond(candidate)
+
+            found = fewest(steps, within)
+        return [tried[found.variant]] if found else []
 
     def measure(
         self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference

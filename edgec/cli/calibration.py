@@ -32,9 +32,14 @@ def calibration() -> None:
 @calibration.command()
 @frame_set
 @options.input_size
+@click.option(
+    "--checkpoint",
+    metavar="CHECKPOINT",
+    help="Also look at the features of this float32 model: whether the frames to judge by show what calibration has not seen.",
+)
 @options.as_json
 @click.pass_context
-def lint(context: click.Context, frame_set: str, size: Size, as_json: bool) -> None:
+def lint(context: click.Context, frame_set: str, size: Size, checkpoint: str | None, as_json: bool) -> None:
     """Say what is wrong with a set: errors, warnings and notes. The exit code is 4 if there is an error."""
     from edgec.frames import load
     from edgec.frames.lint import lint as check
@@ -44,6 +49,14 @@ def lint(context: click.Context, frame_set: str, size: Size, as_json: bool) -> N
         result = check(
             frames, size=size, progress=lambda count: status.update(f"looked at {count} of {len(frames.frames)} frames")
         )
+    if checkpoint is not None and not frames.random:
+        from edgec.coverage import check_coverage
+
+        with err.status("computing features") as status:
+            found = check_coverage(
+                checkpoint, frames, size, progress=lambda count: status.update(f"computed the features of {count} frames")
+            )
+        result = result.adding(found)
     if as_json:
         click.echo(json.dumps({"set": frames.name, "sha256": frames.sha256, "input_size": str(size), **asdict(result)}, indent=2))
     else:

@@ -43,17 +43,21 @@ class Reference:
             yield self.frames[index], {name: array[start : start + real] for name, array in self.features.items()}, real
 
 
-def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
-    """Run each frame, uint8 [H, W, 3], through the unfolded model. Raises `CheckpointError` if a feature is not finite."""
+def frame_features(model: CameraModel, frame: Pixels) -> Features:
+    """One frame, uint8 [H, W, 3], through the model; the outputs by name, [1, …]."""
     import torch
 
+    with torch.inference_mode():
+        return {name: value.numpy() for name, value in model(torch.from_numpy(frame[None].copy())).items()}
+
+
+def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
+    """Run each frame, uint8 [H, W, 3], through the unfolded model. Raises `CheckpointError` if a feature is not finite."""
     np.save(directory / FRAMES, np.stack(frames))
     maps: dict[str, NDArray[np.float32]] = {}
     for index, frame in enumerate(frames):
-        with torch.inference_mode():
-            outputs = model(torch.from_numpy(frame[None].copy()))
-        for name, value in outputs.items():
-            if not torch.isfinite(value).all():
+        for name, value in frame_features(model, frame).items():
+            if not np.isfinite(value).all():
                 raise CheckpointError(
                     f"The float32 model computes NaN or Inf in {name!r}: its weights are finite, but too large.",
                     evidence=f"on validation frame {index} of {len(frames)}",
@@ -64,7 +68,7 @@ def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, s
                 maps[name] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
                     directory / f"feature-{name}.npy", mode="w+", dtype=np.float32, shape=shape
                 )
-            maps[name][index] = value[0].numpy()
+            maps[name][index] = value[0]
         step()
 
 

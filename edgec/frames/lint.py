@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,11 @@ class Lint:
     def has_errors(self) -> bool:
         return any(finding.level == "error" for finding in self.findings)
 
+    def adding(self, findings: Iterable[Finding]) -> Lint:
+        """With these too, the gravest first."""
+        order = {"error": 0, "warning": 1, "note": 2}
+        return replace(self, findings=tuple(sorted((*self.findings, *findings), key=lambda finding: order[finding.level])))
+
 
 def lint(
     frameset: FrameSet,
@@ -92,10 +97,8 @@ def lint(
         findings += _sizes(good, looks, size, crop)
     if good:
         findings += [*_exposure(looks), *_colours(list(looks.values()))]
-    order = {"error": 0, "warning": 1, "note": 2}
-    findings.sort(key=lambda finding: order[finding.level])
     sources = len({frame.source for frame in good})
-    return Lint(len(good), sources, len(parts.calibration), len(parts.validation), tuple(findings))
+    return Lint(len(good), sources, len(parts.calibration), len(parts.validation), ()).adding(findings)
 
 
 def _some(names: Sequence[str]) -> str:

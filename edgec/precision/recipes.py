@@ -7,12 +7,12 @@ range for each token keeps the others' resolution. The mixture takes each where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
 
-from edgec.graph.operations import operations
+from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.smooth import groups
 
 SHARES = (0.08, 0.16, 0.33)
@@ -48,23 +48,25 @@ def rule_recipes(hub: onnx.ModelProto, *, per_token: bool) -> tuple[Recipe, ...]
 
 
 def measured_recipes(hub: onnx.ModelProto, sensitivity: Mapping[str, float], *, per_token: bool) -> tuple[Recipe, ...]:
-    """Recipes that take out of static int8 the operations that lose most for what taking them out costs, a few and then more.
+    """Recipes that take out of static int8 the operations that lose most for what taking them out costs, a few and then more."""
+    found = operations(hub)
+    linear = {entry.name for entry in found if entry.kind == "linear"}
+    order = ranked(found, {name: lost for name, lost in sensitivity.items() if name in linear}, tokens=per_token)
+    recipes = []
+    for share in SHARES:
+        count = max(1, round(share * len(order)))
+        taken = frozenset(order[:count])
+        reason = f"among the {count} operations that lose most features for their cost"
+        recipes.append(
+            Recipe(f"tokens-{count}", taken, reason=reason) if per_token else Recipe(f"but-{count}", kept=taken, reason=reason)
+        )
+    return tuple(recipes)
+
+
+def ranked(found: Sequence[Operation], lost: Mapping[str, float], *, tokens: bool) -> tuple[str, ...]:
+    """Names of operations by what they lose in static int8, for what it costs to take them out of it, the most first.
 
     The cost of a range for each token is taken to grow with the activation's size, that of another type with the product's.
     """
-    linear = {operation.name: operation for operation in operations(hub) if operation.kind == "linear"}
-
-    def gain(name: str) -> float:
-        cost = linear[name].activation_size if per_token else linear[name].macs
-        return sensitivity[name] / cost
-
-    ranked = sorted((name for name in sensitivity if name in linear), key=gain, reverse=True)
-    found = []
-    for share in SHARES:
-        count = max(1, round(share * len(ranked)))
-        taken = frozenset(ranked[:count])
-        reason = f"among the {count} operations that lose most features for their cost"
-        found.append(
-            Recipe(f"tokens-{count}", taken, reason=reason) if per_token else Recipe(f"but-{count}", kept=taken, reason=reason)
-        )
-    return tuple(found)
+    cost = {entry.name: entry.activation_size if tokens else entry.macs for entry in found}
+    return tuple(sorted(lost, key=lambda name: lost[name] / cost[name], reverse=True))
