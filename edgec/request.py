@@ -104,6 +104,12 @@ def resolve(request: BuildRequest) -> Resolved:
     here = host.facts()
     identity = checkpoint.identify(request.checkpoint, seed=request.seed)
     profile = targets.resolve(request.target, here)
+    if profile.family == "jetson":
+        raise TargetError(
+            f"edgec does not build for {profile.name} yet.",
+            evidence="the graph can be made and checked (`edgec check`); the bundle that a board finishes is still being written",
+            remedy="build for the CPU meanwhile: --target cpu",
+        )
     pairs = wanted(request.precision, profile.candidates)
     lowerings = _available({runtime for runtime, _ in pairs})
     frameset, notes = _frames(request)

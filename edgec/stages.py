@@ -95,7 +95,7 @@ class Quantising:
         int8 = stages.resolved.profile.int8
         self._stages, self._hub, self._statistics = stages, hub, statistics
         self._activations = int8.activations if int8 else "u8"
-        self._paired = bool(int8 and int8.reduce_range)
+        self._paired = bool(int8 and int8.pairs_saturate)
 
     @cached_property
     def _planner(self) -> Planner:

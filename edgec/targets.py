@@ -25,8 +25,10 @@ else:
 
 HOST = "cpu"
 """The target that is the host's own best profile."""
+JETSON = "jetson"
+"""The family whose artefact serves all its boards: see `family`."""
 
-Precision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 
 class Int8Facts(Record):
@@ -36,8 +38,8 @@ class Int8Facts(Record):
     """It multiplies and sums four of them into 32 bits in one instruction."""
     activations: Literal["u8", "s8"]
     """The type of activations, weights being s8, that its runtimes have the fastest kernels for."""
-    reduce_range: bool
-    """Sums of two products saturate at 16 bits: weights must be kept to 7 bits."""
+    pairs_saturate: bool
+    """It adds neighbouring products in pairs, in 16 bits that saturate: weights must be scaled so that no pair can."""
 
 
 class Promise(Record):
@@ -47,21 +49,101 @@ class Promise(Record):
     source: str = Field(min_length=1)
 
 
+class JetPack(Record):
+    """A release of NVIDIA's software for the board, and the TensorRT that it brings."""
+
+    version: str = Field(pattern=r"^\d+(\.\d+)*$")
+    tensorrt: str = Field(pattern=r"^\d+(\.\d+)*$")
+
+
+class TensorRtRange(Record):
+    """From `min` up to but not `below`."""
+
+    min: str = Field(pattern=r"^\d+(\.\d+)*$")
+    below: str = Field(pattern=r"^\d+(\.\d+)*$")
+
+
+class Rates(Record):
+    """What the GPU can do at most: dense, not with half of the weights zero. A multiplication and an addition are two operations.
+
+    A precision without a rate is one that no source gives. `fp32` is that of the tensor cores (TF32) where they take it.
+    """
+
+    int8_tops: float | None = Field(default=None, gt=0)
+    fp16_tflops: float = Field(gt=0)
+    fp32_tflops: float = Field(gt=0)
+    bandwidth_gbs: float = Field(gt=0)
+    """Of the memory, which CPU and GPU share, 10^9 bytes a second."""
+
+
+class PowerMode(Record):
+    """One of `nvpmodel`'s. Rates that no source gives are absent, not guessed."""
+
+    name: str = Field(min_length=1)
+    id: int = Field(ge=0)
+    """Of the module named first in `examples`: numbers differ from module to module."""
+    watts: float | None = Field(default=None, gt=0)
+    """The budget; None for a mode without one."""
+    rates: Rates | None = None
+    source: str = Field(min_length=1)
+
+
+class Jetson(Record):
+    """A Jetson module: how a program on the board recognises it, what software it may have, what its GPU does at most."""
+
+    compatible: tuple[str, ...] = Field(min_length=1)
+    """Any of these in /proc/device-tree/compatible is this board."""
+    compute_capability: str = Field(pattern=r"^\d+\.\d$")
+    cache_mib: float = Field(gt=0)
+    """The GPU's L2 and the system's last-level cache together: what weights could outlast a run in."""
+    jetpack: tuple[JetPack, ...] = Field(min_length=1)
+    installable: tuple[str, ...] = ()
+    """TensorRT versions that no JetPack brings, but one lets be installed."""
+    tensorrt: TensorRtRange
+    modes: tuple[PowerMode, ...] = Field(min_length=1)
+    """The fastest first."""
+    in_family: bool = True
+    """Whether `--target jetson` means it too."""
+
+    @property
+    def tensorrt_versions(self) -> tuple[str, ...]:
+        """What a graph for this board must be right for, each once, oldest first."""
+        return tuple(dict.fromkeys((*(release.tensorrt for release in self.jetpack), *self.installable)))
+
+    @property
+    def fastest(self) -> PowerMode:
+        return self.modes[0]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Jetson:
+        low, high = _version(self.tensorrt.min), _version(self.tensorrt.below)
+        for version in self.tensorrt_versions:
+            if not low <= _version(version) < high:
+                raise ValueError(f"tensorrt: the range leaves out {version}, which the board can have")
+        if self.fastest.rates is None:
+            raise ValueError("modes: the first one, the fastest, must have rates")
+        return self
+
+
 class Profile(Record):
-    """A device or a class of devices. Frozen and closed: an unknown key is an error, not a wish."""
+    """A device or a class of devices. Frozen and closed: an unknown key is an error, not a wish.
+
+    What only one family has lies in a table of its own: `int8` and `isa` are a CPU's, `jetson` a Jetson's.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     family: str
     title: str
     examples: str = ""
     architecture: Literal["x86_64", "aarch64"]
-    isa: tuple[str, ...] = Field(min_length=1)
+    isa: tuple[str, ...] = ()
     """The flags that a device must have, spelled as in /proc/cpuinfo."""
     rank: int | None = None
     """Of the profiles that suit a host, `cpu` means the one of the highest rank; one without a rank must be asked for by name."""
     precisions: dict[Precision, tuple[str, ...]]
     """The runtimes that are worth trying for each, the preferred one first. A precision with none is switched off."""
     int8: Int8Facts | None = None
+    jetson: Jetson | None = None
     cores: int | None = Field(default=None, ge=1)
     memory_gib: float | None = Field(default=None, gt=0)
     promises: tuple[Promise, ...] = ()
@@ -93,6 +175,14 @@ class Profile(Record):
                 raise ValueError(f"isa: {flag!r} is none of the {self.architecture} flags {', '.join(known)}")
         if not self.precisions:
             raise ValueError("precisions: none has a runtime")
+        if (self.family == JETSON) != (self.jetson is not None):
+            raise ValueError("jetson: the family 'jetson' has this table, and no other has it")
+        if self.jetson is not None:
+            if self.isa or self.int8 is not None or self.rank is not None:
+                raise ValueError("isa, int8 and rank are for CPUs; the [jetson] table says what a board can do")
+            return self
+        if not self.isa:
+            raise ValueError("isa: a CPU's profile must name the flags that it requires")
         if "int8" in self.precisions and self.int8 is None:
             raise ValueError("int8: precisions has int8, so the [int8] table must say how it is computed")
         return self
@@ -107,17 +197,37 @@ def list_profiles() -> tuple[Profile, ...]:
 def resolve(name_or_path: str, host: Host) -> Profile:
     """The profile of that name, or of the TOML file at that path; `cpu` is the host's own best.
 
-    Raises `TargetError`: no such name (with those near it), no such file, a file that is no profile, or no profile for the host.
+    Raises `TargetError`: no such name (with those near it), no such file, a file that is no profile, no profile for the host, or
+    a family of several boards (`family` gives them).
     """
     if name_or_path == HOST:
         return _best(host)
+    if several := family(name_or_path):
+        raise TargetError(
+            f"{name_or_path} is a family of {len(several)} targets, not one.",
+            evidence=", ".join(profile.name for profile in several),
+            remedy="name one of these here; `edgec build --target jetson` builds for all of them",
+        )
     if name_or_path.endswith(".toml") or os.sep in name_or_path:
         return _read(Path(name_or_path))
     return _read(_path_of(name_or_path))
 
 
+def family(name: str) -> tuple[Profile, ...]:
+    """The profiles that one build for the family `name` serves: for `jetson` all of Orin and Thor; empty for any other name.
+
+    AGX Xavier must be asked for by its name: its TensorRT is another generation.
+    """
+    if name != JETSON:
+        return ()
+    return tuple(profile for profile in list_profiles() if profile.jetson is not None and profile.jetson.in_family)
+
+
 def missing(profile: Profile, host: Host) -> tuple[str, ...]:
-    """What the host's CPU lacks of what the profile requires: flags, or the architecture and with it all of them."""
+    """What the host's CPU lacks of what the profile requires: flags, or the architecture and with it all of them. For a Jetson it
+    is the board: there are no engines but on one, whatever its CPU."""
+    if profile.jetson is not None:
+        return (profile.title,)
     if host.architecture != profile.architecture:
         return (profile.architecture, *profile.isa)
     return tuple(flag for flag in profile.isa if flag not in host.isa)
@@ -152,7 +262,7 @@ def _path_of(name: str) -> Path:
     near += [other for other in known if name in other and other not in near]
     raise TargetError(
         f"There is no target named {name!r}.",
-        evidence=[f"near it: {', '.join(near)}"] * bool(near) + [f"all: {HOST}, {', '.join(known)}"],
+        evidence=[f"near it: {', '.join(near)}"] * bool(near) + [f"all: {HOST}, {JETSON}, {', '.join(known)}"],
         remedy="take one of these, or give the path of a TOML file of your own; `edgec targets` shows what each is for",
     )
 
@@ -172,6 +282,10 @@ def _complaint(error: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"])
     text = str(error["msg"]).removeprefix("Value error, ")
     return f"{place}: {text}" if place else text
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
 
 
 def _table(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:

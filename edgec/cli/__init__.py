@@ -18,6 +18,7 @@ COMMANDS = {
     "verify": "Run an artefact's golden frames again, and compare.",
     "bench": "Measure an artefact's latency on this machine.",
     "explain": "Say what of an artefact runs in which type, and why.",
+    "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",
     "targets": "List targets, and show what each promises.",
     "doctor": "Say what this machine is ready for.",

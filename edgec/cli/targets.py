@@ -39,16 +39,22 @@ def list_command(above: bool, as_json: bool) -> None:
 @options.as_json
 @click.pass_obj
 def show(above: bool, name: str, as_json: bool) -> None:
-    """Show what target NAME promises, with the sources. NAME may be `cpu`, a name of the list, or the path of a TOML file."""
+    """Show what target NAME promises, with the sources. NAME may be `cpu`, `jetson`, a name of the list, or the path of a TOML
+    file."""
     from edgec.latency.host import facts
-    from edgec.targets import resolve
+    from edgec.targets import family, resolve
 
     host = facts()
-    profile = resolve(name, host)
-    states = _runtimes((profile,))
+    several = family(name)
+    profiles = several or (resolve(name, host),)
+    states = _runtimes(profiles)
     if above or as_json:
-        click.echo(json.dumps(_plain(profile, host, states), indent=2))
-    else:
+        plain = [_plain(profile, host, states) for profile in profiles]
+        click.echo(json.dumps(plain if several else plain[0], indent=2))
+        return
+    for number, profile in enumerate(profiles):
+        if number:
+            out.print()
         _show(profile, host, states)
 
 
@@ -57,7 +63,7 @@ def _list(as_json: bool) -> None:
     from rich.text import Text
 
     from edgec.latency.host import facts
-    from edgec.targets import HOST, list_profiles, resolve
+    from edgec.targets import HOST, JETSON, family, list_profiles, resolve
 
     host, profiles = facts(), list_profiles()
     states = _runtimes(profiles)
@@ -75,6 +81,7 @@ def _list(as_json: bool) -> None:
     own = [profile for profile in profiles if profile.rank is not None and not _lacks(profile, host)]
     if own:
         out.print(f"\n{HOST} is {resolve(HOST, host).name} on this host.", soft_wrap=True)
+    out.print(f"{JETSON} is {', '.join(profile.name for profile in family(JETSON))} in one artefact.", soft_wrap=True)
     _print_missing(states)
 
 
@@ -87,25 +94,64 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
     facts = Table(box=None, pad_edge=False, show_header=False)
     facts.add_column()
     facts.add_column(overflow="fold")
-    rows = [("examples", profile.examples), ("architecture", profile.architecture), ("requires", ", ".join(profile.isa))]
+    rows = [("examples", profile.examples), ("architecture", profile.architecture)]
+    if profile.isa:
+        rows.append(("requires", ", ".join(profile.isa)))
     rows += [(precision, f"in {', '.join(runtimes)}") for precision, runtimes in profile.precisions.items()]
     if profile.int8 is not None:
         dot = "dot products" if profile.int8.dot_product else "no dot products"
-        weights = "7 bits, against saturation" if profile.int8.reduce_range else "8 bits"
+        weights = "8 bits, scaled so that no pair of products saturates" if profile.int8.pairs_saturate else "8 bits"
         rows.append(("8-bit", f"{dot}; {profile.int8.activations} activations; weights of {weights}"))
     if profile.cores is not None:
         rows.append(("cores", str(profile.cores)))
     if profile.memory_gib is not None:
         rows.append(("memory", f"{profile.memory_gib:g} GiB"))
+    rows += _jetson_rows(profile)
     rows.append(("this host", _here(profile, host, states)))
     for name, value in rows:
         facts.add_row(name, Text(value))
     out.print(facts)
+    _show_modes(profile)
     out.print("\nPromises")
     for promise in profile.promises:
         out.print(Padding(Text(promise.text), (0, 0, 0, 2)))
         out.print(Padding(Text(f"Source: {promise.source}"), (0, 0, 0, 4)))
     _print_missing(states)
+
+
+def _jetson_rows(profile: Profile) -> list[tuple[str, str]]:
+    board = profile.jetson
+    if board is None:
+        return []
+    releases = ", ".join(f"{release.version} (TensorRT {release.tensorrt})" for release in board.jetpack)
+    installable = f"; TensorRT {', '.join(board.installable)} can be installed" if board.installable else ""
+    return [
+        ("compute", f"capability {board.compute_capability}"),
+        ("JetPack", f"{releases}{installable}"),
+        ("compatible", ", ".join(board.compatible)),
+    ]
+
+
+def _show_modes(profile: Profile) -> None:
+    """Peaks of each power mode, as the data sheets have them."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    if profile.jetson is None:
+        return
+    out.print("\nPower modes: dense peaks, not what a model reaches")
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mode")
+    for title in ("id", "watts", "int8 TOPS", "fp16 TFLOPS", "fp32 TFLOPS", "GB/s"):
+        table.add_column(title, justify="right")
+    for mode in profile.jetson.modes:
+        rates = mode.rates
+        peaks = (rates.int8_tops, rates.fp16_tflops, rates.fp32_tflops, rates.bandwidth_gbs) if rates else (None,) * 4
+        table.add_row(Text(mode.name), str(mode.id), *(f"{value:g}" if value else "" for value in (mode.watts, *peaks)))
+    out.print(table)
+    for mode in profile.jetson.modes:
+        out.print(Padding(Text(f"{mode.name}: {mode.source}."), (0, 0, 0, 2)))
 
 
 def _runtimes(profiles: tuple[Profile, ...]) -> dict[str, Availability]:
@@ -130,6 +176,8 @@ def _here(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
     absent = [name for name in profile.runtimes if not states[name].available]
     if len(absent) == len(profile.runtimes):
         return "unavailable: no runtime installed"
+    if profile.jetson is not None:
+        return "builds and imitates it"
     lacks = _lacks(profile, host)
     if lacks[:1] == (profile.architecture,):
         text = f"is not {profile.architecture}"

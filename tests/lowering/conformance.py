@@ -58,7 +58,7 @@ def plan_of(lowering: Lowering, precision: str, made: Exported, **settings: Any)
     if precision == "int8":
         # As a build for this machine would.
         int8 = targets.resolve(targets.HOST, host.facts()).int8
-        ways = {"rest": "fp32", "paired": bool(int8 and int8.reduce_range), **settings}
+        ways = {"rest": "fp32", "paired": bool(int8 and int8.pairs_saturate), **settings}
         return plain_int8(made.hub, ranges(made), kinds=lowering.int8_kinds, **ways)
     return uniform(precision)  # type: ignore[arg-type]
 

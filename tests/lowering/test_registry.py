@@ -13,7 +13,7 @@ from tests.support.commands import python
 
 def test_edgec_s_own_are_registered() -> None:
     found = registry.all_lowerings()
-    assert {"openvino", "onnxruntime"} <= set(found)
+    assert {"openvino", "onnxruntime", "tensorrt"} <= set(found)
     assert list(found) == sorted(found)
     for name, lowering in found.items():
         assert lowering.name == name
@@ -59,5 +59,5 @@ def test_third_parties_register_theirs_and_broken_ones_are_left_out(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     names, available = done.stdout.splitlines()
-    assert names.split() == ["good", "onnxruntime", "openvino"]
+    assert names.split() == ["good", "onnxruntime", "openvino", "tensorrt"]
     assert available == "True"

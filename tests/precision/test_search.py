@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from edgec.evidence import Evidence
@@ -22,10 +24,10 @@ from tests.support.outliers import outlier_hub
 def test_each_step_of_the_ladder_gives_up_one_operation_more() -> None:
     hub = outlier_hub(VIT)
     names = [entry.name for entry in operations(hub) if entry.kind == "linear"]
-    steps = ladder(hub, {name: 1.0 for name in names}, kinds=("linear",), per_token=False)
+    steps = ladder(hub, dict.fromkeys(names, 1.0), kinds=("linear",), per_token=False)
     assert [len(step.kept) for step in steps] == list(range(1, len(names)))
     assert not any(step.per_token for step in steps)
-    for lower, higher in zip(steps, steps[1:], strict=False):
+    for lower, higher in pairwise(steps):
         assert lower.kept < higher.kept
 
 

@@ -57,7 +57,7 @@ def save_profile(path: Path, precisions: Mapping[str, Sequence[str]]) -> Path:
         "[int8]",
         "dot_product = false",
         f'activations = "{"s8" if arm else "u8"}"',
-        "reduce_range = false",
+        "pairs_saturate = false",
     ]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -12,7 +12,7 @@ import pytest
 from edgec.cli import run
 from edgec.lowering import registry
 from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
-from edgec.targets import list_profiles
+from edgec.targets import family, list_profiles
 
 
 class Missing(Lowering):
@@ -72,7 +72,7 @@ def test_a_missing_runtime_is_shown_with_the_line_that_installs_it(
 
 
 def test_a_target_without_any_runtime_is_unavailable(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    without(monkeypatch, "openvino", "onnxruntime")
+    without(monkeypatch, "openvino", "onnxruntime", "tensorrt")
     assert run(["targets"]) == 0
     assert capsys.readouterr().out.count("unavailable: no runtime") == len(list_profiles())
     assert run(["targets", "show", "cpu-raspberry-pi-5", "--json"]) == 0
@@ -95,6 +95,23 @@ def test_show_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     shown = capsys.readouterr().out
     assert shown.startswith("courier: Raspberry Pi 5")
     assert "4 GiB" in shown
+
+
+def test_show_a_board_with_its_power_modes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "show", "jetson-orin-nano"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("6.2 (TensorRT 10.3)", "nvidia,p3767-0005", "MAXN_SUPER", "33.4", "dense peaks", "builds and imitates it"):
+        assert words in shown
+    assert "requires" not in shown
+
+
+def test_show_the_family(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["targets", "show", "jetson"]) == 0
+    shown = capsys.readouterr().out
+    boards = [profile.name for profile in family("jetson")]
+    assert [line.split(":")[0] for line in shown.splitlines() if line.split(":")[0] in boards] == boards
+    assert run(["targets", "show", "jetson", "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == boards
 
 
 def test_show_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from edgec.resources import room
 from edgec.targets import Profile, list_profiles
 
 PROFILES = {profile.name: profile for profile in list_profiles()}
+CPUS = {name: profile for name, profile in PROFILES.items() if profile.family == "cpu"}
 FILES = sorted(room("targets").glob("*/*.toml"))
 
 
@@ -45,13 +46,13 @@ def test_each_profile_is_complete(profile: Profile) -> None:
     assert set(profile.runtimes) <= set(all_lowerings())
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=lambda profile: profile.name)
+@pytest.mark.parametrize("profile", CPUS.values(), ids=lambda profile: profile.name)
 def test_bf16_and_whole_weights_only_where_the_cpu_has_the_instructions(profile: Profile) -> None:
     assert ("bf16" in profile.precisions) == ("avx512_bf16" in profile.isa)
     dot_products = bool({"avx512_vnni", "avx_vnni", "asimddp"} & set(profile.isa))
     assert profile.int8 is not None
     assert profile.int8.dot_product == dot_products
-    assert profile.int8.reduce_range == (profile.architecture == "x86_64" and not dot_products)
+    assert profile.int8.pairs_saturate == (profile.architecture == "x86_64" and not dot_products)
 
 
 def test_no_two_classes_of_an_architecture_have_one_rank() -> None:

@@ -1,0 +1,76 @@
+"""The least time that a graph could take on a Jetson: from data sheets, never a latency to expect.
+
+A run takes no less than its multiplications take at the GPU's peak, and no less than the memory takes for the weights that
+cannot have stayed in the caches since the last one. What passes between operations may stay there, and is left out of the bound;
+how much it is, is told beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from edgec.evidence import Evidence
+from edgec.targets import Jetson, Rates
+
+
+class Work(Protocol):
+    """What one run does: `edgec.graph.work.count_work` tells it of a strongly typed graph."""
+
+    @property
+    def macs(self) -> Mapping[Literal["int8", "fp16", "fp32"], int]: ...
+
+    @property
+    def weight_bytes(self) -> int: ...
+
+    @property
+    def frame_bytes(self) -> int: ...
+
+    @property
+    def exchanged_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Milliseconds for one batch. A run takes at least `bound_ms`, the larger of the first two; `exchange_ms` is what the memory
+    would take for `Work.exchanged_bytes`, and no part of the bound."""
+
+    mode: str
+    compute_ms: float
+    memory_ms: float
+    exchange_ms: float
+    evidence: Evidence = Evidence.ESTIMATED
+
+    @property
+    def bound_ms(self) -> float:
+        return max(self.compute_ms, self.memory_ms)
+
+    @property
+    def limited_by(self) -> Literal["compute", "memory"]:
+        return "compute" if self.compute_ms >= self.memory_ms else "memory"
+
+
+def lower_bound(work: Work, mode: str, rates: Rates, cache_mib: float) -> Bound | None:
+    """None if the rates lack a precision that the graph computes in."""
+    peaks = {"int8": rates.int8_tops, "fp16": rates.fp16_tflops, "fp32": rates.fp32_tflops}
+    seconds = 0.0
+    for kind, macs in work.macs.items():
+        peak = peaks[kind]
+        if peak is None:
+            return None
+        seconds += 2 * macs / (peak * 1e12)
+    bandwidth = rates.bandwidth_gbs * 1e9
+    read = max(0.0, work.weight_bytes - cache_mib * 2**20)
+    return Bound(
+        mode=mode,
+        compute_ms=1e3 * seconds,
+        memory_ms=1e3 * (read + work.frame_bytes) / bandwidth,
+        exchange_ms=1e3 * work.exchanged_bytes / bandwidth,
+    )
+
+
+def lower_bounds(work: Work, board: Jetson) -> tuple[Bound, ...]:
+    """One for each power mode whose rates are known, the fastest mode first."""
+    found = (lower_bound(work, mode.name, mode.rates, board.cache_mib) for mode in board.modes if mode.rates is not None)
+    return tuple(bound for bound in found if bound is not None)

@@ -1,0 +1,93 @@
+"""Is a graph one that TensorRT takes, and computes as it stands? By the rules of `rules.toml`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from edgec.errors import ArtefactError, RequestError
+from edgec.lowering.tensorrt import patterns
+from edgec.lowering.tensorrt.rules import Rule, Version, newest_known, oldest_known, parse_version, read_rules
+from edgec.lowering.tensorrt.view import View
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that a graph trips, with the versions asked for that it holds for and the places: names of nodes or tensors."""
+
+    rule: Rule
+    versions: tuple[str, ...]
+    places: tuple[str, ...]
+
+    @property
+    def is_error(self) -> bool:
+        return self.rule.severity == "error"
+
+
+def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Finding, ...]:
+    """What speaks against the graph on these TensorRT versions, errors first.
+
+    Raises `RequestError` for what is no version, or one that no rule looks at.
+    """
+    asked = {version: _known(version) for version in versions}
+    view, rules = View(model), read_rules()
+    found = []
+    for rule in rules.rule:
+        places: dict[str, tuple[str, ...]] = {}
+        for version, parsed in asked.items():
+            if rule.tensorrt.hold(parsed):
+                # What is supported is the one thing that differs between the versions of a rule.
+                known = {"known": rules.known_operators(parsed)} if rule.pattern == "unsupported" else {}
+                places[version] = patterns.run(rule.pattern, view, {**rule.parameters, **known})
+        hit = {version: names for version, names in places.items() if names}
+        for names in dict.fromkeys(hit.values()):
+            found.append(Finding(rule, tuple(version for version, each in hit.items() if each == names), names))
+    return tuple(sorted(found, key=lambda finding: not finding.is_error))
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """Raises `RequestError` if there is no such file, `ArtefactError` if it is no ONNX model, or not a whole one."""
+    if not path.is_file():
+        raise RequestError(f"There is no file {path}.", remedy="give the path of an .onnx file, or of an artefact's directory")
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's own; a missing file of weights is one of them
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ArtefactError(f"{path} is not a whole ONNX model.", evidence=lines[:2], remedy=_AGAIN) from error
+    if not model.graph.node or not model.opset_import:
+        raise ArtefactError(f"{path} is not an ONNX model.", evidence="it holds no graph with nodes in it", remedy=_AGAIN)
+    return model
+
+
+def graphs_in(path: Path) -> tuple[Path, ...]:
+    """The file itself, or the `.onnx` files of an artefact's `model/` (or of any other directory).
+
+    Raises `RequestError` if there is none.
+    """
+    if not path.is_dir():
+        return (path,)
+    folder = path / "model" if (path / "model").is_dir() else path
+    found = tuple(sorted(folder.glob("*.onnx")))
+    if not found:
+        raise RequestError(
+            f"{folder} holds no .onnx file.", remedy="give a file, or an artefact that was built for TensorRT or ONNX Runtime"
+        )
+    return found
+
+
+_AGAIN = "export or copy it again, with the .data file beside it if it has one"
+
+
+def _known(version: str) -> Version:
+    parsed = parse_version(version)
+    if not oldest_known() <= parsed < newest_known():
+        oldest, newest = (".".join(map(str, each)) for each in (oldest_known(), newest_known()))
+        raise RequestError(
+            f"No rule looks at TensorRT {version}.",
+            evidence=f"known: from {oldest} up to but not including {newest}",
+            remedy="ask for one of these; `edgec targets show jetson-orin-nano` lists those of a board",
+        )
+    return parsed

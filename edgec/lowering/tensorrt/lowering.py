@@ -1,0 +1,102 @@
+"""One strongly typed graph a precision for TensorRT, and how this machine imitates it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgec.cores import usable_cores
+from edgec.errors import TargetError
+from edgec.evidence import Evidence
+from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.precision.plan import Precision, PrecisionPlan
+
+VARIANTS = ("int8", "fp16", "fp32")
+"""In the order in which a board tries them when one does not reproduce the features."""
+TENSORRT = {"int8": ("10.0", "12"), "fp16": ("8.6", "12"), "fp32": ("8.6", "12")}
+"""The first TensorRT version that takes each variant, and the first that nobody has looked at. 8.x refuses weights that are int8
+in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
+
+
+class TensorRt(Lowering):
+    name = "tensorrt"
+    title = "TensorRT"
+    precisions = ("fp32", "fp16", "int8")
+    int8_kinds = ("linear", "convolution")
+    evidence = Evidence.SIMULATED
+    """Of whatever its runner computes: there is no engine on this machine."""
+
+    def availability(self) -> Availability:
+        """Whether this machine can imitate it, which ONNX Runtime does. TensorRT itself is not needed."""
+        from edgec.lowering.onnxruntime import OnnxRuntime
+
+        state = OnnxRuntime().availability()
+        return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
+
+    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""
+        from edgec.graph.files import save
+
+        model, kept = typed_model(hub, plan)
+        entry = f"{plan.name}.onnx"
+        return LoweredModel(
+            self.name, directory, entry, save(model, directory / entry), {"precision": plan.name, "float32": kept}
+        )
+
+    def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        """The graph imitated on this machine. Needs onnx, beside numpy and ONNX Runtime."""
+        from edgec.lowering.tensorrt.simulation import SimulatedRunner
+
+        state = self.availability()
+        if not state.available:
+            raise TargetError(
+                "ONNX Runtime, which imitates TensorRT here, is not installed.", evidence=state.problem, remedy=state.install
+            )
+        return SimulatedRunner(model, threads or usable_cores())
+
+
+def typed_model(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because their constants do not fit
+    fp16, with the reason. int8 is symmetric, whatever the plan says: TensorRT has no other."""
+    from edgec.graph.planned import apply_plan
+    from edgec.lowering.tensorrt.halves import unfit_products
+    from edgec.lowering.tensorrt.opset import to_opset_17
+    from edgec.lowering.tensorrt.typed import assign_types, cast_graph
+
+    model = to_opset_17(apply_plan(hub, replace(plan, activations="s8")))
+    first = assign_types(model, plan)
+    kept = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
+    typed = cast_graph(model, assign_types(model, _in_float32(plan, kept)))
+    typed.graph.name = plan.name
+    return typed, kept
+
+
+def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+    """The plan with every product in float32 that makes or reads an activation which could overflow fp16 on the robot.
+
+    `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
+    be small.
+    """
+    from edgec.graph.planned import apply_plan
+    from edgec.lowering.tensorrt.halves import HEADROOM, LIMIT
+    from edgec.lowering.tensorrt.typed import assign_types, free_chain
+
+    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
+    if not crowded:
+        return plan
+    model = apply_plan(hub, plan)
+    types = assign_types(model, plan)
+    at_risk = {tensor for node in model.graph.node if node.name in types.half for tensor in (*node.input, *node.output)}
+    products = free_chain(model, crowded & at_risk, types) - types.int8
+    return _in_float32(plan, sorted(products))
+
+
+def _in_float32(plan: PrecisionPlan, names: Iterable[str]) -> PrecisionPlan:
+    exceptions: dict[str, Precision] = dict.fromkeys(names, "fp32")
+    return replace(plan, operations={**plan.operations, **exceptions})

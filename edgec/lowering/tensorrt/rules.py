@@ -1,0 +1,96 @@
+"""The rules of `rules.toml`: what each TensorRT version accepts of a graph, and what it is known to get wrong."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from edgec.errors import RequestError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+FILE = Path(__file__).with_name("rules.toml")
+
+Version = tuple[int, ...]
+Severity = Literal["error", "warning"]
+
+
+def parse_version(text: str) -> Version:
+    """`10.3`, or longer. Raises `RequestError` for anything else."""
+    parts = text.strip().split(".")
+    if not 1 <= len(parts) <= 4 or not all(part.isascii() and part.isdigit() and len(part) < 5 for part in parts):
+        raise RequestError(
+            f"{text!r} is not a TensorRT version.", remedy="give numbers with points between them, as in 10.3 or 8.6.1"
+        )
+    return tuple(int(part) for part in parts)
+
+
+class Record(BaseModel):
+    """An unknown key is a misspelt one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Versions(Record):
+    """From `min` up to but not `below`."""
+
+    min: str
+    below: str
+
+    @field_validator("min", "below")
+    @classmethod
+    def _is_version(cls, value: str) -> str:
+        parse_version(value)
+        return value
+
+    def hold(self, version: Version) -> bool:
+        # 10.3.0 is not below 10.3: missing parts are zeros.
+        return _whole(parse_version(self.min)) <= _whole(version) < _whole(parse_version(self.below))
+
+
+class Rule(Record):
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    tensorrt: Versions
+    pattern: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    severity: Severity
+    consequence: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    remedy: str = Field(min_length=1)
+
+
+class Rules(Record):
+    operators: dict[str, tuple[str, ...]]
+    """By version: the operators that it was the first to import."""
+    rule: tuple[Rule, ...]
+
+    def known_operators(self, version: Version) -> frozenset[str]:
+        return frozenset(
+            name for since, names in self.operators.items() if _whole(parse_version(since)) <= _whole(version) for name in names
+        )
+
+
+@cache
+def read_rules() -> Rules:
+    return Rules.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
+
+
+def oldest_known() -> Version:
+    """No rule looks further back."""
+    return min(parse_version(rule.tensorrt.min) for rule in read_rules().rule)
+
+
+def newest_known() -> Version:
+    """The first version that no rule looks at."""
+    return max(parse_version(rule.tensorrt.below) for rule in read_rules().rule)
+
+
+def _whole(version: Version) -> Version:
+    return (*version, 0, 0, 0, 0)[:4]

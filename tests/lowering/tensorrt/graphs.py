@@ -1,0 +1,46 @@
+"""Small graphs, written down: one line a node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+F32, F16, U8, I8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT8
+
+Tensor = tuple[str, int, Sequence[int | str | None] | None]
+
+
+def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
+    """Names of inputs and outputs with spaces between; the node is named as its first output."""
+    return helper.make_node(kind, inputs.split(), outputs.split(), name=outputs.split()[0], **attributes)
+
+
+def graph(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    constants: Mapping[str, NDArray[Any]] | None = None,
+    *,
+    opset: int = 17,
+) -> onnx.ModelProto:
+    made = helper.make_graph(
+        list(nodes),
+        "test",
+        [helper.make_tensor_value_info(*tensor) for tensor in inputs],
+        [helper.make_tensor_value_info(*tensor) for tensor in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
+    )
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def weights(*shape: int, kind: Any = np.float32, scale: float = 0.1, seed: int = 0) -> NDArray[Any]:
+    return (np.random.default_rng(seed).normal(0, 1, shape) * scale).astype(kind)
+
+
+def bytes_(*shape: int, seed: int = 0) -> NDArray[np.int8]:
+    return np.random.default_rng(seed).integers(-127, 128, shape).astype(np.int8)

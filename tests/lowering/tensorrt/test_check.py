@@ -1,0 +1,459 @@
+"""Every rule of rules.toml: a graph that trips it, one that does not, and the versions that it holds for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from edgec.errors import ArtefactError, RequestError
+from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
+from edgec.lowering.tensorrt.patterns import PATTERNS
+from edgec.lowering.tensorrt.rules import FILE, Versions, parse_version, read_rules
+from tests.lowering.tensorrt.graphs import F16, F32, U8, bytes_, graph, node, weights
+
+Model = onnx.ModelProto
+RULES = {rule.id: rule for rule in read_rules().rule}
+
+
+def relu(*, opset: int = 17, kind: int = F32) -> Model:
+    return graph([node("Relu", "x", "y")], [("x", kind, [2, 4])], [("y", kind, [2, 4])], opset=opset)
+
+
+def one(kind: str) -> Model:
+    return graph([node(kind, "x", "y")], [("x", F32, [2, 4])], [("y", F32, [2, 4])])
+
+
+def conditional(*, folded: bool = False) -> Model:
+    if folded:
+        return relu()
+    branches = {
+        f"{name}_branch": onnx.helper.make_graph(
+            [onnx.helper.make_node("Relu", ["x"], [name])], name, [], [onnx.helper.make_tensor_value_info(name, F32, [2, 4])]
+        )
+        for name in ("then", "else")
+    }
+    made = onnx.helper.make_node("If", ["flag"], ["y"], name="rope", **branches)
+    return graph([made], [("flag", TensorProto.BOOL, []), ("x", F32, [2, 4])], [("y", F32, [2, 4])])
+
+
+def hidden_operator() -> Model:
+    """In a branch, where only a walk through all graphs finds it."""
+    model = conditional()
+    [branch] = (attribute for attribute in model.graph.node[0].attribute if attribute.name == "then_branch")
+    branch.g.node[0].op_type = "Bernoulli"
+    return model
+
+
+def grid_sample() -> Model:
+    nodes = [node("GridSample", "x grid", "y")]
+    return graph(nodes, [("x", F32, [1, 1, 4, 4]), ("grid", F32, [1, 2, 2, 2])], [("y", F32, [1, 1, 2, 2])])
+
+
+def angles(kind: str) -> Model:
+    nodes = [node("Mul", "x periods", "angles"), node(kind, "angles", "y")]
+    return graph(nodes, [("x", F32, [2, 4])], [("y", F32, [2, 4])], {"periods": weights(4)})
+
+
+def norm(*, kind: int = F32, outputs: str = "y", cast: bool = False) -> Model:
+    constant = np.float16 if kind == F16 and not cast else np.float32
+    nodes = [node("LayerNormalization", "h scale bias" if cast else "x scale bias", "n" if cast else outputs)]
+    if cast:
+        nodes = [node("Cast", "x", "h", to=F32), *nodes, node("Cast", "n", "y", to=F16)]
+    values = {"scale": np.ones(4, constant), "bias": np.zeros(4, constant)}
+    return graph(nodes, [("x", kind, [2, 4])], [("y", kind, [2, 4])], values)
+
+
+def softmax(*, kind: int = F32) -> Model:
+    return graph([node("Softmax", "x", "y")], [("x", kind, [2, 4])], [("y", kind, [2, 4])])
+
+
+def norm_in_pieces(*, square: str = "Pow") -> Model:
+    squared = node("Pow", "d two", "s") if square == "Pow" else node("Mul", "d d", "s")
+    nodes = [
+        node("ReduceMean", "x", "m", axes=[-1]),
+        node("Sub", "x m", "d"),
+        squared,
+        node("ReduceMean", "s", "v", axes=[-1]),
+        node("Add", "v eps", "e"),
+        node("Sqrt", "e", "r"),
+        node("Div", "d r", "y"),
+    ]
+    values = {"eps": np.array(1e-6, np.float32)} | ({"two": np.array(2, np.float32)} if square == "Pow" else {})
+    return graph(nodes, [("x", F32, [2, 4])], [("y", F32, [2, 4])], values)
+
+
+def centred() -> Model:
+    nodes = [node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "y")]
+    return graph(nodes, [("x", F32, [2, 4])], [("y", F32, [2, 4])])
+
+
+def attention(*, scale: str = "", quantised: bool = False) -> Model:
+    """`scale`: on "q", on "both" sides as F.scaled_dot_product_attention has it, or "behind" the product."""
+    nodes = [node("Transpose", "k", "kt", perm=[0, 1, 3, 2])]
+    q, kt = "q", "kt"
+    if scale in ("q", "both"):
+        nodes.append(node("Mul", "q root", "qs"))
+        q = "qs"
+    if scale == "both":
+        nodes.append(node("Mul", "kt root", "ks"))
+        kt = "ks"
+    nodes.append(node("MatMul", f"{q} {kt}", "scores"))
+    last = "scores"
+    if scale == "behind":
+        nodes.append(node("Mul", "scores root", "scaled"))
+        last = "scaled"
+    nodes.append(node("Softmax", last, "p", axis=-1))
+    p = "p"
+    if quantised:
+        nodes += [node("QuantizeLinear", "p s z", "pq"), node("DequantizeLinear", "pq s z", "pd")]
+        nodes += [node("QuantizeLinear", "v s z", "vq"), node("DequantizeLinear", "vq s z", "vd")]
+        p = "pd"
+    nodes.append(node("MatMul", f"{p} {'vd' if quantised else 'v'}", "y"))
+    shape = [1, 2, 8, 4]
+    values: dict[str, np.ndarray] = {"root": np.array(0.5, np.float32)} if scale else {}  # type: ignore[type-arg]
+    if quantised:
+        values |= {"s": np.array(0.01, np.float32), "z": np.array(0, np.int8)}
+    return graph(nodes, [(name, F32, shape) for name in "qkv"], [("y", F32, shape)], values)
+
+
+def quantised(
+    *,
+    zero: int = 0,
+    kind: type = np.int8,
+    scale: object = 0.1,
+    weight_scale: object = None,
+    zero_point: bool = True,
+    float_weight: bool = False,
+    cast: bool = False,
+    activation: bool = True,
+    half_scale: bool = False,
+) -> Model:
+    """x through Q/DQ, times an int8 weight."""
+    scales = np.asarray(scale, np.float32)
+    by_channel = np.full(4, 0.01, np.float32) if weight_scale is None else np.asarray(weight_scale, np.float32)
+    values: dict[str, np.ndarray] = {"s": scales, "z": np.full(scales.shape, zero, kind)}  # type: ignore[type-arg]
+    values |= {"ws": by_channel, "wz": np.zeros(by_channel.shape, np.int8)}
+    z, wz = (" z", " wz") if zero_point else ("", "")
+    axis = {"axis": -1} if scales.size > 1 else {}
+    nodes = []
+    if activation:
+        nodes += [node("QuantizeLinear", f"x s{z}", "q", **axis), node("DequantizeLinear", f"q s{z}", "d", **axis)]
+    weight_axis = {"axis": 1} if by_channel.size > 1 else {}
+    if float_weight:
+        values["w"] = weights(8, 4)
+        nodes += [
+            node("QuantizeLinear", "w ws wz", "wq", **weight_axis),
+            node("DequantizeLinear", "wq ws wz", "wd", **weight_axis),
+        ]
+    else:
+        values["w"] = bytes_(8, 4)
+        nodes.append(node("DequantizeLinear", f"w ws{wz}", "wd", **weight_axis))
+    left, right, kind_out = "d" if activation else "x", "wd", F32
+    if cast:
+        nodes += [node("Cast", f"{left}", "dh", to=F16), node("Cast", "wd", "wh", to=F16)]
+        left, right, kind_out = "dh", "wh", F16
+    nodes.append(node("MatMul", f"{left} {right}", "y"))
+    read = {name for each in nodes for name in each.input}
+    model = graph(
+        nodes, [("x", F32, [2, 8])], [("y", kind_out, [2, 4])], {name: value for name, value in values.items() if name in read}
+    )
+    if half_scale:
+        for entry in model.graph.initializer:
+            if entry.name in ("s", "ws"):
+                entry.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(entry).astype(np.float16), entry.name))
+    return model
+
+
+def bias(*, kind: type) -> Model:
+    values = {"b": np.arange(4).astype(kind), "s": np.array(0.1, np.float32), "z": np.array(0, kind)}
+    return graph(
+        [node("DequantizeLinear", "b s z", "d"), node("Add", "x d", "y")], [("x", F32, [2, 4])], [("y", F32, [2, 4])], values
+    )
+
+
+def frames(first: str) -> Model:
+    nodes = {
+        "Cast": [node("Cast", "x", "f", to=F32), node("Transpose", "f", "y", perm=[0, 3, 1, 2])],
+        "Transpose": [node("Transpose", "x", "t", perm=[0, 3, 1, 2]), node("Cast", "t", "y", to=F32)],
+    }[first]
+    return graph(nodes, [("x", U8, [1, 4, 4, 3])], [("y", F32, [1, 3, 4, 4])])
+
+
+def cast_to(kind: int) -> Model:
+    return graph([node("Cast", "x", "c", to=kind), node("Cast", "c", "y", to=F32)], [("x", F32, [2])], [("y", F32, [2])])
+
+
+def mixed(*, right: int) -> Model:
+    return graph([node("Add", "x a", "y")], [("x", F32, [2]), ("a", right, [2])], [("y", F32, [2])])
+
+
+def half_constant(value: object) -> Model:
+    return graph([node("Add", "x c", "y")], [("x", F16, [4])], [("y", F16, [4])], {"c": np.asarray(value, np.float16)})
+
+
+def opened() -> Model:
+    return graph([node("Relu", "x", "y")], [("x", F32, ["batch", 4])], [("y", F32, ["batch", 4])])
+
+
+Case = tuple[Callable[[], Model], Callable[[], Model], str]
+"""A graph that trips the rule, one near it that does not, and a place that must be named."""
+
+with np.errstate(over="ignore"):
+    INFINITE = np.array([7e4, 1, 1, 1], np.float16)
+
+CASES: dict[str, Case] = {
+    "invalid-onnx": (lambda: mixed(right=F16), lambda: mixed(right=F32), ""),
+    "opset-8": (lambda: relu(opset=18), lambda: relu(opset=17), "opset 18"),
+    "opset-9": (lambda: relu(opset=20), lambda: relu(opset=19), "opset 20"),
+    "opset-10": (lambda: relu(opset=21), lambda: relu(opset=20), "opset 21"),
+    "opset-10.14": (lambda: relu(opset=25), lambda: relu(opset=24), "opset 25"),
+    "opset-11": (lambda: relu(opset=8), lambda: relu(opset=25), "opset 8"),
+    "open-shape": (opened, relu, "x"),
+    "unknown-operator": (lambda: one("Bernoulli"), relu, "Bernoulli y"),
+    "conditional": (conditional, lambda: conditional(folded=True), "rope"),
+    "conditional-newer": (conditional, lambda: conditional(folded=True), "rope"),
+    "rotary-in-graph": (lambda: angles("Sin"), lambda: angles("Relu"), "y"),
+    "layernorm-second-output": (lambda: norm(outputs="y mean"), norm, "y"),
+    "grid-sample": (grid_sample, relu, "y"),
+    "uint8-inside": (lambda: frames("Transpose"), lambda: frames("Cast"), "t"),
+    "double": (lambda: cast_to(TensorProto.DOUBLE), lambda: cast_to(F16), "c"),
+    "bfloat16-8": (lambda: cast_to(TensorProto.BFLOAT16), lambda: cast_to(F16), "c"),
+    "mixed-types": (lambda: mixed(right=F16), lambda: mixed(right=F32), "y (FLOAT, FLOAT16)"),
+    "fp16-not-finite": (lambda: half_constant(INFINITE), lambda: half_constant([65504, 1, 1, 1]), "c"),
+    "fp16-subnormal": (lambda: half_constant([1e-6, 2e-6, 3e-6, 1]), lambda: half_constant([1e-6, 0, 1, 1]), "c"),
+    "fp16-norm": (lambda: norm(kind=F16), lambda: norm(kind=F16, cast=True), "y"),
+    "fp16-norm-elsewhere": (lambda: softmax(kind=F16), softmax, "y"),
+    "fp16-norm-later": (lambda: softmax(kind=F16), softmax, "y"),
+    "norm-in-pieces": (norm_in_pieces, centred, "d"),
+    "attention-10.4": (attention, softmax, "scores"),
+    "attention-scaled-twice": (lambda: attention(scale="both"), lambda: attention(scale="q"), "scores"),
+    "attention-scaled-behind": (lambda: attention(scale="behind"), lambda: attention(scale="q"), "scores"),
+    "attention-quantised": (lambda: attention(quantised=True), attention, "scores"),
+    "int8-constant": (quantised, lambda: quantised(float_weight=True), "w"),
+    "fp16-scale-8": (lambda: quantised(half_scale=True), quantised, "q"),
+    "zero-point": (lambda: quantised(zero=3), quantised, "q"),
+    "unsigned": (lambda: quantised(kind=np.uint8), quantised, "q"),
+    "no-zero-point-8": (lambda: quantised(zero_point=False), quantised, "q"),
+    "scale-not-positive": (lambda: quantised(scale=0.0), quantised, "q"),
+    "int32-dequantised": (lambda: bias(kind=np.int32), lambda: bias(kind=np.int8), "d"),
+    "activation-per-channel": (lambda: quantised(scale=[0.1] * 8), quantised, "q"),
+    "weight-per-tensor": (lambda: quantised(weight_scale=0.01), quantised, "wd"),
+    "cast-behind-dequantise": (lambda: quantised(cast=True), quantised, "dh"),
+    "half-a-pair": (lambda: quantised(activation=False), quantised, "y"),
+}
+
+
+def tripped(model: Model, version: str) -> dict[str, tuple[str, ...]]:
+    return {finding.rule.id: finding.places for finding in check_graph(model, [version])}
+
+
+def test_every_rule_has_a_case() -> None:
+    assert list(CASES) == list(RULES)
+    assert {rule.pattern for rule in RULES.values()} == set(PATTERNS)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_a_graph_that_trips_it_and_one_that_does_not(name: str) -> None:
+    trips, passes, place = CASES[name]
+    version = RULES[name].tensorrt.min
+    found = tripped(trips(), version)
+    assert name in found
+    assert place in found[name] or not place
+    assert all(found[name])
+    assert name not in tripped(passes(), version)
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_it_holds_for_its_versions_only(name: str) -> None:
+    versions = RULES[name].tensorrt
+    assert parse_version(versions.min) < parse_version(versions.below)
+    trips = CASES[name][0]()
+    if parse_version(versions.below) < (12,):
+        assert name not in tripped(trips, versions.below)
+    if parse_version(versions.min) > (8, 5):
+        assert name not in tripped(trips, "8.5")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, case in CASES.items() if name not in ("invalid-onnx", "mixed-types", "fp16-scale-8")]
+)
+def test_the_graphs_of_these_tests_are_onnx(name: str) -> None:
+    """So that a rule is tripped by what it is about, and not by a graph that is wrong anyway."""
+    for make in CASES[name][:2]:
+        onnx.checker.check_model(make())
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
+def test_every_rule_says_what_follows_whose_word_that_is_and_what_to_do(rule: object) -> None:
+    for text in (rule.consequence, rule.source, rule.remedy):  # type: ignore[attr-defined]
+        assert len(text) > 15
+    assert not rule.remedy.endswith(".")  # type: ignore[attr-defined]
+    assert not rule.source.endswith(".")  # type: ignore[attr-defined]
+
+
+def test_the_issues_that_are_known_are_in_it() -> None:
+    text = FILE.read_text()
+    for number in ("4558", "4603", "4742", "4723", "4333", "4273", "issue 176"):
+        assert number in text
+
+
+# --- what the rules see
+
+
+@pytest.mark.parametrize(
+    ("kind", "since"), [("LayerNormalization", "8.6"), ("Gelu", "10.0"), ("Attention", "10.14"), ("Swish", "11.0")]
+)
+def test_operators_are_known_from_their_version_on(kind: str, since: str) -> None:
+    model = relu()
+    model.graph.node[0].op_type = kind
+    older = {"8.6": "8.5", "10.0": "9.3", "10.14": "10.13", "11.0": "10.16"}[since]
+    assert tripped(model, older)["unknown-operator"] == (f"{kind} y",)
+    assert "unknown-operator" not in tripped(model, since)
+
+
+def test_operators_of_other_domains_and_in_branches_are_found() -> None:
+    model = relu()
+    model.graph.node[0].domain = "com.microsoft"
+    assert tripped(model, "10.3")["unknown-operator"] == ("Relu y",)
+    assert tripped(hidden_operator(), "10.3")["unknown-operator"] == ("Bernoulli then",)
+
+
+@pytest.mark.parametrize("square", ["Pow", "Mul"])
+def test_a_norm_in_pieces_however_it_squares(square: str) -> None:
+    assert tripped(norm_in_pieces(square=square), "10.3") == {"norm-in-pieces": ("d",)}
+
+
+def test_a_scale_that_is_computed_from_constants_is_one_too() -> None:
+    """As exporters write it: Sqrt of a constant, multiplied into both sides."""
+    model = attention(scale="both")
+    model.graph.node.insert(0, node("Sqrt", "number", "computed"))
+    for each in model.graph.node:
+        each.input[:] = ["computed" if name == "root" else name for name in each.input]
+    model.graph.initializer[0].name = "number"
+    assert tripped(model, "10.7")["attention-scaled-twice"] == ("scores",)
+
+
+def test_the_same_rule_with_other_places_on_other_versions() -> None:
+    model = graph(
+        [node("Gelu", "x", "g"), node("Attention", "g g g", "y")],
+        [("x", F32, [1, 1, 4, 4])],
+        [("y", F32, [1, 1, 4, 4])],
+        opset=23,
+    )
+    found = [each for each in check_graph(model, ["9.3", "10.3", "10.13"]) if each.rule.id == "unknown-operator"]
+    assert [(each.versions, each.places) for each in found] == [
+        (("9.3",), ("Gelu g", "Attention y")),
+        (("10.3", "10.13"), ("Attention y",)),
+    ]
+
+
+def test_errors_come_first() -> None:
+    found = check_graph(quantised(zero=3, cast=True), ["10.3"])
+    assert [each.rule.severity for each in found] == sorted(each.rule.severity for each in found)
+    assert {each.rule.severity for each in found} == {"error", "warning"}
+
+
+# --- versions
+
+
+@pytest.mark.parametrize(
+    ("version", "inside"),
+    [("10.3", True), ("10.3.0", True), ("10.3.0.30", True), ("10.2.9", False), ("10.4", False), ("10.4.0.26", False)],
+)
+def test_parts_that_are_missing_are_zeros(version: str, inside: bool) -> None:
+    assert Versions(min="10.3", below="10.4").hold(parse_version(version)) is inside
+
+
+@pytest.mark.parametrize("text", ["", "ten", "10.", ".3", "10.3.0.30.1", "10,3", "v10.3", "-1", "10.3 beta", "٣.٤", "99999.1"])
+def test_what_is_no_version(text: str) -> None:
+    with pytest.raises(RequestError, match="is not a TensorRT version"):
+        check_graph(relu(), [text])
+
+
+@pytest.mark.parametrize("version", ["7.2", "8.4.3", "12", "12.0", "20.1"])
+def test_versions_that_no_rule_looks_at(version: str) -> None:
+    with pytest.raises(RequestError, match=f"No rule looks at TensorRT {version}"):
+        check_graph(relu(), [version])
+
+
+# --- files
+
+
+def test_reading(tmp_path: Path) -> None:
+    path = tmp_path / "graph.onnx"
+    onnx.save(quantised(), path)
+    assert read_graph(path).graph.node[0].op_type == "QuantizeLinear"
+    assert graphs_in(path) == (path,)
+    (tmp_path / "artefact" / "model").mkdir(parents=True)
+    for name in ("int8", "fp16"):
+        onnx.save(relu(), tmp_path / "artefact" / "model" / f"{name}.onnx")
+    assert [each.name for each in graphs_in(tmp_path / "artefact")] == ["fp16.onnx", "int8.onnx"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x00" * 64, b"This is no graph.\n" * 30, b"PK\x03\x04" + b"\x00" * 40, b"\xff" * 100, b"\x08"],
+    ids=["empty", "zeros", "text", "zip", "ones", "cut"],
+)
+def test_files_that_are_no_graph(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "graph.onnx").write_bytes(content)
+    with pytest.raises(ArtefactError, match=r"graph\.onnx is not"):
+        read_graph(tmp_path / "graph.onnx")
+
+
+def test_a_file_cut_off_anywhere(tmp_path: Path) -> None:
+    """Either refused, or, where protobuf cannot tell, found to be invalid; never taken for whole."""
+    whole = quantised().SerializeToString()
+    for length in range(0, len(whole), 7):
+        (tmp_path / "cut.onnx").write_bytes(whole[:length])
+        try:
+            model = read_graph(tmp_path / "cut.onnx")
+        except ArtefactError:
+            continue
+        assert any(finding.is_error for finding in check_graph(model, ["10.3"])), length
+
+
+def test_bytes_changed_at_random_are_never_a_crash(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    bases = [make().SerializeToString() for case in CASES.values() for make in case[:2]]
+    read = 0
+    for number in range(300):
+        content = bytearray(bases[number % len(bases)])
+        for place in random.integers(0, len(content), 2):
+            content[place] = random.integers(0, 256)
+        (tmp_path / "spoilt.onnx").write_bytes(content)
+        try:
+            model = read_graph(tmp_path / "spoilt.onnx")
+        except ArtefactError:
+            continue
+        read += 1
+        check_graph(model, ["8.6", "10.3", "11.1"])
+    assert read > 20
+
+
+def test_a_graph_that_runs_in_a_circle() -> None:
+    model = graph(
+        [node("Add", "x b", "a"), node("Relu", "a", "b"), node("Softmax", "b", "y")], [("x", F32, [4])], [("y", F32, [4])]
+    )
+    assert list(tripped(model, "10.3")) == ["invalid-onnx"]
+
+
+def test_weights_that_lie_beside_and_are_gone(tmp_path: Path) -> None:
+    model = graph([node("MatMul", "x w", "y")], [("x", F32, [1, 64])], [("y", F32, [1, 64])], {"w": weights(64, 64)})
+    onnx.save(model, tmp_path / "graph.onnx", save_as_external_data=True, location="graph.onnx.data", size_threshold=0)
+    assert check_graph(read_graph(tmp_path / "graph.onnx"), ["10.3"]) == ()
+    (tmp_path / "graph.onnx.data").unlink()
+    with pytest.raises(ArtefactError, match="not a whole ONNX model"):
+        read_graph(tmp_path / "graph.onnx")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="There is no file"):
+        read_graph(tmp_path / "absent.onnx")
+    with pytest.raises(RequestError, match=r"holds no \.onnx file"):
+        graphs_in(tmp_path)
