@@ -49,11 +49,11 @@ def all_contenders(request: BuildRequest) -> Built:
     stages = Stages(resolve(replace(request, output=request.output.with_suffix(".unused"))), Cache(), Silent())
     # The build has just run these stages: they come from the cache.
     split, hub = stages.split(), stages.export()
-    statistics = stages.calibrate(hub, split)
-    sensitivity, reference = stages.sensitivity(hub, statistics, split), stages.reference(hub, split)
-    lowered = stages.lower(hub, statistics, sensitivity)
+    calibration = stages.calibrate(hub, split)
+    sensitivity, reference = stages.sensitivity(hub, calibration, split), stages.reference(hub, split)
+    lowered = stages.lower(hub, calibration, sensitivity)
     judged = stages.verify_candidates(lowered, reference)
-    lowered, _ = stages.search(hub, statistics, sensitivity, lowered, judged, reference)
+    lowered, _ = stages.search(hub, calibration, sensitivity, lowered, judged, reference)
     report = build(request).report
     ran = [candidate for candidate in report.candidates if candidate.fidelity and candidate.latency]
     models = {entry.name: entry.model for entry in lowered if entry.model is not None}
@@ -63,7 +63,7 @@ def all_contenders(request: BuildRequest) -> Built:
             contenders.append(Contender(_name(candidate.name), _runner(models[candidate.name], request.threads)))
     return Built(
         hub=hub.load(),
-        statistics=statistics,
+        statistics=dict(calibration.statistics),
         contenders=tuple(contenders),
         shipped=shipped.name,
         int8=_name(_int8(ran, report.chosen, request.min_fidelity)),

@@ -64,14 +64,14 @@ def compile_into(directory: Path, stages: Stages) -> None:
     hub = stages.export()
     reference = stages.reference(hub, split)
     fidelity = [stages.verify_export(hub, reference)]
-    statistics = stages.calibrate(hub, split)
-    sensitivity = stages.sensitivity(hub, statistics, split)
-    lowered = stages.lower(hub, statistics, sensitivity)
+    calibration = stages.calibrate(hub, split)
+    sensitivity = stages.sensitivity(hub, calibration, split)
+    lowered = stages.lower(hub, calibration, sensitivity)
     judged = stages.verify_candidates(lowered, reference)
-    lowered, judged = stages.search(hub, statistics, sensitivity, lowered, judged, reference)
+    lowered, judged = stages.search(hub, calibration, sensitivity, lowered, judged, reference)
     measured, doubts = stages.measure(judged, lowered, reference)
     choice = choose(measured, stages.resolved.request.min_fidelity)
-    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, statistics, sensitivity, doubts)
+    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, calibration, sensitivity, doubts)
 
 
 def _copy(made: Path, work: Path) -> None:

@@ -272,7 +272,7 @@ def test_progress_is_told_in_order_and_to_the_end(built: BuildResult, recorder: 
         "float32 reference in PyTorch",
         "verify the hub graph",
         "calibrate",
-        "lower",
+        "quantise and lower",
         "verify candidates",
         "measure latency",
         "verify the artefact",

@@ -80,15 +80,17 @@ def _exceptions(
     if recipe is None or not recipe.per_token | recipe.kept:
         return ()
     static = next((each for each in candidates if each.name == f"{chosen.runtime}-int8-static" and each.fidelity), None)
-    taken = tuple(sorted(recipe.per_token or recipe.kept))
-    return (
+    kinds = (("int8-per-token", recipe.per_token), (plan.default, recipe.kept))
+    return tuple(
         ExceptionFacts(
-            operations=taken,
-            precision="int8-per-token" if recipe.per_token else plan.default,
+            operations=tuple(sorted(taken)),
+            precision=precision,
             reason=recipe.reason,
             lost_without=round(1 - worst(static.fidelity), 6) if static and static.fidelity else None,
             lost_with=round(1 - worst(chosen.fidelity), 6) if chosen.fidelity else None,
-        ),
+        )
+        for precision, taken in kinds
+        if taken
     )
 
 

@@ -1,0 +1,79 @@
+"""The build's stages: each takes what earlier ones made, is cached under a hash of what it depends on, and says how far it is.
+
+What computes is in the rooms; here is only the order of files, keys and progress. torch is imported when a stage really runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edgec import targets
+from edgec.artefact.assemble import Ingredients, assemble_artefact
+from edgec.errors import RuntimeFailure
+from edgec.fidelity.reference import Reference
+from edgec.frames import Split
+from edgec.precision.choice import Choice
+from edgec.precision.explaining import explain
+from edgec.report.schema import Candidate, StageFidelity
+from edgec.stages.base import Calibration, Hub, Lowered
+from edgec.stages.candidates import Candidates
+from edgec.stages.preparing import Preparing
+
+
+class Stages(Preparing, Candidates):
+    """In the order of `edgec.build`."""
+
+    def write(
+        self,
+        directory: Path,
+        hub: Hub,
+        split: Split,
+        reference: Reference,
+        lowered: Sequence[Lowered],
+        measured: Sequence[Candidate],
+        choice: Choice,
+        fidelity: Sequence[StageFidelity],
+        calibration: Calibration,
+        sensitivity: Mapping[str, float],
+        doubts: Sequence[str],
+    ) -> None:
+        """Put the chosen candidate's files together with all that is known of them, and run what was put together."""
+        resolved = self.resolved
+        chosen = next(entry for entry in lowered if entry.name == choice.candidate.name)
+        if chosen.model is None or chosen.plan is None:
+            raise RuntimeFailure(f"{chosen.name} was chosen, but it has no files.")
+        frames = [frame.name for frame in split.calibration]
+        explanation = explain(
+            hub.load(), chosen.plan, chosen.recipe, calibration.statistics, sensitivity, frames, choice.candidate, measured
+        )
+        with self.progress.stage("verify the artefact", self._batches(reference)) as step:
+            assemble_artefact(
+                directory,
+                Ingredients(
+                    build_key=resolved.key,
+                    target=resolved.profile.name,
+                    host=resolved.host,
+                    host_is_target=not targets.missing(resolved.profile, resolved.host),
+                    threads=resolved.threads,
+                    tools=resolved.tools,
+                    precision_asked=resolved.request.precision,
+                    min_fidelity=resolved.request.min_fidelity,
+                    batch=self._batch,
+                    checkpoint=hub.facts,
+                    model=hub.model,
+                    licence=hub.licence,
+                    notice=hub.notice,
+                    frames=resolved.frames,
+                    split=split,
+                    reference=reference,
+                    lowering=resolved.lowerings[chosen.runtime],
+                    lowered=chosen.model,
+                    explanation=explanation,
+                    candidates=tuple(measured),
+                    choice=choice,
+                    fidelity=tuple(fidelity),
+                    notes=(*resolved.notes, *doubts),
+                ),
+                step,
+            )

@@ -1,0 +1,107 @@
+"""What the stages of a build have in common: where they are kept, by which key, and what passes from one to the next."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgec import cache as cached
+from edgec.artefact.manifest import CheckpointFacts
+from edgec.cache import Cache
+from edgec.fidelity.reference import Reference
+from edgec.frames import Frame
+from edgec.lowering.base import LoweredModel
+from edgec.precision.plan import PrecisionPlan
+from edgec.precision.recipes import Recipe
+from edgec.progress import Progress
+from edgec.report.schema import ModelFacts
+from edgec.request import Resolved, code_digest
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.graph.statistics import Statistics
+
+
+@dataclass(frozen=True)
+class Hub:
+    """The hub graph's file, and what was learnt of the checkpoint on the way."""
+
+    path: Path
+    facts: CheckpointFacts
+    model: ModelFacts
+    outputs: tuple[str, ...]
+    licence: str
+    notice: str
+
+    def load(self) -> onnx.ModelProto:
+        from edgec.graph.files import load
+
+        return load(self.path)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A candidate's files, or the problem that prevented them."""
+
+    name: str
+    runtime: str
+    precision: str
+    plan: PrecisionPlan | None
+    recipe: Recipe | None
+    model: LoweredModel | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What one pass over the calibration frames gave, and the key that it is kept under; empty if nothing is int8."""
+
+    statistics: Mapping[str, Statistics]
+    key: str = ""
+
+
+class Stage:
+    def __init__(self, resolved: Resolved, cache: Cache, progress: Progress) -> None:
+        self.resolved, self.cache, self.progress = resolved, cache, progress
+        self._base = (resolved.identity.key, resolved.identity.name, resolved.tools, code_digest())
+        self._shape = (asdict(resolved.request.size), resolved.request.registers, resolved.request.layers)
+
+    @property
+    def _batch(self) -> int:
+        return self.resolved.request.batch
+
+    def _batches(self, reference: Reference) -> int:
+        return -(-len(reference.frames) // self._batch)
+
+    def _key(self, *parts: Any) -> str:
+        """Over the checkpoint, the shape and the tools, whatever else a stage depends on."""
+        return cached.key(self._base, self._shape, self._batch, [_plain(part) for part in parts])
+
+
+def _plain(part: Any) -> Any:
+    if isinstance(part, Hub):
+        return part.path.parent.parent.name
+    if isinstance(part, Reference):
+        return frames_key(part)
+    return part
+
+
+def frames_key(reference: Reference) -> str:
+    return hashlib.sha256(reference.frames.tobytes()).hexdigest()
+
+
+def identities(frames: Sequence[Frame]) -> list[list[str]]:
+    return [[frame.name, frame.digest, frame.crop or ""] for frame in frames]
+
+
+def dump(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def load(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))

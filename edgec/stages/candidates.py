@@ -1,0 +1,226 @@
+"""Candidates: written, run against the reference before any figure is believed, searched for, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgec.errors import RuntimeFailure
+from edgec.evidence import Evidence
+from edgec.fidelity.gate import measure_fidelity
+from edgec.fidelity.metrics import worst
+from edgec.fidelity.reference import Reference
+from edgec.latency.host import contention
+from edgec.latency.measure import Measurement, measure
+from edgec.lowering.base import LoweredModel, Lowering
+from edgec.precision.candidates import Attempt, attempts
+from edgec.precision.choice import finalists
+from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.precision.recipes import STATIC, Recipe
+from edgec.precision.search import fewest, ladder, predict_sensitivity
+from edgec.precision.static import uniform
+from edgec.precision.storing import load_plan
+from edgec.report.schema import Candidate, ColdStart, Latency, StageFidelity
+from edgec.stages.base import Calibration, Hub, Lowered, dump, frames_key, load
+from edgec.stages.quantising import Plans, Quantising
+
+MAX_SECONDS = 12.0
+"""What measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
+
+
+class Candidates(Quantising):
+    def lower(self, hub: Hub, calibration: Calibration, sensitivity: Mapping[str, float]) -> tuple[Lowered, ...]:
+        """Quantise as each recipe says, and write each candidate's files. One that its runtime refuses is reported and does not
+        stop the others."""
+        resolved = self.resolved
+        int8 = resolved.profile.int8
+        tried = attempts(hub.load(), resolved.pairs, resolved.lowerings, sensitivity, dot_product=bool(int8 and int8.dot_product))
+        plans = Plans(self, hub, calibration)
+        with self.progress.stage("quantise and lower", len(tried)) as step:
+            lowered = []
+            for attempt in tried:
+                step(doing=attempt.name)
+                lowered.append(self._lower_one(hub, attempt, plans))
+        return tuple(lowered)
+
+    def _lower_one(self, hub: Hub, attempt: Attempt, plans: Plans) -> Lowered:
+        def entry(plan: PrecisionPlan | None, model: LoweredModel | None, problem: str = "") -> Lowered:
+            return Lowered(attempt.name, attempt.runtime, attempt.precision, plan, attempt.recipe, model, problem)
+
+        if attempt.problem:
+            return entry(None, None, attempt.problem)
+        lowering = self.resolved.lowerings[attempt.runtime]
+        place: Path | None = None
+        if attempt.recipe:
+            place = plans.directory(attempt.recipe, lowering.int8_kinds, self._rest(lowering))
+            plan = load_plan(place, weights=False)
+        else:
+            plan = uniform(attempt.precision)  # type: ignore[arg-type]
+
+        def produce(directory: Path) -> None:
+            (directory / attempt.name).mkdir()
+            whole = load_plan(place) if place else plan
+            made = lowering.lower(hub.load(), whole, directory / attempt.name)
+            dump(directory / "model.json", {"entry": made.entry, "files": made.files, "settings": made.settings})
+
+        try:
+            directory = self.cache.stage("lowered", self._key(hub, attempt.name, place.parent.name if place else plan), produce)
+        except RuntimeFailure as error:
+            return entry(plan, None, str(error))
+        said = load(directory / "model.json")
+        files = tuple(said["files"])
+        return entry(plan, LoweredModel(attempt.runtime, directory / attempt.name, said["entry"], files, said["settings"]))
+
+    def _rest(self, lowering: Lowering) -> Precision:
+        """What an int8 plan's other operations run in: bf16 where target and runtime have it."""
+        return "bf16" if "bf16" in self.resolved.profile.precisions and "bf16" in lowering.precisions else "fp32"
+
+    def verify_candidates(self, lowered: Sequence[Lowered], reference: Reference) -> tuple[Candidate, ...]:
+        """Run each candidate on the validation frames, before any of its figures is believed."""
+        judged = []
+        with self.progress.stage("verify candidates", len(lowered) * self._batches(reference)) as step:
+            for entry in lowered:
+                candidate = Candidate(name=entry.name, runtime=entry.runtime, precision=entry.precision, problem=entry.problem)
+                if entry.model is not None:
+                    candidate = self._verify_one(candidate, entry.model, reference, lambda: step(doing=entry.name))  # noqa: B023
+                judged.append(candidate)
+        return tuple(judged)
+
+    def _verify_one(self, candidate: Candidate, model: LoweredModel, reference: Reference, step: Callable[[], None]) -> Candidate:
+        def produce(directory: Path) -> None:
+            runner = self.resolved.lowerings[candidate.runtime].load(model, threads=self.resolved.threads)
+            fidelity = measure_fidelity(reference, runner, self._batch, candidate.name, step)
+            found = {"fidelity": fidelity.model_dump(mode="json"), "execution_precision": runner.execution_precision}
+            dump(directory / "fidelity.json", found)
+
+        key = self._key(str(model.directory), frames_key(reference))
+        try:
+            found = load(self.cache.stage("fidelity", key, produce) / "fidelity.json")
+        except RuntimeFailure as error:
+            return candidate.model_copy(update={"problem": str(error)})
+        return candidate.model_copy(
+            update={
+                "size_bytes": model.size_bytes,
+                "fidelity": StageFidelity.model_validate(found["fidelity"]),
+                "execution_precision": found["execution_precision"],
+            }
+        )
+
+    def search(
+        self,
+        hub: Hub,
+        calibration: Calibration,
+        sensitivity: Mapping[str, float],
+        lowered: Sequence[Lowered],
+        judged: Sequence[Candidate],
+        reference: Reference,
+    ) -> tuple[tuple[Lowered, ...], tuple[Candidate, ...]]:
+        """For each runtime whose static int8 is beyond the budget, the plan with the fewest exceptions that is within it, added
+        to what there is."""
+        missed = [
+            entry for entry, candidate in zip(lowered, judged, strict=True) if entry.recipe == STATIC and self._beyond(candidate)
+        ]
+        added: list[tuple[Lowered, Candidate]] = []
+        for entry in missed:
+            added += self._search_one(hub, calibration, sensitivity, entry, reference)
+        return (*lowered, *(each for each, _ in added)), (*judged, *(each for _, each in added))
+
+    def _beyond(self, candidate: Candidate) -> bool:
+        return candidate.fidelity is not None and worst(candidate.fidelity) < self.resolved.request.min_fidelity
+
+    def _search_one(
+        self,
+        hub: Hub,
+        calibration: Calibration,
+        sensitivity: Mapping[str, float],
+        missed: Lowered,
+        reference: Reference,
+    ) -> list[tuple[Lowered, Candidate]]:
+        lowering, int8 = self.resolved.lowerings[missed.runtime], self.resolved.profile.int8
+        plans, graph = Plans(self, hub, calibration), hub.load()
+        kinds = lowering.int8_kinds
+        if not sensitivity:
+            static = load_plan(plans.directory(STATIC, kinds, self._rest(lowering)))
+            sensitivity = predict_sensitivity(graph, calibration.statistics, static)
+        per_token = lowering.per_token and bool(int8 and int8.dot_product)
+        steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)
+        tried: dict[str, tuple[Lowered, Candidate]] = {}
+        with self.progress.stage(f"search within the budget for {lowering.title}", 8 * self._batches(reference)) as step:
+
+            def within(recipe: Recipe) -> bool:
+                attempt = Attempt(f"{missed.runtime}-int8-{recipe.variant}", missed.runtime, "int8", recipe)
+                entry = self._lower_one(hub, attempt, plans)
+                candidate = Candidate(name=entry.name, runtime=entry.runtime, precision="int8", problem=entry.problem)
+                if entry.model is not None:
+                    candidate = self._verify_one(candidate, entry.model, reference, lambda: step(doing=entry.name))
+                tried[recipe.variant] = entry, candidate
+                return candidate.fidelity is not None and not self._beyond(candidate)
+
+            found = fewest(steps, within)
+        return [tried[found.variant]] if found else []
+
+    def measure(
+        self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference
+    ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+        """Latency, cold start and memory of all candidates that ran, interleaved; and what makes the figures doubtful."""
+        request = self.resolved.request
+        running = [entry for entry, candidate in zip(lowered, judged, strict=True) if entry.model and not candidate.problem]
+        models = [entry.model for entry in running if entry.model]
+        known = [candidate for entry, candidate in zip(lowered, judged, strict=True) if entry in running]
+
+        def produce(directory: Path) -> None:
+            stacks = np.stack([frames for frames, _, _ in reference.batches(self._batch)])
+            done = 0
+
+            def tell(doing: str, count: int, _total: int) -> None:
+                nonlocal done
+                step(count - done, doing)
+                done = count
+
+            found = measure(
+                models,
+                stacks,
+                threads=self.resolved.threads,
+                iterations=request.iterations,
+                max_seconds=MAX_SECONDS,
+                seed=request.seed,
+                names=[entry.name for entry in running],
+                goes_on=lambda medians: finalists(known, request.min_fidelity, medians),
+                progress=tell,
+                evidence=Evidence.HOST,
+            )
+            dump(directory / "latency.json", [_measured(entry) for entry in found])
+
+        with self.progress.stage("measure latency", request.iterations * len(models)) as step:
+            host = self.resolved.host.model_dump(mode="json", exclude={"governor"})
+            key = self._key([str(model.directory) for model in models], host, self.resolved.threads, request.iterations)
+            found = load(self.cache.stage("latency", key, produce) / "latency.json")
+        left = iter(found)
+        measured = tuple(candidate if candidate.problem else _with_figures(candidate, next(left)) for candidate in judged)
+        busy = [entry["other_cores"] for entry in found if entry["other_cores"] is not None]
+        doubts = contention(self.resolved.host, self.resolved.threads, busy)
+        for doubt in doubts:
+            self.progress.note(doubt)
+        return measured, doubts
+
+
+def _measured(found: Measurement) -> dict[str, Any]:
+    return {
+        "latency": found.latency.model_dump(mode="json") if found.latency else None,
+        "cold_start": found.cold_start.model_dump(mode="json") if found.cold_start else None,
+        "problem": found.problem,
+        "other_cores": found.other_cores,
+    }
+
+
+def _with_figures(candidate: Candidate, found: Mapping[str, Any]) -> Candidate:
+    return candidate.model_copy(
+        update={
+            "latency": Latency.model_validate(found["latency"]) if found["latency"] else None,
+            "cold_start": ColdStart.model_validate(found["cold_start"]) if found["cold_start"] else None,
+            "problem": found["problem"],
+        }
+    )

@@ -1,0 +1,143 @@
+"""From a checkpoint and frames to the hub graph and the features that everything is compared with."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgec import cache as cached
+from edgec import checkpoint as checkpoints
+from edgec import frames as framing
+from edgec.artefact.manifest import CheckpointFacts, LicenceFacts
+from edgec.fidelity.gate import check_export
+from edgec.fidelity.reference import Reference, read_reference, write_reference
+from edgec.frames import Split
+from edgec.model.spec import describe, family_name, gflops, parameters
+from edgec.report.schema import ModelFacts, StageFidelity
+from edgec.request import code_digest
+from edgec.stages.base import Hub, Stage, dump, identities, load
+
+if TYPE_CHECKING:
+    from edgec.checkpoint import Checkpoint
+
+
+class Preparing(Stage):
+    @cached_property
+    def _checkpoint(self) -> Checkpoint:
+        """Read once, and only if a stage that needs the weights runs."""
+        request = self.resolved.request
+        return checkpoints.read(request.checkpoint, seed=request.seed)
+
+    def split(self) -> Split:
+        """Choose the frames to calibrate on and those to judge by."""
+        resolved = self.resolved
+        limit, seed = resolved.request.calibration_frames, resolved.request.seed
+
+        def produce(directory: Path) -> None:
+            found = framing.split(resolved.frames, limit=limit, seed=seed)
+            names = {
+                "calibration": [frame.name for frame in found.calibration],
+                "validation": [frame.name for frame in found.validation],
+                "skipped": found.skipped,
+                "copies": found.copies,
+            }
+            dump(directory / "split.json", names)
+
+        with self.progress.stage("choose frames"):
+            key = cached.key(resolved.frames.sha256, resolved.frames.name, limit, seed, code_digest())
+            found = load(self.cache.stage("split", key, produce) / "split.json")
+        by_name = {frame.name: frame for frame in resolved.frames.frames}
+        return Split(
+            tuple(by_name[name] for name in found["calibration"]),
+            tuple(by_name[name] for name in found["validation"]),
+            tuple((name, reason) for name, reason in found["skipped"]),
+            tuple(found["copies"]),
+        )
+
+    def export(self) -> Hub:
+        """Read the checkpoint, assemble the model at its size, export it to the hub graph."""
+        request = self.resolved.request
+
+        def produce(directory: Path) -> None:
+            from edgec.graph.export import export
+            from edgec.graph.files import save
+            from edgec.model.camera import assemble
+
+            checkpoint = self._checkpoint
+            model = assemble(checkpoint, request.size, folded=True, registers=request.registers, layers=request.layers)
+            hub = export(model, checkpoint.spec, request.size, request.batch)
+            save(hub, directory / "hub.onnx")
+            dump(directory / "checkpoint.json", self._describe(checkpoint, [output.name for output in hub.graph.output]))
+
+        with self.progress.stage("export the hub graph"):
+            directory = self.cache.stage("hub", cached.key(self._base, self._shape, request.batch), produce)
+        said = load(directory / "checkpoint.json")
+        return Hub(
+            directory / "hub.onnx",
+            CheckpointFacts.model_validate(said["facts"]),
+            ModelFacts.model_validate(said["model"]),
+            tuple(said["outputs"]),
+            said["licence"],
+            said["notice"],
+        )
+
+    def _describe(self, checkpoint: Checkpoint, outputs: list[str]) -> dict[str, Any]:
+        arch = family_name(checkpoint.spec) or describe(checkpoint.spec)
+        licence = checkpoint.licence
+        facts = CheckpointFacts(
+            name=checkpoint.name,
+            form=checkpoint.form,
+            arch=arch,
+            sha256=checkpoint.sha256,
+            random_weights=checkpoint.random_weights,
+            normalisation=f"{checkpoint.normalisation.name}: {checkpoint.normalisation.reason}",
+            mean=checkpoint.normalisation.mean,
+            std=checkpoint.normalisation.std,
+            licence=LicenceFacts(name=licence.name, spdx=licence.spdx, reason=licence.reason),
+            findings=tuple(finding.text for finding in checkpoint.findings),
+        )
+        model = ModelFacts(
+            name=checkpoint.name,
+            arch=arch,
+            checkpoint_sha256=checkpoint.sha256,
+            random_weights=checkpoint.random_weights,
+            gflops=round(gflops(checkpoint.spec, self.resolved.request.size), 3),
+            parameters=parameters(checkpoint.spec),
+        )
+        return {
+            "facts": facts.model_dump(mode="json"),
+            "model": model.model_dump(mode="json"),
+            "outputs": outputs,
+            "licence": licence.text,
+            "notice": licence.notice,
+        }
+
+    def reference(self, hub: Hub, split: Split) -> Reference:
+        """The float32 PyTorch model's features on the validation frames."""
+        request = self.resolved.request
+
+        def produce(directory: Path) -> None:
+            from edgec.model.camera import assemble
+
+            model = assemble(self._checkpoint, request.size, folded=False, registers=request.registers, layers=request.layers)
+            write_reference(model, [picture for _, picture in framing.batches(split.validation, request.size)], directory, step)
+
+        with self.progress.stage("float32 reference in PyTorch", len(split.validation)) as step:
+            key = cached.key(self._base, self._shape, identities(split.validation))
+            directory = self.cache.stage("reference", key, produce)
+        return read_reference(directory, hub.outputs)
+
+    def verify_export(self, hub: Hub, reference: Reference) -> StageFidelity:
+        """Run the hub graph on the validation frames; it must compute what PyTorch does."""
+
+        def produce(directory: Path) -> None:
+            from edgec.graph.session import features_of, open_session
+
+            session = open_session(hub.load(), threads=self.resolved.threads)
+            fidelity = check_export(reference, lambda frames: features_of(session, frames), self._batch, step)
+            dump(directory / "fidelity.json", fidelity.model_dump(mode="json"))
+
+        with self.progress.stage("verify the hub graph", self._batches(reference)) as step:
+            directory = self.cache.stage("hub-fidelity", self._key(hub, reference), produce)
+        return StageFidelity.model_validate(load(directory / "fidelity.json"))
