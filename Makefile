@@ -16,6 +16,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	cd targets/jetson/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_device
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks

@@ -30,7 +30,7 @@ STAGES = (
     "choose frames",
     "export the hub graph",
     "verify the hub graph",
-    "lower",
+    "quantise and lower",
     "verify candidates",
     "measure latency",
     "verify the artefact",
@@ -175,7 +175,7 @@ def test_a_replacement_that_is_killed_leaves_the_old_or_the_new(
 @pytest.mark.parametrize("group", [False, True], ids=["kill -INT", "Ctrl-C"])
 def test_an_interrupted_build_ends_cleanly(start: Callable[..., Running], tmp_path: Path, group: bool) -> None:
     """While the model is exported, while features are compared, and while workers measure."""
-    for stage in ("choose frames", "lower", "verify candidates"):
+    for stage in ("choose frames", "quantise and lower", "verify candidates"):
         running = start("--iterations", "200")
         assert running.until(stage), running.said
         time.sleep(0.3)

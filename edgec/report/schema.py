@@ -49,6 +49,16 @@ class Latency(Record):
     samples_ms: tuple[float, ...] = ()
     """Every sample, in the order taken, so that reports can be compared properly."""
     evidence: Evidence
+    flags: tuple[str, ...] = ()
+    """What the tool that measured was told, where it takes flags."""
+    power_mode: str | None = None
+    gpu_clock_fixed: bool | None = None
+    temperatures_c: dict[str, tuple[float, float]] = {}
+    """By zone: before and after."""
+    power_mw: dict[str, tuple[float, float]] = {}
+    """By rail: mean and largest."""
+    throttled: tuple[str, ...] = ()
+    """What held the clocks down meanwhile, in the board's words."""
 
 
 class ColdStart(Record):
@@ -76,6 +86,7 @@ class Candidate(Record):
     cold_start: ColdStart | None = None
     problem: str = ""
     chosen: bool = False
+    build_flags: tuple[str, ...] = ()
 
 
 class Host(Record):
@@ -95,6 +106,7 @@ class Host(Record):
     virtual_machine: bool | None = None
     os: str
     python: str
+    jetpack: str | None = None
     versions: dict[str, str] = {}
     """Runtimes and tools, by package name."""
 

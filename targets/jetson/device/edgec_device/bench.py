@@ -1,0 +1,189 @@
+"""bench: what a frame costs on this board, by trtexec, and under which conditions that was."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+from typing import Any, Sequence
+
+from edgec_device import sensors
+from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
+from edgec_device.evidence import engine_doubts, grade
+from edgec_device.flags import UNDERSTOOD, bench_flags
+from edgec_device.npy import read_npz
+from edgec_device.session import Engine, Session
+from edgec_device.trtexec import Finished
+from edgec_device.verify import FRAMES
+
+ROUNDS = 2
+"""Variants take turns, so that the heat that one leaves does not count against the next alone."""
+_TIMES = "times.json"
+_WARM_UP = re.compile(r"Warmup completed (\d+) queries")
+_SETTING = re.compile(r"\[I\] ({}): (\w+)$".format("|".join(map(re.escape, UNDERSTOOD))))
+_NO_GRAPH = re.compile(r"flag has been ignored|not permitted under CUDA graph capture|Graph capture failed", re.IGNORECASE)
+_DESERIALISED = re.compile(r"Engine deserialized in ([\d.]+) sec")
+
+
+def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, DeviceError]:
+    """Measure each engine and keep the figures beside it. Returns the variants that failed, with the reason.
+
+    All are measured again if one has to be: figures of different days are no comparison.
+    """
+    output, options = session.output, session.options
+    output.step("bench", f"{options.seconds:g} s and {options.iterations} runs at least each")
+    flags = bench_flags(session.trtexec.version, options.seconds / ROUNDS, math.ceil(options.iterations / ROUNDS))
+    if not again and all((engine.record("bench") or {}).get("flags") == flags for engine in engines):
+        for engine in engines:
+            _say(session, engine, "unchanged")
+        return {}
+    taken: dict[str, list[_Round]] = {engine.variant.name: [] for engine in engines}
+    failed: dict[str, DeviceError] = {}
+    for _ in range(ROUNDS):
+        for engine in engines:
+            name = engine.variant.name
+            if name in failed:
+                continue
+            try:
+                taken[name].append(_measure(session, engine, flags))
+            except DiskFull:
+                raise
+            except DeviceError as error:
+                failed[name] = error
+                engine.forget("bench")
+                session.remember_problem(name, "bench", str(error))
+                output.problem("bench", name, error)
+    for engine in engines:
+        name = engine.variant.name
+        if name not in failed:
+            engine.keep("bench", _record(session, engine, flags, taken[name]))
+            session.remember_problem(name, "bench", None)
+            _say(session, engine, "measured")
+    return failed
+
+
+def summary(samples: Sequence[float]) -> dict[str, float]:
+    """Nearest-rank percentiles and the mean, as edgec/latency/statistics.py takes them. Nothing is clipped."""
+    ordered = sorted(samples)
+    ranks = {percent: ordered[math.ceil(percent * len(ordered) / 100) - 1] for percent in (50, 90, 99)}
+    mean = round(math.fsum(ordered) / len(ordered), 4)
+    return {
+        "min_ms": ordered[0],
+        "p50_ms": ranks[50],
+        "p90_ms": ranks[90],
+        "p99_ms": ranks[99],
+        "max_ms": ordered[-1],
+        "mean_ms": min(max(mean, ordered[0]), ordered[-1]),
+    }
+
+
+class _Round:
+    """One run of trtexec: its samples, and the board around it."""
+
+    def __init__(self, samples: list[float], finished: Finished, conditions: dict[str, Any], throttled: list[str]) -> None:
+        self.samples = samples
+        self.warm_up = int(_first(_WARM_UP, finished.lines) or 0)
+        self.load_ms = float(_first(_DESERIALISED, finished.lines) or 0) * 1000
+        self.graph_refused = any(map(_NO_GRAPH.search, finished.lines))
+        self.conditions = conditions
+        self.throttled = throttled
+
+
+def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
+    system, name = session.system, engine.variant.name
+    meter = sensors.PowerMeter(system)
+    idle = sensors.rails(system)
+    before = {"temperatures_c": sensors.temperatures(system), "clocks": sensors.clocks(system)}
+    throttling = sensors.throttling(system)
+    with session.places.scratch(session.places.work) as work:
+        frames = read_npz(session.release / session.bundle.golden_frames)[session.bundle.input.name]
+        count, batch = session.bundle.golden_count, session.bundle.input.shape[0]
+        (work / FRAMES).write_bytes(b"".join(frames.row(index % count).tobytes() for index in range(batch)))
+        paths = [f"--loadEngine={engine.plan.resolve()}", f"--loadInputs={session.bundle.input.name}:{FRAMES}"]
+        finished = session.trtexec.run(
+            [*paths, "--exportTimes=" + _TIMES, *flags],
+            cwd=work,
+            step="bench",
+            variant=name,
+            log=session.places.logs / f"bench-{name}.log",
+            on_tick=meter.sample,
+        )
+        samples = read_times(work / _TIMES)
+    _check_understood(finished.lines)
+    after = {"temperatures_c": sensors.temperatures(system), "clocks": sensors.clocks(system)}
+    conditions = {"before": before, "after": after, "power_idle_mw": idle, "power_mw": meter.power_mw}
+    return _Round(samples, finished, conditions, meter.throttled(throttling, sensors.throttling(system)))
+
+
+def read_times(path: Path) -> list[float]:
+    """`latencyMs` of each run, in order: the sum of copying in, computing and copying out. (The file's points in time have six
+    digits, which after ten seconds is a tenth of a millisecond; these differences were taken before printing.)
+
+    Raises `TrtexecFailed` for a file that holds none.
+    """
+    try:
+        samples = [float(entry["latencyMs"]) for entry in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrtexecFailed(
+            "trtexec's times cannot be read.", evidence=[str(error)], remedy="run `bench` again; if it happens again, report this"
+        ) from error
+    if not samples or not all(math.isfinite(sample) and sample > 0 for sample in samples):
+        raise TrtexecFailed(
+            "trtexec's times are no times.",
+            evidence=[f"{len(samples)} of them, from {min(samples, default=0)} to {max(samples, default=0)} ms"],
+            remedy="run `bench` again; if it happens again, reboot the board",
+        )
+    return samples
+
+
+def _check_understood(lines: Sequence[str]) -> None:
+    """Raises `TrtexecFailed` if trtexec says that it measured otherwise than it was told, or does not say it at all."""
+    found = {match.group(1): match.group(2) for match in map(_SETTING.search, lines) if match}
+    wrong = ["{}: {}, not {}".format(name, found.get(name, "not told"), wanted) for name, wanted in UNDERSTOOD.items()]
+    wrong = [text for text, (name, wanted) in zip(wrong, UNDERSTOOD.items()) if found.get(name) != wanted]
+    if wrong:
+        raise TrtexecFailed(
+            "trtexec measured something else than it was told; its figures would not compare.",
+            evidence=wrong,
+            remedy="report this with the log: edgec must learn about this version of trtexec",
+        )
+
+
+def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequence[_Round]) -> dict[str, Any]:
+    samples = [sample for each in rounds for sample in each.samples]
+    mode = sensors.power_mode(session.system)
+    throttled = list(dict.fromkeys(text for each in rounds for text in each.throttled))
+    doubts = session.doubts() + engine_doubts(engine.plan)
+    caveats = sensors.caveats(mode, rounds[0].conditions["before"]["clocks"], throttled)
+    if any(each.graph_refused for each in rounds):
+        caveats.append("The engine could not be captured as a CUDA graph; its kernels were launched one by one.")
+    return {
+        **summary(samples),
+        "samples_ms": samples,
+        "iterations": len(samples),
+        "warmup": sum(each.warm_up for each in rounds),
+        "load_ms": round(min(each.load_ms for each in rounds), 1),
+        "flags": list(flags),
+        "power_mode": mode,
+        "throttled": throttled,
+        "caveats": caveats,
+        "rounds": [each.conditions for each in rounds],
+        "tensorrt": ".".join(map(str, session.trtexec.version)),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "evidence": grade(doubts),
+        "doubts": doubts,
+    }
+
+
+def _say(session: Session, engine: Engine, result: str) -> None:
+    record = engine.record("bench") or {}
+    figures = {name: record[name] for name in ("p50_ms", "p90_ms", "p99_ms", "iterations", "evidence")}
+    name, known = engine.variant.name, " (known)" if result == "unchanged" else ""
+    times = "p50 {p50_ms:.3f} ms, p90 {p90_ms:.3f}, p99 {p99_ms:.3f} over {iterations} runs".format(**figures)
+    session.output.emit("done", f"  {name}: {times}{known}", step="bench", variant=name, result=result, **figures)
+
+
+def _first(pattern: re.Pattern[str], lines: Sequence[str]) -> str | None:
+    return next((match.group(1) for match in map(pattern.search, lines) if match), None)

@@ -1,0 +1,122 @@
+"""Which board this is, what is installed on it, and whether the bundle was built for it."""
+
+from __future__ import annotations
+
+import platform
+import re
+from dataclasses import dataclass
+from typing import Mapping, Sequence
+
+from edgec_device.bundle import BoardProfile, Bundle
+from edgec_device.errors import WrongBoard
+from edgec_device.system import System
+
+PACKAGES = ("nvidia-jetpack", "nvidia-l4t-core", "tensorrt", "libnvinfer8", "libnvinfer10", "libnvinfer11", "libnvinfer-bin")
+
+_L4T = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
+_JETPACK = {
+    "35.2": "5.1", "35.3": "5.1.1", "35.4": "5.1.2", "35.5": "5.1.3", "35.6": "5.1.4", "36.3": "6.0", "36.4.0": "6.1",
+    "36.4.3": "6.2", "36.4.4": "6.2.1", "36.4.7": "6.2.1", "36.5": "6.2.2", "38.2": "7.0", "38.4": "7.1", "39.2": "7.2",
+}  # fmt: skip
+"""By release of Jetson Linux, for boards without the nvidia-jetpack package (NVIDIA's JetPack archive; rbonghi/jetson_stats,
+jetson_variables.py keeps the same table). The longest that fits counts."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """`compatible` and `model` are the device tree's; `l4t` is the release of Jetson Linux, such as 36.4.3."""
+
+    compatible: tuple[str, ...]
+    model: str
+    architecture: str
+    l4t: str | None
+    jetpack: str | None
+    packages: Mapping[str, str]
+
+    @property
+    def title(self) -> str:
+        if self.model:
+            return self.model
+        if self.compatible:
+            return self.compatible[0]
+        return f"a machine without a device tree ({self.architecture})"
+
+
+def read_board(system: System) -> Board:
+    compatible = system.text("/proc/device-tree/compatible") or ""
+    packages = _packages(system)
+    release = _L4T.search(system.text("/etc/nv_tegra_release") or "")
+    l4t = "{}.{}".format(*release.groups()) if release else _plain(packages.get("nvidia-l4t-core"))
+    return Board(
+        compatible=tuple(part for part in compatible.split("\0") if part),
+        model=system.text("/proc/device-tree/model") or "",
+        architecture=platform.machine(),
+        l4t=l4t,
+        jetpack=_plain(packages.get("nvidia-jetpack")) or _jetpack_of(l4t),
+        packages=packages,
+    )
+
+
+def profile_of(board: Board, bundle: Bundle) -> BoardProfile:
+    """The bundle's profile of this board. Raises `WrongBoard` if it has none."""
+    for profile in bundle.boards:
+        if set(profile.compatible) & set(board.compatible):
+            return profile
+    titles = ", ".join(profile.title for profile in bundle.boards)
+    wanted = f"--target {bundle.family}"
+    raise WrongBoard(
+        f"This bundle was built for {titles}; this is {board.title}.",
+        evidence=["device tree: " + (", ".join(board.compatible) or "none"), f"bundle: {bundle.name}"],
+        remedy=f"deploy it to one of those boards, or build one for this board: `edgec targets` lists what {wanted} knows",
+    )
+
+
+def jetpack_listed(board: Board, profile: BoardProfile) -> bool:
+    """Whether this JetPack is one that the profile names; 6.2.1 is 6.2."""
+    found = board.jetpack
+    return found is not None and any(found == known or found.startswith(known + ".") for known in profile.jetpack)
+
+
+def gpu_matches(compute_capability: str, profile: BoardProfile) -> bool:
+    return compute_capability == profile.compute_capability
+
+
+def wrong_gpu(name: str, compute_capability: str, profile: BoardProfile) -> WrongBoard:
+    return WrongBoard(
+        f"This bundle was built for the GPU of a {profile.title}; trtexec uses another one.",
+        evidence=[f"compute capability {profile.compute_capability} expected, {compute_capability} found ({name})"],
+        remedy="make the module's own GPU the first device, for example with CUDA_VISIBLE_DEVICES",
+    )
+
+
+def _packages(system: System) -> dict[str, str]:
+    """Of those we care about, the versions that dpkg has installed; read from its file, which needs no dpkg to run."""
+    found = {}
+    for entry in (system.text("/var/lib/dpkg/status") or "").split("\n\n"):
+        fields = _fields(entry.splitlines(), ("Package", "Status", "Version"))
+        if fields.get("Package") in PACKAGES and fields.get("Status", "").endswith(" installed") and "Version" in fields:
+            found[fields["Package"]] = fields["Version"]
+    return found
+
+
+def _fields(lines: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for line in lines:
+        name, colon, value = line.partition(": ")
+        if colon and name in names:
+            found[name] = value.strip()
+    return found
+
+
+def _plain(version: str | None) -> str | None:
+    """`6.2.1+b38` and `36.4.3-20250107174145` without what follows the numbers."""
+    match = re.match(r"\d+(\.\d+)*", version or "")
+    return match.group() if match else None
+
+
+def _jetpack_of(l4t: str | None) -> str | None:
+    parts = (l4t or "").split(".")
+    for count in (3, 2):
+        if ".".join(parts[:count]) in _JETPACK:
+            return _JETPACK[".".join(parts[:count])]
+    return None

@@ -1,0 +1,136 @@
+"""build: an engine for each variant, on the board's own GPU."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Sequence
+
+from edgec_device.bundle import BUNDLE, Variant
+from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
+from edgec_device.evidence import engine_doubts
+from edgec_device.files import SCRATCH, publish, sha256_of, sync, write_json
+from edgec_device.output import elapsed, megabytes
+from edgec_device.session import PLAN, Engine, Session
+from edgec_device.versions import dotted
+
+_CACHE = "timing.cache"
+
+
+def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict[str, DeviceError]:
+    """Build what is not there yet; with `again`, also what failed verification.
+
+    Returns the variants that failed, with the reason. One's failure does not keep others from being built, but a full disk does.
+    """
+    session.require_release()
+    session.output.step("build", f"TensorRT {dotted(session.trtexec.version)}, {session.trtexec.gpu.name}")
+    failed: dict[str, DeviceError] = {}
+    for variant in variants:
+        engine = session.engine(variant)
+        condemned = again and not (engine.verified(session.bundle) or {"passed": True})["passed"]
+        if engine.whole and not condemned:
+            text = f"  {variant.name}: nothing to do, {engine.folder.name} is there"
+            session.output.emit("done", text, step="build", variant=variant.name, result="unchanged")
+            continue
+        try:
+            _build(session, engine)
+        except DiskFull:
+            raise
+        except DeviceError as error:
+            failed[variant.name] = error
+            session.remember_problem(variant.name, "build", str(error))
+            session.output.problem("build", variant.name, error)
+        else:
+            session.remember_problem(variant.name, "build", None)
+    return failed
+
+
+def _build(session: Session, engine: Engine) -> None:
+    """Beside its place, flushed, renamed: at no instant is there half an engine with an engine's name."""
+    places, variant = session.places, engine.variant
+    log = places.logs / f"build-{variant.name}.log"
+    kept = _timing_cache(session)
+    with places.scratch(places.engines) as work:
+        cache = work / _CACHE
+        if kept.is_file():
+            shutil.copyfile(str(kept), str(cache))
+        try:
+            seconds = _run(session, engine, work, log)
+        except TrtexecFailed as error:
+            # A damaged cache is noticed only when trtexec writes it back, after all the work.
+            if not kept.is_file() or not _blames_cache(error):
+                raise
+            note = f"the timing cache seems damaged ({error.what}); once more without it"
+            session.output.emit("log", "  " + note, step="build", variant=variant.name, line=note)
+            kept.unlink()
+            cache.unlink()
+            seconds = _run(session, engine, work, log)
+        plan = work / PLAN
+        if not plan.is_file() or not plan.stat().st_size:
+            raise TrtexecFailed(
+                "trtexec says that it built an engine, and there is none.",
+                evidence=[f"log: {log}"],
+                remedy="run the same command again; if it happens again, report this with the log",
+            )
+        if cache.is_file():
+            _keep_cache(cache, kept)
+        size = plan.stat().st_size
+        write_json(
+            work / "engine.json",
+            {
+                "variant": variant.name,
+                "precision": variant.precision,
+                "sha256": sha256_of(plan),
+                "size_bytes": size,
+                "tensorrt": dotted(session.trtexec.version),
+                "gpu": session.trtexec.gpu.name,
+                "compute_capability": session.trtexec.gpu.compute_capability,
+                "flags": list(engine.flags),
+                "onnx_sha256": variant.sha256,
+                "build_key": session.bundle.build_key,
+                "build_seconds": round(seconds, 1),
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "doubts": session.doubts() + engine_doubts(plan),
+            },
+        )
+        shutil.copyfile(str(session.release / BUNDLE), str(work / "bundle.json"))
+        publish(work, engine.folder)
+    text = f"  {variant.name}: {megabytes(size)} in {elapsed(seconds)}"
+    session.output.emit(
+        "done", text, step="build", variant=variant.name, result="built", size_bytes=size, seconds=round(seconds, 1)
+    )
+
+
+def _run(session: Session, engine: Engine, work: Path, log: Path) -> float:
+    arguments = [
+        f"--onnx={(session.release / engine.variant.path).resolve()}",
+        "--saveEngine=" + PLAN,
+        "--timingCacheFile=" + _CACHE,
+        "--verbose",
+        *engine.flags,
+    ]
+    return session.trtexec.run(arguments, cwd=work, step="build", variant=engine.variant.name, log=log).seconds
+
+
+def _timing_cache(session: Session) -> Path:
+    """One a GPU and TensorRT version: timings of another are wrong, or refused."""
+    gpu, version = session.trtexec.gpu, session.trtexec.version
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", gpu.name).strip("-").lower()
+    return session.places.timing_caches / f"{plain}-sm{gpu.compute_capability}-trt{dotted(version)}.cache"
+
+
+def _keep_cache(cache: Path, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    beside = kept.with_name(SCRATCH + kept.name)
+    shutil.copyfile(str(cache), str(beside))
+    cache.unlink()
+    sync(beside)
+    beside.replace(kept)
+    sync(kept.parent)
+
+
+def _blames_cache(error: TrtexecFailed) -> bool:
+    words = [fact.lower() for fact in error.evidence if not fact.startswith("log:")]
+    return any("timingcache" in fact.replace(" ", "") for fact in words)

@@ -1,0 +1,286 @@
+"""The command line: one command a step, and run-all."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+from edgec_device import activation, errors, report
+from edgec_device.activation import Choice
+from edgec_device.bench import bench
+from edgec_device.build import build
+from edgec_device.bundle import Bundle, Variant, read_bundle
+from edgec_device.errors import DeviceError, Interrupted, NothingToDo, UsageError, VerificationFailed, from_os_error
+from edgec_device.files import lock
+from edgec_device.install import board_facts, install, preflight
+from edgec_device.output import Output
+from edgec_device.session import Engine, Options, Session
+from edgec_device.system import System
+from edgec_device.verify import verify
+
+BUG = 70
+
+STEPS = {
+    "preflight": "look at board, TensorRT, disk, memory, power mode and bundle; change nothing",
+    "install": "copy the bundle under --root",
+    "build": "build an engine for each variant; what is there is kept",
+    "verify": "run the golden frames through the engines and compare the features",
+    "bench": "measure the engines that are verified",
+    "activate": "point `current` at the fastest verified engine",
+    "rollback": "point `current` at the engine before it",
+    "status": "say what is active, what was before, and why",
+    "run-all": "all of preflight to activate; goes on where it was interrupted",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    output = Output(options.json)
+    code = BUG
+    try:
+        for signum in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup does with SIGHUP
+                signal.signal(signum, _interrupt)
+        code = _run(options, output)
+    except DeviceError as error:
+        code = error.exit_code
+        output.error(error)
+    except OSError as error:
+        refusal = from_os_error(error)
+        code = refusal.exit_code
+        output.error(refusal)
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except Interrupted as interruption:
+        code = interruption.exit_code
+    except Exception:
+        traceback.print_exc()
+        print("This is a bug in edgec: please report it, with the lines above.", file=sys.stderr)
+    if code >= 128 and not options.json:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+    with suppress(Interrupted):
+        output.emit("end", exit_code=code)
+    return code
+
+
+def _run(options: argparse.Namespace, output: Output) -> int:
+    root = Path(options.root or _default_root()).expanduser().absolute()
+    chosen = Options(
+        root=root,
+        bundle=Path(options.bundle or _own_bundle()).expanduser().absolute(),
+        trtexec=options.trtexec,
+        patience=options.patience,
+        wait=not options.no_wait,
+        variants=tuple(options.variant or ()),
+        again=options.again,
+        seconds=options.seconds,
+        iterations=options.iterations,
+    )
+    bundle = read_bundle(chosen.bundle)
+    _check_names(chosen, bundle)
+    session = Session(chosen, bundle, System.from_environment(), output)
+    if options.command == "status":
+        activation.status(session)
+    elif options.command == "preflight":
+        preflight(session)
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        with lock(root / ".lock", output, wait=chosen.wait):
+            session.places.clean()
+            _COMMANDS[options.command](session)
+    return 0
+
+
+def _install(session: Session) -> None:
+    install(session)
+
+
+def _build(session: Session) -> None:
+    session.identify()
+    failed = build(session, session.usable_variants(), again=session.options.again)
+    _raise_first(failed)
+
+
+def _verify(session: Session) -> None:
+    session.identify()
+    _raise_first(verify(session, _built(session), again=True))
+
+
+def _bench(session: Session) -> None:
+    session.identify()
+    engines = _passed(session, _built(session))
+    if not engines:
+        raise NothingToDo("No engine is verified, and only those are measured.", remedy="run `verify` first")
+    failed = bench(session, engines, again=True)
+    if len(failed) < len(engines):
+        _conclude(session, board_facts(session))
+    _raise_first(failed)
+
+
+def _activate(session: Session) -> None:
+    session.identify()
+    variants = session.usable_variants()
+    if session.options.variants:
+        chosen = next(iter(_passed(session, _built(session))), None)
+        if chosen is None:
+            raise NothingToDo(
+                f"{session.options.variants[0]} is not verified, and is not activated.",
+                evidence=activation.problems(session),
+                remedy="run `verify` first",
+            )
+        activation.activate(session, Choice(chosen, f"{chosen.variant.name} was asked for."))
+    else:
+        activation.activate(session, activation.choose(session, variants))
+
+
+def _rollback(session: Session) -> None:
+    activation.rollback(session.places, session)
+
+
+def _run_all(session: Session) -> None:
+    """float32 is the last resort: it takes as long to build as the others, so it is built only if they fail."""
+    facts = preflight(session)
+    install(session)
+    again, usable = session.options.again, session.usable_variants()
+    first = [variant for variant in usable if variant.precision != "fp32"] or usable
+    failed = _build_and_verify(session, first, again)
+    rest = [variant for variant in usable if variant not in first]
+    if rest and all(variant.name in failed for variant in first):
+        failed.update(_build_and_verify(session, rest, again))
+    passed = [session.engine(variant) for variant in usable if session.engine(variant).built]
+    passed = _passed(session, [engine for engine in passed if engine.variant.name not in failed])
+    if not passed:
+        report.write_report(session, usable, None, facts)
+        raise _none_left(session, failed)
+    unmeasured = bench(session, passed, again=again)
+    if len(unmeasured) == len(passed):
+        report.write_report(session, usable, None, facts)
+        raise _none_left(session, unmeasured)
+    _conclude(session, facts, activate=True)
+
+
+def _build_and_verify(session: Session, variants: Sequence[Variant], again: bool) -> dict[str, DeviceError]:
+    failed = build(session, variants, again=again)
+    engines = [session.engine(variant) for variant in variants if variant.name not in failed]
+    if engines:
+        failed.update(verify(session, engines, again=again))
+    return failed
+
+
+def _conclude(session: Session, facts: dict[str, Any], *, activate: bool = False) -> None:
+    """Choose, activate if that is wanted, and write down what came of it."""
+    usable = session.usable_variants()
+    choice = activation.choose(session, usable)
+    if activate:
+        activation.activate(session, choice)
+    report.write_report(session, usable, choice, facts)
+    session.output.emit("table", report.table(session, usable))
+
+
+def _none_left(session: Session, failed: dict[str, DeviceError]) -> DeviceError:
+    """The refusal of a run whose variants all failed: that of verification if one got so far, else the first."""
+    first = next((error for error in failed.values() if isinstance(error, VerificationFailed)), next(iter(failed.values())))
+    current = activation.current_engine(session.places)
+    kept = f"{current} stays active" if current else "nothing is active"
+    evidence = [f"{name}: {fact}" for name, error in failed.items() for fact in (error.what, *error.evidence[:3])]
+    if isinstance(first, VerificationFailed):
+        what, remedy = (
+            f"No engine reproduces the golden features; {kept}.",
+            "send details.json and the logs to edgec's maintainers",
+        )
+        return VerificationFailed(what, evidence=evidence, remedy=remedy)
+    return type(first)(f"{first.what} No variant is left; {kept}.", evidence=evidence, remedy=first.remedy)
+
+
+def _built(session: Session) -> list[Engine]:
+    session.require_release()
+    engines = [session.engine(variant) for variant in session.usable_variants()]
+    built = [engine for engine in engines if engine.built]
+    if not built:
+        raise NothingToDo("There is no engine for this bundle and this TensorRT.", remedy="run `build` first, or `run-all`")
+    return built
+
+
+def _passed(session: Session, engines: Sequence[Engine]) -> list[Engine]:
+    return [engine for engine in engines if (engine.verified(session.bundle) or {"passed": False})["passed"]]
+
+
+def _raise_first(failed: dict[str, DeviceError]) -> None:
+    if failed:
+        raise next(iter(failed.values()))
+
+
+_COMMANDS: dict[str, Callable[[Session], None]] = {
+    "install": _install,
+    "build": _build,
+    "verify": _verify,
+    "bench": _bench,
+    "activate": _activate,
+    "rollback": _rollback,
+    "run-all": _run_all,
+}
+
+
+def _check_names(options: Options, bundle: Bundle) -> None:
+    unknown = [name for name in options.variants if bundle.variant(name) is None]
+    if unknown:
+        known = ", ".join(variant.name for variant in bundle.variants)
+        raise UsageError(f"There is no variant {unknown[0]}.", evidence=["the bundle has " + known])
+
+
+def _default_root() -> str:
+    return "{}/edgec".format(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
+
+
+def _own_bundle() -> str:
+    """The artefact that this program lies in: its archive is ARTEFACT/device/edgec-device.pyz."""
+    return str(Path(sys.argv[0]).resolve().parent.parent)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise Interrupted(signum)
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = (errors.__doc__ or "").split("\n", 2)[2]
+    parser = argparse.ArgumentParser(
+        prog="edgec-device.pyz",
+        description="Makes TensorRT engines of the bundle it lies in, on the board that is to run them. An engine that does not "
+        "reproduce the golden features is never activated.",
+        epilog="exit codes:\n   0  done\n" + codes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in STEPS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command.add_argument("--root", metavar="DIR", help="where installed things live (default: ~/.local/share/edgec)")
+        command.add_argument("--bundle", metavar="DIR", help="the artefact (default: the one that this program lies in)")
+        command.add_argument("--trtexec", metavar="PATH", help="default: /usr/src/tensorrt/bin/trtexec, then the PATH")
+        command.add_argument("--json", action="store_true", help="one event a line, for programs")
+        command.add_argument("--no-wait", action="store_true", help="give up if another run is at work under this root")
+        command.add_argument(
+            "--patience", type=_positive, default=900.0, metavar="S", help="end trtexec after so long a silence (default: 900 s)"
+        )
+        command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
+        command.add_argument(
+            "--again", action="store_true", help="verify and measure anew, and build anew what failed verification"
+        )
+        command.add_argument(
+            "--seconds", type=_positive, default=10.0, metavar="S", help="measure at least so long (default: 10)"
+        )
+        command.add_argument("--iterations", type=int, default=200, metavar="N", help="and at least so many runs (default: 200)")
+    return parser
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value

@@ -1,0 +1,171 @@
+"""Files that appear whole or not at all, whatever takes the power away; and one run at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+from edgec_device.errors import Busy, DeviceError
+from edgec_device.output import Output, elapsed
+
+SCRATCH = ".tmp-"
+"""What begins with this belongs to a run that is at work, or to one that is dead. Only the lock's holder makes or removes it."""
+_BLOCK = 1 << 20
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_HEARTBEAT_S = 10.0
+
+
+def sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def is_plain_file(path: Path) -> bool:
+    """Whether it is a regular file, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder's entries to the disk."""
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # filesystems that cannot flush a folder
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace the file in one step. NaN is refused: it would be no JSON."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(SCRATCH + path.name)
+    with work.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    work.replace(path)
+    sync(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in the file; None if there is no file, or something else in it: then it was not ours, or not wholly written."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def publish(work: Path, destination: Path) -> None:
+    """Give a finished scratch folder its name, after flushing all of it. What is there already is replaced."""
+    for folder, _, names in os.walk(str(work), topdown=False):
+        for name in names:
+            sync(Path(folder, name))
+        sync(Path(folder))
+    if not os.path.lexists(str(destination)):
+        work.replace(destination)
+    elif not _exchange(work, destination):
+        old = destination.with_name(SCRATCH + "old-" + destination.name)
+        remove(old)
+        destination.replace(old)
+        work.replace(destination)
+        remove(old)
+    sync(destination.parent)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two paths in one step, so that no link to one of them ever dangles. False where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(str(one)), _AT_FDCWD, os.fsencode(str(other)), _RENAME_EXCHANGE) == 0)
+
+
+def point(link: Path, target: str) -> None:
+    """Make `link` a symbolic link to `target`, in one step whatever it was before."""
+    work = link.with_name(SCRATCH + link.name)
+    remove(work)
+    work.symlink_to(target)
+    work.replace(link)
+    sync(link.parent)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path))
+    elif os.path.lexists(str(path)):
+        path.unlink()
+
+
+def sweep(*folders: Path) -> None:
+    """Remove what dead runs left. The caller holds the lock."""
+    for folder in folders:
+        if folder.is_dir():
+            for path in folder.glob(SCRATCH + "*"):
+                remove(path)
+
+
+@contextmanager
+def lock(path: Path, output: Output, *, wait: bool) -> Iterator[None]:
+    """Be the only run under this root. The kernel lets go of the lock when its holder dies."""
+    descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        _take(descriptor, path, output, wait)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, path: Path, output: Output, wait: bool) -> None:
+    began = said = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise DeviceError(
+                "The folder given as --root is on a filesystem without locks, so two runs could build at once.",
+                evidence=[f"{path}: {error.strerror}"],
+                remedy="choose a folder on the board's own disk with --root",
+            ) from error
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        if not wait:
+            raise Busy(
+                "Another run is at work under this root.",
+                evidence=[f"process {holder} holds {path}"],
+                remedy="wait until it has ended, or leave --no-wait out and this run will wait",
+            )
+        now = time.monotonic()
+        if now - said >= _HEARTBEAT_S or said == began:
+            text = f"  waiting for process {holder}, which is at work here ({elapsed(now - began)})"
+            output.emit("progress", text, step="lock", seconds=round(now - began, 1), detail="process " + holder)
+            said = now
+        time.sleep(0.2)

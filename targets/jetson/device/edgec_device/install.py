@@ -1,0 +1,151 @@
+"""preflight and install: whether the board can take the bundle, and a copy of it that nobody else changes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from edgec_device import sensors
+from edgec_device.board import jetpack_listed
+from edgec_device.bundle import BUNDLE, File, check_files
+from edgec_device.errors import BundleError, DiskFull, from_os_error
+from edgec_device.files import is_plain_file, publish, sha256_of
+from edgec_device.output import megabytes
+from edgec_device.session import Session
+from edgec_device.versions import dotted
+
+_MARGIN_BYTES = 64 << 20
+"""Beside engines: timing caches, logs, golden outputs as text."""
+_LITTLE_MEMORY_BYTES = 2 << 30
+
+
+def preflight(session: Session) -> dict[str, Any]:
+    """Raises for what makes the rest pointless, says what else may spoil it. Needs no lock; of all things it makes --root."""
+    output, bundle = session.output, session.bundle
+    output.step("preflight", f"{bundle.name} ({bundle.key})")
+    session.identify()
+    check_files(bundle)
+    _check_room(session)
+    facts = board_facts(session)
+    for name, value in facts.items():
+        shown = megabytes(value) if name.endswith("_bytes") and value is not None else value
+        text = "" if name in ("clocks", "packages", "profile") else f"  {name.replace('_bytes', ''):<20} {shown}"
+        output.emit("fact", text, step="preflight", name=name, value=value)
+    for warning in _warnings(session, facts):
+        output.emit("log", "  note: " + warning, step="preflight", line=warning)
+    output.emit("done", step="preflight", result="ready")
+    return facts
+
+
+def board_facts(session: Session) -> dict[str, Any]:
+    """What is worth keeping with any figure that is measured here."""
+    board, trtexec = session.board, session.trtexec
+    return {
+        "board": board.title,
+        "profile": session.profile.profile,
+        "jetpack": board.jetpack,
+        "l4t": board.l4t,
+        "tensorrt": dotted(trtexec.version),
+        "trtexec": str(trtexec.path),
+        "gpu": trtexec.gpu.name,
+        "compute_capability": trtexec.gpu.compute_capability,
+        "disk_free_bytes": shutil.disk_usage(str(session.options.root)).free,
+        "memory_available_bytes": _available_memory(session),
+        "power_mode": sensors.power_mode(session.system),
+        "clocks": sensors.clocks(session.system),
+        "packages": dict(board.packages),
+    }
+
+
+def install(session: Session) -> None:
+    """Copy the bundle under --root, whole or not at all. The same again does nothing but check."""
+    output, bundle, release = session.output, session.bundle, session.release
+    output.step("install", str(release))
+    if bundle.root.resolve() == release.resolve() or _is_installed(session):
+        check_files(bundle)
+        output.emit("done", "  nothing to do: it is there and whole", step="install", result="unchanged")
+        return
+    with session.places.scratch(session.places.releases) as work:
+        for file in bundle.files:
+            _copy(bundle.root / file.path, work / file.path, file)
+        if not (work / BUNDLE).exists():
+            _copy(bundle.root / BUNDLE, work / BUNDLE, None)
+        publish(work, release)
+    total = sum(file.size_bytes for file in bundle.files)
+    output.emit("done", f"  copied {len(bundle.files)} files, {megabytes(total)}", step="install", result="copied")
+
+
+def _is_installed(session: Session) -> bool:
+    """Whether the release holds this very bundle, whole."""
+    release, bundle = session.release, session.bundle
+    if not release.is_dir():
+        return False
+    same = [(file.path, file.sha256) for file in bundle.files] + [(BUNDLE, sha256_of(bundle.root / BUNDLE))]
+    try:
+        return all(sha256_of(release / path) == expected for path, expected in same)
+    except OSError:
+        return False
+
+
+def _copy(source: Path, destination: Path, file: File | None) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    if not is_plain_file(source):
+        raise _changed(source)
+    shutil.copyfile(str(source), str(destination))
+    if source.suffix == ".pyz":
+        destination.chmod(0o755)
+    if file is not None and sha256_of(destination) != file.sha256:
+        raise _changed(source)
+
+
+def _changed(source: Path) -> BundleError:
+    return BundleError(
+        "The bundle is damaged.",
+        evidence=[f"{source} is missing, no plain file, or has other content than was built"],
+        remedy="copy the artefact to the board again, whole",
+    )
+
+
+def _check_room(session: Session) -> None:
+    """Raises `DiskFull` if what is free cannot be enough, and another error if nothing can be written there."""
+    root = session.options.root
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=str(root)) as file:
+            file.write(b"edgec")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise from_os_error(error) from error
+    free = shutil.disk_usage(str(root)).free
+    installed = session.release.is_dir()
+    copy = 0 if installed else sum(file.size_bytes for file in session.bundle.files)
+    missing = [variant for variant in session.usable_variants() if not (installed and session.engine(variant).built)]
+    engines = sum(variant.size_bytes for variant in missing)
+    needed = copy + engines + (_MARGIN_BYTES if engines else 0)
+    if free < needed:
+        raise DiskFull(
+            "There is not enough room on the disk.",
+            evidence=[f"{megabytes(free)} free under {root}, {megabytes(needed)} needed"],
+            remedy="free some space (`status` lists engines that nothing needs), or choose another disk with --root",
+        )
+
+
+def _available_memory(session: Session) -> int | None:
+    for line in (session.system.text("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _warnings(session: Session, facts: dict[str, Any]) -> list[str]:
+    found = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [])
+    memory = facts["memory_available_bytes"]
+    if not jetpack_listed(session.board, session.profile):
+        found.append("JetPack {} is not one that edgec knows for this board.".format(session.board.jetpack or "(unknown)"))
+    if memory is not None and memory < _LITTLE_MEMORY_BYTES:
+        found.append(f"Only {megabytes(memory)} of memory are free: stop the desktop if building fails.")
+    return found

@@ -1,0 +1,112 @@
+"""What the program says: lines for people over SSH, or with --json one event a line for `edgec deploy`.
+
+Every event has `event`, `time` (seconds since the epoch) and, where it makes sense, `step`, `variant` and `text`, which is what
+people see. Events:
+
+    step       a step begins: `step`
+    fact       something found out: `name`, `value`
+    progress   still at work: `seconds` since the step began, `detail`
+    log        a warning or an error of trtexec's: `line`
+    done       a step, or one variant of it, is through: `result`, and figures
+    problem    a variant cannot be used; others are tried: `what`, `evidence`, `remedy`, `exit_code`
+    status     answer of `status`: `current`, `previous`, `variants`, `unused`
+    table      the figures of all variants, for people: `text`
+    report     files worth keeping: `path`, `details`
+    error      the program gives up: `what`, `evidence`, `remedy`, `exit_code`
+    end        always the last: `exit_code`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import textwrap
+import time
+from typing import Any
+
+from edgec_device.errors import DeviceError, Interrupted
+
+WIDTH = 80
+
+
+class Output:
+    """Lines on the standard output; errors for people go to the standard error."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def emit(self, event: str, text: str = "", **fields: Any) -> None:
+        """One event; people see `text` if there is any."""
+        if self.as_json:
+            record = {"event": event, "time": round(time.time(), 3), **fields}
+            if text:
+                record["text"] = text
+            self._write(json.dumps(record, ensure_ascii=True, allow_nan=False))
+        elif text:
+            self._write(wrapped(text))
+
+    def step(self, step: str, text: str) -> None:
+        self.emit("step", f"{step}: {text}", step=step)
+
+    def problem(self, step: str, variant: str, error: DeviceError) -> None:
+        text = "  {} {}: {}".format(step, variant, str(error).replace("\n", "\n  "))
+        self.emit("problem", text, step=step, variant=variant, **described(error))
+
+    def error(self, error: DeviceError) -> None:
+        if self.as_json:
+            self.emit("error", str(error), **described(error))
+        else:
+            sys.stdout.flush()
+            print(wrapped("error: " + str(error)), file=sys.stderr, flush=True)
+
+    def _write(self, line: str) -> None:
+        try:
+            sys.stdout.write(line.encode(sys.stdout.encoding or "ascii", "replace").decode(sys.stdout.encoding or "ascii") + "\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever listened is gone, most likely with the network. What was done is kept; the next run goes on from there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Interrupted(signal.SIGPIPE) from None
+
+
+def wrapped(text: str) -> str:
+    """No line wider than a terminal, but where a path or a number is."""
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += (
+            textwrap.wrap(
+                line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
+            )
+            or [line]
+            if len(line) > WIDTH
+            else [line]
+        )
+    return "\n".join(lines)
+
+
+def described(error: DeviceError) -> dict[str, Any]:
+    return {"what": error.what, "evidence": list(error.evidence), "remedy": error.remedy, "exit_code": error.exit_code}
+
+
+def shorten(text: str, width: int = WIDTH - 1) -> str:
+    """The text in one line of at most this width, without what a terminal could take for a command."""
+    plain = "".join(character if character.isprintable() else " " for character in text).rstrip()
+    return plain if len(plain) <= width else plain[: width - 1] + "…"
+
+
+def elapsed(seconds: float) -> str:
+    """`8s`, `1m20s`, `1h02m`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def megabytes(size: float) -> str:
+    """Or gigabytes, where that is shorter."""
+    return f"{size / 1e6:.1f} MB" if size < 1e10 else f"{size / 1e9:.1f} GB"

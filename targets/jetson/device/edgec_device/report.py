@@ -1,0 +1,191 @@
+"""What is brought home: report.json in edgec's own schema (edgec/report/schema.py), and details.json with everything else."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any, Mapping, Sequence
+
+from edgec_device import sensors
+from edgec_device.activation import Choice, current_engine
+from edgec_device.bundle import GATES, Variant
+from edgec_device.evidence import TARGET
+from edgec_device.files import remove, write_json
+from edgec_device.output import WIDTH, megabytes, shorten
+from edgec_device.session import Engine, Session
+from edgec_device.versions import dotted
+
+_HEAD = "{:<9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}  {}"
+
+
+def write_report(session: Session, variants: Sequence[Variant], chosen: Choice | None, facts: Mapping[str, Any]) -> None:
+    """Both files. Without a choice there is no report, only details: a report says which candidate was chosen."""
+    places, created = session.places, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    problems = session.problems()
+    engines = [session.engine(variant) for variant in variants]
+    details = {
+        "created": created,
+        "build_key": session.bundle.build_key,
+        "facts": dict(facts),
+        "doubts": session.doubts(),
+        "problems": problems,
+        "engines": [
+            {
+                "name": engine.folder.name,
+                "engine": engine.facts,
+                "verify": engine.record("verify"),
+                "bench": engine.record("bench"),
+            }
+            for engine in engines
+        ],
+    }
+    write_json(places.details, details)
+    if chosen is None:
+        remove(places.report)
+    else:
+        write_json(places.report, _report(session, engines, chosen, problems, created, facts))
+    path = None if chosen is None else str(places.report)
+    text = f"report: {path}" if path else f"details: {places.details}"
+    session.output.emit("report", text, path=path, details=str(places.details))
+
+
+def table(session: Session, variants: Sequence[Variant]) -> str:
+    """A line a variant, at most 80 columns."""
+    problems, active = session.problems(), current_engine(session.places)
+    lines = ["", _HEAD.format("variant", "engine", "p50 ms", "p90 ms", "p99 ms", "cls", "patches", "worst1%", "")]
+    evidence = set()
+    for variant in variants:
+        engine = session.engine(variant)
+        bench, verified = engine.record("bench"), engine.verified(session.bundle)
+        figures = (verified or {}).get("figures")
+        size = megabytes(engine.facts["size_bytes"]) if engine.built else "-"
+        times = [f"{bench[name]:.3f}" if bench else "-" for name in ("p50_ms", "p90_ms", "p99_ms")]
+        cosines = [f"{figures[name]:.4f}" if figures else "-" for name in GATES]
+        word = "" if engine.built else "unbuilt"
+        word = "active" if active == engine.folder.name else "FAILED" if variant.name in problems else word
+        lines.append(_HEAD.format(shorten(variant.name, 8), size, *times, *cosines, word).rstrip())
+        evidence |= {record["evidence"] for record in (bench, verified) if record}
+    lines.append(
+        f"{', '.join(sorted(evidence)) or 'not measured'}; TensorRT {dotted(session.trtexec.version)}, {session.board.title}"
+    )
+    return "\n".join(shorten(line, WIDTH) for line in lines)
+
+
+def _report(
+    session: Session,
+    engines: Sequence[Engine],
+    chosen: Choice,
+    problems: Mapping[str, Any],
+    created: str,
+    facts: Mapping[str, Any],
+) -> dict[str, Any]:
+    bundle = session.bundle
+    return {
+        "schema_version": 1,
+        "edgec_version": bundle.edgec_version,
+        "created": created,
+        "model": dict(bundle.model),
+        "target": bundle.target,
+        "host_is_target": not session.doubts(),
+        "input_shape": list(bundle.input.shape),
+        "precision_asked": bundle.precision_asked,
+        "min_fidelity": min(bundle.gate.values()),
+        "calibration": bundle.calibration,
+        "validation_frames": bundle.golden_count,
+        "stages": [],
+        "candidates": [_candidate(session, engine, chosen, problems) for engine in engines],
+        "chosen": chosen.engine.variant.name,
+        "reason": chosen.reason,
+        "notes": _notes(session, engines, facts),
+        "host": _host(session),
+    }
+
+
+def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mapping[str, Any]) -> dict[str, Any]:
+    name, typed = engine.variant.name, "strongly" if "--fp16" not in engine.flags and "--int8" not in engine.flags else "weakly"
+    verified, bench = engine.verified(session.bundle), engine.record("bench")
+    found: dict[str, Any] = {
+        "name": name,
+        "runtime": "tensorrt",
+        "precision": engine.variant.precision,
+        "execution_precision": f"{typed} typed, TensorRT {dotted(session.trtexec.version)}",
+        "size_bytes": engine.facts.get("size_bytes"),
+        "problem": problems.get(name, {}).get("what", ""),
+        "chosen": name == chosen.engine.variant.name,
+    }
+    if verified and verified["figures"]:
+        evidence = verified["evidence"]
+        found["fidelity"] = {"stage": name, **verified["figures"], "frames": verified["frames"], "evidence": evidence}
+    if bench:
+        wanted = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "iterations", "warmup", "samples_ms", "evidence")
+        found["latency"] = {**{key: bench[key] for key in wanted}, "threads": 1}
+    return found
+
+
+def _notes(session: Session, engines: Sequence[Engine], facts: Mapping[str, Any]) -> list[str]:
+    """What a reader of the figures must know and the schema has no place for."""
+    board, trtexec = session.board, session.trtexec
+    notes = [f"Not {TARGET}: {doubt}." for doubt in session.doubts()]
+    jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
+    notes.append(f"{board.title}, {jetpack}, TensorRT {dotted(trtexec.version)}.")
+    mode = facts.get("power_mode")
+    if mode:
+        notes.append(f"Power mode {mode}.")
+    for engine in engines:
+        bench, name = engine.record("bench"), engine.variant.name
+        if engine.built:
+            notes.append("{} was built with trtexec {}.".format(name, " ".join(_without_layers(engine.facts["flags"]))))
+        if not bench:
+            continue
+        notes.append("{} was measured with trtexec {}.".format(name, " ".join(bench["flags"])))
+        notes += [f"{name}: {caveat}" for caveat in bench["caveats"]]
+        first, last = bench["rounds"][0]["before"]["temperatures_c"], bench["rounds"][-1]["after"]["temperatures_c"]
+        warmed = [f"{zone} {first[zone]:g} to {last[zone]:g} °C" for zone in sorted(set(first) & set(last))]
+        if warmed:
+            notes.append("{}: {}.".format(name, ", ".join(warmed)))
+        power = bench["rounds"][-1]["power_mw"]
+        if power:
+            rails = [
+                "{} {:.1f} W (at most {:.1f})".format(rail, power[rail]["mean"] / 1e3, power[rail]["max"] / 1e3)
+                for rail in sorted(power)
+            ]
+            notes.append("{}: power while measuring: {}.".format(name, ", ".join(rails)))
+    return notes
+
+
+def _without_layers(flags: Sequence[str]) -> list[str]:
+    """The list of float32 layers is long, and is in details.json."""
+    return [flag if not flag.startswith("--layerPrecisions") else "--layerPrecisions=…" for flag in flags]
+
+
+def _host(session: Session) -> dict[str, Any]:
+    """As edgec.latency.host describes one."""
+    board, system = session.board, session.system
+    cores = os.cpu_count() or 1
+    version = dotted(session.trtexec.version)
+    versions = {"tensorrt": version, **{name: value for name, value in board.packages.items() if name != "tensorrt"}}
+    return {
+        "cpu": board.title,
+        "architecture": board.architecture,
+        "isa": [],
+        "physical_cores": cores,
+        "logical_cores": cores,
+        "usable_cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": _memory(system.text("/proc/meminfo") or ""),
+        "governor": sensors.clocks(system)["governor"],
+        "virtual_machine": None,
+        "os": _os(system.text("/etc/os-release") or ""),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _memory(meminfo: str) -> int:
+    line = next((line for line in meminfo.splitlines() if line.startswith("MemTotal:")), "MemTotal: 0 kB")
+    return int(line.split()[1]) * 1024
+
+
+def _os(release: str) -> str:
+    fields = dict(line.split("=", 1) for line in release.splitlines() if "=" in line)
+    return "{}, Linux {}".format(fields.get("PRETTY_NAME", "Linux").strip('"'), platform.release())

@@ -1,0 +1,154 @@
+"""Power, temperatures, clocks and throttling, as far as the board tells: no root needed, nothing is switched.
+
+- Power: INA3221 and its like under /sys/class/hwmon (JetPack 5 and newer; in mV and mA, kernel documentation hwmon/ina3221, or
+  in uW where the driver multiplies), or as iio devices (JetPack 4).
+- Temperatures: /sys/class/thermal, in thousandths of a degree.
+- GPU clock: /sys/class/devfreq, in Hz.
+- Throttling: counters of over-current events (`oc1_event_cnt` beside the sensors, NVIDIA Jetson Linux Developer Guide, Platform
+  Power and Performance), and the state of the cooling devices that the kernel uses against heat.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+from edgec_device.system import System, number, read
+
+_POWER_CHIPS = ("ina3221", "ina226", "ina238", "ina219", "ina2xx")
+_MODE = re.compile(r"NV Power Mode: *(\S+)")
+
+
+def power_mode(system: System) -> str | None:
+    """nvpmodel's name for it, such as MAXN_SUPER."""
+    match = _MODE.search(system.run("nvpmodel", "-q") or "")
+    return match.group(1) if match else None
+
+
+def clocks(system: System) -> dict[str, Any]:
+    """The GPU's clock and its limits in MHz, the CPUs' governors, whether the GPU's clock is fixed (which is what jetson_clocks
+    does), and what `jetson_clocks --show` prints, for which it wants root."""
+    gpu = next((path for path in system.glob("/sys/class/devfreq/*") if _is_gpu(path)), None)
+    hertz = {name: number(gpu / (name + "_freq")) if gpu else None for name in ("cur", "min", "max")}
+    found: dict[str, Any] = {f"gpu_{name}_mhz": value and round(value / 1e6, 1) for name, value in hertz.items()}
+    found["gpu_fixed"] = None if hertz["min"] is None or hertz["max"] is None else hertz["min"] == hertz["max"]
+    governors = {read(path) for path in system.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")}
+    found["governor"] = ", ".join(sorted(each for each in governors if each)) or None
+    shown = system.run("jetson_clocks", "--show")
+    found["jetson_clocks"] = shown.splitlines() if shown else None
+    return found
+
+
+def temperatures(system: System) -> dict[str, float]:
+    """By zone, in degrees Celsius; zones that are switched off are left out."""
+    found = {}
+    for zone in system.glob("/sys/class/thermal/thermal_zone*"):
+        name, value = read(zone / "type"), number(zone / "temp")
+        if name and value is not None and value > 0:
+            found[name] = round(value / 1000, 1)
+    return found
+
+
+def rails(system: System) -> dict[str, float]:
+    """By rail, in mW."""
+    found = {}
+    for chip in system.glob("/sys/class/hwmon/hwmon*"):
+        if (read(chip / "name") or "") in _POWER_CHIPS:
+            found.update(_of_hwmon(chip))
+    for device in system.glob("/sys/bus/i2c/drivers/ina3221x/*/iio:device*"):
+        found.update(_of_iio(device))
+    return found
+
+
+def throttling(system: System) -> dict[str, float]:
+    """Counters of over-current events, and states of cooling devices other than fans; what grows or is not zero has slowed it."""
+    found = {}
+    for path in system.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt"):
+        value = number(path)
+        if value is not None:
+            found["over-current events, {}".format(path.name.split("_")[0])] = value
+    for device in system.glob("/sys/class/thermal/cooling_device*"):
+        name, value = read(device / "type") or "", number(device / "cur_state")
+        if value is not None and "fan" not in name:
+            found[f"cooling device {name}"] = max(value, found.get(f"cooling device {name}", 0))
+    return found
+
+
+class PowerMeter:
+    """Averages over a measurement. `sample` is to be called at regular intervals while it runs."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._samples: list[Mapping[str, float]] = []
+        self._active: dict[str, float] = {}
+
+    def sample(self) -> None:
+        self._samples.append(rails(self._system))
+        for name, value in throttling(self._system).items():
+            self._active[name] = max(value, self._active.get(name, 0))
+
+    @property
+    def power_mw(self) -> dict[str, dict[str, float]]:
+        """By rail, mean and largest."""
+        names = sorted({name for sample in self._samples for name in sample})
+        found = {}
+        for name in names:
+            values = [sample[name] for sample in self._samples if name in sample]
+            found[name] = {"mean": round(sum(values) / len(values), 1), "max": round(max(values), 1), "samples": len(values)}
+        return found
+
+    def throttled(self, before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+        """What slowed the board down in between, a sentence each; empty if nothing did, as far as it tells."""
+        found = []
+        for name in sorted({*before, *after, *self._active}):
+            most = max(after.get(name, 0), self._active.get(name, 0))
+            if name.startswith("over-current"):
+                grown = most - before.get(name, 0)
+                if grown > 0:
+                    found.append(f"{name}: {grown:g} more")
+            elif most > 0:
+                found.append(f"{name}: state {most:g}")
+        return found
+
+
+def _is_gpu(path: Path) -> bool:
+    name = path.name
+    return "gpu" in name or name.endswith((".ga10b", ".gv11b", ".gp10b"))
+
+
+def _of_hwmon(chip: Path) -> dict[str, float]:
+    found = {}
+    for channel in (1, 2, 3):
+        label = read(chip / f"in{channel}_label") or read(chip / f"power{channel}_label")
+        label = label or f"{chip.name} {channel}"
+        volts, amperes = number(chip / f"in{channel}_input"), number(chip / f"curr{channel}_input")
+        microwatts = number(chip / f"power{channel}_input")
+        if label == "NC":  # not connected
+            continue
+        if microwatts is not None:
+            found[label] = round(microwatts / 1e3, 1)
+        elif volts is not None and amperes is not None:
+            found[label] = round(volts * amperes / 1e3, 1)
+    return found
+
+
+def _of_iio(device: Path) -> dict[str, float]:
+    found = {}
+    for channel in range(3):
+        label, milliwatts = read(device / f"rail_name_{channel}"), number(device / f"in_power{channel}_input")
+        if label and milliwatts is not None:
+            found[label] = milliwatts
+    return found
+
+
+def caveats(mode: str | None, clocks: Mapping[str, Any], throttled: Sequence[str]) -> list[str]:
+    """Why the timings may not be the best that this board can do, a sentence each."""
+    found = []
+    if mode is not None and not mode.startswith("MAXN"):
+        found.append(f"The power mode is {mode}, not the board's fastest (nvpmodel).")
+    if clocks.get("gpu_fixed") is False:
+        found.append("The GPU's clock follows the load (jetson_clocks is off): timings follow the clock.")
+    if throttled:
+        found.append("The board was throttled while measuring: {}.".format("; ".join(throttled)))
+    return found

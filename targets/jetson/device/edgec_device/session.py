@@ -1,0 +1,217 @@
+"""What every step works with: the bundle, the board, trtexec, and where things lie under --root.
+
+ROOT/.lock                           held by the run that is at work
+ROOT/NAME/releases/KEY/              a bundle as it was installed
+ROOT/NAME/engines/VARIANT-KEY/       engine.plan, engine.json, bundle.json; then verify.json, bench.json
+ROOT/NAME/timing-caches/             one file a GPU and TensorRT version
+ROOT/NAME/current                    link to the engine's folder that the robot should load: its engine.plan
+ROOT/NAME/history.json               what was activated, in this order, and why
+ROOT/NAME/problems.json              by variant, why the last attempt failed
+ROOT/NAME/report.json, details.json  the last report, and all that it has no place for
+ROOT/NAME/logs/, work/               what trtexec said; scratch
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+from edgec_device import board as boards
+from edgec_device import evidence, graph
+from edgec_device.board import Board
+from edgec_device.bundle import BoardProfile, Bundle, Variant
+from edgec_device.errors import BundleError, NoTensorRT
+from edgec_device.files import SCRATCH, read_json, remove, sha256_of, sweep, write_json
+from edgec_device.flags import build_flags, strongly_typed
+from edgec_device.output import Output
+from edgec_device.system import System
+from edgec_device.trtexec import Trtexec
+from edgec_device.versions import described, dotted, within
+
+PLAN = "engine.plan"
+
+
+@dataclass(frozen=True)
+class Options:
+    """As given on the command line. `variants` is empty for all of them; `again` repeats what was done."""
+
+    root: Path
+    bundle: Path
+    trtexec: str | None = None
+    patience: float = 900.0
+    wait: bool = True
+    variants: tuple[str, ...] = ()
+    again: bool = False
+    seconds: float = 10.0
+    iterations: int = 200
+
+
+class Places:
+    """Under ROOT/NAME."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.home = root / name
+        self.releases = self.home / "releases"
+        self.engines = self.home / "engines"
+        self.timing_caches = self.home / "timing-caches"
+        self.current = self.home / "current"
+        self.history = self.home / "history.json"
+        self.problems = self.home / "problems.json"
+        self.report = self.home / "report.json"
+        self.details = self.home / "details.json"
+        self.logs = self.home / "logs"
+        self.work = self.home / "work"
+
+    def clean(self) -> None:
+        """Remove what dead runs left. The caller holds the lock."""
+        sweep(self.home, self.releases, self.engines, self.timing_caches, self.work)
+
+    @contextmanager
+    def scratch(self, parent: Path) -> Iterator[Path]:
+        """A folder that is gone at the end, unless it was renamed."""
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=str(parent)))
+        folder.chmod(0o755)
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+
+class Session:
+    """One run of the program. `identify` must come before what needs trtexec or the board."""
+
+    board: Board
+    profile: BoardProfile
+    trtexec: Trtexec
+
+    def __init__(self, options: Options, bundle: Bundle, system: System, output: Output) -> None:
+        self.options, self.bundle, self.system, self.output = options, bundle, system, output
+        self.places = Places(options.root, bundle.name)
+
+    def identify(self) -> None:
+        """Which board, which trtexec, which GPU. Raises `WrongBoard` or `NoTensorRT`."""
+        self.board = boards.read_board(self.system)
+        self.profile = boards.profile_of(self.board, self.bundle)
+        self.trtexec = Trtexec.find(self.options.trtexec, self.system, self.output, self.options.patience)
+        with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
+            self.trtexec.probe(Path(folder))
+        gpu = self.trtexec.gpu
+        if not boards.gpu_matches(gpu.compute_capability, self.profile):
+            raise boards.wrong_gpu(gpu.name, gpu.compute_capability, self.profile)
+        if not self.usable_variants():
+            ranges = [f"{variant.name}: TensorRT {described(variant.tensorrt)}" for variant in self.bundle.variants]
+            raise NoTensorRT(
+                f"This bundle cannot be built with TensorRT {dotted(self.trtexec.version)}.",
+                evidence=[f"{self.profile.title}: TensorRT {described(self.profile.tensorrt)}", *ranges],
+                remedy="flash a JetPack whose TensorRT is in that range, or build the bundle for this one",
+            )
+
+    def usable_variants(self) -> list[Variant]:
+        """Those that this TensorRT can build, in the bundle's order, and of them those that were asked for."""
+        version, asked = self.trtexec.version, self.options.variants
+        return [
+            variant
+            for variant in self.bundle.variants
+            if within(version, self.profile.tensorrt)
+            and within(version, variant.tensorrt)
+            and variant.name in (asked or [variant.name])
+        ]
+
+    @property
+    def release(self) -> Path:
+        return self.places.releases / self.bundle.key
+
+    def require_release(self) -> Path:
+        if not self.release.is_dir():
+            raise BundleError(
+                "This bundle is not installed.",
+                evidence=[f"{self.release} is missing"],
+                remedy="run `install` first, or `run-all`",
+            )
+        return self.release
+
+    def doubts(self) -> list[str]:
+        return evidence.doubts(self.system, self.trtexec)
+
+    def engine(self, variant: Variant) -> Engine:
+        """Where the engine of this variant, for this GPU, TensorRT and these flags, is or will be."""
+        version, gpu = self.trtexec.version, self.trtexec.gpu
+        layers = [] if strongly_typed(version) or variant.precision == "fp32" else _layers(self.release / variant.path)
+        flags = build_flags(version, variant.precision, layers)
+        identity = [list(version), gpu.name, gpu.compute_capability, variant.sha256, flags]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+        return Engine(self.places.engines / f"{variant.name}-{key}", variant, tuple(flags))
+
+    def problems(self) -> dict[str, dict[str, str]]:
+        """By variant of this bundle, which step of it failed last, and why."""
+        kept = read_json(self.places.problems) or {}
+        key = self.bundle.build_key
+        return {name: each for name, each in kept.items() if isinstance(each, dict) and each.get("build_key") == key}
+
+    def remember_problem(self, variant: str, step: str, what: str | None) -> None:
+        """Keep for `status` why a variant failed, or that it no longer does. Problems of other bundles are forgotten."""
+        problems = self.problems()
+        if what is not None:
+            problems[variant] = {"step": step, "what": what, "build_key": self.bundle.build_key}
+        elif problems.pop(variant, None) is None:
+            return
+        write_json(self.places.problems, problems)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine's folder, which exists only when the engine in it is whole."""
+
+    folder: Path
+    variant: Variant
+    flags: tuple[str, ...]
+
+    @property
+    def plan(self) -> Path:
+        return self.folder / PLAN
+
+    @property
+    def built(self) -> bool:
+        return self.plan.is_file() and "sha256" in self.facts
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is built, and still what was built."""
+        return self.built and sha256_of(self.plan) == self.facts["sha256"]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return read_json(self.folder / "engine.json") or {}
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """verify.json or bench.json, if it is about the engine that is there."""
+        found = read_json(self.folder / (name + ".json"))
+        return found if found is not None and found.get("engine_sha256") == self.facts.get("sha256") else None
+
+    def verified(self, bundle: Bundle) -> dict[str, Any] | None:
+        """The verification's record, if it was against this bundle's golden features and gate; whether it passed is in it."""
+        found = self.record("verify")
+        if found is None or found.get("golden_sha256") != bundle.golden_sha256 or found.get("gate") != dict(bundle.gate):
+            return None
+        return found
+
+    def forget(self, name: str) -> None:
+        remove(self.folder / (name + ".json"))
+
+    def keep(self, name: str, record: dict[str, Any]) -> None:
+        write_json(self.folder / (name + ".json"), {**record, "engine_sha256": self.facts["sha256"]})
+
+
+def _layers(path: Path) -> list[str]:
+    try:
+        return graph.float32_layers(path)
+    except (OSError, ValueError) as error:
+        raise BundleError(
+            f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy="copy the artefact to the board again"
+        ) from error
