@@ -47,6 +47,7 @@ class Planner:
         self._activations: Activations = activations
         self._paired = paired
         self._rounded: dict[str, QuantisedWeight] = {}
+        self._smoothing: dict[tuple[frozenset[str], frozenset[str]], dict[str, tuple[float, ...]]] = {}
 
     def plan(self, recipe: Recipe = STATIC, *, kinds: tuple[str, ...], rest: Precision) -> PrecisionPlan:
         """Every operation of these kinds in int8 as the recipe says, the rest in `rest`.
@@ -57,14 +58,7 @@ class Planner:
         missing = sorted({operation.activation for operation in chosen} - set(self._statistics))
         if missing:
             raise CalibrationError("Calibration gave no range for some activations.", evidence=missing[:8])
-        scales = search_smoothing(
-            self._hub,
-            self._statistics,
-            per_token=recipe.per_token,
-            kept=recipe.kept,
-            activations=self._activations,
-            paired=self._paired,
-        )
+        scales = self._scales(recipe)
         seen = {operation.activation: self._statistics[operation.activation] for operation in chosen}
         seen |= {name: seen[name].scaled(np.asarray(scale, np.float32)) for name, scale in scales.items() if name in seen}
         plan = PrecisionPlan(
@@ -82,6 +76,20 @@ class Planner:
         ]
         plan = replace(plan, weights=self._weights(smoothed, linear, seen, scales))
         return replace(plan, corrections=_corrections(smoothed, linear, seen, plan))
+
+    def _scales(self, recipe: Recipe) -> dict[str, tuple[float, ...]]:
+        """The same for every runtime."""
+        asked = recipe.per_token, recipe.kept
+        if asked not in self._smoothing:
+            self._smoothing[asked] = search_smoothing(
+                self._hub,
+                self._statistics,
+                per_token=recipe.per_token,
+                kept=recipe.kept,
+                activations=self._activations,
+                paired=self._paired,
+            )
+        return self._smoothing[asked]
 
     def _weights(
         self,
