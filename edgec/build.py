@@ -16,7 +16,6 @@ from edgec.artefact.reading import open_artefact
 from edgec.artefact.write import check_destination, existing_build_key, write_artefact
 from edgec.cache import Cache
 from edgec.errors import ArtefactError
-from edgec.precision.choice import choose
 from edgec.progress import Progress, Silent
 from edgec.report.reading import read_report
 from edgec.report.schema import Report
@@ -70,7 +69,7 @@ def compile_into(directory: Path, stages: Stages) -> None:
     judged = stages.verify_candidates(lowered, reference)
     lowered, judged = stages.search(hub, calibration, sensitivity, lowered, judged, reference)
     measured, doubts = stages.measure(judged, lowered, reference)
-    choice = choose(measured, stages.resolved.request.min_fidelity)
+    choice = stages.choose(measured)
     stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, calibration, sensitivity, doubts)
 
 

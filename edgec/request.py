@@ -74,6 +74,13 @@ class Resolved:
     tools: dict[str, str]
     key: str
     notes: tuple[str, ...]
+    boards: tuple[Profile, ...] = ()
+    """The boards that finish the artefact themselves; empty for a target that is built for here."""
+
+    @property
+    def target(self) -> str:
+        """The name that was asked for: a family's, or the profile's."""
+        return self.request.target if len(self.boards) > 1 else self.profile.name
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """For people, before work starts."""
@@ -82,7 +89,7 @@ class Resolved:
         outputs = ["cls", "patches"] + ["registers"] * request.registers + [f"patches_{layer}" for layer in request.layers]
         return (
             ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
-            ("target", f"{self.profile.name}: {self.profile.title}"),
+            ("target", ", ".join(f"{each.name}: {each.title}" for each in self.boards or (self.profile,))),
             ("input", f"uint8 NHWC [{request.batch}, {request.size.height}, {request.size.width}, 3]"),
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
@@ -103,17 +110,13 @@ def resolve(request: BuildRequest) -> Resolved:
         )
     here = host.facts()
     identity = checkpoint.identify(request.checkpoint, seed=request.seed)
-    profile = targets.resolve(request.target, here)
-    if profile.family == "jetson":
-        raise TargetError(
-            f"edgec does not build for {profile.name} yet.",
-            evidence="the graph can be made and checked (`edgec check`); the bundle that a board finishes is still being written",
-            remedy="build for the CPU meanwhile: --target cpu",
-        )
+    profiles = targets.family(request.target) or (targets.resolve(request.target, here),)
+    profile = profiles[0]
+    boards = tuple(each for each in profiles if each.jetson is not None)
     pairs = wanted(request.precision, profile.candidates)
     lowerings = _available({runtime for runtime, _ in pairs})
     frameset, notes = _frames(request)
-    lacking = targets.missing(profile, here)
+    lacking = () if boards else targets.missing(profile, here)
     if lacking:
         notes += (f"this host lacks {', '.join(lacking)} of {profile.name}: its latencies say nothing about the target",)
     threads = request.threads or here.usable_cores
@@ -124,7 +127,7 @@ def resolve(request: BuildRequest) -> Resolved:
         identity.name,
         frameset.sha256,
         frameset.name,
-        profile.model_dump(mode="json"),
+        [each.model_dump(mode="json") for each in profiles],
         here.model_dump(mode="json", exclude={"governor", "usable_cores"}),
         threads,
         tools,
@@ -143,6 +146,7 @@ def resolve(request: BuildRequest) -> Resolved:
         tools=tools,
         key=key,
         notes=notes,
+        boards=boards,
     )
 
 

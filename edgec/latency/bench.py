@@ -58,6 +58,12 @@ def bench(
             evidence=availability.problem,
             remedy=availability.install,
         )
+    if registry.get(manifest.runtime).evidence is not Evidence.HOST:
+        raise TargetError(
+            f"The artefact is for {manifest.target}: there is nothing to measure on this machine.",
+            evidence=f"{manifest.runtime} is only imitated here",
+            remedy="copy the artefact to the board and run there: python3 device/edgec-device.pyz run-all",
+        )
     host = facts()
     lacks = _lacks(manifest.target, host)
     (measurement,) = measure(

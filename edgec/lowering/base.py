@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import RuntimeFailure
+from edgec.evidence import Evidence
 
 if TYPE_CHECKING:
     import onnx
@@ -85,6 +86,8 @@ class Lowering(ABC):
     """What the runtime really executes, fast, on some CPU or other; the target's profile says on which."""
     int8_kinds: tuple[str, ...]
     """The kinds of operation that are worth int8 here (`edgec.graph.operations.Kind`)."""
+    evidence: Evidence = Evidence.HOST
+    """Of what its runner computes here."""
     per_token: bool = False
     """Whether it can quantise the activations of products token by token as it runs."""
 

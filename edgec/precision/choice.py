@@ -39,6 +39,18 @@ def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and candidate.latency]
+    kept = _within(ran, candidates, min_fidelity)
+    kept.sort(key=lambda candidate: (_p50(candidate), EXACTNESS.index(candidate.precision), _lost(candidate), candidate.name))
+    stands = kept[0]
+    for candidate in kept[1:]:
+        near = _p50(candidate) <= _p50(kept[0]) * (1 + NEAR)
+        if near and _lost(candidate) < _lost(stands) and _lost(candidate) <= WORTH * _lost(stands):
+            stands = candidate
+    return Choice(stands, _reason(stands, ran, min_fidelity))
+
+
+def _within(ran: Sequence[Candidate], candidates: Sequence[Candidate], min_fidelity: float) -> list[Candidate]:
+    """Those within the budget; at least one, or an error."""
     if not ran:
         raise RuntimeFailure(
             "No candidate could be run.",
@@ -55,13 +67,25 @@ def choose(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
             evidence=[f"{candidate.name}: {_fidelity(candidate):.6f}" for candidate in ran],
             remedy=f"use --precision auto, calibrate on more and truer frames{accept}",
         )
-    kept.sort(key=lambda candidate: (_p50(candidate), EXACTNESS.index(candidate.precision), _lost(candidate), candidate.name))
-    stands = kept[0]
-    for candidate in kept[1:]:
-        near = _p50(candidate) <= _p50(kept[0]) * (1 + NEAR)
-        if near and _lost(candidate) < _lost(stands) and _lost(candidate) <= WORTH * _lost(stands):
-            stands = candidate
-    return Choice(stands, _reason(stands, ran, min_fidelity))
+    return kept
+
+
+def choose_unmeasured(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:
+    """Where nothing can be measured, what a board tries first: the lowest precision within the budget.
+
+    Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features.
+    """
+    ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
+    kept = _within(ran, candidates, min_fidelity)
+    stands = max(kept, key=lambda candidate: EXACTNESS.index(candidate.precision))  # of several int8 the first
+    others = {candidate.precision for candidate in kept} - {stands.precision}
+    after = f", then {' and '.join(sorted(others, key=EXACTNESS.index, reverse=True))}" if others else ""
+    reason = (
+        f"{stands.name} is what a board tries first{after}; its worst cosine is {_fidelity(stands):.5f} of {min_fidelity:g} "
+        "asked, simulated here. The board measures, and keeps the fastest that reproduces the features"
+    )
+    lost = [f"{each.name} loses the features ({_fidelity(each):.4f})" for each in ran if each not in kept]
+    return Choice(stands, "; ".join([reason, *lost]) + ".")
 
 
 def _reason(stands: Candidate, ran: Sequence[Candidate], min_fidelity: float) -> str:

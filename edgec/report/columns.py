@@ -35,6 +35,12 @@ def _cold(field: str, unit: float, digits: int) -> Callable[[Candidate], str]:
     )
 
 
+def _bound(candidate: Candidate) -> str:
+    """The range over boards, each in its fastest mode."""
+    found = [bound.bound_ms for bound in candidate.bounds]
+    return f">= {min(found):.2f}..{max(found):.2f}" if found else ABSENT
+
+
 def _name(candidate: Candidate) -> str:
     return printable(candidate.name) + (" (chosen)" if candidate.chosen else "")
 
@@ -52,7 +58,7 @@ def _executes(candidate: Candidate) -> str:
 
 
 def _evidence(candidate: Candidate) -> str:
-    measured = (candidate.latency, candidate.cold_start, candidate.fidelity)
+    measured = (candidate.latency, candidate.cold_start, candidate.fidelity, *candidate.bounds)
     return ", ".join(dict.fromkeys(part.evidence.value for part in measured if part is not None)) or ABSENT
 
 
@@ -64,6 +70,7 @@ COLUMNS = (
     Column("min ms", _ms("min_ms"), 10),
     Column("max ms", _ms("max_ms"), 7),
     Column("mean ms", _ms("mean_ms"), 9),
+    Column("bound ms", _bound, 2),
     Column("runs", _runs, 12),
     Column("patch mean", _cosine("patch_cosine_mean"), 2),
     Column("patch p01", _cosine("patch_cosine_p01"), 4),
@@ -77,10 +84,16 @@ COLUMNS = (
 )
 
 
+def telling(candidates: Sequence[Candidate]) -> tuple[Column, ...]:
+    """The columns of which some candidate has something."""
+    return tuple(column for column in COLUMNS if any(column.cell(candidate) != ABSENT for candidate in candidates))
+
+
 def fitting(candidates: Sequence[Candidate], width: int, gap: int) -> tuple[Column, ...]:
-    """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first."""
+    """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first.
+    Those of which no candidate has anything are left out."""
     kept: list[Column] = []
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
+    for column in sorted(telling(candidates), key=lambda column: column.rank):
         width -= max(map(len, [column.title, *map(column.cell, candidates)])) + gap
         if width < -gap and kept:
             break

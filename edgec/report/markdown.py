@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from edgec.report.columns import COLUMNS
+from edgec.report.columns import telling
 from edgec.report.records import printable
 from edgec.report.schema import Host, Report, StageFidelity
 
@@ -29,6 +29,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         *([f"![Latency against features lost, of every candidate]({pareto})"] if pareto else []),
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
+        *(["## Least possible latencies", _bounds(report)] if any(c.bounds for c in report.candidates) else []),
         "## Fidelity by stage",
         _stages(report.stages),
         *(["## Notes", _bullets(escape(note) for note in report.notes)] if report.notes else []),
@@ -77,14 +78,30 @@ def _where(host: Host) -> list[str]:
 
 def _candidates(report: Report) -> str:
     rows = []
+    columns = telling(report.candidates)
     for candidate in report.candidates:
-        cells = [escape(column.cell(candidate)) for column in COLUMNS]
+        cells = [escape(column.cell(candidate)) for column in columns]
         rows.append([f"**{cell}**" for cell in cells] if candidate.chosen else cells)
-    return _table([column.title for column in COLUMNS], rows, [column.number for column in COLUMNS])
+    return _table([column.title for column in columns], rows, [column.number for column in columns])
 
 
 def _problems(report: Report) -> str:
     return _bullets(f"{escape(c.name)} has no figures: {escape(c.problem)}" for c in report.candidates if c.problem)
+
+
+def _bounds(report: Report) -> str:
+    rows = [
+        [
+            *map(escape, (candidate.name, bound.board, bound.power_mode)),
+            f"{bound.bound_ms:.2f}",
+            bound.limited_by,
+            bound.evidence.value,
+        ]
+        for candidate in report.candidates
+        for bound in candidate.bounds
+    ]
+    titles = ["candidate", "board", "power mode", "at least ms", "limited by", "evidence"]
+    return _table(titles, rows, [False, False, False, True, False, False])
 
 
 def _stages(stages: Sequence[StageFidelity]) -> str:

@@ -72,6 +72,16 @@ class ColdStart(Record):
     evidence: Evidence
 
 
+class Bound(Record):
+    """The least time that a board could take for a batch, from data sheets: no latency to expect."""
+
+    board: str
+    power_mode: str
+    bound_ms: float = Field(ge=0)
+    limited_by: Literal["compute", "memory"]
+    evidence: Evidence = Evidence.ESTIMATED
+
+
 class Candidate(Record):
     """One runtime at one precision. What could not be made or run says so in `problem` and has no figures."""
 
@@ -83,6 +93,7 @@ class Candidate(Record):
     size_bytes: int | None = Field(default=None, ge=0)
     fidelity: StageFidelity | None = None
     latency: Latency | None = None
+    bounds: tuple[Bound, ...] = ()
     cold_start: ColdStart | None = None
     problem: str = ""
     chosen: bool = False

@@ -13,6 +13,7 @@ from edgec.artefact.assemble import Ingredients, assemble_artefact
 from edgec.errors import RuntimeFailure
 from edgec.fidelity.reference import Reference
 from edgec.frames import Split
+from edgec.lowering.base import LoweredModel
 from edgec.precision.choice import Choice
 from edgec.precision.explaining import explain
 from edgec.report.schema import Candidate, StageFidelity
@@ -52,7 +53,7 @@ class Stages(Preparing, Candidates):
                 directory,
                 Ingredients(
                     build_key=resolved.key,
-                    target=resolved.profile.name,
+                    target=resolved.target,
                     host=resolved.host,
                     host_is_target=not targets.missing(resolved.profile, resolved.host),
                     threads=resolved.threads,
@@ -74,6 +75,16 @@ class Stages(Preparing, Candidates):
                     choice=choice,
                     fidelity=tuple(fidelity),
                     notes=(*resolved.notes, *doubts),
+                    boards=resolved.boards,
+                    others=self._others(lowered, measured, chosen) if resolved.boards else {},
                 ),
                 step,
             )
+
+    def _others(self, lowered: Sequence[Lowered], candidates: Sequence[Candidate], chosen: Lowered) -> dict[str, LoweredModel]:
+        """What a board may choose beside the chosen one: the first of every other precision that keeps the features."""
+        found: dict[str, LoweredModel] = {}
+        for entry, candidate in zip(lowered, candidates, strict=True):
+            if entry.model and not candidate.problem and not self._beyond(candidate) and entry.precision != chosen.precision:
+                found.setdefault(entry.precision, entry.model)
+        return found

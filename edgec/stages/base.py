@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +63,8 @@ class Calibration:
 
     statistics: Mapping[str, Statistics]
     key: str = ""
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    """By tensor, the largest absolute value, for targets where fp16 could overflow."""
 
 
 class Stage:

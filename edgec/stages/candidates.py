@@ -16,8 +16,9 @@ from edgec.fidelity.reference import Reference
 from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
 from edgec.lowering.base import LoweredModel, Lowering
+from edgec.lowering.tensorrt.foresight import foresee
 from edgec.precision.candidates import Attempt, attempts
-from edgec.precision.choice import finalists
+from edgec.precision.choice import Choice, choose, choose_unmeasured, finalists
 from edgec.precision.plan import Precision, PrecisionPlan
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
@@ -58,7 +59,7 @@ class Candidates(Quantising):
             place = plans.directory(attempt.recipe, lowering.int8_kinds, self._rest(lowering))
             plan = load_plan(place, weights=False)
         else:
-            plan = uniform(attempt.precision)  # type: ignore[arg-type]
+            plan = plans.fitted(uniform(attempt.precision))  # type: ignore[arg-type]
 
         def produce(directory: Path) -> None:
             (directory / attempt.name).mkdir()
@@ -75,7 +76,9 @@ class Candidates(Quantising):
         return entry(plan, LoweredModel(attempt.runtime, directory / attempt.name, said["entry"], files, said["settings"]))
 
     def _rest(self, lowering: Lowering) -> Precision:
-        """What an int8 plan's other operations run in: bf16 where target and runtime have it."""
+        """What an int8 plan's other operations run in: fp16 on boards, bf16 where target and runtime have it."""
+        if self.resolved.boards:
+            return "fp16"
         return "bf16" if "bf16" in self.resolved.profile.precisions and "bf16" in lowering.precisions else "fp32"
 
     def verify_candidates(self, lowered: Sequence[Lowered], reference: Reference) -> tuple[Candidate, ...]:
@@ -91,8 +94,9 @@ class Candidates(Quantising):
 
     def _verify_one(self, candidate: Candidate, model: LoweredModel, reference: Reference, step: Callable[[], None]) -> Candidate:
         def produce(directory: Path) -> None:
-            runner = self.resolved.lowerings[candidate.runtime].load(model, threads=self.resolved.threads)
-            fidelity = measure_fidelity(reference, runner, self._batch, candidate.name, step)
+            lowering = self.resolved.lowerings[candidate.runtime]
+            runner = lowering.load(model, threads=self.resolved.threads)
+            fidelity = measure_fidelity(reference, runner, self._batch, candidate.name, step, lowering.evidence)
             found = {"fidelity": fidelity.model_dump(mode="json"), "execution_precision": runner.execution_precision}
             dump(directory / "fidelity.json", found)
 
@@ -165,7 +169,10 @@ class Candidates(Quantising):
     def measure(
         self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference
     ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-        """Latency, cold start and memory of all candidates that ran, interleaved; and what makes the figures doubtful."""
+        """Latency, cold start and memory of all candidates that ran, interleaved; and what makes the figures doubtful. What
+        boards finish is not measured here: it is checked and its bounds are estimated."""
+        if self.resolved.boards:
+            return self._foresee(judged, lowered)
         request = self.resolved.request
         running = [entry for entry, candidate in zip(lowered, judged, strict=True) if entry.model and not candidate.problem]
         models = [entry.model for entry in running if entry.model]
@@ -205,6 +212,24 @@ class Candidates(Quantising):
         for doubt in doubts:
             self.progress.note(doubt)
         return measured, doubts
+
+    def _foresee(self, judged: Sequence[Candidate], lowered: Sequence[Lowered]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+        """Whether every board's TensorRT takes each graph, and how long it must take there at least."""
+        foreseen, notes = [], []
+        with self.progress.stage("check against TensorRT's versions", len(lowered)) as step:
+            for entry, candidate in zip(lowered, judged, strict=True):
+                step(doing=entry.name)
+                if entry.model is None or candidate.problem:
+                    foreseen.append(candidate)
+                    continue
+                found = foresee(entry.model.directory / entry.model.entry, entry.precision, self.resolved.boards)
+                notes += [f"{entry.name}: {note}" for note in found.notes]
+                foreseen.append(candidate.model_copy(update={"bounds": found.bounds, "problem": found.problem}))
+        return tuple(foreseen), tuple(notes)
+
+    def choose(self, candidates: Sequence[Candidate]) -> Choice:
+        budget = self.resolved.request.min_fidelity
+        return choose_unmeasured(candidates, budget) if self.resolved.boards else choose(candidates, budget)
 
 
 def _measured(found: Measurement) -> dict[str, Any]:

@@ -10,11 +10,14 @@ from edgec import cache as cached
 from edgec import frames as framing
 from edgec.frames import Pixels, Split
 from edgec.graph.operations import operations
-from edgec.precision.plan import Precision
-from edgec.precision.planning import Planner
+from edgec.graph.peaks import observe_peaks
+from edgec.lowering.tensorrt.lowering import with_headroom
+from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.precision.planning import Activations, Planner
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.static import INT8_KINDS, int8_activations
 from edgec.precision.storing import load_plan, save_plan
+from edgec.progress import Step
 from edgec.stages.base import Calibration, Hub, Stage, dump, identities, load
 
 SENSITIVITY_FRAMES = 3
@@ -28,7 +31,9 @@ class Plans:
     def __init__(self, stage: Stage, hub: Hub, calibration: Calibration) -> None:
         int8 = stage.resolved.profile.int8
         self._cache, self._hub, self._calibration = stage.cache, hub, calibration
-        self._activations = int8.activations if int8 else "u8"
+        self._on_boards = bool(stage.resolved.boards)
+        # TensorRT quantises symmetrically; a CPU's profile says what is fastest there.
+        self._activations: Activations = "s8" if self._on_boards else int8.activations if int8 else "u8"
         self._paired = bool(int8 and int8.pairs_saturate)
 
     @cached_property
@@ -44,34 +49,55 @@ class Plans:
         """Where the plan is (`edgec.precision.storing`)."""
 
         def produce(directory: Path) -> None:
-            save_plan(directory, self._planner.plan(recipe, kinds=kinds, rest=rest))
+            plan = self._planner.plan(recipe, kinds=kinds, rest=rest)
+            save_plan(directory, self.fitted(plan))
 
         return self._cache.stage("plan", self.key(recipe, kinds, rest), produce)
+
+    def fitted(self, plan: PrecisionPlan) -> PrecisionPlan:
+        """With what could overflow a board's fp16 in float32."""
+        return with_headroom(self._hub.load(), plan, self._calibration.peaks) if self._on_boards else plan
 
 
 class Quantising(Stage):
     def calibrate(self, hub: Hub, split: Split) -> Calibration:
-        """Statistics of every activation that an int8 operation reads; nothing if no candidate is int8."""
+        """Statistics of every activation that an int8 operation reads, and what fp16 must hold; nothing if no candidate is in
+        either."""
         from edgec.graph.statistics import load_statistics, observe, save_statistics
 
         request = self.resolved.request
-        if "int8" not in {precision for _, precision in self.resolved.pairs}:
-            return Calibration({})
+        tried = {precision for _, precision in self.resolved.pairs}
+        peaks = self._peaks(hub, split) if self.resolved.boards and tried & {"int8", "fp16"} else {}
+        if "int8" not in tried:
+            return Calibration({}, peaks=peaks)
 
         def produce(directory: Path) -> None:
-            def pictures() -> Iterator[Pixels]:
-                for frame, picture in framing.batches(split.calibration, request.size):
-                    step(doing=frame.name)
-                    yield picture
-
             graph = hub.load()
             tensors, threads = int8_activations(graph), self.resolved.threads
-            found = observe(graph, tensors, pictures(), self._batch, threads=threads, seed=request.seed)
+            pictures = self._pictures(split, step)
+            found = observe(graph, tensors, pictures, self._batch, threads=threads, seed=request.seed)
             save_statistics(directory / "statistics.npz", found)
 
         with self.progress.stage("calibrate", len(split.calibration)) as step:
             key = self._key(hub, identities(split.calibration), request.seed)
-            return Calibration(load_statistics(self.cache.stage("statistics", key, produce) / "statistics.npz"), key)
+            return Calibration(load_statistics(self.cache.stage("statistics", key, produce) / "statistics.npz"), key, peaks)
+
+    def _pictures(self, split: Split, step: Step) -> Iterator[Pixels]:
+        for frame, picture in framing.batches(split.calibration, self.resolved.request.size):
+            step(doing=frame.name)
+            yield picture
+
+    def _peaks(self, hub: Hub, split: Split) -> dict[str, float]:
+        def produce(directory: Path) -> None:
+            dump(
+                directory / "peaks.json",
+                observe_peaks(hub.load(), self._pictures(split, step), self._batch, threads=self.resolved.threads),
+            )
+
+        with self.progress.stage("find what fp16 must hold", len(split.calibration)) as step:
+            key = self._key(hub, identities(split.calibration))
+            found: dict[str, float] = load(self.cache.stage("peaks", key, produce) / "peaks.json")
+        return found
 
     def sensitivity(self, hub: Hub, calibration: Calibration, split: Split) -> dict[str, float]:
         """What each operation's int8 costs the features, on calibration frames; nothing unless the effort is full."""

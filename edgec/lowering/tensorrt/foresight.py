@@ -1,0 +1,52 @@
+"""What can be said of a graph before any board has seen it: whether its TensorRT takes it, and how long it must take at least."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgec.graph.work import count_work
+from edgec.latency.roofline import lower_bounds
+from edgec.lowering.tensorrt.check import check_graph, read_graph
+from edgec.lowering.tensorrt.lowering import TENSORRT
+from edgec.lowering.tensorrt.rules import parse_version
+from edgec.report.schema import Bound
+from edgec.targets import Profile
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """`problem` is why no board can take the graph; `notes` are for people."""
+
+    bounds: tuple[Bound, ...]
+    problem: str
+    notes: tuple[str, ...]
+
+
+def foresee(graph: Path, precision: str, boards: Sequence[Profile]) -> Foresight:
+    """Of a variant of this precision, for these boards. Versions that the variant is not for are not looked at."""
+    model = read_graph(graph)
+    low, below = (parse_version(version) for version in TENSORRT[precision])
+    versions = dict.fromkeys(
+        version
+        for board in boards
+        if board.jetson is not None
+        for version in board.jetson.tensorrt_versions
+        if low <= parse_version(version) < below
+    )
+    if not versions:
+        return Foresight(
+            (), f"none of these boards has a TensorRT for {precision}: it takes {TENSORRT[precision][0]} or newer", ()
+        )
+    findings = check_graph(model, tuple(versions))
+    errors = [finding for finding in findings if finding.is_error]
+    said = [f"TensorRT {', '.join(finding.versions)}: {finding.rule.consequence}" for finding in findings]
+    work = count_work(model)
+    bounds = tuple(
+        Bound(board=board.name, power_mode=bound.mode, bound_ms=round(bound.bound_ms, 4), limited_by=bound.limited_by)
+        for board in boards
+        if board.jetson is not None
+        for bound in lower_bounds(work, board.jetson)[:1]
+    )
+    return Foresight(bounds, "; ".join(said[: len(errors)]), tuple(said[len(errors) :]))
