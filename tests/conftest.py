@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+# Suites that other tests import: before any of them does.
+pytest.register_assert_rewrite("tests.lowering.conformance")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

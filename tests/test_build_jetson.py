@@ -126,7 +126,9 @@ def test_the_same_inputs_give_the_same_bytes(
         assert (again.directory / file.path).read_bytes() == (built.directory / file.path).read_bytes(), file.path
 
 
-@pytest.mark.parametrize(("fault", "active"), [({}, "int8"), ({"STANDIN_FAULTS": "garbage@int8"}, "fp16")], ids=["well", "garbage"])
+@pytest.mark.parametrize(
+    ("fault", "active"), [({}, "int8"), ({"STANDIN_FAULTS": "garbage@int8"}, "fp16")], ids=["well", "garbage"]
+)
 def test_the_robot_finishes_it(built: BuildResult, tmp_path: Path, fault: dict[str, str], active: str) -> None:
     robot = Robot(
         built.directory, write_facts(tmp_path / "facts"), tmp_path / "root", env={"STANDIN_LATENCY": "int8=2,fp16=3,fp32=5"}

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 
 from edgec.report.columns import COLUMNS
 from edgec.report.markdown import RANDOM_WEIGHTS, escape, to_markdown
-from edgec.report.schema import Report
+from edgec.report.schema import Bound, Report
 
 NASTY = [
     "a|b",
@@ -48,17 +48,16 @@ def tags(markdown: str) -> list[str]:
     return re.findall("</?(?!strong|li)[a-z0-9]+", render(markdown))
 
 
-def rows(markdown: str) -> list[list[str]]:
-    """The cells of the first table, as text."""
-    table = re.search(r"<table>.*?</table>", render(markdown), re.DOTALL)
-    assert table is not None
-    found = re.findall(r"<tr>.*?</tr>", table.group(), re.DOTALL)
+def rows(markdown: str, table: int = 0) -> list[list[str]]:
+    """The cells of a table, as text."""
+    tables = re.findall(r"<table>.*?</table>", render(markdown), re.DOTALL)
+    found = re.findall(r"<tr>.*?</tr>", tables[table], re.DOTALL)
     return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in found]
 
 
 def test_every_candidate_has_its_row_and_every_column_its_figure(report: Report) -> None:
     head, *body = rows(to_markdown(report))
-    assert head == [column.title for column in COLUMNS]
+    assert head == [column.title for column in COLUMNS if column.title != "bound ms"], "of which nobody has any"
     assert [row[0] for row in body] == ["openvino fp32", "openvino int8 (chosen)", "onnxruntime int8", "openvino bf16"]
     chosen = dict(zip(head, body[1], strict=True))
     assert chosen == {
@@ -121,8 +120,21 @@ def test_strings_from_files_stay_text(report: Report, nasty: str) -> None:
     fields = {"candidates": candidates, "model": model, "host": host, "chosen": nasty, "reason": nasty, "notes": (nasty,)}
     text = to_markdown(report.model_copy(update={**fields, "stages": stages, "target": nasty, "calibration": nasty}))
     assert tags(text) == tags(plain)
-    assert [len(row) for row in rows(text)] == [len(COLUMNS)] * 5
+    assert [len(row) for row in rows(text)] == [len(COLUMNS) - 1] * 5
     assert "\x1b" not in text
+
+
+def test_what_boards_finish_has_bounds_and_no_latency(report: Report) -> None:
+    bound = Bound(board="jetson-orin-nano", power_mode="MAXN", bound_ms=0.31, limited_by="compute")
+    foreseen = tuple(
+        candidate.model_copy(update={"latency": None, "cold_start": None, "bounds": (bound,)}) for candidate in report.candidates
+    )
+    text = to_markdown(report.model_copy(update={"candidates": foreseen}))
+    head, *_ = rows(text)
+    assert "bound ms" in head
+    assert not [title for title in head if title.startswith("p50")]
+    assert "Least possible latencies" in text
+    assert ["jetson-orin-nano", "MAXN", "0.31", "compute", "estimated"] in [row[1:] for row in rows(text, 1)]
 
 
 @pytest.mark.parametrize("nasty", NASTY)
