@@ -16,7 +16,6 @@ from edgec.fidelity.reference import Reference
 from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
 from edgec.lowering.base import LoweredModel, Lowering
-from edgec.lowering.tensorrt.foresight import foresee
 from edgec.precision.candidates import Attempt, attempts
 from edgec.precision.choice import Choice, choose, choose_unmeasured, finalists
 from edgec.precision.plan import Precision, PrecisionPlan
@@ -26,6 +25,7 @@ from edgec.precision.static import uniform
 from edgec.precision.storing import load_plan
 from edgec.report.schema import Candidate, ColdStart, Latency, StageFidelity
 from edgec.stages.base import Calibration, Hub, Lowered, dump, frames_key, load
+from edgec.stages.foresight import foresee
 from edgec.stages.quantising import Plans, Quantising
 
 MAX_SECONDS = 12.0
