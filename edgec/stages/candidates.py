@@ -174,9 +174,12 @@ class Candidates(Quantising):
         if self.resolved.boards:
             return self._foresee(judged, lowered)
         request = self.resolved.request
-        running = [entry for entry, candidate in zip(lowered, judged, strict=True) if entry.model and not candidate.problem]
-        models = [entry.model for entry in running if entry.model]
-        known = [candidate for entry, candidate in zip(lowered, judged, strict=True) if entry in running]
+        running = [
+            (entry.model, candidate)
+            for entry, candidate in zip(lowered, judged, strict=True)
+            if entry.model and not candidate.problem
+        ]
+        models, known = [model for model, _ in running], [candidate for _, candidate in running]
 
         def produce(directory: Path) -> None:
             stacks = np.stack([frames for frames, _, _ in reference.batches(self._batch)])
@@ -194,7 +197,7 @@ class Candidates(Quantising):
                 iterations=request.iterations,
                 max_seconds=MAX_SECONDS,
                 seed=request.seed,
-                names=[entry.name for entry in running],
+                names=[candidate.name for candidate in known],
                 goes_on=lambda medians: finalists(known, request.min_fidelity, medians),
                 progress=tell,
                 evidence=Evidence.HOST,
@@ -203,7 +206,10 @@ class Candidates(Quantising):
 
         with self.progress.stage("measure latency", request.iterations * len(models)) as step:
             host = self.resolved.host.model_dump(mode="json", exclude={"governor"})
-            key = self._key([str(model.directory) for model in models], host, self.resolved.threads, request.iterations)
+            # Fidelity and its budget say who is measured in full.
+            fidelity = [candidate.fidelity.model_dump(mode="json") for candidate in known if candidate.fidelity]
+            asked = self.resolved.threads, request.iterations, request.min_fidelity, fidelity
+            key = self._key([str(model.directory) for model in models], host, asked)
             found = load(self.cache.stage("latency", key, produce) / "latency.json")
         left = iter(found)
         measured = tuple(candidate if candidate.problem else _with_figures(candidate, next(left)) for candidate in judged)

@@ -17,7 +17,7 @@ import pytest
 
 from edgec.evidence import Evidence
 from edgec.latency import measure as measuring
-from edgec.latency.measure import Measurement, groups, measure
+from edgec.latency.measure import HEAT, Measurement, groups, measure
 from edgec.lowering.base import LoweredModel
 
 MakeModel = Callable[..., LoweredModel]
@@ -58,6 +58,24 @@ def test_both_runtimes(make_model: MakeModel, frames: MakeFrames) -> None:
         assert found.import_ms > 0
     assert measured[0].execution_precision == "fp32"
     assert "f32" in measured[1].execution_precision
+
+
+def test_who_is_out_after_the_first_heat_is_left_at_that(make_model: MakeModel, frames: MakeFrames) -> None:
+    asked: list[dict[int, float]] = []
+
+    def goes_on(medians: dict[int, float]) -> set[int]:
+        asked.append(medians)
+        return {1}
+
+    candidates = [make_model("a"), make_model("b"), make_model("c")]
+    found = measure(candidates, frames(), threads=1, iterations=45, goes_on=goes_on, evidence=Evidence.HOST)
+    assert [each.latency and each.latency.iterations for each in found] == [HEAT, 45, HEAT]
+    assert len(asked) == 1
+    assert asked[0].keys() == {0, 1, 2}
+    assert all(median > 0 for median in asked[0].values())
+    few = measure(candidates[:1], frames(), threads=1, iterations=5, goes_on=goes_on, evidence=Evidence.HOST)
+    assert few[0].latency is not None
+    assert few[0].latency.iterations == 5
 
 
 def test_turns_are_interleaved_in_an_order_that_the_seed_gives(make_model: MakeModel, frames: MakeFrames) -> None:

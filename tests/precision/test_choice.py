@@ -9,7 +9,7 @@ import pytest
 
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.evidence import Evidence
-from edgec.precision.choice import NEAR, WORTH, choose
+from edgec.precision.choice import IN_QUESTION, NEAR, WORTH, choose, choose_unmeasured, finalists
 from edgec.report.schema import Candidate, Latency, StageFidelity
 
 
@@ -202,3 +202,39 @@ def test_candidates_that_did_not_run_are_no_fidelity_error() -> None:
 def test_no_candidates_at_all_are_refused() -> None:
     with pytest.raises(RuntimeFailure):
         choose([], 0.99)
+
+
+# --- before all is measured, and where nothing is
+
+
+def test_after_the_first_heat_whoever_may_still_be_chosen_goes_on() -> None:
+    candidates = [FP32, candidate("openvino-int8", None, 0.995), candidate("onnxruntime-int8", None, 0.9), BF16]
+    assert finalists(candidates, 0.99, {0: 60.0, 1: 25.0, 2: 5.0, 3: 25.0 * (1 + IN_QUESTION)}) == {1, 3}
+    assert finalists(candidates, 0.99, {0: 60.0, 2: 5.0}) == {0}, "whoever loses the features is no measure of speed"
+    assert finalists(candidates, 0.9999999, {1: 25.0}) == set()
+
+
+def test_whoever_choose_would_prefer_is_always_a_finalist() -> None:
+    """The heat is rougher than the choice: its margin must be the wider one."""
+    assert IN_QUESTION > NEAR
+
+
+def test_a_board_tries_the_lowest_precision_first() -> None:
+    foreseen = [candidate(name, None, cosine) for name, cosine in (("t-fp32", 1.0), ("t-fp16", 0.9999), ("t-int8", 0.995))]
+    found = choose_unmeasured(foreseen, 0.99)
+    assert found.candidate.name == "t-int8"
+    assert "then fp16 and fp32" in found.reason
+    assert "simulated" in found.reason
+    stricter = choose_unmeasured(foreseen, 0.999)
+    assert stricter.candidate.name == "t-fp16"
+    assert "t-int8 loses the features (0.9950)" in stricter.reason
+
+
+def test_what_a_board_refuses_is_not_tried_first() -> None:
+    refused = candidate("t-int8", None, 0.999, problem="TensorRT 10.3 refuses it")
+    assert choose_unmeasured([candidate("t-fp16", None), refused], 0.99).candidate.name == "t-fp16"
+    with pytest.raises(RuntimeFailure) as caught:
+        choose_unmeasured([refused], 0.99)
+    assert "TensorRT 10.3 refuses it" in caught.value.evidence[0]
+    with pytest.raises(FidelityError):
+        choose_unmeasured([candidate("t-int8", None, 0.5)], 0.99)
