@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,6 @@ from edgec.fidelity.reference import Reference
 from edgec.frames import Frame, FrameSet, Split
 from edgec.latency.measure import NOTE
 from edgec.lowering.base import LoweredModel, Lowering, Runner
-from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS
 from edgec.precision.choice import Choice
 from edgec.precision.explanation import EXPLANATION, Explanation
 from edgec.report.markdown import to_markdown
@@ -35,7 +34,8 @@ PARETO = "report/pareto.svg"
 TOLERANCES = {"fp32": (1e-3, 0.9999), "fp16": (2e-2, 0.999), "bf16": (0.1, 0.995), "int8": (0.1, 0.995)}
 """Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine.
 Between instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round elsewhere); a wrong
-weight or axis differs by far more."""
+weight or axis differs by far more. fp16 is imitated, rounded alike everywhere: its bounds leave room for sums in another order,
+and have not been tried between machines."""
 BOARDS_NOTE = (
     "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
     "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
@@ -76,8 +76,8 @@ class Ingredients:
     fidelity: tuple[StageFidelity, ...]
     notes: tuple[str, ...]
     boards: tuple[Profile, ...] = ()
-    """Those that finish the artefact themselves, and what they may choose from beside `lowered`, by precision."""
-    others: Mapping[str, LoweredModel] = field(default_factory=dict)
+    """Those that finish the artefact themselves, and what they may choose from, `lowered` among it."""
+    variants: tuple[tuple[Variant, LoweredModel], ...] = ()
 
 
 def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], None]) -> None:
@@ -89,7 +89,7 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     candidate = made.choice.candidate
     (directory / "model").mkdir()
     written = _copy_model(made.lowered, directory / "model")
-    for other in made.others.values():
+    for _, other in made.variants:
         _copy_model(other, directory / "model")
     runner = made.lowering.load(written, threads=made.threads)
     final = measure_fidelity(made.reference, runner, batch, "artefact", step, made.lowering.evidence)
@@ -113,7 +113,6 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
 
 
 def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
-    graphs = {made.choice.candidate.precision: made.lowered, **made.others}
     height, width = made.reference.frames.shape[1:3]
     return Bundle(
         name=f"{made.checkpoint.name}-{made.target}-{height}x{width}",
@@ -122,11 +121,7 @@ def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
         target=made.target,
         input=_input(made),
         outputs=outputs,
-        variants=[
-            Variant(precision, f"model/{graphs[precision].entry}", TENSORRT[precision])
-            for precision in VARIANTS
-            if precision in graphs
-        ],
+        variants=[variant for variant, _ in made.variants],
         golden_count=_golden_count(made.reference),
         min_fidelity=made.min_fidelity,
         model=made.model,

@@ -88,7 +88,7 @@ def write_bundle(directory: Path, bundle: Bundle) -> None:
 
 def safe_name(text: str) -> str:
     """As the name of a folder on any file system."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip(".-+_") or "artefact"
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip(".-+_")[:100] or "artefact"
 
 
 def _file(directory: Path, path: str) -> Mapping[str, Any]:

@@ -42,28 +42,18 @@ class OnnxRuntime(Lowering):
         return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        return _Runner(model, threads or usable_cores())
+        return _open(model, threads or usable_cores())
 
 
-class _Runner(Runner):
-    def __init__(self, model: LoweredModel, threads: int) -> None:
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        try:
-            self._session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
-            self._shape = tuple(self._session.get_inputs()[0].shape)
-        except Exception as error:
-            raise RuntimeFailure(
-                "ONNX Runtime refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
-            ) from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
+class SessionRunner(Runner):
+    """An `onnxruntime.InferenceSession` of a graph that takes frames."""
+
+    def __init__(self, session: Any, threads: int, execution_precision: str) -> None:
+        self._session = session
+        self._shape = tuple(session.get_inputs()[0].shape)
+        self._outputs = [output.name for output in session.get_outputs()]
         self.threads = threads
-        self.execution_precision = str(model.settings.get("precision", ""))
+        self.execution_precision = execution_precision
 
     def __call__(self, frames: Frames) -> Features:
         require_frames(frames, self._shape)
@@ -72,3 +62,20 @@ class _Runner(Runner):
         except Exception as error:
             raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
         return {name: np.asarray(value, dtype=np.float32) for name, value in zip(self._outputs, values, strict=True)}
+
+
+def _open(model: LoweredModel, threads: int) -> SessionRunner:
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    try:
+        session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
+        return SessionRunner(session, threads, str(model.settings.get("precision", "")))
+    except Exception as error:
+        raise RuntimeFailure(
+            "ONNX Runtime refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
+        ) from error

@@ -44,7 +44,7 @@ def explain(
     total = sum(operation.macs for operation in found)
     int8 = sum(operation.macs for operation in found if plan.precision_of(operation.name).startswith("int8"))
     return Explanation(
-        evidence=Evidence.HOST,
+        evidence=chosen.fidelity.evidence if chosen.fidelity else Evidence.HOST,
         int8_macs_share=round(int8 / total, 6),
         operations=tuple(
             OperationFacts(

@@ -17,7 +17,7 @@ from edgec.precision.static import HEADROOM
 
 STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """α of SmoothQuant: 0 leaves the activation as it is. Beyond 0.8 calibration frames go on gaining and others lose: on ViT-S/16
-with symmetric activations a limit of 1.0 lost three times as much at the worst percentile of patches."""
+with symmetric activations a limit of 1.0 lost over three times as much at the worst percentile of patches."""
 OF_NEAREST = 0.5
 """What is left, about, of the error that weights rounded to the nearest make, once they are rounded as `rounding` does."""
 WORTH_A_NODE = 0.6

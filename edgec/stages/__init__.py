@@ -10,10 +10,12 @@ from pathlib import Path
 
 from edgec import targets
 from edgec.artefact.assemble import Ingredients, assemble_artefact
+from edgec.artefact.bundle import Variant
 from edgec.errors import RuntimeFailure
 from edgec.fidelity.reference import Reference
 from edgec.frames import Split
 from edgec.lowering.base import LoweredModel
+from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS
 from edgec.precision.choice import Choice
 from edgec.precision.explaining import explain
 from edgec.report.schema import Candidate, StageFidelity
@@ -76,15 +78,21 @@ class Stages(Preparing, Candidates):
                     fidelity=tuple(fidelity),
                     notes=(*resolved.notes, *doubts),
                     boards=resolved.boards,
-                    others=self._others(lowered, measured, chosen) if resolved.boards else {},
+                    variants=self._variants(lowered, measured, chosen) if resolved.boards else (),
                 ),
                 step,
             )
 
-    def _others(self, lowered: Sequence[Lowered], candidates: Sequence[Candidate], chosen: Lowered) -> dict[str, LoweredModel]:
-        """What a board may choose beside the chosen one: the first of every other precision that keeps the features."""
-        found: dict[str, LoweredModel] = {}
+    def _variants(
+        self, lowered: Sequence[Lowered], candidates: Sequence[Candidate], chosen: Lowered
+    ) -> tuple[tuple[Variant, LoweredModel], ...]:
+        """What a board may choose: the chosen one, and the first of every other precision that keeps the features."""
+        found = {chosen.precision: chosen.model}
         for entry, candidate in zip(lowered, candidates, strict=True):
-            if entry.model and not candidate.problem and not self._beyond(candidate) and entry.precision != chosen.precision:
+            if entry.model and not candidate.problem and not self._beyond(candidate):
                 found.setdefault(entry.precision, entry.model)
-        return found
+        return tuple(
+            (Variant(precision, f"model/{model.entry}", TENSORRT[precision]), model)
+            for precision in VARIANTS
+            if (model := found.get(precision)) is not None
+        )

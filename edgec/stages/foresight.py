@@ -17,7 +17,8 @@ from edgec.targets import Profile
 
 @dataclass(frozen=True)
 class Foresight:
-    """`problem` is why no board can take the graph; `notes` are for people."""
+    """`problem` is why some TensorRT that a board may have refuses the graph: one graph serves all of them. `notes` are what else
+    is known of it."""
 
     bounds: tuple[Bound, ...]
     problem: str
@@ -28,25 +29,23 @@ def foresee(graph: Path, precision: str, boards: Sequence[Profile]) -> Foresight
     """Of a variant of this precision, for these boards. Versions that the variant is not for are not looked at."""
     model = read_graph(graph)
     low, below = (parse_version(version) for version in TENSORRT[precision])
-    versions = dict.fromkeys(
-        version
+    suited = {
+        board.name: (board.jetson, found)
         for board in boards
         if board.jetson is not None
-        for version in board.jetson.tensorrt_versions
-        if low <= parse_version(version) < below
-    )
-    if not versions:
+        and (found := [version for version in board.jetson.tensorrt_versions if low <= parse_version(version) < below])
+    }
+    if not suited:
         return Foresight(
             (), f"none of these boards has a TensorRT for {precision}: it takes {TENSORRT[precision][0]} or newer", ()
         )
-    findings = check_graph(model, tuple(versions))
+    findings = check_graph(model, tuple(dict.fromkeys(version for _, versions in suited.values() for version in versions)))
     errors = [finding for finding in findings if finding.is_error]
     said = [f"TensorRT {', '.join(finding.versions)}: {finding.rule.consequence}" for finding in findings]
     work = count_work(model)
     bounds = tuple(
-        Bound(board=board.name, power_mode=bound.mode, bound_ms=round(bound.bound_ms, 4), limited_by=bound.limited_by)
-        for board in boards
-        if board.jetson is not None
-        for bound in lower_bounds(work, board.jetson)[:1]
+        Bound(board=name, power_mode=bound.mode, bound_ms=round(bound.bound_ms, 4), limited_by=bound.limited_by)
+        for name, (board, _) in suited.items()
+        for bound in lower_bounds(work, board)[:1]
     )
     return Foresight(bounds, "; ".join(said[: len(errors)]), tuple(said[len(errors) :]))

@@ -43,7 +43,8 @@ class Plans:
 
     def key(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> str:
         said = recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
-        return cached.key(self._calibration.key, self._activations, self._paired, said, kinds, rest)
+        ways = self._activations, self._paired, self._on_boards
+        return cached.key(self._calibration.key, ways, said, kinds, rest)
 
     def directory(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> Path:
         """Where the plan is (`edgec.precision.storing`)."""

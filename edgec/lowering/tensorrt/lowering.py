@@ -51,14 +51,14 @@ class TensorRt(Lowering):
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         """The graph imitated on this machine. Needs onnx, beside numpy and ONNX Runtime."""
-        from edgec.lowering.tensorrt.simulation import SimulatedRunner
+        from edgec.lowering.tensorrt.simulation import open_simulated
 
         state = self.availability()
         if not state.available:
             raise TargetError(
                 "ONNX Runtime, which imitates TensorRT here, is not installed.", evidence=state.problem, remedy=state.install
             )
-        return SimulatedRunner(model, threads or usable_cores())
+        return open_simulated(model, threads or usable_cores())
 
 
 def typed_model(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelProto, dict[str, str]]:

@@ -9,16 +9,17 @@ middle keeps the pair from being taken for redundant.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import RuntimeFailure
+from edgec.evidence import Evidence
 from edgec.graph.files import load
 from edgec.graph.session import open_session
-from edgec.lowering.base import Features, Frames, LoweredModel, Runner, require_frames
+from edgec.lowering.base import LoweredModel
+from edgec.lowering.onnxruntime import SessionRunner
 from edgec.lowering.tensorrt.typed import MOVES, PRODUCTS
 
 
@@ -71,26 +72,15 @@ def product_types(model: onnx.ModelProto) -> Counter[str]:
     return found
 
 
-class SimulatedRunner(Runner):
-    def __init__(self, model: LoweredModel, threads: int) -> None:
-        try:
-            typed = load(model.directory / model.entry)
-            types = product_types(typed)
-            self._session: Any = open_session(simulated(typed), threads=threads, optimise=False)
-            self._shape = tuple(self._session.get_inputs()[0].shape)
-        except Exception as error:
-            raise RuntimeFailure(
-                "ONNX Runtime, which imitates TensorRT here, refuses the model.",
-                evidence=[model.entry, *str(error).strip().splitlines()[:3]],
-            ) from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self.threads = threads
-        self.execution_precision = f"{', '.join(f'{kind} {count}' for kind, count in types.most_common())}; simulated on host"
-
-    def __call__(self, frames: Frames) -> Features:
-        require_frames(frames, self._shape)
-        try:
-            values = self._session.run(self._outputs, {"frames": frames})
-        except Exception as error:
-            raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
-        return {name: np.asarray(value, dtype=np.float32) for name, value in zip(self._outputs, values, strict=True)}
+def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
+    """Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can imitate."""
+    try:
+        typed = load(model.directory / model.entry)
+        types = ", ".join(f"{kind} {count}" for kind, count in product_types(typed).most_common())
+        session = open_session(simulated(typed), threads=threads, optimise=False)
+        return SessionRunner(session, threads, f"{types}; {Evidence.SIMULATED.value}")
+    except Exception as error:
+        raise RuntimeFailure(
+            "ONNX Runtime, which imitates TensorRT here, refuses the model.",
+            evidence=[model.entry, *str(error).strip().splitlines()[:3]],
+        ) from error
