@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,3 +73,9 @@ def attempts(
         else:
             found.append(Attempt(name, runtime, precision))
     return tuple(found)
+
+
+def rest_of(offered: Collection[str], lowering: Lowering) -> Precision:
+    """What the other operations of an int8 plan run in: the half-sized floats that both target and runtime have, else fp32."""
+    halves: tuple[Precision, ...] = ("fp16", "bf16")
+    return next((half for half in halves if half in offered and half in lowering.precisions), "fp32")

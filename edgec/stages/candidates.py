@@ -15,10 +15,10 @@ from edgec.fidelity.metrics import worst
 from edgec.fidelity.reference import Reference
 from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
-from edgec.lowering.base import LoweredModel, Lowering
-from edgec.precision.candidates import Attempt, attempts
+from edgec.lowering.base import LoweredModel
+from edgec.precision.candidates import Attempt, attempts, rest_of
 from edgec.precision.choice import Choice, choose, choose_unmeasured, finalists
-from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
 from edgec.precision.static import uniform
@@ -56,7 +56,7 @@ class Candidates(Quantising):
         lowering = self.resolved.lowerings[attempt.runtime]
         place: Path | None = None
         if attempt.recipe:
-            place = plans.directory(attempt.recipe, lowering.int8_kinds, self._rest(lowering))
+            place = plans.directory(attempt.recipe, lowering.int8_kinds, rest_of(self.resolved.profile.precisions, lowering))
             plan = load_plan(place, weights=False)
         else:
             plan = plans.fitted(uniform(attempt.precision))  # type: ignore[arg-type]
@@ -74,12 +74,6 @@ class Candidates(Quantising):
         said = load(directory / "model.json")
         files = tuple(said["files"])
         return entry(plan, LoweredModel(attempt.runtime, directory / attempt.name, said["entry"], files, said["settings"]))
-
-    def _rest(self, lowering: Lowering) -> Precision:
-        """What an int8 plan's other operations run in: fp16 on boards, bf16 where target and runtime have it."""
-        if self.resolved.boards:
-            return "fp16"
-        return "bf16" if "bf16" in self.resolved.profile.precisions and "bf16" in lowering.precisions else "fp32"
 
     def verify_candidates(self, lowered: Sequence[Lowered], reference: Reference) -> tuple[Candidate, ...]:
         """Run each candidate on the validation frames, before any of its figures is believed."""
@@ -147,7 +141,7 @@ class Candidates(Quantising):
         plans, graph = Plans(self, hub, calibration), hub.load()
         kinds = lowering.int8_kinds
         if not sensitivity:
-            static = load_plan(plans.directory(STATIC, kinds, self._rest(lowering)))
+            static = load_plan(plans.directory(STATIC, kinds, rest_of(self.resolved.profile.precisions, lowering)))
             sensitivity = predict_sensitivity(graph, calibration.statistics, static)
         per_token = lowering.per_token and bool(int8 and int8.dot_product)
         steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)

@@ -11,7 +11,8 @@ from edgec.lowering import registry
 from edgec.lowering.base import Availability, Lowering
 from edgec.lowering.onnxruntime import OnnxRuntime
 from edgec.lowering.openvino import OpenVino
-from edgec.precision.candidates import Attempt, attempts, wanted
+from edgec.lowering.tensorrt import TensorRt
+from edgec.precision.candidates import Attempt, attempts, rest_of, wanted
 from edgec.precision.plan import Precision, PrecisionPlan
 from edgec.precision.static import uniform
 from tests.support.models import VIT, exported
@@ -81,6 +82,23 @@ def test_a_measured_sensitivity_gives_more_to_try() -> None:
     found = tried(*OFFERED, sensitivity={"blocks.0.mlp.fc2": 1e-3, "blocks.1.attn.q": 1e-5})
     more = set(found) - set(tried(*OFFERED))
     assert {name.rsplit("-", 1)[0] for name in more} == {"openvino-int8-tokens", "onnxruntime-int8-but"}
+
+
+@pytest.mark.parametrize(
+    ("offered", "lowering", "rest"),
+    [
+        (("fp32", "bf16", "int8"), OpenVino(), "bf16"),
+        (("fp32", "bf16", "int8"), OnnxRuntime(), "fp32"),
+        (("fp32", "int8"), OpenVino(), "fp32"),
+        (("fp32", "fp16", "int8"), TensorRt(), "fp16"),
+        (("fp32", "fp16", "int8"), OpenVino(), "fp32"),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_the_rest_of_an_int8_plan_runs_in_what_target_and_runtime_have(
+    offered: tuple[str, ...], lowering: Lowering, rest: str
+) -> None:
+    assert rest_of(offered, lowering) == rest
 
 
 def test_what_cannot_be_says_why() -> None:
