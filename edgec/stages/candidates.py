@@ -200,9 +200,9 @@ class Candidates(Quantising):
 
         with self.progress.stage("measure latency", request.iterations * len(models)) as step:
             host = self.resolved.host.model_dump(mode="json", exclude={"governor"})
-            # Fidelity and its budget say who is measured in full.
-            fidelity = [candidate.fidelity.model_dump(mode="json") for candidate in known if candidate.fidelity]
-            asked = self.resolved.threads, request.iterations, request.min_fidelity, fidelity
+            # Who keeps the budget decides who is measured in full.
+            keep = sorted(finalists(known, request.min_fidelity, dict.fromkeys(range(len(known)), 0.0)))
+            asked = self.resolved.threads, request.iterations, keep
             key = self._key([str(model.directory) for model in models], host, asked)
             found = load(self.cache.stage("latency", key, produce) / "latency.json")
         left = iter(found)
