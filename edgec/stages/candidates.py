@@ -39,7 +39,7 @@ class Candidates(Quantising):
         resolved = self.resolved
         int8 = resolved.profile.int8
         tried = attempts(hub.load(), resolved.pairs, resolved.lowerings, sensitivity, dot_product=bool(int8 and int8.dot_product))
-        plans = Plans(self, hub, calibration)
+        plans = self.plans(hub, calibration)
         with self.progress.stage("quantise and lower", len(tried)) as step:
             lowered = []
             for attempt in tried:
@@ -138,7 +138,7 @@ class Candidates(Quantising):
         reference: Reference,
     ) -> list[tuple[Lowered, Candidate]]:
         lowering, int8 = self.resolved.lowerings[missed.runtime], self.resolved.profile.int8
-        plans, graph = Plans(self, hub, calibration), hub.load()
+        plans, graph = self.plans(hub, calibration), hub.load()
         kinds = lowering.int8_kinds
         if not sensitivity:
             static = load_plan(plans.directory(STATIC, kinds, rest_of(self.resolved.profile.precisions, lowering)))
@@ -167,6 +167,7 @@ class Candidates(Quantising):
         boards finish is not measured here: it is checked and its bounds are estimated."""
         if self.resolved.boards:
             return self._foresee(judged, lowered)
+        self.drop_plans()
         request = self.resolved.request
         running = [
             (entry.model, candidate)

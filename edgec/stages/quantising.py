@@ -61,6 +61,17 @@ class Plans:
 
 
 class Quantising(Stage):
+    _made: Plans | None = None
+
+    def plans(self, hub: Hub, calibration: Calibration) -> Plans:
+        """Those of this build, until they are dropped: what plans have in common is worked out once."""
+        self._made = self._made or Plans(self, hub, calibration)
+        return self._made
+
+    def drop_plans(self) -> None:
+        """Makes room for what is measured next."""
+        self._made = None
+
     def calibrate(self, hub: Hub, split: Split) -> Calibration:
         """Statistics of every activation that an int8 operation reads, and what fp16 must hold; nothing if no candidate is in
         either."""
@@ -107,7 +118,7 @@ class Quantising(Stage):
             return {}
         count = min(SENSITIVITY_FRAMES, len(split.calibration))
         chosen = [split.calibration[round(index * (len(split.calibration) - 1) / max(count - 1, 1))] for index in range(count)]
-        plans = Plans(self, hub, calibration)
+        plans = self.plans(hub, calibration)
 
         def produce(directory: Path) -> None:
             from edgec.precision.sensitivity import measure_sensitivity
