@@ -11,9 +11,11 @@ import onnx
 from edgec.errors import TargetError
 from edgec.lowering.base import Lowering
 from edgec.precision.plan import Precision
-from edgec.precision.recipes import Recipe, measured_recipes, rule_recipes
+from edgec.precision.recipes import Recipe, measured_recipes, rule_recipes, tail_recipe
 
-Asked = Literal["auto", "fp32", "bf16", "int8"]
+Asked = Literal["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
+PALETTES = ("w6", "w4")
+"""Weights in lookup tables: nobody knows of a device that they make faster, and they cost features. They save space."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,15 @@ class Attempt:
     problem: str = ""
 
 
-def wanted(asked: Asked, offered: Sequence[tuple[str, Precision]]) -> tuple[tuple[str, Precision], ...]:
-    """The pairs of runtime and precision to try: everything that the target offers, or the precision that was asked for.
+def wanted(
+    asked: Asked, offered: Sequence[tuple[str, Precision]], *, palettes: bool = False
+) -> tuple[tuple[str, Precision], ...]:
+    """The pairs of runtime and precision to try: everything that the target offers, or the precision that was asked for. Of
+    what nobody asked for by name, lookup tables only where `palettes` says so.
 
     Raises `TargetError` if the target does not offer it.
     """
-    pairs = tuple(pair for pair in offered if asked in ("auto", pair[1]))
+    pairs = tuple(pair for pair in offered if pair[1] == asked or (asked == "auto" and (palettes or pair[1] not in PALETTES)))
     if not pairs:
         known = ", ".join(dict.fromkeys(precision for _, precision in offered))
         raise TargetError(
@@ -50,11 +55,13 @@ def attempts(
     sensitivity: Mapping[str, float],
     *,
     dot_product: bool,
+    boards: bool = False,
 ) -> tuple[Attempt, ...]:
     """What to try for each pair: one thing, or for int8 one a recipe; `sensitivity`, where it was measured, gives more.
 
     `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8: they
-    unpack the weights and multiply in float, which is int8 in the files alone.
+    unpack the weights and multiply in float, which is int8 in the files alone. `boards` get static int8 whole: they measure
+    themselves what it is worth.
     """
     found = []
     for runtime, precision in pairs:
@@ -69,6 +76,8 @@ def attempts(
             recipes = rule_recipes(hub, per_token=per_token)
             if sensitivity:
                 recipes += measured_recipes(hub, sensitivity, per_token=per_token)
+            elif not per_token and not boards:
+                recipes = (tail_recipe(hub),)
             found += [Attempt(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
         else:
             found.append(Attempt(name, runtime, precision))

@@ -3,6 +3,10 @@
 A norm's output, once smoothed, fits one static range well, and a static range is quantised once for all products that read it.
 What attention mixes and what an MLP's activation function leaves can hold massive tokens that no weight can smooth: there a
 range for each token keeps the others' resolution. The mixture takes each where it is better.
+
+Where nothing runs per token, the last products that add to the residual stream stay in float: what they lose arrives in the
+features as it is, and late in a ViT it is largest. (ViT-S/16: six of 72 products, a tenth of the multiply-accumulates, made 48 %
+of what static int8 cost; the six that measuring finds, 53 %.)
 """
 
 from __future__ import annotations
@@ -14,9 +18,10 @@ import onnx
 
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.smooth import groups
+from edgec.graph.residual import residual_writers
 
 SHARES = (0.08, 0.16, 0.33)
-"""Of all products: how many leave static int8 in the measured recipes."""
+"""Of all products: how many leave static int8 in the measured recipes; the first is that of the rule too."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,17 @@ class Recipe:
 
 
 STATIC = Recipe("static")
+
+
+def tail_recipe(hub: onnx.ModelProto) -> Recipe:
+    """Static int8 but for the last products that add to the residual stream; static where none does."""
+    linear = {operation.name for operation in operations(hub) if operation.kind == "linear"}
+    writers = [name for name in residual_writers(hub) if name in linear]
+    count = max(1, round(SHARES[0] * len(linear)))
+    if len(writers) <= count:
+        return STATIC
+    reason = "among the last products that add to the residual stream: what they lose arrives in the features as it is"
+    return Recipe(f"but-last-{count}", kept=frozenset(writers[-count:]), reason=reason)
 
 
 def rule_recipes(hub: onnx.ModelProto, *, per_token: bool) -> tuple[Recipe, ...]:

@@ -37,9 +37,12 @@ LOWERINGS: Mapping[str, Lowering] = {"openvino": OpenVino(), "onnxruntime": Onnx
 
 
 def tried(
-    *pairs: tuple[str, Precision], dot_product: bool = True, sensitivity: Mapping[str, float] | None = None
+    *pairs: tuple[str, Precision],
+    dot_product: bool = True,
+    sensitivity: Mapping[str, float] | None = None,
+    boards: bool = False,
 ) -> dict[str, Attempt]:
-    made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product)
+    made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, boards=boards)
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 
@@ -66,22 +69,33 @@ def test_int8_is_tried_in_every_way_that_the_runtime_has() -> None:
         "openvino-int8-static",
         "openvino-int8-mixed",
         "openvino-int8-per-token",
-        "onnxruntime-int8-static",
+        "onnxruntime-int8-but-last-1",
     ]
     assert all((entry.recipe is None) == ("int8" not in name) for name, entry in made.items())
 
 
+def test_lookup_tables_are_tried_where_they_are_asked_for() -> None:
+    offered = (("coreml", "fp16"), ("coreml", "w8"), ("coreml", "w4"))
+    assert wanted("auto", offered) == offered[:2]
+    assert wanted("auto", offered, palettes=True) == offered
+    assert wanted("w4", offered) == offered[2:]
+
+
 def test_nothing_runs_per_token_where_bytes_have_no_dot_product() -> None:
     assert [name for name in tried(*OFFERED, dot_product=False) if "int8" in name] == [
-        "openvino-int8-static",
-        "onnxruntime-int8-static",
+        "openvino-int8-but-last-1",
+        "onnxruntime-int8-but-last-1",
     ]
 
 
 def test_a_measured_sensitivity_gives_more_to_try() -> None:
     found = tried(*OFFERED, sensitivity={"blocks.0.mlp.fc2": 1e-3, "blocks.1.attn.q": 1e-5})
     more = set(found) - set(tried(*OFFERED))
-    assert {name.rsplit("-", 1)[0] for name in more} == {"openvino-int8-tokens", "onnxruntime-int8-but"}
+    assert {name.rsplit("-", 1)[0] for name in more} == {"openvino-int8-tokens", "onnxruntime-int8-but", "onnxruntime-int8"}
+
+
+def test_boards_get_static_int8_whole() -> None:
+    assert "onnxruntime-int8-static" in tried(("onnxruntime", "int8"), boards=True)
 
 
 @pytest.mark.parametrize(

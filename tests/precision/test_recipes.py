@@ -22,7 +22,7 @@ from edgec.lowering.per_token import GROUP_LIMIT, group_size
 from edgec.precision.numbers import quantise_rows, quantise_static, quantise_weight
 from edgec.precision.plan import PrecisionPlan, Range
 from edgec.precision.planning import int8_plan
-from edgec.precision.recipes import STATIC, Recipe, measured_recipes, rule_recipes
+from edgec.precision.recipes import STATIC, Recipe, measured_recipes, rule_recipes, tail_recipe
 from edgec.precision.smoothing import search_smoothing
 from edgec.precision.static import HEADROOM, INT8_KINDS, int8_activations
 from edgec.report.schema import StageFidelity
@@ -110,6 +110,15 @@ def test_rules_from_the_fastest_to_the_most_faithful() -> None:
     assert first == STATIC
     assert mixed.per_token == {f"blocks.{block}.{name}" for block in range(2) for name in ("attn.proj", "mlp.down")}
     assert tokens.per_token == {operation.name for operation in operations(hub) if operation.kind == "linear"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "last"), [(VIT, "blocks.1.mlp.fc2"), (SWIGLU, "blocks.1.mlp.down"), (CONVNEXT, "stages.3.blocks.0.fc2")]
+)
+def test_the_last_product_of_the_residual_stream_is_the_rules_exception(spec: Spec, last: str) -> None:
+    recipe = tail_recipe(outlier_hub(spec))
+    assert recipe.variant == "but-last-1"
+    assert recipe.kept == {last}
 
 
 def test_measured_recipes_take_the_worst_first() -> None:
