@@ -15,9 +15,17 @@
      ├── FidelityError              7   no candidate keeps the features within the budget
      ├── ArtefactError              8   the artefact is damaged, incomplete, or in the way
      ├── VerificationError          9   the artefact computes something else than was recorded
-     └── RuntimeFailure            10   a runtime failed to load or run a model
+     ├── RuntimeFailure            10   a runtime failed to load or run a model
+     ├── DiskFull                  11   no room left on the board's disk
+     ├── NoTensorRT                12   trtexec is missing, or of a version that the artefact cannot be built with
+     ├── TrtexecHung               13   trtexec said nothing for too long and was ended
+     ├── NothingToDo               14   nothing is deployed, to activate, or to roll back to
+     ├── Busy                      15   another run is at work on the board
+     ├── BoardError                16   the board cannot be reached, or the connection to it was lost
+     └── Regression                17   `compare --fail-on-regression` found one
 
-Exit code 130 is Ctrl-C. Anything else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
+The program on a board has the codes of 5 and from 8 to 15, too, and they mean the same there. Exit code 130 is Ctrl-C. Anything
+else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
 """
 
 from __future__ import annotations
@@ -105,3 +113,31 @@ class VerificationError(EdgecError):
 
 class RuntimeFailure(EdgecError):
     exit_code = 10
+
+
+class DiskFull(EdgecError):
+    exit_code = 11
+
+
+class NoTensorRT(EdgecError):
+    exit_code = 12
+
+
+class TrtexecHung(EdgecError):
+    exit_code = 13
+
+
+class NothingToDo(EdgecError):
+    exit_code = 14
+
+
+class Busy(EdgecError):
+    exit_code = 15
+
+
+class BoardError(EdgecError):
+    exit_code = 16
+
+
+class Regression(EdgecError):
+    exit_code = 17

@@ -18,7 +18,7 @@ _MODE = 0o100644 << 16
 def write_device_program(directory: Path) -> Path:
     """Write the program into `device/` of an artefact that is in the making; returns its path.
 
-    Its sources are `targets/jetson/device/`. Raises `EdgecError` if they are missing from this installation.
+    Raises `EdgecError` if its sources, `targets/jetson/device/`, are missing from this installation.
     """
     path = directory / PROGRAM
     path.parent.mkdir(exist_ok=True)
@@ -26,7 +26,7 @@ def write_device_program(directory: Path) -> Path:
     # Appended to: what stands before an archive does not disturb its readers. Stored, because compressed bytes differ between
     # versions of zlib.
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        for name, content in _sources().items():
+        for name, content in program_sources().items():
             member = zipfile.ZipInfo(name, _EPOCH)
             member.create_system = 3
             member.external_attr = _MODE
@@ -35,8 +35,8 @@ def write_device_program(directory: Path) -> Path:
     return path
 
 
-def _sources() -> dict[str, bytes]:
-    """By name in the archive."""
+def program_sources() -> dict[str, bytes]:
+    """What the program is made of, by name in its archive. Raises `EdgecError` if it is missing from this installation."""
     folder = room("targets") / "jetson" / "device"
     paths = [folder / "__main__.py", *sorted((folder / "edgec_device").glob("*.py"))]
     if not all(path.is_file() for path in paths) or len(paths) < 2:

@@ -16,11 +16,14 @@ COMMANDS = {
     "build": "Compile a checkpoint into a verified artefact for a target.",
     "inspect": "Say what a checkpoint is, and what is odd about it.",
     "verify": "Run an artefact's golden frames again, and compare.",
-    "bench": "Measure an artefact's latency on this machine.",
+    "deploy": "Bring an artefact to boards, and have them finish it.",
+    "bench": "Measure an artefact's latency, on this machine or on boards.",
+    "compare": "Compare reports: which is faster, and how sure that is.",
     "explain": "Say what of an artefact runs in which type, and why.",
     "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",
     "targets": "List targets, and show what each promises.",
+    "schema": "Print the JSON Schema of reports.",
     "doctor": "Say what this machine is ready for.",
 }
 INTERRUPTED = 130

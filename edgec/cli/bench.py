@@ -1,4 +1,4 @@
-"""`edgec bench`: an artefact's latency on this machine."""
+"""`edgec bench`: an artefact's latency, on this machine or on boards."""
 
 from __future__ import annotations
 
@@ -23,12 +23,36 @@ if TYPE_CHECKING:
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a report there; nothing otherwise."
 )
+@click.option("--on", "boards", multiple=True, metavar="BOARD", help="Measure there, where it is deployed; several side by side.")
+@options.port
+@options.identity
+@options.directory
+@options.ssh_option
 @options.as_json
-def bench(artefact: Path, threads: int | None, iterations: int | None, output: Path | None, as_json: bool) -> None:
+@click.pass_context
+def bench(
+    context: click.Context,
+    artefact: Path,
+    threads: int | None,
+    iterations: int | None,
+    output: Path | None,
+    boards: tuple[str, ...],
+    port: int | None,
+    identity: Path | None,
+    directory: str | None,
+    ssh_option: tuple[str, ...],
+    as_json: bool,
+) -> None:
     """Measure ARTEFACT on its golden frames, camera frame in, features out.
 
-    Checks the hash of every file first. Needs the artefact's runtime and numpy only.
+    Checks the hash of every file first. Needs the artefact's runtime and numpy only; with --on, ssh. BOARD is user@host,
+    ssh://user@host:port, or a name from ~/.ssh/config.
     """
+    if boards:
+        _refuse(threads=threads)
+        _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
+        return
+    _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
     from edgec.latency.bench import as_report
     from edgec.latency.bench import bench as run
 
@@ -39,6 +63,59 @@ def bench(artefact: Path, threads: int | None, iterations: int | None, output: P
         click.echo(_json(result))
     else:
         _print(result)
+
+
+def _refuse(**settings: Any) -> None:
+    """Options that would be ignored: some are about boards only, some about this machine."""
+    from edgec.errors import RequestError
+
+    for name, value in settings.items():
+        if value is not None:
+            option = "--" + name.replace("_", "-")
+            where = "for this machine, not with --on" if name == "threads" else "for boards: give it with --on BOARD"
+            raise RequestError(f"{option} is {where}.", remedy=f"leave {option} out")
+
+
+def _on_boards(
+    context: click.Context,
+    artefact: Path,
+    boards: tuple[str, ...],
+    port: int | None,
+    identity: Path | None,
+    directory: str | None,
+    ssh_option: tuple[str, ...],
+    iterations: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    import json
+
+    from edgec.boards import commands
+    from edgec.boards.address import parse_all
+    from edgec.boards.artefact import open_for_boards
+    from edgec.boards.side_by_side import SideBySide
+    from edgec.cli.boards import Shown, answer, described, print_comparison, ssh_options
+    from edgec.errors import EdgecError
+
+    addresses = parse_all(boards, port)
+    opened = open_for_boards(artefact)
+    with SideBySide(addresses, ssh_options(identity, ssh_option), directory) as reached, Shown(addresses) as shown:
+        results = reached.each(lambda board: commands.bench(board, opened, iterations), shown.listeners)
+    for address, result in zip(addresses, results, strict=True):
+        if output is not None and not isinstance(result, EdgecError):
+            name = output if len(addresses) == 1 else output.with_name(f"{output.stem}.{address.label}{output.suffix}")
+            _write(name, result.model_dump_json(indent=1) + "\n")
+    if as_json:
+        found = [
+            described(address, result)
+            if isinstance(result, EdgecError)
+            else {"board": address.given, "exit_code": 0, "report": result.model_dump(mode="json")}
+            for address, result in zip(addresses, results, strict=True)
+        ]
+        click.echo(json.dumps(found, indent=2))
+    else:
+        print_comparison(addresses, [None if isinstance(result, EdgecError) else result for result in results])
+    answer(context, addresses, results)
 
 
 def _with_progress(run: Any, artefact: Path, threads: int | None, iterations: int | None) -> BenchResult:

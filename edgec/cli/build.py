@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgec.cli import options
+
+if TYPE_CHECKING:
+    from edgec.build import BuildResult
+    from edgec.lowering.tensorrt.engine.host import Driver, Finished
+    from edgec.progress import Progress
 
 
 @click.command(short_help="Compile a checkpoint into a verified artefact.")
@@ -23,28 +29,68 @@ from edgec.cli import options
 @options.registers
 @options.layers
 @options.output
+@options.engine
 @options.force
 @options.threads
 @options.iterations
 @options.seed
 @options.as_json
 @options.verbose
-def build(as_json: bool, verbose: bool, **settings: Any) -> None:
+def build(engine: bool, as_json: bool, verbose: bool, **settings: Any) -> None:
     """Compile CHECKPOINT into an artefact: a directory that holds the model for its runtime, proof of its features, and a report.
 
     CHECKPOINT is a .pth or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`.
     """
     from edgec.build import build as compile_checkpoint
-    from edgec.cli.console import out
     from edgec.cli.progress import Shown
-    from edgec.report.table import candidates_table
     from edgec.request import BuildRequest
 
     with Shown(verbose=verbose) as progress:
+        driver = _find_driver(settings["target"], progress) if engine else None
         result = compile_checkpoint(BuildRequest(**settings), progress)
+    if not as_json:
+        _print(result)
+    finished = None
+    if driver is not None:
+        # The artefact is whole and stays, whatever comes of its engines.
+        with Shown(verbose=verbose) as progress:
+            finished = _finish(result.directory, driver, progress)
     if as_json:
-        click.echo(json.dumps(_summary(result), indent=1))
-        return
+        click.echo(json.dumps(_summary(result, finished), indent=1))
+    elif finished is not None:
+        _print_engine(finished)
+
+
+def _find_driver(target: str, progress: Progress) -> Driver:
+    """Raises `TargetError` before any work if there could be no engine at its end."""
+    from edgec import targets
+    from edgec.errors import TargetError
+    from edgec.latency import host
+    from edgec.lowering.tensorrt.engine.host import find_driver
+
+    profiles = targets.family(target) or (targets.resolve(target, host.facts()),)
+    if any(profile.jetson is None for profile in profiles):
+        raise TargetError(
+            "Engines are TensorRT's, and this target runs none.",
+            evidence=f"--engine with --target {target}",
+            remedy=f"leave out --engine, or build for boards: --target {targets.JETSON}",
+        )
+    with progress.stage("look for TensorRT and a GPU"):
+        return find_driver()
+
+
+def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
+    """Beside the artefact, whose own files are hashed and stay as they are."""
+    from edgec.artefact.device import PROGRAM
+    from edgec.lowering.tensorrt.engine.host import finish
+
+    return finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)
+
+
+def _print(result: BuildResult) -> None:
+    from edgec.cli.console import out
+    from edgec.report.table import candidates_table
+
     out.print(candidates_table(result.report))
     out.print()
     out.print(result.report.reason, markup=False, soft_wrap=True)
@@ -54,10 +100,22 @@ def build(as_json: bool, verbose: bool, **settings: Any) -> None:
         out.print(f"wrote {result.directory}", markup=False, soft_wrap=True)
 
 
-def _summary(result: Any) -> dict[str, Any]:
+def _print_engine(finished: Finished) -> None:
+    from edgec.cli.console import out
+
+    out.print()
+    out.print(finished.table, markup=False, soft_wrap=True)
+    out.print()
+    out.print(f"engine: {finished.plan}", markup=False, soft_wrap=True)
+    out.print(f"report: {finished.report}", markup=False, soft_wrap=True)
+
+
+def _summary(result: BuildResult, finished: Finished | None) -> dict[str, Any]:
+    engine = finished and {"plan": str(finished.plan), "report": json.loads(finished.report.read_text(encoding="utf-8"))}
     return {
         "artefact": str(result.directory),
         "reused": result.reused,
         "manifest": result.manifest.model_dump(mode="json"),
         "report": result.report.model_dump(mode="json", exclude={"candidates": {"__all__": {"latency": {"samples_ms"}}}}),
+        **({"engine": engine} if engine else {}),
     }

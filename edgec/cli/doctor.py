@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ from edgec.cli.console import err, out
 if TYPE_CHECKING:
     from edgec.lowering.base import Availability
     from edgec.report.schema import Host
+
+
+BOARDS = (
+    "Have you a Jetson? No figure of edgec's has been measured on one yet. `edgec deploy ARTEFACT user@board` leaves two files "
+    "beside the artefact, NAME.BOARD.report.json and NAME.BOARD.details.json: open an issue with both, also where it failed. "
+    "They hold versions, timings, sensors and paths; no weights and no frames."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class Findings:
     cache_bytes: int
     cache_writable: bool
     here_writable: bool
+    ssh: str | None
+    """The client's version, which `edgec deploy` uses; None if there is none."""
     ready: tuple[str, ...]
     lacking: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -91,6 +101,9 @@ def examine() -> Findings:
     writable = _writable(cache)
     if not writable:
         lacking.append(f"the cache {cache} cannot be written: set EDGEC_CACHE_DIR to a directory that you may write to")
+    ssh = _ssh()
+    if ssh is None:
+        lacking.append("ssh: not found; `edgec deploy` and `edgec bench --on` need OpenSSH's client")
     return Findings(
         host=host,
         runtimes=runtimes,
@@ -101,10 +114,19 @@ def examine() -> Findings:
         cache_bytes=cache_size(),
         cache_writable=writable,
         here_writable=_writable(Path.cwd()),
+        ssh=ssh,
         ready=ready,
         lacking=tuple(lacking),
         warnings=caveats(host, load),
     )
+
+
+def _ssh() -> str | None:
+    try:
+        done = subprocess.run(["ssh", "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return (done.stderr or done.stdout).partition(",")[0].strip() or None
 
 
 def _writable(path: Path) -> bool:
@@ -144,6 +166,7 @@ def _print(findings: Findings) -> None:
         ("packages", ", ".join(f"{name} {version}" for name, version in tools.items())),
         ("cache", f"{findings.cache}, {findings.cache_bytes / 1e6:.1f} MB, {_access(findings.cache_writable)}"),
         ("this folder", _access(findings.here_writable)),
+        ("ssh", findings.ssh or "not found"),
     ]
     for name, value in rows:
         table.add_row(name, Text(value))
@@ -154,6 +177,8 @@ def _print(findings: Findings) -> None:
     out.print(f"ready for: {', '.join(findings.ready) or 'nothing'}")
     for lack in findings.lacking:
         out.print(Text(f"missing: {lack}"), soft_wrap=True)
+    out.print()
+    out.print(Text(BOARDS))
 
 
 def _access(writable: bool) -> str:
@@ -171,6 +196,7 @@ def _json(findings: Findings) -> str:
         "precisions": findings.precisions,
         "cache": {"path": str(findings.cache), "bytes": findings.cache_bytes, "writable": findings.cache_writable},
         "this_folder_writable": findings.here_writable,
+        "ssh": findings.ssh,
         "ready": findings.ready,
         "missing": findings.lacking,
         "warnings": findings.warnings,

@@ -47,8 +47,8 @@ calibration = click.option(
 )
 validation = click.option("--validation", metavar="SET", help="Frames to judge by, instead of a share of the calibration set.")
 precision = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto", show_default=True,
-    help="auto ships the fastest that keeps the features.",
+    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]),
+    default="auto", show_default=True, help="auto ships the fastest that keeps the features.",
 )  # fmt: skip
 min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
@@ -63,6 +63,10 @@ layers = click.option(
     "--layers", type=LayersType(), default=(), metavar="K,K,…", help="Also output the patches after these blocks, counted from 0."
 )
 output = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where the artefact goes.")
+engine = click.option(
+    "--engine", is_flag=True,
+    help="For boards: also build, verify and measure an engine for this machine's own GPU, into DIR.engine.",
+)  # fmt: skip
 force = click.option("--force", is_flag=True, help="Replace an artefact that is there.")
 threads = click.option("--threads", type=click.IntRange(min=1), help="Threads to run with.  [default: the usable cores]")
 iterations = click.option(
@@ -70,6 +74,18 @@ iterations = click.option(
 )
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
+)
+boards = click.argument("boards", nargs=-1, required=True, metavar="BOARD…")
+port = click.option("--port", type=click.IntRange(1, 65535), help="The ssh server's port, where the board names none.")
+identity = click.option(
+    "--identity", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    help="The private key to use, as with ssh -i.",
+)  # fmt: skip
+directory = click.option(
+    "--dir", "directory", metavar="DIR", help="Where things lie on the board.  [default: ~/.local/share/edgec]"
+)
+ssh_option = click.option(
+    "--ssh-option", multiple=True, metavar="NAME=VALUE", help="Passed to ssh with -o; may be given more than once."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show what the tools underneath print.")

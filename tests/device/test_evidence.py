@@ -20,7 +20,8 @@ from edgec_device.system import System
 from edgec_device.trtexec import Trtexec
 trtexec = Trtexec.find(sys.argv[3], System("/"), Output(True), 60)
 trtexec.probe(Path("/tmp"))
-print(evidence.grade(evidence.doubts(System(sys.argv[2]), trtexec)), len(trtexec.doubts))
+here = sys.argv[4] == "here"
+print(evidence.grade(evidence.doubts(System(sys.argv[2]), trtexec, here=here), here=here), len(trtexec.doubts))
 """
 
 
@@ -60,9 +61,9 @@ def compiled(tmp_path: Path) -> Path:
     return made
 
 
-def grade(program: Path, python: str, root: str, trtexec: Path) -> list[str]:
+def grade(program: Path, python: str, root: str, trtexec: Path, place: str = "board") -> list[str]:
     done = subprocess.run(
-        [python, "-c", CHECK, str(program), root, str(trtexec)], capture_output=True, text=True, timeout=60, check=True
+        [python, "-c", CHECK, str(program), root, str(trtexec), place], capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout.split("\n")[0].rsplit(" ", 1)
 
@@ -76,3 +77,9 @@ def test_with_nvidia_s_on_the_machine_itself_it_is(compiled: Path, program: Path
     script.write_text(f'#!/bin/sh\nexec {compiled} "$@"\n')
     script.chmod(0o755)
     assert grade(program, python, "/", script) == ["simulated on host", "1"]
+    # On a machine that is none of the boards, nothing is ever measured on target; edgec's own program nowhere.
+    assert grade(program, python, "/", compiled, "here") == ["measured on host", "0"]
+    assert grade(program, python, "/", script, "here") == ["simulated on host", "1"]
+    script.write_text(f'#!/bin/sh\n{compiled} | sed "s/ .b5. / [edgec, not NVIDIA] /"\n')
+    assert grade(program, python, "/", script, "here") == ["measured on host", "0"]
+    assert grade(program, python, "/", script) == ["simulated on host", "0"]

@@ -72,7 +72,12 @@ def activate(session: Session, choice: Choice) -> None:
         raise damaged(engine)
     if current_engine(places) == engine.folder.name:
         session.output.emit(
-            "done", "  nothing to do: it is active", step="activate", variant=engine.variant.name, result="unchanged"
+            "done",
+            "  nothing to do: it is active",
+            step="activate",
+            variant=engine.variant.name,
+            result="unchanged",
+            path=str(places.current / PLAN),
         )
         return
     past, entry = _past(places), _entry(session, choice)

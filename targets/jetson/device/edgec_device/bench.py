@@ -11,7 +11,7 @@ from typing import Any, Sequence
 
 from edgec_device import sensors
 from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
-from edgec_device.evidence import engine_doubts, grade
+from edgec_device.evidence import engine_doubts
 from edgec_device.flags import UNDERSTOOD, bench_flags
 from edgec_device.npy import read_npz
 from edgec_device.session import Engine, Session
@@ -157,6 +157,8 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
     throttled = list(dict.fromkeys(text for each in rounds for text in each.throttled))
     doubts = session.doubts() + engine_doubts(engine.plan)
     caveats = sensors.caveats(mode, rounds[0].conditions["before"]["clocks"], throttled)
+    if session.trtexec.substitute:
+        caveats.append("Measured by edgec's own program through TensorRT's Python package, not by NVIDIA's trtexec.")
     if any(each.graph_refused for each in rounds):
         caveats.append("The engine could not be captured as a CUDA graph; its kernels were launched one by one.")
     return {
@@ -172,7 +174,7 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "rounds": [each.conditions for each in rounds],
         "tensorrt": ".".join(map(str, session.trtexec.version)),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "evidence": grade(doubts),
+        "evidence": session.grade(doubts),
         "doubts": doubts,
     }
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Mapping, Sequence
 
 from edgec_device.bundle import BoardProfile, Bundle
 from edgec_device.errors import WrongBoard
 from edgec_device.system import System
+from edgec_device.versions import parse
 
 PACKAGES = ("nvidia-jetpack", "nvidia-l4t-core", "tensorrt", "libnvinfer8", "libnvinfer10", "libnvinfer11", "libnvinfer-bin")
+
+OLDEST_GPU = "7.5"
+"""The first compute capability with tensor cores for both fp16 and int8, and the first that TensorRT takes since 10.5 (NVIDIA
+TensorRT Support Matrix, Hardware and Precision)."""
 
 _L4T = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
 _JETPACK = {
@@ -69,6 +74,33 @@ def profile_of(board: Board, bundle: Bundle) -> BoardProfile:
         evidence=["device tree: " + (", ".join(board.compatible) or "none"), f"bundle: {bundle.name}"],
         remedy=f"deploy it to one of those boards, or build one for this board: `edgec targets` lists what {wanted} knows",
     )
+
+
+def profile_here(gpu: str, compute_capability: str, bundle: Bundle) -> BoardProfile:
+    """A profile of this very machine, for which no bundle is built: every TensorRT that one of the bundle's boards may have.
+
+    Raises `WrongBoard` for a GPU that is too old.
+    """
+    if parse(compute_capability) < parse(OLDEST_GPU):
+        raise WrongBoard(
+            f"This bundle's graphs need a newer GPU than {gpu}.",
+            evidence=[f"compute capability {OLDEST_GPU} or newer needed, {compute_capability} found"],
+            remedy="use a machine with a newer GPU; if this one has several, choose with CUDA_VISIBLE_DEVICES",
+        )
+    ranges = [profile.tensorrt for profile in bundle.boards]
+    limits = {
+        "min": min((each["min"] for each in ranges), key=parse),
+        "below": max((each["below"] for each in ranges), key=parse),
+    }
+    return BoardProfile("here", gpu, (), compute_capability, (), limits)
+
+
+def named_after(board: Board, gpu: str, system: System) -> Board:
+    """The machine by its GPU and CPU, where no device tree names it."""
+    if board.model or board.compatible:
+        return board
+    match = re.search(r"^model name\s*: (.+)$", system.text("/proc/cpuinfo") or "", re.MULTILINE)
+    return replace(board, model=f"{gpu}, {match.group(1).strip() if match else board.architecture}")
 
 
 def jetpack_listed(board: Board, profile: BoardProfile) -> bool:

@@ -108,17 +108,23 @@ def read_bundle(root: Path) -> Bundle:
             evidence=[f"{path} is missing or not a JSON object"],
             remedy="run edgec-device.pyz where it lies in its artefact, or name the artefact with --bundle",
         )
-    if document.get("schema_version") != SCHEMA_VERSION:
+    return parse_bundle(root, document, str(path))
+
+
+def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
+    """Raises `BundleError` for what is not of the form that this program knows. `origin`: where it is from."""
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        version = document.get("schema_version") if isinstance(document, dict) else None
         raise BundleError(
             "The bundle is of another version than this program.",
-            evidence=["schema_version {!r}; this program reads {}".format(document.get("schema_version"), SCHEMA_VERSION)],
+            evidence=[f"schema_version {version!r}; this program reads {SCHEMA_VERSION}"],
             remedy="use the edgec-device.pyz that lies beside it",
         )
     try:
         return _bundle(root, document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise _damaged([str(path), what]) from error
+        raise _damaged([origin, what]) from error
 
 
 def check_files(bundle: Bundle) -> None:

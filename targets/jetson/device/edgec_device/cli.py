@@ -20,11 +20,15 @@ from edgec_device.errors import DeviceError, Interrupted, NothingToDo, UsageErro
 from edgec_device.files import lock
 from edgec_device.install import board_facts, install, preflight
 from edgec_device.output import Output
+from edgec_device.receive import receive
 from edgec_device.session import Engine, Options, Session
 from edgec_device.system import System
 from edgec_device.verify import verify
+from edgec_device.wire import Wire
 
 BUG = 70
+WIRE = "-"
+_RECEIVING = ("install", "run-all")
 
 STEPS = {
     "preflight": "look at board, TensorRT, disk, memory, power mode and bundle; change nothing",
@@ -74,7 +78,6 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     root = Path(options.root or _default_root()).expanduser().absolute()
     chosen = Options(
         root=root,
-        bundle=Path(options.bundle or _own_bundle()).expanduser().absolute(),
         trtexec=options.trtexec,
         patience=options.patience,
         wait=not options.no_wait,
@@ -82,20 +85,37 @@ def _run(options: argparse.Namespace, output: Output) -> int:
         again=options.again,
         seconds=options.seconds,
         iterations=options.iterations,
+        here=options.here,
     )
-    bundle = read_bundle(chosen.bundle)
+    if options.bundle == WIRE:
+        wire = Wire()
+        bundle = wire.bundle(root)
+        wire.watch()
+        try:
+            _work(chosen, bundle, options.command, output, wire)
+        finally:
+            wire.rest()
+    else:
+        bundle = read_bundle(Path(options.bundle or _own_bundle()).expanduser().absolute())
+        _work(chosen, bundle, options.command, output, None)
+    return 0
+
+
+def _work(chosen: Options, bundle: Bundle, command: str, output: Output, wire: Wire | None) -> None:
+    root = chosen.root
     _check_names(chosen, bundle)
     session = Session(chosen, bundle, System.from_environment(), output)
-    if options.command == "status":
+    if command == "status":
         activation.status(session)
-    elif options.command == "preflight":
+    elif command == "preflight":
         preflight(session)
     else:
         root.mkdir(parents=True, exist_ok=True)
         with lock(root / ".lock", output, wait=chosen.wait):
             session.places.clean()
-            _COMMANDS[options.command](session)
-    return 0
+            if wire is not None and command in _RECEIVING:
+                receive(session, wire)
+            _COMMANDS[command](session)
 
 
 def _install(session: Session) -> None:
@@ -261,8 +281,15 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in STEPS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         command.add_argument("--root", metavar="DIR", help="where installed things live (default: ~/.local/share/edgec)")
-        command.add_argument("--bundle", metavar="DIR", help="the artefact (default: the one that this program lies in)")
+        command.add_argument(
+            "--bundle", metavar="DIR", help="the artefact (default: the one that this program lies in); `-` is for `edgec deploy`"
+        )
         command.add_argument("--trtexec", metavar="PATH", help="default: /usr/src/tensorrt/bin/trtexec, then the PATH")
+        command.add_argument(
+            "--here",
+            action="store_true",
+            help="for this machine's own GPU, whatever board it is: no figure is then called `measured on target`",
+        )
         command.add_argument("--json", action="store_true", help="one event a line, for programs")
         command.add_argument("--no-wait", action="store_true", help="give up if another run is at work under this root")
         command.add_argument(

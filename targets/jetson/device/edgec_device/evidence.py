@@ -1,4 +1,4 @@
-"""Whether figures may be called `measured on target`: only if nothing about the board or trtexec was pretended."""
+"""Whether figures may be called `measured on target`: only on a board of the bundle's, with nothing about it pretended."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from edgec_device.system import VARIABLE, System
 from edgec_device.trtexec import Trtexec
 
 TARGET = "measured on target"
+HOST = "measured on host"
 SIMULATED = "simulated on host"
 
 _PLAN = b"ftrt"
@@ -15,10 +16,12 @@ _PLAN = b"ftrt"
 _HEAD = 4096
 
 
-def doubts(system: System, trtexec: Trtexec) -> list[str]:
-    """Why nothing that this run measures is a fact about the board, a sentence each. Empty on a board with NVIDIA's trtexec."""
+def doubts(system: System, trtexec: Trtexec, *, here: bool = False) -> list[str]:
+    """Why nothing that this run measures is a fact about the board, a sentence each. Empty on a board with NVIDIA's trtexec; and
+    `here`, which claims nothing about a board, with edgec's own program in its place, too."""
     pretended = [f"the facts about the board come from {system.root} ({VARIABLE} is set)"] if not system.real else []
-    return pretended + trtexec.doubts
+    measured = ["edgec's own program measured, not NVIDIA's trtexec"] if trtexec.substitute and not here else []
+    return pretended + measured + trtexec.doubts
 
 
 def engine_doubts(engine: Path) -> list[str]:
@@ -29,5 +32,7 @@ def engine_doubts(engine: Path) -> list[str]:
     return [f"{engine.name} was made by a stand-in for trtexec"] if b"stand-in" in head else []
 
 
-def grade(found: list[str]) -> str:
-    return SIMULATED if found else TARGET
+def grade(found: list[str], *, here: bool = False) -> str:
+    if found:
+        return SIMULATED
+    return HOST if here else TARGET

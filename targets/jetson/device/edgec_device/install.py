@@ -28,7 +28,7 @@ def preflight(session: Session) -> dict[str, Any]:
     output.step("preflight", f"{bundle.name} ({bundle.key})")
     session.identify()
     check_files(bundle)
-    _check_room(session)
+    check_room(session)
     facts = board_facts(session)
     for name, value in facts.items():
         shown = megabytes(value) if name.endswith("_bytes") and value is not None else value
@@ -109,8 +109,9 @@ def _changed(source: Path) -> BundleError:
     )
 
 
-def _check_room(session: Session) -> None:
-    """Raises `DiskFull` if what is free cannot be enough, and another error if nothing can be written there."""
+def check_room(session: Session, copy: int | None = None) -> None:
+    """Raises `DiskFull` if what is free cannot be enough, and another error if nothing can be written there. `copy`: the bytes of
+    the bundle that are still to come, by default all if it is not installed."""
     root = session.options.root
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,8 @@ def _check_room(session: Session) -> None:
         raise from_os_error(error) from error
     free = shutil.disk_usage(str(root)).free
     installed = session.release.is_dir()
-    copy = 0 if installed else sum(file.size_bytes for file in session.bundle.files)
+    if copy is None:
+        copy = 0 if installed else sum(file.size_bytes for file in session.bundle.files)
     missing = [variant for variant in session.usable_variants() if not (installed and session.engine(variant).built)]
     engines = sum(variant.size_bytes for variant in missing)
     needed = copy + engines + (_MARGIN_BYTES if engines else 0)
@@ -144,7 +146,7 @@ def _available_memory(session: Session) -> int | None:
 def _warnings(session: Session, facts: dict[str, Any]) -> list[str]:
     found = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [])
     memory = facts["memory_available_bytes"]
-    if not jetpack_listed(session.board, session.profile):
+    if not session.options.here and not jetpack_listed(session.board, session.profile):
         found.append("JetPack {} is not one that edgec knows for this board.".format(session.board.jetpack or "(unknown)"))
     if memory is not None and memory < _LITTLE_MEMORY_BYTES:
         found.append(f"Only {megabytes(memory)} of memory are free: stop the desktop if building fails.")

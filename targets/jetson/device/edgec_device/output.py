@@ -9,6 +9,7 @@ people see. Events:
     log        a warning or an error of trtexec's: `line`
     done       a step, or one variant of it, is through: `result`, and figures
     problem    a variant cannot be used; others are tried: `what`, `evidence`, `remedy`, `exit_code`
+    wanted     files to be sent over the standard input (wire.py): `files`, each with `path`, `offset`, `size_bytes`
     status     answer of `status`: `current`, `previous`, `variants`, `unused`
     table      the figures of all variants, for people: `text`
     report     files worth keeping: `path`, `details`

@@ -87,7 +87,7 @@ def _report(
         "created": created,
         "model": dict(bundle.model),
         "target": bundle.target,
-        "host_is_target": not session.doubts(),
+        "host_is_target": not session.options.here and not session.doubts(),
         "input_shape": list(bundle.input.shape),
         "precision_asked": bundle.precision_asked,
         "min_fidelity": min(bundle.gate.values()),
@@ -113,22 +113,48 @@ def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mappi
         "size_bytes": engine.facts.get("size_bytes"),
         "problem": problems.get(name, {}).get("what", ""),
         "chosen": name == chosen.engine.variant.name,
+        "build_flags": engine.facts.get("flags", []),
     }
     if verified and verified["figures"]:
         evidence = verified["evidence"]
         found["fidelity"] = {"stage": name, **verified["figures"], "frames": verified["frames"], "evidence": evidence}
     if bench:
         wanted = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "iterations", "warmup", "samples_ms", "evidence")
-        found["latency"] = {**{key: bench[key] for key in wanted}, "threads": 1}
+        found["latency"] = {**{key: bench[key] for key in wanted}, "threads": 1, **_conditions(bench)}
     return found
+
+
+def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
+    """What the board was like while it measured, as the schema has it."""
+    rounds = bench["rounds"]
+    first, last = rounds[0]["before"]["temperatures_c"], rounds[-1]["after"]["temperatures_c"]
+    power = {}
+    for rail in sorted(set.intersection(*(set(each["power_mw"]) for each in rounds))):
+        figures = [each["power_mw"][rail] for each in rounds]
+        mean = sum(each["mean"] for each in figures) / len(figures)
+        power[rail] = [round(mean, 1), max(each["max"] for each in figures)]
+    return {
+        "flags": bench["flags"],
+        "power_mode": bench["power_mode"],
+        "gpu_clock_fixed": rounds[0]["before"]["clocks"]["gpu_fixed"],
+        "temperatures_c": {zone: [first[zone], last[zone]] for zone in sorted(set(first) & set(last))},
+        "power_mw": power,
+        "throttled": bench["throttled"],
+    }
 
 
 def _notes(session: Session, engines: Sequence[Engine], facts: Mapping[str, Any]) -> list[str]:
     """What a reader of the figures must know and the schema has no place for."""
     board, trtexec = session.board, session.trtexec
     notes = [f"Not {TARGET}: {doubt}." for doubt in session.doubts()]
-    jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
-    notes.append(f"{board.title}, {jetpack}, TensorRT {dotted(trtexec.version)}.")
+    if session.options.here:
+        notes.append(f"Not {TARGET}: these are engines for this machine's own GPU, {trtexec.gpu.name}.")
+    else:
+        jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
+        notes.append(f"{board.title}, {jetpack}.")
+    notes.append(
+        f"TensorRT {dotted(trtexec.version)} on {trtexec.gpu.name}, compute capability {trtexec.gpu.compute_capability}."
+    )
     mode = facts.get("power_mode")
     if mode:
         notes.append(f"Power mode {mode}.")
@@ -177,6 +203,7 @@ def _host(session: Session) -> dict[str, Any]:
         "virtual_machine": None,
         "os": _os(system.text("/etc/os-release") or ""),
         "python": platform.python_version(),
+        "jetpack": board.jetpack,
         "versions": versions,
     }
 

@@ -1,7 +1,8 @@
 """What every step works with: the bundle, the board, trtexec, and where things lie under --root.
 
 ROOT/.lock                           held by the run that is at work
-ROOT/NAME/releases/KEY/              a bundle as it was installed
+ROOT/NAME/releases/KEY/              a bundle as it was installed; never changed
+ROOT/NAME/incoming/                  one that is being received, kept when that is interrupted
 ROOT/NAME/engines/VARIANT-KEY/       engine.plan, engine.json, bundle.json; then verify.json, bench.json
 ROOT/NAME/timing-caches/             one file a GPU and TensorRT version
 ROOT/NAME/current                    link to the engine's folder that the robot should load: its engine.plan
@@ -38,10 +39,10 @@ PLAN = "engine.plan"
 
 @dataclass(frozen=True)
 class Options:
-    """As given on the command line. `variants` is empty for all of them; `again` repeats what was done."""
+    """As given on the command line. `variants` is empty for all of them; `again` repeats what was done; `here` takes this machine
+    as it is, instead of one of the bundle's boards."""
 
     root: Path
-    bundle: Path
     trtexec: str | None = None
     patience: float = 900.0
     wait: bool = True
@@ -49,6 +50,7 @@ class Options:
     again: bool = False
     seconds: float = 10.0
     iterations: int = 200
+    here: bool = False
 
 
 class Places:
@@ -57,6 +59,7 @@ class Places:
     def __init__(self, root: Path, name: str) -> None:
         self.home = root / name
         self.releases = self.home / "releases"
+        self.incoming = self.home / "incoming"
         self.engines = self.home / "engines"
         self.timing_caches = self.home / "timing-caches"
         self.current = self.home / "current"
@@ -96,13 +99,18 @@ class Session:
 
     def identify(self) -> None:
         """Which board, which trtexec, which GPU. Raises `WrongBoard` or `NoTensorRT`."""
+        here = self.options.here
         self.board = boards.read_board(self.system)
-        self.profile = boards.profile_of(self.board, self.bundle)
+        if not here:
+            self.profile = boards.profile_of(self.board, self.bundle)
         self.trtexec = Trtexec.find(self.options.trtexec, self.system, self.output, self.options.patience)
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             self.trtexec.probe(Path(folder))
         gpu = self.trtexec.gpu
-        if not boards.gpu_matches(gpu.compute_capability, self.profile):
+        if here:
+            self.board = boards.named_after(self.board, gpu.name, self.system)
+            self.profile = boards.profile_here(gpu.name, gpu.compute_capability, self.bundle)
+        elif not boards.gpu_matches(gpu.compute_capability, self.profile):
             raise boards.wrong_gpu(gpu.name, gpu.compute_capability, self.profile)
         if not self.usable_variants():
             ranges = [f"{variant.name}: TensorRT {described(variant.tensorrt)}" for variant in self.bundle.variants]
@@ -137,7 +145,11 @@ class Session:
         return self.release
 
     def doubts(self) -> list[str]:
-        return evidence.doubts(self.system, self.trtexec)
+        return evidence.doubts(self.system, self.trtexec, here=self.options.here)
+
+    def grade(self, doubts: list[str]) -> str:
+        """Where a figure comes from that rests on these doubts."""
+        return evidence.grade(doubts, here=self.options.here)
 
     def engine(self, variant: Variant) -> Engine:
         """Where the engine of this variant, for this GPU, TensorRT and these flags, is or will be."""

@@ -25,6 +25,8 @@ PROBE_PATIENCE_S = 120.0
 _BANNER = re.compile(r"&&&& RUNNING TensorRT\.trtexec \[TensorRT v(\d{4,6})\](.*?) # ")
 _TAG = re.compile(r"(?: \[b\d+\])?")
 """What NVIDIA puts between version and command line: nothing, or the build number (since 10.4)."""
+SUBSTITUTE = " [edgec, not NVIDIA]"
+"""There, edgec's own program says that it is none of NVIDIA's (edgec/lowering/tensorrt/engine)."""
 _GPU = re.compile(r"Selected Device: (.+)")
 _COMPUTE = re.compile(r"Compute Capability: (\d+\.\d+)")
 _SEVERITY = re.compile(r"^(?:\[[^\]]+\] )?\[([VIWEF])\] ?(.*)$")
@@ -67,6 +69,8 @@ class Trtexec:
         self.patience = patience
         self.doubts: list[str] = []
         """Why it may not be NVIDIA's."""
+        self.substitute = False
+        """Whether it says that it is edgec's, which drives TensorRT through its Python package."""
 
     @classmethod
     def find(cls, given: str | None, system: System, output: Output, patience: float) -> Trtexec:
@@ -106,10 +110,12 @@ class Trtexec:
                 remedy="reboot the board; in a container, run it with --runtime nvidia",
             )
         self.gpu = Gpu(device.group(1).strip(), compute.group(1))
-        if not _TAG.fullmatch(banner.group(2)) or any("stand-in" in line for line in lines):
+        self.substitute = banner.group(2) == SUBSTITUTE
+        known = self.substitute or _TAG.fullmatch(banner.group(2))
+        if not known or any("stand-in" in line for line in lines):
             self.doubts.append("trtexec calls itself something else than NVIDIA's does")
         with self.path.open("rb") as file:
-            if file.read(len(_ELF)) != _ELF:
+            if file.read(len(_ELF)) != _ELF and not self.substitute:
                 self.doubts.append(f"{self.path} is no compiled program")
 
     def run(

@@ -12,7 +12,7 @@ from typing import Any, Mapping, Sequence
 from edgec_device import fidelity
 from edgec_device.bundle import GATES, Bundle, Tensor
 from edgec_device.errors import BundleError, DeviceError, DiskFull, TrtexecFailed, VerificationFailed
-from edgec_device.evidence import engine_doubts, grade
+from edgec_device.evidence import engine_doubts
 from edgec_device.flags import verify_flags
 from edgec_device.npy import Array, read_npz
 from edgec_device.output import elapsed
@@ -146,7 +146,7 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
         "flags": flags,
         "seconds": round(time.monotonic() - began, 1),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "evidence": grade(session.doubts() + engine_doubts(engine.plan)),
+        "evidence": session.grade(session.doubts() + engine_doubts(engine.plan)),
     }
 
 

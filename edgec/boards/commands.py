@@ -1,0 +1,110 @@
+"""What can be asked of a board: deploy, bench, status, rollback. Each is the device program's own command, run there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgec.boards.artefact import BoardArtefact
+from edgec.boards.results import bring_details, bring_report
+from edgec.boards.running import Command, Listener, Outcome, run
+from edgec.boards.ssh import Connection
+from edgec.errors import ArtefactError, EdgecError, NothingToDo
+from edgec.report.schema import Report
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board that is connected, with who listens to it, and what tells it to stop. `directory` is where things lie on it; by
+    default ~/.local/share/edgec."""
+
+    connection: Connection
+    listener: Listener
+    stop: threading.Event
+    directory: str | None = None
+
+    def run(self, artefact: BoardArtefact, command: str, *more: str, files: bool = False) -> Outcome:
+        """Without `files` it has to do with what is there."""
+        places = [] if self.directory is None else ["--root", self.directory]
+        arguments = [command, "--json", "--bundle", "-", *places, *more]
+        given = artefact.files if files else {}
+        return run(self.connection, Command(artefact.program, arguments, artefact.document, given), self.listener, self.stop)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """`active` is the path on the board that the robot loads. `copied` are the files that were sent."""
+
+    report: Report
+    report_path: Path
+    details_path: Path
+    active: str
+    copied: tuple[str, ...]
+    copied_bytes: int
+
+
+def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -> Deployed:
+    """Copy what changed, have the board finish the artefact, and bring its report home.
+
+    Raises what the board gave up for; its details are brought home all the same.
+    """
+    outcome = board.run(artefact, "run-all", *options, files=True)
+    label = board.connection.address.label
+    report_path, details_path = artefact.beside(label, "report.json"), artefact.beside(label, "details.json")
+    said = _text(outcome, "report", "details")
+    if outcome.refusal is not None:
+        raise _with_details(board, outcome.refusal, said, details_path)
+    path, active = _text(outcome, "report", "path"), outcome.done.get("activate")
+    if path is None or said is None or active is None:
+        raise ArtefactError("The board says that it is done, and not what became of it.", remedy="report this")
+    report = bring_report(board.connection, path, artefact, report_path)
+    bring_details(board.connection, said, details_path)
+    copied = outcome.done.get("copy")
+    sent = () if copied is None else tuple(each for each in copied.files if isinstance(each, str))
+    size = 0 if copied is None else copied.size_bytes or 0
+    return Deployed(report, report_path, details_path, active.path or "", sent, size)
+
+
+def bench(board: Board, artefact: BoardArtefact, iterations: int | None = None) -> Report:
+    """Measure there again what is deployed. Raises `NothingToDo` if nothing is."""
+    more = [] if iterations is None else ["--iterations", str(iterations)]
+    outcome = board.run(artefact, "bench", *more)
+    refusal = outcome.refusal
+    if isinstance(refusal, (NothingToDo, ArtefactError)):
+        given, where = board.connection.address.given, "" if board.directory is None else f" --dir {board.directory}"
+        raise NothingToDo(
+            f"There is nothing to measure on {given}: this artefact is not deployed there.",
+            evidence=[refusal.what, *refusal.evidence],
+            remedy=f"edgec deploy {artefact.directory} {given}{where}",
+        )
+    if refusal is not None:
+        raise refusal
+    path = _text(outcome, "report", "path")
+    if path is None:
+        raise ArtefactError("The board says that it has measured, and gives no report.", remedy="report this")
+    return bring_report(board.connection, path, artefact, None)
+
+
+def ask(board: Board, artefact: BoardArtefact, command: str) -> dict[str, Any]:
+    """`status` or `rollback`: the event that answers, as it came."""
+    outcome = board.run(artefact, command)
+    if outcome.refusal is not None:
+        raise outcome.refusal
+    return outcome.events.get("status" if command == "status" else "done", {})
+
+
+def _with_details(board: Board, refusal: EdgecError, path: str | None, destination: Path) -> EdgecError:
+    if path is not None:
+        with suppress(EdgecError):  # what the board gave up for matters more
+            bring_details(board.connection, path, destination)
+            refusal.evidence = (*refusal.evidence, f"everything that is known of it: {destination}")
+    return refusal
+
+
+def _text(outcome: Outcome, event: str, name: str) -> str | None:
+    value = outcome.events.get(event, {}).get(name)
+    return value if isinstance(value, str) else None

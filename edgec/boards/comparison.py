@@ -1,0 +1,42 @@
+"""What several boards made of one artefact, a row a variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgec.report.columns import ABSENT
+from edgec.report.schema import Candidate, Report
+
+TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
+NUMBERS = frozenset(TITLES[4:8])
+
+
+@dataclass(frozen=True)
+class Row:
+    """`chosen`: the variant that this board runs fastest. Cells are plain text, as many as `TITLES`."""
+
+    cells: tuple[str, ...]
+    chosen: bool
+
+
+def compare(boards: Sequence[tuple[str, Report | None]]) -> list[Row]:
+    """A board that gave no report has a row that says so."""
+    rows = []
+    for name, report in boards:
+        if report is None:
+            rows.append(Row((name, ABSENT, ABSENT, "failed", *[ABSENT] * 5), chosen=False))
+            continue
+        measured = [candidate for candidate in report.candidates if candidate.latency is not None]
+        version = report.host.versions.get("tensorrt", ABSENT)
+        rows += [Row((name, version, *_figures(candidate)), candidate.chosen) for candidate in measured]
+    return rows
+
+
+def _figures(candidate: Candidate) -> tuple[str, ...]:
+    latency, fidelity = candidate.latency, candidate.fidelity
+    assert latency is not None
+    times = (f"{value:.2f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))
+    worst = ABSENT if fidelity is None else f"{fidelity.patch_cosine_p01:.5f}"
+    name = candidate.name + (" (fastest)" if candidate.chosen else "")
+    return (latency.power_mode or ABSENT, name, *times, worst, latency.evidence.value)

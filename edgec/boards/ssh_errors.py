@@ -1,0 +1,99 @@
+"""What ssh's words mean, and what the user can do. OpenSSH does not translate them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from edgec.boards.address import Address
+from edgec.errors import BoardError
+
+_SHOWN = 6
+_WIDTH = 300
+
+_MEANINGS = (
+    (
+        r"REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "{board} shows another host key than before.",
+        "if the board was flashed anew, forget the old key: ssh-keygen -R '{known}'; if not, somebody may be in between",
+    ),
+    (
+        r"Host key verification failed|No .* host key is known",
+        "The host key of {board} is not known here.",
+        "connect once by hand and compare the key that is shown: {ssh}",
+    ),
+    (
+        r"Permission denied|Too many authentication failures",
+        "{board} does not let this user in.",
+        "give your key to the board with ssh-copy-id, or name the right one with --identity; try: {ssh}",
+    ),
+    (
+        r"Could not resolve hostname",
+        "There is no host called {host}.",
+        "check the name, use the board's IP address, or add it to ~/.ssh/config",
+    ),
+    (
+        r"Connection refused",
+        "{board} refuses connections.",
+        "check the port (--port) and that the board's ssh server runs: systemctl status ssh",
+    ),
+    (
+        r"timed out|No route to host|Network is unreachable|did not answer|Host is down",
+        "{board} cannot be reached.",
+        "check that it is switched on and in this network: ping {host}",
+    ),
+    (
+        r"Bad configuration option|[Uu]nsupported option|keyword .* extra arguments|Bad number|command-line: line",
+        "ssh does not take these options.",
+        "correct --ssh-option, or ~/.ssh/config",
+    ),
+)
+
+
+def connecting_failed(address: Address, said: Sequence[str]) -> BoardError:
+    text = "\n".join(said)
+    unknown = ("ssh could not connect to {board}.", "see whether this works: {ssh}")
+    what, remedy = next(((what, remedy) for pattern, what, remedy in _MEANINGS if re.search(pattern, text)), unknown)
+    return _error(address, what, said, remedy)
+
+
+def connection_lost(address: Address, said: Sequence[str]) -> BoardError:
+    return _error(
+        address,
+        "The connection to {board} was lost. What it was doing ends there within half a minute.",
+        said,
+        "run the same command again: it goes on from where it was",
+    )
+
+
+def ended_without_a_word(address: Address, code: int, said: Sequence[str]) -> BoardError:
+    evidence = [f"exit code {code}", *said]
+    return _error(address, "The program on {board} ended before it was done.", evidence, "run the same command again; report it")
+
+
+def no_python(address: Address, code: int, said: Sequence[str]) -> BoardError:
+    missing = code in (126, 127)
+    what = "There is no python3 on {board}." if missing else "{board} lets this user in, and starts no program for them."
+    remedy = "install it there: sudo apt-get install python3" if missing else "see whether this works: {ssh} python3 --version"
+    return _error(address, what, [f"exit code {code}", *said], remedy)
+
+
+def old_python(address: Address, found: str, oldest: tuple[int, int]) -> BoardError:
+    evidence = [f"python3 is {found}; {oldest[0]}.{oldest[1]} or newer is needed"]
+    return _error(address, "The Python on {board} is too old.", evidence, "use JetPack 5 or newer, or install a newer python3")
+
+
+def no_ssh() -> BoardError:
+    return BoardError("There is no ssh on this machine.", evidence="looked on the PATH", remedy="install OpenSSH's client")
+
+
+def _error(address: Address, what: str, said: Sequence[str], remedy: str) -> BoardError:
+    port, own = address.port, [line.strip() for line in said if line.strip() and not line.startswith("@@@")]
+    words = {
+        "board": address.given,
+        "host": address.host,
+        "known": address.host if port is None else f"[{address.host}]:{port}",
+        "ssh": "ssh " + ("" if port is None else f"-p {port} ") + address.destination,
+    }
+    evidence = [line[:_WIDTH] for line in dict.fromkeys(own)]
+    return BoardError(what.format(**words), evidence=evidence[-_SHOWN:], remedy=remedy.format(**words))

@@ -1,0 +1,143 @@
+"""What commands that talk to boards share: their progress, and how several results are shown and answered for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from edgec.cli.console import err, out, plain
+from edgec.report.records import printable
+
+if TYPE_CHECKING:
+    from edgec.boards.address import Address
+    from edgec.boards.events import Event
+    from edgec.boards.ssh import SshOptions
+    from edgec.errors import EdgecError
+    from edgec.report.schema import Report
+
+_QUIET = {"table", "report", "wanted", "error", "end", "status", "progress"}
+"""Events whose text comes otherwise, or at the end."""
+_LINE_S = 10.0
+_WIDEST = 1000
+
+
+def ssh_options(identity: Path | None, given: Sequence[str]) -> SshOptions:
+    """ssh may ask for a password only where somebody can answer."""
+    from edgec.boards.ssh import SshOptions
+
+    return SshOptions(identity, tuple(given), ask=sys.stdin.isatty() and sys.stderr.isatty())
+
+
+class Shown:
+    """A live line a board on a terminal, plain lines elsewhere, all on standard error. Of a single board everything is shown that
+    it says; of several, what goes wrong and how far each is."""
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self._names = [plain(address.given) for address in addresses]
+        self._alone = len(addresses) == 1
+        self._live = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[doing]}", style="dim", markup=False),
+            console=err,
+            transient=True,
+            disable=not err.is_terminal,
+        )
+
+    def __enter__(self) -> Shown:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    @property
+    def listeners(self) -> list[Callable[[Event], None]]:
+        """One a board, in their order. Each may be called in a thread of its own."""
+        return [self._listener(name) for name in self._names]
+
+    def _listener(self, name: str) -> Callable[[Event], None]:
+        task = self._live.add_task(name, total=None, doing="connected")
+        prefix = "" if self._alone else f"{name}: "
+        told = time.monotonic()
+
+        def hear(event: Event) -> None:
+            nonlocal told
+            what = " ".join(filter(None, (printable(event.step), printable(event.variant))))
+            if event.event == "progress":
+                doing = printable(event.detail)
+                self._live.update(
+                    task, description=prefix + what, doing=doing, completed=event.done_bytes or 0, total=event.total_bytes
+                )
+                if not err.is_terminal and time.monotonic() - told >= _LINE_S:
+                    told = time.monotonic()
+                    self._say(prefix, f"  {what}: {_amount(event)}{doing}")
+                return
+            if event.event == "step":
+                self._live.update(task, description=prefix + what, doing="", completed=0, total=None)
+            elif event.event == "end":
+                self._live.update(task, description=prefix + "done" * (event.exit_code == 0), doing="", total=1, completed=1)
+            wanted = event.event not in _QUIET if self._alone else event.event in ("step", "problem")
+            if event.text and wanted and (self._alone or event.event == "problem" or not err.is_terminal):
+                self._say(prefix, event.text)
+
+        return hear
+
+    @staticmethod
+    def _say(prefix: str, text: str) -> None:
+        for line in text.splitlines():
+            err.print(Text(prefix + plain(line)), soft_wrap=True)
+
+
+def _amount(event: Event) -> str:
+    if event.total_bytes:
+        return f"{(event.done_bytes or 0) / 1e6:.1f} of {event.total_bytes / 1e6:.1f} MB, "
+    return f"{event.seconds:.0f} s, " if event.seconds is not None else ""
+
+
+def answer(context: click.Context, addresses: Sequence[Address], results: Sequence[Any]) -> None:
+    """A single board's error is the command's own. Of several, each is printed, and the first's code is the command's."""
+    from edgec.errors import EdgecError
+
+    failed = [(address, result) for address, result in zip(addresses, results, strict=True) if isinstance(result, EdgecError)]
+    if len(results) == 1 and failed:
+        raise failed[0][1]
+    for address, error in failed:
+        for line in f"{address.given}: {error}".splitlines():
+            err.print(Text(plain(line)), soft_wrap=True)
+    if failed:
+        context.exit(failed[0][1].exit_code)
+
+
+def described(address: Address, error: EdgecError) -> dict[str, Any]:
+    """An error for --json."""
+    return {
+        "board": address.given,
+        "exit_code": error.exit_code,
+        "error": {"what": error.what, "evidence": list(error.evidence), "remedy": error.remedy},
+    }
+
+
+def print_comparison(addresses: Sequence[Address], reports: Sequence[Report | None]) -> None:
+    from edgec.boards.comparison import NUMBERS, TITLES, compare
+
+    table = Table(box=None, pad_edge=False)
+    for title in TITLES:
+        table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=True)
+    for row in compare([(address.given, report) for address, report in zip(addresses, reports, strict=True)]):
+        table.add_row(*(Text(printable(cell)) for cell in row.cells), style="bold" if row.chosen else None)
+    # A line a row, however wide: boards are compared down the columns, and scripts read lines.
+    whole = Console(file=out.file, highlight=False, width=_WIDEST)
+    whole.print(table)

@@ -1,0 +1,128 @@
+"""`edgec deploy`: an artefact to boards, and their reports back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli import options
+
+if TYPE_CHECKING:
+    from edgec.boards.address import Address
+    from edgec.boards.commands import Deployed
+
+
+@click.command(short_help="Bring an artefact to boards, and have them finish it.")
+@options.artefact
+@options.boards
+@options.port
+@options.identity
+@options.directory
+@options.ssh_option
+@click.option("--again", is_flag=True, help="Verify and measure anew, and build anew what failed verification.")
+@click.option(
+    "--patience", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    help="End trtexec after so long a silence.  [default: 900]",
+)  # fmt: skip
+@click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")
+@click.option("--rollback", "command", flag_value="rollback", help="Only go back to the engine before the active one.")
+@options.as_json
+@click.pass_context
+def deploy(
+    context: click.Context,
+    artefact: Path,
+    boards: tuple[str, ...],
+    port: int | None,
+    identity: Path | None,
+    directory: str | None,
+    ssh_option: tuple[str, ...],
+    again: bool,
+    patience: float | None,
+    command: str | None,
+    as_json: bool,
+) -> None:
+    """Copy ARTEFACT to each BOARD, build its engines there, verify and measure them, and activate the fastest.
+
+    BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config. Only what changed is copied; interrupted, the same
+    command goes on. The board's report comes back beside the artefact. An engine that does not reproduce the golden features is
+    never activated: the one before stays.
+    """
+    from edgec.boards import commands
+    from edgec.boards.address import parse_all
+    from edgec.boards.artefact import open_for_boards
+    from edgec.boards.commands import Board
+    from edgec.boards.side_by_side import SideBySide
+    from edgec.cli.boards import Shown, answer, described, ssh_options
+    from edgec.errors import EdgecError
+
+    addresses = parse_all(boards, port)
+    opened = open_for_boards(artefact)
+    more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]
+
+    def work(board: Board) -> Any:
+        return commands.deploy(board, opened, more) if command is None else commands.ask(board, opened, command)
+
+    with SideBySide(addresses, ssh_options(identity, ssh_option), directory) as reached, Shown(addresses) as shown:
+        results = reached.each(work, shown.listeners)
+    if as_json:
+        found = [
+            described(address, result) if isinstance(result, EdgecError) else {"board": address.given, **_plain(result)}
+            for address, result in zip(addresses, results, strict=True)
+        ]
+        click.echo(json.dumps(found, indent=2))
+    elif command is not None:
+        _print_answers(addresses, results)
+    else:
+        _print(addresses, results)
+    answer(context, addresses, results)
+
+
+def _plain(result: Deployed | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(result, dict):
+        return {"exit_code": 0, "answer": result}
+    return {
+        "exit_code": 0,
+        "active": result.active,
+        "report": str(result.report_path),
+        "details": str(result.details_path),
+        "copied": result.copied,
+        "copied_bytes": result.copied_bytes,
+        "chosen": result.report.chosen,
+        "reason": result.report.reason,
+    }
+
+
+def _print_answers(addresses: list[Address], results: list[Any]) -> None:
+    from rich.text import Text
+
+    from edgec.cli.console import out, plain
+
+    for address, result in zip(addresses, results, strict=True):
+        if isinstance(result, dict):
+            lines = str(result.get("text", "")).splitlines()
+            for line in [f"{address.given}:"] * (len(addresses) > 1) + lines:
+                out.print(Text(plain(line)), soft_wrap=True)
+
+
+def _print(addresses: list[Address], results: list[Any]) -> None:
+    from edgec.cli.boards import print_comparison
+    from edgec.cli.console import out
+    from edgec.errors import EdgecError
+    from edgec.report.records import printable
+    from edgec.report.table import candidates_table
+
+    done = [None if isinstance(result, EdgecError) else result for result in results]
+    if len(done) > 1:
+        print_comparison(addresses, [None if result is None else result.report for result in done])
+        out.print()
+    elif done[0] is not None:
+        out.print(candidates_table(done[0].report))
+        out.print()
+        out.print(printable(done[0].report.reason), markup=False, soft_wrap=True)
+    for address, result in zip(addresses, done, strict=True):
+        if result is not None:
+            out.print(f"active on {address.given}: {printable(result.active)}", markup=False, soft_wrap=True)
+            out.print(f"report: {result.report_path}", markup=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""The standard input as `edgec deploy` holds it (`--bundle -`): the bundle first, then signs of life, and files when asked for.
+
+    <size> LF <bundle.json>    the bundle that the command is about
+    LF                         a sign of life, every few seconds
+    = <bytes>                  after the event `wanted`: the files' contents from their offsets on, in the order asked for
+
+Over SSH a command without a terminal gets no signal when the connection goes, and may outlive it by hours. Here the end of the
+input, or its silence, ends the run as SIGHUP would.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Iterator
+
+from edgec_device.bundle import Bundle, parse_bundle
+from edgec_device.errors import BundleError, Interrupted
+
+SILENCE_S = 30.0
+_TICK_S = 0.5
+_BLOCK = 1 << 18
+_MOST_BUNDLE_BYTES = 4 << 20
+_NOWHERE = Path(os.devnull)
+
+
+class Wire:
+    """One conversation. `watch` is between reads only: what comes meanwhile are signs of life, and not kept."""
+
+    def __init__(self, descriptor: int = 0) -> None:
+        self._descriptor = descriptor
+        self._watching = False
+        self._heard = time.monotonic()
+        self.document = b""
+        """bundle.json as it came."""
+
+    def bundle(self, root: Path) -> Bundle:
+        """The bundle that comes first; its files are, or will be, in its release under `root`. Raises `BundleError`."""
+        size = b""
+        while not size.endswith(b"\n") and len(size) < 10:
+            size += self._read(1)
+        if not size.strip().isdigit() or int(size) > _MOST_BUNDLE_BYTES:
+            raise BundleError("There is no bundle on the standard input.", remedy="--bundle - is for `edgec deploy`")
+        self.document = b"".join(self.blocks(int(size)))
+        try:
+            found = json.loads(self.document.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise BundleError("The bundle on the standard input is no JSON.", evidence=[str(error)]) from error
+        bundle = parse_bundle(_NOWHERE, found, "standard input")
+        return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
+
+    def blocks(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes."""
+        while size:
+            block = self._read(min(size, _BLOCK))
+            size -= len(block)
+            yield block
+
+    def await_files(self) -> None:
+        """Skip signs of life up to where contents begin."""
+        while self._read(1) != b"=":
+            pass
+
+    def watch(self) -> None:
+        """From now on the end of the input, or silence, raises `Interrupted` wherever the program is.
+
+        An alarm instead of a thread: a process with threads should not fork, and this one starts trtexec.
+        """
+        self._heard = time.monotonic()
+        self._watching = True
+        signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
+
+    def rest(self) -> None:
+        self._watching = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    def _look(self, signum: int, frame: object) -> None:
+        while self._watching and select.select([self._descriptor], [], [], 0)[0]:
+            if not os.read(self._descriptor, _BLOCK):
+                self._end()
+            self._heard = time.monotonic()
+        if self._watching and time.monotonic() - self._heard > SILENCE_S:
+            self._end()
+
+    def _read(self, size: int) -> bytes:
+        ready = select.select([self._descriptor], [], [], SILENCE_S)[0]
+        block = os.read(self._descriptor, size) if ready else b""
+        if not block:
+            self._end()
+        return block
+
+    def _end(self) -> None:
+        self.rest()
+        raise Interrupted(signal.SIGHUP)

@@ -1,0 +1,171 @@
+"""`edgec build --engine`: from a checkpoint to an engine on this machine's own GPU, by the program that boards run.
+
+TensorRT and the driver are stand-ins, so nothing here is `measured on` anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from edgec.artefact.reading import open_artefact
+from edgec.cli import run
+from edgec.errors import TargetError
+from edgec.evidence import Evidence
+from edgec.lowering.tensorrt.engine import host
+from edgec.report.reading import read_report
+from tests.support.files import save_checkpoint
+from tests.support.frames import draw_pictures
+from tests.support.gpu import environment
+from tests.support.models import SMALL
+
+TRTEXEC = Path(__file__).resolve().parent / "device" / "trtexec"
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    save_checkpoint(folder / "checkpoint")
+    draw_pictures(folder / "frames")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return environment(tmp_path_factory.mktemp("gpu"))
+
+
+@pytest.fixture
+def tensorrt(gpu: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with a GPU and the `tensorrt` package, that measures shortly. Returns where the package writes down its calls."""
+    for name, value in gpu.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(gpu["PYTHONPATH"].split(os.pathsep)[0])
+    monkeypatch.setattr(host, "SECONDS", 0.05)
+    monkeypatch.setattr(host, "ITERATIONS", 20)
+    monkeypatch.setenv("STANDIN_CALLS", str(tmp_path / "calls"))
+    return tmp_path / "calls"
+
+
+def build(sources: Path, output: Path, *more: str) -> int:
+    """The small model, int8 alone: the same as in every test here, so that only the first has to make it."""
+    frames = ("--calibration", str(sources / "frames"), "--input-size", str(SMALL), "--min-fidelity", "0.9")
+    named = ("--target", "jetson", "--precision", "int8", "-o", str(output))
+    return run(["build", str(sources / "checkpoint"), *frames, *named, "--engine", *more])
+
+
+def home(output: Path) -> Path:
+    (found,) = (path for path in output.with_name(output.name + ".engine").iterdir() if path.is_dir())
+    return found
+
+
+def test_it_ends_in_an_engine_that_has_proven_itself(
+    sources: Path, tensorrt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "robot.edgec"
+    assert build(sources, output) == 0
+    said = capsys.readouterr().out
+    plan = home(output) / "current" / "engine.plan"
+    assert plan.is_file()
+    assert f"engine: {plan}" in said
+    assert "active" in said
+    open_artefact(output)  # raises if a file of it was changed
+
+    report = read_report(home(output) / "report.json")
+    assert report.chosen == "int8"
+    assert not report.host_is_target
+    assert report.host.cpu.startswith("edgec stand-in GPU, ")
+    assert any("this machine's own GPU, edgec stand-in GPU" in note for note in report.notes)
+    assert any("not by NVIDIA's trtexec" in note for note in report.notes)
+    (candidate,) = report.candidates
+    assert candidate.latency is not None
+    assert candidate.fidelity is not None
+    assert candidate.fidelity.patch_cosine_p01 > 0.9
+    assert {candidate.latency.evidence, candidate.fidelity.evidence} == {Evidence.SIMULATED}
+    for path in home(output).rglob("*.json"):
+        text = path.read_text()
+        assert f'"{Evidence.TARGET.value}"' not in text, path
+        assert f'"{Evidence.HOST.value}"' not in text, path
+
+    calls, made = tensorrt.read_text(), plan.stat().st_mtime_ns
+    assert calls.count("build ") == 1
+    assert build(sources, output, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["reused"]
+    assert summary["engine"]["plan"] == str(plan)
+    assert summary["engine"]["report"]["chosen"] == "int8"
+    assert (tensorrt.read_text(), plan.stat().st_mtime_ns) == (calls, made), "nothing happens twice"
+
+
+def test_garbage_is_never_activated_and_the_artefact_is_kept(
+    sources: Path, tensorrt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "robot.edgec"
+    monkeypatch.setenv("STANDIN_FAULTS", "garbage")
+    assert build(sources, output) == 9
+    said = capsys.readouterr()
+    assert f"wrote {output}" in said.out
+    assert "No engine reproduces the golden features; nothing is active" in said.err
+    assert "must be at least" in said.err
+    assert not (home(output) / "current").exists()
+    assert not (home(output) / "report.json").exists()
+    open_artefact(output)
+
+
+def test_a_failure_of_tensorrt_keeps_the_artefact(
+    sources: Path, tensorrt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "robot.edgec"
+    monkeypatch.setenv("STANDIN_FAULTS", "no-engine")
+    assert build(sources, output) == 10
+    assert "Engine could not be created from network" in capsys.readouterr().err
+    monkeypatch.setenv("STANDIN_TENSORRT", "12.0.0")
+    assert build(sources, output) == 5
+    assert "8.6 or newer, below 12" in capsys.readouterr().err
+    open_artefact(output)
+
+
+@pytest.mark.parametrize("lack", ["tensorrt", "gpu", "broken", "target"])
+def test_it_is_refused_before_any_work(
+    sources: Path,
+    tensorrt: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lack: str,
+) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr("edgec.build.build", never)
+    more: tuple[str, ...] = ()
+    if lack == "tensorrt":
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        words = ("There is no TensorRT here", "Python package tensorrt", "pip install tensorrt")
+    elif lack == "gpu":
+        monkeypatch.setenv("STANDIN_NO_GPU", "1")
+        words = ("TensorRT finds no GPU", "no CUDA-capable device is detected", "--gpus all")
+    elif lack == "broken":
+        (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10 is missing')\n")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        words = ("TensorRT finds no GPU", "libnvinfer.so.10 is missing", "To do")
+    else:
+        more = ("--target", "cpu")
+        words = ("this target runs none", "--target cpu", "--target jetson")
+    assert build(sources, tmp_path / "robot.edgec", *more) == TargetError.exit_code
+    said = capsys.readouterr().err
+    for word in words:
+        assert word in said
+    assert not list(tmp_path.glob("robot*"))
+
+
+def test_nvidia_s_trtexec_goes_first(tensorrt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{TRTEXEC.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("STANDIN_COMPUTE", "8.9")
+    driver = host.find_driver()
+    assert driver == host.Driver((str(TRTEXEC),), "Orin")
+    assert driver.executable(tmp_path) == TRTEXEC
