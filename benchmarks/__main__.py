@@ -111,5 +111,20 @@ def int8(
     run_int8(models, [Size.parse(str(size)) for size in sizes], settings, json_file)
 
 
+@main.command()
+@click.option(
+    "--folder", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
+    help="Where artefacts and reports are kept; what is there is not measured again.",
+)  # fmt: skip
+@click.option("--runs", type=click.IntRange(min=12), default=24, show_default=True, help="Of `edgec bench`, of each artefact.")
+@click.option("--iterations", type=click.IntRange(min=50), default=400, show_default=True, help="Recorded in each run.")
+@click.option("--percent", type=float, default=5.0, show_default=True, help="What `--fail-on-regression` is given.")
+def aa(folder: Path, runs: int, iterations: int, percent: float) -> None:
+    """How often `edgec compare` raises a false alarm, and sees a true slowdown of a tenth: 200 pairs of real runs."""
+    from benchmarks.alarms import run_alarms
+
+    run_alarms(folder, runs, iterations, percent, several=(1, 3, 5))
+
+
 if __name__ == "__main__":
     main()

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec import __version__
+from edgec.artefact.manifest import MANIFEST
 from edgec.artefact.reading import OpenArtefact, open_artefact
+from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.evidence import Evidence
 from edgec.latency.host import caveats, contention, facts, load_average
@@ -62,7 +64,7 @@ def bench(
         raise TargetError(
             f"The artefact is for {manifest.target}: there is nothing to measure on this machine.",
             evidence=f"{manifest.runtime} is only imitated here",
-            remedy="copy the artefact to the board and run there: python3 device/edgec-device.pyz run-all",
+            remedy=f"edgec deploy {path} user@board, then edgec bench {path} --on user@board",
         )
     host = facts()
     lacks = _lacks(manifest.target, host)
@@ -111,6 +113,7 @@ def as_report(result: BenchResult) -> Report:
         update={
             "edgec_version": __version__,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "artefact_sha256": sha256_of(result.artefact.directory / MANIFEST),
             "host_is_target": result.lacks == (),
             "candidates": (candidate,),
             "reason": "It is the artefact that was measured.",

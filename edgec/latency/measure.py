@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from edgec.latency.host import available_cores
 from edgec.latency.process import Worker, WorkerProblem
 from edgec.latency.statistics import block_size, enough, summary
 from edgec.lowering.base import LoweredModel
-from edgec.report.schema import ColdStart, Latency
+from edgec.report.schema import Block, ColdStart, Latency
 
 NOTE = (
     "Candidates ran in processes of their own, in interleaved blocks of at most ten runs, in random order; each block began with "
@@ -92,6 +93,7 @@ class _Run:
     facts: dict[str, Any] = field(default_factory=dict)
     warmup_ms: list[float] = field(default_factory=list)
     samples_ms: list[float] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
     cpu_ms: float = 0.0
     others_ms: float = 0.0
     elapsed_ms: float = 0.0
@@ -130,6 +132,7 @@ def measure(
     meter = _Meter(progress, iterations * len(candidates))
     results: list[Measurement] = []
     medians: dict[int, float] = {}
+    rounds = count()
     with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
         scratch = Path(folder)
         np.save(scratch / "frames.npy", frames)
@@ -143,12 +146,12 @@ def measure(
                     runs.append(_Run(names[index], worker))
                 _warm(runs, scratch / "frames.npy", threads, meter)
                 order = random.Random(seed)  # noqa: S311 - an order, not a secret
-                _interleave(runs, min(HEAT, iterations) if goes_on else iterations, max_seconds, order, meter)
+                _interleave(runs, min(HEAT, iterations) if goes_on else iterations, max_seconds, order, rounds, meter)
                 medians |= {at: statistics.median(run.samples_ms) for at, run in zip(group, runs, strict=True) if not run.problem}
                 if goes_on:
                     finalists = goes_on(medians)
                     final = [run for at, run in zip(group, runs, strict=True) if at in finalists]
-                    _interleave(final, iterations, max_seconds, order, meter)
+                    _interleave(final, iterations, max_seconds, order, rounds, meter)
                 _finish(runs, meter, iterations)
                 results.extend(_result(run, frames.shape[1], evidence) for run in runs)
     return results
@@ -181,11 +184,14 @@ def _warm(runs: Sequence[_Run], frames: Path, threads: int, meter: _Meter) -> No
                 run.warmup_ms = run.worker.ask({"do": "warm"})["runs_ms"]
 
 
-def _interleave(runs: Sequence[_Run], iterations: int, max_seconds: float, order: random.Random, meter: _Meter) -> None:
+def _interleave(
+    runs: Sequence[_Run], iterations: int, max_seconds: float, order: random.Random, rounds: Iterator[int], meter: _Meter
+) -> None:
     for run in runs:
         run.wanted = iterations
     while turns := [run for run in runs if not run.finished(max_seconds)]:
         order.shuffle(turns)
+        number = next(rounds)
         for run in turns:
             meter(f"measuring {run.name}", sum(len(each.samples_ms) for each in runs))
             typical = statistics.median(run.samples_ms or run.warmup_ms)
@@ -196,6 +202,7 @@ def _interleave(runs: Sequence[_Run], iterations: int, max_seconds: float, order
                 run.others_ms += _busy_ms() - busy - answer["block_cpu_ms"]
                 run.elapsed_ms += (time.perf_counter() - began) * 1000
                 run.samples_ms.extend(round(sample, 4) for sample in answer["samples_ms"])
+                run.blocks.append(Block(round=number, runs=size))
                 run.cpu_ms += answer["cpu_ms"]
 
 
@@ -228,6 +235,7 @@ def _problem_noted(run: _Run) -> Iterator[None]:
 def _result(run: _Run, batch: int, evidence: Evidence) -> Measurement:
     if run.problem:
         return Measurement(problem=run.problem)
+    other_cores = round(max(0.0, run.others_ms / run.elapsed_ms), 3)
     return Measurement(
         latency=Latency(
             **asdict(summary(run.samples_ms)),
@@ -235,6 +243,8 @@ def _result(run: _Run, batch: int, evidence: Evidence) -> Measurement:
             warmup=len(run.warmup_ms),
             threads=run.facts["threads"],
             samples_ms=tuple(run.samples_ms),
+            blocks=tuple(run.blocks),
+            other_cores=other_cores,
             evidence=evidence,
         ),
         cold_start=ColdStart(
@@ -246,5 +256,5 @@ def _result(run: _Run, batch: int, evidence: Evidence) -> Measurement:
         execution_precision=run.facts["execution_precision"],
         cpu_ms_per_frame=run.cpu_ms / (len(run.samples_ms) * batch),
         import_ms=run.facts["import_ms"],
-        other_cores=max(0.0, run.others_ms / run.elapsed_ms),
+        other_cores=other_cores,
     )

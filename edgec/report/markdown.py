@@ -82,7 +82,7 @@ def _candidates(report: Report) -> str:
     for candidate in report.candidates:
         cells = [escape(column.cell(candidate)) for column in columns]
         rows.append([f"**{cell}**" for cell in cells] if candidate.chosen else cells)
-    return _table([column.title for column in columns], rows, [column.number for column in columns])
+    return markdown_table([column.title for column in columns], rows, [column.number for column in columns])
 
 
 def _problems(report: Report) -> str:
@@ -101,7 +101,7 @@ def _bounds(report: Report) -> str:
         for bound in candidate.bounds
     ]
     titles = ["candidate", "board", "power mode", "at least ms", "limited by", "evidence"]
-    return _table(titles, rows, [False, False, False, True, False, False])
+    return markdown_table(titles, rows, [False, False, False, True, False, False])
 
 
 def _stages(stages: Sequence[StageFidelity]) -> str:
@@ -119,7 +119,7 @@ def _stages(stages: Sequence[StageFidelity]) -> str:
         for stage in stages
     ]
     titles = ["stage", "cls mean", "patch mean", "patch p01", "frames", "evidence"]
-    return _table(titles, rows, [False, True, True, True, True, False])
+    return markdown_table(titles, rows, [False, True, True, True, True, False])
 
 
 def _method(report: Report) -> list[str]:
@@ -139,7 +139,7 @@ def _method(report: Report) -> list[str]:
     ]
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool]) -> str:
+def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool]) -> str:
     lines = [titles, ["---:" if number else "---" for number in numbers], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -17,16 +18,18 @@ LIMIT_BYTES = 64 * 1024 * 1024
 _SHOWN = 8
 
 R = TypeVar("R", bound=Record)
+Upgrades = Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
 
 
-def read_record(path: Path, schema: type[R], title: str) -> R:
-    """The file as a `schema`; `title` is what messages call it ("manifest", "report").
+def read_record(path: Path, schema: type[R], title: str, upgrades: Upgrades | None = None) -> R:
+    """The file as a `schema`; `title` is what messages call it ("manifest", "report"). `upgrades` are from older versions, each
+    to the next.
 
     Raises `ArtefactError` if it is no regular file, above 64 MB, not whole JSON in UTF-8, of a later schema version, or has a
     field that is missing, unknown, of another type or out of range.
     """
     found = _parse(_read(path, title), path, title)
-    _check_version(found, schema, path, title)
+    found = _upgraded(found, schema, path, title, upgrades or {})
     try:
         # Strict, and from JSON: no string passes for a number, and lists are still tuples.
         return schema.model_validate_json(json.dumps(found), strict=True)
@@ -85,21 +88,30 @@ def _parse(data: bytes, path: Path, title: str) -> dict[str, Any]:
     )
 
 
-def _check_version(found: dict[str, Any], schema: type[Record], path: Path, title: str) -> None:
-    known = schema.model_fields["schema_version"].default
+def _upgraded(found: dict[str, Any], schema: type[Record], path: Path, title: str, upgrades: Upgrades) -> dict[str, Any]:
+    newest = schema.model_fields["schema_version"].default
+    known = [*upgrades, newest]
     version = found.get("schema_version")
-    if type(version) is int and version > known:
+    if type(version) is int and version > newest:
         author = printable(str(found.get("edgec_version", "of an unknown version")))[:40]
         raise ArtefactError(
             f"The {title} at {path} was written by edgec {author}; this is edgec {__version__}, which cannot read it.",
-            evidence=f"schema version {version}; this edgec reads {known}",
+            evidence=f"schema version {version}; this edgec reads {_listed(known)}",
             remedy="update edgec",
         )
-    if type(version) is not int or version != known:
+    if type(version) is not int or version not in known:
         raise ArtefactError(
             f"The {title} at {path} has no schema version that edgec knows.",
-            evidence=f"schema_version: {printable(repr(version))[:40]}; this edgec reads {known}",
+            evidence=f"schema_version: {printable(repr(version))[:40]}; this edgec reads {_listed(known)}",
         )
+    while version != newest:
+        found = upgrades[version](found)
+        version += 1
+    return found
+
+
+def _listed(versions: Sequence[int]) -> str:
+    return " and ".join(map(str, versions))
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

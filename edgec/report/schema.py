@@ -1,17 +1,25 @@
 """The report's schema: what every build, board and benchmark writes, and what people compare.
 
-Times are milliseconds, sizes are bytes. `SCHEMA_VERSION` grows when a reader of the older version would misread the new one.
+Times are milliseconds, sizes are bytes. `SCHEMA_VERSION` grows with every field, because a closed schema refuses those that it
+does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints the JSON Schema.
+
+| version | what is new |
+| --- | --- |
+| 1 | |
+| 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgec.evidence import Evidence
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Record(BaseModel):
@@ -34,6 +42,14 @@ class StageFidelity(Record):
     evidence: Evidence
 
 
+class Block(Record):
+    """Runs one after another. Blocks of one `round`, whosever they are in the report, ran in turn: what disturbed one of them
+    disturbed the others alike."""
+
+    round: int = Field(ge=0)
+    runs: int = Field(ge=1)
+
+
 class Latency(Record):
     """One frame batch in, features out, over `iterations` runs after `warmup` unrecorded ones. Nothing is clipped."""
 
@@ -48,6 +64,10 @@ class Latency(Record):
     threads: int = Field(ge=1)
     samples_ms: tuple[float, ...] = ()
     """Every sample, in the order taken, so that reports can be compared properly."""
+    blocks: tuple[Block, ...] = ()
+    """How the samples were taken, in their order, where candidates took turns."""
+    other_cores: float | None = Field(default=None, ge=0)
+    """How many cores' worth of other work the machine did meanwhile, a hypervisor's share included."""
     evidence: Evidence
     flags: tuple[str, ...] = ()
     """What the tool that measured was told, where it takes flags."""
@@ -133,10 +153,12 @@ class ModelFacts(Record):
 
 
 class Report(Record):
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
+    artefact_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Of the artefact's manifest.json, which holds the SHA-256 of every other file. None in a report that no build wrote."""
     model: ModelFacts
     target: str
     host_is_target: bool
@@ -153,3 +175,15 @@ class Report(Record):
     reason: str
     notes: tuple[str, ...] = ()
     host: Host
+
+
+UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: lambda found: {**found, "schema_version": 2},
+}
+"""By version: from what it wrote, not yet checked, to the next version."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The newest version, for readers and writers in other languages. A schema cannot say that figures contradict each other:
+    `edgec.report.reading` also checks that."""
+    return {"$schema": DIALECT, "$id": f"urn:edgec:report:{SCHEMA_VERSION}", **Report.model_json_schema()}

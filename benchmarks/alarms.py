@@ -1,0 +1,186 @@
+"""How often `edgec compare` raises a false alarm, and how often it sees a true slowdown, on real runs of `edgec bench`.
+
+Two artefacts are made of the demo checkpoint: its first nine blocks, and its first ten, which take about a tenth longer, by
+more work in every run. Both are measured in turn, each time in a process of its own, as a user does. Then pairs of these runs
+are compared as `edgec compare --fail-on-regression` would: two runs of one artefact, where every difference that it shows is
+false, and one run of each, where it should show that the second is slower.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.outliers import write_huggingface
+from edgec.build import build
+from edgec.checkpoint import read
+from edgec.model.spec import Size, VitSpec
+from edgec.report.compare.opening import open_side
+from edgec.report.compare.sides import Side
+from edgec.report.compare.verdicts import Verdict, compare, gate
+from edgec.request import BuildRequest
+
+DEPTHS = {"usual": 9, "slower": 10}
+PAIRS = 200
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Shares of `pairs`. `shown` is the median of the least effects that a pair's p50 could have shown; `told` the share of pairs
+    of which p50 could be told at all, and `p99_different` of which p99 was called faster or slower."""
+
+    pairs: int
+    faster: float
+    slower: float
+    gated: float
+    told: float
+    p99_told: float
+    p99_different: float
+    shown: float
+
+
+def run_alarms(folder: Path, runs: int, iterations: int, percent: float, several: Sequence[int]) -> None:
+    """Measures what is not yet in `folder`, and prints the rates. `several`: how many runs a side has."""
+    artefacts = {name: make_artefact(folder, depth) for name, depth in DEPTHS.items()}
+    measure(artefacts, folder, runs, iterations)
+    console = Console(width=120)
+    sides = {name: [open_side(path) for path in sorted((folder / name).glob("*.json"))] for name in artefacts}
+    console.print(_levels(sides))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in (
+        "runs a side",
+        "pairs of",
+        "pairs",
+        "faster",
+        "slower",
+        "alarms",
+        "p50 told",
+        "p99 told",
+        "p99 differs",
+        "could show",
+    ):
+        table.add_column(title, justify="left" if title == "pairs of" else "right")
+    for count in several:
+        for title, first, second in (("one artefact", "usual", "usual"), ("usual and slower", "usual", "slower")):
+            found = rates(draw(sides[first], sides[second], count), percent)
+            shares = (found.faster, found.slower, found.gated, found.told, found.p99_told, found.p99_different)
+            cells = [*(f"{share:.1%}" for share in shares), f"{100 * (found.shown - 1):.1f} %"]
+            table.add_row(str(count), title, str(found.pairs), *cells)
+    console.print(table)
+
+
+def make_artefact(folder: Path, depth: int) -> Path:
+    """The demo's first `depth` blocks in float32 on OpenVINO, for this host; kept if it is there."""
+    place = folder / f"depth-{depth}.edgec"
+    if place.exists():
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    demo = read("demo")
+    assert isinstance(demo.spec, VitSpec)
+    kept = {name: value for name, value in demo.weights.items() if not _beyond(name, depth)}
+    shallow = replace(demo, name=f"demo-{depth}", spec=replace(demo.spec, depth=depth), weights=kept)
+    checkpoint = write_huggingface(shallow, folder / f"depth-{depth}")
+    request = BuildRequest(str(checkpoint), target=str(_profile(folder)), size=Size(224, 224), iterations=10, output=place)
+    return build(request).directory
+
+
+def _beyond(name: str, depth: int) -> bool:
+    room, _, rest = name.partition(".")
+    return room == "blocks" and int(rest.partition(".")[0]) >= depth
+
+
+def _profile(folder: Path) -> Path:
+    """With one candidate, so that both artefacts run in the same runtime."""
+    arm = platform.machine() in ("aarch64", "arm64")
+    lines = [
+        'name = "one-candidate"',
+        'family = "cpu"',
+        'title = "this host, OpenVINO in float32"',
+        f'architecture = "{"aarch64" if arm else "x86_64"}"',
+        f'isa = ["{"asimd" if arm else "sse4_2"}"]',
+        '[precisions]\nfp32 = ["openvino"]',
+        f'[int8]\ndot_product = false\nactivations = "{"s8" if arm else "u8"}"\npairs_saturate = false',
+    ]
+    path = folder / "one-candidate.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def measure(artefacts: dict[str, Path], folder: Path, runs: int, iterations: int) -> None:
+    """`runs` reports of each artefact in `folder`/NAME, all taking turns; those that are there are kept."""
+    order = random.Random(0)
+    for number in range(runs):
+        turns = list(artefacts)
+        order.shuffle(turns)
+        for name in turns:
+            path = folder / name / f"{number:03}.json"
+            if path.exists():
+                continue
+            path.parent.mkdir(exist_ok=True)
+            print(f"run {number + 1} of {runs}: {name}", file=sys.stderr)
+            command = [sys.executable, "-m", "edgec", "bench", str(artefacts[name])]
+            command += ["--iterations", str(iterations), "--output", str(path)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=dict(os.environ))
+
+
+def draw(first: Sequence[Side], second: Sequence[Side], count: int) -> list[tuple[Side, Side]]:
+    """`PAIRS` pairs of `count` runs each; no run is on both sides."""
+    chance = random.Random(0)
+    pairs = []
+    for _ in range(PAIRS):
+        if first is second:
+            runs = chance.sample(first, 2 * count)
+            pairs.append((_together(runs[:count]), _together(runs[count:])))
+        else:
+            pairs.append((_together(chance.sample(first, count)), _together(chance.sample(second, count))))
+    return pairs
+
+
+def _together(runs: Sequence[Side]) -> Side:
+    reports, candidates = (tuple(part for run in runs for part in getattr(run, name)) for name in ("reports", "candidates"))
+    return Side(runs[0].name, reports, candidates)
+
+
+def rates(pairs: Sequence[tuple[Side, Side]], percent: float) -> Rates:
+    compared = [compare(*pair) for pair in pairs]
+    p50, p99 = ([each.latency[index] for each in compared] for index in (0, 1))
+    effects = [judged.ratio.shown for judged in p50 if judged.ratio is not None]
+
+    def share(found: Sequence[bool]) -> float:
+        return sum(found) / len(pairs)
+
+    return Rates(
+        len(pairs),
+        share([judged.verdict is Verdict.FASTER for judged in p50]),
+        share([judged.verdict is Verdict.SLOWER for judged in p50]),
+        share([bool(gate([each], percent).alarms) for each in compared]),
+        share([judged.verdict is not None for judged in p50]),
+        share([judged.verdict is not None for judged in p99]),
+        share([judged.verdict in (Verdict.FASTER, Verdict.SLOWER) for judged in p99]),
+        statistics.median(effects) if effects else math.nan,
+    )
+
+
+def _levels(sides: dict[str, list[Side]]) -> str:
+    """What the runs are like: how much slower the slower artefact really is, and how much runs of one differ."""
+    logs = {name: [math.log(side.quantile_ms("p50", 0.5) or math.nan) for side in found] for name, found in sides.items()}
+    usual, slower = (logs[name] for name in DEPTHS)
+    inside = [run.drift(0.5) for found in sides.values() for side in found for run in side.runs]
+    others = [latency.other_cores or 0.0 for found in sides.values() for side in found if (latency := side.latency)]
+    return (
+        f"{len(usual)} runs of each; p50 {math.exp(statistics.fmean(usual)):.2f} ms, the slower one's "
+        f"{math.exp(statistics.fmean(slower) - statistics.fmean(usual)):.3f} times that; runs of one artefact differ by "
+        f"{statistics.stdev(usual):.1%} and {statistics.stdev(slower):.1%} (standard deviation of p50), tenths of a run by "
+        f"{statistics.median(inside):.1%} (median); other work used {statistics.median(others):.2f} cores (median)"
+    )

@@ -1,0 +1,136 @@
+"""`edgec compare`: reports side by side, and what may be said of their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgec.cli.console import err, out
+
+if TYPE_CHECKING:
+    from edgec.report.compare.sides import Side
+    from edgec.report.compare.verdicts import Comparison, Gate
+
+_COLUMNS = 4
+"""With more sides than these, a side is a row."""
+
+
+class PercentType(click.ParamType[float]):
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            found = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            found = -1.0
+        if not 0 < found < 1000:
+            self.fail(f"{value!r} is not a percentage, as in 5%", param, ctx)
+        return found
+
+
+@click.command()
+@click.argument("reports", nargs=-1, required=True, metavar="A B…", type=click.Path(path_type=Path))
+@click.option(
+    "--candidate", "candidates", multiple=True, metavar="NAME",
+    help="Which candidate of the reports, if not the chosen one; given once for all, or once for each report.",
+)  # fmt: skip
+@click.option("--anyway", is_flag=True, help="Also show what is not comparable, with a warning.")
+@click.option(
+    "--fail-on-regression", "percent", type=PercentType(), metavar="PCT",
+    help="End with exit code 17 if p50, p99 or fidelity is worse by more than this, as in 5%.",
+)  # fmt: skip
+@click.option(
+    "--format", "style", type=click.Choice(["text", "md", "json"]), default="text", show_default=True, help="What to print."
+)
+def compare(reports: tuple[Path, ...], candidates: tuple[str, ...], anyway: bool, percent: float | None, style: str) -> None:
+    """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
+
+    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. Refuses what
+    was not measured under the same conditions.
+    """
+    from edgec.report.compare.conditions import require_comparable
+    from edgec.report.compare.opening import open_side
+    from edgec.report.compare.verdicts import compare as judge
+    from edgec.report.compare.verdicts import gate
+
+    names = _names(candidates, len(reports))
+    sides = [open_side(path, name) for path, name in zip(reports, names, strict=True)]
+    if not anyway:
+        require_comparable(sides)
+    comparisons = [judge(sides[0], other) for other in sides[1:]]
+    gated = None if percent is None else gate(comparisons, percent)
+    _show(style, sides, comparisons, gated)
+    if gated is not None:
+        gated.enforce()
+
+
+def _names(candidates: Sequence[str], reports: int) -> list[str | None]:
+    from edgec.errors import RequestError
+
+    if reports < 2:
+        raise RequestError("There is nothing to compare with.", remedy="give two reports or more: edgec compare A B")
+    if len(candidates) <= 1:
+        return [candidates[0] if candidates else None] * reports
+    if len(candidates) != reports:
+        raise RequestError(
+            f"--candidate is given {len(candidates)} times for {reports} reports.",
+            remedy="give it once for all, or once for each, in their order",
+        )
+    return list(candidates)
+
+
+def _show(style: str, sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> None:
+    from edgec.report.compare.rendering import to_json, to_markdown
+
+    if style == "json":
+        import json
+
+        click.echo(json.dumps(to_json(sides, comparisons, gated), indent=2))
+    elif style == "md":
+        click.echo(to_markdown(sides, comparisons, gated), nl=False)
+    else:
+        _print(sides, comparisons, gated)
+
+
+def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, rows, verdict_rows, warnings
+
+    found = rows(sides)
+    shared = Table(box=None, pad_edge=False, show_header=False)
+    shared.add_column()
+    shared.add_column(overflow="fold")
+    for title, cell in found.same:
+        shared.add_row(title, Text(cell))
+    lines = [(title, *cells) for title, cells, _ in found.table]
+    heads: tuple[str, ...] = ("", *found.sides)
+    if len(sides) > _COLUMNS:
+        # A side a row: the same cells, turned.
+        heads, *lines = zip(heads, *lines, strict=True)
+    figures = Table(box=None, pad_edge=False)
+    for index, head in enumerate(heads):
+        figures.add_column(Text(head), justify="right" if index else "left", overflow="fold")
+    for line in lines:
+        figures.add_row(*map(Text, line))
+    verdicts = Table(box=None, pad_edge=False)
+    # Of two sides it is clear which is held against which.
+    begin = 1 if len(comparisons) == 1 else 0
+    for title in VERDICT_TITLES[begin:]:
+        verdicts.add_column(title, overflow="fold")
+    for row in verdict_rows(comparisons):
+        verdicts.add_row(*map(Text, row[begin:]))
+    for table in (shared, figures, verdicts):
+        out.print(table)
+        out.print()
+    out.print(Text(METHOD))
+    if gated is not None:
+        out.print(Text(f"\nRegressions of more than {gated.percent:g} %:"))
+        for text in gate_lines(gated):
+            out.print(Text(f"  {text}"))
+    for warning in warnings(sides, comparisons):
+        err.print(Text(f"Warning: {warning}"), soft_wrap=True)

@@ -1,0 +1,90 @@
+"""Finding and reading what a command line names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgec.errors import RequestError
+from edgec.report.compare.conditions import CONDITIONS
+from edgec.report.compare.sides import Side
+from edgec.report.reading import read_report
+from edgec.report.records import printable
+from edgec.report.schema import Candidate, Report
+
+REPORT = "report.json"
+
+
+def open_side(path: Path, candidate: str | None = None) -> Side:
+    """`path` is a report, an artefact with its report.json, or a folder of reports: several runs of one thing.
+
+    `candidate`: by default the chosen one. Raises `ArtefactError` for what `read_report` refuses, `RequestError` if there is no
+    such candidate, or if a folder's reports are not of one thing.
+    """
+    paths = _reports(path)
+    reports = [read_report(each) for each in paths]
+    side = Side(
+        str(path), tuple(reports), tuple(_find(report, candidate, each) for report, each in zip(reports, paths, strict=True))
+    )
+    if len(reports) > 1:
+        _check_one_thing(side, paths)
+    return side
+
+
+def _reports(path: Path) -> list[Path]:
+    if not path.is_dir() or (path / REPORT).exists():
+        return [path / REPORT if path.is_dir() else path]
+    found = sorted(path.glob("*.json"))
+    if not found:
+        raise RequestError(
+            f"There is no report in {path}.",
+            evidence=f"neither {REPORT} nor any other .json file is in it",
+            remedy="give a report, an artefact, or a folder with reports of several runs of one thing",
+        )
+    return found
+
+
+def _find(report: Report, name: str | None, path: Path) -> Candidate:
+    for candidate in report.candidates:
+        if candidate.name == (report.chosen if name is None else name):
+            return candidate
+    raise RequestError(
+        f"The report at {path} has no candidate {printable(str(name))!r}.",
+        evidence=f"it has {', '.join(printable(candidate.name) for candidate in report.candidates)}",
+        remedy="name one of these with --candidate, or leave the option out for the chosen one",
+    )
+
+
+def _check_one_thing(side: Side, paths: Sequence[Path]) -> None:
+    first, *rest = (_identity(report, candidate) for report, candidate in zip(side.reports, side.candidates, strict=True))
+    for path, other in zip(paths[1:], rest, strict=True):
+        differing = [title for title in first if first[title] != other[title]]
+        if differing:
+            raise RequestError(
+                f"The reports in {side.name} are not of one thing: they differ in {', '.join(differing)}.",
+                evidence=[f"{title}: {first[title]} in {paths[0].name}, {other[title]} in {path.name}" for title in differing],
+                remedy="keep the runs of each artefact in a folder of their own",
+            )
+    if not side.runs:
+        raise RequestError(f"Not all reports in {side.name} hold samples, so they cannot be taken together.")
+    seen: dict[bytes, Path] = {}
+    for path, run in zip(paths, side.runs, strict=True):
+        twin = seen.setdefault(run.samples.tobytes(), path)
+        if twin is not path:
+            raise RequestError(
+                f"Two reports in {side.name} are of the same run.",
+                evidence=f"{twin.name} and {path.name} hold the same samples",
+                remedy="keep one of them: a run counts once",
+            )
+
+
+def _identity(report: Report, candidate: Candidate) -> dict[str, str]:
+    conditions = {each.title: each.cell(Side("", (report,), (candidate,))) for each in CONDITIONS}
+    found = {
+        "artefact": report.artefact_sha256 or "unknown",
+        "checkpoint": report.model.checkpoint_sha256,
+        "candidate": candidate.name,
+        "size": str(candidate.size_bytes),
+        "target": report.target,
+    }
+    return {title: printable(value) for title, value in {**found, **conditions}.items()}

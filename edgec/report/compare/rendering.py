@@ -1,0 +1,150 @@
+"""A comparison as rows of plain text, as Markdown, and as what JSON holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgec.report.columns import ABSENT
+from edgec.report.compare.bootstrap import CONFIDENCE, POWER
+from edgec.report.compare.conditions import FACTS, FIGURES
+from edgec.report.compare.sides import Side
+from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
+from edgec.report.markdown import escape, markdown_table
+from edgec.report.records import printable
+
+JSON_VERSION = 1
+
+METHOD = (
+    "Ratios are to the first, with 95 % intervals of a block bootstrap. Could show: the slowdown that such data shows four times "
+    "out of five."
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`same` is by title what all sides share; `table` has a row a fact that they do not, and one a figure; a cell a side."""
+
+    sides: tuple[str, ...]
+    same: tuple[tuple[str, str], ...]
+    table: tuple[tuple[str, tuple[str, ...], bool], ...]
+    """Title, cells, and whether they are numbers."""
+
+
+def rows(sides: Sequence[Side]) -> Rows:
+    facts = [(fact.title, tuple(fact.cell(side) for side in sides)) for fact in FACTS]
+    figures = [(fact.title, tuple(fact.cell(side) for side in sides), True) for fact in FIGURES]
+    same = tuple((title, cells[0]) for title, cells in facts if len(set(cells)) == 1)
+    table = tuple((title, cells, False) for title, cells in facts if len(set(cells)) > 1)
+    return Rows(tuple(printable(side.name) for side in sides), same, (*table, *figures))
+
+
+VERDICT_TITLES = ("against the first", "figure", "ratio", "95 % interval", "verdict", "could show")
+
+
+def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
+    """A row a figure of each comparison, as `VERDICT_TITLES` name the cells."""
+    return [(printable(each.second.name), judged.figure, *_cells(judged)) for each in comparisons for judged in each.latency]
+
+
+def _cells(judged: Judged) -> tuple[str, str, str, str]:
+    found, verdict = judged.ratio, judged.why_not if judged.verdict is None else judged.verdict.value
+    if found is None:
+        return ABSENT, ABSENT, verdict, ABSENT
+    return f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", verdict, f"{100 * (found.shown - 1):.1f} %"
+
+
+def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[str]:
+    """What a reader must know before believing the figures, one sentence each."""
+    found = [
+        f"Not comparable: {each.title} is {each.first} in {printable(comparison.first.name)} and {each.second} in "
+        f"{printable(comparison.second.name)}."
+        for comparison in comparisons
+        for each in comparison.differences
+    ]
+    for side in sides:
+        name = printable(side.name)
+        throttled = dict.fromkeys(reason for each in side.candidates if each.latency for reason in each.latency.throttled)
+        if throttled:
+            found.append(f"{name} was throttled while it was measured: {', '.join(map(printable, throttled))}.")
+        if side.report.model.random_weights:
+            found.append(f"{name} has random weights: its fidelity is against itself.")
+    frames = {(side.report.calibration, side.fidelity.frames) for side in sides if side.fidelity}
+    if len(frames) > 1:
+        found.append("Fidelity was judged on different frames, or after different calibration.")
+    if len(comparisons) > 1:
+        found.append(f"Of {2 * len(comparisons)} comparisons at 95 %, one in twenty shows a difference by chance.")
+    return found
+
+
+def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> str:
+    """Text in it comes from files and stays text: it cannot break a table or become a link or a tag."""
+    found = rows(sides)
+    titles = ["", *(escape(name) for name in found.sides)]
+    body = [[title, *map(escape, cells)] for title, cells, _ in found.table]
+    verdicts = [[escape(cell) for cell in row] for row in verdict_rows(comparisons)]
+    parts = [
+        "# Comparison",
+        "\n".join(f"- {title}: {escape(cell)}" for title, cell in found.same),
+        markdown_table(titles, body, [False, *[True] * len(sides)]),
+        markdown_table(VERDICT_TITLES, verdicts, [False, False, True, True, False, True]),
+        METHOD,
+        "\n".join(f"- **{escape(text)}**" for text in warnings(sides, comparisons)),
+    ]
+    if gated is not None:
+        parts += [
+            f"## Regressions of more than {gated.percent:g} %",
+            "\n".join(f"- {escape(line)}" for line in gate_lines(gated)),
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def gate_lines(gated: Gate) -> list[str]:
+    return [*gated.alarms, *gated.blind] if gated.alarms or gated.blind else ["none"]
+
+
+def to_json(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> dict[str, Any]:
+    """Figures as numbers, and null where there are none."""
+    return {
+        "schema_version": JSON_VERSION,
+        "confidence": CONFIDENCE,
+        "power": POWER,
+        "sides": [_side(side) for side in sides],
+        "comparisons": [
+            {
+                "first": each.first.name,
+                "second": each.second.name,
+                "differences": [asdict(difference) for difference in each.differences],
+                "latency": {
+                    judged.figure: {
+                        "verdict": judged.verdict and judged.verdict.value,
+                        "why_not": judged.why_not or None,
+                        "ratio": judged.ratio and asdict(judged.ratio),
+                    }
+                    for judged in each.latency
+                },
+                "fidelity": each.fidelity or None,
+            }
+            for each in comparisons
+        ],
+        "warnings": warnings(sides, comparisons),
+        "gate": None if gated is None else asdict(gated),
+    }
+
+
+def _side(side: Side) -> dict[str, Any]:
+    fidelity, cold = side.fidelity, side.cold_start
+    return {
+        "name": side.name,
+        "reports": len(side.reports),
+        "artefact_sha256": side.report.artefact_sha256,
+        **{fact.title.replace(" ", "_"): fact.cell(side) for fact in FACTS},
+        "input_shape": side.report.input_shape,
+        "p50_ms": side.quantile_ms("p50", 0.50),
+        "p99_ms": side.quantile_ms("p99", 0.99),
+        "max_ms": side.max_ms,
+        "peak_rss_bytes": cold and cold.peak_rss_bytes,
+        "size_bytes": side.candidate.size_bytes,
+        "fidelity": {field: getattr(fidelity, field) for field in COSINES} if fidelity else None,
+    }

@@ -1,0 +1,78 @@
+"""What is compared: one candidate of a report, or of several reports of one thing, and the figures of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from edgec.report.compare.bootstrap import Run, level_ms
+from edgec.report.schema import Candidate, ColdStart, Latency, Report, StageFidelity
+
+
+@dataclass(frozen=True)
+class Side:
+    """`name` is the path as it was given. Each report is a run of its own; conditions and artefact are the same in all."""
+
+    name: str
+    reports: tuple[Report, ...]
+    candidates: tuple[Candidate, ...]
+    """The one that is compared, in each report."""
+
+    @property
+    def report(self) -> Report:
+        return self.reports[0]
+
+    @property
+    def candidate(self) -> Candidate:
+        return self.candidates[0]
+
+    @property
+    def latency(self) -> Latency | None:
+        """The first run's, for what is the same in all. `quantile_ms` has the figures."""
+        return self.candidate.latency
+
+    @property
+    def fidelity(self) -> StageFidelity | None:
+        return self.candidate.fidelity
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Empty where a run has no samples."""
+        latencies = [candidate.latency for candidate in self.candidates if candidate.latency and candidate.latency.samples_ms]
+        return tuple(map(_run, latencies)) if len(latencies) == len(self.candidates) else ()
+
+    @property
+    def samples(self) -> int:
+        return sum(len(run.samples) for run in self.runs)
+
+    def quantile_ms(self, figure: str, share: float) -> float | None:
+        """As `bootstrap.level_ms` has it of several runs; what the report says where it holds no samples."""
+        if self.runs:
+            return level_ms(self.runs, share)
+        return None if self.latency is None else float(getattr(self.latency, f"{figure}_ms"))
+
+    @property
+    def max_ms(self) -> float | None:
+        """Of all runs."""
+        return max((candidate.latency.max_ms for candidate in self.candidates if candidate.latency), default=None)
+
+    @property
+    def cold_start(self) -> ColdStart | None:
+        """The one that took the most memory."""
+        found = [candidate.cold_start for candidate in self.candidates if candidate.cold_start is not None]
+        return max(found, key=lambda each: each.peak_rss_bytes, default=None)
+
+    def took_turns_with(self, other: Side) -> bool:
+        """Whether both were measured in one run, in the same rounds."""
+        alone = len(self.reports) == len(other.reports) == 1 and self.report == other.report and bool(self.runs and other.runs)
+        return alone and len(np.intersect1d(self.runs[0].rounds, other.runs[0].rounds)) > 1
+
+
+def _run(latency: Latency) -> Run:
+    rounds = np.repeat(
+        np.array([block.round for block in latency.blocks], dtype=np.int64),
+        np.array([block.runs for block in latency.blocks], dtype=np.int64),
+    )
+    return Run(np.array(latency.samples_ms), rounds)

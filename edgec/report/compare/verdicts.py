@@ -1,0 +1,124 @@
+"""What may be said of one side against another, and whether a build should fail on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from edgec.errors import Regression
+from edgec.report.compare.bootstrap import QUANTILES, Ratio, needed, ratio
+from edgec.report.compare.conditions import Difference, differences, other_work
+from edgec.report.compare.sides import Side
+from edgec.report.records import printable
+
+COSINES = {"cls_cosine_mean": "cls", "patch_cosine_mean": "patch mean", "patch_cosine_p01": "patch p01"}
+
+
+class Verdict(str, Enum):
+    FASTER = "faster"
+    SLOWER = "slower"
+    SAME = "no difference shown"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One figure of latency. `why_not` says why there is no verdict, and mostly no ratio either."""
+
+    figure: str
+    ratio: Ratio | None
+    why_not: str = ""
+
+    @property
+    def verdict(self) -> Verdict | None:
+        if self.ratio is None or self.why_not:
+            return None
+        if self.ratio.low > 1:
+            return Verdict.SLOWER
+        return Verdict.FASTER if self.ratio.high < 1 else Verdict.SAME
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`second` against `first`. `differences`: conditions that make the comparison doubtful. `fidelity`: by cosine, how much
+    higher it is on the second side; empty where a side has none."""
+
+    first: Side
+    second: Side
+    differences: tuple[Difference, ...]
+    latency: tuple[Judged, ...]
+    fidelity: dict[str, float]
+
+
+def compare(first: Side, second: Side) -> Comparison:
+    """Compares whatever the conditions are: `conditions.require_comparable` refuses."""
+    fidelity = {}
+    if first.fidelity is not None and second.fidelity is not None:
+        fidelity = {field: getattr(second.fidelity, field) - getattr(first.fidelity, field) for field in COSINES}
+    judged = tuple(_judge(first, second, figure, share) for figure, share in QUANTILES.items())
+    return Comparison(first, second, differences(first, second), judged, fidelity)
+
+
+def _judge(first: Side, second: Side, figure: str, share: float) -> Judged:
+    for side in (first, second):
+        if side.latency is None:
+            return Judged(figure, None, f"{printable(side.name)} has no measured latency")
+        if not side.runs:
+            return Judged(figure, None, f"{printable(side.name)} holds no samples")
+    least = needed(share)
+    fewest = min(first.samples, second.samples)
+    if fewest < least:
+        return Judged(figure, None, f"too few runs to compare {figure}: {fewest} of {least} needed")
+    paired = first.took_turns_with(second)
+    found = ratio(first.runs, second.runs, share, paired=paired)
+    busy = "" if paired else next(filter(None, map(other_work, (first, second))), "")
+    return Judged(figure, found, f"not told: {busy}" if busy else "")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """`alarms` are regressions of more than `percent`; `blind` is what could not be told."""
+
+    percent: float
+    alarms: tuple[str, ...]
+    blind: tuple[str, ...]
+
+    def enforce(self) -> None:
+        """Raises `Regression` if there is one."""
+        if self.alarms:
+            raise Regression(
+                f"There is a regression of more than {self.percent:g} %.",
+                evidence=self.alarms,
+                remedy="if it is meant, compare with the new report from now on",
+            )
+
+
+def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
+    """Latency has regressed where p50 or p99 is higher by more than `percent` and its interval is above 1: a difference that may
+    be chance is none. Fidelity, where one of the three cosines is lower by more than `percent` of what the first side's budget
+    allows to lose, 1 - min_fidelity.
+    """
+    alarms: list[str] = []
+    blind: list[str] = []
+    for each in comparisons:
+        name = printable(each.second.name)
+        for judged in each.latency:
+            what, found = f"{name}: {judged.figure}", judged.ratio
+            if found is None or judged.why_not:
+                blind.append(f"{what} is not gated: {judged.why_not}")
+            elif judged.verdict is Verdict.SLOWER and found.value > 1 + percent / 100:
+                alarms.append(f"{what} is {_more(found.value)} higher (95 %: {_more(found.low)} to {_more(found.high)})")
+            elif found.shown > 1 + percent / 100:
+                blind.append(f"{what} would have to be {_more(found.shown)} higher to be told from noise")
+        allowed = percent / 100 * (1 - each.first.report.min_fidelity)
+        if not each.fidelity:
+            blind.append(f"{name}: fidelity is not gated: a side has none")
+        for field, change in each.fidelity.items():
+            if -change > allowed:
+                before, after = (getattr(side.fidelity, field) for side in (each.first, each.second))
+                alarms.append(f"{name}: {COSINES[field]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed")
+    return Gate(percent, tuple(alarms), tuple(blind))
+
+
+def _more(value: float) -> str:
+    return f"{100 * (value - 1):.1f} %"
