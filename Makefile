@@ -33,7 +33,7 @@ $(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,video,test]'
+	$(PIP) -e '.[cpu,apple,video,test]'
 	$(PIP) --no-deps timm
 	touch $@
 

@@ -15,6 +15,7 @@ from typing import Literal
 import edgec
 from edgec import cache as cached
 from edgec import checkpoint, frames, targets
+from edgec.artefact.device import program_sources
 from edgec.checkpoint import Identity
 from edgec.checkpoint.source import DEMO
 from edgec.errors import CalibrationError, RequestError, TargetError
@@ -31,7 +32,7 @@ from edgec.targets import Profile
 Effort = Literal["quick", "full"]
 """How long to look for a precision plan: `quick` follows rules, `full` also measures every operation's sensitivity."""
 DEFAULT_SIZE = Size(224, 224)
-TOOLS = ("edgec", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
+TOOLS = ("edgec", "coremltools", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
 """Packages whose version can change what a stage computes."""
 
 
@@ -76,11 +77,13 @@ class Resolved:
     notes: tuple[str, ...]
     boards: tuple[Profile, ...] = ()
     """The boards that finish the artefact themselves; empty for a target that is built for here."""
+    devices: tuple[Profile, ...] = ()
+    """All that the artefact is for, where none of them is this machine: boards, and what Core ML runs on."""
 
     @property
     def target(self) -> str:
         """The name that was asked for: a family's, or the profile's."""
-        return self.request.target if len(self.boards) > 1 else self.profile.name
+        return self.request.target if len(self.devices) > 1 else self.profile.name
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """For people, before work starts."""
@@ -89,7 +92,7 @@ class Resolved:
         outputs = ["cls", "patches"] + ["registers"] * request.registers + [f"patches_{layer}" for layer in request.layers]
         return (
             ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
-            ("target", ", ".join(f"{each.name}: {each.title}" for each in self.boards or (self.profile,))),
+            ("target", ", ".join(f"{each.name}: {each.title}" for each in self.devices or (self.profile,))),
             ("input", f"uint8 NHWC [{request.batch}, {request.size.height}, {request.size.width}, 3]"),
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
@@ -113,10 +116,12 @@ def resolve(request: BuildRequest) -> Resolved:
     profiles = targets.family(request.target) or (targets.resolve(request.target, here),)
     profile = profiles[0]
     boards = tuple(each for each in profiles if each.jetson is not None)
-    pairs = wanted(request.precision, profile.candidates)
+    devices = tuple(each for each in profiles if each.is_remote)
+    offered = tuple(dict.fromkeys(pair for each in profiles for pair in each.candidates))
+    pairs = wanted(request.precision, offered, palettes=request.effort == "full")
     lowerings = _available({runtime for runtime, _ in pairs})
     frameset, notes = _frames(request)
-    lacking = () if boards else targets.missing(profile, here)
+    lacking = () if devices else targets.missing(profile, here)
     if lacking:
         notes += (f"this host lacks {', '.join(lacking)} of {profile.name}: its latencies say nothing about the target",)
     threads = request.threads or here.usable_cores
@@ -132,6 +137,8 @@ def resolve(request: BuildRequest) -> Resolved:
         threads,
         tools,
         code_digest(),
+        # What goes with the artefact is part of it.
+        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in program_sources().items()) if boards else (),
     )
     return Resolved(
         request=request,
@@ -147,6 +154,7 @@ def resolve(request: BuildRequest) -> Resolved:
         key=key,
         notes=notes,
         boards=boards,
+        devices=devices,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +28,10 @@ HOST = "cpu"
 """The target that is the host's own best profile."""
 JETSON = "jetson"
 """The family whose artefact serves all its boards: see `family`."""
+APPLE = "apple"
+"""The family whose artefact serves every M-series chip."""
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
 
 
 class Int8Facts(Record):
@@ -125,10 +128,45 @@ class Jetson(Record):
         return self
 
 
+class NeuralEngine(Record):
+    """`generation` is the name that Apple's compiler has for it, where that is known; `tops` what Apple says that it does, in
+    whatever type was Apple's at the time."""
+
+    generation: str | None = Field(default=None, pattern=r"^H\d+[a-z]?$")
+    cores: int = Field(ge=1)
+    tops: float | None = Field(default=None, gt=0)
+    source: str = Field(min_length=1)
+
+
+class Apple(Record):
+    """A chip of Apple's: what Core ML has there to run on, and from which system on."""
+
+    minimum_os: dict[Literal["ios", "macos"], str] = Field(min_length=1)
+    """By system, for those that run on the chip; iPadOS counts as iOS. What edgec writes needs those of `FIRST_OS`."""
+    compute_units: tuple[Literal["neural-engine", "gpu", "cpu"], ...] = Field(min_length=1)
+    """What a package may be measured on; fixed shapes are what the Neural Engine asks for."""
+    neural_engine: NeuralEngine
+    w8a8_pays: bool
+    """Whether the Neural Engine multiplies bytes faster than halves. CPU and GPU may be slower in W8A8 everywhere."""
+    in_family: bool = True
+    """Whether `--target apple` means it too."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Apple:
+        for system, version in self.minimum_os.items():
+            if _version(version) < _version(FIRST_OS[system]):
+                raise ValueError(f"minimum_os: {system} {version} takes no package of edgec's, {FIRST_OS[system]} does")
+        return self
+
+
+FIRST_OS = {"ios": "18.0", "macos": "15.0"}
+
+
 class Profile(Record):
     """A device or a class of devices. Frozen and closed: an unknown key is an error, not a wish.
 
-    What only one family has lies in a table of its own: `int8` and `isa` are a CPU's, `jetson` a Jetson's.
+    What only one family has lies in a table of its own: `int8` and `isa` are a CPU's, `jetson` is a Jetson's, `apple` a chip's of
+    Apple's.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -144,6 +182,7 @@ class Profile(Record):
     """The runtimes that are worth trying for each, the preferred one first. A precision with none is switched off."""
     int8: Int8Facts | None = None
     jetson: Jetson | None = None
+    apple: Apple | None = None
     cores: int | None = Field(default=None, ge=1)
     memory_gib: float | None = Field(default=None, gt=0)
     promises: tuple[Promise, ...] = ()
@@ -157,6 +196,11 @@ class Profile(Record):
     def candidates(self) -> tuple[tuple[str, Precision], ...]:
         """Every pair of runtime and precision worth building."""
         return tuple((runtime, precision) for precision, runtimes in self.precisions.items() for runtime in runtimes)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether what is built for it runs on another machine than this, and is imitated here."""
+        return self.jetson is not None or self.apple is not None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -177,9 +221,11 @@ class Profile(Record):
             raise ValueError("precisions: none has a runtime")
         if (self.family == JETSON) != (self.jetson is not None):
             raise ValueError("jetson: the family 'jetson' has this table, and no other has it")
-        if self.jetson is not None:
+        if (self.family == APPLE) != (self.apple is not None):
+            raise ValueError("apple: the family 'apple' has this table, and no other has it")
+        if self.is_remote:
             if self.isa or self.int8 is not None or self.rank is not None:
-                raise ValueError("isa, int8 and rank are for CPUs; the [jetson] table says what a board can do")
+                raise ValueError(f"isa, int8 and rank are for CPUs; the [{self.family}] table says what a board can do")
             return self
         if not self.isa:
             raise ValueError("isa: a CPU's profile must name the flags that it requires")
@@ -206,7 +252,7 @@ def resolve(name_or_path: str, host: Host) -> Profile:
         raise TargetError(
             f"{name_or_path} is a family of {len(several)} targets, not one.",
             evidence=", ".join(profile.name for profile in several),
-            remedy="name one of these here; `edgec build --target jetson` builds for all of them",
+            remedy=f"name one of these here; `edgec build --target {name_or_path}` builds for all of them",
         )
     if name_or_path.endswith(".toml") or os.sep in name_or_path:
         return _read(Path(name_or_path))
@@ -214,19 +260,29 @@ def resolve(name_or_path: str, host: Host) -> Profile:
 
 
 def family(name: str) -> tuple[Profile, ...]:
-    """The profiles that one build for the family `name` serves: for `jetson` all of Orin and Thor; empty for any other name.
+    """The profiles that one build for the family `name` serves: for `jetson` all of Orin and Thor, for `apple` every M-series;
+    empty for any other name.
 
-    AGX Xavier must be asked for by its name: its TensorRT is another generation.
+    AGX Xavier must be asked for by its name, its TensorRT being another generation; so must phones.
     """
-    if name != JETSON:
+    if name not in (JETSON, APPLE):
         return ()
-    return tuple(profile for profile in list_profiles() if profile.jetson is not None and profile.jetson.in_family)
+    tables = ((profile, profile.jetson or profile.apple) for profile in list_profiles() if profile.family == name)
+    return tuple(profile for profile, table in tables if table is not None and table.in_family)
+
+
+def order(devices: Sequence[Profile]) -> tuple[str, ...]:
+    """The order in which chips of Apple's should be given precisions while nobody has measured: W8A8 first where it pays on all
+    of them. Weights in 8 bits halve what is stored and moved, and cost next to nothing of the features; in fewer bits they cost
+    more, and a float32 package cannot use the Neural Engine at all."""
+    pays = all(device.apple is not None and device.apple.w8a8_pays for device in devices)
+    return (*(("int8",) if pays else ()), "w8", "fp16", *(() if pays else ("int8",)), "w6", "w4", "fp32")
 
 
 def missing(profile: Profile, host: Host) -> tuple[str, ...]:
-    """What the host's CPU lacks of what the profile requires: flags, or the architecture and with it all of them. For a Jetson it
-    is the board: there are no engines but on one, whatever its CPU."""
-    if profile.jetson is not None:
+    """What the host's CPU lacks of what the profile requires: flags, or the architecture and with it all of them. For a Jetson or
+    a chip of Apple's it is the device: nothing of this machine's runs what is built for it."""
+    if profile.is_remote:
         return (profile.title,)
     if host.architecture != profile.architecture:
         return (profile.architecture, *profile.isa)
@@ -262,7 +318,7 @@ def _path_of(name: str) -> Path:
     near += [other for other in known if name in other and other not in near]
     raise TargetError(
         f"There is no target named {name!r}.",
-        evidence=[f"near it: {', '.join(near)}"] * bool(near) + [f"all: {HOST}, {JETSON}, {', '.join(known)}"],
+        evidence=[f"near it: {', '.join(near)}"] * bool(near) + [f"all: {HOST}, {JETSON}, {APPLE}, {', '.join(known)}"],
         remedy="take one of these, or give the path of a TOML file of your own; `edgec targets` shows what each is for",
     )
 

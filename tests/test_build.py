@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgec import targets
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.verify import verify
 from edgec.build import BuildResult, build
 from edgec.errors import ArtefactError, CheckpointError, EdgecError, FidelityError, InputSizeError, RequestError
 from edgec.evidence import Evidence
 from edgec.fidelity.metrics import cosines
+from edgec.latency.host import facts
 from edgec.latency.measure import NOTE
 from edgec.lowering import registry
 from edgec.model.spec import Size
@@ -192,9 +194,10 @@ def test_golden_frames_are_none_that_calibration_saw(built: BuildResult, inputs:
 def test_the_report_tells_every_candidate(built: BuildResult) -> None:
     report = built.report
     names = [candidate.name for candidate in report.candidates]
-    assert len(set(names)) == len(names) >= 4
+    assert len(set(names)) == len(names)
     pairs = {(candidate.runtime, candidate.precision) for candidate in report.candidates}
-    assert pairs >= {(runtime, precision) for runtime in ("openvino", "onnxruntime") for precision in ("fp32", "int8")}
+    assert pairs == set(targets.resolve("cpu", facts()).candidates)
+    assert {precision for _, precision in pairs} >= {"fp32", "int8"}
     assert [candidate.name for candidate in report.candidates if candidate.chosen] == [report.chosen]
     for candidate in report.candidates:
         assert not candidate.problem
@@ -295,7 +298,8 @@ def test_a_forced_precision_ships(ask: BuildRequest, inputs: Path, profile: str,
     manifest = build(request).manifest
     assert (manifest.runtime, manifest.precision, manifest.target) == (runtime, precision, profile)
     kinds = [kind.split("-")[0] for kind in manifest.operations.values()]
-    assert kinds.count(precision) == (12 if precision == "int8" else 17)
+    # 12 products; the last that adds to the residual stream stays in float.
+    assert kinds.count(precision) == (11 if precision == "int8" else 17)
     assert len(kinds) == 17
     assert (manifest.calibration is not None) == (precision == "int8")
     if manifest.calibration:

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.artefact.manifest import Golden, Manifest
+from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.errors import TargetError, VerificationError
 from edgec.fidelity.metrics import cosines
+from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
 from edgec.lowering.base import Features, Frames, Runner
 from edgec.report.records import printable
@@ -64,7 +66,8 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
 
     `threads`: the usable cores by default. Raises `ArtefactError` if the artefact is damaged, `TargetError` if its runtime is
     not installed, `RuntimeFailure` if that refuses the files, and `VerificationError`, naming output, frame, difference and
-    cosine, if an output is missing, of another shape, not finite, or further away than `manifest.golden` allows.
+    cosine, if an output is missing, of another shape, not finite, or further away than `manifest.golden` allows; naming the first
+    operation that computes something else, where operations were recorded.
     """
     artefact = open_artefact(path)
     manifest = artefact.manifest
@@ -87,15 +90,16 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
         outputs=outputs,
     )
     failed = [output for output in outputs if not output.passed]
-    if failed:
-        raise _failure(result, failed)
+    changed = first_changed_operation(artefact, runner)
+    if failed or changed:
+        raise _failure(result, failed, changed)
     return result
 
 
 def load_runner(artefact: OpenArtefact, threads: int | None = None) -> Runner:
     """The artefact's model in its runtime. Raises `TargetError` if that is not installed here."""
     lowering = registry.get(artefact.manifest.runtime)
-    availability = lowering.availability()
+    availability = lowering.runnable()
     if not availability.available:
         raise TargetError(
             f"This artefact runs in {lowering.title}, which is not available here.",
@@ -153,7 +157,7 @@ def _check(
     )
 
 
-def _failure(result: VerifyResult, failed: list[OutputCheck]) -> VerificationError:
+def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Difference | None) -> VerificationError:
     def say(output: OutputCheck) -> str:
         what = "" if output.finite else "holds NaN or Inf; "
         return (
@@ -161,11 +165,14 @@ def _failure(result: VerifyResult, failed: list[OutputCheck]) -> VerificationErr
             f"(tolerance {output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
         )
 
+    said = [*map(say, failed)]
+    if changed:
+        said.insert(0, f"the first operation that differs is {printable(str(changed))}")
     here, recorded = printable(result.execution_precision), printable(result.recorded_precision)
     return VerificationError(
-        f"The artefact at {result.directory} does not compute what was recorded: {say(failed[0])}.",
+        f"The artefact at {result.directory} does not compute what was recorded: {said[0]}.",
         evidence=(
-            *map(say, failed[1:]),
+            *said[1:],
             f"{printable(result.runtime)} computes here in: {here or 'unknown'}; when it was built, in: {recorded or 'unknown'}",
         ),
         remedy="do not deploy it on this machine: build it here, or for a target with the same instructions and runtime version",

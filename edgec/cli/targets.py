@@ -39,8 +39,8 @@ def list_command(above: bool, as_json: bool) -> None:
 @options.as_json
 @click.pass_obj
 def show(above: bool, name: str, as_json: bool) -> None:
-    """Show what target NAME promises, with the sources. NAME may be `cpu`, `jetson`, a name of the list, or the path of a TOML
-    file."""
+    """Show what target NAME promises, with the sources. NAME may be `cpu`, `jetson`, `apple`, a name of the list, or the path of
+    a TOML file."""
     from edgec.latency.host import facts
     from edgec.targets import family, resolve
 
@@ -63,7 +63,7 @@ def _list(as_json: bool) -> None:
     from rich.text import Text
 
     from edgec.latency.host import facts
-    from edgec.targets import HOST, JETSON, family, list_profiles, resolve
+    from edgec.targets import APPLE, HOST, JETSON, family, list_profiles, resolve
 
     host, profiles = facts(), list_profiles()
     states = _runtimes(profiles)
@@ -81,7 +81,8 @@ def _list(as_json: bool) -> None:
     own = [profile for profile in profiles if profile.rank is not None and not _lacks(profile, host)]
     if own:
         out.print(f"\n{HOST} is {resolve(HOST, host).name} on this host.", soft_wrap=True)
-    out.print(f"{JETSON} is {', '.join(profile.name for profile in family(JETSON))} in one artefact.", soft_wrap=True)
+    for name in (JETSON, APPLE):
+        out.print(f"{name} is {', '.join(profile.name for profile in family(name))} in one artefact.", soft_wrap=True)
     _print_missing(states)
 
 
@@ -106,7 +107,7 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
         rows.append(("cores", str(profile.cores)))
     if profile.memory_gib is not None:
         rows.append(("memory", f"{profile.memory_gib:g} GiB"))
-    rows += _jetson_rows(profile)
+    rows += _jetson_rows(profile) + _apple_rows(profile)
     rows.append(("this host", _here(profile, host, states)))
     for name, value in rows:
         facts.add_row(name, Text(value))
@@ -130,6 +131,23 @@ def _jetson_rows(profile: Profile) -> list[tuple[str, str]]:
         ("JetPack", f"{releases}{installable}"),
         ("compatible", ", ".join(board.compatible)),
     ]
+
+
+def _apple_rows(profile: Profile) -> list[tuple[str, str]]:
+    chip = profile.apple
+    if chip is None:
+        return []
+    engine = chip.neural_engine
+    rate = f", {engine.tops:g} TOPS" if engine.tops else ""
+    return [
+        ("from", ", ".join(f"{SYSTEMS[system]} {version}" for system, version in chip.minimum_os.items())),
+        ("compute units", ", ".join(chip.compute_units)),
+        ("Neural Engine", f"{engine.generation or 'generation unknown'}, {engine.cores} cores{rate} ({engine.source})"),
+        ("W8A8", "pays on the Neural Engine" if chip.w8a8_pays else "does not pay: bytes are multiplied no faster than halves"),
+    ]
+
+
+SYSTEMS = {"ios": "iOS and iPadOS", "macos": "macOS"}
 
 
 def _show_modes(profile: Profile) -> None:
@@ -176,7 +194,7 @@ def _here(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
     absent = [name for name in profile.runtimes if not states[name].available]
     if len(absent) == len(profile.runtimes):
         return "unavailable: no runtime installed"
-    if profile.jetson is not None:
+    if profile.is_remote:
         return "builds and imitates it"
     lacks = _lacks(profile, host)
     if lacks[:1] == (profile.architecture,):

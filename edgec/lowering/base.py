@@ -7,6 +7,7 @@ unavailable and harms no other.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,21 @@ class LoweredModel:
         return sum((self.directory / name).stat().st_size for name in self.files)
 
 
+@dataclass(frozen=True)
+class Label:
+    """What a model's files may say of it, where they can: to people who have nothing but them."""
+
+    author: str
+    licence: str
+    version: str
+    description: str
+    input: str
+    outputs: Mapping[str, str]
+    """What each output is, by its name."""
+    facts: Mapping[str, str]
+    """Whatever else is worth knowing: keys, hashes."""
+
+
 class Runner(ABC):
     """A loaded model. Calling it runs one batch."""
 
@@ -95,9 +111,21 @@ class Lowering(ABC):
     def availability(self) -> Availability:
         """Whether the runtime can be used in this process's environment; imports it at most."""
 
+    def runnable(self) -> Availability:
+        """Whether written files can be run in this environment. Some runtimes need less for that than for writing them."""
+        return self.availability()
+
     @abstractmethod
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Write the runtime's files into `directory`, which exists and is empty."""
+
+    def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+        """The plan with what could overflow the target's types in wider ones. `peaks` are the largest absolute values that
+        calibration saw, by tensor."""
+        return plan
+
+    def label(self, model: LoweredModel, label: Label) -> None:  # noqa: B027 - most files have no place for it
+        """Write the label into the model's files."""
 
     @abstractmethod
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:

@@ -10,7 +10,7 @@ from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.metrics import worst
 from edgec.report.schema import Candidate
 
-EXACTNESS = ("fp32", "bf16", "fp16", "int8")
+EXACTNESS = ("fp32", "bf16", "fp16", "w8", "int8", "w6", "w4")
 """Between candidates that are equal otherwise, the first of these ships."""
 NEAR = 0.08
 """A candidate that is slower than the fastest by no more than this share may ship in its place: machines differ from one
@@ -68,6 +68,22 @@ def _within(ran: Sequence[Candidate], candidates: Sequence[Candidate], min_fidel
             remedy=f"use --precision auto, calibrate on more and truer frames{accept}",
         )
     return kept
+
+
+def choose_first(candidates: Sequence[Candidate], min_fidelity: float, order: Sequence[str]) -> Choice:
+    """Where nothing can be measured, of the candidates within the budget the first in this order of precisions.
+
+    Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features.
+    """
+    ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
+    kept = _within(ran, candidates, min_fidelity)
+    stands = min(kept, key=lambda candidate: order.index(candidate.precision))  # of several int8 the first
+    reason = (
+        f"{stands.name} comes first in the target's order ({', '.join(order)}), no latency being known here; its worst cosine is "
+        f"{_fidelity(stands):.5f} of {min_fidelity:g} asked, simulated here"
+    )
+    lost = [f"{each.name} loses the features ({_fidelity(each):.4f})" for each in ran if each not in kept]
+    return Choice(stands, "; ".join([reason, *lost]) + ".")
 
 
 def choose_unmeasured(candidates: Sequence[Candidate], min_fidelity: float) -> Choice:

@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-per-token"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-per-token", "w8", "w6", "w4"]
 """`int8` is static: the activation's range comes from calibration. `int8-per-token` takes a range for each token as it runs, so
-that a massive token costs no other one its resolution. Weights are int8 per output channel in both."""
+that a massive token costs no other one its resolution. Weights are int8 per output channel in both. `w8`, `w6` and `w4` compute
+in fp16 and store weights in fewer bits: 8 with a scale an output channel, 6 and 4 as indices into lookup tables."""
 
 
 @dataclass(frozen=True)

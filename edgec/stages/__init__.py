@@ -78,6 +78,7 @@ class Stages(Preparing, Candidates):
                     fidelity=tuple(fidelity),
                     notes=(*resolved.notes, *doubts),
                     boards=resolved.boards,
+                    devices=resolved.devices,
                     variants=self._variants(lowered, measured, chosen) if resolved.boards else (),
                 ),
                 step,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgec import targets
 from edgec.errors import RuntimeFailure
 from edgec.evidence import Evidence
 from edgec.fidelity.gate import measure_fidelity
@@ -17,7 +18,7 @@ from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
 from edgec.lowering.base import LoweredModel
 from edgec.precision.candidates import Attempt, attempts, rest_of
-from edgec.precision.choice import Choice, choose, choose_unmeasured, finalists
+from edgec.precision.choice import Choice, choose, choose_first, choose_unmeasured, finalists
 from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
@@ -38,7 +39,14 @@ class Candidates(Quantising):
         stop the others."""
         resolved = self.resolved
         int8 = resolved.profile.int8
-        tried = attempts(hub.load(), resolved.pairs, resolved.lowerings, sensitivity, dot_product=bool(int8 and int8.dot_product))
+        tried = attempts(
+            hub.load(),
+            resolved.pairs,
+            resolved.lowerings,
+            sensitivity,
+            dot_product=bool(int8 and int8.dot_product),
+            boards=bool(resolved.devices),
+        )
         plans = self.plans(hub, calibration)
         with self.progress.stage("quantise and lower", len(tried)) as step:
             lowered = []
@@ -116,11 +124,13 @@ class Candidates(Quantising):
         judged: Sequence[Candidate],
         reference: Reference,
     ) -> tuple[tuple[Lowered, ...], tuple[Candidate, ...]]:
-        """For each runtime whose static int8 is beyond the budget, the plan with the fewest exceptions that is within it, added
+        """For each runtime whose fastest int8 is beyond the budget, the plan with the fewest exceptions that is within it, added
         to what there is."""
-        missed = [
-            entry for entry, candidate in zip(lowered, judged, strict=True) if entry.recipe == STATIC and self._beyond(candidate)
-        ]
+        fastest: dict[str, tuple[Lowered, Candidate]] = {}
+        for entry, candidate in zip(lowered, judged, strict=True):
+            if entry.recipe:
+                fastest.setdefault(entry.runtime, (entry, candidate))
+        missed = [entry for entry, candidate in fastest.values() if self._beyond(candidate)]
         added: list[tuple[Lowered, Candidate]] = []
         for entry in missed:
             added += self._search_one(hub, calibration, sensitivity, entry, reference)
@@ -164,9 +174,11 @@ class Candidates(Quantising):
         self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference
     ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
         """Latency, cold start and memory of all candidates that ran, interleaved; and what makes the figures doubtful. What
-        boards finish is not measured here: it is checked and its bounds are estimated."""
+        boards finish is not measured here: it is checked and its bounds are estimated. Nor is what runs on Apple's devices."""
         if self.resolved.boards:
             return self._foresee(judged, lowered)
+        if self.resolved.devices:
+            return tuple(judged), ()
         self.drop_plans()
         request = self.resolved.request
         running = [
@@ -230,7 +242,11 @@ class Candidates(Quantising):
 
     def choose(self, candidates: Sequence[Candidate]) -> Choice:
         budget = self.resolved.request.min_fidelity
-        return choose_unmeasured(candidates, budget) if self.resolved.boards else choose(candidates, budget)
+        if self.resolved.boards:
+            return choose_unmeasured(candidates, budget)
+        if self.resolved.devices:
+            return choose_first(candidates, budget, targets.order(self.resolved.devices))
+        return choose(candidates, budget)
 
 
 def _measured(found: Measurement) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from edgec import frames as framing
 from edgec.frames import Pixels, Split
 from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
-from edgec.lowering.tensorrt.lowering import with_headroom
 from edgec.precision.plan import Precision, PrecisionPlan
 from edgec.precision.planning import Activations, Planner
 from edgec.precision.recipes import STATIC, Recipe
@@ -31,9 +30,11 @@ class Plans:
     def __init__(self, stage: Stage, hub: Hub, calibration: Calibration) -> None:
         int8 = stage.resolved.profile.int8
         self._cache, self._hub, self._calibration = stage.cache, hub, calibration
-        self._on_boards = bool(stage.resolved.boards)
-        # TensorRT quantises symmetrically; a CPU's profile says what is fastest there.
-        self._activations: Activations = "s8" if self._on_boards else int8.activations if int8 else "u8"
+        devices, lowerings = stage.resolved.devices, stage.resolved.lowerings
+        # What runs elsewhere has one runtime, and that one's types hold less than float32.
+        self._elsewhere = next(iter(lowerings.values())) if devices else None
+        # TensorRT and the Neural Engine quantise symmetrically; a CPU's profile says what is fastest there.
+        self._activations: Activations = "s8" if devices else int8.activations if int8 else "u8"
         self._paired = bool(int8 and int8.pairs_saturate)
 
     @cached_property
@@ -43,7 +44,7 @@ class Plans:
 
     def key(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> str:
         said = recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
-        ways = self._activations, self._paired, self._on_boards
+        ways = self._activations, self._paired, self._elsewhere.name if self._elsewhere else ""
         return cached.key(self._calibration.key, ways, said, kinds, rest)
 
     def directory(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> Path:
@@ -56,8 +57,8 @@ class Plans:
         return self._cache.stage("plan", self.key(recipe, kinds, rest), produce)
 
     def fitted(self, plan: PrecisionPlan) -> PrecisionPlan:
-        """With what could overflow a board's fp16 in float32."""
-        return with_headroom(self._hub.load(), plan, self._calibration.peaks) if self._on_boards else plan
+        """With what could overflow a device's fp16 in float32."""
+        return self._elsewhere.fitted(self._hub.load(), plan, self._calibration.peaks) if self._elsewhere else plan
 
 
 class Quantising(Stage):
@@ -79,7 +80,7 @@ class Quantising(Stage):
 
         request = self.resolved.request
         tried = {precision for _, precision in self.resolved.pairs}
-        peaks = self._peaks(hub, split) if self.resolved.boards and tried & {"int8", "fp16"} else {}
+        peaks = self._peaks(hub, split) if self.resolved.devices and tried - {"fp32"} else {}
         if "int8" not in tried:
             return Calibration({}, peaks=peaks)
 

@@ -59,5 +59,5 @@ def test_third_parties_register_theirs_and_broken_ones_are_left_out(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     names, available = done.stdout.splitlines()
-    assert names.split() == ["good", "onnxruntime", "openvino", "tensorrt"]
+    assert names.split() == ["coreml", "good", "onnxruntime", "openvino", "tensorrt"]
     assert available == "True"

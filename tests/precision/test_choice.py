@@ -9,7 +9,7 @@ import pytest
 
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.evidence import Evidence
-from edgec.precision.choice import IN_QUESTION, NEAR, WORTH, choose, choose_unmeasured, finalists
+from edgec.precision.choice import IN_QUESTION, NEAR, WORTH, choose, choose_first, choose_unmeasured, finalists
 from edgec.report.schema import Candidate, Latency, StageFidelity
 
 
@@ -228,6 +228,20 @@ def test_a_board_tries_the_lowest_precision_first() -> None:
     stricter = choose_unmeasured(foreseen, 0.999)
     assert stricter.candidate.name == "t-fp16"
     assert "t-int8 loses the features (0.9950)" in stricter.reason
+
+
+def test_where_nothing_is_measured_the_target_s_order_decides() -> None:
+    order = ("w8", "fp16", "w4", "fp32")
+    built = [candidate(name, None, cosine) for name, cosine in (("c-fp16", 0.9999), ("c-w8", 0.995), ("c-w4", 0.9))]
+    found = choose_first(built, 0.99, order)
+    assert found.candidate.name == "c-w8"
+    assert "w8, fp16, w4, fp32" in found.reason
+    assert "c-w4 loses the features (0.9000)" in found.reason
+    assert choose_first(built, 0.999, order).candidate.name == "c-fp16"
+    with pytest.raises(FidelityError):
+        choose_first(built[2:], 0.99, order)
+    with pytest.raises(RuntimeFailure):
+        choose_first([candidate("c-w8", None, problem="refused")], 0.99, order)
 
 
 def test_what_a_board_refuses_is_not_tried_first() -> None:

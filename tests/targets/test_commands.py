@@ -72,7 +72,7 @@ def test_a_missing_runtime_is_shown_with_the_line_that_installs_it(
 
 
 def test_a_target_without_any_runtime_is_unavailable(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    without(monkeypatch, "openvino", "onnxruntime", "tensorrt")
+    without(monkeypatch, "openvino", "onnxruntime", "tensorrt", "coreml")
     assert run(["targets"]) == 0
     assert capsys.readouterr().out.count("unavailable: no runtime") == len(list_profiles())
     assert run(["targets", "show", "cpu-raspberry-pi-5", "--json"]) == 0

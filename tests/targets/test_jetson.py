@@ -27,7 +27,7 @@ def test_the_family_is_all_of_orin_and_thor() -> None:
         "jetson-thor",
     ]
     assert {profile.jetson.compute_capability for profile in family("jetson") if profile.jetson} == {"8.7", "11.0"}
-    for name in ("cpu", "jetson-thor", "", "Jetson", "apple"):
+    for name in ("cpu", "jetson-thor", "", "Jetson"):
         assert family(name) == ()
 
 

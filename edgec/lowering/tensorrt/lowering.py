@@ -39,6 +39,9 @@ class TensorRt(Lowering):
         state = OnnxRuntime().availability()
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
+    def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+        return with_headroom(hub, plan, peaks)
+
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""
         from edgec.graph.files import save
@@ -65,7 +68,7 @@ def typed_model(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelPr
     """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because their constants do not fit
     fp16, with the reason. int8 is symmetric, whatever the plan says: TensorRT has no other."""
     from edgec.graph.planned import apply_plan
-    from edgec.lowering.tensorrt.halves import unfit_products
+    from edgec.lowering.halves import unfit_products
     from edgec.lowering.tensorrt.opset import to_opset_17
     from edgec.lowering.tensorrt.typed import assign_types, cast_graph
 
@@ -84,7 +87,7 @@ def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str,
     be small.
     """
     from edgec.graph.planned import apply_plan
-    from edgec.lowering.tensorrt.halves import HEADROOM, LIMIT
+    from edgec.lowering.halves import HEADROOM, LIMIT
     from edgec.lowering.tensorrt.typed import assign_types, free_chain
 
     crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}

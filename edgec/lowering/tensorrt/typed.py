@@ -27,7 +27,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import ExportError
 from edgec.graph.operations import constants
-from edgec.lowering.tensorrt.halves import to_half
+from edgec.lowering.halves import to_half
 from edgec.precision.plan import PrecisionPlan
 
 PRODUCTS = ("MatMul", "Conv")

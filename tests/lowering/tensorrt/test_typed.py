@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto
 
 from edgec.errors import ExportError
+from edgec.lowering.halves import constant_problem, to_half
 from edgec.lowering.tensorrt import TensorRt
-from edgec.lowering.tensorrt.halves import constant_problem, to_half
 from edgec.lowering.tensorrt.lowering import typed_model
 from edgec.lowering.tensorrt.opset import to_opset_17
 from edgec.precision.plan import PrecisionPlan

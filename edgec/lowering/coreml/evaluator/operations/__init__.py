@@ -1,0 +1,17 @@
+"""Every operation that the evaluator knows; importing this package registers them."""
+
+from edgec.lowering.coreml.evaluator.operations import convolution, elementwise, products, quantisation, reductions, shapes
+from edgec.lowering.coreml.evaluator.operations.registry import EXACT, OPERATIONS, PARAMETERS, Unsupported
+
+__all__ = [
+    "EXACT",
+    "OPERATIONS",
+    "PARAMETERS",
+    "Unsupported",
+    "convolution",
+    "elementwise",
+    "products",
+    "quantisation",
+    "reductions",
+    "shapes",
+]

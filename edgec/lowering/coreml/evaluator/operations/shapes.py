@@ -1,0 +1,145 @@
+"""Operations that move values and compute none: results are exact in every type."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from edgec.lowering.coreml.evaluator.operations.registry import Array, Unsupported, ints, operation
+
+
+@operation("reshape")
+def reshape(x: Array, shape: Array) -> Array:
+    """-1 takes what is left; 0 takes the size of x's dimension that is as far from the last, or 1 (the iOS 17 rule, of which the
+    older one, for equal ranks, is a case)."""
+    sizes = ints(shape)
+    aligned = (*[1] * max(0, len(sizes) - x.ndim), *x.shape)[-len(sizes) :] if sizes else ()
+    return x.reshape([own if size == 0 else size for size, own in zip(sizes, aligned, strict=True)])
+
+
+@operation("transpose")
+def transpose(x: Array, perm: Array) -> Array:
+    return np.asarray(x.transpose(ints(perm)))
+
+
+@operation("expand_dims")
+def expand_dims(x: Array, axes: Array) -> Array:
+    """Negative axes count in the result."""
+    return np.expand_dims(x, tuple(ints(axes)))
+
+
+@operation("squeeze")
+def squeeze(x: Array, axes: Array | None = None) -> Array:
+    return np.squeeze(x, None if axes is None else tuple(ints(axes)))
+
+
+@operation("flatten2d")
+def flatten2d(x: Array, axis: int = 1) -> Array:
+    return x.reshape(prod(x.shape[: int(axis)]), -1)
+
+
+@operation("shape")
+def shape(x: Array) -> Array:
+    return np.array(x.shape, np.int32)
+
+
+@operation("concat")
+def concat(values: list[Array], axis: int, interleave: bool = False) -> Array:
+    if interleave:
+        raise Unsupported("interleave")
+    return np.concatenate(values, int(axis))
+
+
+@operation("stack")
+def stack(values: list[Array], axis: int) -> Array:
+    return np.stack(values, int(axis))
+
+
+@operation("split")
+def split(x: Array, axis: int, num_splits: int | None = None, split_sizes: Array | None = None) -> list[Array]:
+    if split_sizes is None:
+        if num_splits is None:
+            raise Unsupported("neither num_splits nor split_sizes")
+        return np.split(x, int(num_splits), int(axis))
+    sizes = ints(split_sizes)
+    if sum(sizes) != x.shape[int(axis)] or num_splits not in (None, len(sizes)):
+        raise Unsupported(f"split_sizes {sizes} of {x.shape[int(axis)]} in {num_splits}")
+    return np.split(x, np.cumsum(sizes)[:-1].tolist(), int(axis))
+
+
+@operation("slice_by_index")
+def slice_by_index(
+    x: Array,
+    begin: Array,
+    end: Array,
+    stride: Array | None = None,
+    begin_mask: Array | None = None,
+    end_mask: Array | None = None,
+    squeeze_mask: Array | None = None,
+) -> Array:
+    strides = [1] * x.ndim if stride is None else ints(stride)
+    starts, ends, squeezed = (
+        [False] * x.ndim if mask is None else [bool(flag) for flag in np.atleast_1d(mask)]
+        for mask in (begin_mask, end_mask, squeeze_mask)
+    )
+    index: list[int | slice] = []
+    for axis, (first, last, step) in enumerate(zip(ints(begin), ints(end), strides, strict=True)):
+        if squeezed[axis]:
+            index.append(first)
+        else:
+            index.append(slice(None if starts[axis] else first, None if ends[axis] else last, step))
+    return np.asarray(x[tuple(index)])
+
+
+@operation("slice_by_size")
+def slice_by_size(x: Array, begin: Array, size: Array) -> Array:
+    """A size of -1 takes what is left."""
+    starts = [first % own for first, own in zip(ints(begin), x.shape, strict=True)]
+    ends = [None if length == -1 else first + length for first, length in zip(starts, ints(size), strict=True)]
+    return x[tuple(slice(*part) for part in zip(starts, ends, strict=True))]
+
+
+@operation("gather")
+def gather(x: Array, indices: Array, axis: int = 0, batch_dims: int = 0, validate_indices: bool | None = None) -> Array:
+    if int(batch_dims):
+        raise Unsupported(f"batch_dims {int(batch_dims)}")
+    _check_indices(indices, x.shape[int(axis)], validate_indices)
+    return np.take(x, indices.astype(np.int64), int(axis))
+
+
+@operation("gather_along_axis")
+def gather_along_axis(x: Array, indices: Array, axis: int = 0, validate_indices: bool | None = None) -> Array:
+    _check_indices(indices, x.shape[int(axis)], validate_indices)
+    return np.take_along_axis(x, indices.astype(np.int64), int(axis))
+
+
+def _check_indices(indices: Array, size: int, validate_indices: bool | None) -> None:
+    """From iOS 17, which brought `validate_indices`, a negative index is out of bounds, and what it then reads is undefined."""
+    lowest = -size if validate_indices is None else 0
+    if indices.size and not (lowest <= int(indices.min()) and int(indices.max()) < size):
+        raise Unsupported(f"indices from {indices.min()} to {indices.max()} into {size}: what they read is undefined")
+
+
+@operation("pad")
+def pad(x: Array, pad: Array, mode: str = "constant", constant_val: float = 0.0) -> Array:
+    """`pad` holds (before, after) of the last dimensions."""
+    amounts = np.reshape(pad, (-1, 2)).astype(int).tolist()
+    widths = [[0, 0]] * (x.ndim - len(amounts)) + amounts
+    if mode == "constant":
+        return np.pad(x, widths, constant_values=constant_val)
+    if mode == "reflect":
+        return np.pad(x, widths, mode="reflect")
+    if mode == "replicate":
+        return np.pad(x, widths, mode="edge")
+    raise Unsupported(f"mode {mode!r}")
+
+
+@operation("tile")
+def tile(x: Array, reps: Array) -> Array:
+    return np.tile(x, ints(reps))
+
+
+@operation("reverse")
+def reverse(x: Array, axes: Array | None = None) -> Array:
+    return np.flip(x, None if axes is None else tuple(ints(axes)))

@@ -1,0 +1,50 @@
+"""What a package says of itself: the camera's image as its input, what its outputs are, who made it and under which licence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgec.lowering.base import Label
+from edgec.lowering.coreml import package
+from edgec.lowering.coreml.sdk import quiet
+
+if TYPE_CHECKING:
+    import onnx
+
+FRAMES = "frames"
+
+
+def frames_shape(hub: onnx.ModelProto) -> list[int]:
+    """[N, H, W, 3]."""
+    return [dim.dim_value for dim in hub.graph.input[0].type.tensor_type.shape.dim]
+
+
+def image_names(count: int) -> list[str]:
+    """The inputs for a batch of frames: `frames`, or `frames_0`, `frames_1`, …"""
+    return [FRAMES] if count == 1 else [f"{FRAMES}_{index}" for index in range(count)]
+
+
+def describe_frames(specification: Any, shape: list[int]) -> None:
+    """Inputs are 8-bit RGB images. Core ML hands over 0 to 255; there is no scale and no bias to get wrong."""
+    for feature in specification.description.input:
+        image = feature.type.imageType
+        image.height, image.width = shape[1], shape[2]
+        image.colorSpace = image.RGB
+
+
+def write(place: Path, label: Label) -> None:
+    """Write the label into a package's specification."""
+    with quiet():
+        from coremltools.proto import Model_pb2
+
+    specification = Model_pb2.Model.FromString((place / package.MODEL).read_bytes())
+    said = specification.description.metadata
+    said.author, said.license, said.versionString = label.author, label.licence, label.version
+    said.shortDescription = label.description
+    said.userDefined.update(label.facts)
+    for feature in specification.description.input:
+        feature.shortDescription = label.input
+    for feature in specification.description.output:
+        feature.shortDescription = label.outputs.get(feature.name, "")
+    package.write_model(place, specification)

@@ -1,0 +1,57 @@
+"""The one place where coremltools is imported: quietly, and on use."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import logging
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+from edgec.errors import TargetError
+from edgec.lowering.base import Availability
+
+INSTALL = "pip install 'edgec[apple]'"
+SPECIFICATION = 9
+"""Core ML's specification of iOS 18 and macOS 15: the first with attention as one operation, per-channel scales in blocks and
+lookup tables for groups of channels."""
+
+
+def availability() -> Availability:
+    """Whether packages can be written here. Looks for coremltools without importing it, which takes seconds."""
+    if importlib.util.find_spec("coremltools") is None:
+        return Availability(False, problem="No module named 'coremltools'", install=INSTALL)
+    return Availability(True, version=f"coremltools {importlib.metadata.version('coremltools')}")
+
+
+def sdk() -> Any:
+    """coremltools' parts that a program is made of: `mb` its builder, `types`, `Function`, `Program`, `target`, `save`.
+
+    Raises `TargetError` if it is not installed.
+    """
+    try:
+        with quiet():
+            import coremltools as ct
+            from coremltools.converters.mil.backend.mil.load import load as to_specification
+            from coremltools.converters.mil.mil import Builder, Function, Program, types
+    except ImportError as error:
+        raise TargetError(
+            "coremltools, which writes Core ML packages, is not installed.", evidence=str(error), remedy=INSTALL
+        ) from error
+    return SimpleNamespace(
+        mb=Builder, types=types, Function=Function, Program=Program, target=ct.target.iOS18, specification=to_specification
+    )
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """coremltools logs, as it is imported, what it cannot do on Linux and which versions of others it was not tried with."""
+    logger = logging.getLogger("coremltools")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,66 @@
+"""What computes in which type, and names.
+
+- *Everything is fp16*, the residual stream, LayerNorm and softmax included. The Neural Engine has nothing wider: an operation in
+  float32 leaves it for the CPU and comes back, and a ViT-S has 25 norms and 12 softmaxes. So they are made safe in fp16 instead.
+- *LayerNorm* sums squares, and in fp16 those of a massive activation overflow from 256 on; the Neural Engine is known to do so
+  (apple/coremltools#2585). Its input is multiplied by `NORM_SCALE`, a power of two that changes no digit, and its epsilon by the
+  square of that: the result is the same, and every value that `needs_float32` lets pass has a square below fp16's end.
+- *Softmax* is safe as it is: Core ML subtracts the largest score first, and the scores themselves are small because 1/sqrt(width)
+  is in Q's weights, before the product and not behind it. (`reduce_log_sum_exp`, which is not used, does not subtract:
+  apple/coremltools#2690.)
+- *The patch embedding* holds the pixels' normalisation in its weights, which makes them subnormal in fp16; the pixels are divided
+  by 256 and the weights multiplied by it, both exactly.
+- *float32* is what a plan asks for by name: operations whose activations come near fp16's end on calibration's frames. And the
+  mean over a ConvNeXt's last map, a sum of hundreds of values: one small operation at the end, where Core ML leaves the Neural
+  Engine anyway to hand over its results.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edgec.precision.plan import Precision, PrecisionPlan
+
+if TYPE_CHECKING:
+    import onnx
+
+MOVES = ("Reshape", "Transpose", "Slice", "Concat", "Gather", "Identity")
+"""They round nothing, and stay in the type of what they read."""
+NORM_SCALE = 2.0**-5
+PIXEL_SCALE = 2.0**-8
+HALVES = ("fp16", "w8", "w6", "w4")
+"""The plans' defaults that compute in fp16; those with a `w` only store weights otherwise."""
+
+
+def mil_name(name: str) -> str:
+    """A hub graph's name as MIL spells names: `blocks.0.attn.q` is `blocks_0_attn_q`."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return plain if re.match(r"[A-Za-z_]", plain) else f"_{plain}"
+
+
+def computes_in_half(node: onnx.NodeProto, plan: PrecisionPlan) -> bool:
+    """Whether a node that is none of `MOVES` computes in fp16."""
+    if plan.default not in HALVES or node.op_type == "ReduceMean":
+        return False
+    return plan.precision_of(node.name) != "fp32"
+
+
+def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+    """The plan with every operation in float32 that makes or reads an activation which could overflow fp16 on the device.
+
+    `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
+    be small.
+    """
+    from edgec.lowering.halves import HEADROOM, LIMIT
+
+    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
+    if not crowded or plan.default not in HALVES:
+        return plan
+    at_risk = {node.name for node in hub.graph.node if crowded & {*node.input, *node.output}}
+    exceptions: dict[str, Precision] = dict.fromkeys(sorted(at_risk), "fp32")
+    # A product that is no longer quantised has nothing to be given back.
+    corrections = {name: value for name, value in plan.corrections.items() if name not in at_risk}
+    return replace(plan, operations={**plan.operations, **exceptions}, corrections=corrections)
