@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -80,20 +79,6 @@ def _root(built: Path, facts: Path, memo: Path, folder: Path, version: str) -> P
     robot = Robot(built, facts, folder / "edgec", env={"STANDIN_MEMO": str(memo), "STANDIN_LATENCY": LATENCY})
     assert robot.run("run-all", STANDIN_TENSORRT=version).code == 0
     return robot.root
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real filesystem of 80 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a small disk takes root")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", place], capture_output=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture

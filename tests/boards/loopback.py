@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES
 from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 from tests.device.robot import COUNT, Robot, interpreter, write_bundle
+from tests.support.processes import running
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 NAME = "small-jetson-64x96"
@@ -181,19 +181,6 @@ class Board:
     def current(self) -> str | None:
         link = self.root / NAME / "current"
         return link.readlink().name if link.is_symlink() else None
-
-
-def running(*words: str) -> list[str]:
-    """Command lines of processes that have all of these words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if all(word in command for word in words) and int(path.parent.name) != os.getpid():
-            found.append(command)
-    return found
 
 
 def gone(*words: str, seconds: float = 10) -> Sequence[str]:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.boards.conftest import Said
-from tests.boards.loopback import NAME, SECONDS, Board, gone, running, write_manifest
+from tests.boards.loopback import NAME, SECONDS, Board, gone, write_manifest
 from tests.device.robot import check_whole
 from tests.support.commands import command, environment
+from tests.support.processes import running
 
 PADDING = 24 << 20
 DROP = """

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.device.robot import Robot, check_whole, finish, write_bundle
+from tests.support.processes import running
 
 KILLS = int(os.environ.get("EDGEC_DEVICE_KILLS", "40"))
 
@@ -157,12 +158,4 @@ def _remains(robot: Robot) -> list[Path]:
 
 
 def _builders(robot: Robot) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if "tests/device/trtexec" in command and "--saveEngine" in command and str(robot.root) in command:
-            found.append(command)
-    return found
+    return running("tests/device/trtexec", "--saveEngine", str(robot.root))

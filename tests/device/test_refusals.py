@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.device.robot import SECONDS, Robot, check_whole, write_bundle, write_facts
+from tests.support.processes import running
 
 
 @pytest.fixture
@@ -201,20 +200,6 @@ def test_a_root_that_cannot_be_written(robot: Robot, tmp_path: Path) -> None:
         assert done.error["remedy"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Any:
-    """A real filesystem of 80 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting a small disk takes root")
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=80m", "tmpfs", place], capture_output=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount here: {mounted.stderr.decode().strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
 def test_a_disk_that_fills_while_building(robot: Robot, small_disk: Path) -> None:
     robot.root = small_disk / "root"
     assert robot.run("run-all", STANDIN_TENSORRT="10.13.3").code == 0
@@ -244,15 +229,7 @@ def test_a_disk_that_is_full(robot: Robot, small_disk: Path) -> None:
 
 def _standins() -> list[str]:
     """Command lines of stand-ins that are still at work."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if "tests/device/trtexec" in command:
-            found.append(command)
-    return found
+    return running("tests/device/trtexec")
 
 
 def test_nothing_is_left_running_when_it_is_interrupted(robot: Robot) -> None:
