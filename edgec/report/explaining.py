@@ -226,14 +226,14 @@ def _ranges(numbers: Sequence[int]) -> str:
 def _bought(exception: ExceptionFacts) -> str:
     without, kept = exception.lost_without, exception.lost_with
     if without is None or kept is None:
-        return "unknown: no candidate shows the plan without it"
+        return "not measured: `--effort full` also tries the plan without it"
     said = f"the worst cosine loses {kept:.6f} instead of {without:.6f}"
     return said if kept < without else f"nothing: {said}"
 
 
 def _cost(found: Price | None) -> str:
     if found is None:
-        return "unknown: no candidate shows the plan without it"
+        return "not measured: `--effort full` also tries the plan without it"
     difference = found.with_ms - found.without_ms
     said = f"{found.with_ms:.2f} ms at the median instead of {found.without_ms:.2f}, {printable(found.without)}'s"
     return f"{difference:.2f} ms: {said}" if difference > 0 else f"nothing: {said}"

@@ -174,7 +174,7 @@ def test_what_an_exception_bought_and_cost(explanation: Explanation, report: Rep
 def test_what_is_not_known_is_said(explanation: Explanation, report: Report) -> None:
     exception = explanation.exceptions[0].model_copy(update={"lost_without": None})
     lines = explaining.exception_lines(Explained(report, explanation, ()), exception)
-    assert [line.split(": ")[1] for line in lines[2:]] == ["unknown", "unknown"]
+    assert [line.split(": ")[1] for line in lines[2:]] == ["not measured", "not measured"]
     worse = explanation.exceptions[0].model_copy(update={"lost_with": 0.5})
     assert explaining.exception_lines(Explained(report, explanation, ()), worse)[2].startswith("bought: nothing: ")
 
