@@ -62,6 +62,8 @@ def _evidence(candidate: Candidate) -> str:
     return ", ".join(dict.fromkeys(part.evidence.value for part in measured if part is not None)) or ABSENT
 
 
+EVIDENCE = Column("evidence", _evidence, 15, number=False)
+
 COLUMNS = (
     Column("candidate", _name, 0, number=False),
     Column("p50 ms", _ms("p50_ms"), 1),
@@ -80,7 +82,7 @@ COLUMNS = (
     Column("first ms", _cold("first_inference_ms", 1, 1), 14),
     Column("peak RSS MB", _cold("peak_rss_bytes", 1e6, 0), 11),
     Column("executes as", _executes, 16, number=False),
-    Column("evidence", _evidence, 15, number=False),
+    EVIDENCE,
 )
 
 

@@ -8,7 +8,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from edgec.report.columns import fitting
+from edgec.report.columns import ABSENT, EVIDENCE, fitting
 from edgec.report.records import printable
 from edgec.report.schema import Report
 
@@ -18,7 +18,8 @@ _GAP = 2
 def candidates_table(report: Report, *, width: int | None = None) -> Table:
     """As many columns as `width` characters hold (by default the terminal's), the less telling left out first.
 
-    The chosen candidate says so and is bold; a candidate that failed says why below the table.
+    The chosen candidate says so and is bold; a candidate that failed says why below the table, and there stands what kinds of
+    evidence the figures are where that column found no room.
     """
     columns = fitting(report.candidates, width or shutil.get_terminal_size().columns, _GAP)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), caption_justify="left", caption_style="")
@@ -28,7 +29,10 @@ def candidates_table(report: Report, *, width: int | None = None) -> Table:
     for candidate in report.candidates:
         cells = (Text(column.cell(candidate)) for column in columns)
         table.add_row(*cells, style="bold" if candidate.chosen else None)
-    problems = [f"{printable(c.name)}: {printable(c.problem)}" for c in report.candidates if c.problem]
-    if problems:
-        table.caption = Text("\n".join(problems))
+    notes = [f"{printable(c.name)}: {printable(c.problem)}" for c in report.candidates if c.problem]
+    kinds = [kind for kind in dict.fromkeys(map(EVIDENCE.cell, report.candidates)) if kind != ABSENT]
+    if kinds and EVIDENCE not in columns:
+        notes.append(f"figures: {'; '.join(kinds)}")
+    if notes:
+        table.caption = Text("\n".join(notes))
     return table

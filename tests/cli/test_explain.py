@@ -110,7 +110,7 @@ def test_it_fits_eighty_columns_and_needs_no_torch(int8: Path, tmp_path: Path) -
     for block, line in enumerate(lines[head + 1 : head + 33]):
         assert line.split() == [str(block), "i8", "i8", "i8", "bf16", "bf16", "tok", "i8+", "i8+", "tok+"]
     said = " ".join(done.stdout.split())
-    assert "bought: unknown" in said
+    assert "bought: not measured" in said
     assert "blocks.31.attn.q int8 0.0003100" in said
     assert "1023 -1234 99.9x" in said
 
