@@ -17,7 +17,7 @@ NEAR = 0.08
 another by more."""
 WORTH = 0.75
 """It must then lose at most this share of what the faster one loses of the features (of 1 minus the worst cosine)."""
-IN_QUESTION = 0.25
+IN_QUESTION = 0.16
 """After a first heat, whose medians are rough, a candidate that is slower than the fastest by more than this is out."""
 
 
