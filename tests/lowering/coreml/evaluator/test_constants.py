@@ -53,7 +53,7 @@ SCHEMES = {
     "palette-6-packed": (ct.target.iOS16, palettised(mode="uniform", nbits=6), "constexpr_lut_to_dense"),
     "palette-4": (
         ct.target.iOS18,
-        palettised(mode="kmeans", nbits=4, granularity="per_grouped_channel", group_size=8),
+        palettised(mode="uniform", nbits=4, granularity="per_grouped_channel", group_size=8),
         "constexpr_lut_to_dense",
     ),
     "palette-3": (ct.target.iOS18, palettised(mode="uniform", nbits=3), "constexpr_lut_to_dense"),
