@@ -141,3 +141,8 @@ class BoardError(EdgecError):
 
 class Regression(EdgecError):
     exit_code = 17
+
+
+def of_exit_code(code: int) -> type[EdgecError]:
+    """The error with this exit code: what a program on a board ended with, it ends with here. `EdgecError` if no other has it."""
+    return next((kind for kind in EdgecError.__subclasses__() if kind.exit_code == code), EdgecError)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgec import errors
 from edgec.boards.events import Event, Reader, Wanted
 from edgec.boards.ssh import TICK_S, Connection, boot
 from edgec.boards.ssh_errors import connection_lost, ended_without_a_word
-from edgec.errors import ArtefactError, EdgecError
+from edgec.errors import ArtefactError, EdgecError, of_exit_code
 
 Listener = Callable[[Event], None]
 
@@ -30,23 +29,6 @@ _MOST_STDERR = 1 << 16
 _SSH_FAILED = 255
 _SIGNALLED = 128
 _BUG = 70
-
-_ERRORS: dict[int, type[EdgecError]] = {
-    error.exit_code: error
-    for error in (
-        errors.EdgecError,
-        errors.RequestError,
-        errors.TargetError,
-        errors.ArtefactError,
-        errors.VerificationError,
-        errors.RuntimeFailure,
-        errors.DiskFull,
-        errors.NoTensorRT,
-        errors.TrtexecHung,
-        errors.NothingToDo,
-        errors.Busy,
-    )
-}
 
 
 @dataclass
@@ -66,7 +48,7 @@ class Outcome:
         event = self.error
         if event is None:
             return None
-        kind = _ERRORS.get(event.exit_code or 0, EdgecError)
+        kind = of_exit_code(event.exit_code or 0)
         what = event.what or "The board gave up without saying why."
         # What the program calls --root is --dir here.
         return kind(what, evidence=event.evidence, remedy=event.remedy.replace("--root", "--dir"))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgec.errors import ArtefactError, EdgecError, RequestError, RuntimeFailure, TargetError, VerificationError
+from edgec.errors import RuntimeFailure, TargetError, of_exit_code
 from edgec.progress import Progress, Silent
 
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
@@ -29,16 +29,6 @@ ITERATIONS = 200
 """How long each engine is measured, and how often it runs at least."""
 _PROBE_S = 120
 _GPU = "Selected Device: "
-_REFUSALS: dict[int, type[EdgecError]] = {
-    2: RequestError,
-    5: TargetError,
-    8: ArtefactError,
-    9: VerificationError,
-    10: RuntimeFailure,
-    12: TargetError,  # no TensorRT, or one that the bundle cannot be built with
-    13: RuntimeFailure,
-}
-"""By exit code of the program (`edgec_device.errors`); any other is an `EdgecError`."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +114,7 @@ def finish(program: Path, root: Path, driver: Driver, progress: Progress | None 
             remedy="run the same command again: it goes on from there; if it happens again, report it with the lines above",
         )
     error = found["error"]
-    raise _REFUSALS.get(error["exit_code"], EdgecError)(error["what"], evidence=error["evidence"], remedy=error["remedy"])
+    raise of_exit_code(error["exit_code"])(error["what"], evidence=error["evidence"], remedy=error["remedy"])
 
 
 @contextmanager

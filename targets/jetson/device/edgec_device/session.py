@@ -117,7 +117,8 @@ class Session:
             raise NoTensorRT(
                 f"This bundle cannot be built with TensorRT {dotted(self.trtexec.version)}.",
                 evidence=[f"{self.profile.title}: TensorRT {described(self.profile.tensorrt)}", *ranges],
-                remedy="flash a JetPack whose TensorRT is in that range, or build the bundle for this one",
+                remedy=("install a TensorRT" if here else "flash a JetPack whose TensorRT is")
+                + " in that range, or build the bundle for this one",
             )
 
     def usable_variants(self) -> list[Variant]:
