@@ -55,13 +55,13 @@ def attempts(
     sensitivity: Mapping[str, float],
     *,
     dot_product: bool,
-    boards: bool = False,
+    remote: bool = False,
 ) -> tuple[Attempt, ...]:
     """What to try for each pair: one thing, or for int8 one a recipe; `sensitivity`, where it was measured, gives more.
 
     `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8: they
-    unpack the weights and multiply in float, which is int8 in the files alone. `boards` get static int8 whole: they measure
-    themselves what it is worth.
+    unpack the weights and multiply in float, which is int8 in the files alone. `remote`: whether the target is another machine,
+    which gets static int8 whole: nothing here can measure what an exception costs there.
     """
     found = []
     for runtime, precision in pairs:
@@ -76,7 +76,7 @@ def attempts(
             recipes = rule_recipes(hub, per_token=per_token)
             if sensitivity:
                 recipes += measured_recipes(hub, sensitivity, per_token=per_token)
-            elif not per_token and not boards:
+            elif not per_token and not remote:
                 recipes = (tail_recipe(hub),)
             found += [Attempt(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
         else:

@@ -45,7 +45,7 @@ class Candidates(Quantising):
             resolved.lowerings,
             sensitivity,
             dot_product=bool(int8 and int8.dot_product),
-            boards=bool(resolved.devices),
+            remote=bool(resolved.devices),
         )
         plans = self.plans(hub, calibration)
         with self.progress.stage("quantise and lower", len(tried)) as step:

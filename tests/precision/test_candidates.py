@@ -40,9 +40,9 @@ def tried(
     *pairs: tuple[str, Precision],
     dot_product: bool = True,
     sensitivity: Mapping[str, float] | None = None,
-    boards: bool = False,
+    remote: bool = False,
 ) -> dict[str, Attempt]:
-    made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, boards=boards)
+    made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, remote=remote)
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 
@@ -94,8 +94,8 @@ def test_a_measured_sensitivity_gives_more_to_try() -> None:
     assert {name.rsplit("-", 1)[0] for name in more} == {"openvino-int8-tokens", "onnxruntime-int8-but", "onnxruntime-int8"}
 
 
-def test_boards_get_static_int8_whole() -> None:
-    assert "onnxruntime-int8-static" in tried(("onnxruntime", "int8"), boards=True)
+def test_what_runs_elsewhere_gets_static_int8_whole() -> None:
+    assert "onnxruntime-int8-static" in tried(("onnxruntime", "int8"), remote=True)
 
 
 @pytest.mark.parametrize(
