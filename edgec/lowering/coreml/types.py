@@ -4,7 +4,8 @@
   float32 leaves it for the CPU and comes back, and a ViT-S has 25 norms and 12 softmaxes. So they are made safe in fp16 instead.
 - *LayerNorm* sums squares, and in fp16 those of a massive activation overflow from 256 on; the Neural Engine is known to do so
   (apple/coremltools#2585). Its input is multiplied by `NORM_SCALE`, a power of two that changes no digit, and its epsilon by the
-  square of that: the result is the same, and every value that `needs_float32` lets pass has a square below fp16's end.
+  square of that; then every value that `with_headroom` lets pass has a square below fp16's end. The epsilon cannot follow all the
+  way: fp16's smallest number stands in for it, as if it had been 6e-5, which tokens feel whose variance is near that.
 - *Softmax* is safe as it is: Core ML subtracts the largest score first, and the scores themselves are small because 1/sqrt(width)
   is in Q's weights, before the product and not behind it. (`reduce_log_sum_exp`, which is not used, does not subtract:
   apple/coremltools#2690.)

@@ -32,7 +32,7 @@ _ELEMENTS = 1_000_000
 
 _STRETCHES = 10
 LEVEL_FLOOR = 0.01
-"""Least standard deviation of a run's level, relative: what processes of one artefact differ by on a machine at rest."""
+"""Least standard deviation of a run's level, relative. An assumption: `python -m benchmarks aa` prints what it is here."""
 _LEVEL_WEIGHT = 4
 """As how many runs beyond the first what is assumed of the level counts: the degrees of freedom where a side has one run."""
 
