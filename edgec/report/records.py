@@ -111,7 +111,8 @@ def _upgraded(found: dict[str, Any], schema: type[Record], path: Path, title: st
 
 
 def _listed(versions: Sequence[int]) -> str:
-    return " and ".join(map(str, versions))
+    *others, last = map(str, versions)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:

@@ -7,6 +7,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | --- | --- |
 | 1 | |
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
+| 3 | `runs`, `after_idle`, `profile`, `placement` and `cpu_ms_per_frame` of `Candidate`; `import_ms` and `process_ms` of `ColdStart` |
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgec.evidence import Evidence
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -87,8 +88,163 @@ class ColdStart(Record):
     load_ms: float = Field(ge=0)
     """From the files on disk to a model ready to run; the runtime's own import excluded."""
     first_inference_ms: float = Field(ge=0)
+    import_ms: float | None = Field(default=None, ge=0)
+    """The runtime's own import."""
+    process_ms: float | None = Field(default=None, ge=0)
+    """From the start of the process to its first features: interpreter, imports, load and first inference."""
     peak_rss_bytes: int = Field(ge=0)
     """The process's high-water mark at the end of the measurement, interpreter and runtime included."""
+    evidence: Evidence
+
+
+class Spread(Record):
+    """Of `count` values. Percentiles are nearest-rank; nothing is clipped."""
+
+    count: int = Field(ge=1)
+    min_ms: float = Field(ge=0)
+    p50_ms: float = Field(ge=0)
+    p90_ms: float = Field(ge=0)
+    p99_ms: float = Field(ge=0)
+    max_ms: float = Field(ge=0)
+    mean_ms: float = Field(ge=0)
+
+
+class Reading(Record):
+    """What the host's sensors said `at_ms` after the run began; what it does not tell is absent."""
+
+    at_ms: float = Field(ge=0)
+    cpu_mhz: float | None = Field(default=None, ge=0)
+    """Mean over the cores in use."""
+    temperatures_c: dict[str, float] = {}
+    """By zone."""
+    power_mw: dict[str, float] = {}
+    """By rail or RAPL domain: the mean since the reading before."""
+    rss_bytes: int | None = Field(default=None, ge=0)
+
+
+class Drift(Record):
+    """How the median at a run's end stands to that at its beginning, a tenth of the run each."""
+
+    first_p50_ms: float = Field(gt=0)
+    last_p50_ms: float = Field(gt=0)
+    ratio: float = Field(gt=0)
+    ratio_low: float = Field(gt=0)
+    ratio_high: float = Field(gt=0)
+    """Of a 95 % interval, from resampled blocks."""
+
+
+class Run(Record):
+    """One way of asking a model for features, for a while: back to back, or as a camera's frames arrive.
+
+    The columns `arrived_ms`, `started_ms`, `done_ms` and `stream` have one value for each frame that was done, in the order of
+    its end; times are since the run began. Back to back a frame arrives as it is started. Of frames that were dropped, only the
+    number is known.
+    """
+
+    mode: Literal["back to back", "camera"]
+    fps: float | None = Field(default=None, gt=0)
+    """Of each stream's camera."""
+    streams: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    """Of each stream."""
+    queue: Literal["latest", "all"] | None = None
+    """What becomes of frames that arrive while the model works: the newest waits and older ones are dropped, or all wait."""
+    seconds: float = Field(gt=0)
+    """From the first arrival to the last features."""
+    arrived: int = Field(ge=1)
+    dropped: int = Field(default=0, ge=0)
+    deadline_ms: float | None = Field(default=None, gt=0)
+    """From a frame's arrival to its features."""
+    missed: int | None = Field(default=None, ge=0)
+    """Frames that were done after their deadline, and those that were dropped."""
+    latency: Spread
+    """From a frame's arrival to its features."""
+    wait: Spread
+    """From its arrival to the start of its inference."""
+    service: Spread
+    """Its inference alone."""
+    interval: Spread | None = None
+    """Between one frame's features and the next one's of that stream."""
+    jitter_ms: float | None = Field(default=None, ge=0)
+    """Standard deviation of these intervals."""
+    throughput_fps: float = Field(gt=0)
+    """Frames done a second, all streams together."""
+    drift: Drift | None = None
+    cpu_ms_per_frame: float | None = Field(default=None, ge=0)
+    """All threads."""
+    energy_mj_per_frame: float | None = Field(default=None, ge=0)
+    """All that the sensors cover, idle share included."""
+    peak_rss_bytes: int | None = Field(default=None, ge=0)
+    """All streams together."""
+    other_cores: float | None = Field(default=None, ge=0)
+    arrived_ms: tuple[float, ...] = ()
+    started_ms: tuple[float, ...] = ()
+    done_ms: tuple[float, ...] = ()
+    stream: tuple[int, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    evidence: Evidence
+
+
+class AfterIdle(Record):
+    """The first inference after the process slept for `idle_s`: what a robot pays that looks only now and then."""
+
+    idle_s: float = Field(gt=0)
+    samples_ms: tuple[float, ...] = Field(min_length=1)
+    evidence: Evidence
+
+
+class OperationTime(Record):
+    """One step of the runtime's program, by the name that the runtime gives it; where one step covers several operations of the
+    hub graph (a fusion), `operations` names them."""
+
+    name: str
+    kind: str
+    """What it does, in words that are the same for every runtime: "product", "attention", "norm", "activation", "quantise", …"""
+    block: int | None = Field(default=None, ge=0)
+    """Of the backbone, counted from 0; None before and behind the blocks."""
+    operations: tuple[str, ...] = ()
+    execution: str = ""
+    """What the runtime says that it ran in: a type, a kernel."""
+    mean_ms: float = Field(ge=0)
+    """For a batch, over the profiled runs."""
+    gflops: float | None = Field(default=None, ge=0)
+    """Work in a batch, where it is a product."""
+    roofline_share: float | None = Field(default=None, ge=0)
+    """The least time that the work could take at this machine's measured rate in that type, over `mean_ms`."""
+
+
+class Profile(Record):
+    """Where a frame's time goes. Measuring each step costs time itself: `whole_ms` against `plain_ms` says how much."""
+
+    source: str
+    """Which of the runtime's facilities told."""
+    iterations: int = Field(ge=1)
+    whole_ms: float = Field(gt=0)
+    """Median of a profiled run."""
+    plain_ms: float | None = Field(default=None, gt=0)
+    """Median of a run without profiling, in the same process, taken in turns."""
+    rates_gflops: dict[str, float] = {}
+    """Measured rates of matrix products by type, to which `roofline_share` refers."""
+    steps: tuple[OperationTime, ...]
+    """In the order in which they ran."""
+    evidence: Evidence
+
+
+class Fallen(Record):
+    operation: str
+    kind: str
+    device: str
+
+
+class Placement(Record):
+    """Where a runtime that chooses among devices says that it runs operations, before it runs them."""
+
+    source: str
+    asked: str
+    """The devices that it may use, in the runtime's words."""
+    by_device: dict[str, int]
+    fallen: tuple[Fallen, ...] = ()
+    """Operations that are not on the device that was asked for."""
     evidence: Evidence
 
 
@@ -115,6 +271,12 @@ class Candidate(Record):
     latency: Latency | None = None
     bounds: tuple[Bound, ...] = ()
     cold_start: ColdStart | None = None
+    cpu_ms_per_frame: float | None = Field(default=None, ge=0)
+    """CPU time of all threads over the runs of `latency`."""
+    after_idle: AfterIdle | None = None
+    runs: tuple[Run, ...] = ()
+    profile: Profile | None = None
+    placement: Placement | None = None
     problem: str = ""
     chosen: bool = False
     build_flags: tuple[str, ...] = ()
@@ -153,7 +315,7 @@ class ModelFacts(Record):
 
 
 class Report(Record):
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -179,6 +341,7 @@ class Report(Record):
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: lambda found: {**found, "schema_version": 2},
+    2: lambda found: {**found, "schema_version": 3},
 }
 """By version: from what it wrote, not yet checked, to the next version."""
 

@@ -191,7 +191,7 @@ def broken(reports: Path) -> dict[str, tuple[Path, str]]:
     slower = [sample * 2 for sample in latency["samples_ms"]]
     return {
         "truncated": (made("truncated.json", lambda text: text[:1000]), "is not whole JSON"),
-        "future": (made("future.json", lambda text: text.replace('"schema_version": 2', '"schema_version": 3')), "update edgec"),
+        "future": (made("future.json", lambda text: text.replace('"schema_version": 3', '"schema_version": 4')), "update edgec"),
         "nan": (made("nan.json", with_latency(p50_ms=float("nan"))), "NaN is not JSON"),
         "negative": (made("negative.json", with_latency(min_ms=-1.0)), "latency.min_ms"),
         "nothing": (
