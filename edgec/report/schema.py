@@ -7,7 +7,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | --- | --- |
 | 1 | |
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
-| 3 | `runs`, `after_idle`, `profile`, `placement` and `cpu_ms_per_frame` of `Candidate`; `import_ms` and `process_ms` of `ColdStart` |
+| 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of `Candidate`; `import_ms`, `process_ms` of `ColdStart` |
 """
 
 from __future__ import annotations
