@@ -11,7 +11,7 @@ import onnx
 from edgec.errors import TargetError
 from edgec.lowering.base import Lowering
 from edgec.precision.plan import Precision
-from edgec.precision.recipes import Recipe, measured_recipes, rule_recipes, tail_recipe
+from edgec.precision.recipes import Recipe, measured_recipes, quick_recipes, rule_recipes
 
 Asked = Literal["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
 PALETTES = ("w6", "w4")
@@ -75,9 +75,10 @@ def attempts(
             per_token = lowering.per_token and dot_product
             recipes = rule_recipes(hub, per_token=per_token)
             if sensitivity:
-                recipes += measured_recipes(hub, sensitivity, per_token=per_token)
-            elif not per_token and not remote:
-                recipes = (tail_recipe(hub),)
+                recipes += (*quick_recipes(hub, per_token=per_token), *measured_recipes(hub, sensitivity, per_token=per_token))
+            elif not remote:
+                recipes = quick_recipes(hub, per_token=per_token)
+            recipes = tuple(dict.fromkeys(recipes))
             found += [Attempt(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
         else:
             found.append(Attempt(name, runtime, precision))
