@@ -18,9 +18,9 @@ from benchmarks.cases import Case, cases
 from benchmarks.contender import judge
 from benchmarks.contest import contest_frames
 from benchmarks.goals import Goal
-from benchmarks.neighbours import accuracy_of, labelled_pictures
+from benchmarks.neighbours import Neighbours, labelled_pictures, right_of
 from benchmarks.own import Built, all_contenders
-from benchmarks.peers import NNCF_HUB, NNCF_TRANSFORMER, ORT_S8S8, TORCH, peer_contenders
+from benchmarks.peers import HALF, NNCF_HUB, NNCF_TRANSFORMER, ORT_S8S8, TORCH, peer_contenders
 from benchmarks.race import percentile, race, ratio
 from benchmarks.roofline import Roofline, measure_roofline
 from benchmarks.tables import Result, contest_table, goals_table, host_line
@@ -56,7 +56,7 @@ class Outcome:
     results: tuple[Result, ...]
     ours: Result
     simulated: Simulated
-    knn: tuple[float, float, int] | None
+    knn: Neighbours | None
     roofline: Roofline
 
     def named(self, name: str) -> Result:
@@ -131,7 +131,10 @@ def _run_case(case: Case, settings: Settings, console: Console, note: Note) -> O
         if settings.labelled and case.trained:
             note("nearest neighbours")
             pictures, labels = labelled_pictures(settings.labelled, case.size)
-            knn = (accuracy_of(torch.run, pictures, labels), accuracy_of(ours.contender.run, pictures, labels), len(labels))
+            half = next((contender for contender in contenders if contender.name == HALF.format("bf16")), None)
+            told = [right_of(each.run, pictures, labels) if each else None for each in (torch, ours.contender, half)]
+            assert told[0] is not None and told[1] is not None
+            knn = Neighbours(told[0], told[1], told[2])
         note("roofline")
         return Outcome(case, built, results, ours, simulated, knn, measure_roofline(built.hub, threads))
 
@@ -147,7 +150,7 @@ def _goals(outcome: Outcome) -> list[Goal]:
     simulated, peers = outcome.simulated, outcome.named(ORT_S8S8).judgement
     found += rules.tensorrt_goals(model, case.bounds, simulated.judgement, peers, simulated.share, simulated.of_weights)
     if outcome.knn is not None:
-        found.append(rules.neighbours_goal(model, *outcome.knn))
+        found.append(rules.neighbours_goal(model, outcome.knn))
     found.append(rules.roofline_goal(model, outcome.roofline.ideal_ms, ours.p50))
     return found
 

@@ -22,6 +22,7 @@ from edgec.model.spec import Size, grid
 
 NNCF_TRANSFORMER = "NNCF quantize, TRANSFORMER"
 NNCF_PLAIN = "NNCF quantize, no model type"
+HALF = "OpenVINO {}, its default here"
 NNCF_HUB = "NNCF TRANSFORMER on edgec's hub graph"
 ORT_S8S8 = "ONNX Runtime quantize_static S8S8"
 TORCH = "torch eager float32"
@@ -204,7 +205,7 @@ def _openvino_makers(path: Path, samples: Sequence[Floats], threads: int) -> dic
     found = {"OpenVINO f32": lambda: run(plain(), INFERENCE_PRECISION_HINT="f32")}
     default = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
     if default != "f32":
-        found[f"OpenVINO {default}, its default here"] = lambda: run(plain())
+        found[HALF.format(default)] = lambda: run(plain())
     found[NNCF_PLAIN] = lambda: run(_quantised(plain(), samples))
     found[NNCF_TRANSFORMER] = lambda: run(_quantised(plain(), samples, model_type=nncf.ModelType.TRANSFORMER))
     found[f"NNCF int8 weights, per token, group {GROUP}"] = lambda: run(
