@@ -88,7 +88,7 @@ def tensorrt_goals(model: str, bounds: Bounds, found: Judgement, peer: Judgement
 
 
 def neighbours_goal(model: str, told: Neighbours) -> Goal:
-    """Beside the points, how many pictures int8 alone tells right, and how many float32 alone: with few of both, chance decides."""
+    """Beside the points, how many pictures int8 alone tells right, and how many float32 alone: few of both are chance."""
     accuracy, float32 = 100 * told.int8.mean(), 100 * told.float32.mean()
     gained, lost = int((told.int8 & ~told.float32).sum()), int((told.float32 & ~told.int8).sum())
     yardstick = "" if told.bfloat16 is None else f"; OpenVINO's bfloat16: {100 * told.bfloat16.mean() - float32:+.2f}"

@@ -132,9 +132,11 @@ def _run_case(case: Case, settings: Settings, console: Console, note: Note) -> O
             note("nearest neighbours")
             pictures, labels = labelled_pictures(settings.labelled, case.size)
             half = next((contender for contender in contenders if contender.name == HALF.format("bf16")), None)
-            told = [right_of(each.run, pictures, labels) if each else None for each in (torch, ours.contender, half)]
-            assert told[0] is not None and told[1] is not None
-            knn = Neighbours(told[0], told[1], told[2])
+            knn = Neighbours(
+                right_of(torch.run, pictures, labels),
+                right_of(ours.contender.run, pictures, labels),
+                right_of(half.run, pictures, labels) if half else None,
+            )
         note("roofline")
         return Outcome(case, built, results, ours, simulated, knn, measure_roofline(built.hub, threads))
 
