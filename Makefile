@@ -17,6 +17,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	cd targets/jetson/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_device
+	cd targets/apple/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_mac
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks
@@ -33,7 +34,7 @@ $(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,apple,video,test]'
+	$(PIP) -e '.[cpu,apple,html,video,test]'
 	$(PIP) --no-deps timm
 	touch $@
 

@@ -126,5 +126,17 @@ def aa(folder: Path, runs: int, iterations: int, percent: float) -> None:
     run_alarms(folder, runs, iterations, percent, several=(1, 3, 5))
 
 
+@main.command()
+@click.option("--artefact", type=click.Path(path_type=Path, exists=True), help="What to measure.  [default: the demo, built]")
+@click.option("--rounds", type=click.IntRange(min=5), default=20, show_default=True, help="Pairs of blocks.")
+@click.option("--seconds", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Of each block.")
+@options.threads
+def overhead(artefact: Path | None, rounds: int, seconds: float, threads: int | None) -> None:
+    """What `edgec bench` itself adds to what it measures: under 1 %."""
+    from benchmarks.overhead import run_overhead
+
+    run_overhead(artefact, rounds, seconds, threads)
+
+
 if __name__ == "__main__":
     main()

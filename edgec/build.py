@@ -62,7 +62,7 @@ def compile_into(directory: Path, stages: Stages) -> None:
     split = stages.split()
     hub = stages.export()
     reference = stages.reference(hub, split)
-    fidelity = [stages.verify_export(hub, reference)]
+    fidelity = stages.verify_export(hub, reference)
     calibration = stages.calibrate(hub, split)
     sensitivity = stages.sensitivity(hub, calibration, split)
     lowered = stages.lower(hub, calibration, sensitivity)

@@ -8,7 +8,8 @@
      │    ├── UnsafeCheckpoint      3   a pickle that wants to run code; it was not executed
      │    ├── UnknownForm           3   the weights' names are of no known DINOv3 form
      │    ├── MismatchedWeights     3   a tensor is missing, extra in a way that matters, or of a wrong shape
-     │    └── NonFiniteWeights      3   NaN or Inf among the weights
+     │    ├── NonFiniteWeights      3   NaN or Inf among the weights
+     │    └── HeadError             3   a head cannot be used, or not with this backbone
      ├── CalibrationError           4   the frames cannot be used
      ├── TargetError                5   no such target, or its runtime is not installed
      ├── ExportError                6   the hub graph differs from PyTorch, or breaks its contract
@@ -24,8 +25,8 @@
      ├── BoardError                16   the board cannot be reached, or the connection to it was lost
      └── Regression                17   `compare --fail-on-regression` found one
 
-The program on a board has the codes of 5 and from 8 to 15, too, and they mean the same there. Exit code 130 is Ctrl-C. Anything
-else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
+The programs on boards and Macs have the codes of 5 and from 8 to 15, too, and they mean the same there. Exit code 130 is Ctrl-C.
+Anything else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ class InputSizeError(RequestError):
 
 class CheckpointError(EdgecError):
     exit_code = 3
+
+
+class HeadError(CheckpointError):
+    pass
 
 
 class UnreadableCheckpoint(CheckpointError):

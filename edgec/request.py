@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from edgec.frames import FrameSet
 from edgec.latency import host
 from edgec.lowering import registry
 from edgec.lowering.base import Lowering
+from edgec.lowering.sizes import ManySizes
 from edgec.model.spec import Size
 from edgec.precision.candidates import Asked, wanted
 from edgec.precision.plan import Precision
@@ -45,6 +47,8 @@ class BuildRequest:
     calibration: str | None = None
     validation: str | None = None
     size: Size = DEFAULT_SIZE
+    more_sizes: tuple[Size, ...] = ()
+    """Further sizes that the artefact takes frames in, where its runtime's files can hold several; `size` is the default."""
     batch: int = 1
     precision: Asked = "auto"
     min_fidelity: float = 0.99
@@ -57,6 +61,11 @@ class BuildRequest:
     calibration_frames: int = 128
     effort: Effort = "quick"
     seed: int = 0
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """All of them, the default first."""
+        return (self.size, *self.more_sizes)
 
 
 @dataclass(frozen=True)
@@ -89,11 +98,12 @@ class Resolved:
         """For people, before work starts."""
         request = self.request
         tried = ", ".join(f"{runtime} {precision}" for runtime, precision in self.pairs)
+        shapes = ", ".join(f"[{request.batch}, {size.height}, {size.width}, 3]" for size in request.sizes)
         outputs = ["cls", "patches"] + ["registers"] * request.registers + [f"patches_{layer}" for layer in request.layers]
         return (
             ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
             ("target", ", ".join(f"{each.name}: {each.title}" for each in self.devices or (self.profile,))),
-            ("input", f"uint8 NHWC [{request.batch}, {request.size.height}, {request.size.width}, 3]"),
+            ("input", f"uint8 NHWC {shapes}"),
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
             ("candidates", tried),
@@ -119,7 +129,9 @@ def resolve(request: BuildRequest) -> Resolved:
     devices = tuple(each for each in profiles if each.is_remote)
     offered = tuple(dict.fromkeys(pair for each in profiles for pair in each.candidates))
     pairs = wanted(request.precision, offered, palettes=request.effort == "full")
-    lowerings = _available({runtime for runtime, _ in pairs})
+    lowerings = {name: registry.get(name) for name in sorted({runtime for runtime, _ in pairs})}
+    _check_sizes(request, lowerings)
+    _check_available(lowerings)
     frameset, notes = _frames(request)
     lacking = () if devices else targets.missing(profile, here)
     if lacking:
@@ -138,7 +150,9 @@ def resolve(request: BuildRequest) -> Resolved:
         tools,
         code_digest(),
         # What goes with the artefact is part of it.
-        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in program_sources().items()) if boards else (),
+        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in program_sources(profile.family).items())
+        if devices
+        else (),
     )
     return Resolved(
         request=request,
@@ -158,9 +172,22 @@ def resolve(request: BuildRequest) -> Resolved:
     )
 
 
-def _available(names: set[str]) -> dict[str, Lowering]:
-    """The lowerings, of which at least one must be usable."""
-    lowerings = {name: registry.get(name) for name in sorted(names)}
+def _check_sizes(request: BuildRequest, lowerings: Mapping[str, Lowering]) -> None:
+    """Several sizes, each once, for runtimes alone whose files hold several."""
+    asked = f"asked for: {', '.join(map(str, request.sizes))}"
+    if len(set(request.sizes)) < len(request.sizes):
+        raise RequestError("An input size is given twice.", evidence=asked, remedy="give each size once, the default one first")
+    single = [lowering.title for lowering in lowerings.values() if not isinstance(lowering, ManySizes)]
+    if request.more_sizes and single:
+        raise RequestError(
+            f"An artefact for {request.target} takes frames of one size.",
+            evidence=(asked, f"{' and '.join(single)} {'have' if len(single) > 1 else 'has'} one fixed shape a model"),
+            remedy="build one artefact a size, with one --input-size each (`edgec sweep` does that); --target apple takes all",
+        )
+
+
+def _check_available(lowerings: Mapping[str, Lowering]) -> None:
+    """At least one must be usable."""
     states = {name: lowering.availability() for name, lowering in lowerings.items()}
     if not any(state.available for state in states.values()):
         raise TargetError(
@@ -168,7 +195,6 @@ def _available(names: set[str]) -> dict[str, Lowering]:
             evidence=[f"{lowerings[name].title}: {state.problem}" for name, state in states.items()],
             remedy=next(iter(states.values())).install,
         )
-    return lowerings
 
 
 def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
@@ -206,7 +232,7 @@ def _default_output(request: BuildRequest, identity: Identity) -> Path:
     name = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in identity.name)
     target = Path(request.target).stem
     batch = f"-b{request.batch}" if request.batch > 1 else ""
-    return Path(f"{name}-{target}-{request.size}{batch}.edgec")
+    return Path(f"{name}-{target}-{'-'.join(map(str, request.sizes))}{batch}.edgec")
 
 
 def _version(name: str) -> str:

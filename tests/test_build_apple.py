@@ -1,9 +1,10 @@
-"""A build for Apple's chips, from a checkpoint to a package that is run as it was saved."""
+"""A build for Apple's chips, from a checkpoint to a package that is run as it was saved, and what `verify` says of damage."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.manifest import MANIFEST
 from edgec.artefact.verify import verify
 from edgec.build import BuildResult, build
-from edgec.errors import FidelityError, TargetError, VerificationError
+from edgec.cli import run
+from edgec.errors import FidelityError, TargetError
 from edgec.evidence import Evidence
 from edgec.fidelity.metrics import worst
 from edgec.report.reading import read_report
@@ -26,6 +28,11 @@ from tests.support.frames import draw_pictures
 from tests.support.models import SMALL
 
 pytest.importorskip("coremltools")
+
+from tests.lowering.coreml.evaluator.tampering import change_number, change_weight, edited, rebind, swap_inputs
+
+Values = NDArray[Any]
+Damage = Callable[[Path], None]
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +53,17 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> BuildRequest:
 @pytest.fixture(scope="module")
 def built(request_: BuildRequest) -> BuildResult:
     return build(request_)
+
+
+@pytest.fixture(scope="module")
+def w8a8(request_: BuildRequest, built: BuildResult, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    """For a chip where it pays. Everything but the choice comes from the cache."""
+    return build(replace(request_, target="apple-m4", output=tmp_path_factory.mktemp("m4") / "m4.edgec"))
+
+
+@pytest.fixture(scope="module")
+def palettised(request_: BuildRequest, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
+    return build(replace(request_, precision="w6", output=tmp_path_factory.mktemp("w6") / "w6.edgec"))
 
 
 def test_one_package_for_every_m_series_with_its_proof(built: BuildResult) -> None:
@@ -75,24 +93,6 @@ def test_the_saved_package_is_what_verify_runs(built: BuildResult) -> None:
     assert max(output.difference for output in result.outputs) == 0
 
 
-def test_one_wrong_weight_in_a_saved_package_is_named(built: BuildResult, tmp_path: Path) -> None:
-    """One of thousands hardly shows in the features, and the forger lists hashes anew."""
-    from tests.lowering.coreml.evaluator.tampering import change_weight
-
-    def flipped(values: NDArray[Any]) -> NDArray[Any]:
-        place = np.unravel_index(np.abs(values).argmax(), values.shape)
-        values[place] = -values[place]
-        return values
-
-    damaged = Path(shutil.copytree(built.directory, tmp_path / "damaged.edgec"))
-    change_weight(damaged / "model" / "w8.mlpackage", "blocks_1_mlp_fc1_weight", flipped)
-    manifest = json.loads((damaged / MANIFEST).read_text())
-    manifest["files"] = [file.model_dump() for file in build_manifest_files(damaged)]
-    (damaged / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(VerificationError, match="the first operation that differs is blocks_1_mlp_fc1_add "):
-        verify(damaged)
-
-
 def test_the_package_says_what_it_is(built: BuildResult) -> None:
     from edgec.lowering.coreml.sdk import quiet
 
@@ -108,18 +108,17 @@ def test_the_package_says_what_it_is(built: BuildResult) -> None:
     assert "CLS" in said.output_description["cls"]
 
 
-def test_a_chip_where_w8a8_pays_gets_it_first(request_: BuildRequest, built: BuildResult, tmp_path: Path) -> None:
-    """Everything else comes from the cache."""
-    m4 = build(replace(request_, target="apple-m4", output=tmp_path / "m4.edgec"))
-    assert m4.manifest.precision == "int8"
-    assert worst(m4.manifest.fidelity[-1]) > 0.9
+def test_a_chip_where_w8a8_pays_gets_it_first(request_: BuildRequest, w8a8: BuildResult, tmp_path: Path) -> None:
+    assert w8a8.manifest.precision == "int8"
+    assert worst(w8a8.manifest.fidelity[-1]) > 0.9
     with pytest.raises(TargetError, match="does not offer int8"):
         build(replace(request_, target="apple-m1", precision="int8", output=tmp_path / "m1.edgec"))
 
 
-def test_lookup_tables_are_built_when_asked_for_and_judged_like_others(request_: BuildRequest, tmp_path: Path) -> None:
-    found = build(replace(request_, precision="w6", output=tmp_path / "w6.edgec"))
-    assert found.manifest.precision == "w6"
+def test_lookup_tables_are_built_when_asked_for_and_judged_like_others(
+    request_: BuildRequest, palettised: BuildResult, tmp_path: Path
+) -> None:
+    assert palettised.manifest.precision == "w6"
     with pytest.raises(FidelityError, match="No candidate keeps the features"):
         build(replace(request_, precision="w4", min_fidelity=0.9999, output=tmp_path / "w4.edgec"))
 
@@ -129,3 +128,113 @@ def test_the_same_build_is_the_same_bytes(request_: BuildRequest, tmp_path: Path
     monkeypatch.setenv("EDGEC_CACHE_DIR", str(tmp_path / "other cache"))
     other = build(replace(request_, precision="fp16", output=tmp_path / "other.edgec"))
     assert one.manifest == other.manifest
+
+
+# --- damage to what was saved
+
+
+def flipped(values: Values) -> Values:
+    """The sign of one of thousands, which hardly shows in the features."""
+    place = np.unravel_index(np.abs(values.astype(np.float32)).argmax(), values.shape)
+    values[place] = -values[place]
+    return values
+
+
+def next_entry(stored: Values) -> Values:
+    """One weight's index into its table, which is in the first bits of the middle byte that begins with a whole one."""
+    stored[len(stored) // 2 // 3 * 3] ^= 0b111111
+    return stored
+
+
+def weight(name: str, change: Callable[[Values], Values], part: str = "data") -> Damage:
+    return lambda package: change_weight(package, name, change, part)
+
+
+def integers(name: str, **parameters: tuple[int, ...]) -> Damage:
+    def change(package: Path) -> None:
+        with edited(package) as operations:
+            for parameter, numbers in parameters.items():
+                rebind(operations[name], parameter, np.array(numbers, np.int32))
+
+    return change
+
+
+def reads(name: str, parameter: str, other: str) -> Damage:
+    def change(package: Path) -> None:
+        with edited(package) as operations:
+            operations[name].inputs[parameter].arguments[0].name = other
+
+    return change
+
+
+DAMAGES: dict[str, tuple[str, Damage, str]] = {
+    "one weight": ("built", weight("blocks_1_mlp_fc1_weight", flipped), "blocks_1_mlp_fc1_add"),
+    "a turned product": ("built", weight("blocks_0_attn_q_weight", np.transpose), "blocks_0_attn_q_add"),
+    "turned patches": ("built", weight("patch_embed_weight", lambda kernel: kernel.swapaxes(-1, -2)), "patch_embed"),
+    "mirrored colours": ("built", weight("patch_embed_weight", lambda kernel: kernel[:, ::-1]), "patch_embed"),
+    "scales of other channels": (
+        "built",
+        weight("blocks_0_attn_proj_weight", lambda scale: scale[::-1], "scale"),
+        "blocks_0_attn_proj_add",
+    ),
+    "an epsilon": ("built", lambda package: change_number(package, "blocks_0_norm1", "epsilon", 1024), "blocks_0_norm1"),
+    "the factor before a norm": (
+        "built",
+        lambda package: change_number(package, "blocks_0_norm1_scaled", "y", 2),
+        "blocks_0_norm1_scaled",
+    ),
+    "gamma for beta": ("built", lambda package: swap_inputs(package, "blocks_0_norm2", "gamma", "beta"), "blocks_0_norm2"),
+    "keys for queries": ("built", lambda package: swap_inputs(package, "blocks_0_attn_mix", "query", "key"), "blocks_0_attn_mix"),
+    "a skip connection": ("built", reads("blocks_0_add_2", "x", "blocks_0_mlp_fc2_add"), "blocks_0_add_2"),
+    "the other half of a rotation": (
+        "built",
+        integers("blocks_0_attn_slice", begin=(0, 0, 0, 32), end=(1, 1, 29, 64)),
+        "blocks_0_attn_slice",
+    ),
+    "an index into a table": ("palettised", weight("blocks_1_attn_v_weight", next_entry, "indices"), "blocks_1_attn_v_add"),
+    "a table": ("palettised", weight("blocks_0_mlp_fc2_weight", flipped, "lut"), "blocks_0_mlp_fc2_add"),
+    "the scale of an activation": (
+        "w8a8",
+        lambda package: change_number(package, "blocks_0_norm1_quantised", "scale", 2),
+        "blocks_0_norm1_quantised",
+    ),
+}
+"""By what was damaged: the artefact, how, and the first operation that is then another than the hub graph's."""
+
+
+def damaged(built: BuildResult, change: Damage, place: Path, *, listed: bool = True) -> Path:
+    """A copy whose forger lists hashes anew, unless told not to."""
+    folder = Path(shutil.copytree(built.directory, place / "damaged.edgec"))
+    change(next((folder / "model").glob("*.mlpackage")))
+    if listed:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest["files"] = [file.model_dump() for file in build_manifest_files(folder)]
+        (folder / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_verify_names_the_first_operation_that_differs(
+    what: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixture, change, operation = DAMAGES[what]
+    assert run(["verify", str(damaged(request.getfixturevalue(fixture), change, tmp_path))]) == 9
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"the first operation that differs is {operation} (" in said
+
+
+def test_verify_names_an_operation_that_contradicts_its_shape(
+    built: BuildResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No runtime runs that: heads for tokens, where the program goes on as before."""
+    swapped = integers("blocks_0_attn_transpose", perm=(0, 1, 2, 3))
+    assert run(["verify", str(damaged(built, swapped, tmp_path))]) == 10
+    assert "blocks_0_attn_transpose (transpose) of the saved program" in " ".join(capsys.readouterr().err.split())
+
+
+def test_verify_needs_no_run_where_the_hashes_tell(
+    built: BuildResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = weight("blocks_1_mlp_fc1_weight", flipped)
+    assert run(["verify", str(damaged(built, change, tmp_path, listed=False))]) == 8
+    assert "changed: model/w8.mlpackage/Data/com.apple.CoreML/weights/weight.bin" in capsys.readouterr().err

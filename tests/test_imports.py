@@ -20,7 +20,7 @@ from tests.support.commands import python
 
 PACKAGE = Path(edgec.__file__).parent
 
-ABOVE = {"cli", "build", "stages", "request", "coverage"}
+ABOVE = {"cli", "build", "stages", "request", "coverage", "sweep"}
 """Nothing but these and `__main__` may import these."""
 NEVER: dict[str, set[str]] = {
     "errors": {"*"},
@@ -29,13 +29,38 @@ NEVER: dict[str, set[str]] = {
     "durable": {"*"},
     "cores": {"*"},
     "cache": {"graph", "model", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "checkpoint"},
-    "model": {"graph", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "cache", "targets"},
-    "checkpoint": {"graph", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "cache", "targets"},
+    "model": {
+        "graph",
+        "heads",
+        "lowering",
+        "precision",
+        "fidelity",
+        "latency",
+        "artefact",
+        "report",
+        "frames",
+        "cache",
+        "targets",
+    },
+    "checkpoint": {
+        "graph",
+        "heads",
+        "lowering",
+        "precision",
+        "fidelity",
+        "latency",
+        "artefact",
+        "report",
+        "frames",
+        "cache",
+        "targets",
+    },
     "frames": {"graph", "lowering", "precision", "fidelity", "latency", "artefact", "report", "checkpoint", "cache", "targets"},
-    "graph": {"lowering", "latency", "artefact", "report", "fidelity", "checkpoint", "cache", "targets"},
+    "graph": {"heads", "lowering", "latency", "artefact", "report", "fidelity", "checkpoint", "cache", "targets"},
     "lowering": {"latency", "artefact", "report", "checkpoint", "frames", "cache", "targets"},
     "precision": {"latency", "artefact", "checkpoint", "cache", "targets"},
-    "fidelity": {"lowering", "graph", "latency", "artefact", "checkpoint", "cache", "targets"},
+    "heads": {"lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "cache", "targets"},
+    "fidelity": {"heads", "lowering", "graph", "latency", "artefact", "checkpoint", "cache", "targets"},
     "targets": {"graph", "lowering", "precision", "fidelity", "artefact", "frames", "checkpoint", "cache", "model"},
     "latency": {"graph", "fidelity", "frames", "checkpoint", "cache"},
     "boards": {"graph", "lowering", "precision", "fidelity", "latency", "frames", "checkpoint", "cache", "targets", "model"},
@@ -44,15 +69,25 @@ NEVER: dict[str, set[str]] = {
 """By room, what it must know nothing of, whenever it imports it. `model` knows nothing of ONNX, `graph` nothing of runtimes."""
 
 SDKS: dict[str, set[str]] = {
-    "torch": {"edgec.model", "edgec.checkpoint", "edgec.graph.export", "edgec.fidelity.reference"},
-    "onnx": {"edgec.graph", "edgec.precision", "edgec.lowering", "edgec.stages"},
+    "torch": {
+        "edgec.model",
+        "edgec.checkpoint",
+        "edgec.heads.reference",
+        "edgec.heads.weights",
+        "edgec.graph.export",
+        "edgec.fidelity.reference",
+    },
+    "onnx": {"edgec.graph", "edgec.heads", "edgec.precision", "edgec.lowering", "edgec.stages"},
     "onnxruntime": {"edgec.lowering.onnxruntime", "edgec.graph.session"},
     "openvino": {"edgec.lowering"},
     "safetensors": {"edgec.checkpoint"},
     "click": {"edgec.cli"},
     # Beside the command line: tables that are made where their columns are defined.
-    "rich": {"edgec.cli", "edgec.report.table", "edgec.report.explaining"},
-    "PIL": {"edgec.frames", "edgec.report.pictures"},
+    "rich": {"edgec.cli", "edgec.report.table", "edgec.report.explaining", "edgec.report.breakdown"},
+    "PIL": {"edgec.frames", "edgec.report.pictures", "edgec.report.html.images"},
+    "altair": {"edgec.report.html"},
+    "vl_convert": {"edgec.report.html"},
+    "jinja2": {"edgec.report.html"},
     "matplotlib": {"edgec.report"},
     "transformers": set(),
     "timm": set(),
@@ -60,7 +95,11 @@ SDKS: dict[str, set[str]] = {
 }
 """By package, the modules or rooms that may import it."""
 
-LATE = {"onnxruntime", "openvino", "safetensors", "matplotlib", "av", "transformers", "tensorrt", "coremltools"}
+LATE = {"onnxruntime", "openvino", "safetensors", "matplotlib", "av", "transformers", "tensorrt", "coremltools"} | {
+    "altair",
+    "vl_convert",
+    "jinja2",
+}
 """Imported inside functions only: a missing one harms nobody else."""
 
 
@@ -179,6 +218,7 @@ LOADED = """
 import contextlib, io, json, sys
 {code}
 heavy = {{"torch", "onnx", "onnxscript", "transformers", "safetensors", "openvino", "onnxruntime", "matplotlib", "PIL", "av"}}
+heavy |= {{"altair", "distributed"}}
 print(json.dumps(sorted(heavy & set(sys.modules))))
 """
 QUIETLY = "from edgec.cli import run\nwith contextlib.redirect_stdout(io.StringIO()):\n    assert run({arguments!r}) == 0"

@@ -36,6 +36,7 @@ def request_(frames: Path) -> BuildRequest:
     "change",
     [
         {"size": Size(224, 240)},
+        {"target": "apple", "more_sizes": (Size(224, 240),)},
         {"batch": 2},
         {"precision": "fp32"},
         {"min_fidelity": 0.98},
@@ -49,7 +50,7 @@ def request_(frames: Path) -> BuildRequest:
         {"calibration": "demo"},
         {"target": "cpu-arm64"},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=lambda change: "-".join(change),
 )
 def test_everything_that_decides_the_artefact_is_in_the_key(request_: BuildRequest, change: dict[str, Any]) -> None:
     assert resolve(replace(request_, **change)).key != resolve(request_).key
@@ -196,6 +197,23 @@ def test_one_runtime_is_enough(request_: BuildRequest, monkeypatch: pytest.Monke
     assert ("onnxruntime", "fp32") in resolve(request_).pairs
 
 
+@pytest.mark.parametrize(
+    ("target", "evidence"),
+    [("cpu", "ONNX Runtime and OpenVINO have"), ("jetson", "TensorRT has"), ("jetson-orin-nano", "TensorRT has")],
+)
+def test_several_sizes_are_for_runtimes_whose_files_hold_several(request_: BuildRequest, target: str, evidence: str) -> None:
+    with pytest.raises(RequestError, match=f"An artefact for {target} takes frames of one size") as caught:
+        resolve(replace(request_, target=target, more_sizes=(Size(480, 640), Size(64, 96))))
+    assert caught.value.evidence[0] == "asked for: 224x224, 480x640, 64x96"
+    assert evidence in caught.value.evidence[1]
+    assert "edgec sweep" in caught.value.remedy
+
+
+def test_a_size_given_twice_is_refused(request_: BuildRequest) -> None:
+    with pytest.raises(RequestError, match="given twice"):
+        resolve(replace(request_, target="apple", more_sizes=(Size(64, 96), Size(224, 224))))
+
+
 # --- what is shown and where it goes
 
 
@@ -204,9 +222,10 @@ def test_one_runtime_is_enough(request_: BuildRequest, monkeypatch: pytest.Monke
     [
         ({}, "demo-cpu-224x224.edgec"),
         ({"size": Size(480, 640), "batch": 4}, "demo-cpu-480x640-b4.edgec"),
+        ({"target": "apple", "more_sizes": (Size(480, 640),)}, "demo-apple-224x224-480x640.edgec"),
         ({"checkpoint": "random:vits16", "target": "cpu-arm64"}, "random-vits16-cpu-arm64-224x224.edgec"),
     ],
-    ids=["plain", "batch", "random"],
+    ids=["plain", "batch", "sizes", "random"],
 )
 def test_the_artefact_is_named_for_what_it_is(request_: BuildRequest, change: dict[str, Any], name: str) -> None:
     assert resolve(replace(request_, **change)).output == Path(name)

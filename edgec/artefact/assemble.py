@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 import edgec
 from edgec.artefact.bundle import Bundle, Variant, write_bundle
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
-from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Golden, Manifest, Tensor
+from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, golden_path, write_golden
+from edgec.artefact.mac import write_mac
+from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Golden, Manifest, SizeFacts, Tensor
 from edgec.artefact.operations import write_operations
 from edgec.durable import sha256_of
 from edgec.fidelity.gate import measure_fidelity, require_kept
@@ -24,6 +25,8 @@ from edgec.fidelity.reference import Reference
 from edgec.frames import Frame, FrameSet, Split
 from edgec.latency.measure import NOTE
 from edgec.lowering.base import Label, LoweredModel, Lowering, Runner
+from edgec.lowering.sizes import function_name
+from edgec.model.spec import Size
 from edgec.precision.choice import Choice
 from edgec.precision.explanation import EXPLANATION, Explanation
 from edgec.report.markdown import to_markdown
@@ -49,7 +52,8 @@ BOARDS_NOTE = (
 """For reports of artefacts that boards finish."""
 APPLE_NOTE = (
     "No latency was measured: Core ML runs on Apple's devices alone. Fidelity is that of the saved package, fp16's rounding "
-    "included, run here by edgec's own evaluator; the Neural Engine, the GPU and the CPU each round in ways of their own."
+    "included, run here by edgec's own evaluator; the Neural Engine, the GPU and the CPU each round in ways of their own, "
+    "which device/edgec-mac.pyz compares and measures on a Mac."
 )
 """For reports of Core ML packages."""
 MEANINGS = {
@@ -78,13 +82,16 @@ class Ingredients:
     notice: str
     frames: FrameSet
     split: Split
-    reference: Reference
+    references: tuple[Reference, ...]
+    """One a size, the default's first."""
     lowering: Lowering
     lowered: LoweredModel
     explanation: Explanation
     candidates: tuple[Candidate, ...]
     choice: Choice
     fidelity: tuple[StageFidelity, ...]
+    kept: tuple[StageFidelity, ...]
+    """The chosen candidate's, one a size."""
     notes: tuple[str, ...]
     boards: tuple[Profile, ...] = ()
     """Those that finish the artefact themselves, and what they may choose from, `lowered` among it."""
@@ -92,31 +99,47 @@ class Ingredients:
     devices: tuple[Profile, ...] = ()
     """All that the artefact is for, where none of them is this machine."""
 
+    @property
+    def reference(self) -> Reference:
+        """Of the default size."""
+        return self.references[0]
+
+    def at(self, reference: Reference) -> str:
+        """Its size, where there are several to tell apart."""
+        return str(_size(reference)) if len(self.references) > 1 else ""
+
 
 def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], None]) -> None:
     """Fill `directory`. The written files are loaded from it and run on every validation frame: the last stage's fidelity.
 
     Raises `FidelityError` if they compute other features than the candidate did.
     """
-    batch = made.batch
-    candidate = made.choice.candidate
     (directory / "model").mkdir()
     written = _copy_model(made.lowered, directory / "model")
     for _, other in made.variants:
         _copy_model(other, directory / "model")
     made.lowering.label(written, _label(made))
     runner = made.lowering.load(written, threads=made.threads)
-    final = measure_fidelity(made.reference, runner, batch, "artefact", step, made.lowering.evidence)
-    assert candidate.fidelity is not None
-    require_kept(candidate.fidelity, final)
-    outputs = _write_golden(directory, made.reference, runner, batch)
+    final = [_run(made, reference, runner, step) for reference in made.references]
+    for before, after in zip(made.kept, final, strict=True):
+        require_kept(before, after)
+    sizes = _write_sizes(directory, made, runner)
     _write_texts(directory, made)
     (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if made.boards:
-        write_bundle(directory, _bundle(made, outputs))
-    fidelity = (*made.fidelity, candidate.fidelity, final)
-    manifest = _manifest(made, directory, runner, outputs, fidelity)
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_bundle(directory, _bundle(made, sizes[0].outputs))
+    elif made.devices:
+        write_mac(
+            directory,
+            made.devices,
+            min_fidelity=made.min_fidelity,
+            model=made.model,
+            precision_asked=made.precision_asked,
+            calibration=_calibration(made),
+        )
+    fidelity = (*made.fidelity, *made.kept, *final)
+    manifest = _manifest(made, directory, runner, sizes, fidelity)
+    (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     report = _report(made, fidelity).model_copy(update={"artefact_sha256": sha256_of(directory / MANIFEST)})
     (directory / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     measured = any(candidate.latency for candidate in report.candidates)
@@ -126,6 +149,16 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     (directory / "report.md").write_text(to_markdown(report, PARETO if measured else None), encoding="utf-8")
 
 
+def _run(made: Ingredients, reference: Reference, runner: Runner, step: Callable[[], None]) -> StageFidelity:
+    at = made.at(reference)
+    stage = f"artefact at {at}" if at else "artefact"
+    return measure_fidelity(reference, runner, made.batch, stage, step, made.lowering.evidence)
+
+
+def _size(reference: Reference) -> Size:
+    return Size(*reference.frames.shape[1:3])
+
+
 def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
     height, width = made.reference.frames.shape[1:3]
     return Bundle(
@@ -133,7 +166,7 @@ def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
         build_key=made.build_key,
         boards=made.boards,
         target=made.target,
-        input=_input(made),
+        input=_input(made, made.reference),
         outputs=outputs,
         variants=[variant for variant, _ in made.variants],
         golden_count=_golden_count(made.reference),
@@ -160,7 +193,7 @@ def _label(made: Ingredients) -> Label:
         licence=made.licence.strip() or checkpoint.licence.name,
         version=edgec.__version__,
         description=f"{checkpoint.name}: DINOv3 {checkpoint.arch} features of a camera frame, {made.choice.candidate.precision}",
-        input=_input(made).meaning,
+        input=_input(made, made.reference).meaning,
         outputs={name: _meaning(name) for name in made.reference.outputs},
         facts={
             "edgec.build_key": made.build_key,
@@ -172,7 +205,28 @@ def _label(made: Ingredients) -> Label:
     )
 
 
-def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: int) -> tuple[Tensor, ...]:
+def _write_sizes(directory: Path, made: Ingredients, runner: Runner) -> tuple[SizeFacts, ...]:
+    """Golden frames of each size, and what the manifest says of it. Those of the default lie where others look for them; each
+    other size has a folder."""
+    tolerance, cosine = TOLERANCES[made.choice.candidate.precision]
+    found = []
+    for reference in made.references:
+        folder = made.at(reference) if reference is not made.reference else ""
+        outputs = _write_golden(directory, reference, runner, made.batch, folder)
+        golden = Golden(
+            frames=golden_path(FRAMES, folder),
+            expected_float32=golden_path(EXPECTED_FLOAT32, folder),
+            expected_shipped=golden_path(EXPECTED_SHIPPED, folder),
+            count=_golden_count(reference),
+            relative_tolerance=tolerance,
+            min_cosine=cosine,
+        )
+        facts = SizeFacts(function=function_name(_size(reference)), input=_input(made, reference), outputs=outputs, golden=golden)
+        found.append(facts)
+    return tuple(found)
+
+
+def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: int, folder: str) -> tuple[Tensor, ...]:
     """Frames spread over the validation set, what PyTorch makes of them and what the artefact does."""
     count = _golden_count(reference)
     chosen = np.linspace(0, len(reference.frames) - 1, count).round().astype(int)
@@ -183,8 +237,8 @@ def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: 
         for name, value in runner(stack).items():
             parts[name].append(value[:real])
     shipped: Features = {name: np.concatenate(values) for name, values in parts.items()}
-    write_golden(directory, frames, golden.features, shipped)
-    write_operations(directory, runner, frames, batch)
+    write_golden(directory, frames, golden.features, shipped, folder=folder)
+    write_operations(directory, runner, frames, batch, folder=folder)
     return tuple(
         Tensor(name=name, dtype="float32", shape=(batch, *value.shape[1:]), meaning=_meaning(name))
         for name, value in shipped.items()
@@ -195,11 +249,11 @@ def _golden_count(reference: Reference) -> int:
     return min(GOLDEN_FRAMES, len(reference.frames))
 
 
-def _input(made: Ingredients) -> Tensor:
+def _input(made: Ingredients, reference: Reference) -> Tensor:
     return Tensor(
         name="frames",
         dtype="uint8",
-        shape=(made.batch, *made.reference.frames.shape[1:3], 3),
+        shape=(made.batch, *reference.frames.shape[1:3], 3),
         meaning="camera frames, NHWC, RGB, 0..255; normalisation is inside the model",
     )
 
@@ -219,10 +273,9 @@ def _write_texts(directory: Path, made: Ingredients) -> None:
 
 
 def _manifest(
-    made: Ingredients, directory: Path, runner: Runner, outputs: tuple[Tensor, ...], fidelity: tuple[StageFidelity, ...]
+    made: Ingredients, directory: Path, runner: Runner, sizes: tuple[SizeFacts, ...], fidelity: tuple[StageFidelity, ...]
 ) -> Manifest:
     precision = made.choice.candidate.precision
-    tolerance, cosine = TOLERANCES[precision]
     return Manifest(
         edgec_version=edgec.__version__,
         build_key=made.build_key,
@@ -235,18 +288,12 @@ def _manifest(
         execution_precision=runner.execution_precision,
         entry=f"model/{made.lowered.entry}",
         settings=made.lowered.settings,
-        input=_input(made),
-        outputs=outputs,
+        input=sizes[0].input,
+        outputs=sizes[0].outputs,
         operations={entry.name: entry.precision for entry in made.explanation.operations},
         fidelity=fidelity,
-        golden=Golden(
-            frames=FRAMES,
-            expected_float32=EXPECTED_FLOAT32,
-            expected_shipped=EXPECTED_SHIPPED,
-            count=_golden_count(made.reference),
-            relative_tolerance=tolerance,
-            min_cosine=cosine,
-        ),
+        golden=sizes[0].golden,
+        sizes=sizes if len(sizes) > 1 else (),
         tools=dict(made.tools),
         files=build_manifest_files(directory),
     )

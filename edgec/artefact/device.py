@@ -1,32 +1,49 @@
-"""The program that goes with a Jetson artefact to the robot: one archive that Python runs, the same bytes each time."""
+"""The programs that go with an artefact to the device: one archive that Python runs, the same bytes each time.
+
+A Jetson's builds engines of the artefact's graphs; a Mac's measures its Core ML package on each compute unit.
+"""
 
 from __future__ import annotations
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgec.errors import EdgecError
 from edgec.resources import room
 
 PROGRAM = "device/edgec-device.pyz"
+MAC_PROGRAM = "device/edgec-mac.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
 _MODE = 0o100644 << 16
 
 
-def write_device_program(directory: Path) -> Path:
-    """Write the program into `device/` of an artefact that is in the making; returns its path.
+@dataclass(frozen=True)
+class _Program:
+    """`package` lies with `__main__.py` in `targets/<family>/device/`."""
 
-    Raises `EdgecError` if its sources, `targets/jetson/device/`, are missing from this installation.
+    path: str
+    package: str
+
+
+_PROGRAMS = {"jetson": _Program(PROGRAM, "edgec_device"), "apple": _Program(MAC_PROGRAM, "edgec_mac")}
+"""By family of targets."""
+
+
+def write_device_program(directory: Path, family: str = "jetson") -> Path:
+    """Write the family's program into `device/` of an artefact that is in the making; returns its path.
+
+    Raises `EdgecError` if its sources, `targets/<family>/device/`, are missing from this installation.
     """
-    path = directory / PROGRAM
+    path = directory / _PROGRAMS[family].path
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(SHEBANG)
     # Appended to: what stands before an archive does not disturb its readers. Stored, because compressed bytes differ between
     # versions of zlib.
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        for name, content in program_sources().items():
+        for name, content in program_sources(family).items():
             member = zipfile.ZipInfo(name, _EPOCH)
             member.create_system = 3
             member.external_attr = _MODE
@@ -35,13 +52,16 @@ def write_device_program(directory: Path) -> Path:
     return path
 
 
-def program_sources() -> dict[str, bytes]:
-    """What the program is made of, by name in its archive. Raises `EdgecError` if it is missing from this installation."""
-    folder = room("targets") / "jetson" / "device"
-    paths = [folder / "__main__.py", *sorted((folder / "edgec_device").glob("*.py"))]
+def program_sources(family: str = "jetson") -> dict[str, bytes]:
+    """What the family's program is made of, by name in its archive; nothing for a family that has none. Raises `EdgecError` if it
+    is missing from this installation."""
+    if family not in _PROGRAMS:
+        return {}
+    folder = room("targets") / family / "device"
+    paths = [folder / "__main__.py", *sorted((folder / _PROGRAMS[family].package).glob("*.py"))]
     if not all(path.is_file() for path in paths) or len(paths) < 2:
         raise EdgecError(
-            "The program for the robot is missing: edgec's installation is incomplete.",
+            "The program for the device is missing: edgec's installation is incomplete.",
             evidence=f"looked in {folder}",
             remedy="install edgec again, from a wheel or from a whole checkout",
         )

@@ -3,6 +3,8 @@
 golden/frames.npz             frames    uint8 [M, H, W, 3]
 golden/expected_float32.npz   an array an output, float32 [M, …]: the float32 PyTorch model
 golden/expected_shipped.npz   the same: the shipped files in their runtime, on the machine that built them
+
+A model that takes further sizes of frames has the same three again for each, in a folder of its own: golden/480x640/…
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgec.artefact.contents import inside
-from edgec.artefact.manifest import Manifest
+from edgec.artefact.manifest import Manifest, SizeFacts
 from edgec.errors import ArtefactError
 from edgec.lowering.base import Features, Frames
 
@@ -40,15 +42,24 @@ class GoldenData:
     expected_shipped: Features
 
 
-def write_golden(directory: Path, frames: Frames, expected_float32: Features, expected_shipped: Features) -> None:
-    """Write the three files into `golden/` of an artefact that is in the making."""
-    (directory / "golden").mkdir(exist_ok=True)
-    _write(directory / FRAMES, {"frames": frames}, np.dtype(np.uint8))
-    _write(directory / EXPECTED_FLOAT32, expected_float32, np.dtype(np.float32))
-    _write(directory / EXPECTED_SHIPPED, expected_shipped, np.dtype(np.float32))
+def write_golden(
+    directory: Path, frames: Frames, expected_float32: Features, expected_shipped: Features, *, folder: str = ""
+) -> None:
+    """Write the three files into `golden/` of an artefact that is in the making, or into a folder there."""
+    paths = [directory / golden_path(path, folder) for path in (FRAMES, EXPECTED_FLOAT32, EXPECTED_SHIPPED)]
+    paths[0].parent.mkdir(parents=True, exist_ok=True)
+    _write(paths[0], {"frames": frames}, np.dtype(np.uint8))
+    _write(paths[1], expected_float32, np.dtype(np.float32))
+    _write(paths[2], expected_shipped, np.dtype(np.float32))
 
 
-def read_golden(directory: Path, manifest: Manifest) -> GoldenData:
+def golden_path(path: str, folder: str) -> str:
+    """One of the paths above, in a folder of `golden/`."""
+    plain = PurePosixPath(path)
+    return str(plain.parent / folder / plain.name)
+
+
+def read_golden(directory: Path, manifest: Manifest | SizeFacts) -> GoldenData:
     """The three files, with exactly the arrays, shapes and types that the manifest's input and outputs call for.
 
     Raises `ArtefactError` for anything else, and for features that are not finite.

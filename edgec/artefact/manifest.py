@@ -63,6 +63,20 @@ class Golden(Record):
     relative_tolerance: float = Field(gt=0)
     min_cosine: float = Field(gt=0, le=1)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self.frames, self.expected_float32, self.expected_shipped)
+
+
+class SizeFacts(Record):
+    """One of several sizes of frames that a model takes: the function of the model's file that takes them, and its golden
+    frames."""
+
+    function: str
+    input: Tensor
+    outputs: tuple[Tensor, ...]
+    golden: Golden
+
 
 class FileFacts(Record):
     path: str
@@ -91,6 +105,18 @@ class Manifest(Record):
     """Precision of every operation that has a choice, by its name in the hub graph."""
     fidelity: tuple[StageFidelity, ...]
     golden: Golden
+    sizes: tuple[SizeFacts, ...] = ()
+    """All sizes where there are several, the default first, of which `input`, `outputs` and `golden` speak. Left out where there
+    is one, so that readers which do not know of it read on."""
     tools: dict[str, str]
     files: tuple[FileFacts, ...]
     """Everything in the directory but manifest.json itself and the report, whose timings differ from run to run."""
+
+    @property
+    def all_sizes(self) -> tuple[SizeFacts, ...]:
+        """One at least; that of a model without functions has no name for it."""
+        return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
+
+    def to_json(self) -> str:
+        """As the file has it."""
+        return self.model_dump_json(indent=1, exclude=None if self.sizes else {"sizes"}) + "\n"

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from edgec.artefact.contents import inside, own_files
 from edgec.artefact.golden import GoldenData, read_golden
-from edgec.artefact.manifest import MANIFEST, Manifest
+from edgec.artefact.manifest import MANIFEST, Manifest, SizeFacts
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.lowering.base import LoweredModel
@@ -19,13 +19,27 @@ _LEGAL = ("licence", "license", "notice")
 
 
 @dataclass(frozen=True)
+class OpenSize:
+    """One size of frames that the artefact takes."""
+
+    facts: SizeFacts
+    golden: GoldenData
+
+
+@dataclass(frozen=True)
 class OpenArtefact:
-    """What a directory holds, checked. `lowered` is ready for its runtime's `load`."""
+    """What a directory holds, checked. `lowered` is ready for its runtime's `load`. `sizes` has one at least, the default
+    first."""
 
     manifest: Manifest
     directory: Path
     lowered: LoweredModel
-    golden: GoldenData
+    sizes: tuple[OpenSize, ...]
+
+    @property
+    def golden(self) -> GoldenData:
+        """Of the default size."""
+        return self.sizes[0].golden
 
 
 def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
@@ -38,9 +52,9 @@ def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
     manifest = read_record(directory / MANIFEST, Manifest, "manifest")
     _check_consistency(manifest, directory)
     _check_files(manifest, directory, check_hashes)
-    golden = read_golden(directory, manifest)
+    sizes = tuple(OpenSize(facts, read_golden(directory, facts)) for facts in manifest.all_sizes)
     lowered = LoweredModel(manifest.runtime, directory, manifest.entry, _runtime_files(manifest), dict(manifest.settings))
-    return OpenArtefact(manifest, directory, lowered, golden)
+    return OpenArtefact(manifest, directory, lowered, sizes)
 
 
 def _directory(path: Path) -> Path:
@@ -61,28 +75,46 @@ def _directory(path: Path) -> Path:
 
 def _check_consistency(manifest: Manifest, directory: Path) -> None:
     """What a schema cannot say: that the parts of the manifest speak of each other."""
-    golden = manifest.golden
-    named = [manifest.entry, golden.frames, golden.expected_float32, golden.expected_shipped]
+    named = [manifest.entry, *_golden_files(manifest)]
     listed = [file.path for file in manifest.files]
     for path in (*named, *listed):
         inside(directory, path)
-    shape = manifest.input.shape
     problems = [f"files lists {path} {times} times" for path, times in Counter(listed).items() if times > 1]
     problems += [f"files does not list {path}" for path in named if path not in listed]
-    if manifest.input.dtype != "uint8" or len(shape) != 4 or shape[-1] != 3 or min(shape) < 1:
-        problems.append(f"input is {manifest.input.dtype} {shape}, not uint8 [N, H, W, 3]")
-    names = [output.name for output in manifest.outputs]
-    if not names or len(set(names)) != len(names):
-        problems.append(f"outputs are {', '.join(map(printable, names)) or 'none'}")
-    for output in manifest.outputs:
-        if output.dtype != "float32" or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
-            problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not float32 [{shape[0]}, …]")
+    problems += _check_sizes(manifest)
     if problems:
         raise ArtefactError(
             f"The manifest at {directory / MANIFEST} contradicts itself.",
             evidence=problems[:_SHOWN],
             remedy="it was edited or damaged: build again, or copy it again from where it is whole",
         )
+
+
+def _check_sizes(manifest: Manifest) -> list[str]:
+    problems = []
+    first = manifest.all_sizes[0]
+    if (first.input, first.outputs, first.golden) != (manifest.input, manifest.outputs, manifest.golden):
+        problems.append("the first of sizes is not what input, outputs and golden say")
+    for what, found in (
+        ("shape", [size.input.shape for size in manifest.sizes]),
+        ("function", [size.function for size in manifest.sizes]),
+    ):
+        if len(set(found)) != len(found):
+            problems.append(f"sizes has a {what} twice")
+    for size in manifest.all_sizes:
+        shape, names = size.input.shape, [output.name for output in size.outputs]
+        if size.input.dtype != "uint8" or len(shape) != 4 or shape[-1] != 3 or min(shape) < 1:
+            problems.append(f"input is {size.input.dtype} {shape}, not uint8 [N, H, W, 3]")
+        if not names or len(set(names)) != len(names):
+            problems.append(f"outputs are {', '.join(map(printable, names)) or 'none'}")
+        for output in size.outputs:
+            if output.dtype != "float32" or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
+                problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not float32 [{shape[0]}, …]")
+    return problems
+
+
+def _golden_files(manifest: Manifest) -> list[str]:
+    return [path for size in manifest.all_sizes for path in size.golden.paths]
 
 
 def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> None:
@@ -114,7 +146,7 @@ def _runtime_files(manifest: Manifest) -> tuple[str, ...]:
     """The files beside the runtime's entry and below, apart from golden vectors and legal texts."""
     folder = PurePosixPath(manifest.entry).parent
     paths = [PurePosixPath(file.path) for file in manifest.files]
-    golden = {manifest.golden.frames, manifest.golden.expected_float32, manifest.golden.expected_shipped}
+    golden = set(_golden_files(manifest))
     return tuple(
         str(path)
         for path in paths

@@ -5,21 +5,24 @@ Needs numpy and the artefact's runtime, nothing else: it runs on the robot.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Golden, Manifest
+from edgec.artefact.manifest import Golden
 from edgec.artefact.operations import first_changed_operation
-from edgec.artefact.reading import OpenArtefact, open_artefact
+from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
 from edgec.errors import TargetError, VerificationError
 from edgec.fidelity.metrics import cosines
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
-from edgec.lowering.base import Features, Frames, Runner
+from edgec.lowering.base import Features, Runner
 from edgec.report.records import printable
+
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class OutputCheck:
     """
 
     name: str
+    size: str
+    """Of the frames, where the artefact takes several."""
     difference: float
     tolerance: float
     frame: int
@@ -72,12 +77,13 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
     artefact = open_artefact(path)
     manifest = artefact.manifest
     runner = load_runner(artefact, threads)
-    actual = _run(runner, artefact.golden.frames, manifest)
-    golden = artefact.golden
-    outputs = tuple(
-        _check(output.name, actual[output.name], golden.expected_shipped, golden.expected_float32, manifest.golden)
-        for output in manifest.outputs
-    )
+    outputs: list[OutputCheck] = []
+    changed: dict[str, Difference] = {}
+    for size in artefact.sizes:
+        name = _name(size, artefact)
+        outputs += _checks(size, name, _run(runner, size))
+        if found := first_changed_operation(artefact, size, runner):
+            changed[name] = found
     result = VerifyResult(
         directory=artefact.directory,
         build_key=manifest.build_key,
@@ -86,11 +92,10 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
         recorded_precision=manifest.execution_precision,
         threads=runner.threads,
         files=len(manifest.files),
-        frames=len(golden.frames),
-        outputs=outputs,
+        frames=sum(len(size.golden.frames) for size in artefact.sizes),
+        outputs=tuple(outputs),
     )
     failed = [output for output in outputs if not output.passed]
-    changed = first_changed_operation(artefact, runner)
     if failed or changed:
         raise _failure(result, failed, changed)
     return result
@@ -109,17 +114,24 @@ def load_runner(artefact: OpenArtefact, threads: int | None = None) -> Runner:
     return lowering.load(artefact.lowered, threads=threads)
 
 
-def _run(runner: Runner, frames: Frames, manifest: Manifest) -> Features:
-    """All golden frames, in batches of the artefact's own size; a last one that is not full repeats its last frame."""
-    size = manifest.input.shape[0]
-    parts: dict[str, list[NDArray[np.float32]]] = {output.name: [] for output in manifest.outputs}
-    for start in range(0, len(frames), size):
-        batch = frames[start : start + size]
+def _name(size: OpenSize, artefact: OpenArtefact) -> str:
+    """Empty where there is one."""
+    height, width = size.facts.input.shape[1:3]
+    return f"{height}x{width}" if len(artefact.sizes) > 1 else ""
+
+
+def _run(runner: Runner, size: OpenSize) -> Features:
+    """All golden frames of a size, in batches of the artefact's own; a last one that is not full repeats its last frame."""
+    frames, wanted = size.golden.frames, size.facts.outputs
+    whole = size.facts.input.shape[0]
+    parts: dict[str, list[NDArray[np.float32]]] = {output.name: [] for output in wanted}
+    for start in range(0, len(frames), whole):
+        batch = frames[start : start + whole]
         count = len(batch)
-        if count < size:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], size - count, axis=0)])
+        if count < whole:
+            batch = np.concatenate([batch, np.repeat(batch[-1:], whole - count, axis=0)])
         features = runner(np.ascontiguousarray(batch))
-        for output in manifest.outputs:
+        for output in wanted:
             found = features.get(output.name)
             if found is None or found.shape != output.shape:
                 raise VerificationError(
@@ -134,18 +146,24 @@ def _run(runner: Runner, frames: Frames, manifest: Manifest) -> Features:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def _check(
-    name: str, actual: NDArray[np.float32], expected_shipped: Features, expected_float32: Features, golden: Golden
-) -> OutputCheck:
-    shipped = expected_shipped[name]
+def _checks(size: OpenSize, at: str, actual: Features) -> list[OutputCheck]:
+    expected, golden = size.golden, size.facts.golden
+    return [
+        _check(name, at, actual[name], expected.expected_shipped[name], expected.expected_float32[name], golden)
+        for name in (output.name for output in size.facts.outputs)
+    ]
+
+
+def _check(name: str, size: str, actual: Floats, shipped: Floats, float32: Floats, golden: Golden) -> OutputCheck:
     with np.errstate(invalid="ignore", over="ignore"):
         by_frame = np.abs(actual.astype(np.float64) - shipped).reshape(len(shipped), -1).max(axis=1)
     by_frame = np.where(np.isfinite(by_frame), by_frame, np.inf)
-    to_shipped, to_float32 = cosines(shipped, actual), cosines(expected_float32[name], actual)
+    to_shipped, to_float32 = cosines(shipped, actual), cosines(float32, actual)
     by_frame_cosine = to_shipped.reshape(len(shipped), -1).min(axis=1)
     tolerance = golden.relative_tolerance * float(np.abs(shipped).max())
     return OutputCheck(
         name=name,
+        size=size,
         difference=float(by_frame.max()),
         tolerance=tolerance,
         frame=int(by_frame.argmax() if by_frame.max() > tolerance else by_frame_cosine.argmin()),
@@ -157,17 +175,22 @@ def _check(
     )
 
 
-def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Difference | None) -> VerificationError:
+def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[str, Difference]) -> VerificationError:
+    """`changed` by size, whose name is empty where there is one."""
+
+    def at(size: str) -> str:
+        return f"at {size} " if size else ""
+
     def say(output: OutputCheck) -> str:
         what = "" if output.finite else "holds NaN or Inf; "
         return (
-            f"output {printable(output.name)}, golden frame {output.frame}: {what}largest difference {output.difference:.4g} "
-            f"(tolerance {output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
+            f"{at(output.size)}output {printable(output.name)}, golden frame {output.frame}: {what}largest difference "
+            f"{output.difference:.4g} (tolerance {output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least "
+            f"{output.min_cosine:g})"
         )
 
     said = [*map(say, failed)]
-    if changed:
-        said.insert(0, f"the first operation that differs is {printable(str(changed))}")
+    said[:0] = [f"{at(size)}the first operation that differs is {printable(str(found))}" for size, found in changed.items()]
     here, recorded = printable(result.execution_precision), printable(result.recorded_precision)
     return VerificationError(
         f"The artefact at {result.directory} does not compute what was recorded: {said[0]}.",

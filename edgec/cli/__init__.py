@@ -23,6 +23,8 @@ COMMANDS = {
     "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",
     "targets": "List targets, and show what each promises.",
+    "report": "Make one HTML page of reports: tables, charts and features.",
+    "sweep": "Build a matrix of checkpoints, targets, sizes and precisions.",
     "schema": "Print the JSON Schema of reports.",
     "doctor": "Say what this machine is ready for.",
 }
@@ -70,7 +72,7 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _complain("Interrupted. Finished stages are cached: the same command goes on from there.")
+        _complain("Interrupted. Stages of a build that are finished are cached: the same command goes on from there.")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # The reader went away, as `edgec … | head` does, and click or rich leaves with a code of its own; nobody is left to tell.

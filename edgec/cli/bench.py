@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
 @click.option(
     "--iterations", type=click.IntRange(min=1), help="Runs to record; by default 100, or fewer if they take over a minute."
 )
+@click.option("--fps", type=float, metavar="N", help="Frames arrive on a camera's clock, N a second.")
+@click.option(
+    "--queue", type=click.Choice(["latest", "all"]), help="With --fps: what waits while the model works.  [default: latest]"
+)
+@click.option(
+    "--deadline", type=float, metavar="MS", help="With --fps: from a frame's arrival to its features.  [default: 1000 / N]"
+)
+@click.option("--duration", metavar="TIME", help="A run of 60s, 10m or 1h, back to back or with --fps.  [default: 15s]")
+@click.option(
+    "--streams", type=int, metavar="N", help="N cameras at once, a process each; without --fps: how many frames a second."
+)
+@click.option("--idle", "idle_s", type=float, metavar="S", help="Also five inferences, each after S seconds of sleep.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a report there; nothing otherwise."
 )
@@ -35,6 +47,12 @@ def bench(
     artefact: Path,
     threads: int | None,
     iterations: int | None,
+    fps: float | None,
+    queue: Literal["latest", "all"] | None,
+    deadline: float | None,
+    duration: str | None,
+    streams: int | None,
+    idle_s: float | None,
     output: Path | None,
     boards: tuple[str, ...],
     port: int | None,
@@ -46,23 +64,32 @@ def bench(
     """Measure ARTEFACT on its golden frames, camera frame in, features out.
 
     Checks the hash of every file first. Needs the artefact's runtime and numpy only; with --on, ssh. BOARD is user@host,
-    ssh://user@host:port, or a name from ~/.ssh/config.
+    ssh://user@host:port, or a name from ~/.ssh/config. --threads are of each stream.
     """
     if boards:
-        _refuse(threads=threads)
+        _refuse(threads=threads, fps=fps, queue=queue, deadline=deadline, duration=duration, streams=streams, idle=idle_s)
         _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
         return
     _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
+    from edgec.latency.asked import asked, check_idle, parse_seconds
     from edgec.latency.bench import as_report
     from edgec.latency.bench import bench as run
 
-    result = _with_progress(run, artefact, threads, iterations)
+    seconds = None if duration is None else parse_seconds(duration)
+    wanted = asked(fps=fps, seconds=seconds, streams=streams, queue=queue, deadline_ms=deadline)
+    check_idle(idle_s)
+    if output is not None:
+        _require_folder(output)
+    result = _with_progress(run, artefact, threads=threads, iterations=iterations, wanted=wanted, idle_s=idle_s)
     if output is not None:
         _write(output, as_report(result).model_dump_json(indent=1) + "\n")
     if as_json:
         click.echo(_json(result))
     else:
         _print(result)
+
+
+_OF_BOARDS = ("port", "identity", "dir", "ssh_option")
 
 
 def _refuse(**settings: Any) -> None:
@@ -72,7 +99,7 @@ def _refuse(**settings: Any) -> None:
     for name, value in settings.items():
         if value is not None:
             option = "--" + name.replace("_", "-")
-            where = "for this machine, not with --on" if name == "threads" else "for boards: give it with --on BOARD"
+            where = "for boards: give it with --on BOARD" if name in _OF_BOARDS else "for this machine, not with --on"
             raise RequestError(f"{option} is {where}.", remedy=f"leave {option} out")
 
 
@@ -118,7 +145,7 @@ def _on_boards(
     answer(context, addresses, results)
 
 
-def _with_progress(run: Any, artefact: Path, threads: int | None, iterations: int | None) -> BenchResult:
+def _with_progress(run: Any, artefact: Path, **settings: Any) -> BenchResult:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
@@ -126,11 +153,25 @@ def _with_progress(run: Any, artefact: Path, threads: int | None, iterations: in
         task = bar.add_task("opening", total=None)
         result: BenchResult = run(
             artefact,
-            threads=threads,
-            iterations=iterations,
+            **settings,
             progress=lambda doing, done, total: bar.update(task, description=doing, completed=done, total=total),
         )
     return result
+
+
+def _require_folder(path: Path) -> None:
+    """Before minutes of measuring: whether a file could be written there."""
+    import os
+
+    from edgec.errors import EdgecError
+
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise EdgecError(
+            f"The report could not be written to {path}.",
+            evidence=f"{folder} is no folder that may be written to",
+            remedy="choose a file that you may write",
+        )
 
 
 def _write(path: Path, text: str) -> None:
@@ -151,6 +192,7 @@ def _print(result: BenchResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from edgec.cli.runs import print_idle, print_run
     from edgec.latency.host import describe
     from edgec.report.records import printable
 
@@ -174,7 +216,8 @@ def _print(result: BenchResult) -> None:
         ("CPU time", f"{result.measurement.cpu_ms_per_frame:.2f} ms a frame, all threads"),
         (
             "cold start",
-            f"import {result.measurement.import_ms:.0f}, load {cold.load_ms:.0f}, first {cold.first_inference_ms:.1f} ms",
+            f"import {result.measurement.import_ms:.0f}, load {cold.load_ms:.0f}, first {cold.first_inference_ms:.1f} ms"
+            + ("" if cold.process_ms is None else f"; {cold.process_ms:.0f} ms from the start of the process to features"),
         ),
         ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
         ("host", describe(result.host)),
@@ -184,6 +227,10 @@ def _print(result: BenchResult) -> None:
     out.print(table)
     out.print()
     out.print(facts)
+    for run in result.runs:
+        print_run(run, batch)
+    if result.after_idle is not None:
+        print_idle(result.after_idle, latency.p50_ms)
     for caveat in result.caveats:
         err.print(Text(f"Warning: {caveat}"))
 
@@ -217,6 +264,8 @@ def _json(result: BenchResult) -> str:
             "cold_start": {**result.cold_start.model_dump(mode="json"), "import_ms": measurement.import_ms},
             "cpu_ms_per_frame": measurement.cpu_ms_per_frame,
             "other_cores": measurement.other_cores,
+            "runs": [run.model_dump(mode="json") for run in result.runs],
+            "after_idle": result.after_idle.model_dump(mode="json") if result.after_idle else None,
             "host": result.host.model_dump(mode="json"),
             "warnings": result.caveats,
         },

@@ -13,6 +13,7 @@ from edgec.cli import options
 if TYPE_CHECKING:
     from edgec.build import BuildResult
     from edgec.lowering.tensorrt.engine.host import Driver, Finished
+    from edgec.model.spec import Size
     from edgec.progress import Progress
 
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @options.target
 @options.calibration
 @options.validation
-@options.input_size
+@options.input_sizes
 @options.batch
 @options.precision
 @options.min_fidelity
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 @options.seed
 @options.as_json
 @options.verbose
-def build(engine: bool, as_json: bool, verbose: bool, **settings: Any) -> None:
+def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], **settings: Any) -> None:
     """Compile CHECKPOINT into an artefact: a directory that holds the model for its runtime, proof of its features, and a report.
 
     CHECKPOINT is a .pth or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`.
@@ -47,7 +48,7 @@ def build(engine: bool, as_json: bool, verbose: bool, **settings: Any) -> None:
 
     with Shown(verbose=verbose) as progress:
         driver = _find_driver(settings["target"], progress) if engine else None
-        result = compile_checkpoint(BuildRequest(**settings), progress)
+        result = compile_checkpoint(BuildRequest(size=sizes[0], more_sizes=sizes[1:], **settings), progress)
     if not as_json:
         _print(result)
     finished = None

@@ -43,9 +43,16 @@ class PercentType(click.ParamType[float]):
     help="End with exit code 17 if p50, p99 or fidelity is worse by more than this, as in 5%.",
 )  # fmt: skip
 @click.option(
-    "--format", "style", type=click.Choice(["text", "md", "json"]), default="text", show_default=True, help="What to print."
-)
-def compare(reports: tuple[Path, ...], candidates: tuple[str, ...], anyway: bool, percent: float | None, style: str) -> None:
+    "--format", "style", type=click.Choice(["text", "md", "json", "html"]), default="text", show_default=True,
+    help="What to print. html is a page of all reports, as `edgec report` makes it, with the comparison on top.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+    help="Where the HTML page goes; standard output otherwise, if that is no terminal.",
+)  # fmt: skip
+def compare(
+    reports: tuple[Path, ...], candidates: tuple[str, ...], anyway: bool, percent: float | None, style: str, output: Path | None
+) -> None:
     """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
 
     A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. Refuses what
@@ -57,12 +64,16 @@ def compare(reports: tuple[Path, ...], candidates: tuple[str, ...], anyway: bool
     from edgec.report.compare.verdicts import gate
 
     names = _names(candidates, len(reports))
+    _check_output(style, output)
     sides = [open_side(path, name) for path, name in zip(reports, names, strict=True)]
     if not anyway:
         require_comparable(sides)
     comparisons = [judge(sides[0], other) for other in sides[1:]]
     gated = None if percent is None else gate(comparisons, percent)
-    _show(style, sides, comparisons, gated)
+    if style == "html":
+        _publish(reports, output, sides, comparisons, gated)
+    else:
+        _show(style, sides, comparisons, gated)
     if gated is not None:
         gated.enforce()
 
@@ -80,6 +91,25 @@ def _names(candidates: Sequence[str], reports: int) -> list[str | None]:
             remedy="give it once for all, or once for each, in their order",
         )
     return list(candidates)
+
+
+def _check_output(style: str, output: Path | None) -> None:
+    from edgec.cli.pages import require_place
+    from edgec.errors import RequestError
+
+    if style == "html":
+        require_place(output)
+    elif output is not None:
+        raise RequestError("--output is for HTML pages.", remedy="add --format html, or redirect what is printed")
+
+
+def _publish(
+    reports: Sequence[Path], output: Path | None, sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None
+) -> None:
+    from edgec.cli.pages import publish, subjects
+    from edgec.report.html.page import Compared
+
+    publish(subjects(reports), output, reports, Compared(tuple(sides), tuple(comparisons), gated))
 
 
 def _show(style: str, sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> None:

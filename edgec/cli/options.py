@@ -40,6 +40,10 @@ artefact = click.argument("artefact", type=click.Path(path_type=Path))
 input_size = click.option(
     "--input-size", "size", type=SizeType(), default="224", show_default=True, metavar="N|HxW", help="The frame's size in pixels."
 )
+input_sizes = click.option(
+    "--input-size", "sizes", type=SizeType(), multiple=True, default=("224",), metavar="N|HxW",
+    help="The frame's size in pixels; for Apple's devices several may be given, and one package takes them all.  [default: 224]",
+)  # fmt: skip
 batch = click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Frames in one run.")
 target = click.option("--target", default="cpu", show_default=True, help="A target's name, or a profile's TOML file.")
 calibration = click.option(

@@ -45,11 +45,15 @@ def _print(result: VerifyResult) -> None:
     run = (f"{result.frames} golden frames in {printable(result.runtime)}", printable(result.execution_precision), threads)
     out.print(Text(", ".join(filter(None, run))))
     table = Table(box=None, pad_edge=False)
+    several = any(output.size for output in result.outputs)
+    if several:
+        table.add_column("size")
     table.add_column("output")
     for title in ("difference", "tolerance", "cosine to float32", "worst"):
         table.add_column(title, justify="right")
     for output in result.outputs:
         table.add_row(
+            *([output.size] if several else []),
             Text(printable(output.name)),
             f"{output.difference:.3g}",
             f"{output.tolerance:.3g}",

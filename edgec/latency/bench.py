@@ -16,12 +16,15 @@ from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.evidence import Evidence
-from edgec.latency.host import caveats, contention, facts, load_average
+from edgec.latency.asked import Asked
+from edgec.latency.host import available_cores, caveats, contention, facts, load_average
 from edgec.latency.measure import NOTE, Measurement, Progress, measure
+from edgec.latency.process import WorkerProblem
+from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering import registry
 from edgec.lowering.base import Frames
 from edgec.report.reading import read_report
-from edgec.report.schema import ColdStart, Host, Latency, Report
+from edgec.report.schema import AfterIdle, ColdStart, Host, Latency, Report, Run
 from edgec.targets import list_profiles, missing
 
 DEFAULT_ITERATIONS = 100
@@ -39,15 +42,24 @@ class BenchResult:
     host: Host
     lacks: tuple[str, ...] | None
     caveats: tuple[str, ...]
+    runs: tuple[Run, ...] = ()
+    after_idle: AfterIdle | None = None
 
 
 def bench(
-    path: Path, *, threads: int | None = None, iterations: int | None = None, progress: Progress | None = None
+    path: Path,
+    *,
+    threads: int | None = None,
+    iterations: int | None = None,
+    wanted: Asked | None = None,
+    idle_s: float | None = None,
+    progress: Progress | None = None,
 ) -> BenchResult:
     """Checks the artefact's hashes and measures it on its golden frames.
 
-    Runs `iterations` times; by default 100 times, or fewer if that takes over a minute. `threads`: the cores that this process
-    may use by default. The evidence is `measured on target` where the host has all that the target's profile requires. Raises
+    Runs `iterations` times; by default 100 times, or fewer if that takes over a minute. `wanted` is a run beyond that, in
+    processes of its own, and `idle_s` asks for inferences after so much sleep. `threads`: the cores that this process may use by
+    default, shared out among streams. The evidence is `measured on target` where the host has all that it requires. Raises
     `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed, `RuntimeFailure` if that fails.
     """
     load = load_average()
@@ -68,25 +80,53 @@ def bench(
         )
     host = facts()
     lacks = _lacks(manifest.target, host)
+    evidence = Evidence.TARGET if lacks == () else Evidence.HOST
+    streams = wanted.streams if wanted else 1
+    threads = threads or max(1, available_cores() // streams)
+    frames = batches(artefact.golden.frames, manifest.input.shape[0])
     (measurement,) = measure(
         [artefact.lowered],
-        batches(artefact.golden.frames, manifest.input.shape[0]),
+        frames,
         threads=threads,
         iterations=iterations or DEFAULT_ITERATIONS,
         # Who asks for a number of runs gets it.
         max_seconds=DEFAULT_SECONDS if iterations is None else math.inf,
         progress=progress,
-        evidence=Evidence.TARGET if lacks == () else Evidence.HOST,
+        evidence=evidence,
     )
     if measurement.latency is None or measurement.cold_start is None:
-        raise RuntimeFailure(
-            f"The artefact could not be measured in {manifest.runtime}.",
-            evidence=measurement.problem.splitlines(),
-            remedy="`edgec verify` says whether it runs at all; `edgec doctor` shows what is installed",
-        )
+        raise _failure(manifest.runtime, measurement.problem)
     latency, others = measurement.latency, measurement.other_cores or 0.0
-    doubts = (*caveats(host, load), *contention(host, latency.threads, [others]))
-    return BenchResult(artefact, latency, measurement.cold_start, measurement, host, lacks, doubts)
+    doubts = [*caveats(host, load), *contention(host, latency.threads, [others])]
+    runs: tuple[Run, ...] = ()
+    idle: AfterIdle | None = None
+    try:
+        if wanted is not None:
+            run, more = sustain(artefact.lowered, frames, wanted, threads=threads, evidence=evidence, progress=progress)
+            runs = (run,)
+            doubts += [*more, *_crowded(host, run)]
+        if idle_s is not None:
+            idle = after_idle(artefact.lowered, frames, idle_s, threads=threads, evidence=evidence, progress=progress)
+    except WorkerProblem as problem:
+        raise _failure(manifest.runtime, str(problem)) from None
+    return BenchResult(artefact, latency, measurement.cold_start, measurement, host, lacks, tuple(doubts), runs, idle)
+
+
+def _failure(runtime: str, problem: str) -> RuntimeFailure:
+    return RuntimeFailure(
+        f"The artefact could not be measured in {runtime}.",
+        evidence=problem.splitlines(),
+        remedy="`edgec verify` says whether it runs at all; `edgec doctor` shows what is installed",
+    )
+
+
+def _crowded(host: Host, run: Run) -> tuple[str, ...]:
+    """What took cores from the run: other work, or its own threads."""
+    threads = run.threads * run.streams
+    if threads > host.usable_cores:
+        return (f"{run.streams} streams of {run.threads} threads have {host.usable_cores} cores: they took turns.",)
+    found = contention(host, threads, [run.other_cores or 0.0])
+    return tuple(each.replace("While measuring", "During the run", 1) for each in found)
 
 
 def batches(frames: Frames, batch: int) -> NDArray[np.uint8]:
@@ -107,6 +147,9 @@ def as_report(result: BenchResult) -> Report:
             "size_bytes": result.artefact.lowered.size_bytes,
             "latency": result.latency,
             "cold_start": result.cold_start,
+            "cpu_ms_per_frame": result.measurement.cpu_ms_per_frame,
+            "runs": result.runs,
+            "after_idle": result.after_idle,
         }
     )
     return built.model_copy(

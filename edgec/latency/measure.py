@@ -37,8 +37,8 @@ NOTE = (
 )
 """For reports: how the figures were taken."""
 
-# Frames are part of a worker's memory, which is reported: enough of them to vary, not so many as to weigh.
-_FRAME_BYTES = 32 << 20
+FRAME_BYTES = 32 << 20
+"""Frames are part of a worker's memory, which is reported: enough of them to vary, not so many as to weigh."""
 
 # A loaded model's memory is up to three times its files (read, converted, packed for the CPU) beside the runtime itself.
 _COPIES = 3
@@ -127,7 +127,7 @@ def measure(
     that do. `names` are what `progress` calls them; by default their runtimes and directories.
     """
     threads = threads or available_cores()
-    frames = frames[: max(1, _FRAME_BYTES // frames[0].nbytes)]
+    frames = frames[: max(1, FRAME_BYTES // frames[0].nbytes)]
     names = names or [f"{model.runtime} {model.directory.name}" for model in candidates]
     meter = _Meter(progress, iterations * len(candidates))
     results: list[Measurement] = []
@@ -136,15 +136,19 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
         scratch = Path(folder)
         np.save(scratch / "frames.npy", frames)
-        budget = int(_MEMORY_SHARE * psutil.virtual_memory().available)
+        budget = memory_budget()
         for group in groups([model.size_bytes for model in candidates], budget):
             meter.behind = iterations * len(results)
             with ExitStack() as stack:
                 runs = []
                 for index in group:
-                    worker = stack.enter_context(Worker(candidates[index], str(index), scratch))
-                    runs.append(_Run(names[index], worker))
-                _warm(runs, scratch / "frames.npy", threads, meter)
+                    meter(f"loading {names[index]}")
+                    # One after another: interpreters that start together would take time from one another.
+                    run = _Run(names[index], stack.enter_context(Worker(candidates[index], str(index), scratch)))
+                    with _problem_noted(run):
+                        run.facts = run.worker.load(scratch / "frames.npy", threads)
+                    runs.append(run)
+                _warm(runs, meter)
                 order = random.Random(seed)  # noqa: S311 - an order, not a secret
                 _interleave(runs, min(HEAT, iterations) if goes_on else iterations, max_seconds, order, rounds, meter)
                 medians |= {at: statistics.median(run.samples_ms) for at, run in zip(group, runs, strict=True) if not run.problem}
@@ -155,6 +159,11 @@ def measure(
                 _finish(runs, meter, iterations)
                 results.extend(_result(run, frames.shape[1], evidence) for run in runs)
     return results
+
+
+def memory_budget() -> int:
+    """Bytes that workers may take together."""
+    return int(_MEMORY_SHARE * psutil.virtual_memory().available)
 
 
 def groups(sizes: Sequence[int], budget: int) -> list[list[int]]:
@@ -172,11 +181,7 @@ def groups(sizes: Sequence[int], budget: int) -> list[list[int]]:
     return found
 
 
-def _warm(runs: Sequence[_Run], frames: Path, threads: int, meter: _Meter) -> None:
-    for run in runs:
-        meter(f"loading {run.name}")
-        with _problem_noted(run):
-            run.facts = run.worker.load(frames, threads)
+def _warm(runs: Sequence[_Run], meter: _Meter) -> None:
     for run in runs:
         if not run.problem:
             meter(f"warming up {run.name}")
@@ -197,9 +202,9 @@ def _interleave(
             typical = statistics.median(run.samples_ms or run.warmup_ms)
             with _problem_noted(run):
                 size = block_size(typical, iterations - len(run.samples_ms))
-                busy, began = _busy_ms(), time.perf_counter()
+                busy, began = busy_ms(), time.perf_counter()
                 answer = run.worker.ask({"do": "run", "iterations": size})
-                run.others_ms += _busy_ms() - busy - answer["block_cpu_ms"]
+                run.others_ms += busy_ms() - busy - answer["block_cpu_ms"]
                 run.elapsed_ms += (time.perf_counter() - began) * 1000
                 run.samples_ms.extend(round(sample, 4) for sample in answer["samples_ms"])
                 run.blocks.append(Block(round=number, runs=size))
@@ -214,7 +219,7 @@ def _finish(runs: Sequence[_Run], meter: _Meter, iterations: int) -> None:
     meter("measured", iterations * len(runs))
 
 
-def _busy_ms() -> float:
+def busy_ms() -> float:
     """CPU time that the whole machine has spent on anything, since it started."""
     times = psutil.cpu_times()
     # Linux counts guests' time within user time as well.
@@ -250,6 +255,8 @@ def _result(run: _Run, batch: int, evidence: Evidence) -> Measurement:
         cold_start=ColdStart(
             load_ms=run.facts["load_ms"],
             first_inference_ms=run.facts["first_inference_ms"],
+            import_ms=run.facts["import_ms"],
+            process_ms=run.facts["process_ms"],
             peak_rss_bytes=run.facts["peak_rss_bytes"],
             evidence=evidence,
         ),

@@ -36,7 +36,7 @@ class Worker:
         with self._log.open("wb") as log:
             # `-m` puts the working directory on the module path: start where there are no modules, not where the user stands.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edgec.latency.worker"],
+                [sys.executable, "-m", "edgec.latency.worker", str(time.monotonic_ns())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -69,10 +69,22 @@ class Worker:
 
     def ask(self, command: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
+        self.send(command)
+        return self.answer(seconds)
+
+    def send(self, command: dict[str, Any]) -> None:
+        """Without waiting. Raises `WorkerProblem` if the worker is dead."""
         try:
             self._stdin.write(json.dumps(command).encode() + b"\n")
         except BrokenPipeError:
             raise WorkerProblem(self._obituary()) from None
+
+    def fileno(self) -> int:
+        """Readable when the worker has answered, or ended."""
+        return self._stdout.fileno()
+
+    def answer(self, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
+        """To the command that was sent. Raises `WorkerProblem` as `ask` does."""
         line = self._line(self._stdout.fileno(), seconds)
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:

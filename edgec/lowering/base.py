@@ -82,6 +82,48 @@ class Runner(ABC):
         """Features of one batch, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
 
 
+@dataclass(frozen=True)
+class Step:
+    """One step of a runtime's program that ran. `layers` are the words that the runtime, or the model's file, has for what it
+    does, in lower case, several for a fusion; `operations` the names that these have in the model's file."""
+
+    name: str
+    layers: tuple[str, ...]
+    operations: tuple[str, ...]
+    execution: str
+    """What the runtime says that it ran in."""
+    computes_in: str
+    """`fp32`, `bf16`, `fp16` or `int8`; empty where that is not told."""
+    mean_ms: float
+
+
+class Profiler(ABC):
+    """A model whose runtime times its own steps."""
+
+    source: str
+    """Which of the runtime's facilities tells."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.runs = 0
+
+    def __call__(self, frames: Frames) -> Features:
+        """As the runner's own, and counted."""
+        self.runs += 1
+        return self.runner(frames)
+
+    @abstractmethod
+    def begin(self) -> None:
+        """From here on, runs count."""
+
+    @abstractmethod
+    def end(self) -> tuple[Step, ...]:
+        """The steps in the order in which they ran, over the runs that count; what did not run is left out. To be called once.
+
+        Raises `RuntimeFailure` if the runtime's account cannot be read.
+        """
+
+
 def require_frames(frames: Frames, shape: tuple[int, ...]) -> None:
     """Raises `RuntimeFailure` unless `frames` are uint8 of this shape. Runtimes disagree about what else they take: OpenVINO
     casts floats, and makes black pictures of booleans."""
@@ -126,6 +168,10 @@ class Lowering(ABC):
 
     def label(self, model: LoweredModel, label: Label) -> None:  # noqa: B027 - most files have no place for it
         """Write the label into the model's files."""
+
+    def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler | None:
+        """Open written files as `load` does, for a runtime that times the steps of its program. None: this one tells nothing."""
+        return None
 
     @abstractmethod
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:

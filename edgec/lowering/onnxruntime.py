@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner, require_frames
+from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Profiler, Runner, require_frames
 
 if TYPE_CHECKING:
     import onnx
@@ -44,12 +45,19 @@ class OnnxRuntime(Lowering):
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         return _open(model, threads or usable_cores())
 
+    def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
+        from edgec.lowering.onnxruntime_steps import OnnxRuntimeProfiler
+
+        folder = tempfile.TemporaryDirectory(prefix="edgec-profile-")
+        runner = _open(model, threads or usable_cores(), trace=Path(folder.name) / "trace")
+        return OnnxRuntimeProfiler(runner, runner.session, model.directory / model.entry, folder)
+
 
 class SessionRunner(Runner):
     """An `onnxruntime.InferenceSession` of a graph that takes frames."""
 
     def __init__(self, session: Any, threads: int, execution_precision: str) -> None:
-        self._session = session
+        self.session = session
         self._shape = tuple(session.get_inputs()[0].shape)
         self._outputs = [output.name for output in session.get_outputs()]
         self.threads = threads
@@ -58,13 +66,14 @@ class SessionRunner(Runner):
     def __call__(self, frames: Frames) -> Features:
         require_frames(frames, self._shape)
         try:
-            values = self._session.run(self._outputs, {"frames": frames})
+            values = self.session.run(self._outputs, {"frames": frames})
         except Exception as error:
             raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
         return {name: np.asarray(value, dtype=np.float32) for name, value in zip(self._outputs, values, strict=True)}
 
 
-def _open(model: LoweredModel, threads: int) -> SessionRunner:
+def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> SessionRunner:
+    """`trace` is the beginning of a path: there ONNX Runtime writes what it did, once its profiling is ended."""
     try:
         import onnxruntime as ort
     except ImportError as error:
@@ -72,6 +81,9 @@ def _open(model: LoweredModel, threads: int) -> SessionRunner:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
+    if trace is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace)
     try:
         session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
         return SessionRunner(session, threads, str(model.settings.get("precision", "")))

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Runner, require_frames
+from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Profiler, Runner, require_frames
 
 if TYPE_CHECKING:
     import onnx
@@ -72,31 +72,37 @@ class OpenVino(Lowering):
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         return _Runner(model, threads or usable_cores())
 
+    def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
+        from edgec.lowering.openvino_steps import OpenVinoProfiler
+
+        runner = _Runner(model, threads or usable_cores(), PERF_COUNT=True)
+        return OpenVinoProfiler(runner, runner.compiled, runner.request, model.directory / model.entry)
+
 
 class _Runner(Runner):
-    def __init__(self, model: LoweredModel, threads: int) -> None:
+    def __init__(self, model: LoweredModel, threads: int, **more: Any) -> None:
         try:
             import openvino as ov
         except ImportError as error:
             raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
         asked = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
-        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked}
+        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked, **more}
         try:
-            self._compiled: Any = ov.Core().compile_model(model.directory / model.entry, "CPU", properties)
-            self._shape = tuple(int(side) for side in self._compiled.inputs[0].shape)
+            self.compiled: Any = ov.Core().compile_model(model.directory / model.entry, "CPU", properties)
+            self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)
         except Exception as error:
             raise RuntimeFailure(
                 "OpenVINO refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
             ) from error
-        self._request = self._compiled.create_infer_request()
-        self._outputs = [output.get_any_name() for output in self._compiled.outputs]
-        self.threads = int(self._compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
-        self.execution_precision = _execution_precision(self._compiled)
+        self.request = self.compiled.create_infer_request()
+        self._outputs = [output.get_any_name() for output in self.compiled.outputs]
+        self.threads = int(self.compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
+        self.execution_precision = _execution_precision(self.compiled)
 
     def __call__(self, frames: Frames) -> Features:
         require_frames(frames, self._shape)
         try:
-            values = self._request.infer([frames], share_inputs=True)
+            values = self.request.infer([frames], share_inputs=True)
         except Exception as error:
             raise RuntimeFailure("OpenVINO failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
         return {name: np.array(values[index], dtype=np.float32) for index, name in enumerate(self._outputs)}

@@ -53,7 +53,7 @@ class QuantisedWeight:
 @dataclass(frozen=True)
 class PrecisionPlan:
     """`operations` names the exceptions from `default`. `ranges` holds the range of every activation tensor that an int8
-    operation reads."""
+    operation reads, and, for Core ML, of what each LayerNorm in fp16 reads."""
 
     name: str
     default: Precision

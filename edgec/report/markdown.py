@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from edgec.report.columns import telling
 from edgec.report.records import printable
-from edgec.report.schema import Host, Report, StageFidelity
+from edgec.report.schema import Host, Report, Run, StageFidelity
 
 RANDOM_WEIGHTS = "**Random weights: latency is real; fidelity is against the same random model and says nothing of features.**"
 _SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
@@ -30,6 +30,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
         *(["## Least possible latencies", _bounds(report)] if any(c.bounds for c in report.candidates) else []),
+        *(["## Runs", _runs(report), _idle(report)] if any(c.runs or c.after_idle for c in report.candidates) else []),
         "## Fidelity by stage",
         _stages(report.stages),
         *(["## Notes", _bullets(escape(note) for note in report.notes)] if report.notes else []),
@@ -102,6 +103,63 @@ def _bounds(report: Report) -> str:
     ]
     titles = ["candidate", "board", "power mode", "at least ms", "limited by", "evidence"]
     return markdown_table(titles, rows, [False, False, False, True, False, False])
+
+
+def _runs(report: Report) -> str:
+    rows = [[escape(candidate.name), *_run(run)] for candidate in report.candidates for run in candidate.runs]
+    titles = [
+        "candidate",
+        "run",
+        "s",
+        "done/s",
+        "missed",
+        "dropped",
+        "latency p50",
+        "p99",
+        "max ms",
+        "wait p99",
+        "service p50",
+        "p99",
+    ]
+    more = ["jitter ms", "drift (95 %)", "CPU ms", "mJ", "evidence"]
+    numbers = [False, False, *[True] * 10, True, False, True, True, False]
+    return markdown_table([*titles, *more], rows, numbers) if rows else ""
+
+
+def _run(run: Run) -> list[str]:
+    def figure(value: float | None, digits: int = 2) -> str:
+        return "-" if value is None else f"{value:.{digits}f}"
+
+    camera = "back to back" if run.fps is None else f"camera at {run.fps:g} Hz, queue {run.queue}"
+    drift = run.drift and f"{run.drift.ratio:.3f} ({run.drift.ratio_low:.3f} to {run.drift.ratio_high:.3f})"
+    missed = (
+        "-"
+        if run.missed is None or run.deadline_ms is None
+        else (f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.2g} %; deadline {run.deadline_ms:.4g} ms)")
+    )
+    return [
+        f"{camera}, {run.streams} x {run.threads} threads",
+        figure(run.seconds, 1),
+        figure(run.throughput_fps, 1),
+        missed,
+        str(run.dropped) if run.fps is not None else "-",
+        *(figure(value) for value in (run.latency.p50_ms, run.latency.p99_ms, run.latency.max_ms, run.wait.p99_ms)),
+        *(figure(value) for value in (run.service.p50_ms, run.service.p99_ms)),
+        figure(run.jitter_ms, 3),
+        drift or "-",
+        figure(run.cpu_ms_per_frame),
+        figure(run.energy_mj_per_frame, 1),
+        run.evidence.value,
+    ]
+
+
+def _idle(report: Report) -> str:
+    return _bullets(
+        f"{escape(candidate.name)} after {idle.idle_s:g} s of idling: "
+        f"{', '.join(f'{sample:.2f}' for sample in idle.samples_ms)} ms ({idle.evidence.value})"
+        for candidate in report.candidates
+        if (idle := candidate.after_idle) is not None
+    )
 
 
 def _stages(stages: Sequence[StageFidelity]) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from edgec.errors import ArtefactError
 from edgec.report.records import printable, read_record
-from edgec.report.schema import UPGRADES, Latency, Report
+from edgec.report.runs import figures
+from edgec.report.schema import UPGRADES, Candidate, Latency, Report, Run, Spread
 
 _SLACK_MS = 1e-3
 """Samples and what was computed of them are rounded apart."""
@@ -43,8 +44,16 @@ def _contradictions(report: Report) -> Iterator[str]:
     if chosen != [report.chosen]:
         yield f"chosen is {printable(report.chosen)!r}, but the candidates so marked are {[printable(name) for name in chosen]}"
     for candidate in report.candidates:
-        if candidate.latency is not None:
-            yield from (f"{printable(candidate.name)}: {problem}" for problem in _unordered(candidate.latency))
+        yield from (f"{printable(candidate.name)}: {problem}" for problem in _of_candidate(candidate, report.input_shape[0]))
+
+
+def _of_candidate(candidate: Candidate, batch: int) -> Iterator[str]:
+    if candidate.latency is not None:
+        yield from _unordered(candidate.latency)
+    if candidate.after_idle is not None and min(candidate.after_idle.samples_ms) <= 0:
+        yield "a run after idle took no time"
+    for number, run in enumerate(candidate.runs):
+        yield from (f"runs[{number}]: {problem}" for problem in (*_of_run(run, batch), *_of_columns(run)))
 
 
 def _unordered(latency: Latency) -> Iterator[str]:
@@ -69,3 +78,77 @@ def _unordered(latency: Latency) -> Iterator[str]:
             found, said = ordered[math.ceil(share * len(ordered) / 100) - 1], getattr(latency, name)
             if abs(found - said) > _SLACK_MS:
                 yield f"{name} of the samples is {found:g} ms, not {said:g}"
+
+
+def _of_run(run: Run, batch: int) -> Iterator[str]:
+    """What holds without the columns."""
+    if (run.mode == "camera") != (run.fps is not None):
+        yield f"fps is {run.fps}, mode {run.mode}"
+    if run.mode != "camera" and (run.queue is not None or run.dropped or run.missed):
+        yield "frames that wait, or miss something, without a camera"
+    done = run.arrived - run.dropped
+    spreads = {"latency": run.latency, "wait": run.wait, "service": run.service, "interval": run.interval}
+    for name, spread in spreads.items():
+        if spread is None:
+            continue
+        if name != "interval" and spread.count != done:
+            yield f"{name} is of {spread.count} frames; {run.arrived} arrived and {run.dropped} were dropped"
+        order = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
+        for low, high in [*pairwise(order), ("min_ms", "mean_ms"), ("mean_ms", "max_ms")]:
+            if getattr(spread, low) > getattr(spread, high) + _SLACK_MS:
+                yield f"{name}: {low} {getattr(spread, low):g} is above {high} {getattr(spread, high):g}"
+    if run.interval is not None and not 0 < run.interval.count <= done - 1:
+        yield f"{run.interval.count} intervals between {done} frames"
+    if (run.missed is None) != (run.deadline_ms is None):
+        yield "a deadline without a count of misses, or the other way round"
+    elif run.missed is not None and not run.dropped <= run.missed <= run.arrived:
+        yield f"{run.missed} missed, of {run.arrived} that arrived and {run.dropped} that were dropped"
+    expected = done * batch / run.seconds
+    if abs(run.throughput_fps - expected) > 0.01 * expected:
+        yield f"throughput is {run.throughput_fps:g} frames a second, not {done} x {batch} in {run.seconds:g} s, {expected:g}"
+    drift = run.drift
+    if drift is not None:
+        if not drift.ratio_low <= drift.ratio <= drift.ratio_high:
+            yield f"drift {drift.ratio:g} is outside of its interval"
+        if abs(drift.ratio - drift.last_p50_ms / drift.first_p50_ms) > 1e-3 * drift.ratio:
+            yield f"drift is {drift.ratio:g}, not {drift.last_p50_ms:g} / {drift.first_p50_ms:g}"
+    times = [reading.at_ms for reading in run.readings]
+    if times != sorted(times):
+        yield "readings out of order"
+
+
+def _of_columns(run: Run) -> Iterator[str]:
+    columns = (run.arrived_ms, run.started_ms, run.done_ms, run.stream)
+    lengths = {len(column) for column in columns}
+    if lengths == {0}:
+        return
+    if lengths != {run.arrived - run.dropped}:
+        yield f"columns of {sorted(lengths)} rows; {run.arrived} frames arrived and {run.dropped} were dropped"
+        return
+    if any(low > high for low, high in pairwise(run.done_ms)):
+        yield "done_ms goes backwards"
+        return
+    if not all(a <= s <= d for a, s, d in zip(run.arrived_ms, run.started_ms, run.done_ms, strict=True)):
+        yield "a frame was started before it arrived, or done before it was started"
+        return
+    if min(run.stream) < 0 or max(run.stream) >= run.streams:
+        yield f"a stream that is none of {run.streams}"
+    found = figures(*columns, run.deadline_ms)
+    for name in ("latency", "wait", "service", "interval"):
+        if _apart(getattr(run, name), getattr(found, name)):
+            yield f"{name} is not what the columns say"
+    if run.missed is not None and found.late is not None and found.late + run.dropped != run.missed:
+        yield f"missed is {run.missed}; by the columns it is {found.late + run.dropped}"
+    if abs(found.seconds - run.seconds) > _SLACK_MS or (
+        run.jitter_ms is not None and abs((found.jitter_ms or 0.0) - run.jitter_ms) > _SLACK_MS
+    ):
+        yield "seconds or jitter_ms is not what the columns say"
+
+
+def _apart(said: Spread | None, found: Spread | None) -> bool:
+    if said is None or found is None:
+        return said is not found
+    return said.count != found.count or any(
+        abs(getattr(said, name) - getattr(found, name)) > _SLACK_MS
+        for name in ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms")
+    )

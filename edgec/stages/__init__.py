@@ -22,6 +22,7 @@ from edgec.report.schema import Candidate, StageFidelity
 from edgec.stages.base import Calibration, Hub, Lowered
 from edgec.stages.candidates import Candidates
 from edgec.stages.preparing import Preparing
+from edgec.stages.sizes import size_notes
 
 
 class Stages(Preparing, Candidates):
@@ -32,7 +33,7 @@ class Stages(Preparing, Candidates):
         directory: Path,
         hub: Hub,
         split: Split,
-        reference: Reference,
+        references: Sequence[Reference],
         lowered: Sequence[Lowered],
         measured: Sequence[Candidate],
         choice: Choice,
@@ -47,10 +48,13 @@ class Stages(Preparing, Candidates):
         if chosen.model is None or chosen.plan is None:
             raise RuntimeFailure(f"{chosen.name} was chosen, but it has no files.")
         frames = [frame.name for frame in split.calibration]
+        ran = {candidate.name for candidate in measured if candidate.fidelity}
         explanation = explain(
             hub.load(), chosen.plan, chosen.recipe, calibration.statistics, sensitivity, frames, choice.candidate, measured
         )
-        with self.progress.stage("verify the artefact", self._batches(reference)) as step:
+        at_sizes = {entry.name: self.at_each_size(entry, references) for entry in lowered if entry.model and entry.name in ran}
+        several = size_notes(resolved.request.sizes, at_sizes) if hub.others else ()
+        with self.progress.stage("verify the artefact", self._batches(references)) as step:
             assemble_artefact(
                 directory,
                 Ingredients(
@@ -69,14 +73,15 @@ class Stages(Preparing, Candidates):
                     notice=hub.notice,
                     frames=resolved.frames,
                     split=split,
-                    reference=reference,
+                    references=tuple(references),
                     lowering=resolved.lowerings[chosen.runtime],
                     lowered=chosen.model,
                     explanation=explanation,
                     candidates=tuple(measured),
                     choice=choice,
                     fidelity=tuple(fidelity),
-                    notes=(*resolved.notes, *doubts),
+                    kept=at_sizes[chosen.name],
+                    notes=(*resolved.notes, *several, *doubts),
                     boards=resolved.boards,
                     devices=resolved.devices,
                     variants=self._variants(lowered, measured, chosen) if resolved.boards else (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from edgec.cache import Cache
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame
 from edgec.lowering.base import LoweredModel
+from edgec.model.spec import Size
 from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import Recipe
 from edgec.progress import Progress
@@ -29,14 +30,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub graph's file, and what was learnt of the checkpoint on the way."""
+    """The hub graph's file, and what was learnt of the checkpoint on the way. A graph has one size: `others` are those of the
+    further sizes that the artefact takes frames in."""
 
     path: Path
+    size: Size
     facts: CheckpointFacts
     model: ModelFacts
     outputs: tuple[str, ...]
     licence: str
     notice: str
+    others: tuple[Hub, ...] = ()
+
+    @property
+    def all(self) -> tuple[Hub, ...]:
+        """One a size, the default's first."""
+        return (self, *self.others)
 
     def load(self) -> onnx.ModelProto:
         from edgec.graph.files import load
@@ -71,18 +80,23 @@ class Stage:
     def __init__(self, resolved: Resolved, cache: Cache, progress: Progress) -> None:
         self.resolved, self.cache, self.progress = resolved, cache, progress
         self._base = (resolved.identity.key, resolved.identity.name, resolved.tools, code_digest())
-        self._shape = (asdict(resolved.request.size), resolved.request.registers, resolved.request.layers)
+        self._asked = (resolved.request.registers, resolved.request.layers)
 
     @property
     def _batch(self) -> int:
         return self.resolved.request.batch
 
-    def _batches(self, reference: Reference) -> int:
-        return -(-len(reference.frames) // self._batch)
+    def _batches(self, references: Sequence[Reference]) -> int:
+        return sum(-(-len(reference.frames) // self._batch) for reference in references)
 
     def _key(self, *parts: Any) -> str:
-        """Over the checkpoint, the shape and the tools, whatever else a stage depends on."""
-        return cached.key(self._base, self._shape, self._batch, [_plain(part) for part in parts])
+        """Over the checkpoint, what is asked of it and the tools, whatever else a stage depends on: a hub graph stands for its
+        size."""
+        return cached.key(self._base, self._asked, self._batch, [_plain(part) for part in parts])
+
+    def _at(self, size: Size) -> str:
+        """The size, where there are several to tell apart: an ending for names."""
+        return f" at {size}" if self.resolved.request.more_sizes else ""
 
 
 def _plain(part: Any) -> Any:
@@ -90,6 +104,8 @@ def _plain(part: Any) -> Any:
         return part.path.parent.parent.name
     if isinstance(part, Reference):
         return frames_key(part)
+    if isinstance(part, tuple):
+        return [_plain(each) for each in part]
     return part
 
 

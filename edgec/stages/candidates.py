@@ -17,6 +17,7 @@ from edgec.fidelity.reference import Reference
 from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
 from edgec.lowering.base import LoweredModel
+from edgec.lowering.sizes import ManySizes
 from edgec.precision.candidates import Attempt, attempts, rest_of
 from edgec.precision.choice import Choice, choose, choose_first, choose_unmeasured, finalists
 from edgec.precision.plan import PrecisionPlan
@@ -28,6 +29,7 @@ from edgec.report.schema import Candidate, ColdStart, Latency, StageFidelity
 from edgec.stages.base import Calibration, Hub, Lowered, dump, frames_key, load
 from edgec.stages.foresight import foresee
 from edgec.stages.quantising import Plans, Quantising
+from edgec.stages.sizes import least, size_of
 
 MAX_SECONDS = 12.0
 """What measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
@@ -72,48 +74,69 @@ class Candidates(Quantising):
         def produce(directory: Path) -> None:
             (directory / attempt.name).mkdir()
             whole = load_plan(place) if place else plan
-            made = lowering.lower(hub.load(), whole, directory / attempt.name)
+            graphs = [each.load() for each in hub.all]
+            if isinstance(lowering, ManySizes) and hub.others:
+                made = lowering.lower_sizes(graphs, whole, directory / attempt.name)
+            else:
+                made = lowering.lower(graphs[0], whole, directory / attempt.name)
             dump(directory / "model.json", {"entry": made.entry, "files": made.files, "settings": made.settings})
 
         try:
-            directory = self.cache.stage("lowered", self._key(hub, attempt.name, place.parent.name if place else plan), produce)
+            directory = self.cache.stage(
+                "lowered", self._key(hub.all, attempt.name, place.parent.name if place else plan), produce
+            )
         except RuntimeFailure as error:
             return entry(plan, None, str(error))
         said = load(directory / "model.json")
         files = tuple(said["files"])
         return entry(plan, LoweredModel(attempt.runtime, directory / attempt.name, said["entry"], files, said["settings"]))
 
-    def verify_candidates(self, lowered: Sequence[Lowered], reference: Reference) -> tuple[Candidate, ...]:
-        """Run each candidate on the validation frames, before any of its figures is believed."""
+    def verify_candidates(self, lowered: Sequence[Lowered], references: Sequence[Reference]) -> tuple[Candidate, ...]:
+        """Run each candidate on the validation frames, before any of its figures is believed: at each size, and its worst one
+        counts."""
         judged = []
-        with self.progress.stage("verify candidates", len(lowered) * self._batches(reference)) as step:
+        with self.progress.stage("verify candidates", len(lowered) * self._batches(references)) as step:
             for entry in lowered:
                 candidate = Candidate(name=entry.name, runtime=entry.runtime, precision=entry.precision, problem=entry.problem)
                 if entry.model is not None:
-                    candidate = self._verify_one(candidate, entry.model, reference, lambda: step(doing=entry.name))  # noqa: B023
+                    candidate = self._verify_one(candidate, entry.model, references, lambda: step(doing=entry.name))  # noqa: B023
                 judged.append(candidate)
         return tuple(judged)
 
-    def _verify_one(self, candidate: Candidate, model: LoweredModel, reference: Reference, step: Callable[[], None]) -> Candidate:
-        def produce(directory: Path) -> None:
-            lowering = self.resolved.lowerings[candidate.runtime]
-            runner = lowering.load(model, threads=self.resolved.threads)
-            fidelity = measure_fidelity(reference, runner, self._batch, candidate.name, step, lowering.evidence)
-            found = {"fidelity": fidelity.model_dump(mode="json"), "execution_precision": runner.execution_precision}
-            dump(directory / "fidelity.json", found)
-
-        key = self._key(str(model.directory), frames_key(reference))
+    def _verify_one(
+        self, candidate: Candidate, model: LoweredModel, references: Sequence[Reference], step: Callable[[], None]
+    ) -> Candidate:
         try:
-            found = load(self.cache.stage("fidelity", key, produce) / "fidelity.json")
+            found = [self._judge(candidate.name, model, reference, step) for reference in references]
         except RuntimeFailure as error:
             return candidate.model_copy(update={"problem": str(error)})
         return candidate.model_copy(
             update={
                 "size_bytes": model.size_bytes,
-                "fidelity": StageFidelity.model_validate(found["fidelity"]),
-                "execution_precision": found["execution_precision"],
+                "fidelity": least([fidelity for fidelity, _ in found]),
+                "execution_precision": found[0][1],
             }
         )
+
+    def _judge(self, name: str, model: LoweredModel, reference: Reference, step: Callable[[], None]) -> tuple[StageFidelity, str]:
+        """Its fidelity at the reference's size, and what its runtime says that it computes in."""
+        stage = f"{name}{self._at(size_of(reference))}"
+
+        def produce(directory: Path) -> None:
+            lowering = self.resolved.lowerings[model.runtime]
+            runner = lowering.load(model, threads=self.resolved.threads)
+            fidelity = measure_fidelity(reference, runner, self._batch, stage, step, lowering.evidence)
+            found = {"fidelity": fidelity.model_dump(mode="json"), "execution_precision": runner.execution_precision}
+            dump(directory / "fidelity.json", found)
+
+        key = self._key(str(model.directory), frames_key(reference))
+        found = load(self.cache.stage("fidelity", key, produce) / "fidelity.json")
+        return StageFidelity.model_validate(found["fidelity"]), found["execution_precision"]
+
+    def at_each_size(self, entry: Lowered, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
+        """The fidelity of a candidate that was verified, which is in the cache."""
+        assert entry.model is not None
+        return tuple(self._judge(entry.name, entry.model, reference, lambda: None)[0] for reference in references)
 
     def search(
         self,
@@ -122,7 +145,7 @@ class Candidates(Quantising):
         sensitivity: Mapping[str, float],
         lowered: Sequence[Lowered],
         judged: Sequence[Candidate],
-        reference: Reference,
+        references: Sequence[Reference],
     ) -> tuple[tuple[Lowered, ...], tuple[Candidate, ...]]:
         """For each runtime whose fastest int8 is beyond the budget, the plan with the fewest exceptions that is within it, added
         to what there is."""
@@ -133,7 +156,7 @@ class Candidates(Quantising):
         missed = [entry for entry, candidate in fastest.values() if self._beyond(candidate)]
         added: list[tuple[Lowered, Candidate]] = []
         for entry in missed:
-            added += self._search_one(hub, calibration, sensitivity, entry, reference)
+            added += self._search_one(hub, calibration, sensitivity, entry, references)
         return (*lowered, *(each for each, _ in added)), (*judged, *(each for _, each in added))
 
     def _beyond(self, candidate: Candidate) -> bool:
@@ -145,7 +168,7 @@ class Candidates(Quantising):
         calibration: Calibration,
         sensitivity: Mapping[str, float],
         missed: Lowered,
-        reference: Reference,
+        references: Sequence[Reference],
     ) -> list[tuple[Lowered, Candidate]]:
         lowering, int8 = self.resolved.lowerings[missed.runtime], self.resolved.profile.int8
         plans, graph = self.plans(hub, calibration), hub.load()
@@ -156,14 +179,14 @@ class Candidates(Quantising):
         per_token = lowering.per_token and bool(int8 and int8.dot_product)
         steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)
         tried: dict[str, tuple[Lowered, Candidate]] = {}
-        with self.progress.stage(f"search within the budget for {lowering.title}", 8 * self._batches(reference)) as step:
+        with self.progress.stage(f"search within the budget for {lowering.title}", 8 * self._batches(references)) as step:
 
             def within(recipe: Recipe) -> bool:
                 attempt = Attempt(f"{missed.runtime}-int8-{recipe.variant}", missed.runtime, "int8", recipe)
                 entry = self._lower_one(hub, attempt, plans)
                 candidate = Candidate(name=entry.name, runtime=entry.runtime, precision="int8", problem=entry.problem)
                 if entry.model is not None:
-                    candidate = self._verify_one(candidate, entry.model, reference, lambda: step(doing=entry.name))
+                    candidate = self._verify_one(candidate, entry.model, references, lambda: step(doing=entry.name))
                 tried[recipe.variant] = entry, candidate
                 return candidate.fidelity is not None and not self._beyond(candidate)
 
@@ -171,7 +194,7 @@ class Candidates(Quantising):
         return [tried[found.variant]] if found else []
 
     def measure(
-        self, judged: Sequence[Candidate], lowered: Sequence[Lowered], reference: Reference
+        self, judged: Sequence[Candidate], lowered: Sequence[Lowered], references: Sequence[Reference]
     ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
         """Latency, cold start and memory of all candidates that ran, interleaved; and what makes the figures doubtful. What
         boards finish is not measured here: it is checked and its bounds are estimated. Nor is what runs on Apple's devices."""
@@ -189,7 +212,7 @@ class Candidates(Quantising):
         models, known = [model for model, _ in running], [candidate for _, candidate in running]
 
         def produce(directory: Path) -> None:
-            stacks = np.stack([frames for frames, _, _ in reference.batches(self._batch)])
+            stacks = np.stack([frames for frames, _, _ in references[0].batches(self._batch)])
             done = 0
 
             def tell(doing: str, count: int, _total: int) -> None:
@@ -254,6 +277,7 @@ def _measured(found: Measurement) -> dict[str, Any]:
         "latency": found.latency.model_dump(mode="json") if found.latency else None,
         "cold_start": found.cold_start.model_dump(mode="json") if found.cold_start else None,
         "problem": found.problem,
+        "cpu_ms_per_frame": found.cpu_ms_per_frame,
         "other_cores": found.other_cores,
     }
 
@@ -263,6 +287,7 @@ def _with_figures(candidate: Candidate, found: Mapping[str, Any]) -> Candidate:
         update={
             "latency": Latency.model_validate(found["latency"]) if found["latency"] else None,
             "cold_start": ColdStart.model_validate(found["cold_start"]) if found["cold_start"] else None,
+            "cpu_ms_per_frame": found["cpu_ms_per_frame"],
             "problem": found["problem"],
         }
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from edgec.artefact.manifest import CheckpointFacts, LicenceFacts
 from edgec.fidelity.gate import check_export
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Split
-from edgec.model.spec import describe, family_name, gflops, parameters
+from edgec.model.spec import Size, describe, family_name, gflops, parameters
 from edgec.report.schema import ModelFacts, StageFidelity
 from edgec.request import code_digest
 from edgec.stages.base import Hub, Stage, dump, identities, load
@@ -56,7 +58,11 @@ class Preparing(Stage):
         )
 
     def export(self) -> Hub:
-        """Read the checkpoint, assemble the model at its size, export it to the hub graph."""
+        """Read the checkpoint, assemble the model at its size, export it to the hub graph; for each size that is asked for."""
+        first, *others = (self._export_one(size) for size in self.resolved.request.sizes)
+        return replace(first, others=tuple(others))
+
+    def _export_one(self, size: Size) -> Hub:
         request = self.resolved.request
 
         def produce(directory: Path) -> None:
@@ -65,16 +71,18 @@ class Preparing(Stage):
             from edgec.model.camera import assemble
 
             checkpoint = self._checkpoint
-            model = assemble(checkpoint, request.size, folded=True, registers=request.registers, layers=request.layers)
-            hub = export(model, checkpoint.spec, request.size, request.batch)
+            model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=request.layers)
+            hub = export(model, checkpoint.spec, size, request.batch)
             save(hub, directory / "hub.onnx")
-            dump(directory / "checkpoint.json", self._describe(checkpoint, [output.name for output in hub.graph.output]))
+            outputs = [output.name for output in hub.graph.output]
+            dump(directory / "checkpoint.json", self._describe(checkpoint, size, outputs))
 
-        with self.progress.stage("export the hub graph"):
-            directory = self.cache.stage("hub", cached.key(self._base, self._shape, request.batch), produce)
+        with self.progress.stage(f"export the hub graph{self._at(size)}"):
+            directory = self.cache.stage("hub", self._key(str(size)), produce)
         said = load(directory / "checkpoint.json")
         return Hub(
             directory / "hub.onnx",
+            size,
             CheckpointFacts.model_validate(said["facts"]),
             ModelFacts.model_validate(said["model"]),
             tuple(said["outputs"]),
@@ -82,7 +90,7 @@ class Preparing(Stage):
             said["notice"],
         )
 
-    def _describe(self, checkpoint: Checkpoint, outputs: list[str]) -> dict[str, Any]:
+    def _describe(self, checkpoint: Checkpoint, size: Size, outputs: list[str]) -> dict[str, Any]:
         arch = family_name(checkpoint.spec) or describe(checkpoint.spec)
         licence = checkpoint.licence
         facts = CheckpointFacts(
@@ -102,7 +110,7 @@ class Preparing(Stage):
             arch=arch,
             checkpoint_sha256=checkpoint.sha256,
             random_weights=checkpoint.random_weights,
-            gflops=round(gflops(checkpoint.spec, self.resolved.request.size), 3),
+            gflops=round(gflops(checkpoint.spec, size), 3),
             parameters=parameters(checkpoint.spec),
         )
         return {
@@ -113,24 +121,29 @@ class Preparing(Stage):
             "notice": licence.notice,
         }
 
-    def reference(self, hub: Hub, split: Split) -> Reference:
-        """The float32 PyTorch model's features on the validation frames."""
+    def reference(self, hub: Hub, split: Split) -> tuple[Reference, ...]:
+        """The float32 PyTorch model's features on the validation frames, at each size."""
+        return tuple(self._reference_one(each, split) for each in hub.all)
+
+    def _reference_one(self, hub: Hub, split: Split) -> Reference:
         request = self.resolved.request
 
         def produce(directory: Path) -> None:
             from edgec.model.camera import assemble
 
-            model = assemble(self._checkpoint, request.size, folded=False, registers=request.registers, layers=request.layers)
-            write_reference(model, [picture for _, picture in framing.batches(split.validation, request.size)], directory, step)
+            model = assemble(self._checkpoint, hub.size, folded=False, registers=request.registers, layers=request.layers)
+            write_reference(model, [picture for _, picture in framing.batches(split.validation, hub.size)], directory, step)
 
-        with self.progress.stage("float32 reference in PyTorch", len(split.validation)) as step:
-            key = cached.key(self._base, self._shape, identities(split.validation))
+        with self.progress.stage(f"float32 reference in PyTorch{self._at(hub.size)}", len(split.validation)) as step:
+            key = cached.key(self._base, self._asked, str(hub.size), identities(split.validation))
             directory = self.cache.stage("reference", key, produce)
         return read_reference(directory, hub.outputs)
 
-    def verify_export(self, hub: Hub, reference: Reference) -> StageFidelity:
-        """Run the hub graph on the validation frames; it must compute what PyTorch does."""
+    def verify_export(self, hub: Hub, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
+        """Run the hub graph on the validation frames; it must compute what PyTorch does. At each size."""
+        return tuple(self._verify_export_one(each, reference) for each, reference in zip(hub.all, references, strict=True))
 
+    def _verify_export_one(self, hub: Hub, reference: Reference) -> StageFidelity:
         def produce(directory: Path) -> None:
             from edgec.graph.session import features_of, open_session
 
@@ -138,6 +151,7 @@ class Preparing(Stage):
             fidelity = check_export(reference, lambda frames: features_of(session, frames), self._batch, step)
             dump(directory / "fidelity.json", fidelity.model_dump(mode="json"))
 
-        with self.progress.stage("verify the hub graph", self._batches(reference)) as step:
+        with self.progress.stage(f"verify the hub graph{self._at(hub.size)}", self._batches([reference])) as step:
             directory = self.cache.stage("hub-fidelity", self._key(hub, reference), produce)
-        return StageFidelity.model_validate(load(directory / "fidelity.json"))
+        fidelity = StageFidelity.model_validate(load(directory / "fidelity.json"))
+        return fidelity.model_copy(update={"stage": f"{fidelity.stage}{self._at(hub.size)}"})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgec import cache as cached
 from edgec import frames as framing
@@ -18,6 +19,10 @@ from edgec.precision.static import INT8_KINDS, int8_activations
 from edgec.precision.storing import load_plan, save_plan
 from edgec.progress import Step
 from edgec.stages.base import Calibration, Hub, Stage, dump, identities, load
+from edgec.stages.sizes import widest_peaks, widest_ranges
+
+if TYPE_CHECKING:
+    from edgec.graph.statistics import Statistics
 
 SENSITIVITY_FRAMES = 3
 """Enough to rank operations: on ViT-S/16 the single losses that three frames show add up to the whole plan's (8.0e-5 of
@@ -75,28 +80,36 @@ class Quantising(Stage):
 
     def calibrate(self, hub: Hub, split: Split) -> Calibration:
         """Statistics of every activation that an int8 operation reads, and what fp16 must hold; nothing if no candidate is in
-        either."""
+        either. Of several sizes one calibration, which one plan for all of them follows from (`edgec.stages.sizes`)."""
+        tried = {precision for _, precision in self.resolved.pairs}
+        watched = self.resolved.devices and tried - {"fp32"}
+        peaks = widest_peaks([self._peaks(each, split) for each in hub.all]) if watched else {}
+        if "int8" not in tried:
+            return Calibration({}, peaks=peaks)
+        found = [self._statistics(each, split) for each in hub.all]
+        return Calibration(widest_ranges(found), self._statistics_key(hub.all, split), peaks)
+
+    def _statistics_key(self, hubs: tuple[Hub, ...], split: Split) -> str:
+        return self._key(hubs, identities(split.calibration), self.resolved.request.seed)
+
+    def _statistics(self, hub: Hub, split: Split) -> Mapping[str, Statistics]:
         from edgec.graph.statistics import load_statistics, observe, save_statistics
 
         request = self.resolved.request
-        tried = {precision for _, precision in self.resolved.pairs}
-        peaks = self._peaks(hub, split) if self.resolved.devices and tried - {"fp32"} else {}
-        if "int8" not in tried:
-            return Calibration({}, peaks=peaks)
 
         def produce(directory: Path) -> None:
             graph = hub.load()
             tensors, threads = int8_activations(graph), self.resolved.threads
-            pictures = self._pictures(split, step)
+            pictures = self._pictures(hub, split, step)
             found = observe(graph, tensors, pictures, self._batch, threads=threads, seed=request.seed)
             save_statistics(directory / "statistics.npz", found)
 
-        with self.progress.stage("calibrate", len(split.calibration)) as step:
-            key = self._key(hub, identities(split.calibration), request.seed)
-            return Calibration(load_statistics(self.cache.stage("statistics", key, produce) / "statistics.npz"), key, peaks)
+        with self.progress.stage(f"calibrate{self._at(hub.size)}", len(split.calibration)) as step:
+            directory = self.cache.stage("statistics", self._statistics_key((hub,), split), produce)
+        return load_statistics(directory / "statistics.npz")
 
-    def _pictures(self, split: Split, step: Step) -> Iterator[Pixels]:
-        for frame, picture in framing.batches(split.calibration, self.resolved.request.size):
+    def _pictures(self, hub: Hub, split: Split, step: Step) -> Iterator[Pixels]:
+        for frame, picture in framing.batches(split.calibration, hub.size):
             step(doing=frame.name)
             yield picture
 
@@ -104,16 +117,17 @@ class Quantising(Stage):
         def produce(directory: Path) -> None:
             dump(
                 directory / "peaks.json",
-                observe_peaks(hub.load(), self._pictures(split, step), self._batch, threads=self.resolved.threads),
+                observe_peaks(hub.load(), self._pictures(hub, split, step), self._batch, threads=self.resolved.threads),
             )
 
-        with self.progress.stage("find what fp16 must hold", len(split.calibration)) as step:
+        with self.progress.stage(f"find what fp16 must hold{self._at(hub.size)}", len(split.calibration)) as step:
             key = self._key(hub, identities(split.calibration))
             found: dict[str, float] = load(self.cache.stage("peaks", key, produce) / "peaks.json")
         return found
 
     def sensitivity(self, hub: Hub, calibration: Calibration, split: Split) -> dict[str, float]:
-        """What each operation's int8 costs the features, on calibration frames; nothing unless the effort is full."""
+        """What each operation's int8 costs the features, on calibration frames of the default size; nothing unless the effort is
+        full."""
         request = self.resolved.request
         if request.effort != "full" or not calibration.statistics:
             return {}
@@ -124,7 +138,7 @@ class Quantising(Stage):
         def produce(directory: Path) -> None:
             from edgec.precision.sensitivity import measure_sensitivity
 
-            pictures = [picture for _, picture in framing.batches(chosen, request.size)]
+            pictures = [picture for _, picture in framing.batches(chosen, hub.size)]
             plan = load_plan(plans.directory(STATIC, INT8_KINDS, "fp32"))
             found = measure_sensitivity(
                 hub.load(), plan, pictures, self._batch, threads=self.resolved.threads, step=lambda name: step(doing=name)

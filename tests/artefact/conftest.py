@@ -117,7 +117,7 @@ def fill(folder: Path) -> None:
         tools={"onnxruntime": "1"},
         files=build_manifest_files(folder),
     )
-    (folder / "manifest.json").write_text(manifest.model_dump_json(indent=1))
+    (folder / "manifest.json").write_text(manifest.to_json())
     (folder / "report.json").write_text("{}")
     (folder / "report.md").write_text("# report")
 

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from edgec.artefact.bundle import BUNDLE
+from edgec.artefact.manifest import MANIFEST
+from edgec.durable import sha256_of
 from edgec.report.reading import read_report
+from edgec.report.schema import SCHEMA_VERSION
 from tests.device.robot import Robot, check_whole
 
 VERSIONS = ("8.6.2", "10.3.0", "10.13.3", "10.16.2", "11.0.0", "11.1.0")
@@ -52,6 +56,11 @@ def test_the_report_is_one_of_edgec_s(robot: Robot) -> None:
     assert int8.latency.p50_ms < fp16.latency.p50_ms
     assert len(int8.latency.samples_ms) == int8.latency.iterations >= 20
     assert int8.latency.warmup > 0
+    for latency in (int8.latency, fp16.latency):
+        assert [block.round for block in latency.blocks] == [0, 1]
+        assert sum(block.runs for block in latency.blocks) == latency.iterations
+    assert json.loads((robot.home / "report.json").read_text())["schema_version"] == SCHEMA_VERSION
+    assert report.artefact_sha256 is None, "this bundle lies in no artefact"
     assert int8.fidelity is not None
     assert 0.9 < int8.fidelity.patch_cosine_p01 < 0.99999
     assert (fp32.latency, fp32.fidelity, fp32.size_bytes) == (None, None, None)
@@ -64,6 +73,24 @@ def test_the_report_is_one_of_edgec_s(robot: Robot) -> None:
     assert details["facts"]["jetpack"] == "6.2"
     assert "tensorrt" not in details["facts"]["packages"]
     assert details["engines"][0]["bench"]["rounds"][0]["power_mw"]["VDD_SOC"]["mean"] == 1248.0
+
+
+def test_the_report_names_its_artefact_and_who_took_turns(robot: Robot, own_bundle: Path) -> None:
+    robot.bundle = own_bundle
+    listed = [{"path": BUNDLE, "sha256": sha256_of(own_bundle / BUNDLE)}]
+    (own_bundle / MANIFEST).write_text(json.dumps({"files": listed}))
+    assert robot.run("run-all").code == 0
+    assert read_report(robot.home / "report.json").artefact_sha256 == sha256_of(own_bundle / MANIFEST)
+    assert robot.run("bench", "--variant", "fp16").code == 0
+    assert robot.run("bench").code == 0
+    assert robot.run("bench", "--variant", "int8").code == 0
+    (own_bundle / MANIFEST).write_text(json.dumps({"files": [{"path": BUNDLE, "sha256": "0" * 64}]}))
+    assert robot.run("run-all").code == 0
+    report = read_report(robot.home / "report.json")
+    assert report.artefact_sha256 is None, "the manifest is another artefact's"
+    rounds = [{block.round for block in each.latency.blocks} for each in report.candidates if each.latency]
+    assert len(rounds) == 2
+    assert not rounds[0] & rounds[1], "int8 was measured anew, and not in turns with fp16"
 
 
 def test_int8_must_pay_on_the_board(robot: Robot) -> None:

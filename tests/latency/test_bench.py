@@ -19,6 +19,7 @@ from edgec.evidence import Evidence
 from edgec.latency.bench import as_report, batches, bench
 from edgec.latency.host import facts
 from edgec.lowering.base import LoweredModel
+from edgec.report.markdown import to_markdown
 from edgec.report.reading import read_report
 from edgec.report.schema import Candidate, ModelFacts, Report, StageFidelity
 from edgec.targets import list_profiles, missing
@@ -205,3 +206,53 @@ def test_command_on_a_place_that_cannot_be_written(
     arguments = ["bench", str(make_artefact("cpu")), "--iterations", "5", "--output", str(tmp_path / "file" / "x.json")]
     assert run(arguments) == 1
     assert "could not be written" in capsys.readouterr().err
+
+
+def test_command_at_a_cameras_rate(
+    make_artefact: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, written = make_artefact(own_target()), tmp_path / "here.json"
+    arguments = ["bench", str(directory), "--iterations", "5", "--fps", "40", "--duration", "300ms", "--idle", "0.01"]
+    assert run([*arguments, "--output", str(written)]) == 0
+    shown = capsys.readouterr().out
+    for word in ("camera at 40 Hz, the newest frame waits", "missed", "dropped", "jitter", "wait", "after 0.01 s of idling"):
+        assert word in shown
+    (candidate,) = read_report(written).candidates
+    (camera,) = candidate.runs
+    assert camera.arrived == 12
+    assert camera.deadline_ms == 25
+    assert candidate.after_idle is not None
+    assert candidate.cpu_ms_per_frame is not None
+    assert candidate.cold_start is not None
+    assert candidate.cold_start.process_ms is not None
+    assert candidate.cold_start.import_ms is not None
+    assert candidate.cold_start.process_ms > candidate.cold_start.import_ms + candidate.cold_start.load_ms
+    text = to_markdown(read_report(written))
+    assert "## Runs" in text
+    assert "camera at 40 Hz, queue latest, 1 x" in text
+
+
+def test_command_with_several_streams(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", str(make_artefact("cpu")), "--iterations", "5", "--streams", "2", "--duration", "0.2s", "--json"]
+    assert run(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    (both,) = found["runs"]
+    assert (both["streams"], both["mode"]) == (2, "back to back")
+    assert both["threads"] == found["latency"]["threads"] == max(1, facts().usable_cores // 2)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--fps", "0"],
+        ["--duration", "0s"],
+        ["--queue", "all"],
+        ["--streams", "0"],
+        ["--idle", "-1"],
+        ["--on", "robot@nowhere", "--fps", "30"],
+        ["--on", "robot@nowhere", "--duration", "9s"],
+    ],
+)
+def test_command_that_makes_no_sense(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", str(tmp_path), *options]) == 2
+    assert options[-2] in capsys.readouterr().err

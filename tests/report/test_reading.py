@@ -157,3 +157,68 @@ def test_a_flipped_bit_anywhere_is_refused_or_harmless(path: Path) -> None:
 
 def test_printable_is_one_line_that_steers_no_terminal() -> None:
     assert printable("a\n b\t\x1b[31m\x00\u202e é…") == "a b \ufffd[31m\ufffd\ufffd é…"
+
+
+def camera_run() -> dict[str, Any]:
+    """Three frames of a 10 Hz camera, the second of which is late."""
+
+    def of(*values: float) -> dict[str, Any]:
+        low, middle, high = sorted(values)
+        named = {"min_ms": low, "p50_ms": middle, "p90_ms": high, "p99_ms": high, "max_ms": high}
+        return {"count": 3, **named, "mean_ms": round(sum(values) / 3, 4)}
+
+    return {
+        "mode": "camera",
+        "fps": 10.0,
+        "streams": 1,
+        "threads": 1,
+        "queue": "latest",
+        "seconds": 0.35,
+        "arrived": 4,
+        "dropped": 1,
+        "deadline_ms": 100.0,
+        "missed": 2,
+        "latency": of(20, 120, 50),
+        "wait": of(0, 0, 20),
+        "service": of(20, 120, 30),
+        "interval": {"count": 2, "min_ms": 130, "p50_ms": 130, "p90_ms": 200, "p99_ms": 200, "max_ms": 200, "mean_ms": 165},
+        "jitter_ms": 35.0,
+        "throughput_fps": 3 / 0.35,
+        "arrived_ms": [0, 100, 300],
+        "started_ms": [0, 100, 320],
+        "done_ms": [20, 220, 350],
+        "stream": [0, 0, 0],
+        "evidence": "measured on host",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "evidence"),
+    [
+        ({}, None),
+        ({"arrived_ms": [], "started_ms": [], "done_ms": [], "stream": []}, None),
+        ({"dropped": 2, "missed": 2}, "runs[0]: latency is of 3 frames; 4 arrived and 2 were dropped"),
+        ({"missed": 3}, "runs[0]: missed is 3; by the columns it is 2"),
+        ({"missed": 0}, "runs[0]: 0 missed, of 4 that arrived and 1 that were dropped"),
+        ({"fps": None}, "runs[0]: fps is None, mode camera"),
+        ({"throughput_fps": 30.0}, "runs[0]: throughput is 30 frames a second"),
+        ({"jitter_ms": 1.0}, "runs[0]: seconds or jitter_ms is not"),
+        ({"done_ms": [20, 220, 340]}, "runs[0]: latency is not what the columns say"),
+        ({"done_ms": [20, 350, 220]}, "runs[0]: done_ms goes backwards"),
+        ({"started_ms": [0, 90, 320]}, "runs[0]: a frame was started before it arrived"),
+        ({"stream": [0, 0, 1]}, "runs[0]: a stream that is none of 1"),
+        ({"stream": [0, 0]}, "runs[0]: columns of [2, 3] rows"),
+        (
+            {"drift": {"first_p50_ms": 1, "last_p50_ms": 2, "ratio": 2, "ratio_low": 3, "ratio_high": 4}},
+            "runs[0]: drift 2 is outside of its interval",
+        ),
+        ({"readings": [{"at_ms": 2000}, {"at_ms": 1000}]}, "runs[0]: readings out of order"),
+    ],
+)
+def test_a_run_that_contradicts_itself(path: Path, change: dict[str, Any], evidence: str | None) -> None:
+    edit(path, lambda found: found["candidates"][1].update(runs=[{**camera_run(), **change}]))
+    if evidence is None:
+        assert read_report(path).candidates[1].runs[0].missed == 2
+        return
+    error = refused(path, "contradicts itself")
+    assert any(line.startswith(f"openvino int8: {evidence}") for line in error.evidence), error.evidence

@@ -1,10 +1,12 @@
-"""One package a plan: the hub graph's program, its weights as the plan stores them, and how this machine runs what was saved."""
+"""One package a plan: the hub graph's program, its weights as the plan stores them, and how this machine runs what was saved.
+Hub graphs of several sizes are as many functions of one package.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,12 +16,15 @@ from edgec.evidence import Evidence
 from edgec.lowering.base import Availability, Features, Frames, Label, LoweredModel, Lowering, Runner, require_frames
 from edgec.lowering.coreml import metadata, package, sdk
 from edgec.lowering.coreml.types import with_headroom
+from edgec.lowering.sizes import function_name
+from edgec.model.spec import Size
 
 if TYPE_CHECKING:
     import onnx
 
     from edgec.fidelity.trace import Trace
     from edgec.lowering.coreml.evaluator import Program
+    from edgec.lowering.coreml.evaluator.package import Package
     from edgec.precision.plan import PrecisionPlan
 
 
@@ -46,47 +51,90 @@ class CoreMl(Lowering):
 
         Raises `TargetError` if coremltools is not installed, `ExportError` naming an operation that has no translation.
         """
+        from edgec.lowering.coreml.writing import MAIN, write
+
+        place = directory / f"{plan.name}{package.SUFFIX}"
+        kept = write({MAIN: hub}, plan, place)
+        return self._lowered(place, {"precision": plan.name, "shape": metadata.frames_shape(hub), "float32": kept})
+
+    def lower_sizes(self, hubs: Sequence[onnx.ModelProto], plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """As `lower`, one function a size: `settings["functions"]` has the shape of each one's frames by its name."""
         from edgec.lowering.coreml.writing import write
 
         place = directory / f"{plan.name}{package.SUFFIX}"
-        kept = write(hub, plan, place)
-        settings = {"precision": plan.name, "shape": metadata.frames_shape(hub), "float32": kept}
-        return LoweredModel(self.name, directory, f"{place.name}/{package.MANIFEST}", package.files(place), settings)
+        named = {function_name(Size(*metadata.frames_shape(hub)[1:3])): hub for hub in hubs}
+        kept = write(named, plan, place)
+        shapes = {name: metadata.frames_shape(hub) for name, hub in named.items()}
+        first = next(iter(shapes.values()))
+        return self._lowered(place, {"precision": plan.name, "shape": first, "functions": shapes, "float32": kept})
+
+    def _lowered(self, place: Path, settings: dict[str, Any]) -> LoweredModel:
+        return LoweredModel(self.name, place.parent, f"{place.name}/{package.MANIFEST}", package.files(place), settings)
 
     def label(self, model: LoweredModel, label: Label) -> None:
         metadata.write(_package(model), label)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         """The saved package in edgec's own evaluator. Needs numpy only; how many threads that takes is numpy's own affair."""
-        from edgec.lowering.coreml.evaluator import load
+        from edgec.lowering.coreml.evaluator.package import read_package
 
         try:
-            program = load(_package(model))
+            return _Runner(read_package(_package(model)), model.settings)
         except RuntimeFailure as error:
             raise RuntimeFailure(
                 "edgec's evaluator of Core ML packages refuses the model.", evidence=[model.entry, error.what, *error.evidence]
             ) from error
-        return _Runner(program, tuple(model.settings["shape"]), str(model.settings["precision"]))
 
 
 class _Runner(Runner):
-    def __init__(self, program: Program, shape: tuple[int, ...], precision: str) -> None:
-        self._program, self._shape = program, shape
+    """Runs the function that takes frames of the given shape."""
+
+    def __init__(self, read: Package, settings: Mapping[str, Any]) -> None:
+        from edgec.lowering.coreml.evaluator.program import Program
+
+        functions = settings.get("functions") or {read.default: settings["shape"]}
+        missing = sorted(functions.keys() - read.functions.keys())
+        if missing:
+            raise RuntimeFailure(
+                f"The package has no function {', '.join(missing)}.", evidence=f"it has {', '.join(sorted(read.functions))}"
+            )
+        self._read = read
+        self._names = {tuple(shape): name for name, shape in functions.items()}
+        # All are looked at, so that a package is refused for whatever is wrong with any of them; one at a time is kept, with
+        # its weights made dense.
+        for name in reversed(self._names.values()):
+            self._program = Program(read.functions[name], tuple(sorted(read.functions)))
         self.threads = usable_cores()
-        self.execution_precision = f"{precision}; {Evidence.SIMULATED.value}"
+        self.execution_precision = f"{settings['precision']}; {Evidence.SIMULATED.value}"
 
     def __call__(self, frames: Frames) -> Features:
-        require_frames(frames, self._shape)
+        program = self._taking(frames)
         # A package whose fp16 overflows gives infinities and NaN: what is made of them is for its fidelity to say.
         with np.errstate(all="ignore"):
-            return {name: np.array(value, dtype=np.float32) for name, value in self._program.run(frames).items()}
+            return {name: np.array(value, dtype=np.float32) for name, value in program.run(frames).items()}
 
     def trace(self, frames: Frames) -> Trace:
         """What each operation computes of one batch."""
         from edgec.lowering.coreml.evaluator.tracing import trace
 
-        require_frames(frames, self._shape)
-        return trace(self._program, frames)
+        return trace(self._taking(frames), frames)
+
+    def _taking(self, frames: Frames) -> Program:
+        """Raises `RuntimeFailure` if no function does."""
+        from edgec.lowering.coreml.evaluator.program import Program
+
+        shape = getattr(frames, "shape", ())
+        if shape not in self._names and len(self._names) > 1:
+            sizes = " or ".join(str(list(each)) for each in self._names)
+            raise RuntimeFailure(
+                "The model was given something else than its frames.", evidence=f"it takes uint8 {sizes}; given: {list(shape)}"
+            )
+        shape = shape if shape in self._names else next(iter(self._names))
+        require_frames(frames, shape)
+        name = self._names[shape]
+        if self._program.function.name != name:
+            self._program = Program(self._read.functions[name], self._program.functions)
+        return self._program
 
 
 def _package(model: LoweredModel) -> Path:

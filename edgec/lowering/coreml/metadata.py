@@ -25,12 +25,20 @@ def image_names(count: int) -> list[str]:
     return [FRAMES] if count == 1 else [f"{FRAMES}_{index}" for index in range(count)]
 
 
-def describe_frames(specification: Any, shape: list[int]) -> None:
+def describe_frames(specification: Any) -> None:
     """Inputs are 8-bit RGB images. Core ML hands over 0 to 255; there is no scale and no bias to get wrong."""
-    for feature in specification.description.input:
-        image = feature.type.imageType
-        image.height, image.width = shape[1], shape[2]
-        image.colorSpace = image.RGB
+    for described in _described(specification):
+        for feature in described.input:
+            height, width = feature.type.multiArrayType.shape[2:]
+            image = feature.type.imageType
+            image.height, image.width = height, width
+            image.colorSpace = image.RGB
+
+
+def _described(specification: Any) -> list[Any]:
+    """What describes inputs and outputs: the model, or each of its functions where it has several."""
+    description = specification.description
+    return list(description.functions) or [description]
 
 
 def write(place: Path, label: Label) -> None:
@@ -43,8 +51,9 @@ def write(place: Path, label: Label) -> None:
     said.author, said.license, said.versionString = label.author, label.licence, label.version
     said.shortDescription = label.description
     said.userDefined.update(label.facts)
-    for feature in specification.description.input:
-        feature.shortDescription = label.input
-    for feature in specification.description.output:
-        feature.shortDescription = label.outputs.get(feature.name, "")
+    for described in _described(specification):
+        for feature in described.input:
+            feature.shortDescription = label.input
+        for feature in described.output:
+            feature.shortDescription = label.outputs.get(feature.name, "")
     package.write_model(place, specification)

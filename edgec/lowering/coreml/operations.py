@@ -15,7 +15,7 @@ from onnx import helper
 from edgec.errors import ExportError
 from edgec.lowering.coreml.attention import attention
 from edgec.lowering.coreml.patterns import Match
-from edgec.lowering.coreml.types import NORM_SCALE, PIXEL_SCALE
+from edgec.lowering.coreml.types import PIXEL_SCALE, mil_name, norm_scale
 from edgec.precision.plan import QuantisedWeight
 
 if TYPE_CHECKING:
@@ -101,18 +101,22 @@ def _linear(p: Translator, node: onnx.NodeProto, match: Match) -> Any:
 
 def _layer_norm(p: Translator, node: onnx.NodeProto) -> Any:
     attributes, half = _attributes(node), p.half(node)
-    x, epsilon = p.tensor(node.input[0], half), np.float32(attributes["epsilon"])
+    if attributes.get("axis", -1) not in (-1, len(p.shape(node.output[0])) - 1):
+        raise ExportError(f"{node.name} normalises over several axes.", evidence="Core ML's lowering takes the last one alone")
+    x, epsilon, kind = p.tensor(node.input[0], half), np.float32(attributes["epsilon"]), np.float16 if half else np.float32
     if half:
-        scale = p.constants.floats(np.float32(NORM_SCALE), half, "norm_scale")
-        x = p.mb.mul(x=x, y=scale, name=p.name(node.name, "_scaled"))
+        factor = norm_scale(p.plan.ranges.get(node.input[0]), float(epsilon))
+        if factor != 1:
+            scale = p.constants.floats(np.float32(factor), half, mil_name(f"norm_scale_{factor:g}"))
+            x = p.mb.mul(x=x, y=scale, name=p.name(node.name, "_scaled"))
         # Zero would divide a token of equal values by zero.
-        epsilon = np.float32(max(float(epsilon) * NORM_SCALE**2, SMALLEST))
+        epsilon = np.float32(max(float(epsilon) * factor**2, SMALLEST))
     return p.mb.layer_norm(
         x=x,
-        axes=p.integers(attributes.get("axis", -1)),
+        axes=p.integers(-1),
         gamma=p.tensor(node.input[1], half),
         **({"beta": p.tensor(node.input[2], half)} if len(node.input) > 2 else {}),
-        epsilon=p.constants.floats(epsilon, half, f"epsilon_{'fp16' if half else 'fp32'}"),
+        epsilon=p.constants.floats(epsilon, half, mil_name(f"epsilon_{kind.__name__}_{kind(epsilon)}")),
         name=p.name(node.name),
     )
 
@@ -242,3 +246,37 @@ PATTERNS: dict[str, Callable[[Translator, onnx.NodeProto, Match], Any]] = {
     "linear": _linear,
     "silu": _silu,
 }
+
+ATTRIBUTES = {
+    "Concat": "axis",
+    "Conv": "auto_pad dilations group kernel_shape pads strides",
+    "DequantizeLinear": "axis",
+    "Gather": "axis",
+    "LayerNormalization": "axis epsilon stash_type",
+    "QuantizeLinear": "axis saturate",
+    "ReduceMean": "keepdims noop_with_empty_axes",
+    "Reshape": "allowzero",
+    "Softmax": "axis",
+    "Transpose": "perm",
+}
+"""What an entry above reads of a node, or may leave unread: dimensions are static here, and `Reshape`'s is its result's."""
+
+
+def translate(p: Translator, node: onnx.NodeProto) -> Any:
+    """One node by its entry in the table. Raises `ExportError` naming the node and what of it has no translation."""
+    if node.op_type not in TABLE or node.domain not in ("", "ai.onnx"):
+        raise ExportError(
+            f"Core ML's lowering has no translation of {'.'.join(filter(None, (node.domain, node.op_type)))}.",
+            evidence=f"the node {node.name}; translated are: {', '.join(sorted(TABLE))}",
+            remedy="report this with the checkpoint's form: no DINOv3 backbone needs it",
+        )
+    unknown = sorted({attribute.name for attribute in node.attribute} - set(ATTRIBUTES.get(node.op_type, "").split()))
+    if _attributes(node).get("auto_pad", b"NOTSET") != b"NOTSET":
+        unknown.append("auto_pad")
+    if unknown:
+        raise ExportError(
+            f"Core ML's lowering has no translation of {node.op_type} with {', '.join(unknown)}.",
+            evidence=f"the node {node.name}",
+            remedy="report this with the checkpoint's form: no DINOv3 backbone needs it",
+        )
+    return TABLE[node.op_type](p, node)

@@ -136,7 +136,7 @@ class Translator:
 
         Raises `ExportError` naming an operation that has no translation.
         """
-        from edgec.lowering.coreml.operations import PATTERNS, TABLE
+        from edgec.lowering.coreml.operations import PATTERNS, translate
 
         matches = patterns.find(self._model)
         absorbed = {name for match in matches.values() for name in match.absorbed}
@@ -145,14 +145,8 @@ class Translator:
                 continue
             if node.name in matches:
                 made = PATTERNS[matches[node.name].kind](self, node, matches[node.name])
-            elif node.op_type in TABLE:
-                made = TABLE[node.op_type](self, node)
             else:
-                raise ExportError(
-                    f"Core ML's lowering has no translation of {node.op_type}.",
-                    evidence=f"the node {node.name}; translated are: {', '.join(sorted(TABLE))}",
-                    remedy="report this with the checkpoint's form: no DINOv3 backbone needs it",
-                )
+                made = translate(self, node)
             if made is not None:
                 self.values[node.output[0]] = made
         return [self._handed_over(output.name) for output in self._graph.output]

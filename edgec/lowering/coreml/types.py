@@ -3,9 +3,10 @@
 - *Everything is fp16*, the residual stream, LayerNorm and softmax included. The Neural Engine has nothing wider: an operation in
   float32 leaves it for the CPU and comes back, and a ViT-S has 25 norms and 12 softmaxes. So they are made safe in fp16 instead.
 - *LayerNorm* sums squares, and in fp16 those of a massive activation overflow from 256 on; the Neural Engine is known to do so
-  (apple/coremltools#2585). Its input is multiplied by `NORM_SCALE`, a power of two that changes no digit, and its epsilon by the
-  square of that; then every value that `with_headroom` lets pass has a square below fp16's end. The epsilon cannot follow all the
-  way: fp16's smallest number stands in for it, as if it had been 6e-5, which tokens feel whose variance is near that.
+  (apple/coremltools#2585). Its input is multiplied by a power of two of its own, which changes no digit, and its epsilon by the
+  square of that. `norm_scale` chooses it by what calibration saw: no square overflows, and the epsilon stays what it is, a
+  number that fp16 holds. Both cannot be had where a value is beyond a hundred; there the epsilon gives way, which only tokens
+  feel whose variance is near it, and those are not what stands beside a massive activation.
 - *Softmax* is safe as it is: Core ML subtracts the largest score first, and the scores themselves are small because 1/sqrt(width)
   is in Q's weights, before the product and not behind it. (`reduce_log_sum_exp`, which is not used, does not subtract:
   apple/coremltools#2690.)
@@ -18,19 +19,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.precision.plan import Precision, PrecisionPlan, Range
 
 if TYPE_CHECKING:
     import onnx
 
+TINY = 2.0**-14
+"""fp16's smallest normal number."""
 MOVES = ("Reshape", "Transpose", "Slice", "Concat", "Gather", "Identity")
 """They round nothing, and stay in the type of what they read."""
 NORM_SCALE = 2.0**-5
+"""The smallest scale of a norm's input: with it the square of every value that `with_headroom` lets pass is below fp16's end. It
+is that of a norm of which calibration has not seen the input."""
 PIXEL_SCALE = 2.0**-8
 HALVES = ("fp16", "w8", "w6", "w4")
 """The plans' defaults that compute in fp16; those with a `w` only store weights otherwise."""
@@ -50,18 +56,40 @@ def computes_in_half(node: onnx.NodeProto, plan: PrecisionPlan) -> bool:
 
 
 def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-    """The plan with every operation in float32 that makes or reads an activation which could overflow fp16 on the device.
+    """The plan with every operation in float32 that makes or reads an activation which could overflow fp16 on the device, and
+    with the range of what each LayerNorm in fp16 reads.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
     be small.
     """
     from edgec.lowering.halves import HEADROOM, LIMIT
 
-    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
-    if not crowded or plan.default not in HALVES:
+    if plan.default not in HALVES:
         return plan
+    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
     at_risk = {node.name for node in hub.graph.node if crowded & {*node.input, *node.output}}
     exceptions: dict[str, Precision] = dict.fromkeys(sorted(at_risk), "fp32")
     # A product that is no longer quantised has nothing to be given back.
     corrections = {name: value for name, value in plan.corrections.items() if name not in at_risk}
-    return replace(plan, operations={**plan.operations, **exceptions}, corrections=corrections)
+    normed = {node.input[0] for node in hub.graph.node if node.op_type == "LayerNormalization"} & peaks.keys() - crowded
+    # What an int8 operation reads, too, has a range already, which holds the same values.
+    ranges = {tensor: Range(-peaks[tensor], peaks[tensor]) for tensor in sorted(normed)} | dict(plan.ranges)
+    return replace(plan, operations={**plan.operations, **exceptions}, corrections=corrections, ranges=ranges)
+
+
+def norm_scale(seen: Range | None, epsilon: float) -> float:
+    """What a LayerNorm's input is multiplied by in fp16, a power of two.
+
+    As large as the epsilon needs, times the square of the scale, to be a normal number of fp16: hardware may take smaller ones
+    for zero. But not so large that the square of a value which is `HEADROOM` times calibration's largest, and so of none less,
+    overflows. With that headroom the squares of a whole token of Gaussian values can be summed in fp16, too: the largest of many
+    thousands is 4.5 times their deviation, and a thousand channels sum to less than fp16's end.
+    """
+    from edgec.lowering.halves import HEADROOM, LIMIT
+
+    if seen is None:
+        return NORM_SCALE
+    peak = max(-seen.low, seen.high, TINY)
+    needed = 2.0 ** math.ceil(math.log2(math.sqrt(TINY / max(epsilon, TINY**2))))
+    bearable = 2.0 ** math.floor(math.log2(math.sqrt(LIMIT) / (HEADROOM * peak)))
+    return max(NORM_SCALE, min(needed, bearable))

@@ -1,8 +1,14 @@
-"""From the hub graph and its plan to the package on disk."""
+"""From the hub graph and its plan to the package on disk: one function, or one for each size of frames.
+
+Functions of several sizes refer to the same weights: what is equal, to the last bit, is in the blob file once. coremltools'
+`save_multifunction` would do that too, but takes constants for equal that differ by 6e-8, which in fp16 is another weight.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,36 +30,57 @@ FRAMES = "frames.transpose"
 """The hub graph's first tensor that is laid out as Core ML hands images over, [N, 3, H, W]: the program begins with it."""
 
 
-def write(hub: onnx.ModelProto, plan: PrecisionPlan, place: Path) -> dict[str, str]:
-    """Write the package; returns the products that stay in float32 because their constants do not fit fp16, with the reason.
+MAIN = "main"
+"""The function of a package that has one."""
+
+
+def write(hubs: Mapping[str, onnx.ModelProto], plan: PrecisionPlan, place: Path) -> dict[str, str]:
+    """Write the package of these hub graphs by the names of their functions, the default first; returns the products that stay
+    in float32 because their constants do not fit fp16, with the reason.
 
     Raises `TargetError` if coremltools is not installed, `ExportError` naming an operation that has no translation.
     """
     tools = sdk()
-    model = apply_plan(hub, plan)
-    kept = _unfit(model) if plan.default in HALVES else {}
+    kept: dict[str, str] = {}
+    models: dict[str, onnx.ModelProto] = {}
+    for name, hub in hubs.items():
+        models[name] = apply_plan(hub, plan)
+        kept |= _unfit(models[name]) if plan.default in HALVES else {}
     exceptions: dict[str, Precision] = dict.fromkeys(kept, "fp32")
     plan = replace(plan, operations={**plan.operations, **exceptions})
     with quiet(), tempfile.TemporaryDirectory(prefix="edgec-", dir=place.parent) as folder:
-        program = _program(model, plan, compressed_weights(hub, plan), tools)
+        program = tools.Program()
+        for name, hub in hubs.items():
+            program.add_function(name, _function(models.pop(name), plan, compressed_weights(hub, plan), tools))
+        if len(hubs) > 1:
+            program.export_as_multifunction, program.default_function_name = True, next(iter(hubs))
+            _share_weights(program, tools)
         specification = tools.specification(program, folder, specification_version=SPECIFICATION)
-        metadata.describe_frames(specification, metadata.frames_shape(hub))
+        metadata.describe_frames(specification)
         package.write_package(place, specification, next(Path(folder).glob("*.bin")))
     return kept
 
 
-def _program(model: onnx.ModelProto, plan: PrecisionPlan, compressed: dict[str, Precision], tools: Any) -> Any:
+def _share_weights(program: Any, tools: Any) -> None:
+    """Give equal constants of all functions one identifier, by which the exporter writes them once."""
+    for function in program.functions.values():
+        for operation in function.operations:
+            value = operation.outputs[0].val if operation.op_type == "const" else None
+            if isinstance(value, np.ndarray):
+                kind = f"{tools.types.builtin_to_string(operation.outputs[0].dtype)} {value.shape} "
+                operation.weight_id = kind + hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+
+
+def _function(model: onnx.ModelProto, plan: PrecisionPlan, compressed: dict[str, Precision], tools: Any) -> Any:
     count, height, width, _ = metadata.frames_shape(model)
     names = metadata.image_names(count)
     inputs = {name: tools.mb.placeholder(shape=(1, 3, height, width), dtype=tools.types.fp32) for name in names}
-    program = tools.Program()
     with tools.Function(inputs, opset_version=tools.target) as function:
         translator = Translator(model, plan, compressed, tools)
         images = [function.inputs[name] for name in names]
         translator.values |= {"frames": images[0], "frames.cast": images[0], FRAMES: _stacked(translator, images)}
         function.set_outputs(translator.translate())
-    program.add_function("main", function)
-    return program
+    return function
 
 
 def _stacked(translator: Translator, images: list[Any]) -> Any:

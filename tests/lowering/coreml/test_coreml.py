@@ -19,14 +19,16 @@ from edgec.evidence import Evidence
 from edgec.graph.operations import constants
 from edgec.graph.operations import operations as hub_operations
 from edgec.graph.passes.quantise import quantised_weight
+from edgec.graph.peaks import observe_peaks
 from edgec.graph.session import features_of, open_session
 from edgec.lowering.base import Label, LoweredModel, Lowering
 from edgec.lowering.coreml import CoreMl
 from edgec.lowering.coreml.evaluator import load
 from edgec.lowering.coreml.sdk import quiet
-from edgec.lowering.coreml.types import mil_name, with_headroom
+from edgec.lowering.coreml.types import mil_name, norm_scale, with_headroom
 from edgec.lowering.halves import HEADROOM, LIMIT
 from edgec.model.spec import VitSpec
+from edgec.precision.plan import Range
 from edgec.precision.static import uniform
 from tests.lowering.conformance import Case, LoweringConformance, plan_of
 from tests.lowering.coreml.packages import element_type, kinds, lower, named, operations, specification
@@ -108,6 +110,33 @@ class TestCoreMl(LoweringConformance):
         assert "blocks.0.sine" in caught.value.evidence[0]
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.parametrize(
+        ("changed", "attribute", "message"),
+        [
+            ("patch_embed", helper.make_attribute("auto_pad", "SAME_UPPER"), "Conv with auto_pad"),
+            ("blocks.0.norm1", helper.make_attribute("axis", 1), "blocks.0.norm1 normalises over several axes"),
+            ("blocks.0.attn.concat", helper.make_attribute("interleave", 1), "Concat with interleave"),
+        ],
+    )
+    def test_other_attributes_are_refused_by_name(
+        self, changed: str, attribute: onnx.AttributeProto, message: str, tmp_path: Path
+    ) -> None:
+        """They would be left out, and the program compute something else."""
+        hub = exported(VIT).hub
+        node = next(node for node in hub.graph.node if node.name == changed)
+        kept = [each for each in node.attribute if each.name != attribute.name]
+        del node.attribute[:]
+        node.attribute.extend([*kept, attribute])
+        with pytest.raises(ExportError, match=message) as caught:
+            lower(hub, uniform("fp16"), tmp_path)
+        assert changed in str(caught.value)
+
+    def test_an_operation_of_another_domain_is_no_operation_of_onnx_s(self, tmp_path: Path) -> None:
+        hub = exported(VIT).hub
+        next(node for node in hub.graph.node if node.op_type == "Slice").domain = "com.somebody"
+        with pytest.raises(ExportError, match=r"no translation of com\.somebody\.Slice"):
+            lower(hub, uniform("fp16"), tmp_path)
+
     def test_input_is_an_image_and_a_batch_is_several(self, tmp_path: Path) -> None:
         made = exported(VIT, batch=2, registers=True, layers=(0, 1))
         model = lower(made.hub, uniform("fp16"), tmp_path)
@@ -149,6 +178,44 @@ class TestCoreMl(LoweringConformance):
         factor = named(model, scaled.inputs["y"].arguments[0].name).attributes["val"].immediateValue.tensor.bytes.values
         largest = LIMIT / HEADROOM * float(np.frombuffer(factor, np.float16)[0])
         assert LIMIT / 2 < largest**2 < LIMIT
+
+    @pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
+    @pytest.mark.parametrize("peak", [0.0, 0.3, 7.9, 8.1, 60.0, 127.0, 1000.0, LIMIT / HEADROOM])
+    def test_a_norm_s_scale_bears_its_squares_and_keeps_its_epsilon(self, peak: float, epsilon: float) -> None:
+        scale = norm_scale(Range(-peak, peak / 2), epsilon)
+        assert scale == 2.0 ** round(np.log2(scale))
+        headroom = HEADROOM if peak < 1023 else 1
+        assert (headroom * peak * scale) ** 2 <= LIMIT
+        held = float(np.float16(max(epsilon * scale**2, 2.0**-24))) / scale**2
+        if peak < 8 * epsilon / 1e-5:
+            assert epsilon * scale**2 >= np.finfo(np.float16).tiny
+        if peak < 128 * (epsilon / 1e-5) ** 0.5:
+            assert held == pytest.approx(epsilon, rel=0.2)
+        # Of nothing known, what bears everything.
+        assert scale >= norm_scale(None, epsilon)
+
+    def test_tokens_of_nearly_equal_values_are_normed_as_in_float32(self, tmp_path: Path) -> None:
+        """Their variance is that of the epsilon: with another one they come out larger or smaller."""
+        made = exported(VIT)
+        hub = made.hub
+        for part in ("patch_embed.weight", "patch_embed.bias"):
+            replace_constant(hub, part, lambda value: value * np.float32(3e-3))
+        tensors = {"blocks.0.norm1", next(node.input[0] for node in hub.graph.node if node.name == "blocks.0.norm1")}
+        peaks = observe_peaks(hub, list(made.frames), 1)
+        watched = onnx.ModelProto()
+        watched.CopyFrom(hub)
+        del watched.graph.output[:]
+        watched.graph.output.extend(value for value in hub.graph.value_info if value.name in tensors)
+        expected = features_of(open_session(watched), made.frames)
+        read, wanted = (expected[name][:, 5:] for name in sorted(tensors, key=lambda name: name == "blocks.0.norm1"))
+        assert read.var(axis=-1).min() < 1e-4
+        errors = []
+        for name, plan in (("blind", uniform("fp16")), ("seen", CoreMl().fitted(hub, uniform("fp16"), peaks))):
+            model = lower(hub, plan, tmp_path / name)
+            found = load((model.directory / model.entry).parent).run(made.frames, ["blocks_0_norm1"])["blocks_0_norm1"][:, 5:]
+            errors.append(float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
+        assert errors[0] > 0.05
+        assert errors[1] < 2e-3
 
     def test_what_could_overflow_fp16_computes_in_float32(self, tmp_path: Path) -> None:
         made = exported(VIT)

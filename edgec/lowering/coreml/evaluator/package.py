@@ -120,16 +120,20 @@ def _read(path: Path) -> bytes:
 
 
 class _Blobs:
-    """The package's weight files, each opened once."""
+    """The package's weight files, each opened once; what several functions refer to is read once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: dict[str, BlobFile] = {}
+        self._read: dict[tuple[str, int, TensorType], Literal] = {}
 
-    def __getitem__(self, name: str) -> BlobFile:
+    def tensor(self, name: str, offset: int, wanted: TensorType) -> Literal:
         if name not in self._open:
             self._open[name] = BlobFile(_inside(self._folder, PurePosixPath(name.removeprefix(MODEL_PATH))))
-        return self._open[name]
+        key = name, offset, wanted
+        if key not in self._read:
+            self._read[key] = self._open[name].tensor(offset, wanted)
+        return self._read[key]
 
 
 def _function(name: str, function: Message, features: list[Message], blobs: _Blobs) -> Function:
@@ -181,7 +185,7 @@ def _value(value: Message, blobs: _Blobs, name: str) -> Literal:
     kind = read_type(value.message(2), name)
     if 5 in value:
         blob = value.message(5)
-        return blobs[blob.text(1)].tensor(blob.integer(2), kind)
+        return blobs.tensor(blob.text(1), blob.integer(2), kind)
     tensor = value.message(3).message(1)
     if kind.kind == "string":
         return tensor.message(4).texts(1)[0] if not kind.shape else np.array(tensor.message(4).texts(1))

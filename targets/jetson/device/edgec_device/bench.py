@@ -35,6 +35,7 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
     output, options = session.output, session.options
     output.step("bench", f"{options.seconds:g} s and {options.iterations} runs at least each")
     flags = bench_flags(session.trtexec.version, options.seconds / ROUNDS, math.ceil(options.iterations / ROUNDS))
+    began = time.time_ns()
     if not again and all((engine.record("bench") or {}).get("flags") == flags for engine in engines):
         for engine in engines:
             _say(session, engine, "unchanged")
@@ -58,7 +59,7 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
     for engine in engines:
         name = engine.variant.name
         if name not in failed:
-            engine.keep("bench", _record(session, engine, flags, taken[name]))
+            engine.keep("bench", {**_record(session, engine, flags, taken[name]), "took_turns": began})
             session.remember_problem(name, "bench", None)
             _say(session, engine, "measured")
     return failed
@@ -171,7 +172,7 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "power_mode": mode,
         "throttled": throttled,
         "caveats": caveats,
-        "rounds": [each.conditions for each in rounds],
+        "rounds": [{"runs": len(each.samples), **each.conditions} for each in rounds],
         "tensorrt": ".".join(map(str, session.trtexec.version)),
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "evidence": session.grade(doubts),

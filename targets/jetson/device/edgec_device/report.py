@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import time
+from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from edgec_device import sensors
 from edgec_device.activation import Choice, current_engine
-from edgec_device.bundle import GATES, Variant
+from edgec_device.bundle import BUNDLE, GATES, Variant
 from edgec_device.evidence import TARGET
-from edgec_device.files import remove, write_json
+from edgec_device.files import read_json, remove, sha256_of, write_json
 from edgec_device.output import WIDTH, megabytes, shorten
 from edgec_device.session import Engine, Session
 from edgec_device.versions import dotted
 
+SCHEMA_VERSION = 3
+_MANIFEST = "manifest.json"
 _HEAD = "{:<9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}  {}"
 
 
@@ -82,9 +85,10 @@ def _report(
 ) -> dict[str, Any]:
     bundle = session.bundle
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "edgec_version": bundle.edgec_version,
         "created": created,
+        "artefact_sha256": _artefact_sha256(bundle.root),
         "model": dict(bundle.model),
         "target": bundle.target,
         "host_is_target": not session.options.here and not session.doubts(),
@@ -94,7 +98,7 @@ def _report(
         "calibration": bundle.calibration,
         "validation_frames": bundle.golden_count,
         "stages": [],
-        "candidates": [_candidate(session, engine, chosen, problems) for engine in engines],
+        "candidates": [_candidate(session, engine, chosen, problems, first) for engine, first in zip(engines, _rounds(engines))],
         "chosen": chosen.engine.variant.name,
         "reason": chosen.reason,
         "notes": _notes(session, engines, facts),
@@ -102,7 +106,26 @@ def _report(
     }
 
 
-def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mapping[str, Any]) -> dict[str, Any]:
+def _artefact_sha256(root: Path) -> str | None:
+    """Of the manifest of the artefact that the bundle lies in, if it is there and vouches for this very bundle: a bundle's own
+    release, and what `edgec deploy` sends, have none."""
+    path = root / _MANIFEST
+    listed = (read_json(path) or {}).get("files")
+    if not isinstance(listed, list) or not (root / BUNDLE).is_file():
+        return None
+    vouched = [each.get("sha256") for each in listed if isinstance(each, dict) and each.get("path") == BUNDLE]
+    return sha256_of(path) if vouched == [sha256_of(root / BUNDLE)] else None
+
+
+def _rounds(engines: Sequence[Engine]) -> list[int]:
+    """By engine, the number of its first round: engines that were not measured in turns with others share none with them."""
+    benches = [engine.record("bench") or {} for engine in engines]
+    apart = list(dict.fromkeys(bench.get("took_turns") for bench in benches))
+    longest = max(len(bench.get("rounds", [])) for bench in benches)
+    return [apart.index(bench.get("took_turns")) * longest for bench in benches]
+
+
+def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mapping[str, Any], first: int) -> dict[str, Any]:
     name, typed = engine.variant.name, "strongly" if "--fp16" not in engine.flags and "--int8" not in engine.flags else "weakly"
     verified, bench = engine.verified(session.bundle), engine.record("bench")
     found: dict[str, Any] = {
@@ -120,8 +143,19 @@ def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mappi
         found["fidelity"] = {"stage": name, **verified["figures"], "frames": verified["frames"], "evidence": evidence}
     if bench:
         wanted = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "iterations", "warmup", "samples_ms", "evidence")
-        found["latency"] = {**{key: bench[key] for key in wanted}, "threads": 1, **_conditions(bench)}
+        found["latency"] = {
+            **{key: bench[key] for key in wanted},
+            "threads": 1,
+            "blocks": _blocks(bench, first),
+            **_conditions(bench),
+        }
     return found
+
+
+def _blocks(bench: Mapping[str, Any], first: int) -> list[dict[str, int]]:
+    """Empty for records from before rounds were counted."""
+    runs = [each.get("runs") for each in bench["rounds"]]
+    return [] if None in runs else [{"round": first + number, "runs": count} for number, count in enumerate(runs)]
 
 
 def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:

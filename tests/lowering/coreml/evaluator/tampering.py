@@ -29,17 +29,34 @@ def edited(package: Path) -> Iterator[dict[str, Any]]:
     (package / MODEL).write_bytes(model.SerializeToString())
 
 
-def change_weight(package: Path, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-    """`name` is the constant's; `change` is given a copy of what is stored, in its shape."""
+def change_weight(package: Path, name: str, change: Callable[[NDArray[Any]], NDArray[Any]], part: str = "data") -> None:
+    """`name` is the constant's; `change` is given a copy of what is stored, in its shape, or its bytes where elements share them.
+    Of a constant that is stored smaller, `part` is what of it: `data`, `scale`, `indices` or `lut`."""
     with edited(package) as operations:
         constant = operations[name]
-        value = constant.attributes["val"] if constant.type == "const" else constant.inputs["data"].arguments[0].value
-    shape = [dim.constant.size for dim in value.type.tensorType.dimensions]
+        value = constant.attributes["val"] if constant.type == "const" else constant.inputs[part].arguments[0].value
     content = bytearray((package / WEIGHTS).read_bytes())
     _, kind, size, start, _ = struct.unpack_from("<IIQQQ", content, value.blobFileValue.offset)
-    stored = np.frombuffer(bytes(content[start : start + size]), ELEMENTS[kind]).reshape(shape)
-    content[start : start + size] = np.ascontiguousarray(change(stored.copy()), ELEMENTS[kind]).tobytes()
+    element = ELEMENTS.get(kind, np.uint8)
+    stored = np.frombuffer(bytes(content[start : start + size]), element)
+    if kind in ELEMENTS:
+        stored = stored.reshape([dim.constant.size for dim in value.type.tensorType.dimensions])
+    content[start : start + size] = np.ascontiguousarray(change(stored.copy()), element).tobytes()
     (package / WEIGHTS).write_bytes(content)
+
+
+def change_number(package: Path, operation: str, parameter: str, factor: float) -> None:
+    """Multiply the fp16 number that a parameter of the operation is bound to, there and wherever else it is read."""
+    with edited(package) as operations:
+        constant = operations[operations[operation].inputs[parameter].arguments[0].name]
+        content = constant.attributes["val"].immediateValue.tensor.bytes
+        content.values = (np.frombuffer(content.values, np.float16) * np.float16(factor)).tobytes()
+
+
+def swap_inputs(package: Path, name: str, first: str, second: str) -> None:
+    with edited(package) as operations:
+        one, other = (operations[name].inputs[parameter].arguments[0] for parameter in (first, second))
+        one.name, other.name = other.name, one.name
 
 
 def rebind(operation: Any, parameter: str, literal: NDArray[np.int32]) -> None:

@@ -17,11 +17,12 @@ from edgec.lowering.base import LoweredModel
 from edgec.lowering.coreml.evaluator import load
 from edgec.lowering.coreml.evaluator.compare import first_difference as first_from_hub
 from edgec.lowering.coreml.evaluator.tracing import trace
+from edgec.model.spec import Size
 from edgec.precision.static import uniform
 from tests.lowering.coreml.packages import lower
 from tests.support.models import CONVNEXT, HEADS, Exported, exported
 
-from .tampering import change_weight, edited, rebind
+from .tampering import change_number, change_weight, edited, rebind, swap_inputs
 
 PRECISIONS = ("fp16", "w8", "w4")
 
@@ -46,7 +47,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Buil
 
     def build(kind: str, precision: str) -> Built:
         if (kind, precision) not in made:
-            source = exported(CONVNEXT if kind == "convnext" else HEADS)
+            # A square: a map whose axes are swapped has the same shape.
+            source = exported(CONVNEXT, Size(64, 64)) if kind == "convnext" else exported(HEADS)
             folder = tmp_path_factory.mktemp("built")
             made[kind, precision] = Built(source, lower(source.hub, uniform(precision), folder))  # type: ignore[arg-type]
         return made[kind, precision]
@@ -70,14 +72,8 @@ def turn_kernel(name: str) -> Callable[[Path], None]:
     return lambda package: change_weight(package, name, lambda weight: weight.swapaxes(-1, -2))
 
 
-def swap_inputs(name: str, first: str, second: str) -> Callable[[Path], None]:
-    def change(package: Path) -> None:
-        with edited(package) as operations:
-            inputs = operations[name].inputs
-            one, other = inputs[first].arguments[0].name, inputs[second].arguments[0].name
-            inputs[first].arguments[0].name, inputs[second].arguments[0].name = other, one
-
-    return change
+def swapped(name: str, first: str, second: str) -> Callable[[Path], None]:
+    return lambda package: swap_inputs(package, name, first, second)
 
 
 def other_integers(name: str, parameter: str, *numbers: int) -> Callable[[Path], None]:
@@ -93,9 +89,21 @@ DAMAGES = {
     "weight in 8 bits": ("vit", "w8", flip_weight("blocks_0_attn_proj_weight"), "blocks_0_attn_proj_add"),
     "weight of the patch embedding": ("vit", "fp16", flip_weight("patch_embed_weight"), "patch_embed"),
     "turned patches": ("vit", "fp16", turn_kernel("patch_embed_weight"), "patch_embed"),
-    "query for key": ("vit", "fp16", swap_inputs("blocks_0_attn_mix", "query", "key"), "blocks_0_attn_mix"),
-    "norm's gamma for beta": ("vit", "fp16", swap_inputs("blocks_0_norm2", "gamma", "beta"), "blocks_0_norm2"),
+    "query for key": ("vit", "fp16", swapped("blocks_0_attn_mix", "query", "key"), "blocks_0_attn_mix"),
+    "norm's gamma for beta": ("vit", "fp16", swapped("blocks_0_norm2", "gamma", "beta"), "blocks_0_norm2"),
     "wrong half of the rotation": ("vit", "fp16", other_integers("blocks_0_attn_slice", "begin", 0, 0, 5, 31), None),
+    "epsilon of a norm": (
+        "vit",
+        "fp16",
+        lambda package: change_number(package, "blocks_0_norm1", "epsilon", 6e4),
+        "blocks_0_norm1",
+    ),
+    "rows for columns of a map": (
+        "convnext",
+        "fp16",
+        other_integers("stages_0_blocks_0_transpose", "perm", 0, 3, 2, 1),
+        "stages_0_blocks_0_transpose",
+    ),
     "turned depthwise kernel": (
         "convnext",
         "fp16",

@@ -1,0 +1,88 @@
+"""What `edgec report` and `edgec compare --format html` have in common: opening what is named, and putting a page somewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgec.report.html.page import Compared
+    from edgec.report.html.subjects import Subject
+    from edgec.report.schema import Report
+
+
+def subjects(paths: Sequence[Path]) -> list[Subject]:
+    """Each report, artefact or folder of reports; of artefacts also the features of their golden frames.
+
+    An artefact whose features cannot be read is shown without them, and the page says why.
+    """
+    from edgec.report.compare.opening import REPORT
+    from edgec.report.html.subjects import Subject, short_names
+    from edgec.report.reading import read_report
+
+    files = [file for path in paths for file in _files(path)]
+    names = short_names([file.parent if file.name == REPORT else file for file in files])
+    found = []
+    for file, name in zip(files, names, strict=True):
+        report = read_report(file)
+        found.append(_with_pictures(name, report, file.parent) if _is_artefact(file) else Subject(name, report))
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    from edgec.errors import RequestError
+    from edgec.report.compare.opening import REPORT
+
+    if not path.is_dir() or (path / REPORT).exists():
+        return [path / REPORT if path.is_dir() else path]
+    found = sorted([*path.glob("*.json"), *path.glob(f"*/{REPORT}")])
+    if not found:
+        raise RequestError(
+            f"There is no report in {path}.",
+            evidence=f"neither {REPORT}, nor another .json file, nor a folder with a {REPORT} is in it",
+            remedy="give reports, artefacts, or folders of these",
+        )
+    return found
+
+
+def _is_artefact(file: Path) -> bool:
+    from edgec.artefact.manifest import MANIFEST
+    from edgec.report.compare.opening import REPORT
+
+    return file.name == REPORT and (file.parent / MANIFEST).is_file()
+
+
+def _with_pictures(name: str, report: Report, directory: Path) -> Subject:
+    from edgec.artefact.features import golden_features
+    from edgec.artefact.reading import open_artefact
+    from edgec.errors import EdgecError
+    from edgec.report.html.subjects import Subject
+
+    try:
+        return Subject(name, report, golden_features(open_artefact(directory, check_hashes=False)), "")
+    except EdgecError as error:
+        return Subject(name, report, None, f"The artefact's features cannot be drawn. {error.what}")
+
+
+def require_place(output: Path | None) -> None:
+    """Before any work: a page is nothing to print on a terminal."""
+    from edgec.errors import RequestError
+
+    if output is None and sys.stdout.isatty():
+        raise RequestError("An HTML page is nothing to read on a terminal.", remedy="say where it goes: -o page.html")
+
+
+def publish(found: Sequence[Subject], output: Path | None, inputs: Sequence[Path], compared: Compared | None = None) -> None:
+    """To `output`, or to standard output."""
+    from edgec.report.html.page import render, write_page
+
+    page = render(found, compared)
+    if output is None:
+        click.echo(page, nl=False)
+        return
+    write_page(page, output, inputs=inputs)
+    click.echo(f"{output}: {len(found)} report{'s' * (len(found) > 1)}, {len(page.encode()) / 1e6:.1f} MB", err=True)

@@ -1,0 +1,113 @@
+"""How a run, and what follows on idling, look in a terminal."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+from edgec.cli.console import out
+
+if TYPE_CHECKING:
+    from edgec.report.schema import AfterIdle, Run
+
+
+def print_run(run: Run, batch: int) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    out.print()
+    out.print(Text(heading(run), style="bold"))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", "frames"):
+        table.add_column(title, justify="right")
+    camera = run.mode == "camera"
+    rows = [("latency", run.latency), ("wait", run.wait)] if camera else []
+    for name, spread in (*rows, ("service", run.service), ("interval", run.interval)):
+        if spread is not None:
+            values = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
+            table.add_row(name, *(f"{value:.2f}" for value in values), str(spread.count))
+    out.print(table)
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column()
+    facts.add_column(overflow="fold")
+    for name, value in _facts(run, batch):
+        facts.add_row(name, Text(value))
+    out.print(facts)
+
+
+def print_idle(idle: AfterIdle, usual_ms: float) -> None:
+    from rich.text import Text
+
+    shown = ", ".join(f"{sample:.2f}" for sample in idle.samples_ms)
+    out.print()
+    out.print(
+        Text(
+            f"after {idle.idle_s:g} s of idling: {shown} ms; the median is {statistics.median(idle.samples_ms) / usual_ms:.2f} "
+            f"times the usual p50, {usual_ms:.2f} ms ({idle.evidence.value})"
+        ),
+        soft_wrap=True,
+    )
+
+
+def heading(run: Run) -> str:
+    streams = f"{run.streams} stream{'s' if run.streams > 1 else ''} of {run.threads} thread{'s' if run.threads > 1 else ''}"
+    if run.fps is None:
+        return f"back to back, {streams}, {run.seconds:.1f} s"
+    kept = "the newest frame waits" if run.queue == "latest" else "all frames wait"
+    return f"camera at {run.fps:g} Hz, {kept}, {streams}, {run.seconds:.1f} s"
+
+
+def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
+    found = [("done", f"{run.throughput_fps:.1f} frames a second{f', in batches of {batch}' if batch > 1 else ''}")]
+    if run.missed is not None:
+        found.append(
+            (
+                "missed",
+                f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.2g} %), deadline {run.deadline_ms:.4g} ms",
+            )
+        )
+        found.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.2g} %), counted as missed"))
+    if run.jitter_ms is not None:
+        found.append(("jitter", f"{run.jitter_ms:.3f} ms, standard deviation of the intervals"))
+    if run.drift is not None:
+        drift = run.drift
+        found.append(
+            (
+                "drift",
+                f"{drift.ratio:.3f} ({drift.ratio_low:.3f} to {drift.ratio_high:.3f}, 95 %): p50 {drift.first_p50_ms:.2f} ms "
+                f"in the first tenth, {drift.last_p50_ms:.2f} ms in the last",
+            )
+        )
+    if run.cpu_ms_per_frame is not None:
+        found.append(("CPU time", f"{run.cpu_ms_per_frame:.2f} ms a frame, all threads"))
+    if run.energy_mj_per_frame is not None:
+        found.append(("energy", f"{run.energy_mj_per_frame:.1f} mJ a frame, all that the sensors cover, idle share included"))
+    if run.peak_rss_bytes is not None:
+        found.append(("peak memory", f"{run.peak_rss_bytes / 1e6:.0f} MB resident, all streams together"))
+    found += _sensors(run)
+    return [*found, ("evidence", run.evidence.value)]
+
+
+def _sensors(run: Run) -> list[tuple[str, str]]:
+    from edgec.report.records import printable
+
+    found = []
+    clocks = [reading.cpu_mhz for reading in run.readings if reading.cpu_mhz is not None]
+    if clocks:
+        found.append(("CPU clock", f"{statistics.fmean(clocks):.0f} MHz on average, {min(clocks):.0f} to {max(clocks):.0f}"))
+    zones: dict[str, list[float]] = {}
+    rails: dict[str, list[float]] = {}
+    for reading in run.readings:
+        for name, value in reading.temperatures_c.items():
+            zones.setdefault(name, []).append(value)
+        for name, value in reading.power_mw.items():
+            rails.setdefault(name, []).append(value)
+    if zones:
+        hottest = max(zones, key=lambda name: max(zones[name]))
+        values = zones[hottest]
+        found.append(("temperature", f"{printable(hottest)} {values[0]:.0f} to {values[-1]:.0f} °C, at most {max(values):.0f}"))
+    if rails:
+        told = ", ".join(f"{printable(name)} {statistics.fmean(values) / 1000:.2f} W" for name, values in rails.items())
+        found.append(("power", f"{told} on average"))
+    return found

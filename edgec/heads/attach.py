@@ -1,0 +1,185 @@
+"""Merge heads into the hub graph: one pass of the backbone for all of them.
+
+Requires the hub graph with every feature that some head reads among its outputs (`edgec.heads.layers_needed`); ensures that the
+result keeps the hub graph's promises but for the outputs, which are those features that were asked for and the heads' own. Every
+node, tensor and constant of a head is called `heads.NAME.…`. What no output needs is gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import onnx
+from onnx import TensorProto, helper
+
+from edgec.errors import ExportError, RequestError
+from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
+from edgec.graph.files import LIMIT, weight_bytes
+from edgec.heads.building import Builder
+from edgec.heads.dense import build_linear, build_mlp, build_segmentation
+from edgec.heads.depth import build_depth
+from edgec.heads.fitting import check_inputs
+from edgec.heads.foreign import output_names, prepared
+from edgec.heads.types import Head, Output
+
+PREFIX: Final = "heads."
+METADATA: Final = "edgec.heads"
+"""Where a graph says what its heads are, as JSON: by name, `Head.facts`."""
+FEATURES: Final = ("cls", "patches", "registers")
+_BUILDERS: dict[str, Callable[[Head, Builder], str]] = {
+    "linear": build_linear,
+    "segmentation": build_segmentation,
+    "mlp": build_mlp,
+    "depth": build_depth,
+}
+_INTEGERS: tuple[Output, ...] = ("labels",)
+
+
+def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True, layers: Sequence[int] = ()) -> onnx.ModelProto:
+    """A new graph, with each head's output under its name behind the features. `layers` are the intermediate layers that were
+    asked for as outputs; others, exported for heads alone, stay inside. `features=False` leaves the heads' outputs alone.
+
+    Raises `RequestError` if nothing would be left, `HeadError` if a head does not fit the graph's features, `ExportError` if the
+    result breaks a promise.
+    """
+    if not heads and not features:
+        raise RequestError("Without features and without heads there is nothing to compute.", remedy="give --head NAME=PATH")
+    model = onnx.ModelProto()
+    model.CopyFrom(hub)
+    graph = model.graph
+    given = {value.name: shape for value in graph.output if (shape := shape_of(value)) is not None}
+    frames = shape_of(graph.input[0])
+    assert frames is not None
+    added = []
+    for head in heads:
+        check_inputs(head, given, f"gives {', '.join(f'{name} {list(shape)}' for name, shape in given.items())}")
+        if head.kind == "onnx":
+            added += _spliced(graph, head, given)
+        else:
+            added.append(_built(graph, head, Builder(head.name, given, (frames[1], frames[2]))))
+    kept = {*FEATURES, *(f"patches_{layer}" for layer in layers)} if features else set()
+    outputs = [value for value in graph.output if value.name in kept]
+    inside = [value for value in graph.output if value.name not in kept]
+    graph.value_info.extend(inside)
+    _replace(graph.output, [*outputs, *added])
+    drop_unused(graph)
+    if heads:
+        _describe(model, heads)
+    _check(model)
+    return model
+
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """What no output depends on: nodes, constants and what is known of their tensors."""
+    needed = {value.name for value in graph.output}
+    nodes = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(name for name in node.input if name)
+            nodes.append(node)
+    made = {name for node in nodes for name in node.output}
+    outputs = {value.name for value in graph.output}
+    _replace(graph.node, nodes[::-1])
+    _replace(graph.initializer, [each for each in graph.initializer if each.name in needed])
+    _replace(graph.value_info, [each for each in graph.value_info if each.name in (made | needed) - outputs])
+
+
+def _built(graph: onnx.GraphProto, head: Head, builder: Builder) -> onnx.ValueInfoProto:
+    builder.named(_BUILDERS[head.kind](head, builder), head.name)
+    graph.node.extend(builder.nodes)
+    graph.initializer.extend(builder.constants.values())
+    for node in builder.nodes:
+        name = node.output[0]
+        if name != head.name:
+            element = TensorProto.INT64 if node.op_type == "ArgMax" else TensorProto.FLOAT
+            graph.value_info.append(helper.make_tensor_value_info(name, element, builder.shapes[name]))
+    element = TensorProto.INT32 if head.output in _INTEGERS else TensorProto.FLOAT
+    return helper.make_tensor_value_info(head.name, element, builder.shapes[head.name])
+
+
+def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...]]) -> list[onnx.ValueInfoProto]:
+    """An ONNX head, renamed. Each output is made by a node of its own: the head may hand over what it also reads."""
+    model = prepared(head, given)
+    names = {name: name for name in head.inputs}
+
+    def renamed(name: str) -> str:
+        return names.setdefault(name, f"{PREFIX}{head.name}.{name}") if name else ""
+
+    for initializer in model.graph.initializer:
+        initializer.name = renamed(initializer.name)
+        graph.initializer.append(initializer)
+    for number, node in enumerate(model.graph.node):
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        _replace_names(copy, [renamed(name) for name in node.input], [renamed(name) for name in node.output])
+        copy.name, copy.doc_string = f"{PREFIX}{head.name}.{node.op_type.lower()}{number}", ""
+        del copy.metadata_props[:]
+        graph.node.append(copy)
+    for value in model.graph.value_info:
+        if value.name in names and value.name not in head.inputs:
+            graph.value_info.append(_value(value, names[value.name]))
+    found = []
+    outputs = output_names(head)
+    for value in model.graph.output:
+        name, kind, shape = outputs[value.name], value.type.tensor_type.elem_type, shape_of(value)
+        inner = renamed(value.name)
+        if value.name not in head.inputs:
+            graph.value_info.append(_value(value, inner))
+        floats = kind in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+        wanted = TensorProto.FLOAT if floats else TensorProto.INT32
+        node_name = f"{PREFIX}{head.name}.out.{name}"
+        if kind == wanted:
+            graph.node.append(helper.make_node("Identity", [inner], [name], name=node_name))
+        else:
+            graph.node.append(helper.make_node("Cast", [inner], [name], name=node_name, to=wanted))
+        found.append(helper.make_tensor_value_info(name, wanted, shape))
+    return found
+
+
+def _value(value: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, shape_of(value))
+
+
+def _replace_names(node: onnx.NodeProto, inputs: list[str], outputs: list[str]) -> None:
+    node.input[:] = inputs
+    node.output[:] = outputs
+
+
+def _replace(field, entries) -> None:  # type: ignore[no-untyped-def]
+    """protobuf copies on extend: the copies must be there before the field that owns the originals is cleared."""
+    copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
+    del field[:]
+    field.extend(copies)
+
+
+def _describe(model: onnx.ModelProto, heads: Sequence[Head]) -> None:
+    entry = model.metadata_props.add()
+    entry.key = METADATA
+    entry.value = json.dumps({head.name: head.facts for head in heads}, sort_keys=True)
+
+
+def _check(model: onnx.ModelProto) -> None:
+    """The hub graph's promises, but for its outputs. Raises `ExportError` listing what is broken."""
+    graph, broken = model.graph, []
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if opsets != {"ai.onnx": OPSET}:
+        broken.append(f"operator sets {opsets}, not ai.onnx {OPSET} alone")
+    kinds = Counter(node.op_type for node in graph.node)
+    broken += [f"{kinds[kind]} {kind} node(s)" for kind in FORBIDDEN if kinds[kind]]
+    broken += [f"two nodes are named {name}" for name, count in Counter(node.name for node in graph.node).items() if count > 1]
+    known = {value.name: shape_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
+    broken += [f"{name} has no static shape" for node in graph.node for name in node.output if name and known.get(name) is None]
+    if weight_bytes(model) < LIMIT:  # the checker cannot take more than protobuf can
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except Exception as error:
+            broken.append(str(error).strip().splitlines()[0])
+    if broken:
+        raise ExportError(
+            "The graph with its heads breaks the hub graph's contract.",
+            evidence=broken[:8],
+            remedy="report this with the heads' kinds and the versions that `edgec doctor` prints",
+        )

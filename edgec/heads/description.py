@@ -1,0 +1,108 @@
+"""What is said of a head beside its weights: TOML, or a file's own metadata. All of it comes from outside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgec.checkpoint.text import counted, shown
+from edgec.errors import HeadError
+from edgec.heads.types import Description
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+_LIMIT = 1 << 20
+_HEADER_LIMIT = 100 << 20
+"""What the safetensors library itself allows."""
+_TEXTS = frozenset({"kind", "name", "description", "prefix", "features", "output", "activation", "bins", "weighting"})
+"""Fields that are text, even where it looks like a number."""
+_FOREIGN = frozenset({"format"})
+"""What writers of safetensors files put into the metadata on their own."""
+
+
+def beside(path: Path) -> Path | None:
+    """The TOML that describes the head in `path`: of its name, with that suffix."""
+    found = path.with_suffix(".toml")
+    return found if found.is_file() else None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Raises `HeadError` if it is no TOML, or too much of it."""
+    try:
+        size = path.stat().st_size
+        if size > _LIMIT:
+            raise HeadError(f"{shown(path)} is too large for a head's description.", evidence=counted(size, "byte"))
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise HeadError(f"{shown(path)} is not valid TOML.", evidence=shown(error)) from error
+    return found
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file that has been found sound; none for another file."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 0 < length <= min(_HEADER_LIMIT, path.stat().st_size - 8):
+            return {}
+        header = file.read(length)
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError):
+        return {}
+    metadata = found.get("__metadata__", {}) if isinstance(found, dict) else {}
+    return {str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {}
+
+
+def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Metadata holds texts alone: what is no text in a description is JSON there, as in `classes`: `["floor", "wall"]`."""
+    found: dict[str, Any] = {}
+    for key, value in texts.items():
+        if key in _FOREIGN:
+            continue
+        found[key] = value
+        if key not in _TEXTS:
+            try:
+                found[key] = json.loads(value)
+            except (ValueError, RecursionError):
+                continue
+    return found
+
+
+def checked(found: Mapping[str, Any], where: str) -> Description:
+    """Raises `HeadError` naming every field that is missing, unknown, of another type or out of range."""
+    try:
+        # Strict, and from JSON: no text passes for a number, and lists are still tuples.
+        described = Description.model_validate_json(json.dumps(dict(found)), strict=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        raise HeadError(
+            f"{shown(where)} does not describe a head.",
+            evidence=[f"{shown('.'.join(map(str, each['loc'])), 80)}: {shown(each['msg'])}" for each in problems[:8]],
+            remedy=f"known are: {', '.join(Description.model_fields)}",
+        ) from None
+    except (TypeError, ValueError, RecursionError) as error:  # dates, NaN and the like
+        raise HeadError(f"{shown(where)} does not describe a head.", evidence=shown(error)) from error
+    _check_sense(described, where)
+    return described
+
+
+def _check_sense(described: Description, where: str) -> None:
+    problems = []
+    if len(set(described.layers)) != len(described.layers) or any(layer < 0 for layer in described.layers):
+        problems.append(f"layers {list(described.layers)}: each once, counted from 0")
+    if len(set(described.classes)) != len(described.classes):
+        problems.append("two classes have one name")
+    if any(not name.strip() or not name.isprintable() for name in described.classes):
+        problems.append("a class has no name, or one that cannot be printed")
+    if described.min_depth >= described.max_depth:
+        problems.append(f"min_depth {described.min_depth:g} is not below max_depth {described.max_depth:g}")
+    if problems:
+        raise HeadError(f"{shown(where)} does not describe a head.", evidence=problems)

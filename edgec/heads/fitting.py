@@ -1,0 +1,132 @@
+"""Whether heads fit a backbone, and what they need of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgec.checkpoint.text import shown
+from edgec.errors import HeadError
+from edgec.heads.types import Head
+from edgec.heads.weights import channels, pooled
+from edgec.model.spec import CONVNEXT_STRIDE, ConvNextSpec, Size, Spec, VitSpec, describe, grid
+
+Shape = tuple[int, ...]
+LARGEST_MAP = 1 << 28
+"""Values of one frame's map: a gigabyte in float32."""
+
+
+def layers_needed(heads: Sequence[Head]) -> tuple[int, ...]:
+    """The blocks (stages, of a ConvNeXt) whose patches some head reads, ascending: what the export must be asked for."""
+    numbers = {int(name.removeprefix("patches_")) for head in heads for name in head.inputs if name.startswith("patches_")}
+    return tuple(sorted(numbers))
+
+
+def feature_shapes(spec: Spec, size: Size, batch: int = 1) -> dict[str, Shape]:
+    """Of everything that the backbone can give at this size, by the hub graph's names."""
+    rows, columns = grid(spec, size)
+    found: dict[str, Shape] = {"cls": (batch, spec.features), "patches": (batch, rows, columns, spec.features)}
+    if spec.registers:
+        found["registers"] = (batch, spec.registers, spec.features)
+    for layer in range(spec.blocks):
+        if isinstance(spec, VitSpec):
+            found[f"patches_{layer}"] = found["patches"]
+        else:
+            more = CONVNEXT_STRIDE >> (2 + layer)
+            found[f"patches_{layer}"] = (batch, rows * more, columns * more, spec.widths[layer])
+    return found
+
+
+def check_heads(heads: Sequence[Head], spec: Spec, size: Size) -> None:
+    """Raises `HeadError` for the first head that was made for another width, layer or patch, with both numbers."""
+    shapes = feature_shapes(spec, size)
+    for head in heads:
+        described = head.description
+        if described.patch not in (None, spec.stride):
+            what = "patch" if isinstance(spec, VitSpec) else "stride"
+            raise _refused(head, spec, f"it was made for a {what} of {described.patch} pixels; this model has {spec.stride}")
+        strange = [layer for layer in layers_needed([head]) if layer >= spec.blocks]
+        if strange:
+            what = "blocks" if isinstance(spec, VitSpec) else "stages"
+            numbers = ", ".join(map(str, layers_needed([head])))
+            raise _refused(head, spec, f"it reads the {what} {numbers}; this model has 0 to {spec.blocks - 1}")
+        check_inputs(head, shapes, describe(spec))
+        check_size_of_map(head, (size.height, size.width))
+    _check_convnext(heads, spec)
+
+
+def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str) -> None:
+    """Whether the features that there are, by name, have the widths that the head reads. Raises `HeadError`."""
+    missing = [name for name in head.inputs if name not in shapes]
+    if missing:
+        raise HeadError(
+            f"The head {head.name} reads {shown(missing[0])}, which this model does not give.",
+            evidence=f"it gives: {', '.join(shapes)}",
+        )
+    if head.kind == "onnx":
+        from edgec.heads.foreign import check_onnx
+
+        check_onnx(head, shapes)
+        return
+    there = [shapes[name][-1] for name in head.inputs]
+    stated = head.description.width
+    if stated is not None and any(width != stated for width in there):
+        raise _unfit(head, f"it was made for features {stated} wide; this model's are {_spoken(there)}", model)
+    made_for = widths(head)
+    if head.kind in ("segmentation", "mlp"):
+        if sum(there) != made_for[0]:
+            read = " and ".join(head.inputs)
+            raise _unfit(head, f"its weights take {made_for[0]} channels; {read} of this model have {sum(there)}", model)
+    elif made_for != there:
+        raise _unfit(head, f"it was made for features {_spoken(made_for)} wide; this model's are {_spoken(there)}", model)
+
+
+def widths(head: Head) -> list[int]:
+    """Channels of what the head reads: one number an input, or their sum where they are read side by side."""
+    if head.kind == "depth":
+        return [head.weights[f"reassemble_blocks.projects.{index}.conv.weight"].shape[1] for index in range(4)]
+    if head.kind == "mlp":
+        return [head.weights["0.weight"].shape[1]]
+    weight = head.weights["weight"].shape[1]
+    if head.kind == "segmentation":
+        return [weight]
+    count = pooled(head.description, head.weights)
+    return [weight // count] * count
+
+
+def check_size_of_map(head: Head, frame: tuple[int, int]) -> None:
+    """Raises `HeadError` for a head whose map of all classes would not fit into any robot's memory."""
+    if head.output in ("labels", "logits", "depth") and head.kind != "onnx":
+        planes = channels(head.description, head.weights)
+        values = planes * frame[0] * frame[1]
+        if values > LARGEST_MAP:
+            raise HeadError(
+                f"The head {head.name} makes maps that are too large.",
+                evidence=f"{planes} channels of {frame[0]}x{frame[1]} pixels: {values:,} values",
+                remedy="use a smaller --input-size",
+            )
+
+
+def _check_convnext(heads: Sequence[Head], spec: Spec) -> None:
+    """A depth head's four maps are those of four resolutions; a ConvNeXt has its own."""
+    for head in heads:
+        if isinstance(spec, ConvNextSpec) and head.kind == "depth" and list(head.description.layers) != [0, 1, 2, 3]:
+            raise _refused(head, spec, f"it reads the stages {list(head.description.layers)}; a depth head needs [0, 1, 2, 3]")
+
+
+def _spoken(numbers: Sequence[int]) -> str:
+    return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers))
+
+
+def _refused(head: Head, spec: Spec, why: str) -> HeadError:
+    return _unfit(head, why, describe(spec))
+
+
+def _unfit(head: Head, why: str, model: str) -> HeadError:
+    remedy = "use the backbone that the head was trained on, or a head that was trained on this one"
+    if head.kind == "linear" and head.description.features is None:
+        remedy += '; if it reads CLS alone, say features = "cls" in a TOML beside it'
+    return HeadError(
+        f"The head {head.name} does not fit this backbone.",
+        evidence=(why, f"head: {shown(head.path)}", f"model: {model}"),
+        remedy=remedy,
+    )

@@ -1,0 +1,238 @@
+"""Heads that are ONNX files: any graph whose inputs are named after the hub graph's outputs.
+
+Requires operations of ONNX's own set, one file, float32 inputs; ensures the hub graph's opset, static shapes, and nothing that
+the hub graph's contract forbids. Shapes that the head works out as it runs are folded once its inputs have theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from edgec.checkpoint.text import counted, listed, shown
+from edgec.errors import HeadError
+from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
+from edgec.graph.files import LIMIT
+from edgec.heads.description import checked, from_texts
+from edgec.heads.types import Description, Head, Output
+
+_READABLE = re.compile(r"cls|patches|registers|patches_\d{1,3}")
+_RANKS: Mapping[Output, int] = {"scores": 2, "labels": 3, "logits": 4, "depth": 3}
+_NUMBERS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT)
+_COUNTS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL)
+Shape = tuple[int, ...]
+
+
+def read_onnx(name: str, path: Path, digest: str, stated: Mapping[str, Any], toml: Path | None) -> Head:
+    """Raises `HeadError` for a file that is no ONNX graph, is not whole in itself, or reads what no backbone gives."""
+    model = _opened(path)
+    said = {entry.key: entry.value for entry in model.metadata_props if entry.key in Description.model_fields}
+    described = checked({"kind": "onnx", **from_texts(said), **stated}, str(toml or path))
+    if described.kind != "onnx":
+        raise HeadError(f"{shown(toml or path)} says {described.kind}, but {shown(path.name)} is an ONNX graph.")
+    reads = tuple(_inputs(model))
+    strange = [each for each in reads if not _READABLE.fullmatch(each)]
+    if strange or not reads:
+        raise HeadError(
+            f"{shown(path)} reads something else than the backbone's features.",
+            evidence=f"its inputs: {listed(reads) or 'none'}",
+            remedy="name its inputs cls, patches, registers, or patches_K for the patches after block K, when exporting it",
+        )
+    if not model.graph.output:
+        raise HeadError(f"{shown(path)} has no outputs.")
+    output: Output = described.output or "values"
+    if len(model.graph.output) > 1 and output != "values":
+        raise HeadError(
+            f"{shown(path)} has several outputs, of which one cannot be told to be the {output}.",
+            evidence=listed(each.name for each in model.graph.output),
+            remedy="give a head with one output, or leave `output` away: all are then plain values",
+        )
+    return Head(name, str(path), digest, described, reads, output, graph=model.SerializeToString(deterministic=True))
+
+
+def output_names(head: Head) -> dict[str, str]:
+    """From the names of the file's outputs to those in the graph: the head's own, or `NAME_OUTPUT` where there are several."""
+    names = [value.name for value in onnx.ModelProto.FromString(head.graph).graph.output]
+    if len(names) == 1:
+        return {names[0]: head.name}
+    found = {name: f"{head.name}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}" for name in names}
+    if len(set(found.values())) != len(found):
+        raise HeadError(f"Two outputs of the head {head.name} would have one name.", evidence=listed(found))
+    return found
+
+
+def check_onnx(head: Head, shapes: Mapping[str, Shape]) -> None:
+    """Raises `HeadError` if the head cannot be merged with features of these shapes."""
+    prepared(head, shapes)
+
+
+def prepared(head: Head, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
+    """The head's graph in the hub graph's opset, for inputs of these shapes, every tensor's shape known.
+
+    Raises `HeadError` with both shapes where the head was made for others, and for what cannot be converted, folded or allowed.
+    """
+    model = onnx.ModelProto.FromString(head.graph)
+    for value in _inputs(model).values():
+        _give_shape(head, value, shapes[value.name])
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    model = _simplified(head, _converted(head, model))
+    _check(head, model)
+    return model
+
+
+def _opened(path: Path) -> onnx.ModelProto:
+    import onnx.inliner
+
+    size = path.stat().st_size
+    if size > LIMIT:
+        raise HeadError(f"{shown(path)} is too large for a head.", evidence=counted(size, "byte"))
+    try:
+        model: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
+    except Exception as error:  # protobuf's own errors, of bytes from outside
+        raise HeadError(f"{shown(path)} is no ONNX graph.", evidence=shown(error)) from error
+    graph = model.graph
+    outside = [each.name for each in graph.initializer if each.data_location == TensorProto.EXTERNAL]
+    if outside or graph.sparse_initializer:
+        raise HeadError(
+            f"{shown(path)} does not hold its weights itself.",
+            evidence=f"in another file, or sparse: {listed(outside or ['sparse_initializer'])}",
+            remedy="save it in one file: onnx.save(model, path, save_as_external_data=False)",
+        )
+    try:
+        onnx.checker.check_model(model)
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+    except Exception as error:
+        raise HeadError(f"{shown(path)} is no valid ONNX graph.", evidence=_first_line(error)) from error
+    for entry in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(entry)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise HeadError(f"{shown(path)} holds NaN or infinity.", evidence=f"in {shown(entry.name)}")
+    foreign = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")})
+    if foreign:
+        raise HeadError(
+            f"{shown(path)} has operations that are not ONNX's own.",
+            evidence=f"of the domains {listed(foreign)}",
+            remedy="export it without custom operations and before any optimiser of a runtime",
+        )
+    return model
+
+
+def _inputs(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+    """What is fed: older files list their constants among the inputs too."""
+    constants = {entry.name for entry in model.graph.initializer}
+    return {value.name: value for value in model.graph.input if value.name not in constants}
+
+
+def _give_shape(head: Head, value: onnx.ValueInfoProto, shape: Shape) -> None:
+    tensor = value.type.tensor_type
+    if tensor.elem_type != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(tensor.elem_type)
+        raise HeadError(
+            f"The head {head.name} takes {value.name} as {kind}; the backbone gives FLOAT.",
+            evidence=f"head: {shown(head.path)}",
+            remedy="export it in float32: precisions are edgec's business",
+        )
+    dims = tensor.shape.dim
+    stated = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+    known = tensor.HasField("shape")
+    if known and (len(stated) != len(shape) or any(a not in (None, b) for a, b in zip(stated, shape, strict=True))):
+        spoken = ", ".join("?" if side is None else str(side) for side in stated)
+        raise HeadError(
+            f"The head {head.name} does not fit this backbone.",
+            evidence=(
+                f"it was made for {value.name} [{spoken}]; here it is [{', '.join(map(str, shape))}]",
+                f"head: {shown(head.path)}",
+            ),
+            remedy="use the backbone and the frame size that the head was exported for, or export it with open dimensions",
+        )
+    del dims[:]
+    for side in shape:
+        dims.add().dim_value = side
+
+
+def _converted(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx.version_converter
+
+    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    if version != OPSET:
+        try:
+            model = onnx.version_converter.convert_version(model, OPSET)
+        except Exception as error:
+            raise HeadError(
+                f"The head {head.name} cannot be converted from opset {version} to {OPSET}.",
+                evidence=(f"head: {shown(head.path)}", _first_line(error)),
+                remedy=f"export it with opset {OPSET}",
+            ) from error
+    del model.opset_import[:]
+    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
+    return model
+
+
+def _simplified(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
+    """What follows from shapes and constants alone, worked out."""
+    import onnx_ir as ir
+    from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
+    from onnxscript.optimizer import fold_constants
+
+    try:
+        graph = ir.from_proto(onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True))
+        fold_constants(graph, onnx_shape_inference=True)
+        RemoveUnusedNodesPass()(graph)
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
+        folded = ir.to_proto(graph)
+        inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(folded, check_type=True, strict_mode=True, data_prop=True)
+        return inferred
+    except Exception as error:
+        raise HeadError(
+            f"The head {head.name} does not fit the backbone's features.",
+            evidence=(f"head: {shown(head.path)}", _first_line(error)),
+            remedy="check which features, of which width and grid, it was made for",
+        ) from error
+
+
+def _check(head: Head, model: onnx.ModelProto) -> None:
+    graph, broken = model.graph, []
+    kinds = sorted({node.op_type for node in graph.node if node.op_type in FORBIDDEN})
+    broken += [f"it has {kind} nodes, which no runtime of edgec's takes" for kind in kinds]
+    broken += [
+        f"{node.op_type} holds a graph of its own"
+        for node in graph.node
+        if node.op_type not in FORBIDDEN and any(each.HasField("g") or each.graphs for each in node.attribute)
+    ]
+    known = {value.name for value in (*graph.input, *graph.output, *graph.value_info) if _is_static(value)}
+    open_shapes = [name for node in graph.node for name in node.output if name and name not in known]
+    if open_shapes:
+        broken.append(f"shapes are not static: {listed(open_shapes)}")
+    for value in graph.output:
+        kind, shape = value.type.tensor_type.elem_type, shape_of(value)
+        if kind not in (*_NUMBERS, *_COUNTS):
+            broken.append(f"its output {shown(value.name)} is {TensorProto.DataType.Name(kind)}")
+        rank = _RANKS.get(head.output)
+        if shape is not None and rank is not None and len(shape) != rank:
+            broken.append(f"its output is {list(shape)}; {head.output} have {rank} dimensions")
+        elif head.classes and head.output in ("scores", "logits") and shape is not None and shape[1] != len(head.classes):
+            broken.append(f"it names {len(head.classes)} classes and gives {shape[1]}")
+    if broken:
+        raise HeadError(
+            f"The head {head.name} cannot be merged into the graph.",
+            evidence=(f"head: {shown(head.path)}", *broken),
+            remedy="export it with static shapes and without branches",
+        )
+
+
+def _is_static(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.HasField("shape") and shape_of(value) is not None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shown(f"{type(error).__name__}: {lines[0] if lines else 'no message'}")

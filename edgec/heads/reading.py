@@ -1,0 +1,126 @@
+"""From `NAME=PATH` to a `Head`. Nothing in the file is run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgec.checkpoint import files
+from edgec.checkpoint.text import shown
+from edgec.durable import sha256_of
+from edgec.errors import HeadError, RequestError
+from edgec.heads import weights as taking
+from edgec.heads.description import beside, checked, from_texts, read_toml, safetensors_metadata
+from edgec.heads.types import OUTPUTS, Description, Head, Output
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")
+"""What the hub graph calls its own."""
+
+
+def read_heads(asked: Sequence[str]) -> tuple[Head, ...]:
+    """Every `NAME=PATH`, in order. Raises `RequestError` or what `read_head` raises."""
+    found: dict[str, Head] = {}
+    for name, path in _named(asked):
+        head = read_head(name, path)
+        twice = [each for each in head.outputs() for other in found.values() if each in other.outputs()]
+        if twice:
+            raise RequestError(f"Two heads have an output named {twice[0]}.", remedy="give each --head a name of its own")
+        found[name] = head
+    return tuple(found.values())
+
+
+def identify_heads(asked: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Name and SHA-256 of every `NAME=PATH`, for keys: neither torch nor onnx is imported. Raises `RequestError`, or `HeadError`
+    for a file that is missing."""
+    return tuple((name, _digest(path, beside(path))) for name, path in _named(asked))
+
+
+def _named(asked: Sequence[str]) -> list[tuple[str, Path]]:
+    found: dict[str, Path] = {}
+    for text in asked:
+        name, equals, path = text.partition("=")
+        if not equals or not path:
+            raise RequestError(
+                f"{shown(text)!r} names no head.",
+                remedy="give --head NAME=PATH, as in --head floor=segmentation.safetensors; NAME becomes the output's name",
+            )
+        if name in found:
+            raise RequestError(f"Two heads are named {shown(name)}.", remedy="give each --head a name of its own")
+        found[name] = Path(path).expanduser()
+        _check_place(name, found[name])
+    return list(found.items())
+
+
+def read_head(name: str, path: Path) -> Head:
+    """A head and its description. `name` becomes the name of its output.
+
+    Raises `RequestError` for a name that an output cannot have, `HeadError` or another `CheckpointError` for a file that is
+    missing, damaged, unsafe, or no head.
+    """
+    _check_place(name, path)
+    toml = beside(path)
+    stated = read_toml(toml) if toml else {}
+    digest = _digest(path, toml)
+    if path.suffix.lower() == ".onnx":
+        from edgec.heads.foreign import read_onnx
+
+        return read_onnx(name, path, digest, stated, toml)
+    tensors = files.load([path])
+    inside = from_texts(safetensors_metadata(path)) if path.suffix.lower() == ".safetensors" else {}
+    described, where = _described(inside, stated, path, toml)
+    tensors = taking.without_wrapping(tensors, described.prefix if described else "")
+    if described is None:
+        described = taking.recognised(tensors, path)
+    taken = taking.take(described, tensors, where)
+    output: Output = described.output or OUTPUTS[described.kind][0]
+    if output not in OUTPUTS[described.kind]:
+        raise HeadError(
+            f"{shown(where)} asks for an output that a {described.kind} head does not have.",
+            evidence=f"output is {output}; a {described.kind} head gives {' or '.join(OUTPUTS[described.kind])}",
+        )
+    _check_classes(described, taking.channels(described, taken), output, where)
+    return Head(name, str(path), digest, described, taking.inputs(described, taken), output, taken)
+
+
+def _check_place(name: str, path: Path) -> None:
+    if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name):
+        raise RequestError(
+            f"A head cannot be named {shown(name)!r}.",
+            evidence="its name becomes an output's: small letters, digits and _, and none of the backbone's own names",
+            remedy="give --head NAME=PATH, as in --head floor=segmentation.safetensors",
+        )
+    if not path.is_file():
+        raise HeadError(f"There is no head at {shown(path)}.", evidence=f"looked for {shown(path.absolute())}")
+
+
+def _digest(path: Path, toml: Path | None) -> str:
+    try:
+        digest = sha256_of(path)
+        return hashlib.sha256(f"{digest} {sha256_of(toml)}".encode()).hexdigest() if toml else digest
+    except OSError as error:
+        raise HeadError(f"The head {shown(path)} cannot be read.", evidence=shown(error)) from error
+
+
+def _described(inside: dict[str, Any], stated: dict[str, Any], path: Path, toml: Path | None) -> tuple[Description | None, str]:
+    """From the file's metadata and the TOML beside it, which has the last word; None where neither says anything."""
+    both = {**inside, **stated}
+    if not both:
+        return None, str(path)
+    where = str(toml or path)
+    if both.get("kind") == "onnx":
+        raise HeadError(f"{shown(where)} says onnx, but {shown(path.name)} is no .onnx file.")
+    return checked(both, where), where
+
+
+def _check_classes(described: Description, channels: int, output: Output, where: str) -> None:
+    """Names, where there are any, are as many as there are classes."""
+    names = len(described.classes)
+    if names and output in ("scores", "labels", "logits") and names != channels:
+        raise HeadError(
+            f"{shown(where)} names another number of classes than the head has.",
+            evidence=f"{names} names; the weights have {channels} outputs",
+        )

@@ -1,0 +1,104 @@
+"""From a runtime's steps to the hub graph's operations: kinds in words that are the same for every runtime, blocks, work.
+
+By names and by the runtimes' own words for what a step does. What neither tells is "other", or has no block or work: nothing is
+guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgec.lowering.base import Step
+from edgec.report.schema import OperationTime
+
+OTHER: Final = "other"
+WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "attention": ("scaleddotproductattention", "attention", "multiheadattention", "qattention", "mha", "softmax"),
+    "product": (
+        *("matmul", "fullyconnected", "gemm", "fusedgemm", "fusedmatmul", "matmulnbits"),
+        *("matmulinteger", "matmulintegertofloat", "dynamicquantizematmul", "qlinearmatmul", "qgemm"),
+    ),
+    "convolution": ("convolution", "groupconvolution", "conv", "fusedconv", "qlinearconv"),
+    "norm": ("mvn", "layernormalization", "simplifiedlayernormalization", "skiplayernormalization", "rms"),
+    "activation": ("gelu", "biasgelu", "fastgelu", "quickgelu", "erf", "swish", "silu", "sigmoid", "tanh", "relu", "exp"),
+    "quantise": ("fakequantize", "quantizelinear", "dequantizelinear", "dynamicquantizelinear"),
+    "elementwise": (
+        *("add", "multiply", "mul", "muladd", "subtract", "sub", "divide", "div", "neg", "negative", "power", "pow", "sqrt"),
+        *("eltwise", "rope", "rotaryembedding", "convert", "cast", "clamp", "clip"),
+    ),
+    "reorder": (
+        *("reorder", "transpose", "reshape", "permute", "split", "variadicsplit", "slice", "stridedslice", "gather"),
+        *("concat", "concatenation", "reorderinput", "reorderoutput", "squeeze", "unsqueeze", "broadcast", "expand", "tile"),
+    ),
+}
+"""By kind. A fusion counts as the first of these kinds that is in it. Softmax stands between attention's own products; a rotary
+embedding is multiplications and an addition."""
+
+_HUB_KINDS = {"linear": "product", "attention": "attention"}
+_PLACES = ("product", "attention", "convolution")
+_BLOCK = re.compile(r"(?:stages\.\d+\.)?(?:blocks|layers)\.\d+(?=\.)")
+_OURS = (".quantised", ".dequantised", ".smooth")
+"""Nodes that lowering puts into a graph, and that the hub graph does not have."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """An operation of the hub graph of which the artefact tells. `kind` is `edgec.graph.operations.Kind`, or empty; `macs` of a
+    batch, where told."""
+
+    name: str
+    kind: str = ""
+    macs: int | None = None
+
+
+def mapped(steps: Sequence[Step], known: Iterable[Known], rates_gflops: Mapping[str, float]) -> tuple[OperationTime, ...]:
+    """The steps with kinds, blocks, work, and shares of what these rates allow."""
+    facts = {each.name: each for each in known}
+    blocks = {prefix: index for index, prefix in enumerate(_prefixes(facts))}
+    return tuple(_mapped(step, facts, blocks, rates_gflops) for step in steps)
+
+
+def _mapped(
+    step: Step, facts: Mapping[str, Known], blocks: Mapping[str, int], rates_gflops: Mapping[str, float]
+) -> OperationTime:
+    kind = kind_of(step, facts)
+    covered = [facts[name] for name in step.operations if name in facts] if kind in _PLACES else []
+    told = [each.macs for each in covered if each.macs is not None]
+    gflops = 2e-9 * sum(told) if told and len(told) == len(covered) else None
+    rate = rates_gflops.get(step.computes_in)
+    # A depthwise convolution is no product of matrices.
+    bounded = gflops and rate and step.mean_ms > 0 and all(each.kind != "depthwise" for each in covered)
+    return OperationTime(
+        name=step.name,
+        kind=kind,
+        block=_block(step.operations, blocks),
+        operations=tuple(name for name in step.operations if not name.endswith(_OURS)),
+        execution=step.execution,
+        mean_ms=step.mean_ms,
+        gflops=gflops,
+        roofline_share=1000 * gflops / rate / step.mean_ms if bounded and gflops and rate else None,
+    )
+
+
+def kind_of(step: Step, facts: Mapping[str, Known]) -> str:
+    """By the products in it that the artefact tells of; else by the words for what it does."""
+    words = {kind for kind, known in WORDS.items() if not set(known).isdisjoint(step.layers)}
+    if words & set(_PLACES) or not words:
+        for name in step.operations:
+            if name in facts and facts[name].kind:
+                return _HUB_KINDS.get(facts[name].kind, "convolution")
+    return next((kind for kind in WORDS if kind in words), OTHER)
+
+
+def _prefixes(names: Iterable[str]) -> list[str]:
+    """Of all blocks, in the order of the operations: `blocks.3` of a ViT, `stages.1.layers.0` of a ConvNeXt."""
+    return list(dict.fromkeys(found.group() for name in names if (found := _BLOCK.match(name))))
+
+
+def _block(operations: Sequence[str], blocks: Mapping[str, int]) -> int | None:
+    """The block of all of them; None if they have none, or several."""
+    found = {match.group() if (match := _BLOCK.match(name)) else "" for name in operations}
+    return blocks.get(found.pop()) if len(found) == 1 else None

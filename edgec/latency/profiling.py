@@ -1,0 +1,149 @@
+"""Where a frame's time goes, step by step of the runtime's program: measured on request, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.artefact.manifest import Manifest
+from edgec.artefact.reading import OpenArtefact
+from edgec.errors import RuntimeFailure, TargetError
+from edgec.evidence import Evidence
+from edgec.latency.host import available_cores
+from edgec.latency.process import ANSWER_SECONDS, describe_exit
+from edgec.latency.profile_mapping import Known, mapped
+from edgec.lowering.base import LoweredModel, Step
+from edgec.precision.explanation import EXPLANATION, Explanation
+from edgec.report.records import read_record
+from edgec.report.schema import Profile
+
+DEFAULT_ITERATIONS = 50
+DEFAULT_SECONDS = 20.0
+_FRAME_BYTES = 32 << 20
+_LINES = 8
+
+
+def profile(
+    artefact: OpenArtefact,
+    frames: NDArray[np.uint8],
+    *,
+    threads: int | None = None,
+    iterations: int = DEFAULT_ITERATIONS,
+    seconds: float = DEFAULT_SECONDS,
+    evidence: Evidence = Evidence.HOST,
+) -> Profile:
+    """Profiles an artefact on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
+
+    `iterations` runs with the runtime's profiling and as many without, in turns, or fewer where they take over `seconds`.
+    `threads`: by default the usable cores, quota included. Steps are means over the profiled runs, the wholes are medians.
+
+    Raises `TargetError` if the runtime does not time its steps, `RuntimeFailure` if it fails or its process dies.
+    """
+    return profile_model(
+        artefact.lowered,
+        frames,
+        known_operations(artefact),
+        threads=threads,
+        iterations=iterations,
+        seconds=seconds,
+        evidence=evidence,
+    )
+
+
+def profile_model(
+    model: LoweredModel,
+    frames: NDArray[np.uint8],
+    known: tuple[Known, ...],
+    *,
+    threads: int | None = None,
+    iterations: int = DEFAULT_ITERATIONS,
+    seconds: float = DEFAULT_SECONDS,
+    evidence: Evidence = Evidence.HOST,
+) -> Profile:
+    """As `profile`, of files of which it is `known` what operations they have."""
+    with tempfile.TemporaryDirectory(prefix="edgec-profile-") as folder:
+        scratch = Path(folder)
+        np.save(scratch / "frames.npy", frames[: max(1, _FRAME_BYTES // frames[0].nbytes)])
+        request = {
+            "model": {
+                "runtime": model.runtime,
+                "directory": str(model.directory.resolve()),
+                "entry": model.entry,
+                "files": list(model.files),
+                "settings": model.settings,
+            },
+            "frames": str(scratch / "frames.npy"),
+            "threads": threads or available_cores(),
+            "iterations": iterations,
+            "seconds": seconds,
+        }
+        answer = _ask(request, scratch, ANSWER_SECONDS + 2 * seconds)
+    if answer.get("untold"):
+        raise TargetError(
+            f"{model.runtime} does not time the steps of its program here: there is no profile of this artefact.",
+            remedy="leave out the profile, or build for a runtime that does: OpenVINO, ONNX Runtime",
+        )
+    steps = [_step(told) for told in answer["steps"]]
+    names = {each.name for each in known}
+    types = {step.computes_in for step in steps if not names.isdisjoint(step.operations)}
+    rates = {kind: round(rate, 1) for kind, rate in answer["rates_gflops"].items() if kind in types}
+    return Profile(
+        source=answer["source"],
+        iterations=answer["iterations"],
+        whole_ms=statistics.median(answer["whole_ms"]),
+        plain_ms=statistics.median(answer["plain_ms"]),
+        rates_gflops=rates,
+        steps=mapped(steps, known, rates),
+        evidence=evidence,
+    )
+
+
+def known_operations(artefact: OpenArtefact) -> tuple[Known, ...]:
+    """With kinds and work where the artefact has its explanation; the manifest has the names alone.
+
+    Raises `ArtefactError` if the explanation is damaged.
+    """
+    manifest: Manifest = artefact.manifest
+    if EXPLANATION not in {file.path for file in manifest.files}:
+        return tuple(Known(name) for name in manifest.operations)
+    explanation = read_record(artefact.directory / EXPLANATION, Explanation, "explanation")
+    return tuple(Known(entry.name, entry.kind, entry.macs) for entry in explanation.operations)
+
+
+def _step(told: dict[str, Any]) -> Step:
+    return Step(**{**told, "layers": tuple(told["layers"]), "operations": tuple(told["operations"])})
+
+
+def _ask(request: dict[str, Any], scratch: Path, seconds: float) -> dict[str, Any]:
+    try:
+        # `-m` puts the working directory on the module path: start where there are no modules, not where the user stands.
+        done = subprocess.run(
+            [sys.executable, "-m", "edgec.latency.profile_worker"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=scratch,
+            # A runtime's trace goes with the rest, however the process ends.
+            env={**os.environ, "TMPDIR": str(scratch)},
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeFailure("The profile was given up.", evidence=f"no answer within {seconds:.0f} s") from None
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        ended = [describe_exit(done.returncode), *done.stderr.strip().splitlines()[-_LINES:]]
+        raise RuntimeFailure("The process that was to be profiled died.", evidence=ended) from None
+    if "error" in answer:
+        raise RuntimeFailure("The artefact could not be profiled.", evidence=answer["error"].splitlines()[:_LINES])
+    return answer

@@ -1,0 +1,142 @@
+"""The steps of OpenVINO's CPU program: what its profiling counters say, tied to the names in the model's file.
+
+The runtime's graph names, for each step, the nodes that were fused into it; the model's file says what these are. Two names that
+OpenVINO's fusions lose are found again in the file, where its edges leave no choice: the product that a fused bias belongs to,
+and the norm that an MVN is the beginning of.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from edgec.errors import RuntimeFailure
+from edgec.lowering.base import Profiler, Runner, Step
+
+SOURCE = "OpenVINO's performance counters, whole microseconds"
+PRODUCTS = ("matmul", "convolution", "groupconvolution")
+FUSED_PRODUCTS = ("fullyconnected", *PRODUCTS)
+TYPES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8"}
+NORM = "layernormalization"
+
+_NUMBERED = re.compile(r"[A-Za-z]+\.\d+")
+"""What `edgec.lowering.openvino` calls nodes that have no name in the hub graph."""
+_BIASES = ("add", "multiply", "subtract")
+_SILENT = ("constant", "parameter", "result")
+
+
+class OpenVinoProfiler(Profiler):
+    """`compiled` counts performance (`PERF_COUNT`), `request` is what `runner` infers with, `path` the model's file."""
+
+    source = SOURCE
+
+    def __init__(self, runner: Runner, compiled: Any, request: Any, path: Path) -> None:
+        super().__init__(runner)
+        self._compiled = compiled
+        self._request = request
+        self._path = path
+        self._before: dict[str, float] = {}
+        self._runs_before = 0
+
+    def begin(self) -> None:
+        self._before = {name: total for name, _, _, total in self._totals()}
+        self._runs_before = self.runs
+
+    def end(self) -> tuple[Step, ...]:
+        try:
+            return self._steps()
+        except RuntimeError as error:
+            raise RuntimeFailure("OpenVINO does not tell its steps.", evidence=str(error).strip().splitlines()[:3]) from error
+
+    def _totals(self) -> list[tuple[str, str, str, float]]:
+        """Name, type, kernel and milliseconds of all runs so far, of what was executed; counters hold means of all runs."""
+        return [
+            (info.node_name, info.node_type, info.exec_type, info.real_time.total_seconds() * 1000 * self.runs)
+            for info in (self._request.get_profiling_info() if self.runs else ())
+            if str(info.status).endswith("EXECUTED")
+        ]
+
+    def _steps(self) -> tuple[Step, ...]:
+        file = _File(self._path)
+        nodes = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ops()}
+        types = {info.node_name: info.node_type.lower() for info in self._request.get_profiling_info()}
+        covered = {name: _told(node, "originalLayersNames").split(",") for name, node in nodes.items()}
+        claimed = {name for names in covered.values() for name in names}
+        runs = self.runs - self._runs_before
+        steps = []
+        for name, layer, kernel, total in self._totals():
+            names = [each for each in covered.get(name, []) if each in file.types]
+            if layer.lower() in FUSED_PRODUCTS and not any(file.types[each] in PRODUCTS for each in names):
+                lost = file.product_before(names)
+                if lost and lost not in claimed:
+                    names.insert(0, lost)
+            # Under its own name the runtime tells what the whole step is, the file what it was made from.
+            fused = {each: file.types[each] if each == name else types.get(each, file.types[each]) for each in names}
+            layers = (layer.lower(), *(NORM if each in file.norms else kind for each, kind in fused.items()))
+            steps.append(
+                Step(
+                    name=name,
+                    layers=tuple(dict.fromkeys(layers)),
+                    operations=tuple(dict.fromkeys(named for each in names if (named := file.hub_name(each)))),
+                    execution=kernel,
+                    computes_in=TYPES.get(_told(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
+                    # Of means in whole microseconds: the difference may be a little below nothing.
+                    mean_ms=max(0.0, (total - self._before.get(name, 0.0)) / runs),
+                )
+            )
+        return tuple(steps)
+
+
+class _File:
+    """What the model's file says: `types` of its nodes by name, `norms` the nodes that make a norm, with its own name."""
+
+    def __init__(self, path: Path) -> None:
+        import openvino as ov
+
+        # The nodes belong to the model: without it they are gone.
+        self._model = ov.Core().read_model(path)
+        self._nodes = {node.get_friendly_name(): node for node in self._model.get_ordered_ops()}
+        every = {name: node.get_type_name().lower() for name, node in self._nodes.items()}
+        self.types = {name: kind for name, kind in every.items() if kind not in _SILENT}
+        self.norms: dict[str, str] = {}
+        for name, kind in self.types.items():
+            if kind == "mvn":
+                self._follow_norm(name)
+
+    def hub_name(self, name: str) -> str:
+        """What the hub graph calls it; empty where it is not of the hub graph."""
+        name = self.norms.get(name, name)
+        return "" if _NUMBERED.fullmatch(name) or "/" in name else name
+
+    def product_before(self, names: list[str]) -> str:
+        """The one product that the first of these is computed from, over nothing but additions and multiplications."""
+        found = [name for name in self._nodes if name in set(names)][:1]
+        while found and self.types[found[0]] in _BIASES:
+            found = [name for name in map(_name, _sources(self._nodes[found[0]])) if name in self.types]
+            if len(found) != 1:
+                return ""
+        return found[0] if found and self.types[found[0]] in PRODUCTS else ""
+
+    def _follow_norm(self, name: str) -> None:
+        """MVN, Multiply, Add is what the converter makes of LayerNormalization; the last has its name."""
+        chain = [name]
+        for kind in ("multiply", "add"):
+            readers = [_name(reader.get_node()) for reader in self._nodes[chain[-1]].output(0).get_target_inputs()]
+            if len(readers) != 1 or self.types.get(readers[0]) != kind:
+                return
+            chain.append(readers[0])
+        self.norms |= dict.fromkeys(chain, chain[-1])
+
+
+def _sources(node: Any) -> list[Any]:
+    return [value.get_node() for value in node.input_values()]
+
+
+def _name(node: Any) -> str:
+    return str(node.get_friendly_name())
+
+
+def _told(node: Any, key: str) -> str:
+    info = node.get_rt_info()
+    return str(info[key].value) if key in info else ""

@@ -1,0 +1,183 @@
+"""The data of a page's charts: which specification each is drawn by, and its rows, column by column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgec.report.breakdown import Part, by_block, by_kind
+from edgec.report.compare.verdicts import COSINES, Comparison
+from edgec.report.html import specs
+from edgec.report.html.series import bands, histogram, rounded, slower_share, thinned, wide
+from edgec.report.html.specs import Spec
+from edgec.report.html.subjects import Subject
+from edgec.report.pareto import FLOOR, points_of
+from edgec.report.records import printable
+from edgec.report.schema import Candidate, Latency, Report, Run, StageFidelity
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Charts:
+    """By name. Specifications that are the same are kept once."""
+
+    specs: list[Spec] = field(default_factory=list)
+    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)
+
+    def add(self, name: str, spec: Spec, *, height: int | None = None, **datasets: Rows) -> str:
+        """`height` in pixels, where it depends on the rows."""
+        place = self._places.setdefault(json.dumps(spec, sort_keys=True), len(self.specs))
+        if place == len(self.specs):
+            self.specs.append(spec)
+        self.charts[name] = {"spec": place, "data": {title: _columns(rows) for title, rows in datasets.items()}}
+        if height is not None:
+            self.charts[name]["height"] = height
+        return name
+
+
+def _columns(rows: Rows) -> dict[str, list[Any]]:
+    return {title: [row[title] for row in rows] for title in rows[0]} if rows else {}
+
+
+def add_overview(charts: Charts, subjects: Sequence[Subject]) -> str | None:
+    """Every candidate of every report; `row` is its place in the overview's table, by which the page filters."""
+    rows: list[dict[str, Any]] = []
+    place = 0
+    for number, subject in enumerate(subjects, 1):
+        found = {point.candidate.name: point for point in points_of(subject.report)}
+        for index, candidate in enumerate(subject.report.candidates, 1):
+            point = found.get(candidate.name)
+            if point is not None:
+                rows.append(_point(f"{number}.{index}", point.candidate, point.p50, point.p90, point.lost) | {"row": place})
+                rows[-1]["name"] = f"{printable(subject.name)}: {rows[-1]['name']}"
+            place += 1
+    return charts.add("overview", _pareto(rows), points=rows) if rows else None
+
+
+def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
+    points = points_of(report)
+    if not points:
+        return None
+    numbers = {candidate.name: str(index) for index, candidate in enumerate(report.candidates, 1)}
+    rows = [_point(numbers[p.candidate.name], p.candidate, p.p50, p.p90, p.lost) for p in points]
+    front = [{"p50": rounded(point.p50), "lost": point.lost} for point in points if point.on_front]
+    if points[-1].p50 > points[0].p50:
+        front.append({"p50": rounded(points[-1].p50), "lost": front[-1]["lost"]})
+    return charts.add(name, _pareto(rows), points=rows, front=front, budget=_budget(report))
+
+
+def _pareto(rows: Sequence[Mapping[str, Any]]) -> Spec:
+    precisions = tuple(dict.fromkeys(str(row["precision"]) for row in rows))
+    runtimes = tuple(dict.fromkeys(str(row["runtime"]) for row in rows))
+    return specs.pareto(precisions, runtimes, wide=wide([row["p50"] for row in rows]))
+
+
+def _point(label: str, candidate: Candidate, p50: float, p90: float, lost: float) -> dict[str, Any]:
+    evidence = candidate.latency.evidence.value if candidate.latency else ""
+    return {
+        "label": label, "name": printable(candidate.name), "runtime": printable(candidate.runtime),
+        "precision": printable(candidate.precision), "p50": rounded(p50), "p90": rounded(p90), "lost": rounded(lost),
+        "chosen": candidate.chosen, "evidence": evidence,
+    }  # fmt: skip
+
+
+def _budget(report: Report) -> list[dict[str, Any]]:
+    return [
+        {"lost": max(round(1 - report.min_fidelity, 9), FLOOR), "text": f"budget: worst cosine at least {report.min_fidelity:g}"}
+    ]
+
+
+def add_latency(charts: Charts, name: str, latency: Latency) -> dict[str, str]:
+    """Timeline, distribution and the share that is slower, by kind of chart. `latency` has samples."""
+    samples, broad = latency.samples_ms, wide(latency.samples_ms)
+    slow = latency.p99_ms
+    drawn = thinned(samples)
+    figures = [{"name": f"{title} {value:.4g} ms", "ms": rounded(value)} for title, value in
+               (("p50", latency.p50_ms), ("p99", slow))]  # fmt: skip
+    return {
+        "timeline": charts.add(
+            f"{name}-timeline", specs.timeline(wide=broad),
+            samples=[
+                {"run": place + 1, "ms": rounded(samples[place]), "slow": bool(samples[place] > slow)} for place in drawn.places
+            ],
+            bands=[{"from": first + 0.5, "to": last + 0.5, "round": turn} for first, last, turn in bands(latency.blocks)],
+            figures=figures,
+        ),
+        "distribution": charts.add(
+            f"{name}-distribution", specs.distribution(wide=broad),
+            bins=[{"low": low, "high": high, "count": count} for low, high, count in histogram(samples)],
+            slow=[{"ms": value} for value in dict.fromkeys(rounded(sample) for sample in samples if sample > slow)],
+        ),
+        "slower": charts.add(
+            f"{name}-slower", specs.slower(wide=broad),
+            shares=[{"ms": ms, "share": share} for ms, share in slower_share(samples)], deadline=[],
+        ),
+    }  # fmt: skip
+
+
+def add_camera(charts: Charts, name: str, run: Run) -> str | None:
+    """None for a run without columns."""
+    if not run.done_ms or len(run.done_ms) != len(run.arrived_ms):
+        return None
+    taken = [done - arrived for arrived, done in zip(run.arrived_ms, run.done_ms, strict=True)]
+    limit = run.deadline_ms
+    frames = [
+        {
+            "s": rounded(run.arrived_ms[place] / 1000),
+            "ms": rounded(taken[place]),
+            "late": limit is not None and bool(taken[place] > limit),
+        }
+        for place in thinned(taken).places
+    ]
+    limits = [] if limit is None else [{"ms": rounded(limit), "text": f"deadline {limit:.4g} ms"}]
+    return charts.add(name, specs.camera(), frames=frames, limit=limits)
+
+
+def add_stages(charts: Charts, name: str, report: Report) -> str | None:
+    named: dict[str, StageFidelity] = {printable(stage.stage): stage for stage in report.stages}
+    named |= {printable(each.name): each.fidelity for each in report.candidates if each.fidelity is not None}
+    rows = [
+        {"stage": stage, "figure": title + " mean" * (title == "cls"), "lost": max(rounded(1 - value), FLOOR), "cosine": value}
+        for stage, found in named.items()
+        for cosine, title in COSINES.items()
+        for value in (getattr(found, cosine),)
+    ]
+    return charts.add(name, specs.stages(), height=24 * len(named), lost=rows, budget=_budget(report)) if rows else None
+
+
+def add_times(charts: Charts, name: str, candidate: Candidate) -> dict[str, str]:
+    """By kind and, where the runtime's steps can be told apart so, by block."""
+    assert candidate.profile is not None
+    found = {"kind": by_kind(candidate.profile), "block": by_block(candidate.profile)}
+    return {
+        title: charts.add(
+            f"{name}-{title}",
+            specs.times(by_block=title == "block"),
+            height=20 * len(parts),
+            parts=[_part(part) for part in parts],
+        )
+        for title, parts in found.items()
+        if len(parts) > 1
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {"part": printable(part.name), "ms": rounded(part.ms), "share": rounded(part.share)}
+
+
+def add_ratios(charts: Charts, comparisons: Sequence[Comparison], names: Sequence[str]) -> str | None:
+    """`names`: of the second sides, in their order."""
+    rows = [
+        {
+            "what": f"{printable(name)}: {judged.figure}", "ratio": rounded(judged.ratio.value), "low": rounded(judged.ratio.low),
+            "high": rounded(judged.ratio.high), "verdict": judged.verdict.value if judged.verdict else "not told",
+        }
+        for each, name in zip(comparisons, names, strict=True)
+        for judged in each.latency
+        if judged.ratio is not None
+    ]  # fmt: skip
+    return charts.add("ratios", specs.ratios(), height=26 * len(rows), ratios=rows, one=[{"ratio": 1}]) if rows else None

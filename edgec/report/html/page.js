@@ -1,0 +1,149 @@
+"use strict";
+/* Draws charts when they come into view, filters, and sorts. Everything that it shows is set as text, never as HTML. */
+(() => {
+  const page = JSON.parse(document.getElementById("page-data").textContent);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const form = document.getElementById("filters");
+  const rate = document.getElementById("rate");
+  const overview = document.getElementById("overview-table");
+  const rows = all("tbody tr", overview);
+  const texts = rows.map((row) => [...row.cells].map((cell) => cell.textContent).join(" ").toLowerCase());
+  let visible = new Set(rows.keys());
+
+  /* Columns of values, as they travel, to the rows that Vega takes. */
+  function expanded(columns) {
+    const names = Object.keys(columns);
+    return names.length ? columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]]))) : [];
+  }
+
+  function datasets(chart) {
+    const found = Object.fromEntries(Object.entries(chart.data).map(([name, columns]) => [name, expanded(columns)]));
+    if ("deadline" in found) {
+      const hz = Number(rate.value);
+      found.deadline = [{ ms: 1000 / hz, text: `${hz} Hz: ${(1000 / hz).toFixed(1)} ms` }];
+    }
+    if (chart === page.charts.overview) {
+      found.points = found.points.filter((point) => visible.has(point.row));
+      if (found.points.length > 30) found.points.forEach((point) => { point.label = ""; });
+    }
+    return found;
+  }
+
+  const views = new Map();
+
+  function draw(element) {
+    const chart = page.charts[element.dataset.chart];
+    if (!chart) return Promise.resolve();
+    views.get(element)?.finalize();
+    const spec = { ...page.specs[chart.spec], datasets: datasets(chart) };
+    if (chart.height) spec.height = chart.height;
+    if (element.clientWidth < 480) {
+      spec.config = { ...spec.config, legend: { ...spec.config.legend, columns: 2, labelLimit: 150 } };
+    }
+    element.dataset.drawn = "yes";
+    return vegaEmbed(element, spec, { mode: "vega-lite", renderer: "svg", actions: false, ast: true, logLevel: 1 })
+      .then((result) => {
+        views.set(element, result.view);
+        element.dataset.drawn = "done";
+      })
+      .catch((error) => {
+        element.dataset.drawn = "failed";
+        element.textContent = "This chart could not be drawn; its figures are in the table.";
+        console.error(element.dataset.chart, error);
+      });
+  }
+
+  const shown = (element) => element.getClientRects().length > 0;
+  const coming = new IntersectionObserver(
+    (entries) => entries.forEach(({ isIntersecting, target }) => {
+      if (isIntersecting && shown(target)) {
+        coming.unobserve(target);
+        draw(target);
+      }
+    }),
+    { rootMargin: "300px" },
+  );
+  const charts = all(".chart");
+  charts.forEach((element) => coming.observe(element));
+
+  function again(wanted) {
+    charts.filter((element) => element.dataset.drawn && wanted(page.charts[element.dataset.chart])).forEach(draw);
+  }
+
+  /* Filters. */
+  const facets = all("[data-facet]", form);
+  const valuesOf = (row, facet) => [].concat(row[facet]).map(String);
+  facets.forEach((control) => {
+    const facet = control.dataset.facet;
+    if (facet === "text" || facet === "chosen") return;
+    const values = new Set(page.rows.flatMap((row) => valuesOf(row, facet)).filter((value) => value !== "-"));
+    [...values].sort((a, b) => a.localeCompare(b, "en", { numeric: true })).forEach((value) => control.add(new Option(value, value)));
+    control.disabled = values.size < 2;
+  });
+
+  function filter() {
+    const wanted = facets.filter((control) => control.value.trim() !== "");
+    const passes = (row, i) => wanted.every((control) => {
+      const facet = control.dataset.facet;
+      if (facet === "text") return control.value.toLowerCase().trim().split(/\s+/).every((word) => texts[i].includes(word));
+      return valuesOf(row, facet).includes(control.value);
+    });
+    visible = new Set(page.rows.flatMap((row, i) => (passes(row, i) ? [i] : [])));
+    rows.forEach((row, i) => { row.hidden = !visible.has(i); });
+    const reports = new Set([...visible].map((i) => page.rows[i].report));
+    all(".report").forEach((part) => { part.hidden = !reports.has(Number(part.dataset.report)); });
+    const total = new Set(page.rows.map((row) => row.report)).size;
+    document.getElementById("count").textContent =
+      `${visible.size} of ${rows.length} candidates, ${reports.size} of ${total} report${total > 1 ? "s" : ""}`;
+    again((chart) => chart === page.charts.overview);
+  }
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", (event) => { if (event.target.dataset.facet) filter(); });
+  form.addEventListener("reset", () => setTimeout(() => { filter(); again((chart) => "deadline" in chart.data); }, 0));
+  rate.addEventListener("change", () => again((chart) => "deadline" in chart.data));
+
+  /* Sorting: by number where the column is one, what is absent last. */
+  const number = (text) => { const found = /-?\d+(\.\d+)?(e[-+]?\d+)?/i.exec(text); return found ? Number(found[0]) : NaN; };
+  all("th").forEach((head) => head.addEventListener("click", () => {
+    const table = head.closest("table");
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    all("th", table).forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const numeric = head.classList.contains("number");
+    const keyed = all("tbody tr", table).map((row) => {
+      const text = row.cells[head.cellIndex].textContent;
+      return { row, key: numeric ? number(text) : text };
+    });
+    const absent = ({ key }) => (numeric ? Number.isNaN(key) : key === "-");
+    keyed.sort((a, b) => absent(a) - absent(b)
+      || (absent(a) ? 0 : (up ? 1 : -1) * (numeric ? a.key - b.key : a.key.localeCompare(b.key, "en", { numeric: true }))));
+    table.tBodies[0].append(...keyed.map(({ row }) => row));
+  }));
+
+  /* The candidate whose samples are drawn. */
+  all(".pick").forEach((pick) => pick.addEventListener("change", () => {
+    all(".sample", pick.closest(".sampled")).forEach((sample, i) => {
+      sample.hidden = i !== Number(pick.value);
+      if (!sample.hidden) all(".chart", sample).forEach((chart) => { coming.unobserve(chart); coming.observe(chart); });
+    });
+  }));
+
+  const reports = all("details");
+  const unfold = document.getElementById("unfold");
+  unfold.addEventListener("click", () => {
+    const folded = all("details.report").some((part) => !part.open);
+    all("details.report").forEach((part) => { part.open = folded; });
+    unfold.textContent = folded ? "Fold all" : "Unfold all";
+  });
+
+  /* Print shows all: what is folded is opened, what was not in view is drawn. */
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    folded = reports.filter((part) => !part.open);
+    folded.forEach((part) => { part.open = true; });
+    charts.filter((element) => !element.dataset.drawn && shown(element)).forEach((element) => { coming.unobserve(element); draw(element); });
+  });
+  window.addEventListener("afterprint", () => folded.forEach((part) => { part.open = false; }));
+
+  filter();
+})();

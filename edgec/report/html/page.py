@@ -1,0 +1,195 @@
+"""Reports as one HTML page that needs no network: tables, charts that are drawn when they come into view, and pictures.
+
+The page's Content-Security-Policy forbids every request. It runs only the scripts that it holds, by their hashes, so that nothing
+that a report says can become one; Vega interprets its expressions instead of compiling them, which needs no `unsafe-eval`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import edgec
+from edgec.durable import scratch, sync
+from edgec.errors import EdgecError, RequestError
+from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, rows, verdict_rows, warnings
+from edgec.report.compare.sides import Side
+from edgec.report.compare.verdicts import Comparison, Gate
+from edgec.report.html import sheets
+from edgec.report.html.charts import Charts, add_overview, add_ratios
+from edgec.report.html.sections import Section, facet, section
+from edgec.report.html.series import DIGITS, RATES_HZ
+from edgec.report.html.sheets import Sheet
+from edgec.report.html.subjects import Subject
+
+INSTALL = "pip install 'edgec[html]'"
+MARK = "<!doctype html>\n<!-- edgec report -->\n"
+"""How every page begins, so that no other file is ever replaced."""
+OPEN_BELOW = 4
+"""A page of fewer reports shows them unfolded."""
+_HERE = Path(__file__).parent
+_POINTS = 150_000
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What `edgec compare` found, to stand on top of the page."""
+
+    sides: tuple[Side, ...]
+    comparisons: tuple[Comparison, ...]
+    gate: Gate | None
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A comparison, as the template shows it."""
+
+    same: tuple[tuple[str, str], ...]
+    figures: Sheet
+    verdicts: Sheet
+    method: str
+    warnings: tuple[str, ...]
+    gate: tuple[str, tuple[str, ...]] | None
+    chart: str | None
+
+
+def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str:
+    """The page. `subjects` are one or more, in the order in which they stand on it.
+
+    Raises `EdgecError` where the extra `html` is not installed.
+    """
+    _require()
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    charts = Charts()
+    overview = add_overview(charts, subjects)
+    block = None if compared is None else _comparison(charts, compared)
+    sections = _sections(charts, subjects)
+    data = {
+        "specs": charts.specs,
+        "charts": charts.charts,
+        "rows": [
+            facet(number, subject.report, each) for number, subject in enumerate(subjects) for each in subject.report.candidates
+        ],
+        "rates": RATES_HZ,
+    }
+    scripts = [_bundle(), (_HERE / "page.js").read_text(encoding="utf-8")]
+    environment = Environment(
+        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    body = environment.get_template("page.html").render(
+        title="Comparison" if compared else "Report" if len(subjects) == 1 else f"{len(subjects)} reports",
+        version=edgec.__version__, policy=_policy(scripts), style=(_HERE / "page.css").read_text(encoding="utf-8"),
+        scripts=scripts, data=embedded(data), overview=overview,
+        overview_sheet=sheets.overview(subjects), comparison=block, sections=sections, rates=RATES_HZ, digits=DIGITS,
+        unfolded=len(subjects) < OPEN_BELOW,
+    )  # fmt: skip
+    return MARK + body
+
+
+def embedded(data: Any) -> str:
+    """As JSON that no string of can end the script element that it lies in. Raises `ValueError` for what is not finite."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def write_page(page: str, path: Path, *, inputs: Sequence[Path] = ()) -> None:
+    """Whole or not at all. Replaces an older page, and nothing else: `RequestError` for another file, or one of `inputs`."""
+    if path.is_dir():
+        raise RequestError(f"{path} is a folder.", remedy="give the page's file, as in -o report.html")
+    if any(path.exists() and each.exists() and path.samefile(each) for each in inputs) or not _replaceable(path):
+        raise RequestError(
+            f"{path} is not a page of edgec's, so it is not replaced.", remedy="choose another name, or remove the file first"
+        )
+    try:
+        with scratch(path.absolute().parent) as work:
+            made = work / "page.html"
+            made.write_text(page, encoding="utf-8")
+            sync(made)
+            made.replace(path)
+    except OSError as error:
+        raise EdgecError(
+            f"The page could not be written to {path}.",
+            evidence=error.strerror or str(error),
+            remedy="choose a file that you may write",
+        ) from error
+
+
+def _replaceable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(MARK.encode()))
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return begin == MARK.encode()
+
+
+def _require() -> None:
+    try:
+        import altair
+        import jinja2
+        import vl_convert
+    except ImportError as error:
+        raise EdgecError(
+            "HTML pages need packages that are not installed.", evidence=f"missing: {error.name}", remedy=INSTALL
+        ) from error
+    del altair, jinja2, vl_convert
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and the interpreter of expressions as one script, of the version that Altair writes for."""
+    import altair
+    import vl_convert
+
+    wanted = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    versions = vl_convert.get_vegalite_versions()
+    return str(
+        vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=wanted if wanted in versions else versions[-1])
+    )
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(each.encode()).digest()).decode()}'" for each in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[Section]:
+    """Samples of chosen candidates are all on the page, those of others while there is room."""
+    from edgec.report.html.images import frames_each
+
+    frames, room = frames_each(list(subjects)), _POINTS
+    found = []
+    for number, subject in enumerate(subjects):
+        others = sum(len(each.latency.samples_ms) for each in subject.report.candidates if each.latency and not each.chosen)
+        room -= others
+        found.append(section(charts, number, subject, frames=frames, all_candidates=room >= 0))
+    return found
+
+
+def _comparison(charts: Charts, compared: Compared) -> _Block:
+    sides, comparisons, gated = compared.sides, compared.comparisons, compared.gate
+    found = rows(sides)
+    # A side a row: pages are read on phones.
+    titles = ["report", *(title + "#" * number for title, _, number in found.table)]
+    lines = [[name, *(cells[index] for _, cells, _ in found.table)] for index, name in enumerate(found.sides)]
+    heads = "|".join(title + "#" * (title in ("ratio", "could show")) for title in VERDICT_TITLES)
+    return _Block(
+        found.same,
+        sheets.sheet("|".join(titles), lines, [0]),
+        sheets.sheet(heads, verdict_rows(comparisons)),
+        METHOD,
+        tuple(warnings(sides, comparisons)),
+        None if gated is None else (f"Regressions of more than {gated.percent:g} %", tuple(gate_lines(gated))),
+        add_ratios(charts, comparisons, found.sides[1:]),
+    )

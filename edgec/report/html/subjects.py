@@ -1,0 +1,36 @@
+"""What a page is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgec.report.schema import Report
+
+if TYPE_CHECKING:
+    from edgec.report.pictures import Compared
+
+NO_ARTEFACT = "A report alone has no features to draw: name the artefact's directory to see them here."
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One report. `name` tells it from the others on the page. `pictures` are the features of an artefact's golden frames; where
+    there are none, `without_pictures` says why."""
+
+    name: str
+    report: Report
+    pictures: Compared | None = None
+    without_pictures: str = NO_ARTEFACT
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The paths without what all have in common: the last part of each, and more where these are the same."""
+    whole = [path.absolute() for path in paths]
+    for parts in range(1, max((len(path.parts) for path in whole), default=1)):
+        names = ["/".join(path.parts[-parts:]) for path in whole]
+        if len(set(names)) == len(set(whole)):
+            return names
+    return [str(path) for path in whole]

@@ -1,0 +1,146 @@
+"""Which model, at which size, on which board, keeps up with the camera within the fidelity budget: read from the cells' reports.
+
+A yes rests on a measured p99: the camera's next frame is there after 1 / fps, whatever the median does. What was only estimated
+can say no (a bound that is too long already), never yes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgec.artefact.manifest import MANIFEST
+from edgec.durable import sha256_of
+from edgec.errors import ArtefactError
+from edgec.fidelity.metrics import worst
+from edgec.latency.host import contention
+from edgec.report.reading import read_report
+from edgec.report.records import printable
+from edgec.report.schema import Bound, Candidate, Report
+from edgec.sweep.schema import Answer, BoundFacts, Cell, FidelityFacts, LatencyFacts, MemoryFacts, Verdict
+
+ORDER: tuple[Verdict, ...] = ("yes", "cannot tell", "no", "failed")
+_FROM_BOARDS = ".report.json"
+
+
+def answer_all(folder: Path, cells: Sequence[Cell], fps: float, min_fidelity: float) -> tuple[Answer, ...]:
+    """One answer a cell, or one a board where the artefact is for several. A report that a board sent back (`edgec deploy`) lies
+    beside its artefact and counts, if it is about what is there now."""
+    answers = [answer for cell in cells for answer in _of_cell(folder, cell, fps, min_fidelity)]
+    pixels = {cell.name: cell.size[0] * cell.size[1] for cell in cells}
+
+    def place(answer: Answer) -> tuple[int, int, float, float, str, str]:
+        time = answer.latency.p99_ms if answer.latency else answer.bound.bound_ms if answer.bound else float("inf")
+        kept = answer.fidelity.worst_cosine if answer.fidelity else -1.0
+        return ORDER.index(answer.verdict), -pixels[answer.cell], time, -kept, answer.cell, answer.board
+
+    return tuple(sorted(answers, key=place))
+
+
+def _of_cell(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> Iterator[Answer]:
+    if cell.state == "failed" or cell.artefact is None:
+        yield Answer(cell=cell.name, board=cell.target, verdict="failed", why=f"{cell.error} (exit code {cell.exit_code})")
+        return
+    directory = folder / cell.artefact
+    try:
+        report = read_report(directory / "report.json")
+        sha256 = sha256_of(directory / MANIFEST)
+    except (ArtefactError, OSError) as error:
+        why = error.what if isinstance(error, ArtefactError) else str(error)
+        yield Answer(cell=cell.name, board=cell.target, verdict="cannot tell", why=why)
+        return
+    chosen = next(candidate for candidate in report.candidates if candidate.chosen)
+    boards = dict.fromkeys(bound.board for candidate in report.candidates for bound in candidate.bounds)
+    if chosen.latency is None and boards:
+        for board in boards:
+            candidate, bound = _least(report, board, min_fidelity, chosen)
+            yield _judge(cell, board, report, candidate, bound, fps, min_fidelity)
+    else:
+        yield _judge(cell, cell.target, report, chosen, None, fps, min_fidelity)
+    for path in sorted(folder.glob("*" + _FROM_BOARDS)):
+        board = path.name.removesuffix(_FROM_BOARDS).removeprefix(f"{cell.name}.")
+        if path.name != f"{cell.name}.{board}{_FROM_BOARDS}":
+            continue
+        try:
+            sent = read_report(path)
+        except ArtefactError as error:
+            yield Answer(cell=cell.name, board=board, verdict="cannot tell", why=error.what)
+            continue
+        if sent.artefact_sha256 == sha256:
+            best = next(candidate for candidate in sent.candidates if candidate.chosen)
+            yield _judge(cell, board, sent, best, None, fps, min_fidelity)
+
+
+def _least(report: Report, board: str, min_fidelity: float, chosen: Candidate) -> tuple[Candidate, Bound | None]:
+    """The board keeps the fastest of those within the budget, so that the least of their bounds is the board's."""
+    kept = [each for each in report.candidates if not each.problem and each.fidelity and worst(each.fidelity) >= min_fidelity]
+    pairs = [(bound, each) for each in kept for bound in each.bounds if bound.board == board]
+    if not pairs:
+        return chosen, None
+    bound, candidate = min(pairs, key=lambda pair: pair[0].bound_ms)
+    return candidate, bound
+
+
+def _judge(
+    cell: Cell, board: str, report: Report, candidate: Candidate, bound: Bound | None, fps: float, min_fidelity: float
+) -> Answer:
+    latency, fidelity, cold = candidate.latency, candidate.fidelity, candidate.cold_start
+    doubts: tuple[str, ...] = ()
+    if latency is not None and latency.other_cores is not None:
+        doubts += contention(report.host, latency.threads, [latency.other_cores])
+    verdict, why = _verdict(report, candidate, bound, 1000 / fps, min_fidelity, disturbed=bool(doubts))
+    if latency is not None and latency.throttled:
+        doubts += (f"The board was throttled while it was measured: {', '.join(map(printable, latency.throttled))}.",)
+    return Answer(
+        cell=cell.name,
+        board=board,
+        verdict=verdict,
+        why=why,
+        candidate=candidate.name,
+        precision=candidate.precision,
+        latency=latency
+        and LatencyFacts(
+            p50_ms=latency.p50_ms,
+            p99_ms=latency.p99_ms,
+            iterations=latency.iterations,
+            other_cores=latency.other_cores,
+            evidence=latency.evidence,
+        ),
+        bound=bound and BoundFacts(bound_ms=bound.bound_ms, power_mode=bound.power_mode, evidence=bound.evidence),
+        fidelity=fidelity
+        and FidelityFacts(
+            worst_cosine=worst(fidelity),
+            patch_cosine_mean=fidelity.patch_cosine_mean,
+            frames=fidelity.frames,
+            evidence=fidelity.evidence,
+        ),
+        memory=cold and MemoryFacts(peak_rss_bytes=cold.peak_rss_bytes, evidence=cold.evidence),
+        size_bytes=candidate.size_bytes,
+        doubts=doubts,
+    )
+
+
+def _verdict(
+    report: Report, candidate: Candidate, bound: Bound | None, period_ms: float, min_fidelity: float, *, disturbed: bool
+) -> tuple[Verdict, str]:
+    latency, fidelity = candidate.latency, candidate.fidelity
+    if fidelity is not None and worst(fidelity) < min_fidelity:
+        return "no", f"worst cosine {worst(fidelity):.4f} ({fidelity.evidence.value})"
+    if bound is not None and bound.bound_ms > period_ms:
+        return "no", f"at least {bound.bound_ms:.3g} ms ({bound.evidence.value})"
+    if latency is None:
+        if bound is not None:
+            return "cannot tell", f"bound {bound.bound_ms:.3g} ms ({bound.evidence.value}), not measured"
+        return "cannot tell", "no latency is known: it was not measured there"
+    if not report.host_is_target:
+        return "cannot tell", f"{latency.p99_ms:.2f} ms on a machine that lacks what the target has"
+    told = f"p99 {latency.p99_ms:.2f} ms ({latency.evidence.value})"
+    if latency.p99_ms > period_ms and disturbed:
+        return "cannot tell", f"{told}, but other work disturbed it: measure again"
+    if latency.p99_ms > period_ms:
+        return "no", told if latency.p50_ms > period_ms else f"{told}; the median alone would do"
+    if fidelity is None:
+        return "cannot tell", f"{told}, but no fidelity is known"
+    if report.model.random_weights:
+        return "cannot tell", f"{told}, but random weights have no fidelity to keep"
+    return "yes", told

@@ -1,0 +1,147 @@
+"""One cell in a process of its own: `python -m edgec.sweep.cell`, started by `edgec.sweep.child`.
+
+The request comes as a line of JSON on standard input, which stays open as long as somebody wants the cell: at its end the build
+is interrupted, so that nothing goes on when the sweep is killed. Events go to standard output, a JSON object a line; everything
+that is printed goes to standard error, which is the cell's log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from edgec.artefact.write import existing_build_key
+from edgec.build import BuildResult, build
+from edgec.errors import ArtefactError, EdgecError
+from edgec.model.spec import Size
+from edgec.progress import Step
+from edgec.report.records import printable
+from edgec.request import BuildRequest
+from edgec.sweep.turns import Turns
+
+MEASURING = "measure latency"
+"""The stage that must have the machine to itself, as `edgec.stages` calls it."""
+BUG, INTERRUPTED = 70, 130
+_GRACE_S = 5.0
+
+
+class Told:
+    """Progress as events and lines of a log; lets others measure between steps."""
+
+    def __init__(self, turns: Turns, events: IO[str]) -> None:
+        self._turns, self._events = turns, events
+
+    def event(self, **what: Any) -> None:
+        self._events.write(json.dumps(what) + "\n")
+        self._events.flush()
+
+    def settings(self, rows: Sequence[tuple[str, str]]) -> None:
+        for name, value in rows:
+            _log(f"{name}: {value}")
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None) -> Iterator[Step]:
+        self._turns.pause()
+        self.event(event="stage", title=title)
+
+        def step(done: int = 1, doing: str = "") -> None:
+            self._turns.pause()
+
+        if title == MEASURING:
+            with self._turns.alone():
+                self.event(event="alone")
+                yield from self._timed(title, step)
+        else:
+            yield from self._timed(title, step)
+
+    def _timed(self, title: str, step: Step) -> Iterator[Step]:
+        began = time.monotonic()
+        yield step
+        _log(f"{time.monotonic() - began:7.1f} s  {title}")
+
+    def note(self, text: str) -> None:
+        _log(f"note: {text}")
+
+
+def request_of(given: dict[str, Any]) -> BuildRequest:
+    """From what `edgec.sweep.child.asked_of` wrote."""
+    own = {"size": Size(*given["size"]), "more_sizes": (), "layers": tuple(given["layers"]), "output": Path(given["output"])}
+    return BuildRequest(**{**given, **own})
+
+
+def main() -> int:
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what runtimes print is no event
+    # A shell that runs the sweep in its background has interrupts ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    given = json.loads(_line())
+    threading.Thread(target=_end_with_the_sweep, daemon=True).start()
+    request = request_of(given)
+    with Turns() as turns:
+        told = Told(turns, events)
+        try:
+            result = _build(request, told)
+        except EdgecError as error:
+            _log(str(error))
+            told.event(event="failed", exit_code=error.exit_code, error=error.what, detail=list(error.evidence))
+            return error.exit_code
+        except KeyboardInterrupt:
+            _log("Interrupted.")
+            return INTERRUPTED
+        except Exception as error:
+            traceback.print_exc()
+            text = f"a bug in edgec: {type(error).__name__}: {error}"
+            told.event(event="failed", exit_code=BUG, error=text, detail=["the traceback is in the log"])
+            return BUG
+        told.event(event="done", build_key=result.manifest.build_key, reused=result.reused)
+        return 0
+
+
+def _build(request: BuildRequest, told: Told) -> BuildResult:
+    assert request.output is not None
+    before = existing_build_key(request.output)
+    try:
+        return build(request, told)
+    except ArtefactError:
+        # A sweep that was killed may have left a cell behind that finished meanwhile. If it made the same, this is it.
+        if existing_build_key(request.output) == before:
+            raise
+        return build(request, told)
+
+
+def _line() -> bytes:
+    """Of standard input, past Python's buffers: a thread that waits in them at the end would abort the process."""
+    read = b""
+    while not read.endswith(b"\n"):
+        chunk = os.read(0, 1 << 16)
+        if not chunk:
+            break
+        read += chunk
+    return read
+
+
+def _end_with_the_sweep() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(_GRACE_S)
+    os._exit(INTERRUPTED)  # a library swallowed the interrupt, or is deep in native code; nothing half-written shows
+
+
+def _log(text: str) -> None:
+    # Lines of an error stay lines.
+    sys.stderr.write("\n".join(printable(line) if line.strip() else "" for line in text.splitlines()) + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,298 @@
+"""The matrix: a TOML file that says which checkpoints to build for which targets, at which sizes, in which precisions.
+
+    checkpoints = ["demo", "robot.pth"]      # or a table, name = "path"
+    targets = ["cpu", "jetson"]
+    sizes = [224, "480x640"]
+    precisions = ["auto"]                    # this is the default
+    calibration = "frames/"                  # as --calibration of `edgec build`; likewise validation, min_fidelity, effort,
+    fps = 30                                 # iterations. fps is what the report asks of every cell
+    exclude = [{ target = "jetson", size = 224 }]
+    include = [{ checkpoint = "robot", target = "apple", size = 448, precision = "fp16" }]
+
+Paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from edgec.checkpoint.random import PREFIX
+from edgec.checkpoint.source import DEMO, SUFFIXES
+from edgec.errors import EdgecError, RequestError
+from edgec.frames.loading import shipped
+from edgec.model.spec import Size
+from edgec.precision.candidates import Asked
+from edgec.report.records import printable
+from edgec.request import BuildRequest, Effort
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+LIMIT_BYTES = 1 << 20
+LIMIT_CELLS = 1000
+_SHOWN = 8
+_REMEDY = "`edgec sweep --help` shows an example; the keys are those of `edgec build`'s options"
+_RANDOM_FRAMES = "random"
+
+
+def _size(value: Any) -> str:
+    """In its long form, so that 224 and "224x224" are one size."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError('a size is a number, as in 224, or a string, as in "480x640"')
+    try:
+        return str(Size.parse(str(value)))
+    except EdgecError as error:
+        raise ValueError(f"{error.what} {error.remedy}") from None
+
+
+def _several(value: Any) -> Any:
+    return value if isinstance(value, list) else (value,)
+
+
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} is given more than once")
+    return values
+
+
+Text = Annotated[str, Field(min_length=1)]
+OneSize = Annotated[str, BeforeValidator(_size)]
+Unique = AfterValidator(_once)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Exclude(_Table):
+    """Leaves out every cell that agrees with all of these; a key has one value or a list of them, and at least one is given."""
+
+    checkpoint: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
+    target: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
+    size: Annotated[tuple[OneSize, ...], BeforeValidator(_several)] = ()
+    precision: Annotated[tuple[Asked, ...], BeforeValidator(_several)] = ()
+
+    def matches(self, checkpoint: str, target: str, size: str, precision: str) -> bool:
+        pairs = ((self.checkpoint, checkpoint), (self.target, target), (self.size, size), (self.precision, precision))
+        return all(not wanted or value in wanted for wanted, value in pairs)
+
+
+class Include(_Table):
+    """One cell more. `checkpoint` is a name of `checkpoints`, or another checkpoint."""
+
+    checkpoint: Text
+    target: Text
+    size: OneSize
+    precision: Asked = "auto"
+
+
+class MatrixFile(_Table):
+    checkpoints: dict[Text, Text] = Field(min_length=1)
+    targets: Annotated[tuple[Text, ...], Unique] = Field(min_length=1)
+    sizes: Annotated[tuple[OneSize, ...], Unique] = Field(min_length=1)
+    precisions: Annotated[tuple[Asked, ...], Unique] = Field(default=("auto",), min_length=1)
+    calibration: Text | None = None
+    validation: Text | None = None
+    min_fidelity: float = Field(default=0.99, gt=0, le=1)
+    effort: Effort = "quick"
+    iterations: int = Field(default=100, ge=5, le=1_000_000)
+    fps: float = Field(default=30.0, gt=0, le=100_000)
+    exclude: tuple[Exclude, ...] = ()
+    include: tuple[Include, ...] = ()
+
+    @field_validator("checkpoints", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """A list's checkpoints have the names that `edgec build` gives them."""
+        if not isinstance(value, list):
+            return value
+        if not all(isinstance(each, str) and each for each in value):
+            raise ValueError("a list of strings, or a table of name = string")
+        named: dict[str, str] = {}
+        for reference in value:
+            name = _name_of(reference)
+            if name in named:
+                raise ValueError(
+                    f"{named[name]!r} and {reference!r} would both be called {name!r}: name them, as in "
+                    f'{{ first = "{named[name]}", second = "{reference}" }}'
+                )
+            named[name] = reference
+        return named
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One artefact to build; `request` lacks only the folder that it goes to. `name` is that of the artefact, without ending.
+    `hub` is the same for cells whose first stages are the same."""
+
+    name: str
+    checkpoint: str
+    target: str
+    size: Size
+    precision: Asked
+    request: BuildRequest
+
+    @property
+    def hub(self) -> tuple[str, str]:
+        return self.request.checkpoint, str(self.size)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the files and folders that it reads."""
+        given = (self.request.checkpoint, self.request.target, self.request.calibration, self.request.validation)
+        return tuple(text for text in given if text and Path(text).is_absolute())
+
+
+@dataclass(frozen=True)
+class Matrix:
+    path: Path
+    fps: float
+    min_fidelity: float
+    cells: tuple[Cell, ...]
+
+
+def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = None) -> Matrix:
+    """The matrix in the file at `path`; `fps` and `min_fidelity`, where given, count instead of the file's.
+
+    Raises `RequestError` naming the file and the key: what cannot be read or is not valid, an exclusion of nothing, two cells of
+    one name, none at all, or more than 1000.
+    """
+    found = _parse(path)
+    root = path.absolute().parent
+    fps, min_fidelity = fps or found.fps, found.min_fidelity if min_fidelity is None else min_fidelity
+    wanted = [*_product(found, path), *((each.checkpoint, each.target, each.size, each.precision) for each in found.include)]
+    wanted = list(dict.fromkeys(wanted))
+    if not wanted or len(wanted) > LIMIT_CELLS:
+        counted = f"{len(wanted)} cells; the limit is {LIMIT_CELLS}" if wanted else "exclude leaves nothing of it"
+        raise _refused(path, counted, "split the matrix into several files" if wanted else "exclude less")
+    cells = []
+    for checkpoint, target, size, precision in wanted:
+        name = checkpoint if checkpoint in found.checkpoints else _name_of(checkpoint)
+        request = BuildRequest(
+            checkpoint=_checkpoint(found.checkpoints.get(checkpoint, checkpoint), root),
+            target=_target(target, root),
+            calibration=_frames(found.calibration, root),
+            validation=_frames(found.validation, root),
+            size=Size.parse(size),
+            precision=precision,
+            min_fidelity=min_fidelity,
+            iterations=found.iterations,
+            effort=found.effort,
+        )
+        label = Path(target).stem if _is_path(target) else target
+        parts = (_safe(name), _safe(label), str(request.size), precision)
+        cells.append(Cell("-".join(parts), name, label, request.size, precision, request))
+    _check_names(cells, path)
+    return Matrix(path, fps, min_fidelity, tuple(cells))
+
+
+def _product(found: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, Asked]]:
+    """The matrix without what is excluded."""
+    idle = set(range(len(found.exclude)))
+    for cell in product(found.checkpoints, found.targets, found.sizes, found.precisions):
+        matching = {place for place, rule in enumerate(found.exclude) if rule.matches(*cell)}
+        idle -= matching
+        if not matching:
+            yield cell
+    for place in sorted(idle):
+        rule = found.exclude[place].model_dump(exclude_defaults=True)
+        shown = ", ".join(f"{key} {' or '.join(values)}" for key, values in rule.items())
+        raise _refused(
+            path, f"exclude.{place}: no cell has {shown}", f"checkpoints are called {', '.join(found.checkpoints)}; leave it out"
+        )
+    if any(not rule.model_dump(exclude_defaults=True) for rule in found.exclude):
+        raise _refused(path, "exclude: an entry without a key leaves out everything", "name what it is to leave out")
+
+
+def _check_names(cells: list[Cell], path: Path) -> None:
+    """Also where a file system does not tell capitals from small letters."""
+    named: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        named[cell.name.casefold()].append(cell)
+    for first, *others in named.values():
+        if others:
+            one, two = first.request, others[0].request
+            raise _refused(
+                path,
+                f"two cells would be {first.name}.edgec: {one.checkpoint} for {one.target}, {two.checkpoint} for {two.target}",
+                'name the checkpoints, as in checkpoints = { first = "a.pth", second = "b.pth" }, and profiles by their files',
+            )
+
+
+def _parse(path: Path) -> MatrixFile:
+    try:
+        if path.is_file() and path.stat().st_size > LIMIT_BYTES:
+            raise _refused(path, f"{path.stat().st_size} bytes; the limit is {LIMIT_BYTES}", "give the matrix's TOML file")
+        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError, ValueError) as error:
+        raise RequestError(
+            f"The matrix {printable(str(path))} cannot be read.", evidence=printable(str(error)), remedy="give a TOML file"
+        ) from error
+    try:
+        return MatrixFile.model_validate(table)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+        facts = [_fact(dict(problem)) for problem in problems[:_SHOWN]]
+        facts += [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise RequestError(
+            f"The matrix {printable(str(path))} is not valid.", evidence=list(dict.fromkeys(facts)), remedy=_REMEDY
+        ) from error
+
+
+def _fact(problem: dict[str, Any]) -> str:
+    place = printable(".".join(map(str, problem["loc"])))
+    if problem["type"] == "extra_forbidden":
+        known = Exclude if place.startswith("exclude") else Include if place.startswith("include") else MatrixFile
+        return f"{place}: there is no such key; there are {', '.join(known.model_fields)}"
+    return f"{place}: {printable(str(problem['msg']).removeprefix('Value error, '))}"
+
+
+def _refused(path: Path, fact: str, remedy: str) -> RequestError:
+    return RequestError(f"The matrix {printable(str(path))} is not valid.", evidence=printable(fact), remedy=remedy)
+
+
+def _name_of(reference: str) -> str:
+    """As `edgec.checkpoint` would call it, told from the text alone: the file may not be there."""
+    if reference == DEMO or reference.startswith(PREFIX):
+        return reference
+    path = Path(reference)
+    return path.stem if path.suffix.lower() in SUFFIXES else (path.name or path.absolute().name)
+
+
+def _checkpoint(reference: str, root: Path) -> str:
+    return reference if reference == DEMO or reference.startswith(PREFIX) else _absolute(reference, root)
+
+
+def _is_path(target: str) -> bool:
+    return target.endswith(".toml") or os.sep in target
+
+
+def _target(target: str, root: Path) -> str:
+    return _absolute(target, root) if _is_path(target) else target
+
+
+def _frames(reference: str | None, root: Path) -> str | None:
+    if reference is None or reference in shipped() or reference.split(":")[0] == _RANDOM_FRAMES:
+        return reference
+    return _absolute(reference, root)
+
+
+def _absolute(reference: str, root: Path) -> str:
+    return os.path.normpath(root / os.path.expanduser(reference))  # noqa: PTH111 - unknown users stay as they are
+
+
+def _safe(text: str) -> str:
+    return re.sub(r"[^\w.]+", "-", text).strip("-.")[:80] or "unnamed"

@@ -1,0 +1,94 @@
+"""The cells of a matrix, several at a time; what goes wrong in one stops no other."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import Protocol
+
+from edgec.sweep.child import Outcome, Stopped, run_cell
+from edgec.sweep.matrix import Cell
+
+
+class Listener(Protocol):
+    """Told of cells, from threads of their own."""
+
+    def began(self, cell: Cell) -> None: ...
+
+    def stage(self, cell: Cell, title: str) -> None: ...
+
+    def ended(self, cell: Cell, outcome: Outcome) -> None: ...
+
+
+class Runner(Protocol):
+    """Where cells run, `slots` at once."""
+
+    slots: int
+
+    def run(self, cell: Cell, slot: int, wanted: Callable[[], bool], hear: Callable[[str], None]) -> Outcome:
+        """Raises `Stopped` when `wanted` turns false."""
+
+
+class Local:
+    """Processes of this machine."""
+
+    def __init__(self, jobs: int) -> None:
+        self.slots = jobs
+
+    def run(self, cell: Cell, slot: int, wanted: Callable[[], bool], hear: Callable[[str], None]) -> Outcome:
+        return run_cell(cell.request, wanted, hear)
+
+
+class Queue:
+    """Cells in their order, but for those whose first stages another cell is making just now: later these are in the cache."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._left = list(cells)
+        self._busy: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> Cell | None:
+        with self._lock:
+            if not self._left:
+                return None
+            cell = next((cell for cell in self._left if cell.hub not in self._busy), self._left[0])
+            self._left.remove(cell)
+            self._busy.append(cell.hub)
+            return cell
+
+    def done(self, cell: Cell) -> None:
+        with self._lock:
+            self._busy.remove(cell.hub)
+
+
+def run_all(cells: Sequence[Cell], runner: Runner, listener: Listener) -> list[Outcome]:
+    """What became of each, in their order. Errors that are not a cell's own (a log that cannot be written) and Ctrl-C end all
+    that run, and pass through."""
+    queue, stop = Queue(cells), threading.Event()
+    outcomes: dict[str, Outcome] = {}
+
+    def work(slot: int) -> None:
+        while not stop.is_set() and (cell := queue.take()) is not None:
+            listener.began(cell)
+            outcome = runner.run(cell, slot, lambda: not stop.is_set(), _hearing(listener, cell))
+            outcomes[cell.name] = outcome
+            queue.done(cell)
+            listener.ended(cell, outcome)
+
+    slots = max(1, min(runner.slots, len(cells)))
+    with ThreadPoolExecutor(slots) as pool:
+        try:
+            futures = [pool.submit(work, slot) for slot in range(slots)]
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+    # A cell that was stopped because of another's error is not the reason.
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+        raise error
+    return [outcomes[cell.name] for cell in cells]
+
+
+def _hearing(listener: Listener, cell: Cell) -> Callable[[str], None]:
+    return lambda title: listener.stage(cell, title)

@@ -1,0 +1,192 @@
+"""Cells on the workers of a running dask.distributed scheduler: `dask://HOST:PORT`.
+
+The sweep's folder and all inputs must have the same paths on every worker, and all workers must be of one kind, with this very
+edgec: then a cell's build key, and with it the artefact, is the same wherever it is built. Each worker builds one cell at a time,
+unless `--jobs` asks for more; `edgec.sweep.turns` keeps measurements apart on each machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from edgec import __version__
+from edgec.errors import ArtefactError, BoardError, RequestError
+from edgec.report.records import printable
+from edgec.request import code_digest
+from edgec.sweep.child import LOGS, Outcome, Stopped, asked_of
+from edgec.sweep.matrix import Cell
+from edgec.sweep.probe import build_cell, probe, tools
+
+INSTALL = "pip install 'edgec[dask]'"
+SCHEME = "dask://"
+_CONNECT_S = 10.0
+_POLL_S = 0.3
+_SHOWN = 8
+
+
+def address_of(scheduler: str) -> str:
+    """Where dask listens, from what the user typed. Raises `RequestError`."""
+    host, _, port = scheduler.removeprefix(SCHEME).rpartition(":")
+    if not scheduler.startswith(SCHEME) or not host or not port.isdigit() or not 0 < int(port) < 65536 or "/" in host:
+        raise RequestError(
+            f"{printable(scheduler)!r} is not a scheduler's address.",
+            remedy=f"give {SCHEME}HOST:PORT, as `dask scheduler` prints it",
+        )
+    return f"tcp://{host}:{port}"
+
+
+def _place(scheduler: str) -> tuple[str, int]:
+    host, _, port = scheduler.removeprefix(SCHEME).rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+@contextmanager
+def workers_of(scheduler: str, jobs: int | None, folder: Path, cells: Sequence[Cell]) -> Iterator[Workers]:
+    """The scheduler's workers, all of which were asked whether they can do it; `folder` exists and is absolute.
+
+    Raises `RequestError` for an address that is none, where distributed is not installed, and naming what workers lack;
+    `BoardError` if the scheduler cannot be reached.
+    """
+    address = address_of(scheduler)
+    try:
+        import distributed
+    except ImportError as error:
+        raise RequestError("--scheduler needs dask.distributed.", evidence=str(error), remedy=INSTALL) from error
+    for name in ("distributed", "tornado"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is told as an error
+    try:
+        # A refusal is told at once: distributed would go on trying.
+        socket.create_connection(_place(scheduler), timeout=_CONNECT_S).close()
+        client = _untyped(distributed).Client(address, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise _lost(scheduler, error) from error
+    try:
+        addresses = _checked(client, scheduler, folder, cells)
+        yield Workers(client, scheduler, addresses, jobs or len(addresses))
+    finally:
+        with suppress(OSError, TimeoutError):
+            client.close(timeout=_CONNECT_S)
+
+
+class Workers:
+    """A `Runner`. Slots are spread over the workers; one that is gone hands its cells to the others."""
+
+    def __init__(self, client: Any, scheduler: str, addresses: Sequence[str], slots: int) -> None:
+        self.slots = slots
+        self._client, self._scheduler, self._addresses = client, scheduler, addresses
+
+    def run(self, cell: Cell, slot: int, wanted: Callable[[], bool], hear: Callable[[str], None]) -> Outcome:
+        worker = self._addresses[slot % len(self._addresses)]
+        hear(f"on {worker}")
+        future = self._client.submit(
+            build_cell,
+            asked_of(cell.request),
+            key=f"edgec-{cell.name}-{secrets.token_hex(8)}",
+            workers=[worker],
+            allow_other_workers=True,
+            pure=False,
+        )
+        try:
+            while not future.done():
+                if not wanted():
+                    raise Stopped
+                time.sleep(_POLL_S)
+            if not wanted():
+                raise Stopped
+            found = future.result(timeout=_CONNECT_S)
+        except Stopped:
+            with suppress(Exception):
+                future.cancel(force=True)
+            raise
+        except Exception as error:  # of dask, of the connection, or of the worker's process: all of them lost the cell
+            return Outcome(
+                BoardError.exit_code,
+                error=f"{printable(self._scheduler)} lost the cell",
+                detail=(printable(f"{type(error).__name__}: {error}")[:300],),
+            )
+        if not found:
+            return Outcome(BoardError.exit_code, error=f"{printable(self._scheduler)} gave the cell up")
+        return Outcome(**{**found, "detail": tuple(found["detail"])})
+
+
+def _checked(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -> list[str]:
+    """The workers' addresses."""
+    inputs = sorted({path for cell in cells for path in cell.paths if Path(path).exists()})
+    token, content = f"{LOGS}/.{secrets.token_hex(8)}", secrets.token_hex(16)
+    try:
+        (folder / token).write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise ArtefactError(
+            f"{folder} cannot be written.", evidence=str(error), remedy="choose another folder with -o"
+        ) from error
+    try:
+        found = client.run(probe, str(folder), token, content, inputs, on_error="return")
+    except Exception as error:
+        raise _lost(scheduler, error) from error
+    finally:
+        (folder / token).unlink(missing_ok=True)
+    if not found:
+        raise RequestError(
+            f"The scheduler at {printable(scheduler)} has no workers.",
+            remedy=f"start one where edgec is installed: dask worker {scheduler.removeprefix(SCHEME)}",
+        )
+    lacks = [f"{address}: {lack}" for address, each in sorted(found.items()) for lack in _lacks(each, folder)]
+    lacks = lacks or list(_unlike(found))
+    if lacks:
+        more = [f"and {len(lacks) - _SHOWN} more"] if len(lacks) > _SHOWN else []
+        raise RequestError(
+            f"Workers of {printable(scheduler)} cannot build these cells as this machine would.",
+            evidence=[*map(printable, lacks[:_SHOWN]), *more],
+            remedy="give every worker this edgec, the same tools, and the folder and inputs at the same paths; sweep workers of "
+            "another kind by themselves",
+        )
+    return sorted(found)
+
+
+def _lacks(found: Any, folder: Path) -> Iterator[str]:
+    if isinstance(found, BaseException):
+        yield f"this edgec does not run there: {type(found).__name__}: {found}"
+        return
+    if found["edgec"] != __version__:
+        yield f"edgec {found['edgec']}, here {__version__}"
+    elif found["code"] != code_digest():
+        yield f"edgec {__version__} with other source ({found['code'][:12]}, here {code_digest()[:12]})"
+    here = tools()
+    for name, version in found["tools"].items():
+        if version != here[name]:
+            yield f"{name} {version}, here {here[name]}"
+    if not found["shared"]:
+        yield f"{folder} is not there, or is another folder"
+    elif found["refusal"]:
+        yield f"{folder} cannot be written: {found['refusal']}"
+    for path in found["missing"]:
+        yield f"{path} is not there"
+
+
+def _unlike(found: Mapping[str, Any]) -> Iterator[str]:
+    """Workers whose machines differ: latencies would not be comparable, and a repeated sweep would build again elsewhere."""
+    (first, reference), *others = sorted(found.items())
+    for address, each in others:
+        for name, value in each["machine"].items():
+            if value != reference["machine"][name]:
+                yield f"{address}: {name.replace('_', ' ')} {value}; {first}: {reference['machine'][name]}"
+
+
+def _untyped(module: Any) -> Any:
+    """Much of distributed has no types."""
+    return module
+
+
+def _lost(scheduler: str, error: BaseException) -> BoardError:
+    return BoardError(
+        f"The scheduler at {printable(scheduler)} cannot be reached.",
+        evidence=printable(f"{type(error).__name__}: {error}")[:300],
+        remedy="start it with `dask scheduler`, and give the host and port that it prints",
+    )

@@ -1,0 +1,118 @@
+"""sweep.json: what became of every cell, and what each artefact means for a camera. Times are milliseconds, sizes are bytes.
+
+Reports of their own, with every candidate and sample, lie in the artefacts; here is what is compared between them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field
+
+from edgec.evidence import Evidence
+from edgec.report.records import read_record
+from edgec.report.schema import DIALECT, Record
+
+SCHEMA_VERSION: Final = 1
+SWEEP = "sweep.json"
+
+Verdict = Literal["yes", "no", "cannot tell", "failed"]
+
+
+class LatencyFacts(Record):
+    p50_ms: float = Field(ge=0)
+    p99_ms: float = Field(ge=0)
+    iterations: int = Field(ge=1)
+    other_cores: float | None = Field(default=None, ge=0)
+    """As in a report: how many cores' worth of other work the machine did meanwhile."""
+    evidence: Evidence
+
+
+class BoundFacts(Record):
+    """The least time that the board could take in its fastest mode."""
+
+    bound_ms: float = Field(ge=0)
+    power_mode: str
+    evidence: Evidence
+
+
+class FidelityFacts(Record):
+    """`worst_cosine` is the smallest of the three that the budget bounds."""
+
+    worst_cosine: float = Field(ge=-1.0001, le=1.0001)
+    patch_cosine_mean: float = Field(ge=-1.0001, le=1.0001)
+    frames: int = Field(ge=1)
+    evidence: Evidence
+
+
+class MemoryFacts(Record):
+    """Of a process with the runtime and the model."""
+
+    peak_rss_bytes: int = Field(ge=0)
+    evidence: Evidence
+
+
+class Cell(Record):
+    name: str
+    checkpoint: str
+    target: str
+    size: tuple[int, int]
+    """Height and width."""
+    precision: str
+    """As asked for."""
+    state: Literal["done", "failed"]
+    reused: bool = False
+    """Nothing was to be done: the artefact was there."""
+    measured_alone: bool = False
+    """No other cell of a sweep worked on that machine while this one measured, in this sweep."""
+    exit_code: int
+    error: str = ""
+    detail: tuple[str, ...] = ()
+    log: str
+    """Of the last attempt, relative to sweep.json; so is `artefact`. Empty if no attempt came that far."""
+    artefact: str | None = None
+    build_key: str | None = None
+    artefact_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    machine: str = ""
+    seconds: float = Field(ge=0)
+    """What the cell took in this sweep."""
+
+
+class Answer(Record):
+    """Whether one candidate on one board does what is asked. `board` is the target itself where that is one machine."""
+
+    cell: str
+    board: str
+    verdict: Verdict
+    why: str
+    candidate: str = ""
+    precision: str = ""
+    latency: LatencyFacts | None = None
+    bound: BoundFacts | None = None
+    fidelity: FidelityFacts | None = None
+    memory: MemoryFacts | None = None
+    size_bytes: int | None = Field(default=None, ge=0)
+    """Of the model's files."""
+    doubts: tuple[str, ...] = ()
+
+
+class SweepReport(Record):
+    schema_version: Literal[1] = SCHEMA_VERSION
+    edgec_version: str
+    created: str
+    """UTC, ISO 8601."""
+    fps: float = Field(gt=0)
+    min_fidelity: float = Field(gt=0, le=1)
+    cells: tuple[Cell, ...]
+    answers: tuple[Answer, ...]
+    """Sorted: what does it, what may, what does not; within each the largest input first, then the fastest."""
+
+
+def read_sweep(path: Path) -> SweepReport:
+    """Raises `ArtefactError` as `read_record` does."""
+    return read_record(path, SweepReport, "sweep's report")
+
+
+def json_schema() -> dict[str, Any]:
+    return {"$schema": DIALECT, "$id": f"urn:edgec:sweep:{SCHEMA_VERSION}", **SweepReport.model_json_schema()}

@@ -1,0 +1,128 @@
+"""A whole sweep: read the matrix, build its cells, say what they answer, and keep that as sweep.json and sweep.md."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from edgec import __version__, durable
+from edgec.artefact.manifest import MANIFEST
+from edgec.durable import disk_is_full, scratch, sha256_of, sync, try_lock
+from edgec.errors import ArtefactError, Busy
+from edgec.sweep import schema
+from edgec.sweep.answers import answer_all
+from edgec.sweep.child import ENDING, LOGS, Outcome
+from edgec.sweep.matrix import Cell, Matrix
+from edgec.sweep.rendering import to_markdown
+from edgec.sweep.running import Listener, Local, run_all
+from edgec.sweep.schema import SWEEP, SweepReport
+
+MARKDOWN = "sweep.md"
+LOCK = ".sweep.lock"
+
+
+def sweep(
+    matrix: Matrix,
+    folder: Path,
+    listener: Listener,
+    *,
+    jobs: int | None = None,
+    scheduler: str | None = None,
+    force: bool = False,
+) -> SweepReport:
+    """Builds every cell into `folder`, `jobs` at a time (here one by default, on a scheduler one a worker).
+
+    A cell that is there already, made of the same, is left as it is; one that fails stops no other. Raises `ArtefactError` if the
+    folder cannot be written, `Busy` if another sweep is at work in it, and what `edgec.sweep.scheduler` raises. Interrupted, or
+    killed, it leaves whole artefacts and goes on from there the next time.
+    """
+    folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay: workers may have other ones
+    with _claimed(folder):
+        cells = [_placed(cell, folder, force) for cell in matrix.cells]
+        if scheduler is None:
+            outcomes = run_all(cells, Local(jobs or 1), listener)
+        else:
+            from edgec.sweep.scheduler import workers_of
+
+            with workers_of(scheduler, jobs, folder, cells) as workers:
+                outcomes = run_all(cells, workers, listener)
+        described = tuple(_described(cell, outcome, folder) for cell, outcome in zip(cells, outcomes, strict=True))
+        report = SweepReport(
+            edgec_version=__version__,
+            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            fps=matrix.fps,
+            min_fidelity=matrix.min_fidelity,
+            cells=described,
+            answers=answer_all(folder, described, matrix.fps, matrix.min_fidelity),
+        )
+        _keep(folder, {SWEEP: report.model_dump_json(indent=1) + "\n", MARKDOWN: to_markdown(report)})
+        return report
+
+
+def _placed(cell: Cell, folder: Path, force: bool) -> Cell:
+    return replace(cell, request=replace(cell.request, output=folder / f"{cell.name}{ENDING}", force=force))
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder exists, can be written, and is one's own while entered."""
+    try:
+        (folder / LOGS).mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOGS / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ArtefactError(
+            f"The sweep's folder {folder} cannot be written.", evidence=str(error), remedy="choose another folder with -o"
+        ) from error
+    try:
+        if try_lock(descriptor) is False:
+            raise Busy(f"Another sweep is at work in {folder}.", remedy="wait for its end, or choose another folder with -o")
+        durable.sweep(folder)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _keep(folder: Path, texts: Mapping[str, str]) -> None:
+    """Each whole or not at all."""
+    try:
+        with scratch(folder) as work:
+            for name, text in texts.items():
+                (work / name).write_text(text, encoding="utf-8")
+                sync(work / name)
+                (work / name).replace(folder / name)
+            sync(folder)
+    except OSError as error:
+        full = disk_is_full(error, folder)
+        raise ArtefactError(
+            f"The sweep's report cannot be written to {folder}{': the disk is full' if full else ''}. Its artefacts are whole.",
+            evidence=str(error),
+            remedy="free some space, and run the same command again: it only writes the report",
+        ) from error
+
+
+def _described(cell: Cell, outcome: Outcome, folder: Path) -> schema.Cell:
+    failed = outcome.exit_code != 0
+    artefact, log = f"{cell.name}{ENDING}", f"{LOGS}/{cell.name}.log"
+    return schema.Cell(
+        name=cell.name,
+        checkpoint=cell.checkpoint,
+        target=cell.target,
+        size=(cell.size.height, cell.size.width),
+        precision=cell.precision,
+        state="failed" if failed else "done",
+        reused=outcome.reused,
+        measured_alone=outcome.alone,
+        exit_code=outcome.exit_code,
+        error=outcome.error,
+        detail=outcome.detail,
+        log=log if (folder / log).is_file() else "",
+        artefact=None if failed else artefact,
+        build_key=outcome.build_key or None,
+        artefact_sha256=None if failed else sha256_of(folder / artefact / MANIFEST),
+        machine=outcome.machine,
+        seconds=outcome.seconds,
+    )

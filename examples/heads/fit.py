@@ -1,0 +1,184 @@
+"""Fit two heads on a frozen backbone: a linear classifier of pictures, and a mask of what moves in a street camera's video.
+
+    python examples/heads/fit.py CHECKPOINT --labelled FOLDER --video VIDEO --output heads/
+
+`--labelled` is a folder CLASS/picture. The mask needs no labels: a fixed camera's background is the median of its frames, and
+what differs from it moves; the head learns to see that in a single frame. Both are scikit-learn's logistic regressions on the
+float32 backbone's features; the files written are what `edgec build --head NAME=PATH` takes. Needs the extras `examples` and
+`video`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+# Before torch starts its threads: those that spin while they wait quarter its speed on a machine that others use too.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from edgec import checkpoint as checkpoints
+from edgec import frames as framing
+from edgec.durable import scratch
+from edgec.frames import Pixels
+from edgec.model.camera import CameraModel, assemble
+from edgec.model.spec import Size
+
+Floats = NDArray[np.float32]
+
+FIRST = 0.5
+"""How much of the video may be learnt from; what comes after it is for judging."""
+TAUGHT, JUDGED, SEEN = 30, 8, 40
+"""Frames for learning, for judging, and for the median."""
+DIFFERENCE = 36
+"""How far a channel of a pixel must be from the background's, of 255, to have moved."""
+FULL, EMPTY = 0.4, 0.04
+"""The shares of a patch's pixels from which on it is a mover's, and up to which it is ground; what is between teaches nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fit a classifier and a mask on a frozen backbone.")
+    parser.add_argument("checkpoint")
+    parser.add_argument("--labelled", type=Path, required=True, help="a folder CLASS/picture")
+    parser.add_argument("--video", required=True, help="of a camera that does not move")
+    parser.add_argument("--output", type=Path, required=True, help="the folder that the two heads are written to")
+    parser.add_argument("--input-size", type=Size.parse, default=Size(288, 384), help="N or HxW (default: 288x384)")
+    parser.add_argument("--masks", type=Path, help="write pictures of what the mask learnt from, and of what it says, here")
+    asked = parser.parse_args()
+    checkpoint = checkpoints.read(asked.checkpoint)
+    model = assemble(checkpoint, asked.input_size, folded=False)
+    about = {"patch": checkpoint.spec.stride, "width": checkpoint.spec.features}
+    classifier = fit_classifier(model, asked.input_size, asked.labelled)
+    mask = fit_mask(model, asked.input_size, asked.video, checkpoint.spec.stride, asked.masks)
+    asked.output.mkdir(parents=True, exist_ok=True)
+    with scratch(asked.output) as work:
+        write(work / "class.safetensors", *classifier, kind="linear", features="cls+mean", **about)
+        write(work / "movers.safetensors", *mask, kind="segmentation", output="labels", **about)
+        for path in sorted(work.iterdir()):
+            path.replace(asked.output / path.name)
+            print(f"wrote {asked.output / path.name}")
+
+
+def write(path: Path, pipeline: Pipeline, classes: Sequence[str], **said: Any) -> None:
+    """A head: tensors and, as text, what they are."""
+    weight, bias = folded(pipeline)
+    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in said.items()}
+    save_file({"weight": weight, "bias": bias}, path, {**metadata, "classes": json.dumps(list(classes))})
+
+
+def folded(pipeline: Pipeline) -> tuple[Floats, Floats]:
+    """A standardisation and a logistic regression as one product, [classes, inputs] and [classes]. Of two classes scikit-learn
+    keeps one score, which is the second's; the first's is then nought."""
+    scaler, regression = pipeline[0], pipeline[1]
+    weight = regression.coef_ / scaler.scale_
+    bias = regression.intercept_ - weight @ scaler.mean_
+    if len(weight) == 1:
+        weight, bias = np.concatenate([weight * 0, weight]), np.concatenate([bias * 0, bias])
+    return weight.astype(np.float32), bias.astype(np.float32)
+
+
+def features(model: CameraModel, frame: Pixels) -> tuple[Floats, Floats]:
+    """CLS [D] and patches [rows, columns, D] of a frame, float32."""
+    with torch.inference_mode():
+        found = model(torch.from_numpy(frame[None].copy()))
+    return found["cls"][0].numpy(), found["patches"][0].numpy()
+
+
+def fit_classifier(model: CameraModel, size: Size, folder: Path) -> tuple[Pipeline, list[str]]:
+    """On CLS and the mean of the patches side by side, as in DINOv3's own linear evaluation."""
+    found = framing.load(str(folder))
+    rows, names = [], []
+    for frame, picture in framing.batches(found.frames, size):
+        cls, patches = features(model, picture)
+        rows.append(np.concatenate([cls, patches.mean(axis=(0, 1))]))
+        names.append(frame.name.split("/")[-2])
+    classes = sorted(set(names))
+    x, y = np.stack(rows), np.array([classes.index(name) for name in names])
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    common = np.isin(y, [index for index in range(len(classes)) if (y == index).sum() >= 4])
+    guessed = cross_val_predict(pipeline, x[common], y[common], cv=4)
+    print(
+        f"classifier: {len(y)} pictures of {len(classes)} classes, {(guessed == y[common]).mean():.0%} right when left out",
+        flush=True,
+    )
+    return pipeline.fit(x, y), classes
+
+
+def fit_mask(model: CameraModel, size: Size, video: str, stride: int, pictures: Path | None) -> tuple[Pipeline, list[str]]:
+    """Movers against the rest, a score a patch."""
+    frames = framing.load(video).frames
+    end = int(len(frames) * FIRST)
+    early = [picture for _, picture in framing.batches(spread(frames[:end], SEEN), size)]
+    background = np.median(np.stack(early), axis=0).astype(np.uint8)
+    rows, labels = [], []
+    for frame in spread(early, TAUGHT):
+        share = shares(moving(frame, background), stride)
+        sure = (share >= FULL) | (share <= EMPTY)
+        rows.append(features(model, frame)[1][sure])
+        labels.append(share[sure] >= FULL)
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
+    x, y = np.concatenate(rows), np.concatenate(labels)
+    pipeline.fit(x, y)
+    judged = [picture for _, picture in framing.batches(spread(frames[end:], JUDGED), size)]
+    both = either = 0
+    for number, frame in enumerate(judged):
+        truth = moving(frame, background)
+        share = shares(truth, stride)
+        sure = (share >= FULL) | (share <= EMPTY)
+        patches = features(model, frame)[1]
+        said = pipeline.predict(patches.reshape(-1, patches.shape[-1])).reshape(share.shape).astype(bool)
+        both += int((said & (share >= FULL) & sure).sum())
+        either += int(((said | (share >= FULL)) & sure).sum())
+        if pictures:
+            pictures.mkdir(parents=True, exist_ok=True)
+            panels = [frame, painted(frame, truth), painted(frame, said.repeat(stride, 0).repeat(stride, 1))]
+            Image.fromarray(np.concatenate(panels, axis=1)).save(pictures / f"later_{number}.png")
+    print(f"mask: {len(y)} patches, {y.mean():.1%} of them movers'", flush=True)
+    print(f"mask: IoU {both / max(either, 1):.2f} with background subtraction on the clear patches of later frames", flush=True)
+    return pipeline, ["rest", "mover"]
+
+
+def moving(frame: Pixels, background: Pixels) -> NDArray[np.bool_]:
+    """Where a frame differs from the background, [H, W]: specks gone, holes closed."""
+    apart = np.abs(blurred(frame).astype(np.int16) - blurred(background)).max(axis=2) > DIFFERENCE
+    mask = Image.fromarray(apart.astype(np.uint8) * 255)
+    for cleaning in (ImageFilter.MedianFilter(5), ImageFilter.MaxFilter(7), ImageFilter.MinFilter(7)):
+        mask = mask.filter(cleaning)
+    return np.asarray(mask) > 127
+
+
+def blurred(picture: Pixels) -> Pixels:
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(1.5)))
+
+
+def shares(mask: NDArray[np.bool_], stride: int) -> Floats:
+    """How much of each patch is in the mask, [rows, columns]."""
+    rows, columns = mask.shape[0] // stride, mask.shape[1] // stride
+    return mask.reshape(rows, stride, columns, stride).mean(axis=(1, 3), dtype=np.float32)
+
+
+def painted(frame: Pixels, mask: NDArray[np.bool_]) -> Pixels:
+    return np.where(mask[..., None], frame // 2 + np.array([127, 20, 20], np.uint8), frame)
+
+
+def spread(values: Sequence[Any], count: int) -> Iterator[Any]:
+    """`count` of them, evenly."""
+    return (values[place] for place in np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int))
+
+
+if __name__ == "__main__":
+    main()

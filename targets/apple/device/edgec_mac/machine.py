@@ -1,0 +1,166 @@
+"""Which Mac this is, whether the artefact may run on it, and what figures of it may be called.
+
+Facts come from `sysctl`, `sw_vers` and `pmset`. Tests set the environment variable EDGEC_FACTS_ROOT to a folder with commands of
+these names in the same places; nothing that is measured like that is ever called measured.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgec_mac.errors import WrongMachine
+
+VARIABLE = "EDGEC_FACTS_ROOT"
+TARGET = "measured on target"
+HOST = "measured on host"
+SIMULATED = "simulated on host"
+_SYSCTL, _SW_VERS, _PMSET = "/usr/sbin/sysctl", "/usr/bin/sw_vers", "/usr/bin/pmset"
+_TIMEOUT_S = 10
+_VIRTUAL = re.compile(r"\s*\(virtual\)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One of the chips that the artefact was built for. `macos` is the first version that runs on it; None for a phone's."""
+
+    name: str
+    title: str
+    examples: str
+    macos: str | None
+    compute_units: tuple[str, ...]
+
+    def names(self, chip: str) -> bool:
+        """Whether title or examples name the chip, as a whole: an `M4` is no `M4 Pro`, unless a profile names both."""
+        pattern = rf"(?<!\w){re.escape(chip)}(?!\w)(?! (?:Pro|Max|Ultra)\b)"
+        return re.search(pattern, f"{self.title}; {self.examples}") is not None
+
+
+@dataclass(frozen=True)
+class Mac:
+    """`chip` as its maker names it, without "Apple": "M4 Pro". `real` is False where a test pretends."""
+
+    brand: str
+    chip: str
+    macos: str
+    build: str
+    physical_cores: int
+    logical_cores: int
+    memory_bytes: int
+    virtual: bool
+    translated: bool
+    power: str | None
+    real: bool
+
+    @property
+    def system(self) -> str:
+        return f"macOS {self.macos}" + (f" ({self.build})" if self.build else "")
+
+
+def look() -> Mac:
+    """Raises `WrongMachine` where there is no Mac with Apple silicon."""
+    root = os.environ.get(VARIABLE) or "/"
+    real = os.path.realpath(root) == "/"
+    if real and sys.platform != "darwin":
+        raise WrongMachine(
+            "This is not a Mac: Core ML runs on Apple's devices alone.",
+            evidence=[f"{platform.system()}, {platform.machine()}"],
+            remedy="copy the artefact to a Mac with Apple silicon and run this program there; "
+            "`edgec verify` checks the package anywhere",
+        )
+    brand = _sysctl(root, "machdep.cpu.brand_string")
+    if _sysctl(root, "hw.optional.arm64") != "1":
+        raise WrongMachine(
+            "This Mac has no Apple silicon.",
+            evidence=[f"its CPU is {brand or 'unknown'}"],
+            remedy="run this program on a Mac with a chip of Apple's: M1 or later",
+        )
+    return Mac(
+        brand=brand or "unknown",
+        chip=_VIRTUAL.sub("", brand).removeprefix("Apple ").strip(),
+        macos=_run(root, _SW_VERS, "-productVersion"),
+        build=_run(root, _SW_VERS, "-buildVersion"),
+        physical_cores=_number(root, "hw.physicalcpu"),
+        logical_cores=_number(root, "hw.logicalcpu"),
+        memory_bytes=_number(root, "hw.memsize"),
+        virtual=_sysctl(root, "kern.hv_vmm_present") == "1",
+        translated=_sysctl(root, "sysctl.proc_translated") == "1",
+        power=_power(root),
+        real=real,
+    )
+
+
+def profile_of(mac: Mac, profiles: Sequence[Profile]) -> Profile | None:
+    """The one whose chip this Mac has. None in a virtual machine, which has no Neural Engine."""
+    return None if mac.virtual else next((profile for profile in profiles if profile.names(mac.chip)), None)
+
+
+def check(mac: Mac, profile: Profile | None, least: str) -> None:
+    """Raises `WrongMachine` for a macOS below the profile's, or below `least` where no profile is this Mac's; and for Python
+    under Rosetta, where coremltools is none of Apple silicon's."""
+    needed = (profile.macos if profile else None) or least
+    if _version(mac.macos) < _version(needed):
+        raise WrongMachine(
+            f"This artefact needs macOS {needed} or later.",
+            evidence=[f"this is macOS {mac.macos or 'of an unknown version'} on {mac.brand}"],
+            remedy="update macOS",
+        )
+    if mac.translated:
+        raise WrongMachine(
+            "This Python is Intel's and runs under Rosetta: what it measured would not be this chip's.",
+            evidence=[f"{sys.executable}: {platform.machine()}"],
+            remedy="use a Python for arm64",
+        )
+
+
+def doubts(mac: Mac, compiled_part: str) -> list[str]:
+    """Why nothing that this run measures is a fact about a Mac, a sentence each. `compiled_part` is the file of coremltools that
+    speaks to Core ML."""
+    found = [] if mac.real else [f"the facts about the machine come from a folder ({VARIABLE} is set)"]
+    if Path(compiled_part).suffix != ".so":
+        found.append("coremltools has no compiled part here: it is a stand-in, and Core ML did not run")
+    return found
+
+
+def grade(found: Sequence[str], profile: Profile | None) -> str:
+    """What figures may be called: `measured on target` only on a chip that the artefact was built for."""
+    return SIMULATED if found else TARGET if profile else HOST
+
+
+def _run(root: str, command: str, *arguments: str) -> str:
+    """What it prints; nothing if it is missing, fails, or takes too long."""
+    program = os.path.join(root, command.lstrip("/"))  # noqa: PTH118
+    try:
+        done = subprocess.run(
+            [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+
+
+def _sysctl(root: str, name: str) -> str:
+    return _run(root, _SYSCTL, "-n", name)
+
+
+def _number(root: str, name: str) -> int:
+    text = _sysctl(root, name)
+    return int(text) if text.isdigit() else 0
+
+
+def _power(root: str) -> str | None:
+    """Where the power comes from, and whether the Mac saves it: "AC Power", "Battery Power, low power mode"."""
+    source = re.search(r"drawing from '([^']+)'", _run(root, _PMSET, "-g", "batt"))
+    saving = re.search(r"^\s*lowpowermode\s+1\b", _run(root, _PMSET, "-g"), re.MULTILINE)
+    return (source.group(1) if source else "unknown power") + ", low power mode" * bool(saving) if source or saving else None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """`15.1` as (15, 1); of nothing, nothing."""
+    return tuple(int(part) for part in re.findall(r"\d+", text))

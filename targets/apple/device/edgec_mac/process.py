@@ -1,0 +1,103 @@
+"""The parent's end of a worker: start it, ask it, say how it died, end it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edgec_mac.text import printable
+
+_PROGRAM = Path(__file__).resolve().parents[1]
+"""The archive, or the folder that it was unpacked into."""
+_STDERR_LINES = 6
+_LINE_CHARACTERS = 300
+
+
+class WorkerProblem(Exception):
+    """Why a compute unit cannot be used: what happened, and the end of the worker's standard error."""
+
+
+class Worker:
+    """A fresh process. `log` takes its standard error; `patience` is how long it may think about one command, in seconds."""
+
+    def __init__(self, log: Path, patience: float) -> None:
+        self._log, self._patience = log, patience
+        self._unread = b""
+        self.began = time.perf_counter()
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, str(_PROGRAM), "--worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def ask(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
+        try:
+            self._stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
+        except (BrokenPipeError, ValueError):
+            raise WorkerProblem(self._obituary()) from None
+        answer: dict[str, Any] = json.loads(self._line())
+        if "error" in answer:
+            raise WorkerProblem(printable(str(answer["error"])))
+        return answer
+
+    def close(self) -> None:
+        """Ends the process, at once if it does not end by itself, and reaps it."""
+        self._stdin.close()
+        self._stdout.close()
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _line(self) -> bytes:
+        deadline = time.monotonic() + self._patience
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    self._process.kill()
+                    raise WorkerProblem(f"Core ML said nothing for {self._patience:.0f} s and was ended")
+                chunk = os.read(self._stdout.fileno(), 1 << 16)
+                if not chunk:
+                    raise WorkerProblem(self._obituary())
+                self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        return line
+
+    def _obituary(self) -> str:
+        """How the process died, and its last words."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return "the process closed its output and went on running"
+        how = f"the process ended with exit code {code}" if code >= 0 else f"the process was killed by {_signal(-code)}"
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        words = [printable(line)[:_LINE_CHARACTERS] for line in lines if line.strip()][-_STDERR_LINES:]
+        return "\n  ".join([how, *words])
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:
+        return f"signal {number}"

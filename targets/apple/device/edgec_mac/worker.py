@@ -1,0 +1,173 @@
+"""What needs Core ML, in a process of its own: `edgec-mac.pyz --worker`. If Core ML hangs or dies, one compute unit is lost.
+
+It obeys one JSON object a line on standard input and answers with one a line on its standard output:
+
+    {"do": "check"}
+        → {"versions": {...}, "compiled_part": PATH}: coremltools, and its part that speaks to Core ML
+    {"do": "compile", "package": PATH, "to": PATH}
+        → {"compile_ms"}
+    {"do": "load", "model": PATH, "units": NAME, "function": NAME or null, "frames": PATH, "inputs": [...]}
+        → {"import_ms", "load_ms", "first_inference_ms"}: PATH is a compiled model; the golden frames are taken in turn
+    {"do": "outputs", "batches": [[...]], "to": PATH}
+        → {}: all golden frames, their features in an .npz file
+    {"do": "plan"}                    → {"by_device": {...}, "fallen": [...]}
+    {"do": "warm"}                    → {"runs_ms": [...]}
+    {"do": "run", "iterations": K}    → {"samples_ms": [...], "cpu_ms"}: after a lead-in that is not recorded
+    {"do": "finish"}                  → {"peak_rss_bytes"}, and the process ends
+
+An error is answered with {"error": TEXT}, and the process ends. So it does when standard input ends, because its parent is gone.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.metadata
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgec_mac.placement import read_plan
+from edgec_mac.statistics import LEAD_IN_MS, warmed_up
+
+PACKAGES = ("coremltools", "numpy", "pillow")
+_PROXY = "coremltools.libcoremlpython"
+
+
+class Session:
+    """What the commands work on."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.images: list[Any] = []
+        self.inputs: list[str] = []
+        self.turn = 0
+        self.where: tuple[str, str, str | None] = ("", "", None)
+
+    def check(self) -> dict[str, Any]:
+        _coremltools()
+        importlib.import_module("numpy")
+        importlib.import_module("PIL.Image")
+        return {"versions": _versions(), "compiled_part": getattr(importlib.import_module(_PROXY), "__file__", None) or ""}
+
+    def compile(self, package: str, to: str) -> dict[str, Any]:
+        _coremltools()
+        utils = importlib.import_module("coremltools.models.utils")
+        began = time.perf_counter_ns()
+        utils.compile_model(package, to)
+        return {"compile_ms": _since(began)}
+
+    def load(self, model: str, units: str, function: str | None, frames: str, inputs: list[str]) -> dict[str, Any]:
+        began = time.perf_counter_ns()
+        ct = _coremltools()
+        imported_ms = _since(began)
+        import numpy as np
+        from PIL import Image
+
+        began = time.perf_counter_ns()
+        self.model = ct.models.CompiledMLModel(model, compute_units=ct.ComputeUnit[units], function_name=function)
+        loaded_ms = _since(began)
+        self.where = (model, units, function)
+        self.images = [Image.fromarray(frame) for frame in np.load(frames)]
+        self.inputs = inputs
+        first_ms = self.once()
+        # What import and load have allocated lives as long as the process: collections during runs need not visit it.
+        gc.collect()
+        gc.freeze()
+        return {"import_ms": imported_ms, "load_ms": loaded_ms, "first_inference_ms": first_ms}
+
+    def once(self) -> float:
+        """One run, in milliseconds: images in, features out."""
+        count = len(self.images)
+        batch = {name: self.images[(self.turn + place) % count] for place, name in enumerate(self.inputs)}
+        self.turn = (self.turn + len(self.inputs)) % count
+        began = time.perf_counter_ns()
+        self.model.predict(batch)
+        return _since(began)
+
+    def outputs(self, batches: Sequence[Sequence[int]], to: str) -> dict[str, Any]:
+        import numpy as np
+
+        rows: dict[int, dict[str, Any]] = {}
+        for batch in batches:
+            found = self.model.predict({name: self.images[index] for name, index in zip(self.inputs, batch, strict=True)})
+            for place, index in enumerate(batch):
+                rows.setdefault(index, {name: np.array(value, dtype=np.float32)[place] for name, value in found.items()})
+        arrays: dict[str, Any] = {name: np.stack([rows[index][name] for index in sorted(rows)]) for name in rows[0]}
+        np.savez(to, **arrays)
+        return {}
+
+    def plan(self) -> dict[str, Any]:
+        model, units, function = self.where
+        return read_plan(_coremltools(), model, units, function)
+
+    def warm(self) -> dict[str, Any]:
+        runs: list[float] = []
+        while not warmed_up(runs):
+            runs.append(self.once())
+        return {"runs_ms": runs}
+
+    def run(self, iterations: int) -> dict[str, Any]:
+        lead_in_ms = 0.0
+        while lead_in_ms < LEAD_IN_MS:
+            lead_in_ms += self.once()
+        recorded = time.process_time_ns()
+        samples = [self.once() for _ in range(iterations)]
+        return {"samples_ms": samples, "cpu_ms": (time.process_time_ns() - recorded) / 1e6}
+
+    def finish(self) -> dict[str, Any]:
+        # macOS counts bytes here, Linux, where only tests run, kibibytes.
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {"peak_rss_bytes": peak * (1 if sys.platform == "darwin" else 1024)}
+
+
+def main() -> int:
+    # Ctrl-C reaches the whole process group; the parent decides what becomes of its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Answers have a stream of their own: what Core ML prints to descriptor 1 goes to standard error.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    session = Session()
+    for line in sys.stdin:
+        command = json.loads(line)
+        action = command.pop("do")
+        handler: Callable[..., dict[str, Any]] = getattr(session, action)
+        try:
+            answer = handler(**command)
+        except Exception as error:
+            print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=answers, flush=True)
+            return 1
+        print(json.dumps(answer), file=answers, flush=True)
+        if action == "finish":
+            break
+    return 0
+
+
+def _coremltools() -> Any:
+    """Raises `ImportError`, saying why, where its part that speaks to Core ML is missing: pip then found no wheel for this Python
+    and installed the rest, which imports all the same."""
+    logging.getLogger("coremltools").setLevel(logging.ERROR)
+    ct = importlib.import_module("coremltools")
+    importlib.import_module("coremltools.models")
+    importlib.import_module(_PROXY)
+    return ct
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _since(began: int) -> float:
+    return (time.perf_counter_ns() - began) / 1e6

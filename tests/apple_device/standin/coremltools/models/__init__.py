@@ -1,0 +1,3 @@
+from coremltools.models.compiled import CompiledMLModel
+
+__all__ = ["CompiledMLModel"]

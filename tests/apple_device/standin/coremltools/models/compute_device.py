@@ -1,0 +1,10 @@
+class MLCPUComputeDevice:
+    pass
+
+
+class MLGPUComputeDevice:
+    pass
+
+
+class MLNeuralEngineComputeDevice:
+    pass

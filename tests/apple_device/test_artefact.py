@@ -1,0 +1,159 @@
+"""Nothing of a damaged artefact is measured; and its figures are made as edgec makes them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgec.artefact.contents import build_manifest_files
+from edgec.artefact.manifest import MANIFEST
+from edgec.evidence import Evidence
+from edgec.fidelity import metrics
+from edgec.latency import statistics as latency
+from tests.apple_device.mac import Mac
+from tests.support.reports import samples
+
+
+@pytest.fixture
+def own(artefact: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(artefact, tmp_path / "own.edgec"))
+
+
+def read(directory: Path) -> Any:
+    from edgec_mac.artefact import read_artefact
+
+    return read_artefact(directory)
+
+
+def refusal(directory: Path) -> str:
+    from edgec_mac.errors import ArtefactError
+
+    with pytest.raises(ArtefactError) as caught:
+        read(directory)
+    return str(caught.value)
+
+
+def test_every_listed_file_is_checked(own: Path) -> None:
+    found = read(own)
+    assert found.precision == "w8"
+    assert found.gate == dict.fromkeys(("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"), 0.98)
+    assert [each.name for each in found.profiles] == [f"apple-m{number}" for number in range(1, 6)]
+    weights = next(own.rglob("weight.bin"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert f"changed: {weights.relative_to(own).as_posix()}" in refusal(own)
+    weights.unlink()
+    assert "missing: " in refusal(own)
+
+
+def test_finder_may_have_looked_and_nobody_else(own: Path) -> None:
+    (own / "model" / "w8.mlpackage" / ".DS_Store").write_bytes(b"\0")
+    assert read(own).size_bytes == read(own).size_bytes
+    (own / "model" / "w8.mlpackage" / "extra.bin").write_bytes(b"\0")
+    assert "not listed: model/w8.mlpackage/extra.bin" in refusal(own)
+
+
+def test_a_function_has_frames_of_its_own(own: Path) -> None:
+    from edgec_mac.artefact import read_artefact
+    from edgec_mac.errors import UsageError
+
+    document = json.loads((own / MANIFEST).read_text())
+    one = {name: document[name] for name in ("input", "outputs", "golden")}
+    other = one | {"input": one["input"] | {"shape": [1, 96, 96, 3]}}
+    document["sizes"] = [{"function": "frames_64x96", **one}, {"function": "frames_96x96", **other}]
+    (own / MANIFEST).write_text(json.dumps(document))
+    assert (read(own).function, read(own).input_shape) == ("frames_64x96", (1, 64, 96, 3))
+    assert read_artefact(own, "frames_96x96").input_shape == (1, 96, 96, 3)
+    with pytest.raises(UsageError, match="no function main"):
+        read_artefact(own, "main")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema_version": 99}, "another version"),
+        ({"runtime": "openvino"}, "no Core ML package"),
+        ({"entry": "../../etc/passwd"}, "lacks its package|outside the artefact"),
+        ({"files": "all"}, "names no files"),
+        ({"files": [{"path": "../secret", "sha256": "", "size_bytes": 1}]}, "outside the artefact"),
+        ({"input": {"shape": [1, 64, 96, 4]}}, "does not say what an artefact must"),
+        ({"outputs": []}, "does not say what an artefact must"),
+        ({"golden": {}}, "does not say what an artefact must"),
+    ],
+)
+def test_a_manifest_that_says_something_else_is_refused(own: Path, change: dict[str, Any], words: str) -> None:
+    document = json.loads((own / MANIFEST).read_text())
+    (own / MANIFEST).write_text(json.dumps(document | change))
+    import re
+
+    assert re.search(words, refusal(own))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
+def test_a_manifest_that_is_none_is_refused(own: Path, content: bytes) -> None:
+    (own / MANIFEST).write_bytes(content)
+    assert "no whole artefact" in refusal(own)
+
+
+def test_golden_arrays_that_do_not_fit_are_refused(own: Path) -> None:
+    from edgec_mac.artefact import read_golden
+    from edgec_mac.errors import ArtefactError
+
+    np.savez(own / "golden" / "frames.npz", frames=np.zeros((4, 8, 8, 3), np.uint8))
+    document = json.loads((own / MANIFEST).read_text())
+    document["files"] = [file.model_dump() for file in build_manifest_files(own)]
+    (own / MANIFEST).write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match="does not fit the manifest"):
+        read_golden(read(own))
+
+
+def test_a_report_goes_beside_the_artefact_only(mac: Mac, artefact: Path, tmp_path: Path) -> None:
+    mac.output = artefact / "device"
+    inside = mac.run()
+    assert inside.code == 2
+    assert "cannot lie in the artefact" in inside.stderr
+    mac.output = tmp_path / "file"
+    mac.output.write_text("mine")
+    assert mac.run().code == 8
+    assert mac.output.read_text() == "mine"
+
+
+def test_options_that_make_no_sense_are_refused(mac: Mac) -> None:
+    for options in (["--iterations", "0"], ["--patience", "nan"], ["--compute-units", "tpu"], ["--seconds", "-1"]):
+        assert mac.run(*options).code == 2
+
+
+def test_fidelity_is_edgec_s() -> None:
+    from edgec_mac import parity
+
+    random = np.random.default_rng(0)
+    expected = {"cls": random.normal(size=(3, 16)), "patches": random.normal(size=(3, 4, 6, 16))}
+    expected = {name: value.astype(np.float32) for name, value in expected.items()}
+    actual = {name: (value + random.normal(0, 0.3, value.shape)).astype(np.float32) for name, value in expected.items()}
+    actual["patches"][0, 0, 0], actual["patches"][0, 0, 1], expected["patches"][0, 0, 2] = np.nan, 0, 0
+    found = parity.figures(*(parity.cosines(expected[name], actual[name]) for name in ("cls", "patches")))
+    same = metrics.compare(expected, actual, "x", Evidence.SIMULATED)
+    assert found == {name: getattr(same, name) for name in found}
+
+
+def test_samples_are_taken_and_summed_up_as_edgec_does() -> None:
+    from dataclasses import asdict
+
+    from edgec_mac import statistics
+
+    for count in (1, 2, 7, 99, 100, 101):
+        assert statistics.summary(samples(count, count=count)) == asdict(latency.summary(samples(count, count=count)))
+    for runs in ([], [1.0] * 4, [1.0] * 10, [9.0] * 5 + [1.0] * 5, [1.0] * 50, [2100.0] * 2, [3000.0, 1.0], [2e4]):
+        assert statistics.warmed_up(runs) == latency.warmed_up(runs)
+        for seconds in (0.001, 60.0):
+            assert statistics.enough(runs, 100, seconds) == latency.enough(runs, 100, seconds)
+    for ms in (0.0, 0.1, 99.0, 400.0, 5000.0):
+        for wanted in (1, 3, 100):
+            assert statistics.block_size(ms, wanted) == latency.block_size(ms, wanted)

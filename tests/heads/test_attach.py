@@ -1,0 +1,198 @@
+"""Every kind of head in the hub graph, run in ONNX Runtime, against PyTorch on the float32 backbone and real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edgec.errors import RequestError
+from edgec.fidelity.tasks import TaskMeter
+from edgec.graph.contract import FORBIDDEN, shape_of
+from edgec.graph.operations import operations
+from edgec.graph.session import features_of, open_session
+from edgec.heads import Head, HeadError, check_heads, layers_needed, read_head
+from edgec.heads.attach import METADATA, attach
+from edgec.heads.reference import CameraModelWithHeads, module_of
+from edgec.model.spec import ConvNextSpec, Size, Spec
+from tests.support import heads as made
+from tests.support.models import CONVNEXT, VIT, exported
+
+DEEP = replace(VIT, depth=4)
+SIZE = Size(96, 160)
+"""Other in height than in width; a ConvNeXt's last map has odd sides."""
+FOUR = (0, 1, 2, 3)
+
+Run = dict[str, NDArray[np.float32]]
+
+
+def hub_of(spec: Spec, batch: int = 1) -> onnx.ModelProto:
+    """With every layer that a head may read."""
+    return exported(spec, SIZE, batch, layers=FOUR).hub
+
+
+def both(spec: Spec, heads: Sequence[Head], *, features: bool = True, batch: int = 1) -> tuple[Run, Run, onnx.ModelProto]:
+    """What PyTorch and the merged graph make of photographs."""
+    check_heads(heads, spec, SIZE)
+    backbone = exported(spec, SIZE, batch, layers=FOUR)
+    model = attach(backbone.hub, heads, features=features)
+    reference = CameraModelWithHeads(backbone.model(folded=False), heads, features=features)
+    with torch.inference_mode():
+        expected = {name: value.numpy() for name, value in reference(torch.from_numpy(backbone.frames)).items()}
+    return expected, features_of(open_session(model), backbone.frames), model
+
+
+def on_its_own_features(hub: onnx.ModelProto, head: Head, frames: NDArray[np.uint8]) -> tuple[Run, Run]:
+    """The head's outputs by the graph, and by PyTorch of the features that the same graph gives: the backbone's own rounding,
+    which a deep head enlarges, is in both."""
+    model = attach(hub, [head], layers=FOUR)
+    found = features_of(open_session(model), frames)
+    given = {name: torch.from_numpy(found[name]) for name in head.inputs}
+    with torch.inference_mode():
+        made_by_torch = module_of(head)(given, (frames.shape[1], frames.shape[2]))
+    return {name: value.numpy() for name, value in made_by_torch.items()}, {name: found[name] for name in head.outputs()}
+
+
+def require_alike(expected: Run, actual: Run) -> None:
+    """Float32 rounding apart; labels may differ where two classes are all but equal."""
+    assert list(expected) == list(actual)
+    for name, wanted in expected.items():
+        found = actual[name]
+        assert found.shape == wanted.shape, name
+        assert wanted.std() > 0, f"{name} is the same everywhere"
+        if wanted.dtype.kind == "i":
+            assert (found == wanted).mean() > 0.999, name
+        else:
+            assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max(), name
+
+
+Make = Callable[[Path, Spec], Head]
+WIDTH = {VIT: 64, DEEP: 64, CONVNEXT: 48}
+
+
+def widths(spec: Spec) -> tuple[int, ...]:
+    return spec.widths if isinstance(spec, ConvNextSpec) else (64,) * 4
+
+
+KINDS: dict[str, Make] = {
+    "linear": lambda folder, spec: made.linear(folder, WIDTH[spec]),
+    "linear-cls": lambda folder, spec: made.linear(folder, WIDTH[spec], features="cls"),
+    "labels": lambda folder, spec: made.segmentation(folder, WIDTH[spec]),
+    "logits": lambda folder, spec: made.segmentation(folder, WIDTH[spec], output="logits"),
+    "layers": lambda folder, spec: made.segmentation(folder, sum(widths(spec)[1:]), layers=(1, 2, 3), output="logits"),
+    "mlp": lambda folder, spec: made.mlp(folder, WIDTH[spec]),
+    "mlp-logits": lambda folder, spec: made.mlp(folder, WIDTH[spec], activation="relu", output="logits"),
+    "depth": lambda folder, spec: made.depth(folder, widths(spec), FOUR),
+    "depth-log": lambda folder, spec: made.depth(
+        folder, widths(spec), FOUR, bins="log", weighting="softmax", norm=False, bias=True, project=False
+    ),
+    "depth-sigmoid": lambda folder, spec: made.depth(folder, widths(spec), FOUR, weighting="sigmoid"),
+    "depth-regression": lambda folder, spec: made.depth(folder, widths(spec), FOUR, bins_count=1),
+    "onnx": lambda folder, spec: read_head("kind", made.pooled_onnx(folder / "kind.onnx", WIDTH[spec])),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spec", [DEEP, CONVNEXT], ids=["vit", "convnext"])
+def test_the_graph_computes_what_pytorch_does(kind: str, spec: Spec, tmp_path: Path) -> None:
+    head = KINDS[kind](tmp_path, spec)
+    check_heads([head], spec, SIZE)
+    require_alike(*on_its_own_features(hub_of(spec), head, exported(spec, SIZE, layers=FOUR).frames))
+    model = attach(hub_of(spec), [head])
+    assert [value.name for value in model.graph.output] == ["cls", "patches", head.name]
+    assert {node.op_type for node in model.graph.node}.isdisjoint(FORBIDDEN)
+
+
+def test_several_heads_share_one_pass_of_a_batch(tmp_path: Path) -> None:
+    heads = [KINDS[kind](tmp_path, DEEP) for kind in ("linear", "labels", "mlp", "depth")]
+    expected, actual, model = both(DEEP, heads, batch=2)
+    require_alike(expected, actual)
+    assert list(actual) == ["cls", "patches", "kind", "floor", "grasp", "depth"]
+    assert {name: value.shape for name, value in actual.items()}.items() >= {
+        ("kind", (2, 3)),
+        ("floor", (2, 96, 160)),
+        ("grasp", (2, 6, 10, 5)),
+        ("depth", (2, 96, 160)),
+    }
+    # The backbone is there once, and every tensor has a shape for the passes to come.
+    hub = hub_of(DEEP, 2)
+    own = [node.name for node in model.graph.node if not node.name.startswith("heads.")]
+    assert own == [node.name for node in hub.graph.node]
+    assert {entry.name for entry in operations(model)} > {entry.name for entry in operations(hub)}
+    known = {value.name for value in (*model.graph.value_info, *model.graph.output) if shape_of(value)}
+    assert known >= {name for node in model.graph.node for name in node.output}
+
+
+def test_without_features_nothing_is_computed_in_vain(tmp_path: Path) -> None:
+    heads = [made.linear(tmp_path, 64, features="cls")]
+    expected, actual, model = both(DEEP, heads, features=False)
+    require_alike(expected, actual)
+    assert list(actual) == ["kind"]
+    hub = exported(DEEP, SIZE).hub
+    assert len(model.graph.node) - len([node for node in model.graph.node if node.name.startswith("heads.")]) < len(
+        hub.graph.node
+    )
+    read = {name for node in model.graph.node for name in node.input}
+    assert "patches" not in {name for node in model.graph.node for name in node.output}
+    assert {entry.name for entry in model.graph.initializer} <= read
+
+
+def test_layers_that_heads_alone_read_stay_inside(tmp_path: Path) -> None:
+    heads = [made.segmentation(tmp_path, 128, layers=(1, 3), output="logits")]
+    assert layers_needed([*heads, made.linear(tmp_path, 64)]) == (1, 3)
+    hub = hub_of(DEEP)
+    assert [value.name for value in attach(hub, heads).graph.output] == ["cls", "patches", "floor"]
+    assert [value.name for value in attach(hub, heads, layers=(3,)).graph.output] == ["cls", "patches", "patches_3", "floor"]
+
+
+def test_no_heads_and_all_features_is_the_hub_graph_itself() -> None:
+    hub = hub_of(DEEP)
+    assert attach(hub, [], layers=FOUR).SerializeToString(deterministic=True) == hub.SerializeToString(deterministic=True)
+    with pytest.raises(RequestError, match="nothing to compute"):
+        attach(hub, [], features=False)
+
+
+def test_the_same_files_give_the_same_bytes_and_say_what_they_are(tmp_path: Path) -> None:
+    heads = [KINDS[kind](tmp_path, DEEP) for kind in ("onnx", "labels", "depth")]
+    again = [read_head(head.name, Path(head.path)) for head in heads]
+    first, second = (attach(hub_of(DEEP), each).SerializeToString(deterministic=True) for each in (heads, again))
+    assert first == second
+    said = {entry.key: entry.value for entry in onnx.ModelProto.FromString(first).metadata_props}[METADATA]
+    assert '"classes": ["floor", "wall", "thing"]' in said
+    assert str(tmp_path) not in said
+
+
+def test_a_layer_that_was_not_exported_is_named(tmp_path: Path) -> None:
+    head = made.segmentation(tmp_path, 128, layers=(1, 3))
+    with pytest.raises(HeadError, match="patches_1"):
+        attach(attach(hub_of(DEEP), []), [head])
+
+
+def test_metas_padding_of_odd_maps_is_followed(tmp_path: Path) -> None:
+    """Rows 5 and 3 patches: halves round up, and the skip is resized to what came back larger."""
+    head = made.depth(tmp_path, widths(DEEP), FOUR)
+    size = Size(80, 48)
+    backbone = exported(DEEP, size, layers=FOUR)
+    expected, actual = on_its_own_features(backbone.hub, head, backbone.frames)
+    require_alike(expected, actual)
+    assert actual["depth"].shape == (1, 80, 48)
+
+
+def test_what_the_graph_gives_can_be_measured(tmp_path: Path) -> None:
+    from edgec.evidence import Evidence
+
+    heads = [KINDS[kind](tmp_path, DEEP) for kind in ("linear", "labels", "depth")]
+    expected, actual, _ = both(DEEP, heads)
+    for head in heads:
+        meter = TaskMeter(head.name, head.output, classes=len(head.classes))
+        meter.add(expected[head.name], actual[head.name])
+        found = meter.summary("hub", Evidence.HOST)
+        assert not found.classes or found.classes.agreement == 1
+        assert not found.masks or found.masks.mean_iou > 0.99
+        assert not found.depths or found.depths.relative_error < 1e-4

@@ -1,0 +1,174 @@
+"""Heads that are ONNX files: converted, made static, renamed; and refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgec.graph.session import features_of, open_session
+from edgec.heads import HeadError, check_heads, read_head
+from edgec.heads.attach import attach
+from edgec.model.spec import Size
+from tests.support import heads as made
+from tests.support.models import VIT, exported
+
+SIZE = Size(64, 96)
+
+
+def small(
+    path: Path, nodes: list[onnx.NodeProto], outputs: dict[str, int], *, kind: int = TensorProto.FLOAT, opset: int = 18
+) -> Path:
+    """A graph that reads `patches`. `outputs` have so many dimensions, all of them open."""
+    values = [helper.make_tensor_value_info(name, kind, list("abcdef"[:rank])) for name, rank in outputs.items()]
+    inputs = [helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["n", "h", "w", 64])]
+    graph = helper.make_graph(nodes, "head", inputs, values)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, 20])
+def test_other_opsets_are_converted(opset: int, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["patches"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Softmax", ["planes"], ["shares"], axis=1),
+        helper.make_node("ArgMax", ["shares"], ["best"], axis=1, keepdims=0),
+    ]
+    path = small(tmp_path / "head.onnx", nodes, {"best": 3}, kind=TensorProto.INT64, opset=opset)
+    backbone = exported(VIT, SIZE)
+    merged = attach(backbone.hub, [read_head("most", path)])
+    found = features_of(open_session(merged), backbone.frames)
+    assert found["most"].dtype == np.int32
+    wanted = backbone.expected["patches"].argmax(axis=-1)
+    assert (found["most"] == wanted).all()
+
+
+def test_several_outputs_have_names_of_their_own(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Neg", ["patches"], ["less"]), helper.make_node("Abs", ["patches"], ["size 1"])]
+    backbone = exported(VIT, SIZE)
+    head = read_head("twin", small(tmp_path / "head.onnx", nodes, {"less": 4, "size 1": 4}))
+    assert head.outputs() == ("twin_less", "twin_size_1")
+    found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)
+    np.testing.assert_allclose(found["twin_less"], -backbone.expected["patches"], atol=1e-3)
+    np.testing.assert_array_equal(found["twin_size_1"], np.abs(found["patches"]))
+
+
+def test_a_head_may_hand_over_what_it_reads(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["patches"], ["same"])]
+    backbone = exported(VIT, SIZE)
+    merged = attach(backbone.hub, [read_head("echo", small(tmp_path / "head.onnx", nodes, {"same": 4}))], features=False)
+    found = features_of(open_session(merged), backbone.frames)
+    assert list(found) == ["echo"]
+    np.testing.assert_allclose(found["echo"], backbone.expected["patches"], atol=1e-3)
+
+
+def test_two_heads_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = made.pooled_onnx(tmp_path / "head.onnx", 64)
+    backbone = exported(VIT, SIZE)
+    merged = attach(backbone.hub, [read_head("one", path), read_head("two", path)])
+    found = features_of(open_session(merged), backbone.frames)
+    np.testing.assert_array_equal(found["one"], found["two"])
+
+
+def test_a_head_for_another_width_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    head = read_head("kind", made.pooled_onnx(tmp_path / "head.onnx", 384))
+    with pytest.raises(HeadError) as caught:
+        check_heads([head], VIT, SIZE)
+    assert "[?, 384]" in str(caught.value)
+    assert "[1, 64]" in str(caught.value)
+
+
+def damaged(path: Path, change: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _external(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[-1]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../../../etc/passwd")
+
+
+def _foreign(model: onnx.ModelProto) -> None:
+    model.graph.node[-1].domain = "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+
+
+def _half(model: onnx.ModelProto) -> None:
+    for value in model.graph.input:
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    model.graph.initializer[-1].CopyFrom(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(model.graph.initializer[-1]).astype(np.float16), "weight")
+    )
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+
+
+def _classes(model: onnx.ModelProto) -> None:
+    helper.set_model_props(model, {"output": "scores", "classes": '["a", "b"]'})
+
+
+def _labels(model: onnx.ModelProto) -> None:
+    helper.set_model_props(model, {"output": "labels"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_external, "does not hold its weights itself"),
+        (_foreign, "not ONNX's own"),
+        (_half, "FLOAT16"),
+        (_classes, "names 2 classes and gives 3"),
+        (_labels, "labels have 3 dimensions"),
+    ],
+    ids=["external", "foreign", "half", "classes", "labels"],
+)
+def test_what_cannot_be_merged_is_refused(change: Callable[[onnx.ModelProto], None], said: str, tmp_path: Path) -> None:
+    path = damaged(made.pooled_onnx(tmp_path / "head.onnx", 64), change)
+    with pytest.raises(HeadError) as caught:
+        check_heads([read_head("kind", path)], VIT, SIZE)
+    assert said in str(caught.value)
+
+
+def test_inputs_that_no_backbone_gives_are_named(tmp_path: Path) -> None:
+    path = made.pooled_onnx(tmp_path / "head.onnx", 64, names=("pixel_values", "patches"))
+    with pytest.raises(HeadError, match="pixel_values"):
+        read_head("kind", path)
+
+
+def test_a_shape_that_data_decides_is_refused(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Flatten", ["patches"], ["flat"]), helper.make_node("NonZero", ["flat"], ["where"])]
+    path = small(tmp_path / "head.onnx", nodes, {"where": 2}, kind=TensorProto.INT64)
+    with pytest.raises(HeadError, match="NonZero"):
+        check_heads([read_head("kind", path)], VIT, SIZE)
+
+
+def test_branches_are_refused(tmp_path: Path) -> None:
+    branch = helper.make_graph(
+        [helper.make_node("Neg", ["patches"], ["y"])],
+        "b",
+        [],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, list("abcd"))],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["patches"], ["largest"], keepdims=0),
+        helper.make_node("Cast", ["largest"], ["any"], to=TensorProto.BOOL),
+        helper.make_node("If", ["any"], ["out"], then_branch=branch, else_branch=branch),
+    ]
+    with pytest.raises(HeadError, match="If"):
+        check_heads([read_head("kind", small(tmp_path / "head.onnx", nodes, {"out": 4}))], VIT, SIZE)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not onnx at all", b"\x08\x07" * 100, b"\xff" * 64], ids=["empty", "text", "noise", "ff"]
+)
+def test_bytes_that_are_no_graph(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "head.onnx").write_bytes(content)
+    with pytest.raises(HeadError):
+        read_head("kind", tmp_path / "head.onnx")

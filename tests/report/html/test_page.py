@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgec.errors import EdgecError, RequestError
+from edgec.report.html.page import MARK, embedded, render, write_page
+from edgec.report.html.subjects import NO_ARTEFACT, Subject, short_names
+from edgec.report.pictures import Compared
+from edgec.report.schema import Report
+
+
+def data(page: str) -> dict[str, Any]:
+    (found,) = re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', page, re.DOTALL)
+    whole: dict[str, Any] = json.loads(found)
+    return whole
+
+
+def test_a_report_without_samples_profile_or_pictures_says_so(report: Report) -> None:
+    bare = report.model_copy(
+        update={"candidates": tuple(each.model_copy(update={"latency": None, "cold_start": None}) for each in report.candidates)}
+    )
+    page = html.unescape(render([Subject("bare", bare)]))
+    for text in (NO_ARTEFACT, "holds no samples", "No profile is in this report", "No run on a camera", "this CPU has no bf16"):
+        assert text in page
+
+
+def test_specifications_are_shared_and_data_is_whole(full: Report) -> None:
+    one, many = (data(render([Subject(str(number), full) for number in range(count)])) for count in (1, 20))
+    assert len(many["specs"]) <= len(one["specs"]) + 1
+    assert len(many["charts"]) > 15 * len(one["charts"])
+    assert len(many["rows"]) == 20 * len(full.candidates)
+    taken = one["charts"]["r0-s0-timeline"]["data"]["samples"]
+    assert max(taken["ms"]) == 61.0
+    assert sum(one["charts"]["r0-s0-distribution"]["data"]["bins"]["count"]) == 400
+
+
+def test_fifty_reports_fit_into_five_megabytes(full: Report, pictures: Compared) -> None:
+    page = render([Subject(f"{number}.edgec", full, pictures, "") for number in range(50)])
+    assert len(page.encode()) < 5_000_000
+    assert 50 <= page.count('class="features"') <= 60
+
+
+def test_the_policy_lets_nothing_in_and_runs_only_our_scripts(report: Report) -> None:
+    page = render([Subject("one", report)])
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe-eval" not in policy
+    assert "script-src &#39;sha256-" in policy
+    markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r'(?:src|href)="(?!data:)', markup)
+
+
+def test_strings_cannot_end_their_script() -> None:
+    evil = "</script><!-- <script> & \u2028 \u2029"
+    text = embedded({"a": evil})
+    assert json.loads(text) == {"a": evil}
+    assert not set("<>&\u2028\u2029") & set(text)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        embedded(float("nan"))
+
+
+def test_only_pages_are_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    write_page(MARK + "one", page)
+    write_page(MARK + "two", page)
+    assert page.read_text().endswith("two")
+    other = tmp_path / "report.json"
+    other.write_text("{}")
+    with pytest.raises(RequestError, match="not a page"):
+        write_page(MARK, other)
+    with pytest.raises(RequestError, match="is a folder"):
+        write_page(MARK, tmp_path)
+    with pytest.raises(EdgecError, match="could not be written"):
+        write_page(MARK, tmp_path / "nowhere" / "page.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "report.json"]
+
+
+def test_names_are_as_short_as_they_tell_apart() -> None:
+    assert short_names([Path("/a/x/one.edgec"), Path("/a/y/two.edgec")]) == ["one.edgec", "two.edgec"]
+    assert short_names([Path("/a/x/m.edgec"), Path("/a/y/m.edgec")]) == ["x/m.edgec", "y/m.edgec"]
+    assert short_names([Path("/a/m"), Path("/a/m")]) == ["m", "m"]
+
+
+def test_pictures_travel_small(full: Report, pictures: Compared) -> None:
+    page = render([Subject("one", full, replace(pictures, names=("<b>", *pictures.names[1:])), "")])
+    assert "&lt;b&gt;" in page
+    assert "4 of\n6 golden frames" in page
+    assert max(map(len, re.findall(r'src="(data:image/png[^"]*)"', page))) < 2000

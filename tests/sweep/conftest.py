@@ -1,0 +1,54 @@
+"""A small checkpoint, frames, and a target of one runtime in one precision: what is built of them is the same every time."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import edgec
+from tests.support.files import save_checkpoint, save_profile
+from tests.support.frames import draw_pictures
+
+FAILING = 'include = [{ checkpoint = "gone.pth", target = "cpu", size = 32 }]\n'
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`one/`, `frames/` and `board.toml`."""
+    folder = tmp_path_factory.mktemp("sweep")
+    save_checkpoint(folder / "one")
+    draw_pictures(folder / "frames")
+    save_profile(folder / "board.toml", {"fp32": ["onnxruntime"]})
+    return folder
+
+
+def write_matrix(path: Path, inputs: Path, iterations: int = 5, more: str = "") -> Path:
+    path.write_text(
+        f'checkpoints = ["{inputs}/one"]\ntargets = ["{inputs}/board.toml"]\nsizes = [32, "32x48"]\n'
+        f'precisions = ["fp32"]\ncalibration = "{inputs}/frames"\niterations = {iterations}\nfps = 0.01\n{more}'
+    )
+    return path
+
+
+@dataclass(frozen=True)
+class Swept:
+    """`folder` holds the matrix and `matrix.sweep`."""
+
+    folder: Path
+    ended: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sweep-cache")
+
+
+@pytest.fixture(scope="session")
+def swept(inputs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """A sweep of two jobs: a checkpoint at two sizes, and one that cannot be built."""
+    folder = tmp_path_factory.mktemp("swept")
+    write_matrix(folder / "matrix.toml", inputs, more=FAILING)
+    return Swept(folder, edgec("sweep", "matrix.toml", "--jobs", "2", cwd=folder, cache=cache))

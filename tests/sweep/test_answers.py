@@ -1,0 +1,174 @@
+"""What reports say about a camera of 30 Hz: yes only where it was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgec.durable import sha256_of
+from edgec.errors import ArtefactError
+from edgec.evidence import Evidence
+from edgec.report.schema import Bound, Candidate, ColdStart, Host, Latency, ModelFacts, Report, StageFidelity
+from edgec.sweep import rendering
+from edgec.sweep.answers import answer_all
+from edgec.sweep.schema import Answer, Cell, SweepReport, read_sweep
+
+HOST = Host(
+    cpu="a", architecture="x86_64", physical_cores=2, logical_cores=2, usable_cores=2, memory_bytes=1, os="Linux", python="3"
+)
+
+
+def latency(p50: float, p99: float, **more: Any) -> Latency:
+    times = {"min_ms": p50, "p50_ms": p50, "p90_ms": p99, "p99_ms": p99, "max_ms": p99, "mean_ms": p50}
+    return Latency(**times, iterations=100, warmup=1, threads=2, **{"evidence": Evidence.HOST, **more})
+
+
+def kept(cosine: float, evidence: Evidence = Evidence.HOST) -> StageFidelity:
+    return StageFidelity(stage="x", cls_cosine_mean=1, patch_cosine_mean=1, patch_cosine_p01=cosine, frames=8, evidence=evidence)
+
+
+def bounds(*times: float) -> tuple[Bound, ...]:
+    return tuple(Bound(board=f"board{at}", power_mode="MAXN", bound_ms=ms, limited_by="compute") for at, ms in enumerate(times))
+
+
+def place(folder: Path, *candidates: Candidate, name: str = "cell", size: int = 32, **more: Any) -> Cell:
+    """An artefact's report, and a manifest to hash; the first candidate is chosen."""
+    artefact = folder / f"{name}.edgec"
+    artefact.mkdir()
+    (artefact / "manifest.json").write_text(name)
+    report = Report(
+        edgec_version="0",
+        created="now",
+        artefact_sha256=sha256_of(artefact / "manifest.json"),
+        model=ModelFacts(
+            name="m", arch="a", checkpoint_sha256="", random_weights=more.pop("random", False), gflops=1, parameters=1
+        ),
+        target="cpu",
+        host_is_target=more.pop("host_is_target", True),
+        input_shape=(1, size, size, 3),
+        precision_asked="auto",
+        min_fidelity=0.99,
+        calibration="c",
+        validation_frames=8,
+        candidates=tuple(each.model_copy(update={"chosen": at == 0}) for at, each in enumerate(candidates)),
+        chosen=candidates[0].name,
+        reason="r",
+        host=HOST,
+    )
+    (artefact / "report.json").write_text(report.model_dump_json())
+    return Cell(
+        name=name, checkpoint="m", target="cpu", size=(size, size), precision="auto", state="done", exit_code=0,
+        log="l", artefact=artefact.name, seconds=1,
+    )  # fmt: skip
+
+
+def candidate(name: str = "a", **figures: Any) -> Candidate:
+    return Candidate(name=name, runtime="r", precision="fp32", **figures)
+
+
+def answers(folder: Path, *cells: Cell) -> tuple[Answer, ...]:
+    return answer_all(folder, cells, 30, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("figures", "more", "verdict", "why"),
+    [
+        ({"latency": latency(10, 33)}, {}, "yes", "p99 33.00 ms (measured on host)"),
+        ({"latency": latency(10, 34)}, {}, "no", "p99 34.00 ms (measured on host); the median alone would do"),
+        ({"latency": latency(34, 35)}, {}, "no", "p99 35.00 ms (measured on host)"),
+        ({"latency": latency(10, 12)}, {"host_is_target": False}, "cannot tell", "lacks what the target has"),
+        ({"latency": latency(10, 12)}, {"random": True}, "cannot tell", "random weights"),
+        ({"latency": latency(10, 12), "fidelity": None}, {}, "cannot tell", "no fidelity is known"),
+        ({"latency": latency(10, 12), "fidelity": kept(0.98)}, {}, "no", "worst cosine 0.9800 (measured on host)"),
+        ({"bounds": bounds(4)}, {}, "cannot tell", "bound 4 ms (estimated), not measured"),
+        ({"bounds": bounds(40)}, {}, "no", "at least 40 ms (estimated)"),
+        ({}, {}, "cannot tell", "no latency is known"),
+    ],
+)
+def test_an_answer_rests_on_evidence(
+    tmp_path: Path, figures: dict[str, Any], more: dict[str, Any], verdict: str, why: str
+) -> None:
+    (found,) = answers(tmp_path, place(tmp_path, candidate(**{"fidelity": kept(0.995), **figures}), **more))
+    assert found.verdict == verdict
+    assert why in found.why
+
+
+def test_each_board_answers_for_itself_by_the_least_bound_within_the_budget(tmp_path: Path) -> None:
+    first = candidate("int8", fidelity=kept(0.995), bounds=bounds(4, 50))
+    lossy = candidate("w4", fidelity=kept(0.5), bounds=bounds(1, 1))
+    found = answers(tmp_path, place(tmp_path, first, lossy))
+    assert [(each.board, each.verdict, each.candidate) for each in found] == [
+        ("board0", "cannot tell", "int8"),
+        ("board1", "no", "int8"),
+    ]
+
+
+def test_what_a_board_sent_back_counts_if_it_is_about_this_artefact(tmp_path: Path) -> None:
+    cell = place(tmp_path, candidate(fidelity=kept(0.995), bounds=bounds(4)))
+    built = Report.model_validate_json((tmp_path / "cell.edgec/report.json").read_text())
+    measured = candidate(fidelity=kept(0.995), latency=latency(8, 9, evidence=Evidence.TARGET), chosen=True)
+    sent = built.model_copy(update={"candidates": (measured,)})
+    (tmp_path / "cell.orin.report.json").write_text(sent.model_dump_json())
+    stale = sent.model_copy(update={"artefact_sha256": "0" * 64})
+    (tmp_path / "cell.old.report.json").write_text(stale.model_dump_json())
+    found = answers(tmp_path, cell)
+    assert [(each.board, each.verdict) for each in found] == [("orin", "yes"), ("board0", "cannot tell")]
+    assert "measured on target" in found[0].why
+
+
+def test_a_machine_that_did_other_work_makes_an_answer_doubtful(tmp_path: Path) -> None:
+    """It can only have made the figures too high: what was fast enough is, what was not may be."""
+    fast, slow = (candidate(fidelity=kept(1), latency=latency(1, p99, other_cores=1.5)) for p99 in (2, 40))
+    found = answers(tmp_path, place(tmp_path, fast, name="fast"), place(tmp_path, slow, name="slow"))
+    assert [(each.cell, each.verdict) for each in found] == [("fast", "yes"), ("slow", "cannot tell")]
+    assert all("other work used up to 1.5" in each.doubts[0] for each in found)
+
+
+def sweep_of(folder: Path, *cells: Cell) -> SweepReport:
+    return SweepReport(edgec_version="0", created="now", fps=30, min_fidelity=0.99, cells=cells, answers=answers(folder, *cells))
+
+
+def test_answers_are_sorted_and_sizes_make_a_ladder(tmp_path: Path) -> None:
+    cold = ColdStart(load_ms=1, first_inference_ms=1, peak_rss_bytes=250_000_000, evidence=Evidence.HOST)
+    cells = [
+        place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(time, time), cold_start=cold), name=f"c{size}", size=size)
+        for size, time in ((64, 10), (96, 20), (128, 40))
+    ]
+    failed = cells[0].model_copy(update={"name": "f", "state": "failed", "artefact": None, "exit_code": 7, "error": "no <b>|"})
+    report = sweep_of(tmp_path, *cells, failed)
+    assert [(each.cell, each.verdict) for each in report.answers] == [
+        ("c96", "yes"),
+        ("c64", "yes"),
+        ("c128", "no"),
+        ("f", "failed"),
+    ]
+    (ladder,) = rendering.ladders(report)
+    assert [row[0] for row in ladder.rows] == ["64x64", "96x96", "128x128"]
+    assert ladder.rows[0][2:5] == ("0.9950", "10.00", "10.00")
+    assert ladder.rows[0][6] == "250"
+    text = rendering.to_markdown(report)
+    assert "| 128x128 | a | 0.9950 | 40.00 |" in text
+    assert "<b>" not in text
+    assert rendering.failures(report) == ["f: no <b>| (exit code 7; log: l)"]
+
+
+def test_a_sweeps_report_is_read_back_and_others_are_refused(tmp_path: Path) -> None:
+    report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(1, 2))))
+    path = tmp_path / "sweep.json"
+    path.write_text(report.model_dump_json())
+    assert read_sweep(path) == report
+    path.write_text(report.model_dump_json().replace('"fps":30.0', '"fps":NaN'))
+    with pytest.raises(ArtefactError, match="not whole JSON"):
+        read_sweep(path)
+    path.write_text(report.model_dump_json().replace('"schema_version":1', '"schema_version":9'))
+    with pytest.raises(ArtefactError, match="cannot read it"):
+        read_sweep(path)
+
+
+def test_a_damaged_report_answers_nothing(tmp_path: Path) -> None:
+    cell = place(tmp_path, candidate(fidelity=kept(1), latency=latency(1, 2)))
+    (tmp_path / "cell.edgec/report.json").write_text("{")
+    (found,) = answers(tmp_path, cell)
+    assert found.verdict == "cannot tell"

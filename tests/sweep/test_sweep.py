@@ -1,0 +1,171 @@
+"""Sweeps from the command line: what they leave, what they say, and how they go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from edgec.artefact.reading import open_artefact
+from edgec.durable import sha256_of, try_lock
+from edgec.sweep.schema import SweepReport, read_sweep
+from tests.support.commands import command, edgec, environment
+from tests.sweep.conftest import Swept, write_matrix
+
+NAMES = ["one-board-32x32-fp32", "one-board-32x48-fp32"]
+
+
+def done(report: SweepReport) -> list[str]:
+    return [cell.name for cell in report.cells if cell.state == "done"]
+
+
+def test_a_failing_cell_stops_no_other(swept: Swept) -> None:
+    folder, ended = swept.folder, swept.ended
+    report = read_sweep(folder / "matrix.sweep/sweep.json")
+    assert done(report) == NAMES
+    for cell in report.cells[:2]:
+        opened = open_artefact(folder / "matrix.sweep" / str(cell.artefact))
+        assert opened.manifest.build_key == cell.build_key
+        assert cell.measured_alone
+    failed = report.cells[2]
+    assert (failed.state, failed.exit_code) == ("failed", 3)
+    assert "There is no checkpoint" in failed.error
+    assert "There is no checkpoint" in (folder / "matrix.sweep" / failed.log).read_text()
+    assert ended.returncode == 3
+    assert "There is no checkpoint" in ended.stderr
+    assert "exit code 3" in ended.stderr
+
+
+def test_the_report_answers(swept: Swept) -> None:
+    """One frame in a hundred seconds is what every machine keeps up with."""
+    folder, ended = swept.folder, swept.ended
+    report = read_sweep(folder / "matrix.sweep/sweep.json")
+    assert [answer.verdict for answer in report.answers] == ["yes"] * 2 + ["failed"]
+    assert [answer.cell.split("-")[2] for answer in report.answers[:2]] == ["32x48", "32x32"]
+    for answer in report.answers[:2]:
+        assert answer.latency is not None
+        assert answer.fidelity is not None
+        assert answer.fidelity.worst_cosine >= 0.99
+    text = (folder / "matrix.sweep/sweep.md").read_text()
+    for said in (ended.stdout, text):
+        assert "meets 0.01 Hz within 0.99 fidelity" in said
+        assert "2 yes, 1 failed" in said
+        assert "one on board, fp32" in said
+
+
+def test_a_repeated_sweep_does_nothing_but_what_failed(swept: Swept, cache: Path) -> None:
+    folder = swept.folder
+    manifests = [folder / "matrix.sweep" / f"{name}.edgec" / "manifest.json" for name in NAMES]
+    before = [path.stat().st_ino for path in manifests]
+    again = edgec("sweep", "matrix.toml", "--json", cwd=folder, cache=cache)
+    report = SweepReport.model_validate_json(again.stdout)
+    assert again.returncode == 3
+    assert [cell.reused for cell in report.cells] == [True] * 2 + [False]
+    assert [path.stat().st_ino for path in manifests] == before
+
+
+def test_what_was_made_of_something_else_is_replaced_by_force_only(
+    swept: Swept, inputs: Path, cache: Path, tmp_path: Path
+) -> None:
+    name = f"{NAMES[0]}.edgec"
+    place = tmp_path / "matrix.sweep"
+    shutil.copytree(swept.folder / "matrix.sweep" / name, place / name)
+    (place / f"{NAMES[1]}.edgec/mine").mkdir(parents=True)
+    before = (place / name / "manifest.json").read_bytes()
+    write_matrix(tmp_path / "matrix.toml", inputs, iterations=6)
+    refused = edgec("sweep", "matrix.toml", cwd=tmp_path, cache=cache)
+    assert refused.returncode == 8
+    assert "exists already" in refused.stderr
+    assert (place / name / "manifest.json").read_bytes() == before
+    forced = edgec("sweep", "matrix.toml", "--force", "--json", cwd=tmp_path, cache=cache)
+    report = SweepReport.model_validate_json(forced.stdout)
+    assert done(report) == [NAMES[0]]
+    assert (place / name / "manifest.json").read_bytes() != before
+    assert forced.returncode == 8  # what is no artefact is not replaced even so
+    assert (place / f"{NAMES[1]}.edgec/mine").is_dir()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(inputs: Path, tmp_path: Path) -> None:
+    write_matrix(tmp_path / "matrix.toml", inputs)
+    (tmp_path / "file").touch()
+    ended = edgec("sweep", "matrix.toml", "-o", "file", cwd=tmp_path)
+    assert ended.returncode == 8
+    assert "cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+class Sweeping:
+    """A sweep in a session of its own, whose log of a cell can be waited for."""
+
+    def __init__(self, folder: Path, cache: Path, *more: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            command("sweep", "matrix.toml", *more),
+            cwd=folder,
+            env=environment(cache),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + 60
+        while not any(text in log.read_text() for log in self.folder.glob("matrix.sweep/logs/*.log")):
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def cells(self) -> list[str]:
+        """Processes of its cells, by what they have for a working directory."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cwd"):
+            try:
+                if path.readlink() == self.folder / "matrix.sweep/logs":
+                    found.append(path.parent.name)
+            except OSError:
+                continue
+        return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_a_sweep_that_ends_early_takes_its_cells_along_and_goes_on_later(
+    swept: Swept, inputs: Path, cache: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """The first stages of its cells are cached; what is measured is not."""
+    write_matrix(tmp_path / "matrix.toml", inputs, iterations=7 + (number == signal.SIGINT))
+    sweeping = Sweeping(tmp_path, cache, "--jobs", "2")
+    sweeping.wait_for("resolve")
+    assert sweeping.cells()
+    os.kill(sweeping.process.pid, number)
+    _, said = sweeping.process.communicate(timeout=60)
+    assert sweeping.process.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in said
+    deadline = time.monotonic() + 30
+    while sweeping.cells() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sweeping.cells() == []
+    for path in tmp_path.glob("matrix.sweep/*.edgec"):
+        open_artefact(path)
+    again = edgec("sweep", "matrix.toml", "--json", cwd=tmp_path, cache=cache)
+    assert again.returncode == 0, again.stderr
+    report = SweepReport.model_validate_json(again.stdout)
+    assert done(report) == NAMES
+    for cell in report.cells:
+        assert sha256_of(tmp_path / "matrix.sweep" / str(cell.artefact) / "manifest.json") == cell.artefact_sha256
+    assert list(tmp_path.glob("matrix.sweep/.edgec-*")) == []
+
+
+def test_two_sweeps_do_not_share_a_folder(swept: Swept, cache: Path) -> None:
+    with (swept.folder / "matrix.sweep/logs/.sweep.lock").open("r+b") as lock:
+        assert try_lock(lock.fileno())
+        ended = edgec("sweep", "matrix.toml", cwd=swept.folder, cache=cache)
+    assert ended.returncode == 15
+    assert "Another sweep is at work" in ended.stderr
