@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     "--streams", type=int, metavar="N", help="N cameras at once, a process each; without --fps: how many frames a second."
 )
 @click.option("--idle", "idle_s", type=float, metavar="S", help="Also five inferences, each after S seconds of sleep.")
+@click.option("--profile", is_flag=True, help="Also the time of each of the runtime's steps, by kind and by block.")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a report there; nothing otherwise."
 )
@@ -53,6 +54,7 @@ def bench(
     duration: str | None,
     streams: int | None,
     idle_s: float | None,
+    profile: bool,
     output: Path | None,
     boards: tuple[str, ...],
     port: int | None,
@@ -68,6 +70,7 @@ def bench(
     """
     if boards:
         _refuse(threads=threads, fps=fps, queue=queue, deadline=deadline, duration=duration, streams=streams, idle=idle_s)
+        _refuse(profile=profile or None)
         _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
         return
     _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
@@ -80,7 +83,7 @@ def bench(
     check_idle(idle_s)
     if output is not None:
         _require_folder(output)
-    result = _with_progress(run, artefact, threads=threads, iterations=iterations, wanted=wanted, idle_s=idle_s)
+    result = _with_progress(run, artefact, threads=threads, iterations=iterations, wanted=wanted, idle_s=idle_s, profile=profile)
     if output is not None:
         _write(output, as_report(result).model_dump_json(indent=1) + "\n")
     if as_json:
@@ -231,6 +234,11 @@ def _print(result: BenchResult) -> None:
         print_run(run, batch)
     if result.after_idle is not None:
         print_idle(result.after_idle, latency.p50_ms)
+    if result.profile is not None:
+        from edgec.report.breakdown import breakdown_table
+
+        out.print()
+        out.print(breakdown_table(result.profile))
     for caveat in result.caveats:
         err.print(Text(f"Warning: {caveat}"))
 
@@ -266,6 +274,7 @@ def _json(result: BenchResult) -> str:
             "other_cores": measurement.other_cores,
             "runs": [run.model_dump(mode="json") for run in result.runs],
             "after_idle": result.after_idle.model_dump(mode="json") if result.after_idle else None,
+            "profile": result.profile.model_dump(mode="json") if result.profile else None,
             "host": result.host.model_dump(mode="json"),
             "warnings": result.caveats,
         },

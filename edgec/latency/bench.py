@@ -20,11 +20,12 @@ from edgec.latency.asked import Asked
 from edgec.latency.host import available_cores, caveats, contention, facts, load_average
 from edgec.latency.measure import NOTE, Measurement, Progress, measure
 from edgec.latency.process import WorkerProblem
+from edgec.latency.profiling import profile as profile_artefact
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering import registry
 from edgec.lowering.base import Frames
 from edgec.report.reading import read_report
-from edgec.report.schema import AfterIdle, ColdStart, Host, Latency, Report, Run
+from edgec.report.schema import AfterIdle, ColdStart, Host, Latency, Profile, Report, Run
 from edgec.targets import list_profiles, missing
 
 DEFAULT_ITERATIONS = 100
@@ -44,6 +45,7 @@ class BenchResult:
     caveats: tuple[str, ...]
     runs: tuple[Run, ...] = ()
     after_idle: AfterIdle | None = None
+    profile: Profile | None = None
 
 
 def bench(
@@ -53,14 +55,16 @@ def bench(
     iterations: int | None = None,
     wanted: Asked | None = None,
     idle_s: float | None = None,
+    profile: bool = False,
     progress: Progress | None = None,
 ) -> BenchResult:
     """Checks the artefact's hashes and measures it on its golden frames.
 
     Runs `iterations` times; by default 100 times, or fewer if that takes over a minute. `wanted` is a run beyond that, in
-    processes of its own, and `idle_s` asks for inferences after so much sleep. `threads`: the cores that this process may use by
-    default, shared out among streams. The evidence is `measured on target` where the host has all that it requires. Raises
-    `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed, `RuntimeFailure` if that fails.
+    processes of its own; `idle_s` asks for inferences after so much sleep, `profile` for the time of each step. `threads`: the
+    cores that this process may use by default, shared out among streams. The evidence is `measured on target` where the host
+    has all that it requires. Raises `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed or
+    does not time its steps, `RuntimeFailure` if it fails.
     """
     load = load_average()
     artefact = open_artefact(path)
@@ -109,7 +113,12 @@ def bench(
             idle = after_idle(artefact.lowered, frames, idle_s, threads=threads, evidence=evidence, progress=progress)
     except WorkerProblem as problem:
         raise _failure(manifest.runtime, str(problem)) from None
-    return BenchResult(artefact, latency, measurement.cold_start, measurement, host, lacks, tuple(doubts), runs, idle)
+    steps: Profile | None = None
+    if profile:
+        if progress is not None:
+            progress("profiling", 0, 1)
+        steps = profile_artefact(artefact, frames, threads=threads, evidence=evidence)
+    return BenchResult(artefact, latency, measurement.cold_start, measurement, host, lacks, tuple(doubts), runs, idle, steps)
 
 
 def _failure(runtime: str, problem: str) -> RuntimeFailure:
@@ -150,6 +159,7 @@ def as_report(result: BenchResult) -> Report:
             "cpu_ms_per_frame": result.measurement.cpu_ms_per_frame,
             "runs": result.runs,
             "after_idle": result.after_idle,
+            "profile": result.profile,
         }
     )
     return built.model_copy(

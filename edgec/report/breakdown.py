@@ -91,12 +91,12 @@ def _notes(profile: Profile) -> list[str]:
     if profile.plain_ms is not None:
         cost = 100 * (profile.whole_ms / profile.plain_ms - 1)
         # Profiling makes nothing faster: whatever is below nothing is the machine's noise, and as much of it is in the rest.
-        found = f"profiling costs {cost:.1f} %" if cost >= 0 else f"the difference, {cost:.1f} %, is the machine's noise"
+        found = f"profiling costs {cost:.1f} %" if cost >= 0 else f"{cost:.1f} % is noise"
         lines.append(f"without profiling, in turns: {profile.plain_ms:.3f} ms; {found}")
     rates = ", ".join(f"{printable(kind)} {rate:.0f}" for kind, rate in profile.rates_gflops.items())
     lines.append(f"roofline: products of matrices, GFLOP/s: {rates or 'not measured'}")
     if unattributed_ms(profile) < 0:
-        lines.append("the steps exceed the whole: some runs were disturbed, which draws means up, and medians not")
+        lines.append("steps exceed the whole: disturbed runs draw up means (steps), not medians")
     lines.append(f"{printable(profile.source)}; {profile.evidence.value}")
     return lines
 

@@ -85,8 +85,7 @@ def ladders(report: SweepReport) -> list[Ladder]:
 
 def failures(report: SweepReport) -> list[str]:
     return [
-        f"{cell.name}: {printable(' '.join((cell.error, *cell.detail[:1])))} (exit code {cell.exit_code}"
-        + (f"; log: {cell.log})" if cell.log else ")")
+        f"{cell.name}: {printable(cell.error)} (exit code {cell.exit_code}" + (f"; log: {cell.log})" if cell.log else ")")
         for cell in report.cells
         if cell.state == "failed"
     ]

@@ -106,11 +106,8 @@ class Workers:
                 future.cancel(force=True)
             raise
         except Exception as error:  # of dask, of the connection, or of the worker's process: all of them lost the cell
-            return Outcome(
-                BoardError.exit_code,
-                error=f"{printable(self._scheduler)} lost the cell",
-                detail=(printable(f"{type(error).__name__}: {error}")[:300],),
-            )
+            text = printable(f"{self._scheduler} lost the cell: {type(error).__name__}: {error}")
+            return Outcome(BoardError.exit_code, error=text[:300])
         if not found:
             return Outcome(BoardError.exit_code, error=f"{printable(self._scheduler)} gave the cell up")
         return Outcome(**{**found, "detail": tuple(found["detail"])})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import edgec
+from tests.support.commands import command, edgec, environment
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures
 
@@ -52,3 +54,45 @@ def swept(inputs: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("swept")
     write_matrix(folder / "matrix.toml", inputs, more=FAILING)
     return Swept(folder, edgec("sweep", "matrix.toml", "--jobs", "2", cwd=folder, cache=cache))
+
+
+class Sweeping:
+    """A sweep in a session of its own, whose log of a cell can be waited for."""
+
+    def __init__(self, folder: Path, cache: Path, *more: str) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            command("sweep", "matrix.toml", *more),
+            cwd=folder,
+            env=environment(cache),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+    def wait_for(self, text: str, cell: str = "*") -> None:
+        deadline = time.monotonic() + 60
+        while not any(text in log.read_text() for log in self.folder.glob(f"matrix.sweep/logs/{cell}.log")):
+            assert self.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def cells(self) -> list[str]:
+        """Processes of its cells, by what they have for a working directory."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cwd"):
+            try:
+                if path.readlink() == self.folder / "matrix.sweep/logs":
+                    found.append(path.parent.name)
+            except OSError:
+                continue
+        return found
+
+    def wait_for_the_end_of_cells(self) -> None:
+        deadline = time.monotonic() + 30
+        while self.cells() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert self.cells() == []

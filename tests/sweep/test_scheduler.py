@@ -16,7 +16,7 @@ from edgec.sweep.probe import probe
 from edgec.sweep.scheduler import address_of
 from edgec.sweep.schema import SweepReport, read_sweep
 from tests.support.commands import edgec, environment
-from tests.sweep.conftest import FAILING, Swept, write_matrix
+from tests.sweep.conftest import FAILING, Swept, Sweeping, write_matrix
 
 CLUSTER = """
 import sys, warnings
@@ -64,11 +64,22 @@ def test_workers_build_what_is_built_here(swept: Swept, inputs: Path, tmp_path: 
     here = {cell.name: cell for cell in read_sweep(swept.folder / "matrix.sweep/sweep.json").cells}
     assert [cell.state for cell in there.cells] == ["done", "done", "failed"]
     for cell in there.cells:
-        for field in ("state", "build_key", "artefact_sha256", "exit_code", "error"):
+        for field in ("state", "build_key", "artefact_sha256", "exit_code"):
             assert getattr(cell, field) == getattr(here[cell.name], field)
     for cell in there.cells[:2]:
         assert cell.measured_alone
         assert not cell.reused
+
+
+def test_a_killed_sweep_ends_its_cells_on_the_workers(inputs: Path, cache: Path, tmp_path: Path, scheduler: str) -> None:
+    more = f'include = [{{ checkpoint = "one", target = "{inputs}/board.toml", size = 48, precision = "fp32" }}]\n'
+    write_matrix(tmp_path / "matrix.toml", inputs, more=more)
+    sweeping = Sweeping(tmp_path, cache, "--scheduler", scheduler)
+    sweeping.wait_for("choose frames", "one-board-48x48-fp32")
+    sweeping.process.kill()
+    sweeping.process.communicate(timeout=60)
+    sweeping.wait_for_the_end_of_cells()
+    assert not (tmp_path / "matrix.sweep/one-board-48x48-fp32.edgec").exists()
 
 
 def test_a_worker_says_what_it_lacks(inputs: Path, tmp_path: Path) -> None:

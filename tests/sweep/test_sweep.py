@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ import pytest
 from edgec.artefact.reading import open_artefact
 from edgec.durable import sha256_of, try_lock
 from edgec.sweep.schema import SweepReport, read_sweep
-from tests.support.commands import command, edgec, environment
-from tests.sweep.conftest import Swept, write_matrix
+from tests.support.commands import edgec
+from tests.sweep.conftest import Swept, Sweeping, write_matrix
 
 NAMES = ["one-board-32x32-fp32", "one-board-32x48-fp32"]
 
@@ -99,42 +97,6 @@ def test_a_folder_that_cannot_be_written_is_refused(inputs: Path, tmp_path: Path
     assert "Traceback" not in ended.stderr
 
 
-class Sweeping:
-    """A sweep in a session of its own, whose log of a cell can be waited for."""
-
-    def __init__(self, folder: Path, cache: Path, *more: str) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            command("sweep", "matrix.toml", *more),
-            cwd=folder,
-            env=environment(cache),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + 60
-        while not any(text in log.read_text() for log in self.folder.glob("matrix.sweep/logs/*.log")):
-            assert self.process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def cells(self) -> list[str]:
-        """Processes of its cells, by what they have for a working directory."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cwd"):
-            try:
-                if path.readlink() == self.folder / "matrix.sweep/logs":
-                    found.append(path.parent.name)
-            except OSError:
-                continue
-        return found
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_sweep_that_ends_early_takes_its_cells_along_and_goes_on_later(
     swept: Swept, inputs: Path, cache: Path, tmp_path: Path, number: signal.Signals
@@ -148,10 +110,7 @@ def test_a_sweep_that_ends_early_takes_its_cells_along_and_goes_on_later(
     _, said = sweeping.process.communicate(timeout=60)
     assert sweeping.process.returncode == (130 if number == signal.SIGINT else -number)
     assert "Traceback" not in said
-    deadline = time.monotonic() + 30
-    while sweeping.cells() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert sweeping.cells() == []
+    sweeping.wait_for_the_end_of_cells()
     for path in tmp_path.glob("matrix.sweep/*.edgec"):
         open_artefact(path)
     again = edgec("sweep", "matrix.toml", "--json", cwd=tmp_path, cache=cache)
