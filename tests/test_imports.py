@@ -88,6 +88,7 @@ SDKS: dict[str, set[str]] = {
     "altair": {"edgec.report.html"},
     "vl_convert": {"edgec.report.html"},
     "jinja2": {"edgec.report.html"},
+    "distributed": {"edgec.sweep"},
     "matplotlib": {"edgec.report"},
     "transformers": set(),
     "timm": set(),
@@ -95,10 +96,9 @@ SDKS: dict[str, set[str]] = {
 }
 """By package, the modules or rooms that may import it."""
 
-LATE = {"onnxruntime", "openvino", "safetensors", "matplotlib", "av", "transformers", "tensorrt", "coremltools"} | {
-    "altair",
-    "vl_convert",
-    "jinja2",
+LATE = {
+    *("onnxruntime", "openvino", "tensorrt", "coremltools", "transformers", "safetensors"),
+    *("matplotlib", "av", "altair", "vl_convert", "jinja2", "distributed"),
 }
 """Imported inside functions only: a missing one harms nobody else."""
 

@@ -16,7 +16,7 @@ from edgec.sweep.probe import probe
 from edgec.sweep.scheduler import address_of
 from edgec.sweep.schema import SweepReport, read_sweep
 from tests.support.commands import edgec, environment
-from tests.sweep.conftest import FAILING, Swept, Sweeping, write_matrix
+from tests.sweep.conftest import FAILING, Sweeping, Swept, write_matrix
 
 CLUSTER = """
 import sys, warnings

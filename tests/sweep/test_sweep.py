@@ -13,7 +13,7 @@ from edgec.artefact.reading import open_artefact
 from edgec.durable import sha256_of, try_lock
 from edgec.sweep.schema import SweepReport, read_sweep
 from tests.support.commands import edgec
-from tests.sweep.conftest import Swept, Sweeping, write_matrix
+from tests.sweep.conftest import Sweeping, Swept, write_matrix
 
 NAMES = ["one-board-32x32-fp32", "one-board-32x48-fp32"]
 
