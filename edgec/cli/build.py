@@ -116,7 +116,7 @@ def _summary(result: BuildResult, finished: Finished | None) -> dict[str, Any]:
     return {
         "artefact": str(result.directory),
         "reused": result.reused,
-        "manifest": result.manifest.model_dump(mode="json"),
+        "manifest": json.loads(result.manifest.to_json()),
         "report": result.report.model_dump(mode="json", exclude={"candidates": {"__all__": {"latency": {"samples_ms"}}}}),
         **({"engine": engine} if engine else {}),
     }
