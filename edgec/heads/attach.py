@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 import onnx
 from onnx import TensorProto, helper
@@ -148,7 +148,7 @@ def _replace_names(node: onnx.NodeProto, inputs: list[str], outputs: list[str]) 
     node.output[:] = outputs
 
 
-def _replace(field, entries) -> None:  # type: ignore[no-untyped-def]
+def _replace(field: Any, entries: Iterable[Any]) -> None:
     """protobuf copies on extend: the copies must be there before the field that owns the originals is cleared."""
     copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
     del field[:]

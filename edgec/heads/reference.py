@@ -6,6 +6,7 @@ resampled by PyTorch. An ONNX head is run as its file is, before any conversion.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,16 +66,23 @@ def _conv(shape: Sequence[int]) -> nn.Conv2d:
     return nn.Conv2d(int(shape[1]), int(shape[0]), int(shape[2]), padding=int(shape[2]) // 2)
 
 
-class _Head(nn.Module):
+class _Head(nn.Module, ABC):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head = head
 
+    @abstractmethod
+    def forward(self, features: Features, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The head's outputs by name; `size` is the frame's."""
+
+
+class _OneOutput(_Head):
     def forward(self, features: Features, size: tuple[int, int]) -> dict[str, Tensor]:
         return {self.head.name: self.run([features[name] for name in self.head.inputs], size)}
 
+    @abstractmethod
     def run(self, given: list[Tensor], size: tuple[int, int]) -> Tensor:
-        raise NotImplementedError
+        """The output, named after the head, from its inputs in their order."""
 
     def over_the_frame(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
         """[N, C, rows, columns] to logits or labels of every pixel."""
@@ -82,7 +90,7 @@ class _Head(nn.Module):
         return logits if self.head.output == "logits" else logits.argmax(dim=1).int()
 
 
-class _Linear(_Head):
+class _Linear(_OneOutput):
     def __init__(self, head: Head) -> None:
         super().__init__(head)
         weights = _tensors(head.weights)
@@ -101,7 +109,7 @@ def _one_map(given: list[Tensor]) -> Tensor:
     return torch.cat([functional.interpolate(each, size=size, mode="bilinear", align_corners=False) for each in planes], dim=1)
 
 
-class _Segmentation(_Head):
+class _Segmentation(_OneOutput):
     def __init__(self, head: Head) -> None:
         super().__init__(head)
         weights = _tensors(head.weights)
@@ -118,7 +126,7 @@ class _Segmentation(_Head):
         return self.over_the_frame(self.conv(self.norm(_one_map(given))), size)
 
 
-class _Mlp(_Head):
+class _Mlp(_OneOutput):
     def __init__(self, head: Head) -> None:
         super().__init__(head)
         weights = _tensors(head.weights)
@@ -144,7 +152,7 @@ class _Unit(nn.Module):
         return x + self.conv2["conv"](self.conv1["conv"](x.relu()).relu())  # type: ignore[no-any-return]
 
 
-class _Depth(_Head):
+class _Depth(_OneOutput):
     """Modules are called as Meta's, so that its files load as they are."""
 
     def __init__(self, head: Head) -> None:

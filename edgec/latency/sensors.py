@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -140,14 +141,14 @@ def _ina_rails(folder: Path) -> dict[str, Callable[[], float | None]]:
         for number in _numbers(chip, r"power(\d+)_input"):
             path = chip / f"power{number}_input"
             label = _label(chip, number, kind, found)
-            found[label] = lambda path=path: _scaled(_integer(path), 1e-3)  # type: ignore[misc]
+            found[label] = partial(_power_mw, path)
         with_power = set(_numbers(chip, r"power(\d+)_input"))
         for number in _numbers(chip, r"curr(\d+)_input"):
             volts, amperes = chip / f"in{number}_input", chip / f"curr{number}_input"
             if number in with_power or not volts.is_file():
                 continue
             label = _label(chip, number, kind, found)
-            found[label] = lambda volts=volts, amperes=amperes: _product_mw(volts, amperes)  # type: ignore[misc]
+            found[label] = partial(_product_mw, volts, amperes)
     return found
 
 
@@ -155,6 +156,10 @@ def _label(chip: Path, number: int, kind: str, taken: Iterable[str]) -> str:
     names = (_line(chip / f"{what}{number}_label") for what in ("power", "in", "curr"))
     label = next((name for name in names if name), "") or f"{kind} {number}"
     return label if label not in taken else f"{label} ({chip.name})"
+
+
+def _power_mw(microwatts: Path) -> float | None:
+    return _scaled(_integer(microwatts), 1e-3)
 
 
 def _product_mw(volts: Path, amperes: Path) -> float | None:

@@ -118,7 +118,7 @@ class Reading(Record):
     temperatures_c: dict[str, float] = {}
     """By zone."""
     power_mw: dict[str, float] = {}
-    """By rail or RAPL domain: the mean since the reading before."""
+    """By RAPL domain, the mean since the reading before; by rail of an INA, what it was at that moment."""
     rss_bytes: int | None = Field(default=None, ge=0)
 
 
