@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgec.evidence import Evidence
-from edgec.fidelity.metrics import Features, cosines
+from edgec.fidelity.cosines import cosines
+from edgec.fidelity.metrics import Features
 from edgec.frames import Pixels
 
 Run = Callable[[Pixels], Features]

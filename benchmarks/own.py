@@ -10,6 +10,7 @@ from benchmarks.contender import Contender, Run
 from edgec.artefact.reading import open_artefact
 from edgec.build import build
 from edgec.cache import Cache
+from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst
 from edgec.graph.statistics import Statistics
 from edgec.lowering import registry
@@ -77,7 +78,7 @@ def _int8(ran: list[Candidate], chosen: str, min_fidelity: float) -> str:
     if any(candidate.name == chosen for candidate in candidates):
         return chosen
     best = max(worst(candidate.fidelity) for candidate in candidates if candidate.fidelity)
-    return choose(candidates, min(min_fidelity, best)).candidate.name
+    return choose(candidates, Budget(min(min_fidelity, best))).candidate.name
 
 
 def _name(candidate: str) -> str:

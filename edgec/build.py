@@ -61,8 +61,9 @@ def compile_into(directory: Path, stages: Stages) -> None:
     """The stages in order, and nothing else."""
     split = stages.split()
     hub = stages.export()
-    reference = stages.reference(hub, split)
-    fidelity = stages.verify_export(hub, reference)
+    everything = stages.reference(hub, split)
+    fidelity = stages.verify_export(hub, everything)
+    reference = stages.shipped(hub, everything)
     calibration = stages.calibrate(hub, split)
     sensitivity = stages.sensitivity(hub, calibration, split)
     lowered = stages.lower(hub, calibration, sensitivity)

@@ -20,7 +20,10 @@ from edgec.artefact.device import program_sources
 from edgec.checkpoint import Identity
 from edgec.checkpoint.source import DEMO
 from edgec.errors import CalibrationError, RequestError, TargetError
+from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
+from edgec.fidelity.tasks import TaskBudgets
 from edgec.frames import FrameSet
+from edgec.heads.reading import identify_heads
 from edgec.latency import host
 from edgec.lowering import registry
 from edgec.lowering.base import Lowering
@@ -52,6 +55,13 @@ class BuildRequest:
     batch: int = 1
     precision: Asked = "auto"
     min_fidelity: float = 0.99
+    heads: tuple[str, ...] = ()
+    """NAME=PATH each."""
+    features: bool = True
+    """False: the heads' outputs alone."""
+    min_agreement: float | None = None
+    min_iou: float | None = None
+    max_depth_error: float | None = None
     registers: bool = False
     layers: tuple[int, ...] = ()
     output: Path | None = None
@@ -67,12 +77,30 @@ class BuildRequest:
         """All of them, the default first."""
         return (self.size, *self.more_sizes)
 
+    @property
+    def budget(self) -> Budget:
+        """Raises `RequestError` for a bound that nothing can keep, and for one of heads that there are not."""
+        asked = TaskBudgets(self.min_agreement, self.min_iou, self.max_depth_error)
+        if not self.heads and (asked != TaskBudgets() or not self.features):
+            raise RequestError(
+                "There are no heads that this could speak of.",
+                evidence=(
+                    "--min-agreement, --min-iou and --max-depth-error bound what heads may lose",
+                    "--no-features leaves the heads' outputs alone",
+                ),
+                remedy="give --head NAME=PATH, or leave these options out",
+            )
+        return Budget(self.min_fidelity, asked if self.features else asked.or_else(WITHOUT_FEATURES))
+
 
 @dataclass(frozen=True)
 class Resolved:
     """The request with everything looked up. `key` is the build's: equal keys, equal artefacts."""
 
     request: BuildRequest
+    budget: Budget
+    heads: tuple[tuple[str, str], ...]
+    """Name and SHA-256 of each."""
     identity: Identity
     profile: Profile
     host: Host
@@ -100,6 +128,7 @@ class Resolved:
         tried = ", ".join(f"{runtime} {precision}" for runtime, precision in self.pairs)
         shapes = ", ".join(f"[{request.batch}, {size.height}, {size.width}, 3]" for size in request.sizes)
         outputs = ["cls", "patches"] + ["registers"] * request.registers + [f"patches_{layer}" for layer in request.layers]
+        outputs = [*(outputs if request.features else []), *(name for name, _ in self.heads)]
         return (
             ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
             ("target", ", ".join(f"{each.name}: {each.title}" for each in self.devices or (self.profile,))),
@@ -107,7 +136,8 @@ class Resolved:
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
             ("candidates", tried),
-            ("precision", f"{request.precision}, effort {request.effort}, worst cosine at least {request.min_fidelity:g}"),
+            *((("heads", ", ".join(f"{name} ({sha256[:12]})" for name, sha256 in self.heads)),) if self.heads else ()),
+            ("precision", f"{request.precision}, effort {request.effort}, {self.budget}"),
             ("threads", f"{self.threads} of {self.host.usable_cores} usable cores"),
             ("cache", str(cached.cache_root())),
             ("output", str(self.output)),
@@ -116,11 +146,10 @@ class Resolved:
 
 def resolve(request: BuildRequest) -> Resolved:
     """Raises `RequestError`, `CheckpointError`, `CalibrationError` or `TargetError` for what can be seen to be wrong."""
-    if request.batch < 1 or not 0 < request.min_fidelity <= 1:
-        raise RequestError(
-            "A build needs a batch of 1 or more and a minimum fidelity above 0 and up to 1.",
-            evidence=f"asked for: batch {request.batch}, minimum fidelity {request.min_fidelity:g}",
-        )
+    if request.batch < 1:
+        raise RequestError("A build needs a batch of 1 or more.", evidence=f"asked for: batch {request.batch}")
+    budget = request.budget
+    heads = identify_heads(request.heads)
     here = host.facts()
     identity = checkpoint.identify(request.checkpoint, seed=request.seed)
     profiles = targets.family(request.target) or (targets.resolve(request.target, here),)
@@ -139,7 +168,8 @@ def resolve(request: BuildRequest) -> Resolved:
     threads = request.threads or here.usable_cores
     tools = {name: version for name in TOOLS if (version := _version(name))}
     key = cached.key(
-        replace(request, checkpoint="", target="", calibration="", validation="", output=None, force=False),
+        replace(request, checkpoint="", target="", calibration="", validation="", output=None, force=False, heads=()),
+        heads,
         identity.key,
         identity.name,
         frameset.sha256,
@@ -156,6 +186,8 @@ def resolve(request: BuildRequest) -> Resolved:
     )
     return Resolved(
         request=request,
+        budget=budget,
+        heads=heads,
         identity=identity,
         profile=profile,
         host=here,
@@ -232,7 +264,8 @@ def _default_output(request: BuildRequest, identity: Identity) -> Path:
     name = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in identity.name)
     target = Path(request.target).stem
     batch = f"-b{request.batch}" if request.batch > 1 else ""
-    return Path(f"{name}-{target}-{'-'.join(map(str, request.sizes))}{batch}.edgec")
+    heads = "".join(f"-{each.partition('=')[0]}" for each in request.heads)
+    return Path(f"{name}-{target}-{'-'.join(map(str, request.sizes))}{batch}{heads}.edgec")
 
 
 def _version(name: str) -> str:

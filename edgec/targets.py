@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from edgec.errors import TargetError
 from edgec.latency.cpuinfo import FLAGS
-from edgec.report.schema import Host, Record
+from edgec.report.base import Record
+from edgec.report.schema import Host
 from edgec.resources import room
 
 if sys.version_info >= (3, 11):

@@ -22,7 +22,7 @@ from edgec.artefact.verify import verify
 from edgec.build import BuildResult, build
 from edgec.errors import ArtefactError, CheckpointError, EdgecError, FidelityError, InputSizeError, RequestError
 from edgec.evidence import Evidence
-from edgec.fidelity.metrics import cosines
+from edgec.fidelity.cosines import cosines
 from edgec.latency.host import facts
 from edgec.latency.measure import NOTE
 from edgec.lowering import registry

@@ -8,43 +8,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 import edgec
 from edgec.artefact.bundle import Bundle, Variant, write_bundle
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, golden_path, write_golden
 from edgec.artefact.mac import write_mac
-from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Golden, Manifest, SizeFacts, Tensor
-from edgec.artefact.operations import write_operations
+from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor
+from edgec.artefact.recording import golden_count, input_of, meanings, record_sizes, size_of
 from edgec.durable import sha256_of
+from edgec.fidelity.budget import Budget
 from edgec.fidelity.gate import measure_fidelity, require_kept
-from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame, FrameSet, Split
 from edgec.latency.measure import NOTE
 from edgec.lowering.base import Label, LoweredModel, Lowering, Runner
-from edgec.lowering.sizes import function_name
-from edgec.model.spec import Size
 from edgec.precision.choice import Choice
 from edgec.precision.explanation import EXPLANATION, Explanation
+from edgec.report.fidelity import StageFidelity
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
-from edgec.report.schema import Candidate, Host, ModelFacts, Report, StageFidelity
+from edgec.report.schema import Candidate, Host, ModelFacts, Report
 from edgec.targets import Profile
 
-GOLDEN_FRAMES = 4
 PARETO = "report/pareto.svg"
-TOLERANCES = {
-    "fp32": (1e-3, 0.9999),
-    **dict.fromkeys(("fp16", "w8", "w6", "w4"), (2e-2, 0.999)),
-    **dict.fromkeys(("bf16", "int8"), (0.1, 0.995)),
-}
-"""Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine.
-Between instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round elsewhere); a wrong
-weight or axis differs by far more. fp16 is imitated, rounded alike everywhere: its bounds leave room for sums in another order,
-and have not been tried between machines."""
 BOARDS_NOTE = (
     "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
     "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
@@ -56,11 +41,6 @@ APPLE_NOTE = (
     "which device/edgec-mac.pyz compares and measures on a Mac."
 )
 """For reports of Core ML packages."""
-MEANINGS = {
-    "cls": "the image's CLS token, normalised",
-    "patches": "one feature vector a patch, an image-shaped grid, normalised",
-    "registers": "the register tokens, normalised",
-}
 
 
 @dataclass(frozen=True)
@@ -74,7 +54,7 @@ class Ingredients:
     threads: int
     tools: Mapping[str, str]
     precision_asked: str
-    min_fidelity: float
+    budget: Budget
     batch: int
     checkpoint: CheckpointFacts
     model: ModelFacts
@@ -106,7 +86,7 @@ class Ingredients:
 
     def at(self, reference: Reference) -> str:
         """Its size, where there are several to tell apart."""
-        return str(_size(reference)) if len(self.references) > 1 else ""
+        return str(size_of(reference)) if len(self.references) > 1 else ""
 
 
 def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], None]) -> None:
@@ -123,7 +103,7 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     final = [_run(made, reference, runner, step) for reference in made.references]
     for before, after in zip(made.kept, final, strict=True):
         require_kept(before, after)
-    sizes = _write_sizes(directory, made, runner)
+    sizes = record_sizes(directory, made.references, runner, made.batch, made.choice.candidate.precision)
     _write_texts(directory, made)
     (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if made.boards:
@@ -132,7 +112,7 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
         write_mac(
             directory,
             made.devices,
-            min_fidelity=made.min_fidelity,
+            min_fidelity=made.budget.min_fidelity,
             model=made.model,
             precision_asked=made.precision_asked,
             calibration=_calibration(made),
@@ -155,10 +135,6 @@ def _run(made: Ingredients, reference: Reference, runner: Runner, step: Callable
     return measure_fidelity(reference, runner, made.batch, stage, step, made.lowering.evidence)
 
 
-def _size(reference: Reference) -> Size:
-    return Size(*reference.frames.shape[1:3])
-
-
 def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
     height, width = made.reference.frames.shape[1:3]
     return Bundle(
@@ -166,11 +142,11 @@ def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
         build_key=made.build_key,
         boards=made.boards,
         target=made.target,
-        input=_input(made, made.reference),
+        input=input_of(made.reference, made.batch),
         outputs=outputs,
         variants=[variant for variant, _ in made.variants],
-        golden_count=_golden_count(made.reference),
-        min_fidelity=made.min_fidelity,
+        golden_count=golden_count(made.reference),
+        min_fidelity=made.budget.min_fidelity,
         model=made.model,
         precision_asked=made.precision_asked,
         calibration=_calibration(made),
@@ -193,8 +169,8 @@ def _label(made: Ingredients) -> Label:
         licence=made.licence.strip() or checkpoint.licence.name,
         version=edgec.__version__,
         description=f"{checkpoint.name}: DINOv3 {checkpoint.arch} features of a camera frame, {made.choice.candidate.precision}",
-        input=_input(made, made.reference).meaning,
-        outputs={name: _meaning(name) for name in made.reference.outputs},
+        input=input_of(made.reference, made.batch).meaning,
+        outputs=meanings(made.reference),
         facts={
             "edgec.build_key": made.build_key,
             "edgec.checkpoint_sha256": checkpoint.sha256,
@@ -205,65 +181,8 @@ def _label(made: Ingredients) -> Label:
     )
 
 
-def _write_sizes(directory: Path, made: Ingredients, runner: Runner) -> tuple[SizeFacts, ...]:
-    """Golden frames of each size, and what the manifest says of it. Those of the default lie where others look for them; each
-    other size has a folder."""
-    tolerance, cosine = TOLERANCES[made.choice.candidate.precision]
-    found = []
-    for reference in made.references:
-        folder = made.at(reference) if reference is not made.reference else ""
-        outputs = _write_golden(directory, reference, runner, made.batch, folder)
-        golden = Golden(
-            frames=golden_path(FRAMES, folder),
-            expected_float32=golden_path(EXPECTED_FLOAT32, folder),
-            expected_shipped=golden_path(EXPECTED_SHIPPED, folder),
-            count=_golden_count(reference),
-            relative_tolerance=tolerance,
-            min_cosine=cosine,
-        )
-        facts = SizeFacts(function=function_name(_size(reference)), input=_input(made, reference), outputs=outputs, golden=golden)
-        found.append(facts)
-    return tuple(found)
-
-
-def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: int, folder: str) -> tuple[Tensor, ...]:
-    """Frames spread over the validation set, what PyTorch makes of them and what the artefact does."""
-    count = _golden_count(reference)
-    chosen = np.linspace(0, len(reference.frames) - 1, count).round().astype(int)
-    frames = np.ascontiguousarray(reference.frames[chosen])
-    golden = Reference(frames, {name: array[chosen] for name, array in reference.features.items()})
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in golden.outputs}
-    for stack, _, real in golden.batches(batch):
-        for name, value in runner(stack).items():
-            parts[name].append(value[:real])
-    shipped: Features = {name: np.concatenate(values) for name, values in parts.items()}
-    write_golden(directory, frames, golden.features, shipped, folder=folder)
-    write_operations(directory, runner, frames, batch, folder=folder)
-    return tuple(
-        Tensor(name=name, dtype="float32", shape=(batch, *value.shape[1:]), meaning=_meaning(name))
-        for name, value in shipped.items()
-    )
-
-
-def _golden_count(reference: Reference) -> int:
-    return min(GOLDEN_FRAMES, len(reference.frames))
-
-
-def _input(made: Ingredients, reference: Reference) -> Tensor:
-    return Tensor(
-        name="frames",
-        dtype="uint8",
-        shape=(made.batch, *reference.frames.shape[1:3], 3),
-        meaning="camera frames, NHWC, RGB, 0..255; normalisation is inside the model",
-    )
-
-
 def _calibration(made: Ingredients) -> str:
     return f"{made.frames.name}, {len(made.split.calibration)} frames ({made.frames.sha256[:12]})"
-
-
-def _meaning(name: str) -> str:
-    return MEANINGS.get(name) or f"as patches, after block {name.removeprefix('patches_')}"
 
 
 def _write_texts(directory: Path, made: Ingredients) -> None:
@@ -293,6 +212,7 @@ def _manifest(
         operations={entry.name: entry.precision for entry in made.explanation.operations},
         fidelity=fidelity,
         golden=sizes[0].golden,
+        heads=made.reference.heads,
         sizes=sizes if len(sizes) > 1 else (),
         tools=dict(made.tools),
         files=build_manifest_files(directory),
@@ -324,7 +244,11 @@ def _report(made: Ingredients, fidelity: tuple[StageFidelity, ...]) -> Report:
         host_is_target=made.host_is_target,
         input_shape=(made.batch, height, width, 3),
         precision_asked=made.precision_asked,
-        min_fidelity=made.min_fidelity,
+        min_fidelity=made.budget.min_fidelity,
+        min_agreement=made.budget.tasks.min_agreement,
+        min_iou=made.budget.tasks.min_iou,
+        max_depth_error=made.budget.tasks.max_depth_error,
+        heads=made.reference.heads,
         calibration=_calibration(made),
         validation_frames=len(made.split.validation),
         stages=fidelity,

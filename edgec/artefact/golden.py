@@ -1,7 +1,7 @@
 """Golden frames and the features expected of them, as `.npz` files that are the same bytes for the same numbers.
 
 golden/frames.npz             frames    uint8 [M, H, W, 3]
-golden/expected_float32.npz   an array an output, float32 [M, …]: the float32 PyTorch model
+golden/expected_float32.npz   an array an output, [M, …], float32, a head's labels int32: the float32 PyTorch model
 golden/expected_shipped.npz   the same: the shipped files in their runtime, on the machine that built them
 
 A model that takes further sizes of frames has the same three again for each, in a folder of its own: golden/480x640/…
@@ -29,6 +29,7 @@ EXPECTED_FLOAT32 = "golden/expected_float32.npz"
 EXPECTED_SHIPPED = "golden/expected_shipped.npz"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
+_TYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "int32": np.dtype(np.int32)}
 _npy: Any = np.lib.format
 """Which numpy leaves untyped."""
 
@@ -48,9 +49,9 @@ def write_golden(
     """Write the three files into `golden/` of an artefact that is in the making, or into a folder there."""
     paths = [directory / golden_path(path, folder) for path in (FRAMES, EXPECTED_FLOAT32, EXPECTED_SHIPPED)]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-    _write(paths[0], {"frames": frames}, np.dtype(np.uint8))
-    _write(paths[1], expected_float32, np.dtype(np.float32))
-    _write(paths[2], expected_shipped, np.dtype(np.float32))
+    _write(paths[0], {"frames": frames})
+    _write(paths[1], expected_float32)
+    _write(paths[2], expected_shipped)
 
 
 def golden_path(path: str, folder: str) -> str:
@@ -65,24 +66,24 @@ def read_golden(directory: Path, manifest: Manifest | SizeFacts) -> GoldenData:
     Raises `ArtefactError` for anything else, and for features that are not finite.
     """
     golden = manifest.golden
-    frames = _read(directory, golden.frames, {"frames": (golden.count, *manifest.input.shape[1:])}, np.dtype(np.uint8))
-    shapes = {output.name: (golden.count, *output.shape[1:]) for output in manifest.outputs}
-    expected_float32 = _read(directory, golden.expected_float32, shapes, np.dtype(np.float32))
-    expected_shipped = _read(directory, golden.expected_shipped, shapes, np.dtype(np.float32))
+    frames = _read(directory, golden.frames, {"frames": ((golden.count, *manifest.input.shape[1:]), np.dtype(np.uint8))})
+    arrays = {output.name: ((golden.count, *output.shape[1:]), _TYPES[output.dtype]) for output in manifest.outputs}
+    expected_float32 = _read(directory, golden.expected_float32, arrays)
+    expected_shipped = _read(directory, golden.expected_shipped, arrays)
     return GoldenData(frames["frames"], expected_float32, expected_shipped)
 
 
-def _write(path: Path, arrays: Mapping[str, NDArray[Any]], dtype: np.dtype[Any]) -> None:
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     # Stored, because compressed bytes differ between versions of zlib; dated, because `numpy.savez` promises no date.
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(arrays):
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             member.create_system = 3
             with archive.open(member, "w", force_zip64=True) as file:
-                _npy.write_array(file, np.ascontiguousarray(arrays[name], dtype), version=(1, 0), allow_pickle=False)
+                _npy.write_array(file, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
 
 
-def _read(directory: Path, path: str, shapes: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> dict[str, NDArray[Any]]:
+def _read(directory: Path, path: str, expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> dict[str, NDArray[Any]]:
     def refuse(problem: str) -> ArtefactError:
         return ArtefactError(
             f"The golden file {path} in {directory} does not fit the manifest.",
@@ -93,9 +94,9 @@ def _read(directory: Path, path: str, shapes: Mapping[str, tuple[int, ...]], dty
     try:
         with zipfile.ZipFile(inside(directory, path)) as archive:
             names = archive.namelist()
-            if sorted(names) != sorted(f"{name}.npy" for name in shapes):
-                raise refuse(f"it holds {', '.join(names) or 'nothing'}; expected {', '.join(shapes)}")
-            arrays = {name: _array(archive, f"{name}.npy", shape, dtype) for name, shape in shapes.items()}
+            if sorted(names) != sorted(f"{name}.npy" for name in expected):
+                raise refuse(f"it holds {', '.join(names) or 'nothing'}; expected {', '.join(expected)}")
+            arrays = {name: _array(archive, f"{name}.npy", shape, dtype) for name, (shape, dtype) in expected.items()}
     except ArtefactError:
         raise
     except Exception as error:  # bytes from outside, and zipfile and numpy raise a dozen classes for bad ones

@@ -5,11 +5,13 @@ It holds no timings and no dates: two builds of the same inputs write the same b
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from edgec.report.schema import Record, StageFidelity
+from edgec.report.base import Record
+from edgec.report.fidelity import HeadFacts, Output, StageFidelity
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
@@ -47,6 +49,8 @@ class Tensor(Record):
     dtype: str
     shape: tuple[int, ...]
     meaning: str = ""
+    role: Literal["features"] | Output = "features"
+    """What an output is, by which a re-run is compared with what was recorded: `edgec.artefact.verify`."""
 
 
 class Golden(Record):
@@ -105,9 +109,9 @@ class Manifest(Record):
     """Precision of every operation that has a choice, by its name in the hub graph."""
     fidelity: tuple[StageFidelity, ...]
     golden: Golden
+    heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
-    """All sizes where there are several, the default first, of which `input`, `outputs` and `golden` speak. Left out where there
-    is one, so that readers which do not know of it read on."""
+    """All sizes where there are several, the default first, of which `input`, `outputs` and `golden` speak."""
     tools: dict[str, str]
     files: tuple[FileFacts, ...]
     """Everything in the directory but manifest.json itself and the report, whose timings differ from run to run."""
@@ -118,5 +122,17 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it."""
-        return self.model_dump_json(indent=1, exclude=None if self.sizes else {"sizes"}) + "\n"
+        """As the file has it: without what speaks of heads or sizes where there are none, so that readers which do not know of
+        them read on."""
+        found = self.model_dump(mode="json")
+        for name in ("heads", "sizes"):
+            if not found[name]:
+                del found[name]
+        for stage in found["fidelity"]:
+            if not stage["tasks"]:
+                del stage["tasks"]
+        for part in (found, *found.get("sizes", ())):
+            for tensor in (part["input"], *part["outputs"]):
+                if tensor["role"] == "features":
+                    del tensor["role"]
+        return json.dumps(found, indent=1, ensure_ascii=False) + "\n"

@@ -108,8 +108,9 @@ def _check_sizes(manifest: Manifest) -> list[str]:
         if not names or len(set(names)) != len(names):
             problems.append(f"outputs are {', '.join(map(printable, names)) or 'none'}")
         for output in size.outputs:
-            if output.dtype != "float32" or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
-                problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not float32 [{shape[0]}, …]")
+            wanted = "int32" if output.role == "labels" else "float32"
+            if output.dtype != wanted or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
+                problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not {wanted} [{shape[0]}, …]")
     return problems
 
 

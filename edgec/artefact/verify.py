@@ -8,21 +8,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Golden
+from edgec.artefact.manifest import Golden, Tensor
 from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
 from edgec.errors import TargetError, VerificationError
-from edgec.fidelity.metrics import cosines
+from edgec.fidelity.cosines import cosines
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
 from edgec.lowering.base import Features, Runner
 from edgec.report.records import printable
 
-Floats = NDArray[np.float32]
+Array = NDArray[Any]
+MIN_AGREEMENT = {"fp32": 0.999}
+MIN_AGREEMENT_ROUNDED = 0.99
+"""Share of a frame's labels that must be those recorded, in precisions that machines round in ways of their own: along a mask's
+edge two classes are nearly equal."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,14 @@ class OutputCheck:
     """One output against what was recorded: the largest absolute `difference` to the shipped features and the smallest `cosine`.
 
     `frame`, counted from 0, is where the difference is largest or, if that is tolerated, where the cosine is smallest. The
-    last two are cosines to the features of the float32 PyTorch model, over all feature vectors.
+    last two are cosines to the features of the float32 PyTorch model, over all feature vectors. What a head gives is one vector a
+    frame. Of labels, `difference` is the share of a frame's pixels that are others, and `cosine` and the last two are shares
+    of pixels that are the same.
     """
 
     name: str
+    role: str
+    """As `edgec.artefact.manifest.Tensor.role`."""
     size: str
     """Of the frames, where the artefact takes several."""
     difference: float
@@ -81,7 +90,7 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
     changed: dict[str, Difference] = {}
     for size in artefact.sizes:
         name = _name(size, artefact)
-        outputs += _checks(size, name, _run(runner, size))
+        outputs += _checks(size, name, _run(runner, size), manifest.precision)
         if found := first_changed_operation(artefact, size, runner):
             changed[name] = found
     result = VerifyResult(
@@ -124,7 +133,7 @@ def _run(runner: Runner, size: OpenSize) -> Features:
     """All golden frames of a size, in batches of the artefact's own; a last one that is not full repeats its last frame."""
     frames, wanted = size.golden.frames, size.facts.outputs
     whole = size.facts.input.shape[0]
-    parts: dict[str, list[NDArray[np.float32]]] = {output.name: [] for output in wanted}
+    parts: dict[str, list[Array]] = {output.name: [] for output in wanted}
     for start in range(0, len(frames), whole):
         batch = frames[start : start + whole]
         count = len(batch)
@@ -146,15 +155,42 @@ def _run(runner: Runner, size: OpenSize) -> Features:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def _checks(size: OpenSize, at: str, actual: Features) -> list[OutputCheck]:
-    expected, golden = size.golden, size.facts.golden
-    return [
-        _check(name, at, actual[name], expected.expected_shipped[name], expected.expected_float32[name], golden)
-        for name in (output.name for output in size.facts.outputs)
-    ]
+def _checks(size: OpenSize, at: str, actual: Features, precision: str) -> list[OutputCheck]:
+    found = []
+    for output in size.facts.outputs:
+        shipped, float32 = size.golden.expected_shipped[output.name], size.golden.expected_float32[output.name]
+        if output.role == "labels":
+            found.append(_check_labels(output.name, at, actual[output.name], shipped, float32, precision))
+        else:
+            found.append(_check(output, at, actual[output.name], shipped, float32, size.facts.golden))
+    return found
 
 
-def _check(name: str, size: str, actual: Floats, shipped: Floats, float32: Floats, golden: Golden) -> OutputCheck:
+def _check_labels(name: str, size: str, actual: Array, shipped: Array, float32: Array, precision: str) -> OutputCheck:
+    def same(expected: Array) -> NDArray[np.float64]:
+        return np.asarray((actual == expected).reshape(len(actual), -1).mean(axis=1))
+
+    to_shipped, to_float32 = same(shipped), same(float32)
+    least = MIN_AGREEMENT.get(precision, MIN_AGREEMENT_ROUNDED)
+    return OutputCheck(
+        name=name,
+        role="labels",
+        size=size,
+        difference=float(1 - to_shipped.min()),
+        tolerance=1 - least,
+        frame=int(to_shipped.argmin()),
+        cosine=float(to_shipped.min()),
+        min_cosine=least,
+        finite=True,
+        float32_cosine_mean=float(to_float32.mean()),
+        float32_cosine_min=float(to_float32.min()),
+    )
+
+
+def _check(output: Tensor, size: str, actual: Array, shipped: Array, float32: Array, golden: Golden) -> OutputCheck:
+    if output.role != "features":
+        # A row of a depth map, or one pixel's logits, is no vector whose direction means something.
+        actual, shipped, float32 = (each.reshape(len(each), -1) for each in (actual, shipped, float32))
     with np.errstate(invalid="ignore", over="ignore"):
         by_frame = np.abs(actual.astype(np.float64) - shipped).reshape(len(shipped), -1).max(axis=1)
     by_frame = np.where(np.isfinite(by_frame), by_frame, np.inf)
@@ -162,7 +198,8 @@ def _check(name: str, size: str, actual: Floats, shipped: Floats, float32: Float
     by_frame_cosine = to_shipped.reshape(len(shipped), -1).min(axis=1)
     tolerance = golden.relative_tolerance * float(np.abs(shipped).max())
     return OutputCheck(
-        name=name,
+        name=output.name,
+        role=output.role,
         size=size,
         difference=float(by_frame.max()),
         tolerance=tolerance,
@@ -183,6 +220,11 @@ def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[s
 
     def say(output: OutputCheck) -> str:
         what = "" if output.finite else "holds NaN or Inf; "
+        if output.role == "labels":
+            return (
+                f"{at(output.size)}output {printable(output.name)}, golden frame {output.frame}: {output.cosine:.2%} of its "
+                f"labels are those recorded (at least {output.min_cosine:.2%})"
+            )
         return (
             f"{at(output.size)}output {printable(output.name)}, golden frame {output.frame}: {what}largest difference "
             f"{output.difference:.4g} (tolerance {output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least "

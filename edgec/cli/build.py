@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 @options.input_sizes
 @options.batch
 @options.precision
+@options.heads
+@options.features
 @options.min_fidelity
+@options.min_agreement
+@options.min_iou
+@options.max_depth_error
 @options.effort
 @options.registers
 @options.layers

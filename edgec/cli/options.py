@@ -58,6 +58,26 @@ min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
     help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",
 )  # fmt: skip
+heads = click.option(
+    "--head", "heads", multiple=True, metavar="NAME=PATH",
+    help="A head to build in, .safetensors, .pth or .onnx: its output is called NAME. May be given more than once.",
+)  # fmt: skip
+features = click.option(
+    "--features/--no-features",
+    default=True,
+    show_default=True,
+    help="Whether raw features are outputs beside those of heads.",
+)
+min_agreement = click.option(
+    "--min-agreement", type=float, metavar="SHARE",
+    help="Share of the frames on which each classifier must choose the class that it does in float32.",
+)  # fmt: skip
+min_iou = click.option(
+    "--min-iou", type=float, metavar="IOU", help="Mean IoU of each segmentation's labels with those that it gives in float32."
+)
+max_depth_error = click.option(
+    "--max-depth-error", type=float, metavar="SHARE", help="Mean relative difference of each depth map to the float32 one."
+)
 effort = click.option(
     "--effort", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
     help="full also measures what int8 costs the features operation by operation, and tries more plans.",

@@ -49,7 +49,7 @@ def _print(result: VerifyResult) -> None:
     if several:
         table.add_column("size")
     table.add_column("output")
-    for title in ("difference", "tolerance", "cosine to float32", "worst"):
+    for title in ("difference", "tolerance", "like float32", "worst", "as"):
         table.add_column(title, justify="right")
     for output in result.outputs:
         table.add_row(
@@ -59,6 +59,7 @@ def _print(result: VerifyResult) -> None:
             f"{output.tolerance:.3g}",
             f"{output.float32_cosine_mean:.6f}",
             f"{output.float32_cosine_min:.6f}",
+            "same labels" if output.role == "labels" else "cosine",
         )
     out.print(table)
     out.print("verified")

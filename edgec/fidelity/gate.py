@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import ExportError, FidelityError
 from edgec.evidence import Evidence
-from edgec.fidelity.metrics import Features, Fidelity, worst
+from edgec.fidelity.metrics import Features, worst
 from edgec.fidelity.reference import Reference
-from edgec.report.schema import StageFidelity
+from edgec.report.fidelity import StageFidelity
 
 EXPORT_TOLERANCE = 1e-3
 """Largest absolute difference of a feature between PyTorch and the hub graph, as a share of the output's largest value: float32
 rounding over a deep model stays under 1e-4, a wrong constant or axis does not."""
+LABELS_AGREE = 0.999
 
 Run = Callable[[NDArray[np.uint8]], Features]
 
@@ -23,8 +25,8 @@ Run = Callable[[NDArray[np.uint8]], Features]
 def measure_fidelity(
     reference: Reference, run: Run, batch: int, stage: str, step: Callable[[], None], evidence: Evidence = Evidence.HOST
 ) -> StageFidelity:
-    """Run all validation frames and compare the features."""
-    fidelity = Fidelity()
+    """Run all validation frames and compare the features and what heads make of them."""
+    fidelity = reference.fidelity()
     for frames, expected, real in reference.batches(batch):
         actual = run(frames)
         fidelity.add(expected, {name: value[:real] for name, value in actual.items()})
@@ -33,11 +35,17 @@ def measure_fidelity(
 
 
 def check_export(reference: Reference, run: Run, batch: int, step: Callable[[], None]) -> StageFidelity:
-    """The hub graph against PyTorch on real frames. Raises `ExportError` naming the first output that differs."""
-    fidelity = Fidelity()
+    """The hub graph against PyTorch on real frames. Raises `ExportError` naming the first output that differs.
+
+    Labels are whole numbers: where two classes are as good as equal, rounding decides. `LABELS_AGREE` of them must be the same.
+    """
+    fidelity = reference.fidelity()
     for number, (frames, expected, real) in enumerate(reference.batches(batch)):
         actual = {name: value[:real] for name, value in run(frames).items()}
         for name, wanted in expected.items():
+            if wanted.dtype.kind == "i":
+                _check_labels(name, number, wanted, actual[name])
+                continue
             difference = float(np.abs(actual[name] - wanted).max())
             largest = float(np.abs(wanted).max())
             if not difference <= EXPORT_TOLERANCE * largest:
@@ -54,11 +62,25 @@ def check_export(reference: Reference, run: Run, batch: int, step: Callable[[], 
     return fidelity.summary("hub", Evidence.HOST)
 
 
-def require_kept(before: StageFidelity, after: StageFidelity, tolerance: float = 0.002) -> None:
-    """The written artefact must compute what its candidate did. Raises `FidelityError` if features were lost in between."""
-    if worst(after) < worst(before) - tolerance:
-        raise FidelityError(
-            "The artefact computes other features than the candidate that it was made from.",
-            evidence=(f"{before.stage}: {worst(before):.6f}", f"{after.stage}: {worst(after):.6f}"),
+def _check_labels(name: str, number: int, wanted: NDArray[Any], actual: NDArray[Any]) -> None:
+    same = float((wanted == actual).mean())
+    if same < LABELS_AGREE:
+        raise ExportError(
+            f"The exported graph gives other labels in {name!r} than PyTorch does.",
+            evidence=f"validation batch {number}: {same:.4%} of them are the same; tolerated: {LABELS_AGREE:.2%}",
             remedy="report this with the versions that `edgec doctor` prints; nothing was written",
         )
+
+
+def require_kept(before: StageFidelity, after: StageFidelity, tolerance: float = 0.002) -> None:
+    """The written artefact must compute what its candidate did. Raises `FidelityError` if features, or what heads make of them,
+    were lost in between."""
+    pairs = [("", worst(before), worst(after))]
+    pairs += [(f" {was.head}", was.kept, now.kept) for was, now in zip(before.tasks, after.tasks, strict=True)]
+    for what, earlier, later in pairs:
+        if later < earlier - tolerance:
+            raise FidelityError(
+                "The artefact computes other features than the candidate that it was made from.",
+                evidence=(f"{before.stage}{what}: {earlier:.6f}", f"{after.stage}{what}: {later:.6f}"),
+                remedy="report this with the versions that `edgec doctor` prints; nothing was written",
+            )

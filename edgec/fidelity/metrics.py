@@ -1,51 +1,54 @@
-"""How much of the features survived: cosines to the float32 PyTorch model's. numpy only."""
+"""How much of the features and of the heads' decisions survived, beside the float32 PyTorch model's. numpy only."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgec.evidence import Evidence
-from edgec.report.schema import StageFidelity
+from edgec.fidelity.cosines import cosines
+from edgec.fidelity.tasks import meters
+from edgec.report.fidelity import HeadFacts, StageFidelity
 
-Features = dict[str, NDArray[np.float32]]
-
-
-def cosines(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The cosine of every feature vector (last axis) to its expected one, shape `expected.shape[:-1]`, in float64.
-
-    A vector that is not finite, or zero where the expected one is not, has cosine -1: garbage must not average away.
-    """
-    a, b = expected.astype(np.float64), actual.astype(np.float64)
-    with np.errstate(all="ignore"):
-        dot = (a * b).sum(axis=-1)
-        norms = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
-        cosine = np.where(norms > 0, dot / norms, np.where((a == b).all(axis=-1), 1.0, -1.0))
-    result: NDArray[np.float64] = np.where(np.isfinite(cosine) & np.isfinite(b).all(axis=-1), np.clip(cosine, -1, 1), -1.0)
-    return result
+Features = dict[str, NDArray[Any]]
+"""By output name: float32, or int32 where a head gives labels."""
 
 
 class Fidelity:
-    """Gathers frames' cosines batch by batch, so that features of a long run need not be held."""
+    """Gathers frames' cosines, and what their heads decide, batch by batch, so that outputs of a long run need not be held.
 
-    def __init__(self) -> None:
+    `features` False: the model gives no features, but the outputs of `heads` alone.
+    """
+
+    def __init__(self, heads: Sequence[HeadFacts] = (), *, features: bool = True) -> None:
+        self._features = features
+        self._frames = 0
         self._cls: list[NDArray[np.float64]] = []
         self._patches: list[NDArray[np.float64]] = []
+        self._meters = meters(heads)
 
-    def add(self, expected: Features, actual: Features) -> None:
-        """`cls` [N, D] and `patches` [N, rows, columns, D] of the same frames."""
-        self._cls.append(cosines(expected["cls"], actual["cls"]).ravel())
-        self._patches.append(cosines(expected["patches"], actual["patches"]).ravel())
+    def add(self, expected: Mapping[str, NDArray[Any]], actual: Mapping[str, NDArray[Any]]) -> None:
+        """`cls` [N, D], `patches` [N, rows, columns, D] and the heads' outputs, of the same frames."""
+        self._frames += len(next(iter(expected.values())))
+        if self._features:
+            self._cls.append(cosines(expected["cls"], actual["cls"]).ravel())
+            self._patches.append(cosines(expected["patches"], actual["patches"]).ravel())
+        for name, meter in self._meters.items():
+            meter.add(expected[name], actual[name])
 
     def summary(self, stage: str, evidence: Evidence) -> StageFidelity:
-        cls, patches = np.concatenate(self._cls), np.concatenate(self._patches)
+        patches = np.concatenate(self._patches) if self._features else None
         return StageFidelity(
             stage=stage,
-            cls_cosine_mean=round(float(cls.mean()), 6),
-            patch_cosine_mean=round(float(patches.mean()), 6),
-            patch_cosine_p01=round(float(np.percentile(patches, 1)), 6),
-            frames=len(cls),
+            cls_cosine_mean=None if patches is None else _rounded(np.concatenate(self._cls).mean()),
+            patch_cosine_mean=None if patches is None else _rounded(patches.mean()),
+            patch_cosine_p01=None if patches is None else _rounded(np.percentile(patches, 1)),
+            frames=self._frames,
             evidence=evidence,
+            tasks=tuple(meter.summary() for meter in self._meters.values()),
         )
 
 
@@ -57,5 +60,10 @@ def compare(expected: Features, actual: Features, stage: str, evidence: Evidence
 
 
 def worst(fidelity: StageFidelity) -> float:
-    """The figure that the budget bounds: the smallest of the three, so that no corner of the image is averaged away."""
-    return min(fidelity.cls_cosine_mean, fidelity.patch_cosine_mean, fidelity.patch_cosine_p01)
+    """The figure that the budget bounds and that orders candidates: the smallest of the three cosines, so that no corner of the
+    image is averaged away. Of a model without features, what its worst head keeps."""
+    return min(fidelity.cosines or [task.kept for task in fidelity.tasks])
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 6)

@@ -5,8 +5,8 @@ They are kept on disk and read through memory maps, so that a ViT-L at 720x1280 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,25 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import CheckpointError
-from edgec.fidelity.metrics import Features
+from edgec.fidelity.metrics import Features, Fidelity
 from edgec.frames.types import Pixels
+from edgec.report.fidelity import HeadFacts
 
 if TYPE_CHECKING:
-    from edgec.model.camera import CameraModel
+    from torch import nn
 
 FRAMES = "frames.npy"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """`frames` uint8 [M, H, W, 3]; `features` by output name, float32 [M, …]. Both are memory maps, not to be written to."""
+    """`frames` uint8 [M, H, W, 3]; `features` by output name, [M, …], float32, or int32 where a head gives labels. Both are
+    memory maps, not to be written to. `heads` are those whose outputs are among the features."""
 
     frames: NDArray[np.uint8]
     features: Features
+    heads: tuple[HeadFacts, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
         return tuple(self.features)
+
+    def only(self, outputs: Collection[str]) -> Reference:
+        """Of these outputs alone: those that an artefact gives."""
+        return replace(self, features={name: value for name, value in self.features.items() if name in outputs})
+
+    def fidelity(self) -> Fidelity:
+        """A meter of what is expected here."""
+        return Fidelity(self.heads, features="patches" in self.features)
 
     def batches(self, size: int) -> Iterator[tuple[NDArray[np.uint8], Features, int]]:
         """Frames as [size, H, W, 3], the features expected of them, and how many of them are real: the last batch is filled up
@@ -43,18 +54,18 @@ class Reference:
             yield self.frames[index], {name: array[start : start + real] for name, array in self.features.items()}, real
 
 
-def frame_features(model: CameraModel, frame: Pixels) -> Features:
-    """One frame, uint8 [H, W, 3], through the model; the outputs by name, [1, …]."""
+def frame_features(model: nn.Module, frame: Pixels) -> Features:
+    """One frame, uint8 [H, W, 3], through a camera model, with heads or without; the outputs by name, [1, …]."""
     import torch
 
     with torch.inference_mode():
         return {name: value.numpy() for name, value in model(torch.from_numpy(frame[None].copy())).items()}
 
 
-def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
+def write_reference(model: nn.Module, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
     """Run each frame, uint8 [H, W, 3], through the unfolded model. Raises `CheckpointError` if a feature is not finite."""
     np.save(directory / FRAMES, np.stack(frames))
-    maps: dict[str, NDArray[np.float32]] = {}
+    maps: Features = {}
     for index, frame in enumerate(frames):
         for name, value in frame_features(model, frame).items():
             if not np.isfinite(value).all():
@@ -66,13 +77,13 @@ def write_reference(model: CameraModel, frames: list[Pixels], directory: Path, s
             if name not in maps:
                 shape = (len(frames), *value.shape[1:])
                 maps[name] = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-                    directory / f"feature-{name}.npy", mode="w+", dtype=np.float32, shape=shape
+                    directory / f"feature-{name}.npy", mode="w+", dtype=value.dtype, shape=shape
                 )
             maps[name][index] = value[0]
         step()
 
 
-def read_reference(directory: Path, outputs: tuple[str, ...]) -> Reference:
+def read_reference(directory: Path, outputs: Sequence[str], heads: tuple[HeadFacts, ...] = ()) -> Reference:
     frames = np.load(directory / FRAMES, mmap_mode="r", allow_pickle=False)
     features = {name: np.load(directory / f"feature-{name}.npy", mmap_mode="r", allow_pickle=False) for name in outputs}
-    return Reference(frames, features)
+    return Reference(frames, features, heads)

@@ -1,80 +1,27 @@
 """How much of what a robot asks for survived: classes, masks and depths of float32 and of what ships, held against each other.
 
-Nothing here knows the truth: an agreement of 1 says that the shipped head decides as the float32 one does, right or wrong.
 Results are gathered batch by batch, in numbers that do not grow with the frames. numpy only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from edgec.errors import FidelityError, RequestError
-from edgec.evidence import Evidence
-from edgec.fidelity.metrics import cosines
-from edgec.report.schema import Record
+from edgec.errors import RequestError
+from edgec.fidelity.cosines import cosines
+from edgec.report.base import Record
+from edgec.report.fidelity import Classes, Depths, HeadFacts, Masks, Output, TaskFidelity, Vectors
 
-Output = Literal["scores", "labels", "logits", "depth", "values"]
-"""As `edgec.heads.types.Output`."""
 Array = NDArray[Any]
 MOST_CLASSES = 4096
 """Labels from here on are garbage, where nobody says how many classes there are."""
 GARBAGE = 1e6
 """The relative error of a depth that is not finite: it must not average away, and JSON has no infinity."""
-
-
-class Classes(Record):
-    """Of `scores`, a class a frame. A margin is the score of the class that float32 chose less the best of the others: below zero
-    where the shipped head chooses another. Both are means over frames."""
-
-    agreement: float = Field(ge=0, le=1)
-    margin_float32: float
-    margin_shipped: float
-    smallest_margin: float
-    """Of the shipped head, over all frames."""
-
-
-class Masks(Record):
-    """Of label maps. `iou` is by class, the intersection over the union of float32's pixels and the shipped ones'; None where
-    neither has any. `mean_iou` is over the others."""
-
-    pixel_agreement: float = Field(ge=0, le=1)
-    mean_iou: float = Field(ge=0, le=1)
-    iou: tuple[float | None, ...]
-
-
-class Depths(Record):
-    """Of depth maps: |shipped - float32| / |float32| on average over pixels, and the root of the mean squared difference, in the
-    map's own unit."""
-
-    relative_error: float = Field(ge=0)
-    rmse: float = Field(ge=0)
-
-
-class Vectors(Record):
-    """Of plain values: cosines along the last axis."""
-
-    cosine_mean: float
-    cosine_min: float
-
-
-class TaskFidelity(Record):
-    """One head at one stage; exactly one of the last four is there."""
-
-    head: str
-    stage: str
-    output: Output
-    frames: int = Field(ge=1)
-    evidence: Evidence
-    classes: Classes | None = None
-    masks: Masks | None = None
-    depths: Depths | None = None
-    values: Vectors | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +39,14 @@ class TaskBudgets:
                 raise RequestError(f"The least {name} must be above 0 and up to 1.", evidence=f"asked for: {value:g}")
         if self.max_depth_error is not None and not self.max_depth_error > 0:
             raise RequestError("The largest depth error must be above 0.", evidence=f"asked for: {self.max_depth_error:g}")
+
+    def or_else(self, others: TaskBudgets) -> TaskBudgets:
+        """These, and where one is not bounded, the other's."""
+        return TaskBudgets(
+            others.min_agreement if self.min_agreement is None else self.min_agreement,
+            others.min_iou if self.min_iou is None else self.min_iou,
+            others.max_depth_error if self.max_depth_error is None else self.max_depth_error,
+        )
 
 
 class TaskMeter:
@@ -125,7 +80,7 @@ class TaskMeter:
             "values": self._add_values,
         }[self.output](expected, actual)
 
-    def summary(self, stage: str, evidence: Evidence) -> TaskFidelity:
+    def summary(self) -> TaskFidelity:
         """Raises `ValueError` if nothing was added."""
         if not self._frames:
             raise ValueError(f"{self.head}: no frames")
@@ -145,7 +100,7 @@ class TaskMeter:
         else:
             mean = self._cosine_sum / self._count
             part["values"] = Vectors(cosine_mean=round(mean, 6), cosine_min=round(self._cosine_min, 6))
-        return TaskFidelity(head=self.head, stage=stage, output=self.output, frames=self._frames, evidence=evidence, **part)
+        return TaskFidelity.model_validate({"head": self.head, "output": self.output, **part})
 
     def _add_scores(self, expected: Array, actual: Array) -> None:
         """NaN is nobody's best: a frame of garbage agrees with nothing."""
@@ -224,21 +179,13 @@ def shortfalls(found: Sequence[TaskFidelity], budgets: TaskBudgets) -> tuple[str
     return tuple(said)
 
 
-def require_tasks(found: Sequence[TaskFidelity], budgets: TaskBudgets) -> None:
-    """Raises `FidelityError` telling every head that is beyond its budget."""
-    beyond = shortfalls(found, budgets)
-    if beyond:
-        raise FidelityError(
-            "The heads no longer decide as they do in float32.",
-            evidence=(*beyond, f"stage: {found[0].stage}, {found[0].frames} frames"),
-            remedy="allow a higher precision (--precision fp32 is exact), or lower the budget if the task can bear it",
-        )
+def meters(heads: Sequence[HeadFacts]) -> dict[str, TaskMeter]:
+    """A meter for each output of each head, by the output's name."""
+    return {name: TaskMeter(name, head.output, classes=_labels(head)) for head in heads for name in head.outputs}
 
 
-def measure_tasks(meters: Mapping[str, TaskMeter], expected: Mapping[str, Array], actual: Mapping[str, Array]) -> None:
-    """One batch into each head's meter, by output name."""
-    for name, meter in meters.items():
-        meter.add(expected[name], actual[name])
+def _labels(head: HeadFacts) -> int:
+    return len(head.classes) if head.output == "labels" else 0
 
 
 def _best(logits: Array) -> NDArray[np.int64]:

@@ -23,7 +23,8 @@ from edgec.heads.dense import build_linear, build_mlp, build_segmentation
 from edgec.heads.depth import build_depth
 from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
-from edgec.heads.types import Head, Output
+from edgec.heads.types import Head
+from edgec.report.fidelity import Output
 
 PREFIX: Final = "heads."
 METADATA: Final = "edgec.heads"
@@ -69,6 +70,16 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
     if heads:
         _describe(model, heads)
     _check(model)
+    return model
+
+
+def only(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """The model with these of its outputs, and what they need; the model itself if that is all it has. It may be changed."""
+    graph = model.graph
+    if [value.name for value in graph.output] != list(outputs):
+        graph.value_info.extend(value for value in graph.output if value.name not in outputs)
+        _replace(graph.output, [value for value in graph.output if value.name in outputs])
+        drop_unused(graph)
     return model
 
 
@@ -158,7 +169,7 @@ def _replace(field: Any, entries: Iterable[Any]) -> None:
 def _describe(model: onnx.ModelProto, heads: Sequence[Head]) -> None:
     entry = model.metadata_props.add()
     entry.key = METADATA
-    entry.value = json.dumps({head.name: head.facts for head in heads}, sort_keys=True)
+    entry.value = json.dumps({head.name: head.facts.model_dump(mode="json") for head in heads}, sort_keys=True)
 
 
 def _check(model: onnx.ModelProto) -> None:

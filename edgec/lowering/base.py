@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 
 Frames = NDArray[np.uint8]
 """uint8 [N, H, W, 3], RGB."""
-Features = dict[str, NDArray[np.float32]]
-"""The outputs by name."""
+Features = dict[str, NDArray[Any]]
+"""The outputs by name: labels int32, everything else float32."""
+
+
+def output_type(found: np.dtype[Any]) -> type[np.int32 | np.float32]:
+    """In which type a runner hands an output over that its runtime gives in this one."""
+    return np.int32 if found.kind in "iub" else np.float32
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Runner(ABC):
 
     @abstractmethod
     def __call__(self, frames: Frames) -> Features:
-        """Features of one batch, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
+        """Features of one batch, and what heads make of them, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,17 @@ import numpy as np
 
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Profiler, Runner, require_frames
+from edgec.lowering.base import (
+    Availability,
+    Features,
+    Frames,
+    LoweredModel,
+    Lowering,
+    Profiler,
+    Runner,
+    output_type,
+    require_frames,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -69,7 +79,7 @@ class SessionRunner(Runner):
             values = self.session.run(self._outputs, {"frames": frames})
         except Exception as error:
             raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
-        return {name: np.asarray(value, dtype=np.float32) for name, value in zip(self._outputs, values, strict=True)}
+        return {name: np.asarray(value, output_type(value.dtype)) for name, value in zip(self._outputs, values, strict=True)}
 
 
 def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> SessionRunner:

@@ -11,7 +11,17 @@ import numpy as np
 
 from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.lowering.base import Availability, Features, Frames, LoweredModel, Lowering, Profiler, Runner, require_frames
+from edgec.lowering.base import (
+    Availability,
+    Features,
+    Frames,
+    LoweredModel,
+    Lowering,
+    Profiler,
+    Runner,
+    output_type,
+    require_frames,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -88,14 +98,17 @@ class _Runner(Runner):
         asked = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
         properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked, **more}
         try:
-            self.compiled: Any = ov.Core().compile_model(model.directory / model.entry, "CPU", properties)
+            core = ov.Core()
+            read = core.read_model(model.directory / model.entry)
+            # The file's names: compiled outputs have those of tensors that were fused into theirs beside their own.
+            self._outputs = [output.get_any_name() for output in read.outputs]
+            self.compiled: Any = core.compile_model(read, "CPU", properties)
             self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)
         except Exception as error:
             raise RuntimeFailure(
                 "OpenVINO refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
             ) from error
         self.request = self.compiled.create_infer_request()
-        self._outputs = [output.get_any_name() for output in self.compiled.outputs]
         self.threads = int(self.compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
         self.execution_precision = _execution_precision(self.compiled)
 
@@ -105,7 +118,7 @@ class _Runner(Runner):
             values = self.request.infer([frames], share_inputs=True)
         except Exception as error:
             raise RuntimeFailure("OpenVINO failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
-        return {name: np.array(values[index], dtype=np.float32) for index, name in enumerate(self._outputs)}
+        return {name: np.array(values[index], output_type(values[index].dtype)) for index, name in enumerate(self._outputs)}
 
 
 def _name_all(model: Any) -> None:

@@ -26,6 +26,7 @@ WHY_FLOAT = {
     "depthwise": "depthwise convolutions are bound by memory, not by arithmetic",
     "convolution": "this runtime has no fast int8 convolution",
     "linear": "kept out of int8",
+    "head": "heads are never quantised: they are small, and what they lose arrives in the decision as it is",
 }
 
 
@@ -98,7 +99,7 @@ def _massive(
     hub: onnx.ModelProto, found: Sequence[Operation], statistics: Mapping[str, Statistics], frames: Sequence[str]
 ) -> tuple[MassiveActivation, ...]:
     shapes = {value.name: shape_of(value) for value in (*hub.graph.input, *hub.graph.output, *hub.graph.value_info)}
-    patches = shapes["patches"]
+    grid = _grid(shapes)
     massive = []
     seen: set[str] = set()
     for operation in found:
@@ -110,12 +111,12 @@ def _massive(
         value = high if high >= -low else low
         ratio = abs(value) / max(float(entry.usual), 1e-12)
         shape = shapes[operation.activation]
-        if shape is None or patches is None:
+        if shape is None:
             raise ExportError(f"{operation.activation} has an open shape.")
         if ratio < MASSIVE:
             continue
         batch, row, channel = (int(number) for number in entry.peak)
-        image, token = _token(shape, row, patches[1:3], convolution=operation.kind != "linear")
+        image, token = _token(shape, row, grid, convolution=operation.kind != "linear")
         number = min(batch * shape[0] + image, len(frames) - 1)
         massive.append(
             MassiveActivation(
@@ -130,13 +131,22 @@ def _massive(
     return tuple(sorted(massive, key=lambda each: -each.ratio)[:SHOWN])
 
 
+def _grid(shapes: Mapping[str, tuple[int, ...] | None]) -> tuple[int, ...]:
+    """Rows and columns of patches; nothing for a graph that makes none any more."""
+    maps = sorted(name for name in shapes if name.startswith("patches"))
+    return (shapes[maps[0]] or ())[1:3] if maps else ()
+
+
 def _token(shape: tuple[int, ...], row: int, grid: tuple[int, ...], *, convolution: bool) -> tuple[int, str]:
-    """Which image of the batch a row is of, and its token's name. Rows run over [N, T] of a ViT, or [N, H, W] of a map."""
+    """Which image of the batch a row is of, and its token's name. Rows run over [N, T] of a ViT, or [N, H, W] of a map; only a
+    ViT's need the `grid`, whose patches come last."""
     if len(shape) == 4:
         height, width = shape[2:] if convolution else shape[1:3]
         image, place = divmod(row, height * width)
         return image, f"patch {place // width},{place % width}"
     image, place = divmod(row, shape[1])
+    if not grid:
+        return image, f"row {place}"
     prefix = shape[1] - grid[0] * grid[1]
     if place < prefix:
         return image, "cls" if place == 0 else f"register {place}"

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from edgec.evidence import Evidence
-from edgec.report.schema import Record
+from edgec.report.base import Record
 
 EXPLANATION = "explanation.json"
 SCHEMA_VERSION = 1

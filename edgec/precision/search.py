@@ -70,7 +70,7 @@ def predict_sensitivity(hub: onnx.ModelProto, statistics: Mapping[str, Statistic
     found: dict[str, float] = {}
     waiting: dict[str, float] = {}
     for operation in operations(smoothed):
-        if operation.name not in plan.operations:
+        if not plan.precision_of(operation.name).startswith("int8"):
             continue
         exact, rounded = _outputs(operation, values, statistics, plan)
         energy, error = float(np.square(exact).sum(axis=1).mean()), float((rounded - exact).var(axis=0).sum())

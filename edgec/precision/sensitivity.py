@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
-from edgec.fidelity.metrics import cosines
+from edgec.fidelity.cosines import cosines
 from edgec.frames.types import Pixels
 from edgec.graph.passes.smooth import smooth
 from edgec.graph.passes.switch import SWITCHES, with_switches
 from edgec.graph.session import open_session
 from edgec.graph.statistics import stacked
 from edgec.precision.plan import PrecisionPlan
+
+PATCHES = "patches"
 
 
 def measure_sensitivity(
@@ -26,21 +30,33 @@ def measure_sensitivity(
     step: Callable[[str], None],
 ) -> dict[str, float]:
     """For each static int8 operation of the plan, what the features lose if it alone runs in int8: 1 minus the mean patch cosine
-    to the same graph without int8, over these frames, uint8 [H, W, 3]. The plan's smoothing is in place throughout.
+    to the same graph without int8, over these frames, uint8 [H, W, 3]. The plan's smoothing is in place throughout. Of a graph
+    that gives no patches it is what its outputs lose, on average.
     """
     graph, names = with_switches(smooth(hub, plan.smoothing), plan)
     session = open_session(graph, threads=threads)
     stacks = list(stacked(frames, batch))
+    outputs = [value.name for value in graph.graph.output]
+    watched = [PATCHES] if PATCHES in outputs else outputs
     switches = np.zeros(len(names), dtype=np.float32)
-    exact = [session.run(["patches"], {"frames": stack, SWITCHES: switches})[0] for stack in stacks]
+    exact = [session.run(watched, {"frames": stack, SWITCHES: switches}) for stack in stacks]
     found = {}
     for index, name in enumerate(names):
         switches[:] = 0
         switches[index] = 1
         lost = []
         for stack, wanted in zip(stacks, exact, strict=True):
-            patches = session.run(["patches"], {"frames": stack, SWITCHES: switches})[0]
-            lost.append(1 - float(cosines(wanted, patches).mean()))
+            values = session.run(watched, {"frames": stack, SWITCHES: switches})
+            lost += [_lost(*each) for each in zip(watched, wanted, values, strict=True)]
         found[name] = max(0.0, float(np.mean(lost)))
         step(name)
     return found
+
+
+def _lost(name: str, wanted: NDArray[Any], found: NDArray[Any]) -> float:
+    """Of patches a cosine each, of labels the share that changed, of a head's other outputs a cosine a frame."""
+    if wanted.dtype.kind != "f":
+        return float(np.mean(wanted != found))
+    if name != PATCHES:
+        wanted, found = wanted.reshape(len(wanted), -1), found.reshape(len(found), -1)
+    return 1 - float(cosines(wanted, found).mean())

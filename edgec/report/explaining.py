@@ -12,9 +12,10 @@ from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import worst
 from edgec.precision.explanation import EXPLANATION, ExceptionFacts, Explanation, OperationFacts
+from edgec.report.fidelity import StageFidelity
 from edgec.report.reading import read_report
 from edgec.report.records import printable, read_record
-from edgec.report.schema import Report, StageFidelity
+from edgec.report.schema import Report
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 from edgec.report.columns import telling
+from edgec.report.fidelity import StageFidelity
 from edgec.report.records import printable
-from edgec.report.schema import Host, Report, Run, StageFidelity
+from edgec.report.schema import Host, Report, Run
 
 RANDOM_WEIGHTS = "**Random weights: latency is real; fidelity is against the same random model and says nothing of features.**"
 _SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgec.fidelity.metrics import worst
+from edgec.report.fidelity import StageFidelity
 from edgec.report.labels import Label, place_labels
 from edgec.report.records import printable
-from edgec.report.schema import Candidate, Report, StageFidelity
+from edgec.report.schema import Candidate, Report
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

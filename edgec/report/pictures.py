@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from edgec.durable import scratch, sync
 from edgec.errors import EdgecError
-from edgec.fidelity.metrics import cosines
+from edgec.fidelity.cosines import cosines
 from edgec.report.records import printable
 
 SHEET = "sheet.png"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from edgec import __version__
 from edgec.errors import ArtefactError
-from edgec.report.schema import Record
+from edgec.report.base import Record
 
 LIMIT_BYTES = 64 * 1024 * 1024
 _SHOWN = 8

@@ -8,6 +8,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 1 | |
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
 | 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of `Candidate`; `import_ms`, `process_ms` of `ColdStart` |
+| 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
 """
 
 from __future__ import annotations
@@ -15,32 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from edgec.evidence import Evidence
+from edgec.report.base import Record
+from edgec.report.fidelity import HeadFacts, StageFidelity
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
-
-class Record(BaseModel):
-    """Frozen, closed, and without NaN: a report that says something else is refused, not guessed at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class StageFidelity(Record):
-    """Cosines between one stage's features and those of the float32 PyTorch model, on frames that calibration never saw.
-
-    `patch_cosine_p01` is the first percentile over all patches of all frames. `registers_cosine_mean` is reported, never gated.
-    """
-
-    stage: str
-    cls_cosine_mean: float = Field(ge=-1.0001, le=1.0001)
-    patch_cosine_mean: float = Field(ge=-1.0001, le=1.0001)
-    patch_cosine_p01: float = Field(ge=-1.0001, le=1.0001)
-    frames: int = Field(ge=1)
-    evidence: Evidence
 
 
 class Block(Record):
@@ -49,6 +32,8 @@ class Block(Record):
 
     round: int = Field(ge=0)
     runs: int = Field(ge=1)
+    process: int = Field(default=0, ge=0)
+    """Which of the candidate's processes ran them: each has a level of its own."""
 
 
 class Latency(Record):
@@ -74,9 +59,9 @@ class Latency(Record):
     """What the tool that measured was told, where it takes flags."""
     power_mode: str | None = None
     gpu_clock_fixed: bool | None = None
-    temperatures_c: dict[str, tuple[float, float]] = {}
+    temperatures_c: dict[str, tuple[float, float]] = Field(default={})
     """By zone: before and after."""
-    power_mw: dict[str, tuple[float, float]] = {}
+    power_mw: dict[str, tuple[float, float]] = Field(default={})
     """By rail: mean and largest."""
     throttled: tuple[str, ...] = ()
     """What held the clocks down meanwhile, in the board's words."""
@@ -115,9 +100,9 @@ class Reading(Record):
     at_ms: float = Field(ge=0)
     cpu_mhz: float | None = Field(default=None, ge=0)
     """Mean over the cores in use."""
-    temperatures_c: dict[str, float] = {}
+    temperatures_c: dict[str, float] = Field(default={})
     """By zone."""
-    power_mw: dict[str, float] = {}
+    power_mw: dict[str, float] = Field(default={})
     """By RAPL domain, the mean since the reading before; by rail of an INA, what it was at that moment."""
     rss_bytes: int | None = Field(default=None, ge=0)
 
@@ -223,7 +208,7 @@ class Profile(Record):
     """Median of a profiled run."""
     plain_ms: float | None = Field(default=None, gt=0)
     """Median of a run without profiling, in the same process, taken in turns."""
-    rates_gflops: dict[str, float] = {}
+    rates_gflops: dict[str, float] = Field(default={})
     """Measured rates of matrix products by type, to which `roofline_share` refers."""
     steps: tuple[OperationTime, ...]
     """In the order in which they ran."""
@@ -300,7 +285,7 @@ class Host(Record):
     os: str
     python: str
     jetpack: str | None = None
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default={})
     """Runtimes and tools, by package name."""
 
 
@@ -315,7 +300,7 @@ class ModelFacts(Record):
 
 
 class Report(Record):
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -329,6 +314,11 @@ class Report(Record):
     """uint8 NHWC."""
     precision_asked: str
     min_fidelity: float
+    min_agreement: float | None = Field(default=None, gt=0, le=1)
+    """What heads had to keep (`edgec.fidelity.tasks.TaskBudgets`), as the next two."""
+    min_iou: float | None = Field(default=None, gt=0, le=1)
+    max_depth_error: float | None = Field(default=None, gt=0)
+    heads: tuple[HeadFacts, ...] = ()
     calibration: str
     validation_frames: int
     stages: tuple[StageFidelity, ...] = ()
@@ -342,6 +332,7 @@ class Report(Record):
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: lambda found: {**found, "schema_version": 2},
     2: lambda found: {**found, "schema_version": 3},
+    3: lambda found: {**found, "schema_version": 4},
 }
 """By version: from what it wrote, not yet checked, to the next version."""
 

@@ -18,7 +18,8 @@ from edgec.lowering.base import LoweredModel
 from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS
 from edgec.precision.choice import Choice
 from edgec.precision.explaining import explain
-from edgec.report.schema import Candidate, StageFidelity
+from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Candidate
 from edgec.stages.base import Calibration, Hub, Lowered
 from edgec.stages.candidates import Candidates
 from edgec.stages.preparing import Preparing
@@ -65,7 +66,7 @@ class Stages(Preparing, Candidates):
                     threads=resolved.threads,
                     tools=resolved.tools,
                     precision_asked=resolved.request.precision,
-                    min_fidelity=resolved.request.min_fidelity,
+                    budget=resolved.budget,
                     batch=self._batch,
                     checkpoint=hub.facts,
                     model=hub.model,

@@ -19,6 +19,7 @@ from edgec.model.spec import Size
 from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import Recipe
 from edgec.progress import Progress
+from edgec.report.fidelity import HeadFacts
 from edgec.report.schema import ModelFacts
 from edgec.request import Resolved, code_digest
 
@@ -30,16 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub graph's file, and what was learnt of the checkpoint on the way. A graph has one size: `others` are those of the
-    further sizes that the artefact takes frames in."""
+    """The hub graph's file, heads included, and what was learnt of the checkpoint on the way. A graph has one size: `others` are
+    those of the further sizes that the artefact takes frames in. The graph always gives the features, which calibration and
+    the search for a plan look at: `given`; `outputs` are those that the artefact shall give."""
 
     path: Path
     size: Size
     facts: CheckpointFacts
     model: ModelFacts
+    given: tuple[str, ...]
     outputs: tuple[str, ...]
     licence: str
     notice: str
+    heads: tuple[HeadFacts, ...] = ()
     others: tuple[Hub, ...] = ()
 
     @property
@@ -51,6 +55,12 @@ class Hub:
         from edgec.graph.files import load
 
         return load(self.path)
+
+    def load_shipped(self) -> onnx.ModelProto:
+        """With the artefact's outputs alone, and what they need."""
+        from edgec.heads.attach import only
+
+        return only(self.load(), self.outputs)
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class Stage:
     def __init__(self, resolved: Resolved, cache: Cache, progress: Progress) -> None:
         self.resolved, self.cache, self.progress = resolved, cache, progress
         self._base = (resolved.identity.key, resolved.identity.name, resolved.tools, code_digest())
-        self._asked = (resolved.request.registers, resolved.request.layers)
+        self._asked = (resolved.request.registers, resolved.request.layers, resolved.heads, resolved.request.features)
 
     @property
     def _batch(self) -> int:

@@ -12,7 +12,6 @@ from edgec import targets
 from edgec.errors import RuntimeFailure
 from edgec.evidence import Evidence
 from edgec.fidelity.gate import measure_fidelity
-from edgec.fidelity.metrics import worst
 from edgec.fidelity.reference import Reference
 from edgec.latency.host import contention
 from edgec.latency.measure import Measurement, measure
@@ -25,12 +24,15 @@ from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
 from edgec.precision.static import uniform
 from edgec.precision.storing import load_plan
-from edgec.report.schema import Candidate, ColdStart, Latency, StageFidelity
+from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Candidate, ColdStart, Latency
 from edgec.stages.base import Calibration, Hub, Lowered, dump, frames_key, load
 from edgec.stages.foresight import foresee
 from edgec.stages.quantising import Plans, Quantising
 from edgec.stages.sizes import least, size_of
 
+MEASURING = "measure latency"
+"""The stage that wants the machine to itself."""
 MAX_SECONDS = 12.0
 """What measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
 
@@ -74,7 +76,7 @@ class Candidates(Quantising):
         def produce(directory: Path) -> None:
             (directory / attempt.name).mkdir()
             whole = load_plan(place) if place else plan
-            graphs = [each.load() for each in hub.all]
+            graphs = [each.load_shipped() for each in hub.all]
             if isinstance(lowering, ManySizes) and hub.others:
                 made = lowering.lower_sizes(graphs, whole, directory / attempt.name)
             else:
@@ -160,7 +162,7 @@ class Candidates(Quantising):
         return (*lowered, *(each for each, _ in added)), (*judged, *(each for _, each in added))
 
     def _beyond(self, candidate: Candidate) -> bool:
-        return candidate.fidelity is not None and worst(candidate.fidelity) < self.resolved.request.min_fidelity
+        return candidate.fidelity is not None and not self.resolved.budget.keeps(candidate.fidelity)
 
     def _search_one(
         self,
@@ -228,16 +230,16 @@ class Candidates(Quantising):
                 max_seconds=MAX_SECONDS,
                 seed=request.seed,
                 names=[candidate.name for candidate in known],
-                goes_on=lambda medians: finalists(known, request.min_fidelity, medians),
+                goes_on=lambda medians: finalists(known, self.resolved.budget, medians),
                 progress=tell,
                 evidence=Evidence.HOST,
             )
             dump(directory / "latency.json", [_measured(entry) for entry in found])
 
-        with self.progress.stage("measure latency", request.iterations * len(models)) as step:
+        with self.progress.stage(MEASURING, request.iterations * len(models)) as step:
             host = self.resolved.host.model_dump(mode="json", exclude={"governor"})
             # Who keeps the budget decides who is measured in full.
-            keep = sorted(finalists(known, request.min_fidelity, dict.fromkeys(range(len(known)), 0.0)))
+            keep = sorted(finalists(known, self.resolved.budget, dict.fromkeys(range(len(known)), 0.0)))
             asked = self.resolved.threads, request.iterations, keep
             key = self._key([str(model.directory) for model in models], host, asked)
             found = load(self.cache.stage("latency", key, produce) / "latency.json")
@@ -264,7 +266,7 @@ class Candidates(Quantising):
         return tuple(foreseen), tuple(notes)
 
     def choose(self, candidates: Sequence[Candidate]) -> Choice:
-        budget = self.resolved.request.min_fidelity
+        budget = self.resolved.budget
         if self.resolved.boards:
             return choose_unmeasured(candidates, budget)
         if self.resolved.devices:

@@ -15,13 +15,16 @@ from edgec.artefact.manifest import CheckpointFacts, LicenceFacts
 from edgec.fidelity.gate import check_export
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Split
+from edgec.heads import check_heads, layers_needed, read_heads
 from edgec.model.spec import Size, describe, family_name, gflops, parameters
-from edgec.report.schema import ModelFacts, StageFidelity
+from edgec.report.fidelity import HeadFacts, StageFidelity
+from edgec.report.schema import ModelFacts
 from edgec.request import code_digest
 from edgec.stages.base import Hub, Stage, dump, identities, load
 
 if TYPE_CHECKING:
     from edgec.checkpoint import Checkpoint
+    from edgec.heads import Head
 
 
 class Preparing(Stage):
@@ -30,6 +33,14 @@ class Preparing(Stage):
         """Read once, and only if a stage that needs the weights runs."""
         request = self.resolved.request
         return checkpoints.read(request.checkpoint, seed=request.seed)
+
+    @cached_property
+    def _heads(self) -> tuple[Head, ...]:
+        return read_heads(self.resolved.request.heads)
+
+    def _layers(self) -> tuple[int, ...]:
+        """Those that were asked for and those that heads read."""
+        return tuple(sorted({*self.resolved.request.layers, *layers_needed(self._heads)}))
 
     def split(self) -> Split:
         """Choose the frames to calibrate on and those to judge by."""
@@ -68,11 +79,15 @@ class Preparing(Stage):
         def produce(directory: Path) -> None:
             from edgec.graph.export import export
             from edgec.graph.files import save
+            from edgec.heads.attach import attach
             from edgec.model.camera import assemble
 
-            checkpoint = self._checkpoint
-            model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=request.layers)
+            checkpoint, heads = self._checkpoint, self._heads
+            check_heads(heads, checkpoint.spec, size)
+            model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=self._layers())
             hub = export(model, checkpoint.spec, size, request.batch)
+            if heads:
+                hub = attach(hub, heads, layers=request.layers)
             save(hub, directory / "hub.onnx")
             outputs = [output.name for output in hub.graph.output]
             dump(directory / "checkpoint.json", self._describe(checkpoint, size, outputs))
@@ -80,14 +95,18 @@ class Preparing(Stage):
         with self.progress.stage(f"export the hub graph{self._at(size)}"):
             directory = self.cache.stage("hub", self._key(str(size)), produce)
         said = load(directory / "checkpoint.json")
+        heads = tuple(HeadFacts.model_validate(head) for head in said["heads"])
+        theirs = [name for head in heads for name in head.outputs]
         return Hub(
             directory / "hub.onnx",
             size,
             CheckpointFacts.model_validate(said["facts"]),
             ModelFacts.model_validate(said["model"]),
             tuple(said["outputs"]),
+            tuple(said["outputs"] if request.features else theirs),
             said["licence"],
             said["notice"],
+            heads,
         )
 
     def _describe(self, checkpoint: Checkpoint, size: Size, outputs: list[str]) -> dict[str, Any]:
@@ -117,27 +136,35 @@ class Preparing(Stage):
             "facts": facts.model_dump(mode="json"),
             "model": model.model_dump(mode="json"),
             "outputs": outputs,
+            "heads": [head.facts.model_dump(mode="json") for head in self._heads],
             "licence": licence.text,
             "notice": licence.notice,
         }
 
     def reference(self, hub: Hub, split: Split) -> tuple[Reference, ...]:
-        """The float32 PyTorch model's features on the validation frames, at each size."""
+        """The float32 PyTorch model's features on the validation frames, and what its heads make of them, at each size: all that
+        the hub graph gives."""
         return tuple(self._reference_one(each, split) for each in hub.all)
 
     def _reference_one(self, hub: Hub, split: Split) -> Reference:
         request = self.resolved.request
 
         def produce(directory: Path) -> None:
+            from edgec.heads.reference import CameraModelWithHeads
             from edgec.model.camera import assemble
 
-            model = assemble(self._checkpoint, hub.size, folded=False, registers=request.registers, layers=request.layers)
+            camera = assemble(self._checkpoint, hub.size, folded=False, registers=request.registers, layers=self._layers())
+            model = CameraModelWithHeads(camera, self._heads, layers=request.layers) if self._heads else camera
             write_reference(model, [picture for _, picture in framing.batches(split.validation, hub.size)], directory, step)
 
         with self.progress.stage(f"float32 reference in PyTorch{self._at(hub.size)}", len(split.validation)) as step:
             key = cached.key(self._base, self._asked, str(hub.size), identities(split.validation))
             directory = self.cache.stage("reference", key, produce)
-        return read_reference(directory, hub.outputs)
+        return read_reference(directory, hub.given, hub.heads)
+
+    def shipped(self, hub: Hub, references: Sequence[Reference]) -> tuple[Reference, ...]:
+        """Of these the outputs that the artefact shall give."""
+        return tuple(reference.only(hub.outputs) for reference in references)
 
     def verify_export(self, hub: Hub, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
         """Run the hub graph on the validation frames; it must compute what PyTorch does. At each size."""

@@ -19,7 +19,7 @@ from edgec.fidelity.metrics import worst
 from edgec.fidelity.reference import Reference
 from edgec.lowering.sizes import function_name
 from edgec.model.spec import Size
-from edgec.report.schema import StageFidelity
+from edgec.report.fidelity import StageFidelity
 
 if TYPE_CHECKING:
     from edgec.graph.statistics import Statistics
@@ -47,8 +47,10 @@ def size_of(reference: Reference) -> Size:
 
 
 def least(found: Sequence[StageFidelity]) -> StageFidelity:
-    """A candidate is as faithful as it is at its worst size."""
-    return min(found, key=worst)
+    """A candidate is as faithful as it is at its worst size, and each of its heads as at its own worst."""
+    tasks = zip(*(entry.tasks for entry in found), strict=True)
+    worst_tasks = tuple(min(entries, key=lambda task: task.kept) for entries in tasks)
+    return min(found, key=worst).model_copy(update={"tasks": worst_tasks})
 
 
 def size_notes(sizes: Sequence[Size], found: Mapping[str, Sequence[StageFidelity]]) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from edgec.evidence import Evidence
+from edgec.report.base import Record
 from edgec.report.records import read_record
-from edgec.report.schema import DIALECT, Record
+from edgec.report.schema import DIALECT
 
 SCHEMA_VERSION: Final = 1
 SWEEP = "sweep.json"

@@ -18,7 +18,7 @@ from edgec.artefact.write import write_artefact
 from edgec.evidence import Evidence
 from edgec.lowering.base import Features, LoweredModel
 from edgec.lowering.registry import get
-from edgec.report.schema import StageFidelity
+from edgec.report.fidelity import StageFidelity
 
 BATCH, SIDE, PATCH, WIDTH, GOLDEN = 2, 32, 16, 8, 3
 GRID = SIDE // PATCH

@@ -14,7 +14,8 @@ import onnx
 import pytest
 
 from edgec.evidence import Evidence
-from edgec.fidelity.metrics import compare, cosines
+from edgec.fidelity.cosines import cosines
+from edgec.fidelity.metrics import compare
 from edgec.latency.statistics import summary
 from tests.device.robot import _content
 

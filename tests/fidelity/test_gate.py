@@ -15,7 +15,7 @@ from edgec.fidelity.gate import check_export, measure_fidelity, require_kept
 from edgec.fidelity.metrics import compare
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.graph.session import features_of, open_session
-from edgec.report.schema import StageFidelity
+from edgec.report.fidelity import StageFidelity
 from tests.support.frames import pictures
 from tests.support.models import CLS_NORM, CONVNEXT, SPECS, VIT, Exported, exported
 from tests.support.onnx_graphs import AnyArray, constant, node, replace_constant

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edgec.evidence import Evidence
-from edgec.fidelity.metrics import Fidelity, compare, cosines, worst
-from edgec.report.schema import StageFidelity
+from edgec.fidelity.cosines import cosines
+from edgec.fidelity.metrics import Fidelity, compare, worst
+from edgec.report.fidelity import StageFidelity
 
 RANDOM = np.random.default_rng(0)
 

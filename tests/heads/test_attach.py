@@ -185,14 +185,12 @@ def test_metas_padding_of_odd_maps_is_followed(tmp_path: Path) -> None:
 
 
 def test_what_the_graph_gives_can_be_measured(tmp_path: Path) -> None:
-    from edgec.evidence import Evidence
-
     heads = [KINDS[kind](tmp_path, DEEP) for kind in ("linear", "labels", "depth")]
     expected, actual, _ = both(DEEP, heads)
     for head in heads:
         meter = TaskMeter(head.name, head.output, classes=len(head.classes))
         meter.add(expected[head.name], actual[head.name])
-        found = meter.summary("hub", Evidence.HOST)
+        found = meter.summary()
         assert not found.classes or found.classes.agreement == 1
         assert not found.masks or found.masks.mean_iou > 0.99
         assert not found.depths or found.depths.relative_error < 1e-4

@@ -19,9 +19,10 @@ from edgec.evidence import Evidence
 from edgec.latency.bench import as_report, batches, bench
 from edgec.latency.host import facts
 from edgec.lowering.base import LoweredModel
+from edgec.report.fidelity import StageFidelity
 from edgec.report.markdown import to_markdown
 from edgec.report.reading import read_report
-from edgec.report.schema import Candidate, ModelFacts, Report, StageFidelity
+from edgec.report.schema import Candidate, ModelFacts, Report
 from edgec.targets import list_profiles, missing
 
 GOLDEN, BATCH, WIDTH = 3, 2, 16

@@ -34,7 +34,7 @@ from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel, Lowering, Runner
 from edgec.precision.plan import PrecisionPlan, Range
 from edgec.precision.static import int8_activations, uniform
-from edgec.report.schema import StageFidelity
+from edgec.report.fidelity import StageFidelity
 from tests.support.commands import python
 from tests.support.frames import pictures
 from tests.support.models import SMALL, SPECS, VIT, Exported, exported

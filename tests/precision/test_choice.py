@@ -9,8 +9,10 @@ import pytest
 
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.evidence import Evidence
+from edgec.fidelity.budget import Budget
 from edgec.precision.choice import IN_QUESTION, NEAR, WORTH, choose, choose_first, choose_unmeasured, finalists
-from edgec.report.schema import Candidate, Latency, StageFidelity
+from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Candidate, Latency
 
 
 def candidate(
@@ -34,7 +36,7 @@ FP32, BF16 = candidate("openvino-fp32", 60.0, 1.0), candidate("openvino-bf16", 4
 
 def chosen(*candidates: Candidate, budget: float = 0.99) -> str:
     """The choice, which may not depend on the order that candidates come in."""
-    names = {choose(order, budget).candidate.name for order in permutations(candidates)}
+    names = {choose(order, Budget(budget)).candidate.name for order in permutations(candidates)}
     assert len(names) == 1
     return names.pop()
 
@@ -55,7 +57,7 @@ def test_the_budget_itself_is_within_the_budget() -> None:
 def test_each_of_the_three_figures_is_bounded(figure: str) -> None:
     lost = candidate("openvino-int8", 10.0, 0.999, figures={figure: 0.98})
     assert chosen(FP32, lost) == "openvino-fp32"
-    assert "0.9800" in choose([FP32, lost], 0.99).reason
+    assert "0.9800" in choose([FP32, lost], Budget(0.99)).reason
 
 
 def test_int8_that_is_not_faster_does_not_ship() -> None:
@@ -119,7 +121,7 @@ def test_choices_of_many_random_candidates_are_sound() -> None:
         within = [entry for entry in pool if entry.fidelity and entry.fidelity.patch_cosine_p01 >= 0.99]
         if not within:
             continue
-        ships = choose(pool, 0.99).candidate
+        ships = choose(pool, Budget(0.99)).candidate
         assert ships in within
         fastest = min(within, key=p50)
         assert p50(ships) <= p50(fastest) * (1 + NEAR)
@@ -144,7 +146,7 @@ def lost(entry: Candidate) -> float:
 
 def test_the_reason_tells_the_gain_over_fp32_and_the_worst_cosine() -> None:
     int8 = candidate("openvino-int8", 25.0, 0.9999, figures={"patch_cosine_p01": 0.9951})
-    reason = choose([FP32, candidate("onnxruntime-fp32", 50.0, 1.0), int8], 0.99).reason
+    reason = choose([FP32, candidate("onnxruntime-fp32", 50.0, 1.0), int8], Budget(0.99)).reason
     assert reason.startswith("openvino-int8 takes 25.00 ms at the median")
     assert "2.00x as fast as the best fp32" in reason
     assert "worst cosine is 0.99510 of 0.99 asked" in reason
@@ -152,14 +154,15 @@ def test_the_reason_tells_the_gain_over_fp32_and_the_worst_cosine() -> None:
 
 
 def test_the_reason_names_what_lost_and_why() -> None:
-    reason = choose([FP32, BF16, candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 45.0, 0.995)], 0.99).reason
+    pool = [FP32, BF16, candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 45.0, 0.995)]
+    reason = choose(pool, Budget(0.99)).reason
     assert "openvino-int8 loses the features (0.9700)" in reason
     assert "onnxruntime-int8 does not pay (45.00 ms)" in reason
     assert "fp32" in reason
 
 
 def test_the_reason_names_no_candidate_twice() -> None:
-    reason = choose([FP32, BF16, candidate("openvino-int8", 80.0, 0.5)], 0.99).reason
+    reason = choose([FP32, BF16, candidate("openvino-int8", 80.0, 0.5)], Budget(0.99)).reason
     assert reason.count("openvino-int8") == 1
     assert reason.count("openvino-bf16") == 1
 
@@ -170,7 +173,7 @@ def test_the_reason_names_no_candidate_twice() -> None:
 def test_nothing_within_the_budget_is_a_fidelity_error() -> None:
     int8 = candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 20.0, 0.9812)
     with pytest.raises(FidelityError, match=r"--min-fidelity 0\.99") as caught:
-        choose(int8, 0.99)
+        choose(int8, Budget(0.99))
     assert caught.value.exit_code == 7
     assert caught.value.evidence == ("openvino-int8: 0.970000", "onnxruntime-int8: 0.981200")
     assert "--min-fidelity 0.9812" in caught.value.remedy
@@ -180,28 +183,28 @@ def test_the_remedy_s_figure_would_do() -> None:
     """Rounded up it would be refused again."""
     int8 = candidate("openvino-int8", 20.0, 0.98126)
     with pytest.raises(FidelityError) as caught:
-        choose([int8], 0.99)
+        choose([int8], Budget(0.99))
     advised = float(caught.value.remedy.split("--min-fidelity ")[1])
-    assert choose([int8], advised).candidate is int8
+    assert choose([int8], Budget(advised)).candidate is int8
 
 
 def test_features_that_are_lost_altogether_are_not_to_be_accepted() -> None:
     with pytest.raises(FidelityError) as caught:
-        choose([candidate("openvino-int8", 20.0, -0.3)], 0.99)
+        choose([candidate("openvino-int8", 20.0, -0.3)], Budget(0.99))
     assert "accept" not in caught.value.remedy
 
 
 def test_candidates_that_did_not_run_are_no_fidelity_error() -> None:
     pool = [candidate("openvino-int8", None, None, problem="refused: why"), candidate("onnxruntime-int8", None, problem="died")]
     with pytest.raises(RuntimeFailure, match="No candidate could be run") as caught:
-        choose(pool, 0.99)
+        choose(pool, Budget(0.99))
     assert caught.value.exit_code == 10
     assert caught.value.evidence == ("openvino-int8: refused: why", "onnxruntime-int8: died")
 
 
 def test_no_candidates_at_all_are_refused() -> None:
     with pytest.raises(RuntimeFailure):
-        choose([], 0.99)
+        choose([], Budget(0.99))
 
 
 # --- before all is measured, and where nothing is
@@ -209,9 +212,9 @@ def test_no_candidates_at_all_are_refused() -> None:
 
 def test_after_the_first_heat_whoever_may_still_be_chosen_goes_on() -> None:
     candidates = [FP32, candidate("openvino-int8", None, 0.995), candidate("onnxruntime-int8", None, 0.9), BF16]
-    assert finalists(candidates, 0.99, {0: 60.0, 1: 25.0, 2: 5.0, 3: 25.0 * (1 + IN_QUESTION)}) == {1, 3}
-    assert finalists(candidates, 0.99, {0: 60.0, 2: 5.0}) == {0}, "whoever loses the features is no measure of speed"
-    assert finalists(candidates, 0.9999999, {1: 25.0}) == set()
+    assert finalists(candidates, Budget(0.99), {0: 60.0, 1: 25.0, 2: 5.0, 3: 25.0 * (1 + IN_QUESTION)}) == {1, 3}
+    assert finalists(candidates, Budget(0.99), {0: 60.0, 2: 5.0}) == {0}, "whoever loses the features is no measure of speed"
+    assert finalists(candidates, Budget(0.9999999), {1: 25.0}) == set()
 
 
 def test_whoever_choose_would_prefer_is_always_a_finalist() -> None:
@@ -221,11 +224,11 @@ def test_whoever_choose_would_prefer_is_always_a_finalist() -> None:
 
 def test_a_board_tries_the_lowest_precision_first() -> None:
     foreseen = [candidate(name, None, cosine) for name, cosine in (("t-fp32", 1.0), ("t-fp16", 0.9999), ("t-int8", 0.995))]
-    found = choose_unmeasured(foreseen, 0.99)
+    found = choose_unmeasured(foreseen, Budget(0.99))
     assert found.candidate.name == "t-int8"
     assert "then fp16 and fp32" in found.reason
     assert "simulated" in found.reason
-    stricter = choose_unmeasured(foreseen, 0.999)
+    stricter = choose_unmeasured(foreseen, Budget(0.999))
     assert stricter.candidate.name == "t-fp16"
     assert "t-int8 loses the features (0.9950)" in stricter.reason
 
@@ -233,22 +236,22 @@ def test_a_board_tries_the_lowest_precision_first() -> None:
 def test_where_nothing_is_measured_the_target_s_order_decides() -> None:
     order = ("w8", "fp16", "w4", "fp32")
     built = [candidate(name, None, cosine) for name, cosine in (("c-fp16", 0.9999), ("c-w8", 0.995), ("c-w4", 0.9))]
-    found = choose_first(built, 0.99, order)
+    found = choose_first(built, Budget(0.99), order)
     assert found.candidate.name == "c-w8"
     assert "w8, fp16, w4, fp32" in found.reason
     assert "c-w4 loses the features (0.9000)" in found.reason
-    assert choose_first(built, 0.999, order).candidate.name == "c-fp16"
+    assert choose_first(built, Budget(0.999), order).candidate.name == "c-fp16"
     with pytest.raises(FidelityError):
-        choose_first(built[2:], 0.99, order)
+        choose_first(built[2:], Budget(0.99), order)
     with pytest.raises(RuntimeFailure):
-        choose_first([candidate("c-w8", None, problem="refused")], 0.99, order)
+        choose_first([candidate("c-w8", None, problem="refused")], Budget(0.99), order)
 
 
 def test_what_a_board_refuses_is_not_tried_first() -> None:
     refused = candidate("t-int8", None, 0.999, problem="TensorRT 10.3 refuses it")
-    assert choose_unmeasured([candidate("t-fp16", None), refused], 0.99).candidate.name == "t-fp16"
+    assert choose_unmeasured([candidate("t-fp16", None), refused], Budget(0.99)).candidate.name == "t-fp16"
     with pytest.raises(RuntimeFailure) as caught:
-        choose_unmeasured([refused], 0.99)
+        choose_unmeasured([refused], Budget(0.99))
     assert "TensorRT 10.3 refuses it" in caught.value.evidence[0]
     with pytest.raises(FidelityError):
-        choose_unmeasured([candidate("t-int8", None, 0.5)], 0.99)
+        choose_unmeasured([candidate("t-int8", None, 0.5)], Budget(0.99))

@@ -25,7 +25,7 @@ from edgec.precision.planning import int8_plan
 from edgec.precision.recipes import STATIC, Recipe, measured_recipes, rule_recipes, tail_recipe
 from edgec.precision.smoothing import search_smoothing
 from edgec.precision.static import HEADROOM, INT8_KINDS, int8_activations
-from edgec.report.schema import StageFidelity
+from edgec.report.fidelity import StageFidelity
 from tests.support.frames import pictures
 from tests.support.models import CONVNEXT, SMALL, SWIGLU, VIT, Spec
 from tests.support.outliers import outlier_hub

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from edgec.evidence import Evidence
-from edgec.report.schema import Candidate, ColdStart, Host, Latency, ModelFacts, Report, StageFidelity
+from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Candidate, ColdStart, Host, Latency, ModelFacts, Report
 
 
 def candidate(name: str, p50: float, *, chosen: bool = False) -> Candidate:

@@ -10,7 +10,8 @@ from edgec.evidence import Evidence
 from edgec.precision.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
 from edgec.report import explaining
 from edgec.report.explaining import Explained, Loss, Price
-from edgec.report.schema import Report, StageFidelity
+from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Report
 
 LEAVES = {"attn.q": "int8", "attn.scores": "bf16", "attn.proj": "int8-per-token", "mlp.fc1": "int8", "mlp.fc2": "int8-per-token"}
 

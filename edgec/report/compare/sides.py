@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from edgec.report.compare.bootstrap import Run, level_ms
-from edgec.report.schema import Candidate, ColdStart, Latency, Report, StageFidelity
+from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Candidate, ColdStart, Latency, Report
 
 
 @dataclass(frozen=True)

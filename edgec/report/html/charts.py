@@ -9,13 +9,14 @@ from typing import Any
 
 from edgec.report.breakdown import Part, by_block, by_kind
 from edgec.report.compare.verdicts import COSINES, Comparison
+from edgec.report.fidelity import StageFidelity
 from edgec.report.html import specs
 from edgec.report.html.series import bands, histogram, rounded, slower_share, thinned, wide
 from edgec.report.html.specs import Spec
 from edgec.report.html.subjects import Subject
 from edgec.report.pareto import FLOOR, points_of
 from edgec.report.records import printable
-from edgec.report.schema import Candidate, Latency, Report, Run, StageFidelity
+from edgec.report.schema import Candidate, Latency, Report, Run
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgec.fidelity.metrics import cosines
+from edgec.fidelity.cosines import cosines
 from edgec.report.html.subjects import Subject
 from edgec.report.pictures import CAPTIONS, Bytes, Compared, colours, fit_basis, heat
 from edgec.report.records import printable

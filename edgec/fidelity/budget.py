@@ -1,0 +1,51 @@
+"""What a candidate may lose and still ship."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgec.errors import RequestError
+from edgec.fidelity.metrics import worst
+from edgec.fidelity.tasks import TaskBudgets, shortfalls
+from edgec.report.fidelity import StageFidelity
+
+WITHOUT_FEATURES = TaskBudgets(min_agreement=0.99, min_iou=0.97, max_depth_error=0.02)
+"""Of what a user does not bound, where a model gives no features that could be judged."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """`min_fidelity` bounds the worst of the features' three cosines, and the mean cosine of heads that give vectors; `tasks`
+    bounds what the other heads decide. Raises `RequestError` for a bound that nothing can keep."""
+
+    min_fidelity: float
+    tasks: TaskBudgets = field(default_factory=TaskBudgets)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_fidelity <= 1:
+            raise RequestError(
+                "The minimum fidelity must be above 0 and up to 1.", evidence=f"asked for: --min-fidelity {self.min_fidelity:g}"
+            )
+
+    def lost(self, fidelity: StageFidelity) -> tuple[str, ...]:
+        """What is beyond the budget, in words; nothing if all is within."""
+        said = []
+        if fidelity.cosines and worst(fidelity) < self.min_fidelity:
+            said.append(f"worst cosine {worst(fidelity):.6f} (at least {self.min_fidelity:g})")
+        for task in fidelity.tasks:
+            if task.values and task.values.cosine_mean < self.min_fidelity:
+                said.append(f"{task.head}: mean cosine {task.values.cosine_mean:.6f} (at least {self.min_fidelity:g})")
+        return (*said, *shortfalls(fidelity.tasks, self.tasks))
+
+    def __str__(self) -> str:
+        tasks = self.tasks
+        words = [
+            f"worst cosine at least {self.min_fidelity:g}",
+            *([f"top class at least {tasks.min_agreement:g}"] if tasks.min_agreement is not None else []),
+            *([f"mean IoU at least {tasks.min_iou:g}"] if tasks.min_iou is not None else []),
+            *([f"depth error at most {tasks.max_depth_error:g}"] if tasks.max_depth_error is not None else []),
+        ]
+        return ", ".join(words)
+
+    def keeps(self, fidelity: StageFidelity) -> bool:
+        return not self.lost(fidelity)
