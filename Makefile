@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip install --quiet -c constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench example clean
 
 demo: $(VENV)/.cpu
 	$(VENV)/bin/edgec build demo --target cpu
@@ -18,6 +18,11 @@ check: $(VENV)/.test
 	$(VENV)/bin/mypy
 	cd targets/jetson/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_device
 	cd targets/apple/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_mac
+
+# Two heads on one backbone, on the pictures and the video of the shared data folder (DATA).
+DATA ?= $(or $(EDGEC_DATA),../shared/data)
+example: $(VENV)/.examples
+	$(VENV)/bin/python examples/heads/robot.py --data $(DATA) --output build/example
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks
@@ -40,4 +45,8 @@ $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
 
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,video,bench]'
+	touch $@
+
+$(VENV)/.examples: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(PIP) -e '.[cpu,apple,video,examples]'
 	touch $@

@@ -137,8 +137,11 @@ def test_verify_says_how_many_labels_are_others(built: BuildResult, tmp_path: Pa
 
 def test_without_features_what_nothing_uses_is_not_computed(ask: BuildRequest, tmp_path: Path) -> None:
     alone = tuple(head for head in ask.heads if head.startswith("kind="))
-    request = replace(ask, heads=alone, features=False, min_agreement=0.5, output=tmp_path / "kind.edgec")
-    result = build(request)
+    request = replace(ask, heads=alone, precision="int8", min_fidelity=0.9999999, min_agreement=0.5)
+    with pytest.raises(FidelityError, match="what the heads decide"):
+        build(replace(request, output=tmp_path / "features.edgec"))
+    result = build(replace(request, features=False, output=tmp_path / "kind.edgec"))
+    assert result.manifest.precision == "int8", "a robust head lets go of what the features' budget would have kept"
     assert [output.name for output in result.manifest.outputs] == ["kind"]
     assert result.manifest.fidelity[0].cosines, "the hub graph's own features are judged all the same"
     shipped = result.manifest.fidelity[-1]

@@ -32,11 +32,12 @@ def check_destination(directory: Path, force: bool) -> str | None:
     mount point, which cannot be replaced whole, or if the parent cannot be written.
     """
     place = _place(directory)
-    if place.is_dir() and os.path.ismount(place):
+    if os.path.ismount(place) and os.path.isdir(place):
         raise ArtefactError(
             f"{directory} is a mount point: an artefact cannot be put in its place whole.",
             remedy=f"write to a directory in it, for example {directory / 'artefact'}",
         )
+    _check_parent(place)  # before what lies in it is looked at, which a folder that may not be searched does not allow
     if os.path.lexists(place) and not _is_empty(place):
         if not _is_artefact(place):
             raise ArtefactError(
@@ -50,7 +51,6 @@ def check_destination(directory: Path, force: bool) -> str | None:
                 evidence=f"an artefact with build key {(existing_build_key(place) or 'unknown')[:16]}",
                 remedy="choose another path with -o, or replace it with --force",
             )
-    _check_parent(place)
     return existing_build_key(place)
 
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from edgec.errors import HeadError
 from edgec.heads.fitting import check_heads, layers_needed
 from edgec.heads.reading import identify_heads, read_head, read_heads
-from edgec.heads.types import Description, Head, Kind
-from edgec.report.fidelity import Output
+from edgec.heads.types import Description, Head, Kind, Output
 
 __all__ = [
     "Description",

@@ -23,8 +23,7 @@ from edgec.heads.dense import build_linear, build_mlp, build_segmentation
 from edgec.heads.depth import build_depth
 from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
-from edgec.heads.types import Head
-from edgec.report.fidelity import Output
+from edgec.heads.types import Head, Output
 
 PREFIX: Final = "heads."
 METADATA: Final = "edgec.heads"
@@ -169,7 +168,7 @@ def _replace(field: Any, entries: Iterable[Any]) -> None:
 def _describe(model: onnx.ModelProto, heads: Sequence[Head]) -> None:
     entry = model.metadata_props.add()
     entry.key = METADATA
-    entry.value = json.dumps({head.name: head.facts.model_dump(mode="json") for head in heads}, sort_keys=True)
+    entry.value = json.dumps({head.name: head.facts for head in heads}, sort_keys=True)
 
 
 def _check(model: onnx.ModelProto) -> None:

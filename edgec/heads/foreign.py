@@ -20,8 +20,7 @@ from edgec.errors import HeadError
 from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT
 from edgec.heads.description import checked, from_texts
-from edgec.heads.types import Description, Head
-from edgec.report.fidelity import Output
+from edgec.heads.types import Description, Head, Output
 
 _READABLE = re.compile(r"cls|patches|registers|patches_\d{1,3}")
 _RANKS: Mapping[Output, int] = {"scores": 2, "labels": 3, "logits": 4, "depth": 3}

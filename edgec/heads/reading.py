@@ -14,8 +14,7 @@ from edgec.durable import sha256_of
 from edgec.errors import HeadError, RequestError
 from edgec.heads import weights as taking
 from edgec.heads.description import beside, checked, from_texts, read_toml, safetensors_metadata
-from edgec.heads.types import OUTPUTS, Description, Head
-from edgec.report.fidelity import Output
+from edgec.heads.types import OUTPUTS, Description, Head, Output
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgec.report.fidelity import HeadFacts, Output
-
 Kind = Literal["linear", "segmentation", "mlp", "depth", "onnx"]
+
+Output = Literal["scores", "labels", "logits", "depth", "values"]
+"""What a head gives, float32 unless named: `scores` [N, C], of the whole frame and before any softmax; `logits` [N, C, H, W] and
+`labels` [N, H, W], int32, of every pixel of the frame; `depth` [N, H, W]; `values` [N, rows, columns, K], a vector a patch, or
+whatever an ONNX head makes."""
 
 OUTPUTS: Final[Mapping[Kind, tuple[Output, ...]]] = {
     "linear": ("scores",),
@@ -93,14 +96,14 @@ class Head:
         return tuple(output_names(self).values())
 
     @property
-    def facts(self) -> HeadFacts:
-        """For a manifest, a report, and the model's own metadata."""
-        return HeadFacts(
-            name=self.name,
-            kind=self.kind,
-            output=self.output,
-            outputs=self.outputs(),
-            classes=self.classes,
-            reads=self.inputs,
-            sha256=self.sha256,
-        )
+    def facts(self) -> dict[str, object]:
+        """For a manifest, a report, and the model's own metadata: JSON-able."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "output": self.output,
+            "outputs": list(self.outputs()),
+            "classes": list(self.classes),
+            "reads": list(self.inputs),
+            "sha256": self.sha256,
+        }

@@ -13,9 +13,7 @@ from edgec.evidence import Evidence
 from edgec.report.base import Record
 
 Output = Literal["scores", "labels", "logits", "depth", "values"]
-"""What a head gives, float32 unless named: `scores` [N, C], of the whole frame and before any softmax; `logits` [N, C, H, W] and
-`labels` [N, H, W], int32, of every pixel of the frame; `depth` [N, H, W]; `values` [N, rows, columns, K], a vector a patch, or
-whatever an ONNX head makes."""
+"""As `edgec.heads.types.Output`, which readers of reports and robots need not have."""
 
 
 class Classes(Record):

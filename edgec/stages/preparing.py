@@ -136,7 +136,7 @@ class Preparing(Stage):
             "facts": facts.model_dump(mode="json"),
             "model": model.model_dump(mode="json"),
             "outputs": outputs,
-            "heads": [head.facts.model_dump(mode="json") for head in self._heads],
+            "heads": [head.facts for head in self._heads],
             "licence": licence.text,
             "notice": licence.notice,
         }

@@ -154,7 +154,7 @@ def test_the_command_prints_a_table(artefact: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0] == "hashes ok, 5 files"
     assert lines[1] == "3 golden frames in onnxruntime, fp32, 1 thread"
-    assert lines[2].split() == ["output", "difference", "tolerance", "cosine", "to", "float32", "worst"]
+    assert lines[2].split() == ["output", "difference", "tolerance", "like", "float32", "worst", "as"]
     assert [line.split()[0] for line in lines[3:]] == ["cls", "patches", "verified"]
     assert max(map(len, lines)) <= 80
 

@@ -187,7 +187,8 @@ def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
         check_destination(tmp_path / "file" / "a" / "out", force=False)
 
 
-def test_a_parent_that_is_not_writable(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "below"), [(0o555, "a/out"), (0o000, "out")], ids=["read only", "not to be searched"])
+def test_a_parent_that_is_not_writable(tmp_path: Path, mode: int, below: str) -> None:
     script = """
 import sys
 from pathlib import Path
@@ -198,10 +199,10 @@ try:
 except ArtefactError as error:
     print(error)
 """
-    command = [sys.executable, "-c", script, str(tmp_path / "locked" / "a" / "out")]
+    command = [sys.executable, "-c", script, str(tmp_path / "locked" / below)]
     if os.access("/", os.W_OK):  # root may write anywhere, but not in a user namespace where it is nobody
         command = ["unshare", "--user", *command]
-    (tmp_path / "locked").mkdir(0o555)
+    (tmp_path / "locked").mkdir(mode)
     done = subprocess.run(command, capture_output=True, text=True)
     if "unshare" in done.stderr:
         pytest.skip("user namespaces are not to be had here")

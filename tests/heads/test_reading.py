@@ -84,7 +84,7 @@ def test_the_toml_beside_a_file_has_the_last_word_and_is_in_the_hash(tmp_path: P
     again = read_head("floor", tmp_path / "floor.safetensors")
     assert (again.output, again.classes) == ("logits", ("a", "b", "c"))
     assert again.sha256 != head.sha256
-    assert again.facts.classes == ("a", "b", "c")
+    assert again.facts["classes"] == ["a", "b", "c"]
 
 
 def test_half_precision_and_plain_names_are_read(tmp_path: Path) -> None:
