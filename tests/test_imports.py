@@ -20,7 +20,7 @@ from tests.support.commands import python
 
 PACKAGE = Path(edgec.__file__).parent
 
-ABOVE = {"cli", "build", "stages", "request", "coverage", "sweep"}
+ABOVE = {"cli", "build", "stages", "request", "coverage", "sweep", "running"}
 """Nothing but these and `__main__` may import these."""
 NEVER: dict[str, set[str]] = {
     "errors": {"*"},
@@ -64,6 +64,7 @@ NEVER: dict[str, set[str]] = {
     "targets": {"graph", "lowering", "precision", "fidelity", "artefact", "frames", "checkpoint", "cache", "model"},
     "latency": {"graph", "fidelity", "frames", "checkpoint", "cache"},
     "boards": {"graph", "lowering", "precision", "fidelity", "latency", "frames", "checkpoint", "cache", "targets", "model"},
+    "running": {"graph", "heads", "precision", "checkpoint", "cache", "boards"},
     "report": {"graph", "lowering", "latency", "frames", "checkpoint", "cache", "targets", "model"},
 }
 """By room, what it must know nothing of, whenever it imports it. `model` knows nothing of ONNX, `graph` nothing of runtimes."""
@@ -84,7 +85,8 @@ SDKS: dict[str, set[str]] = {
     "click": {"edgec.cli"},
     # Beside the command line: tables that are made where their columns are defined.
     "rich": {"edgec.cli", "edgec.report.table", "edgec.report.explaining", "edgec.report.breakdown"},
-    "PIL": {"edgec.frames", "edgec.report.pictures", "edgec.report.html.images"},
+    "PIL": {"edgec.frames", "edgec.report", "edgec.running"},
+    "av": {"edgec.frames.video", "edgec.running"},
     "altair": {"edgec.report.html"},
     "vl_convert": {"edgec.report.html"},
     "jinja2": {"edgec.report.html"},
@@ -237,10 +239,14 @@ RUNTIMES = ["onnxruntime", "openvino"]
         (QUIETLY.format(arguments=["--help"]), []),
         (QUIETLY.format(arguments=["build", "--help"]), []),
         (QUIETLY.format(arguments=["verify", "--help"]), []),
+        (QUIETLY.format(arguments=["run", "--help"]), []),
         (QUIETLY.format(arguments=["targets", "list"]), RUNTIMES),
         (QUIETLY.format(arguments=["targets", "show", "cpu"]), RUNTIMES),
     ],
-    ids=["edgec", "cli", "small", "verify", "worker", "checkpoint", "--help", "build --help", "verify --help", "list", "show"],
+    ids=[
+        *("edgec", "cli", "small", "verify", "worker", "checkpoint"),
+        *("--help", "build --help", "verify --help", "run --help", "list", "show"),
+    ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str, allowed: list[str], tmp_path: Path) -> None:
     """Listing targets asks the runtimes for their versions, and they are the heaviest that it may load."""

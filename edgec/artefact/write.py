@@ -32,7 +32,7 @@ def check_destination(directory: Path, force: bool) -> str | None:
     mount point, which cannot be replaced whole, or if the parent cannot be written.
     """
     place = _place(directory)
-    if os.path.ismount(place) and os.path.isdir(place):
+    if os.path.ismount(place):
         raise ArtefactError(
             f"{directory} is a mount point: an artefact cannot be put in its place whole.",
             remedy=f"write to a directory in it, for example {directory / 'artefact'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -16,6 +17,7 @@ COMMANDS = {
     "build": "Compile a checkpoint into a verified artefact for a target.",
     "inspect": "Say what a checkpoint is, and what is odd about it.",
     "verify": "Run an artefact's golden frames again, and compare.",
+    "run": "Run frames, a video or a camera through an artefact.",
     "deploy": "Bring an artefact to boards, and have them finish it.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",
     "compare": "Compare reports: which is faster, and how sure that is.",
@@ -40,7 +42,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(importlib.import_module(f"edgec.cli.{cmd_name}"), cmd_name)
+        # Importing a module `edgec.cli.run` would put it in the place of the function below.
+        module = "running" if cmd_name == "run" else cmd_name
+        command = getattr(importlib.import_module(f"edgec.cli.{module}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -72,18 +76,28 @@ def run(arguments: list[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _complain("Interrupted. Stages of a build that are finished are cached: the same command goes on from there.")
+        resumes = (arguments or sys.argv[1:])[:1] in (["build"], ["sweep"])
+        _complain("Interrupted." + " Stages that are finished are cached: the same command goes on from there." * resumes)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # The reader went away, as `edgec … | head` does, and click or rich leaves with a code of its own; nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _drop_output()
+            _complain("No room is left where this is written to.")
+            return 1
         import traceback
 
         traceback.print_exc()
         _complain("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
         return 70
+
+
+def _drop_output() -> None:
+    """What Python would still write at its end goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str) -> None:

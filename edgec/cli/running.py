@@ -1,0 +1,208 @@
+"""`edgec run`: frames through an artefact on this machine.
+
+Not called `run` as the command is: `edgec.cli.run` is the function that runs every command, and a module of that name takes its
+place once it is imported.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from edgec.cli import options
+from edgec.cli.console import err, out
+from edgec.model.spec import Size
+
+if TYPE_CHECKING:
+    from edgec.running import Summary
+
+INTERRUPTED = 130
+SIGNALLED = 128
+"""And the signal's number: shells do the same."""
+
+
+@click.command()
+@options.artefact
+@click.argument("source")
+@click.option(
+    "--input-size",
+    "size",
+    type=options.SizeType(),
+    metavar="N|HxW",
+    help="Of an artefact that takes several.  [default: its first]",
+)
+@click.option(
+    "--crop", type=click.Choice(["centre", "resize", "pad"]), default="centre", show_default=True,
+    help="How frames are brought to that size: cut, stretched or letterboxed.",
+)  # fmt: skip
+@click.option(
+    "--features", type=click.Path(path_type=Path), metavar="FILE.npz|DIR", help="Write all outputs: one file, or one a frame."
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE.mp4|DIR",
+    help="Draw masks, depth and features: a video, or a PNG a frame.",
+)
+@click.option(
+    "--show", multiple=True, metavar="NAME", help="Draw this output, or `frame`; may be given more than once.  [default: all]"
+)
+@click.option("--fps", type=float, metavar="N", help="Play a file on a camera's clock, and drop what comes too late.")
+@click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each N-th frame.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
+@options.threads
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines: a frame each, and a summary.")
+@click.pass_context
+def run(
+    context: click.Context,
+    artefact: Path,
+    source: str,
+    size: Size | None,
+    crop: Literal["centre", "resize", "pad"],
+    features: Path | None,
+    output: Path | None,
+    show: tuple[str, ...],
+    fps: float | None,
+    every: int,
+    limit: int | None,
+    threads: int | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Run the frames of SOURCE through ARTEFACT on this machine.
+
+    SOURCE is a folder of pictures, a picture, a video, or a camera: camera:0, /dev/video0. Checks the hash of every file of the
+    artefact first. Ctrl-C ends the run: what was done until then is written whole. Needs the artefact's runtime, for videos and
+    cameras PyAV, and no PyTorch. Timings are those of this run; `edgec bench` measures.
+    """
+    from edgec.cli.running_lines import Lines
+    from edgec.running import RunRequest
+    from edgec.running import run as run_all
+    from edgec.running.stopping import Stopping
+
+    request = RunRequest(artefact, source, size, crop, threads, every, limit, fps, features, output, show, force)
+    try:
+        with Stopping() as stopping, Lines(request, stopping, as_json=as_json) as lines:
+            summary = run_all(request, lines, stopping.asked)
+    except KeyboardInterrupt:
+        err.print("edgec: interrupted twice: what was not yet whole is gone")
+        context.exit(INTERRUPTED)
+    if as_json:
+        lines.say(json.dumps(_plain(summary, stopping.number), allow_nan=False))
+    else:
+        lines.say_all(lambda: _print(summary))
+    if stopping.number is not None:
+        context.exit(SIGNALLED + stopping.number)
+
+
+def _print(summary: Summary) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from edgec.latency.host import describe
+    from edgec.report.records import printable
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms"):
+        table.add_column(title, justify="right")
+    for name, spread in (("latency", summary.latency), ("model", summary.model)):
+        values = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
+        table.add_row(name, *(f"{value:.2f}" for value in values))
+    facts = Table(box=None, pad_edge=False, show_header=False)
+    facts.add_column()
+    facts.add_column(overflow="fold")
+    for name, value in _facts(summary):
+        facts.add_row(Text(printable(name)), Text(value))
+    facts.add_row("host", Text(describe(summary.host)))
+    facts.add_row("evidence", Text(f"{summary.evidence.value}: {_standing(summary)}"))
+    if summary.frames:
+        out.print(table)
+        out.print()
+    out.print(facts)
+
+
+def _facts(summary: Summary) -> list[tuple[str, str]]:
+    from edgec.report.records import printable
+
+    ended = {
+        "source": "to the source's end",
+        "limit": "as many as --limit asks for",
+        "stopped": "stopped before the source's end",
+    }
+    rest = [f"{summary.skipped} damaged and left out"] if summary.skipped else []
+    if summary.live:
+        rest.append(f"{summary.dropped} dropped: they came while the model or what follows it was at work")
+    if summary.late:
+        rest.append(f"{summary.late} late from the source itself, which is slower than {summary.fps:g} a second here")
+    found = [("frames", f"{summary.frames} done, {'; '.join([ended[summary.ended], *rest])}")]
+    if summary.frames and summary.seconds:
+        found.append(("rate", f"{summary.frames / summary.seconds:.1f} frames a second over {summary.seconds:.1f} s, all told"))
+        found.append(("latency is", _latency(summary)))
+        found.append(("after that", f"{summary.after_ms:.1f} ms a frame for drawing, writing and telling"))
+    threads = f"{summary.threads} thread{'s' if summary.threads > 1 else ''}"
+    found.append(("computes in", f"{printable(summary.execution_precision) or 'the runtime does not say'}, {threads}"))
+    found += [(output, _found(plain)) for output, plain in summary.tally.plain().items()]
+    for each in summary.written:
+        count = f"{each.frames} frame{'s' if each.frames != 1 else ''}, {each.size_bytes / 1e6:.1f} MB"
+        found.append(("written", f"{printable(str(each.path))}: {', '.join(filter(None, (count, each.note)))}"))
+    return found
+
+
+def _latency(summary: Summary) -> str:
+    batch = f"; the model runs {summary.batch} frames at once" if summary.batch > 1 else ""
+    if summary.live:
+        return f"from a frame's arrival to its outputs, waiting and fitting to the model's size included{batch}"
+    return f"fitting to the model's size and running it; reading and decoding come before{batch}"
+
+
+def _found(plain: dict[str, Any]) -> str:
+    from edgec.report.records import printable
+
+    if "top_class_frames" in plain:
+        counts = list(plain["top_class_frames"].items())
+        return "; ".join(f"{printable(name)} in {count}" for name, count in counts[:8]) + (" …" if len(counts) > 8 else "")
+    if "mean_shares" in plain:
+        shares = sorted(plain["mean_shares"].items(), key=lambda item: -item[1])
+        told = "; ".join(f"{printable(name)} {100 * share:.1f} %" for name, share in shares[:8])
+        return f"{told}{' …' if len(shares) > 8 else ''}, of the pixels on average"
+    return f"{plain['min']:.3g} to {plain['max']:.3g}, median {plain['median_of_medians']:.3g}"
+
+
+def _standing(summary: Summary) -> str:
+    what = "timings of this one run, with all else that the machine did"
+    if summary.lacks is None:
+        return f"{what}; the artefact's target is no profile of this edgec"
+    if summary.lacks:
+        return f"{what}; it lacks {', '.join(summary.lacks)} of the target"
+    return f"{what}; it has all that the target requires"
+
+
+def _plain(summary: Summary, signal: int | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "event": "summary",
+        "frames": summary.frames,
+        "skipped": summary.skipped,
+        "dropped": summary.dropped if summary.live else None,
+        "late": summary.late if summary.live else None,
+        "seconds": summary.seconds,
+        "rate_fps": summary.frames / summary.seconds if summary.seconds else None,
+        "latency": asdict(summary.latency) if summary.frames else None,
+        "model": asdict(summary.model) if summary.frames else None,
+        "after_ms_per_frame": summary.after_ms if summary.frames else None,
+        "batch": summary.batch,
+        "threads": summary.threads,
+        "execution_precision": summary.execution_precision,
+        "evidence": summary.evidence.value,
+        "target_lacks": summary.lacks,
+        "heads": summary.tally.plain(),
+        "written": [{"path": str(each.path), "frames": each.frames, "size_bytes": each.size_bytes} for each in summary.written],
+        "ended": summary.ended,
+        "signal": signal,
+    }

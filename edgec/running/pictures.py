@@ -1,0 +1,37 @@
+"""Pages as pictures, a PNG a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from edgec.running.painting import Painter
+from edgec.running.sinks import FolderSink, Written
+from edgec.running.types import Done
+
+_COMPRESSION = 1
+"""The fastest: pages are photographs in the main, which zlib hardly makes smaller."""
+
+
+class PictureFolder(FolderSink):
+    suffix = ".png"
+
+    def __init__(self, path: Path, painter: Painter) -> None:
+        super().__init__(path)
+        self._painter = painter
+
+    def write(self, done: Done) -> None:
+        for each, page in self._painter.add(done):
+            self._save(each, Image.fromarray(page))
+
+    def finish(self) -> Written:
+        for each, page in self._painter.rest():
+            self._save(each, Image.fromarray(page))
+        return super().finish()
+
+    def _save(self, done: Done, page: Image.Image) -> None:
+        with self.refusals():
+            name = self.name_of(done)
+            page.save(self.work / name, "PNG", compress_level=_COMPRESSION)
+            self.place(name)

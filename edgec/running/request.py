@@ -1,0 +1,121 @@
+"""What is asked of a run, and what of it makes no sense."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgec.errors import EdgecError, RequestError
+from edgec.frames import Crop
+from edgec.model.spec import Size
+from edgec.report.records import printable
+
+FASTEST_FPS = 1000.0
+FILMS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})
+ARCHIVE = ".npz"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """`output` is a film by its suffix (`FILMS`) or else a folder of pictures; `features` an `.npz` file or else a folder of
+    them. `show` are the panels to draw, by output; none are all. `fps` plays files on a camera's clock."""
+
+    artefact: Path
+    source: str
+    size: Size | None = None
+    crop: Crop = "centre"
+    threads: int | None = None
+    every: int = 1
+    limit: int | None = None
+    fps: float | None = None
+    features: Path | None = None
+    output: Path | None = None
+    show: tuple[str, ...] = ()
+    force: bool = False
+
+
+def check(request: RunRequest) -> None:
+    """Before anything is opened. Raises `RequestError` for what makes no sense and `EdgecError` for what is in the way."""
+    if request.fps is not None and not (math.isfinite(request.fps) and 0 < request.fps <= FASTEST_FPS):
+        raise RequestError(
+            f"--fps {request.fps:g} makes no sense.", remedy=f"give more than 0 and at most {FASTEST_FPS:g} frames a second"
+        )
+    if request.show and request.output is None:
+        raise RequestError("--show says what to draw, but not where.", remedy="add --output FILE.mp4 or --output FOLDER")
+    wanted = [path for path in (request.features, request.output) if path is not None]
+    if len({os.path.realpath(path) for path in wanted}) < len(wanted):
+        raise RequestError("--features and --output have the same path.", remedy="give each a path of its own")
+    for path in wanted:
+        _check_path(path, request)
+
+
+def is_film(path: Path) -> bool:
+    return path.suffix.lower() in FILMS
+
+
+def is_archive(path: Path) -> bool:
+    return path.suffix.lower() == ARCHIVE
+
+
+def _check_path(path: Path, request: RunRequest) -> None:
+    place = Path(os.path.realpath(path))
+    artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(Path(request.source).expanduser()))
+    if place == artefact or artefact in place.parents:
+        raise RequestError(
+            f"{printable(str(path))} is inside the artefact, which would no longer be what its manifest says.",
+            remedy="choose another path",
+        )
+    if place == source:
+        raise RequestError(f"{printable(str(path))} is the source itself.", remedy="choose another path")
+    archive = path == request.features
+    if is_archive(path) if archive else is_film(path):
+        _check_file(path, place, request.force)
+    else:
+        _check_folder(path, place, request.force, ARCHIVE if archive else ", ".join(sorted(FILMS)))
+
+
+def _check_file(path: Path, place: Path, force: bool) -> None:
+    if place.is_dir():
+        raise EdgecError(f"{printable(str(path))} is a folder.", remedy="choose a file's name, or a folder without a suffix")
+    if os.path.lexists(place) and not force:
+        raise EdgecError(f"{printable(str(path))} exists already.", remedy="choose another path, or replace it with --force")
+    if not place.parent.is_dir():
+        raise EdgecError(
+            f"{printable(str(path))} cannot be written.",
+            evidence=f"there is no folder {printable(str(place.parent))}",
+            remedy="choose another path",
+        )
+    _check_writable(path, place.parent)
+
+
+def _check_folder(path: Path, place: Path, force: bool, single: str) -> None:
+    if os.path.lexists(place) and not place.is_dir():
+        raise EdgecError(
+            f"{printable(str(path))} exists and is not a folder.",
+            evidence=f"a single file ends in {single}",
+            remedy="choose another path",
+        )
+    nearest = next(above for above in (place, *place.parents) if os.path.lexists(above))
+    if not nearest.is_dir():
+        raise EdgecError(
+            f"{printable(str(path))} cannot be written.",
+            evidence=f"{printable(str(nearest))} is not a folder",
+            remedy="choose another path",
+        )
+    _check_writable(path, nearest)
+    if nearest == place and not force and any(not each.name.startswith(".") for each in place.iterdir()):
+        raise EdgecError(
+            f"{printable(str(path))} exists already and is not empty.",
+            remedy="choose another path, or write into it with --force: files of the same names are replaced, others stay",
+        )
+
+
+def _check_writable(path: Path, folder: Path) -> None:
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise EdgecError(
+            f"{printable(str(path))} cannot be written.",
+            evidence=f"{printable(str(folder))} is not writable",
+            remedy="choose another path",
+        )

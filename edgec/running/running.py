@@ -1,0 +1,285 @@
+"""Frames of a source, one batch after the other, through an artefact on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from edgec.artefact.reading import open_artefact
+from edgec.artefact.verify import load_runner
+from edgec.errors import CalibrationError, EdgecError, RequestError, VerificationError
+from edgec.evidence import Evidence
+from edgec.frames import Skipped, fit
+from edgec.latency.host import available_cores, facts
+from edgec.latency.statistics import Summary as Spread
+from edgec.latency.statistics import summary as spread
+from edgec.lowering.base import Frames, Runner
+from edgec.model.spec import Size
+from edgec.report.records import printable
+from edgec.report.schema import Host
+from edgec.running.feeds import Asked, Clocked, Feed
+from edgec.running.figures import Figures, Recent, Tally
+from edgec.running.opening import PICTURES_FPS, Opened, require_here, sinks_of, size_of, total
+from edgec.running.request import RunRequest, check
+from edgec.running.results import found
+from edgec.running.sinks import Sink, Written
+from edgec.running.sources import open_source
+from edgec.running.types import Done, Taken, one_of
+from edgec.targets import list_profiles, missing
+
+_WARM_UP = 3
+_TOLD = 10
+End = Literal["source", "limit", "stopped"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Milliseconds; `latency` from a frame's arrival to its outputs, `model` of the model's runs alone."""
+
+    frames: int
+    skipped: int
+    dropped: int
+    late: int
+    seconds: float
+    after_ms: float
+    """Of a frame, on average: drawing, writing and telling."""
+    latency: Spread
+    model: Spread
+    batch: int
+    threads: int
+    live: bool
+    """Whether frames came on a clock that waits for nobody."""
+    fps: float | None
+    evidence: Evidence
+    lacks: tuple[str, ...] | None
+    """What this machine lacks of the target's profile; None if that is not known here."""
+    host: Host
+    execution_precision: str
+    ended: End
+    tally: Tally
+    written: tuple[Written, ...]
+
+
+class Listener(Protocol):
+    """Told as the run goes. `kept` is what was finished before a run ended by an error."""
+
+    def opened(self, opened: Opened) -> None: ...
+
+    def skipped(self, skipped: Skipped) -> None: ...
+
+    def done(self, done: Done) -> None: ...
+
+    def progress(self, figures: Figures, recent: Recent, feed: Feed) -> None: ...
+
+    def kept(self, written: Written) -> None: ...
+
+
+def run(request: RunRequest, listener: Listener, stop: Callable[[], bool] = lambda: False) -> Summary:
+    """Runs the source's frames until it ends, `limit` frames are done, or `stop` says so; then finishes what is written.
+
+    Frames that are damaged are told and left out. Raises `RequestError` and `EdgecError` as `request.check`, `ArtefactError` for
+    a damaged artefact, `TargetError` for one that does not run on this machine, `CalibrationError` for a source that cannot be
+    had or has no usable frame, `RuntimeFailure` if the model fails, and `EdgecError` if results cannot be written. What was done
+    before is finished even so, and nothing unfinished is left.
+    """
+    check(request)
+    artefact = open_artefact(request.artefact)
+    require_here(artefact, request)
+    size = size_of(artefact, request.size)
+    sinks = sinks_of(request, artefact, size)
+    source = open_source(request.source)
+    if request.fps is not None and not source.waits:
+        raise RequestError("--fps plays files on a clock; a camera has its own.", remedy="leave --fps out")
+    rate = request.fps or source.rate
+    made = [sink(rate / request.every if rate else PICTURES_FPS) for sink in sinks]
+    runner = load_runner(artefact, request.threads or available_cores())
+    run = _Run(request, Opened(artefact, size, source, total(source, request)), runner, listener, stop, rate)
+    with ExitStack() as stack:
+        for sink in made:
+            stack.enter_context(sink)
+        try:
+            return run.through(made)
+        except EdgecError:
+            run.keep(made)
+            raise
+
+
+class _Run:
+    def __init__(
+        self,
+        request: RunRequest,
+        opened: Opened,
+        runner: Runner,
+        listener: Listener,
+        stop: Callable[[], bool],
+        rate: float | None,
+    ) -> None:
+        self._request, self._opened, self._runner, self._listener, self._stop = request, opened, runner, listener, stop
+        self._rate = rate
+        self._batch, height, width, _ = opened.size.input.shape
+        self._size = Size(height, width)
+        self._figures, self._tally = Figures(), Tally()
+        self._reasons: list[Skipped] = []
+        self._first: Taken | None = None
+
+    def through(self, sinks: Sequence[Sink]) -> Summary:
+        self._warm_up()
+        self._listener.opened(self._opened)
+        figures, limit = self._figures, self._request.limit
+        live = not self._opened.source.waits or self._request.fps is not None
+        figures.began_ns = time.monotonic_ns()
+        feed = self._feed(live)
+        ended: End = "source"
+        try:
+            while not self._stop():
+                left = self._batch if limit is None else min(self._batch, limit - figures.frames)
+                taken = feed.take(left) if left else []
+                if not taken:
+                    ended = "source" if left else "limit"
+                    break
+                self._work(taken, sinks)
+                self._listener.progress(figures, figures.recent(), feed)
+            if self._stop():
+                ended = "stopped"
+        finally:
+            feed.close()
+        if not figures.frames and ended != "stopped":
+            raise self._nothing()
+        written = []
+        for sink in sinks if figures.frames else ():
+            with _breaking(sink):
+                before = time.monotonic_ns()
+                written.append(sink.finish())
+                sink.finished = True
+                figures.after_ms += (time.monotonic_ns() - before) / 1e6
+        figures.ended_ns = time.monotonic_ns()
+        return self._summary(feed, live, ended, tuple(written))
+
+    def keep(self, sinks: Sequence[Sink]) -> None:
+        """What an error must not take: a camera that is pulled out after an hour has given an hour's frames."""
+        for sink in sinks:
+            if not sink.broken and not sink.finished and self._figures.frames:
+                with suppress(EdgecError):
+                    self._listener.kept(sink.finish())
+
+    def _feed(self, live: bool) -> Feed:
+        shots = self._opened.source.shots(self._request.every)
+        if not live:
+            return Asked(shots, self._skip, self._stop)
+        return Clocked(shots, self._skip, self._stop, fps=self._request.fps, keep=self._batch)
+
+    def _warm_up(self) -> None:
+        """The first runs of a model are slower than all others, and say nothing of them."""
+        golden = next(each.golden.frames for each in self._opened.artefact.sizes if each.facts is self._opened.size)
+        for _ in range(_WARM_UP):
+            outputs = self._runner(_filled(list(golden[: self._batch]), self._batch))
+        wanted = {each.name: each.shape for each in self._opened.size.outputs}
+        given = {name: values.shape for name, values in outputs.items()}
+        if any(given.get(name) != shape for name, shape in wanted.items()):
+            raise VerificationError(
+                f"The artefact at {printable(str(self._opened.artefact.directory))} does not compute what its manifest says.",
+                evidence=(f"manifest: {_listed(wanted)}", f"here: {_listed(given)}"),
+                remedy="build the artefact again",
+            )
+
+    def _work(self, taken: list[Taken], sinks: Sequence[Sink]) -> None:
+        fitted = [fit(each.pixels, self._size, self._request.crop) for each in taken]
+        frames = _filled(fitted, self._batch)
+        started = time.monotonic_ns()
+        outputs = self._runner(frames)
+        done_ns = time.monotonic_ns()
+        latencies = [(done_ns - each.arrived_ns) / 1e6 for each in taken]
+        self._figures.ran(done_ns, latencies, (done_ns - started) / 1e6)
+        self._first = self._first or taken[0]
+        for index, (each, frame) in enumerate(zip(taken, fitted, strict=True)):
+            of_one = one_of(outputs, index)
+            done = Done(
+                name=each.shot.name,
+                number=each.shot.number,
+                time_s=each.shot.time_s,
+                at_s=self._at(each),
+                latency_ms=latencies[index],
+                frame=frame,
+                outputs=of_one,
+                results=found(self._opened.artefact.manifest.heads, of_one),
+            )
+            self._tally.add(done.results)
+            for sink in sinks:
+                with _breaking(sink):
+                    sink.write(done)
+            self._listener.done(done)
+        self._figures.after_ms += (time.monotonic_ns() - done_ns) / 1e6
+
+    def _at(self, taken: Taken) -> float:
+        assert self._first is not None
+        if not self._opened.source.waits:
+            return (taken.arrived_ns - self._first.arrived_ns) / 1e9
+        return (taken.shot.number - self._first.shot.number) / (self._rate or PICTURES_FPS * self._request.every)
+
+    def _skip(self, skipped: Skipped) -> None:
+        self._figures.skipped += 1
+        if len(self._reasons) < _TOLD:
+            self._reasons.append(skipped)
+        self._listener.skipped(skipped)
+
+    def _nothing(self) -> CalibrationError:
+        count = self._figures.skipped
+        evidence = [f"{printable(name)}: {printable(reason)}" for name, reason in self._reasons]
+        if count > len(self._reasons):
+            evidence.append(f"and {count - len(self._reasons)} more")
+        return CalibrationError(
+            f"{printable(self._opened.source.title)} has no usable frame.",
+            evidence=evidence or "it gave none",
+            remedy="give pictures or a video that can be decoded, or another camera",
+        )
+
+    def _summary(self, feed: Feed, live: bool, ended: End, written: tuple[Written, ...]) -> Summary:
+        figures, host = self._figures, facts()
+        target = self._opened.artefact.manifest.target
+        profile = {profile.name: profile for profile in list_profiles()}.get(target)
+        lacks = None if profile is None else missing(profile, host)
+        return Summary(
+            frames=figures.frames,
+            skipped=figures.skipped,
+            dropped=feed.dropped,
+            late=feed.late,
+            seconds=figures.seconds,
+            after_ms=figures.after_ms / max(figures.frames, 1),
+            latency=spread(figures.latency_ms or [0.0]),
+            model=spread(figures.model_ms or [0.0]),
+            batch=self._batch,
+            threads=self._runner.threads,
+            live=live,
+            fps=self._request.fps,
+            evidence=Evidence.TARGET if lacks == () else Evidence.HOST,
+            lacks=lacks,
+            host=host,
+            execution_precision=self._runner.execution_precision,
+            ended=ended,
+            tally=self._tally,
+            written=written,
+        )
+
+
+@contextmanager
+def _breaking(sink: Sink) -> Iterator[None]:
+    """So that what failed once is not tried again."""
+    try:
+        yield
+    except EdgecError:
+        sink.broken = True
+        raise
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{printable(name)} {list(shape)}" for name, shape in shapes.items())
+
+
+def _filled(frames: Sequence[np.ndarray], batch: int) -> Frames:
+    """A last batch that is not full repeats its last frame."""
+    return np.ascontiguousarray(np.stack([*frames, *[frames[-1]] * (batch - len(frames))]))

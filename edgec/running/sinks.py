@@ -1,0 +1,137 @@
+"""Where a run's results go. Everything is filled under a hidden name and appears whole, also when a run is interrupted."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgec.durable import disk_is_full, scratch, sweep, sync
+from edgec.errors import EdgecError
+from edgec.report.records import printable
+from edgec.running.types import Done
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Written:
+    path: Path
+    frames: int
+    size_bytes: int
+    note: str = ""
+
+
+class Sink(AbstractContextManager["Sink"], ABC):
+    """As a context: what was written up to then is finished by `finish`; without it, leaving removes what is not whole.
+
+    `write` and `finish` raise `EdgecError` if the disk is full or refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.frames = 0
+        self.broken = False
+        """Whether it failed: then there is nothing to finish."""
+        self.finished = False
+        self.work = Path()
+        """A hidden folder on the same filesystem, from entering on."""
+        self._stack = ExitStack()
+
+    @abstractmethod
+    def write(self, done: Done) -> None: ...
+
+    @abstractmethod
+    def finish(self) -> Written: ...
+
+    @property
+    def folder(self) -> Path:
+        """Where the hidden folder is made."""
+        return Path(os.path.realpath(self.path)).parent
+
+    def __enter__(self) -> Sink:
+        with self.refusals():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sweep(self.folder)
+            self.work = self._stack.enter_context(scratch(self.folder))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        with suppress(OSError):  # what a full disk did not take is said already
+            self._stack.close()
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """What the system says as an error of edgec's."""
+        try:
+            yield
+        except OSError as error:
+            name = printable(str(self.path))
+            if disk_is_full(error, self.folder):
+                raise EdgecError(
+                    f"The disk is full: {name} could not be written.",
+                    evidence=(f"{self.frames} frames were done", error.strerror or str(error)),
+                    remedy="free some space, choose a path on another disk, or take fewer frames with --every or --limit",
+                ) from error
+            raise EdgecError(
+                f"{name} could not be written.", evidence=error.strerror or str(error), remedy="choose another path"
+            ) from error
+
+
+class FileSink(Sink):
+    """A single file, which appears when it is finished."""
+
+    @property
+    def unfinished(self) -> Path:
+        return self.work / self.path.name
+
+    def place(self, note: str = "") -> Written:
+        """What is in `unfinished` gets its name."""
+        size = self.unfinished.stat().st_size
+        sync(self.unfinished)
+        self.unfinished.replace(Path(os.path.realpath(self.path)))
+        sync(self.folder)
+        return Written(self.path, self.frames, size, note)
+
+
+class FolderSink(Sink):
+    """A file a frame, each of which appears when it is whole."""
+
+    suffix: str
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._bytes = 0
+
+    @property
+    def folder(self) -> Path:
+        return Path(os.path.realpath(self.path))
+
+    def __enter__(self) -> Sink:
+        self._new = not self.folder.exists()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self._new and not self.frames:
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def place(self, name: str) -> None:
+        """What is in `work` under this name moves into the folder."""
+        self._bytes += (self.work / name).stat().st_size
+        (self.work / name).replace(self.folder / name)
+        self.frames += 1
+
+    def name_of(self, done: Done) -> str:
+        """Files sort as their frames."""
+        plain = re.sub(r"[^A-Za-z0-9]+", "-", re.sub(r"\.[A-Za-z0-9]+(?=$|#)", "", done.name)).strip("-")
+        return f"{done.number:06d}-{plain[-_LONGEST:].strip('-') or 'frame'}{self.suffix}"
+
+    def finish(self) -> Written:
+        return Written(self.path, self.frames, self._bytes)

@@ -1,0 +1,131 @@
+"""What SOURCE means: a folder, a picture, a video or a camera. Nothing is decoded before it is asked for, one frame at a time."""
+
+from __future__ import annotations
+
+import stat
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from edgec.errors import CalibrationError
+from edgec.frames import Pixels, Skipped, pictures, video
+from edgec.frames.collecting import File, files_in, is_frame_file, name_of
+from edgec.frames.pictures import damaged
+from edgec.report.records import printable
+from edgec.running.types import Shot
+
+_HELP = "give a folder of pictures, a video, a picture, or a camera as camera:0 or /dev/video0"
+
+
+class Source(ABC):
+    title: str
+    rate: float | None = None
+    """Frames a second, where it tells."""
+    total: int | None = None
+    """How many frames there are, where that is known beforehand."""
+    waits: bool = True
+    """Whether its frames stay until they are asked for; a camera's do not."""
+    moving: bool = False
+    """Whether its frames follow each other as in a video."""
+
+    @abstractmethod
+    def shots(self, every: int = 1) -> Iterator[Shot]:
+        """Each `every`-th in order. What cannot be used is a shot as well, whose `read` says why."""
+
+
+class Files(Source):
+    """Pictures and videos, one after the other. Videos are opened when their turn comes."""
+
+    def __init__(self, title: str, files: list[File], unlisted: list[Skipped]) -> None:
+        self.title = title
+        self._files, self._unlisted = files, unlisted
+        for file in files:
+            if file.is_video:
+                video.require_decoder(printable(file.name))
+        self._first = _probe(files[0]) if files and files[0].is_video else None
+        self.moving = bool(files) and all(file.is_video for file in files)
+        if isinstance(self._first, video.Video):
+            self.rate = self._first.rate or None
+        if not any(file.is_video for file in files):
+            self.total = len(files)
+        elif len(files) == 1 and isinstance(self._first, video.Video):
+            self.total = self._first.frames
+
+    def shots(self, every: int = 1) -> Iterator[Shot]:
+        for name, reason in self._unlisted:
+            yield Shot(name, 0, None, partial(_refuse, name, reason))
+        projector = video.Projector()
+        number = 0
+        try:
+            for file in self._files:
+                if not file.is_video:
+                    if number % every == 0:
+                        yield Shot(file.name, number, None, partial(pictures.decode, file.path, file.name))
+                    number += 1
+                    continue
+                opened = self._first if file is self._files[0] and self._first else _probe(file)
+                if isinstance(opened, str):
+                    yield Shot(file.name, number, None, partial(_refuse, file.name, opened))
+                    number += 1
+                    continue
+                for index in range(-number % every, opened.frames, every):
+                    name = f"{file.name}#{index:06d}"
+                    time_s = index / opened.rate if opened.rate else None
+                    yield Shot(name, number + index, time_s, partial(projector.read, opened, index, name))
+                number += opened.frames
+        finally:
+            projector.close()
+
+
+def open_source(reference: str) -> Source:
+    """`camera:N`, a path of a camera's device, of a folder (searched whole, in natural order), of a picture or of a video.
+
+    Raises `CalibrationError` if there is nothing, if it is nothing of these, or if the decoder of videos is not installed.
+    """
+    from edgec.running.camera import Camera, device_of
+
+    device = device_of(reference)
+    if device is not None:
+        return Camera(device)
+    path = Path(reference).expanduser()
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise CalibrationError(
+            f"There is no source {printable(reference)!r}.",
+            evidence=f"looked for {printable(str(path.absolute()))}",
+            remedy=_HELP,
+        ) from error
+    if stat.S_ISDIR(mode):
+        unlisted: list[Skipped] = []
+        files = files_in(path, path, unlisted)
+        if not files and not unlisted:
+            raise CalibrationError(
+                f"The folder {printable(reference)} has no usable frame.", evidence="no pictures or videos found", remedy=_HELP
+            )
+        return Files(reference, files, unlisted)
+    if not is_frame_file(path):
+        raise CalibrationError(
+            f"{printable(reference)} is no source of frames.",
+            evidence=f"a file with the suffix {printable(path.suffix)!r}; pictures are {_listed(pictures.SUFFIXES)}, videos "
+            f"{_listed(video.SUFFIXES)}",
+            remedy=_HELP,
+        )
+    return Files(reference, [File(path, name_of(path, path.parent))], [])
+
+
+def _probe(file: File) -> video.Video | str:
+    """The video, or why there is none."""
+    try:
+        return video.probe(file.path)
+    except video.UnusableVideo as error:
+        return str(error)
+
+
+def _refuse(name: str, reason: str) -> Pixels:
+    raise damaged(name, reason)
+
+
+def _listed(suffixes: frozenset[str]) -> str:
+    return ", ".join(sorted(suffixes))

@@ -1,0 +1,57 @@
+"""What passes through a run: shots from a source, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.frames import Pixels
+from edgec.running.results import Result
+
+Outputs = Mapping[str, NDArray[Any]]
+"""Of one frame, by name: without the batch's axis. Label maps are int32, all else float32."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A frame that a source offers. `number` is its place there, from 0, damaged frames and those left out counted too."""
+
+    name: str
+    number: int
+    time_s: float | None
+    """From the beginning of its video or camera; None where pictures tell no time."""
+    read: Callable[[], Pixels] = field(repr=False, compare=False)
+    """Decodes it. Raises `CalibrationError` if it is damaged."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A shot that was decoded, and when it was there to be worked on, by `time.monotonic_ns`."""
+
+    shot: Shot
+    pixels: Pixels
+    arrived_ns: int
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """A frame that went through the model. `frame` is what the model saw, uint8 [H, W, 3]; `at_s` its place in time from the
+    first frame of the run, by the source's rate or, of what does not wait, by its arrival."""
+
+    name: str
+    number: int
+    time_s: float | None
+    at_s: float
+    latency_ms: float
+    frame: Pixels
+    outputs: Outputs
+    results: tuple[Result, ...]
+
+
+def one_of(outputs: Mapping[str, NDArray[Any]], index: int) -> dict[str, NDArray[Any]]:
+    """One frame's outputs of a batch's."""
+    return {name: np.asarray(values[index]) for name, values in outputs.items()}
