@@ -150,6 +150,7 @@ def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
         model=made.model,
         precision_asked=made.precision_asked,
         calibration=_calibration(made),
+        heads=made.reference.heads,
     )
 
 

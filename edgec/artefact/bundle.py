@@ -10,19 +10,26 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 import edgec
+from edgec.artefact.bounds import Bound, head_bounds
 from edgec.artefact.device import PROGRAM, write_device_program
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.manifest import Tensor
 from edgec.durable import sha256_of
+from edgec.lowering import registry
+from edgec.lowering.base import LoweredModel
+from edgec.report.fidelity import HeadFacts
 from edgec.report.schema import ModelFacts
 from edgec.targets import Profile
 
 BUNDLE = "device/bundle.json"
 SCHEMA_VERSION = 1
+RUNTIME = "tensorrt"
 GATED = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 
 
@@ -51,10 +58,16 @@ class Bundle:
     model: ModelFacts
     precision_asked: str
     calibration: str
+    heads: tuple[HeadFacts, ...] = ()
+    """Those whose outputs are among the outputs. Then every variant is run on the golden frames, to say how near to float32 an
+    engine of it must be."""
 
 
 def write_bundle(directory: Path, bundle: Bundle) -> None:
-    """Write the program and its bundle into `device/` of an artefact whose model and golden files are there."""
+    """Write the program and its bundle into `device/` of an artefact whose model and golden files are there.
+
+    Raises `RuntimeFailure` if a variant with heads cannot be run here.
+    """
     write_device_program(directory)
     paths = [*(variant.path for variant in bundle.variants), FRAMES, EXPECTED_FLOAT32, PROGRAM]
     said = {
@@ -72,9 +85,11 @@ def write_bundle(directory: Path, bundle: Bundle) -> None:
                 "path": variant.path,
                 "precision": variant.precision,
                 "tensorrt": dict(zip(("min", "below"), variant.tensorrt, strict=True)),
+                "bounds": {name: bound.said() for name, bound in _bounds(directory, bundle, variant).items()},
             }
             for variant in bundle.variants
         ],
+        "heads": [head.model_dump(mode="json") for head in bundle.heads],
         "golden": {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": bundle.golden_count},
         "gate": dict.fromkeys(GATED, bundle.min_fidelity),
         "model": bundle.model.model_dump(mode="json"),
@@ -96,7 +111,24 @@ def _file(directory: Path, path: str) -> Mapping[str, Any]:
 
 
 def _tensor(tensor: Tensor) -> Mapping[str, Any]:
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "role": tensor.role}
+
+
+def _bounds(directory: Path, bundle: Bundle, variant: Variant) -> dict[str, Bound]:
+    """By output of a head; nothing without heads."""
+    if not bundle.heads:
+        return {}
+    place = PurePosixPath(variant.path)
+    model = LoweredModel(RUNTIME, directory / place.parent, place.name, (place.name,))
+    runner = registry.get(RUNTIME).load(model)
+    with np.load(directory / FRAMES, allow_pickle=False) as found:
+        frames = found["frames"]
+    batch, count = bundle.input.shape[0], bundle.golden_count
+    # As the board does it: the last batch is filled up from the beginning.
+    runs = [runner(frames[np.arange(start, start + batch) % count]) for start in range(0, count, batch)]
+    with np.load(directory / EXPECTED_FLOAT32, allow_pickle=False) as expected:
+        imitated = {output.name: np.concatenate([run[output.name] for run in runs])[:count] for output in bundle.outputs}
+        return head_bounds(bundle.outputs, variant.precision, expected, imitated)
 
 
 def _board(profile: Profile) -> Mapping[str, Any]:

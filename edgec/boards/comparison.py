@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgec.report.columns import ABSENT
+from edgec.report.columns import ABSENT, cosine_cell
 from edgec.report.schema import Candidate, Report
 
 TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
@@ -37,6 +37,6 @@ def _figures(candidate: Candidate) -> tuple[str, ...]:
     latency, fidelity = candidate.latency, candidate.fidelity
     assert latency is not None
     times = (f"{value:.2f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))
-    worst = ABSENT if fidelity is None else f"{fidelity.patch_cosine_p01:.5f}"
+    worst = cosine_cell(fidelity.patch_cosine_p01 if fidelity else None)
     name = candidate.name + (" (fastest)" if candidate.chosen else "")
     return (latency.power_mode or ABSENT, name, *times, worst, latency.evidence.value)

@@ -7,9 +7,11 @@ import os
 import tempfile
 from pathlib import Path
 
+from edgec.artefact.manifest import MANIFEST
 from edgec.boards.artefact import BoardArtefact
 from edgec.boards.running import fetch
 from edgec.boards.ssh import Connection
+from edgec.durable import sha256_of
 from edgec.errors import ArtefactError, BoardError, EdgecError
 from edgec.report.reading import read_report
 from edgec.report.records import LIMIT_BYTES
@@ -17,7 +19,8 @@ from edgec.report.schema import Report
 
 
 def bring_report(connection: Connection, path: str, artefact: BoardArtefact, destination: Path | None) -> Report:
-    """The board's report.json, kept at `destination` if there is one.
+    """The board's report.json, kept at `destination` if there is one. A board has no manifest: which artefact the report is of is
+    said here.
 
     Raises `BoardError` if it cannot be had, `ArtefactError` if it is damaged or about something else than the artefact.
     """
@@ -27,16 +30,18 @@ def bring_report(connection: Connection, path: str, artefact: BoardArtefact, des
         received.write_bytes(content)
         report = read_report(received)
     manifest = artefact.opened.manifest
-    found = (report.target, report.model.checkpoint_sha256, report.input_shape)
-    expected = (manifest.target, manifest.checkpoint.sha256, manifest.input.shape)
+    sha256 = sha256_of(artefact.directory / MANIFEST)
+    found = (report.target, report.model.checkpoint_sha256, report.input_shape, report.artefact_sha256 or sha256)
+    expected = (manifest.target, manifest.checkpoint.sha256, manifest.input.shape, sha256)
     if found != expected:
         raise ArtefactError(
             f"The report from {connection.address.given} is not about this artefact.",
-            evidence=[f"target, checkpoint and input: {found}", f"the artefact's: {expected}"],
+            evidence=[f"target, checkpoint, input and manifest: {found}", f"the artefact's: {expected}"],
             remedy="run `edgec deploy` again",
         )
+    report = report.model_copy(update={"artefact_sha256": sha256})
     if destination is not None:
-        write_whole(destination, content)
+        write_whole(destination, (report.model_dump_json(indent=1) + "\n").encode())
     return report
 
 

@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 from edgec.errors import CalibrationError
 from edgec.frames.types import Pixels
 from edgec.graph.contract import shape_of
+from edgec.graph.passes.prune import prune
 from edgec.graph.session import open_session
 from edgec.precision.plan import Range
 
@@ -259,4 +260,5 @@ def _observed(hub: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelP
             graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", element, sizes.get(part, [shape[-1]])))
     for count in sorted(set(counts.values())):
         graph.input.append(helper.make_tensor_value_info(f"rows.{count}", onnx.TensorProto.INT64, [DRAWN]))
+    prune(graph)  # heads, which would take their time on every frame
     return model, counts

@@ -11,14 +11,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edgec.graph.operations import PRODUCTS, multiplications
+
 Kind = Literal["int8", "fp16", "fp32"]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one run of a strongly typed graph does, a batch. `macs` are multiply-accumulates by the type that they are done in;
-    `weight_bytes` of all constants as they are stored; `frame_bytes` of the network's inputs and outputs; `exchanged_bytes` of
-    what products and convolutions read and write, as the graph types it, if none of it stayed in a cache."""
+    """What one run of a strongly typed graph does, a batch, heads included. `macs` are multiply-accumulates by the type that they
+    are done in; `weight_bytes` of all constants as they are stored; `frame_bytes` of the network's inputs and outputs;
+    `exchanged_bytes` of what products and convolutions read and write, as the graph types it, if none of it stayed in a cache."""
 
     macs: dict[Kind, int]
     weight_bytes: int
@@ -50,12 +52,12 @@ def count_work(typed: onnx.ModelProto) -> Work:
     exchanged = 0
     constants = {constant.name for constant in graph.initializer}
     for node in graph.node:
-        if node.op_type not in ("MatMul", "Conv"):
+        if node.op_type not in PRODUCTS:
             continue
-        depth = shapes[node.input[0]][-1] if node.op_type == "MatMul" else prod(shapes[node.input[1]][1:])
+        sides = [shapes[name] for name in (*node.input[:2], node.output[0])]
         int8 = dequantised(node.input[0]) and dequantised(node.input[1])
         half = kinds[node.input[0]] == TensorProto.FLOAT16
-        macs["int8" if int8 else "fp16" if half else "fp32"] += prod(shapes[node.output[0]]) * depth
+        macs["int8" if int8 else "fp16" if half else "fp32"] += multiplications(node, *sides)
         for name in node.input[:2]:
             source = makers[name].input[0] if dequantised(name) else name
             exchanged += 0 if source in constants else size(source)

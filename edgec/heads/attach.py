@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import onnx
 from onnx import TensorProto, helper
@@ -18,6 +18,8 @@ from onnx import TensorProto, helper
 from edgec.errors import ExportError, RequestError
 from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT, weight_bytes
+from edgec.graph.operations import HEADS
+from edgec.graph.passes.prune import prune, refill
 from edgec.heads.building import Builder
 from edgec.heads.dense import build_linear, build_mlp, build_segmentation
 from edgec.heads.depth import build_depth
@@ -25,7 +27,6 @@ from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
 from edgec.heads.types import Head, Output
 
-PREFIX: Final = "heads."
 METADATA: Final = "edgec.heads"
 """Where a graph says what its heads are, as JSON: by name, `Head.facts`."""
 FEATURES: Final = ("cls", "patches", "registers")
@@ -64,8 +65,8 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
     outputs = [value for value in graph.output if value.name in kept]
     inside = [value for value in graph.output if value.name not in kept]
     graph.value_info.extend(inside)
-    _replace(graph.output, [*outputs, *added])
-    drop_unused(graph)
+    refill(graph.output, [*outputs, *added])
+    prune(graph)
     if heads:
         _describe(model, heads)
     _check(model)
@@ -77,24 +78,9 @@ def only(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
     graph = model.graph
     if [value.name for value in graph.output] != list(outputs):
         graph.value_info.extend(value for value in graph.output if value.name not in outputs)
-        _replace(graph.output, [value for value in graph.output if value.name in outputs])
-        drop_unused(graph)
+        refill(graph.output, [value for value in graph.output if value.name in outputs])
+        prune(graph)
     return model
-
-
-def drop_unused(graph: onnx.GraphProto) -> None:
-    """What no output depends on: nodes, constants and what is known of their tensors."""
-    needed = {value.name for value in graph.output}
-    nodes = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(name for name in node.input if name)
-            nodes.append(node)
-    made = {name for node in nodes for name in node.output}
-    outputs = {value.name for value in graph.output}
-    _replace(graph.node, nodes[::-1])
-    _replace(graph.initializer, [each for each in graph.initializer if each.name in needed])
-    _replace(graph.value_info, [each for each in graph.value_info if each.name in (made | needed) - outputs])
 
 
 def _built(graph: onnx.GraphProto, head: Head, builder: Builder) -> onnx.ValueInfoProto:
@@ -116,7 +102,7 @@ def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...
     names = {name: name for name in head.inputs}
 
     def renamed(name: str) -> str:
-        return names.setdefault(name, f"{PREFIX}{head.name}.{name}") if name else ""
+        return names.setdefault(name, f"{HEADS}{head.name}.{name}") if name else ""
 
     for initializer in model.graph.initializer:
         initializer.name = renamed(initializer.name)
@@ -125,7 +111,7 @@ def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         _replace_names(copy, [renamed(name) for name in node.input], [renamed(name) for name in node.output])
-        copy.name, copy.doc_string = f"{PREFIX}{head.name}.{node.op_type.lower()}{number}", ""
+        copy.name, copy.doc_string = f"{HEADS}{head.name}.{node.op_type.lower()}{number}", ""
         del copy.metadata_props[:]
         graph.node.append(copy)
     for value in model.graph.value_info:
@@ -140,7 +126,7 @@ def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...
             graph.value_info.append(_value(value, inner))
         floats = kind in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
         wanted = TensorProto.FLOAT if floats else TensorProto.INT32
-        node_name = f"{PREFIX}{head.name}.out.{name}"
+        node_name = f"{HEADS}{head.name}.out.{name}"
         if kind == wanted:
             graph.node.append(helper.make_node("Identity", [inner], [name], name=node_name))
         else:
@@ -156,13 +142,6 @@ def _value(value: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:
 def _replace_names(node: onnx.NodeProto, inputs: list[str], outputs: list[str]) -> None:
     node.input[:] = inputs
     node.output[:] = outputs
-
-
-def _replace(field: Any, entries: Iterable[Any]) -> None:
-    """protobuf copies on extend: the copies must be there before the field that owns the originals is cleared."""
-    copies = [type(entry).FromString(entry.SerializeToString()) for entry in entries]
-    del field[:]
-    field.extend(copies)
 
 
 def _describe(model: onnx.ModelProto, heads: Sequence[Head]) -> None:

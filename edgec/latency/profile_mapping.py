@@ -88,7 +88,7 @@ def kind_of(step: Step, facts: Mapping[str, Known]) -> str:
     words = {kind for kind, known in WORDS.items() if not set(known).isdisjoint(step.layers)}
     if words & set(_PLACES) or not words:
         for name in step.operations:
-            if name in facts and facts[name].kind:
+            if name in facts and facts[name].kind not in ("", "head"):
                 return _HUB_KINDS.get(facts[name].kind, "convolution")
     return next((kind for kind in WORDS if kind in words), OTHER)
 

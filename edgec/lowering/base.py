@@ -84,7 +84,7 @@ class Runner(ABC):
 
     @abstractmethod
     def __call__(self, frames: Frames) -> Features:
-        """Features of one batch, and what heads make of them, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
+        """The outputs for one batch, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
 
 
 @dataclass(frozen=True)

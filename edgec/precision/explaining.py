@@ -66,6 +66,8 @@ def explain(
 
 def _reason(operation: Operation, plan: PrecisionPlan, recipe: Recipe | None) -> str:
     precision = plan.precision_of(operation.name)
+    if precision == "fp32" != plan.default:
+        return f"what it reads or makes comes too near the end of {plan.default}'s range"
     if not plan.quantised:
         return f"the whole model runs in {precision}"
     if recipe and operation.name in recipe.per_token | recipe.kept:

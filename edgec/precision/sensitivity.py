@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgec.fidelity.cosines import cosines
 from edgec.frames.types import Pixels
+from edgec.graph.passes.prune import prune
 from edgec.graph.passes.smooth import smooth
 from edgec.graph.passes.switch import SWITCHES, with_switches
 from edgec.graph.session import open_session
@@ -33,11 +34,11 @@ def measure_sensitivity(
     to the same graph without int8, over these frames, uint8 [H, W, 3]. The plan's smoothing is in place throughout. Of a graph
     that gives no patches it is what its outputs lose, on average.
     """
-    graph, names = with_switches(smooth(hub, plan.smoothing), plan)
-    session = open_session(graph, threads=threads)
-    stacks = list(stacked(frames, batch))
-    outputs = [value.name for value in graph.graph.output]
+    outputs = [value.name for value in hub.graph.output]
     watched = [PATCHES] if PATCHES in outputs else outputs
+    model, names = with_switches(_giving(smooth(hub, plan.smoothing), watched), plan)
+    session = open_session(model, threads=threads)
+    stacks = list(stacked(frames, batch))
     switches = np.zeros(len(names), dtype=np.float32)
     exact = [session.run(watched, {"frames": stack, SWITCHES: switches}) for stack in stacks]
     found = {}
@@ -51,6 +52,17 @@ def measure_sensitivity(
         found[name] = max(0.0, float(np.mean(lost)))
         step(name)
     return found
+
+
+def _giving(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """The model, changed to give these alone. A head beside would be computed for each of the operations."""
+    graph = model.graph
+    graph.value_info.extend(value for value in graph.output if value.name not in outputs)
+    for index in reversed(range(len(graph.output))):
+        if graph.output[index].name not in outputs:
+            del graph.output[index]
+    prune(graph)
+    return model
 
 
 def _lost(name: str, wanted: NDArray[Any], found: NDArray[Any]) -> float:

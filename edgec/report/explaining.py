@@ -12,6 +12,7 @@ from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import worst
 from edgec.precision.explanation import EXPLANATION, ExceptionFacts, Explanation, OperationFacts
+from edgec.report.decisions import has_features
 from edgec.report.fidelity import StageFidelity
 from edgec.report.reading import read_report
 from edgec.report.records import printable, read_record
@@ -146,14 +147,18 @@ def blocks_table(explanation: Explanation) -> tuple[Table, tuple[str, ...]]:
 
     rows: dict[str, dict[str, str]] = {}
     elsewhere = []
+    heads: Counter[tuple[str, str]] = Counter()
     for operation in explanation.operations:
         match = _IN_BLOCK.fullmatch(operation.name)
         cell = _CELLS.get(operation.precision, printable(operation.precision)) + ("+" if operation.smoothed else "")
         if match:
             block = ".".join([*re.findall(r"\d+", match[1] or ""), match[2]])
             rows.setdefault(block, {})[match[3]] = cell
+        elif operation.kind == "head":
+            heads[operation.name.split(".")[1], cell] += 1
         else:
             elsewhere.append(f"{printable(operation.name)} {cell}")
+    elsewhere += [f"head {printable(name)} {cell} ({count})" for (name, cell), count in heads.items()]
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     last = Counter(name.split(".")[-1] for name in columns)
     short = {name: name.split(".")[-1] if last[name.split(".")[-1]] == 1 else name for name in columns}
@@ -170,7 +175,7 @@ def exception_lines(explained: Explained, exception: ExceptionFacts) -> tuple[st
     return (
         where,
         f"why: {printable(exception.reason)}",
-        f"bought: {_bought(exception)}",
+        f"bought: {_bought(exception, _judge(explained.report))}",
         f"cost: {_cost(price(explained.report))}",
     )
 
@@ -195,12 +200,14 @@ def massive_table(explanation: Explanation) -> Table:
 
 
 def loss_line(stages: Sequence[StageFidelity]) -> str:
+    """By the cosines or, of a model without features, by what the worst head keeps."""
     loss = first_loss(stages)
+    features = any(stage.cosines for stage in stages)
     if loss is None:
-        return f"No stage lost more than {LOST:g} of the worst cosine."
+        return f"No stage lost more than {LOST:g} of {'the worst cosine' if features else 'what the worst head decides'}."
     return (
-        f"Fidelity was first lost at {printable(loss.stage)}: its worst cosine is {loss.after:.6f}, "
-        f"{loss.before - loss.after:.6f} below {printable(loss.before_stage)}'s {loss.before:.6f}."
+        f"Fidelity was first lost at {printable(loss.stage)}: {'its worst cosine is' if features else 'its worst head keeps'} "
+        f"{loss.after:.6f}, {loss.before - loss.after:.6f} below {printable(loss.before_stage)}'s {loss.before:.6f}."
     )
 
 
@@ -224,11 +231,15 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
-def _bought(exception: ExceptionFacts) -> str:
+def _judge(report: Report) -> str:
+    return "the worst cosine" if has_features(report) else "the worst head"
+
+
+def _bought(exception: ExceptionFacts, judge: str) -> str:
     without, kept = exception.lost_without, exception.lost_with
     if without is None or kept is None:
         return "not measured: `--effort full` also tries the plan without it"
-    said = f"the worst cosine loses {kept:.6f} instead of {without:.6f}"
+    said = f"{judge} loses {kept:.6f} instead of {without:.6f}"
     return said if kept < without else f"nothing: {said}"
 
 

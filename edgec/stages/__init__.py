@@ -51,7 +51,14 @@ class Stages(Preparing, Candidates):
         frames = [frame.name for frame in split.calibration]
         ran = {candidate.name for candidate in measured if candidate.fidelity}
         explanation = explain(
-            hub.load(), chosen.plan, chosen.recipe, calibration.statistics, sensitivity, frames, choice.candidate, measured
+            hub.load_shipped(),
+            chosen.plan,
+            chosen.recipe,
+            calibration.statistics,
+            sensitivity,
+            frames,
+            choice.candidate,
+            measured,
         )
         at_sizes = {entry.name: self.at_each_size(entry, references) for entry in lowered if entry.model and entry.name in ran}
         several = size_notes(resolved.request.sizes, at_sizes) if hub.others else ()

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Hub:
     """The hub graph's file, heads included, and what was learnt of the checkpoint on the way. A graph has one size: `others` are
-    those of the further sizes that the artefact takes frames in. The graph always gives the features, which calibration and
-    the search for a plan look at: `given`; `outputs` are those that the artefact shall give."""
+    those of the further sizes that the artefact takes frames in. The graph always gives the features, which the export is judged
+    by: `given`; `outputs` are those that the artefact shall give."""
 
     path: Path
     size: Size

@@ -44,7 +44,7 @@ class Candidates(Quantising):
         resolved = self.resolved
         int8 = resolved.profile.int8
         tried = attempts(
-            hub.load(),
+            hub.load_shipped(),
             resolved.pairs,
             resolved.lowerings,
             sensitivity,
@@ -173,7 +173,7 @@ class Candidates(Quantising):
         references: Sequence[Reference],
     ) -> list[tuple[Lowered, Candidate]]:
         lowering, int8 = self.resolved.lowerings[missed.runtime], self.resolved.profile.int8
-        plans, graph = self.plans(hub, calibration), hub.load()
+        plans, graph = self.plans(hub, calibration), hub.load_shipped()
         kinds = lowering.int8_kinds
         if not sensitivity:
             static = load_plan(plans.directory(STATIC, kinds, rest_of(self.resolved.profile.precisions, lowering)))

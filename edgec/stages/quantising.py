@@ -45,7 +45,7 @@ class Plans:
     @cached_property
     def _planner(self) -> Planner:
         statistics = self._calibration.statistics
-        return Planner(self._hub.load(), statistics, activations=self._activations, paired=self._paired)
+        return Planner(self._hub.load_shipped(), statistics, activations=self._activations, paired=self._paired)
 
     def key(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> str:
         said = recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
@@ -63,7 +63,7 @@ class Plans:
 
     def fitted(self, plan: PrecisionPlan) -> PrecisionPlan:
         """With what could overflow a device's fp16 in float32."""
-        return self._elsewhere.fitted(self._hub.load(), plan, self._calibration.peaks) if self._elsewhere else plan
+        return self._elsewhere.fitted(self._hub.load_shipped(), plan, self._calibration.peaks) if self._elsewhere else plan
 
 
 class Quantising(Stage):
@@ -98,7 +98,7 @@ class Quantising(Stage):
         request = self.resolved.request
 
         def produce(directory: Path) -> None:
-            graph = hub.load()
+            graph = hub.load_shipped()
             tensors, threads = int8_activations(graph), self.resolved.threads
             pictures = self._pictures(hub, split, step)
             found = observe(graph, tensors, pictures, self._batch, threads=threads, seed=request.seed)
@@ -117,7 +117,7 @@ class Quantising(Stage):
         def produce(directory: Path) -> None:
             dump(
                 directory / "peaks.json",
-                observe_peaks(hub.load(), self._pictures(hub, split, step), self._batch, threads=self.resolved.threads),
+                observe_peaks(hub.load_shipped(), self._pictures(hub, split, step), self._batch, threads=self.resolved.threads),
             )
 
         with self.progress.stage(f"find what fp16 must hold{self._at(hub.size)}", len(split.calibration)) as step:
@@ -141,7 +141,7 @@ class Quantising(Stage):
             pictures = [picture for _, picture in framing.batches(chosen, hub.size)]
             plan = load_plan(plans.directory(STATIC, INT8_KINDS, "fp32"))
             found = measure_sensitivity(
-                hub.load(), plan, pictures, self._batch, threads=self.resolved.threads, step=lambda name: step(doing=name)
+                hub.load_shipped(), plan, pictures, self._batch, threads=self.resolved.threads, step=lambda name: step(doing=name)
             )
             dump(directory / "sensitivity.json", found)
 
@@ -152,4 +152,4 @@ class Quantising(Stage):
 
 
 def _count(hub: Hub) -> int:
-    return sum(operation.kind in INT8_KINDS for operation in operations(hub.load()))
+    return sum(operation.kind in INT8_KINDS for operation in operations(hub.load_shipped()))

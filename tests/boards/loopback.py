@@ -51,7 +51,7 @@ def write_manifest(folder: Path) -> Path:
         execution_precision="",
         entry="model/int8.onnx",
         input=Tensor(**tensor),
-        outputs=tuple(Tensor(name=each["name"], dtype="float32", shape=tuple(each["shape"])) for each in bundle["outputs"]),
+        outputs=tuple(Tensor(**{**each, "shape": tuple(each["shape"])}) for each in bundle["outputs"]),
         operations={},
         fidelity=(),
         golden=Golden(

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from edgec.artefact.contents import build_manifest_files
+from edgec.artefact.manifest import MANIFEST
+from edgec.durable import sha256_of
 from edgec.evidence import Evidence
 from edgec.report.reading import read_report
 from tests.boards.conftest import Said
@@ -30,6 +32,7 @@ def test_the_first_one_ends_with_an_active_engine_and_a_report(board: Board, art
     assert f"active on {board.address}: {board.root / NAME / 'current' / 'engine.plan'}" in out
     report = read_report(artefact.with_name(f"small.{board.label}.report.json"))
     assert report.chosen == "int8"
+    assert report.artefact_sha256 == sha256_of(artefact / MANIFEST)
     assert not report.host_is_target
     found = [part.evidence for each in report.candidates for part in (each.latency, each.fidelity) if part is not None]
     assert set(found) == {Evidence.SIMULATED}, "a stand-in measures nothing on any target"

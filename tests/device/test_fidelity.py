@@ -16,7 +16,9 @@ import pytest
 from edgec.evidence import Evidence
 from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import compare
+from edgec.fidelity.tasks import TaskMeter
 from edgec.latency.statistics import summary
+from edgec.report.fidelity import Output, TaskFidelity
 from tests.device.robot import _content
 
 
@@ -53,6 +55,45 @@ def test_figures_are_edgec_s(device: Any) -> None:
         assert fidelity.figures(theirs["cls"], theirs["patches"]) == pytest.approx(
             {name: getattr(ours, name) for name in ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")}, abs=2e-6
         )
+
+
+SHAPES = {"scores": (3, 5), "labels": (3, 6, 8), "logits": (3, 5, 6, 8), "depth": (3, 6, 8), "values": (3, 4, 5, 7)}
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 5.0])
+@pytest.mark.parametrize("role", SHAPES)
+def test_what_heads_keep_is_edgec_s(device: Any, role: Output, noise: float, spoilt: bool) -> None:
+    random, shape = np.random.default_rng(0), SHAPES[role]
+    expected = random.normal(2, 1, shape).astype(np.float32)
+    actual = (expected + noise * random.normal(size=shape)).astype(np.float32)
+    if role == "labels":
+        expected, actual = (np.clip(np.rint(each), 0, 4).astype(np.float32) for each in (expected, actual))
+    if spoilt:
+        actual[0].flat[:2] = np.nan, np.inf
+        actual[1].flat[3] = 900
+        actual[2].flat[0] = -7
+    ours = TaskMeter("head", role, classes=5 if role == "labels" else 0)
+    ours.add(expected, actual)
+    theirs = device("tasks").Meter(device("bundle").Tensor("head", "float32", shape, role, 5))
+    for one, other in zip(expected, actual, strict=True):
+        theirs.add(one.ravel().tolist(), other.ravel().tolist())
+    wanted, found = ours.summary().model_dump(mode="json", exclude_none=True), theirs.summary()
+    (part,) = set(wanted) - {"head", "output"}
+    assert set(found) == {"head", "output", part}
+    for name, value in wanted[part].items():
+        assert found[part][name] == pytest.approx(value, rel=2e-5, abs=2e-6), name
+    assert TaskFidelity.model_validate(found)
+    assert device("tasks").told(found).startswith("head ")
+
+
+def test_labels_of_which_nobody_says_how_many_there_are(device: Any) -> None:
+    expected, actual = np.array([[[0, 1], [1, 2]]], np.float32), np.array([[[0, 9], [1, 1e9]]], np.float32)
+    ours = TaskMeter("head", "labels")
+    ours.add(expected, actual)
+    theirs = device("tasks").Meter(device("bundle").Tensor("head", "int32", (1, 2, 2), "labels"))
+    theirs.add(expected.ravel().tolist(), actual.ravel().tolist())
+    assert TaskFidelity.model_validate(theirs.summary()) == ours.summary()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 101])
@@ -112,10 +153,11 @@ def test_banners(device: Any) -> None:
 
 def test_golden_files_are_numpy_s(device: Any, tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    np.savez(tmp_path / "good.npz", features=array)
-    read = device("npy").read_npz(tmp_path / "good.npz")["features"]
-    assert read.shape == (2, 3, 4)
-    assert list(read.row(1)) == array[1].ravel().tolist()
+    np.savez(tmp_path / "good.npz", features=array, labels=-array.astype(np.int32))
+    read = device("npy").read_npz(tmp_path / "good.npz")
+    for name, value in (("features", array), ("labels", -array)):
+        assert read[name].shape == (2, 3, 4)
+        assert list(read[name].row(1)) == value[1].ravel().tolist()
     error = device("errors").BundleError
     np.savez(tmp_path / "order.npz", features=np.asfortranarray(array))
     np.savez(tmp_path / "kind.npz", features=array.astype(np.float64))

@@ -16,11 +16,13 @@ def bias_node(operation: str) -> str:
 
 
 def correct_biases(model: onnx.ModelProto, corrections: Mapping[str, tuple[float, ...]]) -> onnx.ModelProto:
-    """A new model in which each named operation's bias is greater by its correction, one number an output channel."""
+    """A new model in which each named operation's bias is greater by its correction, one number an output channel. Operations
+    that it lacks are passed over: the plan may have been made for more outputs than the model gives."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     editor = ConstantEditor(changed)
     for operation, correction in corrections.items():
         node = bias_node(operation)
-        editor.set(node, 1, editor.get(node, 1) + np.asarray(correction, dtype=np.float64))
+        if editor.has(operation, 1):
+            editor.set(node, 1, editor.get(node, 1) + np.asarray(correction, dtype=np.float64))
     return changed

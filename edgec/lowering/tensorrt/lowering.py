@@ -66,7 +66,8 @@ class TensorRt(Lowering):
 
 def typed_model(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelProto, dict[str, str]]:
     """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because their constants do not fit
-    fp16, with the reason. int8 is symmetric, whatever the plan says: TensorRT has no other."""
+    fp16, with the reason; of a head, whatever it does with such constants is one. int8 is symmetric, whatever the plan says:
+    TensorRT has no other."""
     from edgec.graph.planned import apply_plan
     from edgec.lowering.halves import unfit_products
     from edgec.lowering.tensorrt.opset import to_opset_17
@@ -77,7 +78,7 @@ def typed_model(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelPr
     kept = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
     typed = cast_graph(model, assign_types(model, _in_float32(plan, kept)))
     typed.graph.name = plan.name
-    return typed, kept
+    return typed, kept | dict(first.unfit)
 
 
 def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:

@@ -112,7 +112,9 @@ def mixed_types(view: View) -> Iterator[str]:
     for node in view.nodes:
         if node.op_type in (*QUANTISERS, "Cast", "If", "Loop", "Scan"):
             continue
-        kinds = {view.kind(name) for name in node.input if view.kind(name) in FLOATS}
+        # Scales and regions of a Resize are float32 whatever it resizes.
+        inputs = node.input[:1] if node.op_type == "Resize" else node.input
+        kinds = {view.kind(name) for name in inputs if view.kind(name) in FLOATS}
         if len(kinds) > 1:
             yield f"{label(node)} ({', '.join(sorted(kinds))})"
 

@@ -17,10 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from edgec.errors import RuntimeFailure
 from edgec.evidence import Evidence
 from edgec.graph.files import load
+from edgec.graph.operations import PRODUCTS
 from edgec.graph.session import open_session
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.onnxruntime import SessionRunner
-from edgec.lowering.tensorrt.typed import MOVES, PRODUCTS
+from edgec.lowering.tensorrt.typed import MOVES
+from edgec.lowering.tensorrt.view import FreeNames
 
 
 def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -28,11 +30,13 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
     nodes: list[onnx.NodeProto] = []
+    free = FreeNames(graph)
 
     def rounded(source: str, result: str) -> None:
-        nodes.append(helper.make_node("Cast", [source], [f"{result}.half"], to=TensorProto.FLOAT16))
-        nodes.append(helper.make_node("Identity", [f"{result}.half"], [f"{result}.kept"]))
-        nodes.append(helper.make_node("Cast", [f"{result}.kept"], [result], to=TensorProto.FLOAT))
+        half, kept = free.take(f"{result}.half"), free.take(f"{result}.kept")
+        nodes.append(helper.make_node("Cast", [source], [half], to=TensorProto.FLOAT16))
+        nodes.append(helper.make_node("Identity", [half], [kept]))
+        nodes.append(helper.make_node("Cast", [kept], [result], to=TensorProto.FLOAT))
 
     for node in graph.node:
         output = node.output[0]
@@ -44,9 +48,9 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
         elif kinds[output] == TensorProto.FLOAT16 and node.op_type not in MOVES:
             exact = onnx.NodeProto()
             exact.CopyFrom(node)
-            exact.output[0] = f"{output}.exact"
+            exact.output[0] = free.take(f"{output}.exact")
             nodes.append(exact)
-            rounded(f"{output}.exact", output)
+            rounded(exact.output[0], output)
         else:
             nodes.append(node)
     constants = [
@@ -60,7 +64,7 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def product_types(model: onnx.ModelProto) -> Counter[str]:
-    """How many products and convolutions run in int8, fp16 and fp32."""
+    """How many products and convolutions, those of heads included, run in int8, fp16 and fp32."""
     graph = model.graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.output, *graph.value_info)}
     dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}

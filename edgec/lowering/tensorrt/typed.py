@@ -15,6 +15,10 @@ Where things run, and why:
   convolutions.
 - *What lies between* (layout, activation functions) is float32 only where everything before and behind it is: between two int8
   products nothing is cast and TensorRT can put it into the first one's epilogue.
+- *Heads* (`edgec.heads`) follow the plan's default and change nothing in the backbone's types. What they add up is no residual
+  stream: what could overflow in them, calibration has seen. Behind a head's last product everything is float32: in fp16
+  neighbouring scores become equal before a label is chosen, and a map that is upsampled in fp16 to be handed over in float32 goes
+  through the memory twice. So is what a constant in fp16 would spoil, an epsilon. Whole numbers stay what they are.
 """
 
 from __future__ import annotations
@@ -22,18 +26,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import ExportError
-from edgec.graph.operations import constants
-from edgec.lowering.halves import to_half
+from edgec.graph.operations import PRODUCTS, constants, is_of_a_head
+from edgec.lowering.halves import constant_problem, to_half
+from edgec.lowering.tensorrt.view import FreeNames
 from edgec.precision.plan import PrecisionPlan
 
-PRODUCTS = ("MatMul", "Conv")
-ALWAYS_FLOAT32 = ("LayerNormalization", "Softmax", "ReduceMean", "QuantizeLinear", "DequantizeLinear", "Cast")
-MOVES = ("Reshape", "Transpose", "Slice", "Concat", "Gather", "Neg", "Identity")
+ALWAYS_FLOAT32 = (
+    *("LayerNormalization", "InstanceNormalization", "Softmax", "LogSoftmax", "QuantizeLinear", "DequantizeLinear", "Cast"),
+    *("ReduceMean", "ReduceSum", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"),
+    *("CumSum", "GlobalAveragePool", "ArgMax", "ArgMin", "TopK"),
+)
+MOVES = (
+    *("Reshape", "Transpose", "Slice", "Concat", "Gather", "Neg", "Identity"),
+    *("Squeeze", "Unsqueeze", "Flatten", "Split", "Tile", "DepthToSpace", "SpaceToDepth", "Relu", "MaxPool"),
+)
 """They round nothing."""
+OF_FLOAT32 = {"Resize": (1, 2)}
+"""By operator, inputs that are float32 whatever it computes in: regions and scales."""
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
@@ -46,6 +60,8 @@ class Types:
     half: frozenset[str]
     int8: frozenset[str]
     free: frozenset[str]
+    unfit: Mapping[str, str]
+    """Of nodes whose type would have followed, those that are float32 because a constant does not fit fp16, and why."""
 
 
 def assign_types(model: onnx.ModelProto, plan: PrecisionPlan) -> Types:
@@ -69,36 +85,44 @@ def assign_types(model: onnx.ModelProto, plan: PrecisionPlan) -> Types:
             fixed[node.name] = node.name not in int8 and plan.precision_of(node.name) == "fp16"
         elif node.op_type == "Add" and node.input[1] in values and node.input[0] in products:
             fixed[node.name] = fixed[products[node.input[0]]]
-    before = _reached(nodes, fixed, {output: [node.name] for node in nodes for output in node.output})
+    unfit = _unfit(nodes, fixed, values) if any(fixed.values()) else {}
+    fixed |= dict.fromkeys(unfit, False)
+    before = _reached(nodes, fixed, {output: [node] for node in nodes for output in node.output})
     behind = _reached(list(reversed(nodes)), fixed, _readers(nodes), forward=False)
     half = {name for name, is_half in fixed.items() if is_half}
-    free = [node.name for node in nodes if node.name not in fixed]
-    half |= {name for name in free if any(fixed[anchor] for anchor in before[name] | behind[name])}
-    return Types(frozenset(half), int8, frozenset(free))
+    free = [node for node in nodes if node.name not in fixed]
+    for node in free:
+        anchors = behind[node.name] if is_of_a_head(node) else before[node.name] | behind[node.name]
+        if any(fixed[anchor] for anchor in anchors):
+            half.add(node.name)
+    return Types(frozenset(half), int8, frozenset(node.name for node in free), unfit)
 
 
 def cast_graph(model: onnx.ModelProto, types: Types) -> onnx.ModelProto:
     """A new model in which every node reads its own type: constants are converted, everything else passes a Cast, one a tensor
-    and type. Outputs of the graph are float32."""
+    and type. Outputs of the graph are float32, or what they were if that is no float."""
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
     graph = typed.graph
     values = constants(typed)
     shapes = {value.name: value for value in (*graph.input, *graph.output, *graph.value_info)}
-    kinds = {value.name: value.type.tensor_type.elem_type for value in graph.input}
+    told = {name: value.type.tensor_type.elem_type for name, value in shapes.items()}
+    kinds = {value.name: told[value.name] for value in graph.input}
     kinds |= {name: value.data_type for name, value in values.items()}
     outputs = {output.name for output in graph.output}
     ordered: list[onnx.NodeProto] = []
-    made: set[str] = set()
+    made: dict[tuple[str, int], str] = {}
     infos: list[onnx.ValueInfoProto] = []
+    free = FreeNames(graph)
 
     def converted(name: str, wanted: int) -> str:
-        other = f"{name}.{'fp16' if wanted == TensorProto.FLOAT16 else 'fp32'}"
-        if other in made:
-            return other
-        made.add(other)
+        if (name, wanted) in made:
+            return made[name, wanted]
+        other = made[name, wanted] = free.take(f"{name}.{'fp16' if wanted == TensorProto.FLOAT16 else 'fp32'}")
         if name in values:
-            graph.initializer.append(numpy_helper.from_array(to_half(numpy_helper.to_array(values[name]), name), other))
+            value = numpy_helper.to_array(values[name])
+            made_of = to_half(value, name) if wanted == TensorProto.FLOAT16 else value.astype(np.float32)
+            graph.initializer.append(numpy_helper.from_array(made_of, other))
         else:
             ordered.append(helper.make_node("Cast", [name], [other], name=other, to=wanted))
             infos.append(_info(other, wanted, shapes[name]))
@@ -110,16 +134,19 @@ def cast_graph(model: onnx.ModelProto, types: Types) -> onnx.ModelProto:
         wanted = TensorProto.FLOAT16 if node.name in types.half else TensorProto.FLOAT
         if node.op_type != "Cast":
             for index, name in enumerate(node.input):
-                if name and kinds[name] in FLOATS and kinds[name] != wanted:
-                    node.input[index] = converted(name, wanted)
+                its = TensorProto.FLOAT if index in OF_FLOAT32.get(node.op_type, ()) else wanted
+                if name and kinds[name] in FLOATS and kinds[name] != its:
+                    node.input[index] = converted(name, its)
         ordered.append(node)
         for index, name in enumerate(node.output):
-            kinds[name] = TensorProto.INT8 if node.op_type == "QuantizeLinear" else wanted
-            if name in outputs and wanted != TensorProto.FLOAT:
-                node.output[index] = f"{name}.half"
-                kinds[f"{name}.half"] = wanted
-                infos.append(_info(f"{name}.half", wanted, shapes[name]))
-                ordered.append(helper.make_node("Cast", [f"{name}.half"], [name], name=f"{name}.fp32", to=TensorProto.FLOAT))
+            if not name:
+                continue
+            kinds[name] = _kind(node, told.get(name), wanted)
+            if name in outputs and kinds[name] == TensorProto.FLOAT16:
+                half = node.output[index] = free.take(f"{name}.half")
+                kinds[half], kinds[name] = TensorProto.FLOAT16, TensorProto.FLOAT
+                infos.append(_info(half, TensorProto.FLOAT16, shapes[name]))
+                ordered.append(helper.make_node("Cast", [half], [name], name=free.take(f"{name}.fp32"), to=TensorProto.FLOAT))
             elif name not in outputs:
                 infos.append(_info(name, kinds[name], _shaped(name, node, shapes, values)))
                 shapes[name] = infos[-1]
@@ -150,14 +177,15 @@ def free_chain(model: onnx.ModelProto, tensors: Collection[str], types: Types) -
 
 
 def _residual_adds(nodes: list[onnx.NodeProto]) -> frozenset[str]:
-    """Additions of a tensor to something computed from it. (RoPE adds two parts of which neither comes from the other.)"""
+    """Additions of a tensor to something computed from it, those of heads aside. (RoPE adds two parts of which neither comes from
+    the other.)"""
     numbers = {output: index for index, node in enumerate(nodes) for output in node.output}
     # One bit a node: the ancestors of a tensor as a number.
     ancestors: list[int] = []
     found = set()
     for index, node in enumerate(nodes):
         made = [numbers[name] for name in node.input if name in numbers]
-        if node.op_type == "Add" and len(made) == 2 and made[0] != made[1]:
+        if node.op_type == "Add" and len(made) == 2 and made[0] != made[1] and not is_of_a_head(node):
             one, other = made
             if ancestors[one] >> other & 1 or ancestors[other] >> one & 1:
                 found.add(node.name)
@@ -168,26 +196,52 @@ def _residual_adds(nodes: list[onnx.NodeProto]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _readers(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[str]]:
-    readers: dict[str, list[str]] = {}
+def _unfit(nodes: Iterable[onnx.NodeProto], fixed: Mapping[str, bool], values: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
+    found = {}
+    for node in nodes:
+        kept = OF_FLOAT32.get(node.op_type, ())
+        read = [name for index, name in enumerate(node.input) if name in values and index not in kept]
+        for name in read if node.name not in fixed else ():
+            floats = values[name].data_type == TensorProto.FLOAT
+            if floats and (problem := constant_problem(numpy_helper.to_array(values[name]))):
+                found[node.name] = f"{name} {problem}"
+    return found
+
+
+def _kind(node: onnx.NodeProto, told: int | None, wanted: int) -> int:
+    """The type of what a node makes, that the model tells to be of another, if of any."""
+    if node.op_type == "QuantizeLinear":
+        return TensorProto.INT8
+    if node.op_type == "Cast":
+        return next(int(attribute.i) for attribute in node.attribute if attribute.name == "to")
+    return wanted if told is None or told in FLOATS else told
+
+
+def _readers(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[onnx.NodeProto]]:
+    readers: dict[str, list[onnx.NodeProto]] = {}
     for node in nodes:
         for name in node.input:
-            readers.setdefault(name, []).append(node.name)
+            readers.setdefault(name, []).append(node)
     return readers
 
 
 def _reached(
-    nodes: list[onnx.NodeProto], fixed: Mapping[str, bool], touching: Mapping[str, list[str]], *, forward: bool = True
+    nodes: list[onnx.NodeProto],
+    fixed: Mapping[str, bool],
+    touching: Mapping[str, list[onnx.NodeProto]],
+    *,
+    forward: bool = True,
 ) -> dict[str, set[str]]:
-    """By free node, the fixed nodes next to it in one direction, through free nodes."""
+    """By free node, the fixed nodes next to it in one direction, through free nodes. The backbone does not look into heads."""
     reached: dict[str, set[str]] = {}
     for node in nodes:
         if node.name in fixed:
             continue
         found: set[str] = set()
         for tensor in node.input if forward else node.output:
-            for name in touching.get(tensor, ()):
-                found |= {name} if name in fixed else reached[name]
+            for other in touching.get(tensor, ()):
+                if is_of_a_head(node) or not is_of_a_head(other):
+                    found |= {other.name} if other.name in fixed else reached[other.name]
         reached[node.name] = found
     return reached
 

@@ -41,6 +41,7 @@ class View:
         values = (*self.graph.input, *self.graph.output, *self.graph.value_info)
         self.kinds = {value.name: value.type.tensor_type.elem_type for value in values}
         self.kinds |= {name: entry.data_type for name, entry in self.constants.items()}
+        self.shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
         self.inputs = [value for value in self.graph.input if value.name not in self.constants]
 
     @property
@@ -90,6 +91,21 @@ class View:
                 product = self.above(node.input[0], between)
                 if product is not None and product.op_type == "MatMul":
                     yield product, node
+
+
+class FreeNames:
+    """Names for what is added to a graph. Those of ONNX heads are anybody's choice, and may be ours."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self._taken = {entry.name for entry in (*graph.input, *graph.output, *graph.initializer, *graph.node)}
+        self._taken |= {name for node in graph.node for name in node.output}
+
+    def take(self, name: str) -> str:
+        """This name, or one with more at its end."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
 
 def label(node: onnx.NodeProto) -> str:

@@ -54,6 +54,28 @@ def grid_sample() -> Model:
     return graph(nodes, [("x", F32, [1, 1, 4, 4]), ("grid", F32, [1, 2, 2, 2])], [("y", F32, [1, 1, 2, 2])])
 
 
+def resized(*, sizes: tuple[int, ...] = (1, 2, 8, 8), opset: int = 17, kind: int = F32, **attributes: object) -> Model:
+    """By linear interpolation, [1, 2, 4, 4]."""
+    made = node("Resize", "x roi scales sizes", "y", **{"mode": "linear", **attributes})  # type: ignore[arg-type]
+    made.input[1] = made.input[2] = ""
+    values = {"sizes": np.array(sizes, np.int64)}
+    return graph([made], [("x", kind, [1, 2, 4, 4])], [("y", kind, list(sizes))], values, opset=opset)
+
+
+def scaled(*, scales: tuple[float, ...]) -> Model:
+    """In fp16, but for the scales, which are never that."""
+    made = node("Resize", "x roi scales", "y", mode="linear")
+    made.input[1] = ""
+    shape = [round(side * scale) for side, scale in zip((2, 2, 4, 4), scales, strict=True)]
+    return graph([made], [("x", F16, [2, 2, 4, 4])], [("y", F16, shape)], {"scales": np.array(scales, np.float32)})
+
+
+def best(*, kind: int = F32, to: int = TensorProto.INT32) -> Model:
+    """The class of each pixel, in the type that the caller gets."""
+    nodes = [node("ArgMax", "x", "best", axis=1, keepdims=0), node("Cast", "best", "y", to=to)]
+    return graph(nodes, [("x", kind, [1, 3, 4, 4])], [("y", to, [1, 4, 4])])
+
+
 def angles(kind: str) -> Model:
     nodes = [node("Mul", "x periods", "angles"), node(kind, "angles", "y")]
     return graph(nodes, [("x", F32, [2, 4])], [("y", F32, [2, 4])], {"periods": weights(4)})
@@ -220,6 +242,15 @@ CASES: dict[str, Case] = {
     "rotary-in-graph": (lambda: angles("Sin"), lambda: angles("Relu"), "y"),
     "layernorm-second-output": (lambda: norm(outputs="y mean"), norm, "y"),
     "grid-sample": (grid_sample, relu, "y"),
+    "resize-coordinates": (
+        lambda: resized(coordinate_transformation_mode="tf_crop_and_resize"),
+        lambda: resized(coordinate_transformation_mode="align_corners"),
+        "y (tf_crop_and_resize)",
+    ),
+    "resize-antialias": (lambda: resized(opset=18, antialias=1), lambda: resized(opset=18, antialias=0), "y"),
+    "resize-outer": (lambda: scaled(scales=(1.5, 2, 2, 2)), lambda: scaled(scales=(1, 2, 2, 2)), "y"),
+    "fp16-choice": (lambda: best(kind=F16), best, "best"),
+    "int64-output": (lambda: best(to=TensorProto.INT64), best, "y"),
     "uint8-inside": (lambda: frames("Transpose"), lambda: frames("Cast"), "t"),
     "double": (lambda: cast_to(TensorProto.DOUBLE), lambda: cast_to(F16), "c"),
     "bfloat16-8": (lambda: cast_to(TensorProto.BFLOAT16), lambda: cast_to(F16), "c"),
@@ -350,6 +381,20 @@ def test_the_same_rule_with_other_places_on_other_versions() -> None:
         (("9.3",), ("Gelu g", "Attention y")),
         (("10.3", "10.13"), ("Attention y",)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes"), [(None, (1, 2, 8, 8)), ((2, 3), (8, 8)), ((-2, -1), (8, 8)), ((3, 0), (8, 2))], ids=str
+)
+def test_what_a_resize_changes_by_its_axes(axes: tuple[int, ...] | None, sizes: tuple[int, ...]) -> None:
+    """Cubic, which may change two: by names of axes it is told for which the sizes are."""
+    model = resized(opset=18, mode="cubic") if axes is None else resized(opset=18, mode="cubic", axes=axes)
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.array(sizes, np.int64), "sizes"))
+    assert ("resize-outer" in tripped(model, "10.3")) is (axes == (3, 0))
+
+
+def test_scales_beside_half_a_map_are_no_mixture() -> None:
+    assert tripped(scaled(scales=(1, 1, 2, 2)), "10.3") == {}
 
 
 def test_errors_come_first() -> None:

@@ -80,10 +80,12 @@ def trtexec(gpu: dict[str, str], tmp_path: Path) -> Trtexec:
         helper.make_node("Cast", ["frames"], ["x"], name="to_float", to=TensorProto.FLOAT),
         helper.make_node("Sqrt", ["x"], ["patches"], name="norm"),
         helper.make_node("ReduceMean", ["x"], ["cls"], name="mean", axes=[1, 2], keepdims=0),
+        helper.make_node("Cast", ["x"], ["floor"], name="labels", to=TensorProto.INT32),
     ]
     outputs = [
         helper.make_tensor_value_info("cls", TensorProto.FLOAT, [1, 3]),
         helper.make_tensor_value_info("patches", TensorProto.FLOAT, list(SHAPE)),
+        helper.make_tensor_value_info("floor", TensorProto.INT32, list(SHAPE)),
     ]
     inputs = [helper.make_tensor_value_info("frames", TensorProto.UINT8, list(SHAPE))]
     graph = helper.make_graph(nodes, "small", inputs, outputs)
@@ -139,6 +141,7 @@ def test_an_engine_is_built_and_run(
     frames = np.frombuffer((trtexec.folder / "frames.bin").read_bytes(), np.uint8).reshape(SHAPE).astype(np.float32)
     assert outputs["patches"]["dimensions"] == "1x4x6x3"
     assert outputs["patches"]["values"] == pytest.approx(np.sqrt(frames).ravel().tolist(), rel=1e-7)
+    assert outputs["floor"]["values"] == frames.astype(int).ravel().tolist()
     assert outputs["cls"]["values"] == pytest.approx(frames.mean((1, 2)).ravel().tolist(), rel=1e-7)
     times = json.loads((trtexec.folder / "times.json").read_text())
     assert len(times) >= 20

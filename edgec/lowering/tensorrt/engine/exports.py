@@ -13,7 +13,8 @@ from edgec.lowering.tensorrt.engine.running import Binding, Run
 
 
 def write_outputs(path: Path, bindings: Sequence[Binding]) -> None:
-    """Values with nine digits, which is all that a float32 has; NaN and infinities as Python's JSON spells them."""
+    """Values with nine digits, which is all that a float32 has, whole numbers whole; NaN and infinities as Python's JSON spells
+    them."""
     entries = []
     for binding in bindings:
         values = ", ".join(_number(value) for value in binding.array.ravel().tolist())
@@ -37,5 +38,7 @@ def write_times(path: Path, runs: Sequence[Run]) -> None:
 
 
 def _number(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
     text = f"{value:.9g}"
     return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, text)

@@ -60,10 +60,10 @@ class Engine:
         self._events = [gpu.event(spin=spin) for _ in range(4)]
 
     def _bind(self, trt: Any, name: str) -> Binding:
-        kinds = {trt.uint8: np.uint8, trt.float32: np.float32}
+        kinds: dict[Any, Any] = {trt.uint8: np.uint8, trt.int32: np.int32, trt.float32: np.float32}
         kind, shape = self._engine.get_tensor_dtype(name), tuple(self._engine.get_tensor_shape(name))
         if kind not in kinds or min(shape, default=1) < 1:
-            raise Failed(f"Tensor {name} is {kind} {shape}: edgec's graphs have uint8 frames, float32 features, static shapes")
+            raise Failed(f"Tensor {name} is {kind} {shape}: edgec's have uint8 frames, float32 or int32 outputs, static shapes")
         size = math.prod(shape) * np.dtype(kinds[kind]).itemsize
         host, device = self._gpu.host_memory(size), self._gpu.device_memory(size)
         host[:] = bytes(size)

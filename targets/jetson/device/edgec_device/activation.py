@@ -182,6 +182,7 @@ def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
         "passed": verified.get("passed"),
         "problems": verified.get("problems", []),
         "figures": verified.get("figures"),
+        "tasks": verified.get("tasks", []),
         "p50_ms": bench.get("p50_ms"),
         "evidence": bench.get("evidence"),
     }

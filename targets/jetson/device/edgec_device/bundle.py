@@ -16,6 +16,14 @@ from edgec_device.versions import parse
 SCHEMA_VERSION = 1
 BUNDLE = "device/bundle.json"
 GATES = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
+FEATURES = "features"
+LABELS = "labels"
+BOUNDS = {
+    **dict.fromkeys(("scores", "logits", "depth", "values"), ("cosine", "difference")),
+    LABELS: ("agreement",),
+}
+"""By what an output of a head is: what is said of how far an engine may be from float32 in it (edgec/artefact/bounds.py)."""
+_RANKS = {"scores": 2, "labels": 3, "logits": 4, "depth": 3}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 5
@@ -33,7 +41,7 @@ class BoardProfile:
 
 @dataclass(frozen=True)
 class Variant:
-    """One ONNX graph. `sha256` is its file's."""
+    """One ONNX graph. `sha256` is its file's. `bounds` are by output of a head: see `BOUNDS`."""
 
     name: str
     path: str
@@ -41,13 +49,19 @@ class Variant:
     tensorrt: Mapping[str, str]
     sha256: str
     size_bytes: int
+    bounds: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Tensor:
+    """`role` is what an output is: features of the backbone, or what a head gives. `classes` is how many there are, where that is
+    told."""
+
     name: str
     dtype: str
     shape: tuple[int, ...]
+    role: str = FEATURES
+    classes: int = 0
 
     @property
     def size(self) -> int:
@@ -83,6 +97,8 @@ class Bundle:
     precision_asked: str
     calibration: str
     files: tuple[File, ...]
+    heads: tuple[Mapping[str, Any], ...] = ()
+    """As edgec's report has them."""
 
     @property
     def key(self) -> str:
@@ -93,6 +109,11 @@ class Bundle:
     def golden_sha256(self) -> list[str]:
         hashes = {file.path: file.sha256 for file in self.files}
         return [hashes[self.golden_frames], hashes[self.golden_expected]]
+
+    @property
+    def gives_features(self) -> bool:
+        """Without, it is its heads' outputs alone that are verified."""
+        return any(tensor.role == FEATURES for tensor in self.outputs)
 
     def variant(self, name: str) -> Variant | None:
         return next((variant for variant in self.variants if variant.name == name), None)
@@ -158,15 +179,20 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
     )
     listed = {file.path: file for file in files}
     boards = tuple(_board(entry) for entry in _list(document["boards"]))
-    variants = tuple(_variant(entry, listed) for entry in _list(document["variants"]))
+    heads = tuple(_object(entry) for entry in document.get("heads", []))
+    classes = {name: len(head["classes"]) for head in heads for name in head["outputs"]}
+    golden, given = document["golden"], _tensor(document["input"], {})
+    outputs = tuple(_tensor(entry, classes) for entry in _list(document["outputs"]))
+    variants = tuple(_variant(entry, listed, outputs) for entry in _list(document["variants"]))
     if len({variant.name for variant in variants}) != len(variants):
         raise ValueError("two variants have one name")
-    golden, tensors = document["golden"], [_tensor(entry) for entry in [document["input"], *_list(document["outputs"])]]
     for name in ("frames", "expected"):
         if golden[name] not in listed:
             raise ValueError(f"{golden[name]} is not among the files")
-    if tensors[0].dtype != "uint8" or len(tensors[0].shape) != 4 or {"cls", "patches"} - {each.name for each in tensors[1:]}:
-        raise ValueError("the input must be uint8 [N, H, W, 3], and cls and patches among the outputs")
+    if given.dtype != "uint8" or len(given.shape) != 4:
+        raise ValueError("the input must be uint8 [N, H, W, 3]")
+    if {"cls", "patches"} - {each.name for each in outputs} and any(each.role == FEATURES for each in outputs):
+        raise ValueError("cls and patches must be among the outputs, or heads' outputs alone")
     return Bundle(
         root=root,
         name=_matching(_NAME, document["name"]),
@@ -174,8 +200,8 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
         build_key=_matching(_SHA256, document["build_key"]),
         edgec_version=_text(document["edgec_version"]),
         boards=boards,
-        input=tensors[0],
-        outputs=tuple(tensors[1:]),
+        input=given,
+        outputs=outputs,
         variants=variants,
         golden_frames=golden["frames"],
         golden_expected=golden["expected"],
@@ -186,6 +212,7 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
         precision_asked=_text(document["precision_asked"]),
         calibration=_text(document["calibration"]),
         files=files,
+        heads=heads,
     )
 
 
@@ -200,16 +227,25 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
     )
 
 
-def _variant(entry: Mapping[str, Any], listed: Mapping[str, File]) -> Variant:
+def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequence[Tensor]) -> Variant:
     file = listed.get(entry["path"])
     if file is None:
         raise ValueError("{} is not among the files".format(entry["path"]))
     name, precision = _matching(_NAME, entry["name"]), _text(entry["precision"])
-    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes)
+    bounds = {
+        tensor.name: {kind: _number(entry["bounds"][tensor.name][kind], -1) for kind in BOUNDS[tensor.role]}
+        for tensor in outputs
+        if tensor.role != FEATURES
+    }
+    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes, bounds)
 
 
-def _tensor(entry: Mapping[str, Any]) -> Tensor:
-    return Tensor(_text(entry["name"]), _text(entry["dtype"]), tuple(_whole(each, 1) for each in _list(entry["shape"])))
+def _tensor(entry: Mapping[str, Any], classes: Mapping[str, int]) -> Tensor:
+    name, dtype, role = _text(entry["name"]), _text(entry["dtype"]), _text(entry.get("role", FEATURES))
+    shape = tuple(_whole(each, 1) for each in _list(entry["shape"]))
+    if (role != FEATURES and role not in BOUNDS) or len(shape) != _RANKS.get(role, len(shape)):
+        raise ValueError(f"{name} of shape {shape} cannot be {role!r}")
+    return Tensor(name, dtype, shape, role, classes.get(name, 0))
 
 
 def _limits(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Iterator, Tuple, Union
 
 FLOAT = 1
-_REDUCTIONS = ("LayerNormalization", "Softmax", "ReduceMean")
-_PRODUCTS = ("Conv", "MatMul", "Gemm")
+_REDUCTIONS = ("LayerNormalization", "InstanceNormalization", "Softmax", "ReduceMean", "ReduceSum", "ReduceL2")
+_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _UNSAYABLE = set(",:'\"*")
 """trtexec splits the value of --layerPrecisions at these."""
 
@@ -21,8 +21,8 @@ Field = Tuple[int, Union[int, memoryview]]
 
 
 def float32_layers(path: Path) -> list[str]:
-    """Names of the nodes that must not become fp16: norms and softmax, sums of two computed tensors (the residual stream), and
-    products that the graph keeps in float32. Raises `ValueError` for what is not an ONNX graph."""
+    """Names of the nodes that must not become fp16: norms and softmax, sums of two computed tensors (the residual stream), what
+    heads resize in float32, and products that the graph keeps in float32. Raises `ValueError` for what is not an ONNX graph."""
     with path.open("rb") as file:
         # Mapped, because a graph may be as large as the memory that is left; unmapped with the last view of it.
         model = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -43,7 +43,7 @@ def float32_layers(path: Path) -> list[str]:
     found = []
     for name, operator, inputs, outputs in nodes:
         kept = (
-            operator in _REDUCTIONS
+            operator in (*_REDUCTIONS, "Resize")
             or (operator == "Add" and not constants & set(inputs))
             or (operator in _PRODUCTS and not dequantised & set(inputs))
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from edgec_device.errors import BundleError
 
 _MAGIC = b"\x93NUMPY\x01\x00"
-_CODES = {"|u1": "B", "<f4": "f"}
+_CODES = {"|u1": "B", "<i4": "i", "<f4": "f"}
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from edgec_device import sensors
+from edgec_device import sensors, tasks
 from edgec_device.activation import Choice, current_engine
 from edgec_device.bundle import BUNDLE, GATES, Variant
 from edgec_device.evidence import TARGET
@@ -17,8 +18,10 @@ from edgec_device.output import WIDTH, megabytes, shorten
 from edgec_device.session import Engine, Session
 from edgec_device.versions import dotted
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _MANIFEST = "manifest.json"
+_UNDER = 9 * " "
+_UNBROKEN = "\u00a0"
 _HEAD = "{:<9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}  {}"
 
 
@@ -54,7 +57,7 @@ def write_report(session: Session, variants: Sequence[Variant], chosen: Choice |
 
 
 def table(session: Session, variants: Sequence[Variant]) -> str:
-    """A line a variant, at most 80 columns."""
+    """A line a variant, and more where there are heads; at most 80 columns."""
     problems, active = session.problems(), current_engine(session.places)
     lines = ["", _HEAD.format("variant", "engine", "p50 ms", "p90 ms", "p99 ms", "cls", "patches", "worst1%", "")]
     evidence = set()
@@ -68,6 +71,10 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
         word = "" if engine.built else "unbuilt"
         word = "active" if active == engine.folder.name else "FAILED" if variant.name in problems else word
         lines.append(_HEAD.format(shorten(variant.name, 8), size, *times, *cosines, word).rstrip())
+        if verified and verified["tasks"]:
+            said = ", ".join(tasks.told(task).replace(" ", _UNBROKEN) for task in verified["tasks"])
+            wrapped = textwrap.wrap(said, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)
+            lines += [line.replace(_UNBROKEN, " ") for line in wrapped]
         evidence |= {record["evidence"] for record in (bench, verified) if record}
     lines.append(
         f"{', '.join(sorted(evidence)) or 'not measured'}; TensorRT {dotted(session.trtexec.version)}, {session.board.title}"
@@ -95,6 +102,7 @@ def _report(
         "input_shape": list(bundle.input.shape),
         "precision_asked": bundle.precision_asked,
         "min_fidelity": min(bundle.gate.values()),
+        "heads": [dict(head) for head in bundle.heads],
         "calibration": bundle.calibration,
         "validation_frames": bundle.golden_count,
         "stages": [],
@@ -138,9 +146,15 @@ def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mappi
         "chosen": name == chosen.engine.variant.name,
         "build_flags": engine.facts.get("flags", []),
     }
-    if verified and verified["figures"]:
-        evidence = verified["evidence"]
-        found["fidelity"] = {"stage": name, **verified["figures"], "frames": verified["frames"], "evidence": evidence}
+    if verified and (verified["figures"] or verified["tasks"]):
+        found["fidelity"] = {
+            "stage": name,
+            **dict.fromkeys(GATES),
+            **(verified["figures"] or {}),
+            "frames": verified["frames"],
+            "evidence": verified["evidence"],
+            "tasks": verified["tasks"],
+        }
     if bench:
         wanted = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "iterations", "warmup", "samples_ms", "evidence")
         found["latency"] = {

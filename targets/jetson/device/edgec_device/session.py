@@ -208,11 +208,14 @@ class Engine:
         return found if found is not None and found.get("engine_sha256") == self.facts.get("sha256") else None
 
     def verified(self, bundle: Bundle) -> dict[str, Any] | None:
-        """The verification's record, if it was against this bundle's golden features and gate; whether it passed is in it."""
+        """The verification's record, if it was against this bundle's golden outputs, gate and bounds; whether it passed is in
+        it."""
         found = self.record("verify")
         if found is None or found.get("golden_sha256") != bundle.golden_sha256 or found.get("gate") != dict(bundle.gate):
             return None
-        return found
+        if found.get("bounds", {}) != self.variant.bounds:
+            return None
+        return {"tasks": [], **found}
 
     def forget(self, name: str) -> None:
         remove(self.folder / (name + ".json"))

@@ -1,4 +1,5 @@
-"""verify: the golden frames through the engine, and its features against the golden ones. No engine runs a robot without it."""
+"""verify: the golden frames through the engine, and its features and what its heads give against the golden ones. No engine runs
+a robot without it."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from array import array
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from edgec_device import fidelity
-from edgec_device.bundle import GATES, Bundle, Tensor
+from edgec_device import fidelity, tasks
+from edgec_device.bundle import FEATURES, GATES, LABELS, Bundle, Tensor
 from edgec_device.errors import BundleError, DeviceError, DiskFull, TrtexecFailed, VerificationFailed
 from edgec_device.evidence import engine_doubts
 from edgec_device.flags import verify_flags
@@ -30,7 +31,7 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
     An engine that was verified before is not verified again, whatever came of it, unless `again` is set.
     """
     bundle = session.bundle
-    session.output.step("verify", f"{bundle.golden_count} golden frames against the float32 features")
+    session.output.step("verify", f"{bundle.golden_count} golden frames against float32's")
     failed: dict[str, DeviceError] = {}
     golden = _Golden(session)
     for engine in engines:
@@ -57,11 +58,12 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
             session.output.problem("verify", name, error)
             continue
         session.remember_problem(name, "verify", None)
-        figures = record["figures"]
-        cls, patches, worst = (figures[gate] for gate in GATES)
-        text = f"  {name}: cls {cls:.4f}, patches {patches:.4f}, worst percent {worst:.4f}{' (known)' if before else ''}"
+        figures, found = record["figures"], record["tasks"]
+        parts = ["cls {:.4f}, patches {:.4f}, worst percent {:.4f}".format(*(figures[gate] for gate in GATES))] if figures else []
+        parts += map(tasks.told, found)
+        text = f"  {name}: {', '.join(parts)}{' (known)' if before else ''}"
         result = "unchanged" if before else "passed"
-        session.output.emit("done", text, step="verify", variant=name, result=result, figures=figures)
+        session.output.emit("done", text, step="verify", variant=name, result=result, figures=figures, tasks=found)
     return failed
 
 
@@ -74,12 +76,15 @@ def damaged(engine: Engine) -> DeviceError:
 
 
 class _Golden:
-    """Frames and features, read once; checked against what the bundle says of them."""
+    """Frames, features and what heads give, read once; checked against what the bundle says of them. `largest` are the largest
+    absolute values of the latter."""
 
     def __init__(self, session: Session) -> None:
         bundle, release = session.bundle, session.require_release()
         self.frames = _arrays(release / bundle.golden_frames, [bundle.input], bundle.golden_count)[bundle.input.name]
         self.expected = _arrays(release / bundle.golden_expected, bundle.outputs, bundle.golden_count)
+        heads = [tensor.name for tensor in bundle.outputs if tensor.role != FEATURES]
+        self.largest = {name: max(map(abs, self.expected[name].values)) for name in heads}
 
     def batches(self, bundle: Bundle) -> list[list[int]]:
         """Which frames go through the engine together; the last batch is filled up from the beginning."""
@@ -105,6 +110,7 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
     flags = verify_flags(session.trtexec.version)
     problems: list[str] = []
     cosines: dict[str, list[float]] = {"cls": [], "patches": []}
+    meters = {tensor.name: tasks.Meter(tensor) for tensor in bundle.outputs if tensor.role != FEATURES}
     seen: dict[int, Mapping[str, array[float]]] = {}
     for number, indices in enumerate(golden.batches(bundle)):
         outputs = _run(session, engine, golden, indices, flags)
@@ -121,10 +127,15 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
                 for tensor in bundle.outputs
             }
             for tensor in bundle.outputs:
-                actual = seen[index][tensor.name]
-                problems += [f"frame {index}: {oddity}" for oddity in fidelity.oddities(tensor.name, actual)]
+                actual, expected = seen[index][tensor.name], golden.expected[tensor.name].row(index)
+                found = fidelity.oddities(tensor.name, actual, expected)
                 if tensor.name in cosines:
-                    cosines[tensor.name] += fidelity.cosines(golden.expected[tensor.name].row(index), actual, tensor.shape[-1])
+                    cosines[tensor.name] += fidelity.cosines(expected, actual, tensor.shape[-1])
+                elif tensor.name in meters:
+                    meters[tensor.name].add(expected, actual)
+                    bounds = engine.variant.bounds[tensor.name]
+                    found += tasks.beyond(tensor, bounds, expected, actual, golden.largest[tensor.name])
+                problems += [f"frame {index}: {problem}" for problem in found]
         session.output.emit(
             "progress",
             step="verify",
@@ -132,7 +143,7 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
             seconds=round(time.monotonic() - began, 1),
             detail=f"batch {number + 1} of {len(golden.batches(bundle))}",
         )
-    problems += _blind(golden, seen)
+    problems += _blind(bundle.outputs, golden, seen)
     figures = fidelity.figures(cosines["cls"], cosines["patches"]) if cosines["cls"] and cosines["patches"] else None
     if figures is not None:
         problems += fidelity.below_gate(figures, bundle.gate)
@@ -140,8 +151,10 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
         "passed": not problems,
         "problems": problems[:10],
         "figures": figures,
+        "tasks": [meter.summary() for meter in meters.values()] if seen else [],
         "frames": len(seen),
         "gate": dict(bundle.gate),
+        "bounds": {name: dict(bound) for name, bound in engine.variant.bounds.items()},
         "golden_sha256": bundle.golden_sha256,
         "flags": flags,
         "seconds": round(time.monotonic() - began, 1),
@@ -199,12 +212,17 @@ def _mismatches(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list
     return found
 
 
-def _blind(golden: _Golden, seen: Mapping[int, Mapping[str, array[float]]]) -> list[str]:
-    """Whether frames whose features should differ give the very same ones: then the engine does not look at its input."""
+def _blind(tensors: Sequence[Tensor], golden: _Golden, seen: Mapping[int, Mapping[str, array[float]]]) -> list[str]:
+    """Whether frames whose outputs should differ give the very same ones: then the engine does not look at its input."""
     indices = sorted(seen)
     for one, other in zip(indices, indices[1:]):
-        for name, values in seen[one].items():
-            expected = fidelity.cosines(golden.expected[name].row(one), golden.expected[name].row(other), len(values))[0]
-            if expected < 1 - _LEAST_DIFFERENT and values == seen[other][name]:
-                return [f"{name} is the same for frames {one} and {other}: the engine does not look at them"]
+        for tensor in tensors:
+            values = seen[one][tensor.name]
+            if values != seen[other][tensor.name]:
+                continue
+            first, second = (golden.expected[tensor.name].row(index) for index in (one, other))
+            labels = tensor.role == LABELS
+            alike = tasks.agreement(first, second) if labels else fidelity.cosines(first, second, len(values))[0]
+            if alike < 1 - _LEAST_DIFFERENT:
+                return [f"{tensor.name} is the same for frames {one} and {other}: the engine does not look at them"]
     return []

@@ -41,10 +41,11 @@ def _called(text: str) -> None:
 
 class DataType(enum.Enum):
     FLOAT = 0
+    INT32 = 3
     UINT8 = 5
 
 
-float32, uint8 = DataType.FLOAT, DataType.UINT8
+float32, int32, uint8 = DataType.FLOAT, DataType.INT32, DataType.UINT8
 
 
 class TensorIOMode(enum.Enum):
@@ -235,7 +236,7 @@ class _Context:
 
     def _memory(self, name: str) -> np.ndarray:  # type: ignore[type-arg]
         kind, shape, _ = self._engine.tensors[name]
-        dtype = np.dtype({uint8: "u1", float32: "f4"}[kind])
+        dtype = np.dtype({uint8: "u1", int32: "i4", float32: "f4"}[kind])
         size = int(np.prod(shape)) * dtype.itemsize
         raw = (ctypes.c_ubyte * size).from_address(self._addresses[name] & ~_DEVICE)
         return np.frombuffer(raw, dtype).reshape(shape)
@@ -244,7 +245,7 @@ class _Context:
 class _Engine:
     def __init__(self, engine: Engine) -> None:
         self.session = open_session(engine)
-        kinds = {"tensor(uint8)": uint8, "tensor(float)": float32}
+        kinds = {"tensor(uint8)": uint8, "tensor(int32)": int32, "tensor(float)": float32}
         self.tensors = {
             node.name: (kinds[node.type], tuple(node.shape), is_input)
             for nodes, is_input in ((self.session.get_inputs(), True), (self.session.get_outputs(), False))
