@@ -296,6 +296,7 @@ class ModelFacts(Record):
     random_weights: bool
     """True: fidelity is against itself and says nothing about real features."""
     gflops: float = Field(ge=0)
+    """Of a frame, heads included."""
     parameters: int = Field(ge=0)
 
 

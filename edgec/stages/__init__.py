@@ -50,16 +50,8 @@ class Stages(Preparing, Candidates):
             raise RuntimeFailure(f"{chosen.name} was chosen, but it has no files.")
         frames = [frame.name for frame in split.calibration]
         ran = {candidate.name for candidate in measured if candidate.fidelity}
-        explanation = explain(
-            hub.load_shipped(),
-            chosen.plan,
-            chosen.recipe,
-            calibration.statistics,
-            sensitivity,
-            frames,
-            choice.candidate,
-            measured,
-        )
+        graph, statistics = hub.load_shipped(), calibration.statistics
+        explanation = explain(graph, chosen.plan, chosen.recipe, statistics, sensitivity, frames, choice.candidate, measured)
         at_sizes = {entry.name: self.at_each_size(entry, references) for entry in lowered if entry.model and entry.name in ran}
         several = size_notes(resolved.request.sizes, at_sizes) if hub.others else ()
         with self.progress.stage("verify the artefact", self._batches(references)) as step:

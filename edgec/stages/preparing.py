@@ -79,6 +79,7 @@ class Preparing(Stage):
         def produce(directory: Path) -> None:
             from edgec.graph.export import export
             from edgec.graph.files import save
+            from edgec.graph.operations import operations
             from edgec.heads.attach import attach
             from edgec.model.camera import assemble
 
@@ -90,7 +91,8 @@ class Preparing(Stage):
                 hub = attach(hub, heads, layers=request.layers)
             save(hub, directory / "hub.onnx")
             outputs = [output.name for output in hub.graph.output]
-            dump(directory / "checkpoint.json", self._describe(checkpoint, size, outputs))
+            macs = sum(operation.macs for operation in operations(hub) if operation.kind == "head") / request.batch
+            dump(directory / "checkpoint.json", self._describe(checkpoint, size, outputs, 2e-9 * macs))
 
         with self.progress.stage(f"export the hub graph{self._at(size)}"):
             directory = self.cache.stage("hub", self._key(str(size)), produce)
@@ -109,7 +111,7 @@ class Preparing(Stage):
             heads,
         )
 
-    def _describe(self, checkpoint: Checkpoint, size: Size, outputs: list[str]) -> dict[str, Any]:
+    def _describe(self, checkpoint: Checkpoint, size: Size, outputs: list[str], of_heads: float) -> dict[str, Any]:
         arch = family_name(checkpoint.spec) or describe(checkpoint.spec)
         licence = checkpoint.licence
         facts = CheckpointFacts(
@@ -129,7 +131,7 @@ class Preparing(Stage):
             arch=arch,
             checkpoint_sha256=checkpoint.sha256,
             random_weights=checkpoint.random_weights,
-            gflops=round(gflops(checkpoint.spec, size), 3),
+            gflops=round(gflops(checkpoint.spec, size) + of_heads, 3),
             parameters=parameters(checkpoint.spec),
         )
         return {

@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="with checkpoints/, calibration/, labelled/ and video/")
     parser.add_argument("--output", type=Path, required=True, help="an empty or new folder for heads, artefacts and pictures")
     parser.add_argument("--input-size", default="288x384", help="N or HxW (default: 288x384)")
-    parser.add_argument("--frames", type=int, default=100, help="frames of the rest of the video to compare (default: 100)")
+    parser.add_argument("--frames", type=int, default=100, help="how many frames to compare, at most (default: 100)")
     asked = parser.parse_args()
     checkpoint, video = str(asked.data / "checkpoints" / "vits16-standin"), str(asked.data / "video" / "vtest.avi")
     out: Path = asked.output
@@ -73,7 +73,7 @@ def main() -> int:
     for target in ("jetson", "apple"):
         # The board, or the Mac, chooses among precisions itself: here is verified what it chooses from.
         edgec("build", checkpoint, *given, "--target", target, *common, "-o", str(out / f"{target}.edgec"))
-    edgec("verify", str(out / "apple.edgec"))
+        edgec("verify", str(out / f"{target}.edgec"))
     return told(kept, cost, len(frames))
 
 

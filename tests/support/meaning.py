@@ -48,7 +48,8 @@ def heads() -> tuple[HeadFacts, ...]:
 
 def write_meaning(folder: Path, *, batch: int = 1, with_heads: bool = True) -> Path:
     """`colour`: the mean of each channel of the frame, of 0 to 10. `where`: of each pixel, the greatest channel. `bright`: of
-    each pixel, the mean of its channels. `grid`: the means of each patch. `patches` and `cls` are a convolution with drawn weights."""
+    each pixel, the mean of its channels. `grid`: the means of each patch. `patches` and `cls` are a convolution with drawn
+    weights."""
     return write_artefact(folder, lambda work: _fill(work, batch, with_heads), force=False)
 
 
