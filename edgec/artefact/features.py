@@ -1,4 +1,5 @@
-"""An artefact's patch features beside those of the float32 PyTorch model: of its golden frames, or of any others."""
+"""An artefact's patch features beside those of the float32 PyTorch model, of its golden frames or of any others; and what its
+heads make of the golden frames, float32 beside shipped."""
 
 from __future__ import annotations
 
@@ -17,18 +18,41 @@ from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Skipped
 from edgec.lowering.base import Frames
 from edgec.model.spec import Size
+from edgec.report.maps import Headed, headed
 from edgec.report.pictures import Compared, Floats
 
 PATCHES = "patches"
 MOST = 6
 
 
+def gives_features(artefact: OpenArtefact) -> bool:
+    """Whether it gives patches that can be drawn: with `--no-features` it gives what its heads do, and nothing else."""
+    return any(output.name == PATCHES and len(output.shape) == 4 for output in artefact.manifest.outputs)
+
+
 def golden_features(artefact: OpenArtefact) -> Compared:
     """What the artefact recorded when it was built: nothing is run. Raises `ArtefactError` if it gives no patches."""
     _require_patches(artefact)
     golden = artefact.golden
-    names = tuple(f"golden frame {number}" for number in range(len(golden.frames)))
-    return Compared(names, golden.frames, golden.expected_float32[PATCHES], golden.expected_shipped[PATCHES])
+    return Compared(_names(artefact), golden.frames, golden.expected_float32[PATCHES], golden.expected_shipped[PATCHES])
+
+
+def golden_heads(artefact: OpenArtefact) -> Headed | None:
+    """What the heads made of the golden frames, as the artefact recorded it when it was built. None without heads; raises
+    `ArtefactError` if the manifest names a head that gives nothing."""
+    manifest, golden = artefact.manifest, artefact.golden
+    if not manifest.heads:
+        return None
+    missing = [name for head in manifest.heads for name in head.outputs if name not in golden.expected_shipped]
+    if missing:
+        raise ArtefactError(
+            f"The artefact at {artefact.directory} names a head without an output.", evidence=f"missing: {', '.join(missing)}"
+        )
+    return headed(_names(artefact), golden.frames, manifest.heads, golden.expected_float32, golden.expected_shipped)
+
+
+def _names(artefact: OpenArtefact) -> tuple[str, ...]:
+    return tuple(f"golden frame {number}" for number in range(len(artefact.golden.frames)))
 
 
 def features_on(artefact: OpenArtefact, frames: str, checkpoint: str) -> tuple[Compared, tuple[Skipped, ...]]:
@@ -56,8 +80,8 @@ def features_on(artefact: OpenArtefact, frames: str, checkpoint: str) -> tuple[C
 
 
 def _require_patches(artefact: OpenArtefact) -> None:
-    outputs = {output.name: output.shape for output in artefact.manifest.outputs}
-    if len(outputs.get(PATCHES, ())) != 4:
+    if not gives_features(artefact):
+        outputs = [output.name for output in artefact.manifest.outputs]
         raise ArtefactError(
             f"The artefact at {artefact.directory} gives no {PATCHES} to draw.", evidence=f"outputs: {', '.join(outputs)}"
         )

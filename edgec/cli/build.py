@@ -95,10 +95,14 @@ def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
 
 def _print(result: BuildResult) -> None:
     from edgec.cli.console import out
-    from edgec.report.table import candidates_table
+    from edgec.report.table import candidates_table, heads_table
 
     out.print(candidates_table(result.report))
     out.print()
+    heads = heads_table(result.report)
+    if heads is not None:
+        out.print(heads)
+        out.print()
     out.print(result.report.reason, markup=False, soft_wrap=True)
     if result.reused:
         out.print(f"{result.directory} is up to date: nothing was done.", markup=False, soft_wrap=True)

@@ -112,7 +112,7 @@ def _print(addresses: list[Address], results: list[Any]) -> None:
     from edgec.cli.console import out
     from edgec.errors import EdgecError
     from edgec.report.records import printable
-    from edgec.report.table import candidates_table
+    from edgec.report.table import candidates_table, heads_table
 
     done = [None if isinstance(result, EdgecError) else result for result in results]
     if len(done) > 1:
@@ -121,6 +121,10 @@ def _print(addresses: list[Address], results: list[Any]) -> None:
     elif done[0] is not None:
         out.print(candidates_table(done[0].report))
         out.print()
+        heads = heads_table(done[0].report)
+        if heads is not None:
+            out.print(heads)
+            out.print()
         out.print(printable(done[0].report.reason), markup=False, soft_wrap=True)
     for address, result in zip(addresses, done, strict=True):
         if result is not None:

@@ -14,6 +14,8 @@ from edgec.cli import options
 from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from edgec.artefact.reading import OpenArtefact
     from edgec.report.explaining import Explained
 
@@ -22,16 +24,19 @@ if TYPE_CHECKING:
 @options.artefact
 @click.option(
     "--pictures", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-    help="Draw the patch features of the golden frames there, float32 beside shipped.",
+    help="Draw what the patch features and the heads make of the golden frames there, float32 beside shipped.",
 )  # fmt: skip
-@click.option("--frames", metavar="SET", help="Draw up to six frames of this set instead. Needs --checkpoint, and PyTorch.")
+@click.option(
+    "--frames", metavar="SET", help="Draw the features of up to six frames of this set instead. Needs --checkpoint, and PyTorch."
+)
 @click.option("--checkpoint", metavar="CHECKPOINT", help="The checkpoint that ARTEFACT was built from.")
 @options.as_json
 def explain(artefact: Path, pictures: Path | None, frames: str | None, checkpoint: str | None, as_json: bool) -> None:
     """Say which operations of ARTEFACT run in which type, and why.
 
     What each exception from int8 cost and bought, which operations are the most sensitive, where the massive activations are,
-    and at which stage of the build fidelity was first lost. Checks the hash of every file first.
+    at which stage of the build fidelity was first lost, and what heads keep of float32's decisions. Checks the hash of every
+    file first.
     """
     from edgec.artefact.reading import open_artefact
     from edgec.report.explaining import read_explained
@@ -62,29 +67,57 @@ def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | 
 
 
 def _draw(opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: str | None) -> tuple[Path, ...]:
-    from edgec.artefact.features import features_on, golden_features
-    from edgec.report.pictures import write_pictures
+    from edgec.artefact.features import features_on
+    from edgec.report.pictures import write_pages, write_pictures
     from edgec.report.records import printable
 
+    manifest = opened.manifest
+    height, width = manifest.input.shape[1:3]
+    title = printable(f"{manifest.checkpoint.name} at {height}x{width}, shipped: {manifest.precision} in {manifest.runtime}")
     with err.status("drawing"):
         if frames is None or checkpoint is None:
-            compared = golden_features(opened)
-        else:
-            compared, skipped = features_on(opened, frames, checkpoint)
-            for name, reason in skipped:
-                err.print(f"frame left out: {printable(name)}: {printable(reason)}", markup=False, soft_wrap=True)
-        manifest = opened.manifest
-        height, width = manifest.input.shape[1:3]
-        title = f"{manifest.checkpoint.name} at {height}x{width}, shipped: {manifest.precision} in {manifest.runtime}"
-        return write_pictures(compared, printable(title), folder)
+            return write_pages(_golden_pages(opened, title), folder)
+        compared, skipped = features_on(opened, frames, checkpoint)
+        for name, reason in skipped:
+            _tell(f"frame left out: {printable(name)}: {printable(reason)}")
+        if manifest.heads:
+            _tell("heads are not drawn: an artefact holds what they do in float32 of its golden frames alone; leave out --frames")
+        return write_pictures(compared, title, folder)
+
+
+def _golden_pages(opened: OpenArtefact, title: str) -> dict[str, Image]:
+    from edgec.artefact.features import gives_features, golden_features, golden_heads
+    from edgec.report.head_pictures import head_sheets
+    from edgec.report.pictures import feature_pages
+
+    heads = golden_heads(opened)
+    pages: dict[str, Image] = {}
+    if heads is None or gives_features(opened):
+        pages |= feature_pages(golden_features(opened), title)
+    else:
+        _tell("features are not drawn: the artefact gives none, but its heads' outputs alone")
+    if heads is not None:
+        pages |= dict(head_sheets(heads, title))
+        for reason in heads.undrawn:
+            _tell(reason)
+    return pages
+
+
+def _tell(text: str) -> None:
+    err.print(text, markup=False, soft_wrap=True)
 
 
 def _print(explained: Explained) -> None:
     from edgec.report import explaining
+    from edgec.report.table import heads_table
 
     explanation = explained.explanation
     _say(explaining.ships(explained.report))
     _say(explaining.loss_line(explained.stages))
+    heads = heads_table(explained.report)
+    if heads is not None:
+        _head("Heads, held against themselves in float32")
+        out.print(heads)
 
     _head(f"Precision: {explanation.int8_macs_share:.1%} of the multiply-accumulates in int8")
     out.print(explaining.kinds_table(explanation))
@@ -133,6 +166,7 @@ def _say(text: str, *, indent: int = 0, style: str = "") -> None:
 
 def _plain(artefact: Path, explained: Explained, drawn: tuple[Path, ...]) -> dict[str, Any]:
     from edgec.report import explaining
+    from edgec.report.grids import chosen_rows
 
     report, explanation = explained.report, explained.explanation
     loss, price = explaining.first_loss(explained.stages), explaining.price(report)
@@ -144,6 +178,7 @@ def _plain(artefact: Path, explained: Explained, drawn: tuple[Path, ...]) -> dic
         "exceptions_price": asdict(price) if price and explanation.exceptions else None,
         "most_sensitive": [operation.name for operation in explaining.most_sensitive(explanation)],
         "first_loss": asdict(loss) if loss else None,
+        "heads": [task.model_dump(mode="json", exclude_none=True) for _, task, _ in chosen_rows(report)],
         "explanation": explanation.model_dump(mode="json"),
         "pictures": [str(path) for path in drawn],
     }

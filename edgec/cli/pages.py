@@ -57,13 +57,17 @@ def _is_artefact(file: Path) -> bool:
 
 
 def _with_pictures(name: str, report: Report, directory: Path) -> Subject:
-    from edgec.artefact.features import golden_features
+    from edgec.artefact.features import gives_features, golden_features, golden_heads
     from edgec.artefact.reading import open_artefact
     from edgec.errors import EdgecError
     from edgec.report.html.subjects import Subject
 
     try:
-        return Subject(name, report, golden_features(open_artefact(directory, check_hashes=False)), "")
+        opened = open_artefact(directory, check_hashes=False)
+        heads = golden_heads(opened)
+        if heads is not None and not gives_features(opened):
+            return Subject(name, report, None, "The artefact gives no features, but its heads' outputs alone.", heads)
+        return Subject(name, report, golden_features(opened), "", heads)
     except EdgecError as error:
         return Subject(name, report, None, f"The artefact's features cannot be drawn. {error.what}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgec.report.decisions import Decided, decided
 from edgec.report.records import printable
 from edgec.report.schema import Candidate
 
@@ -26,7 +27,12 @@ def _ms(field: str) -> Callable[[Candidate], str]:
 
 
 def _cosine(field: str) -> Callable[[Candidate], str]:
-    return lambda candidate: ABSENT if candidate.fidelity is None else f"{getattr(candidate.fidelity, field):.5f}"
+    return lambda candidate: cosine_cell(getattr(candidate.fidelity, field, None))
+
+
+def cosine_cell(value: float | None, digits: int = 5) -> str:
+    """Of a model without features there is none."""
+    return ABSENT if value is None else f"{value:.{digits}f}"
 
 
 def _cold(field: str, unit: float, digits: int) -> Callable[[Candidate], str]:
@@ -63,6 +69,9 @@ def _evidence(candidate: Candidate) -> str:
 
 
 EVIDENCE = Column("evidence", _evidence, 15, number=False)
+_LAST_COSINE = Column("cls", _cosine("cls_cosine_mean"), 8)
+_HEADS_RANK = 3
+"""Behind p50, patch mean and p99."""
 
 COLUMNS = (
     Column("candidate", _name, 0, number=False),
@@ -76,7 +85,7 @@ COLUMNS = (
     Column("runs", _runs, 12),
     Column("patch mean", _cosine("patch_cosine_mean"), 2),
     Column("patch p01", _cosine("patch_cosine_p01"), 4),
-    Column("cls", _cosine("cls_cosine_mean"), 8),
+    _LAST_COSINE,
     Column("size MB", _size, 5),
     Column("load ms", _cold("load_ms", 1, 0), 13),
     Column("first ms", _cold("first_inference_ms", 1, 1), 14),
@@ -86,18 +95,30 @@ COLUMNS = (
 )
 
 
+def head_columns(candidates: Sequence[Candidate]) -> tuple[Column, ...]:
+    """One for what each output of a head keeps."""
+
+    def column(each: Decided) -> Column:
+        return Column(each.title, lambda candidate: each.cell(candidate.fidelity), _HEADS_RANK)
+
+    return tuple(column(each) for each in decided(candidate.fidelity for candidate in candidates))
+
+
 def telling(candidates: Sequence[Candidate]) -> tuple[Column, ...]:
-    """The columns of which some candidate has something."""
-    return tuple(column for column in COLUMNS if any(column.cell(candidate) != ABSENT for candidate in candidates))
+    """The columns of which some candidate has something; those of heads stand behind the features' own."""
+    behind = COLUMNS.index(_LAST_COSINE) + 1
+    columns = (*COLUMNS[:behind], *head_columns(candidates), *COLUMNS[behind:])
+    return tuple(column for column in columns if any(column.cell(candidate) != ABSENT for candidate in candidates))
 
 
 def fitting(candidates: Sequence[Candidate], width: int, gap: int) -> tuple[Column, ...]:
     """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first.
     Those of which no candidate has anything are left out."""
     kept: list[Column] = []
-    for column in sorted(telling(candidates), key=lambda column: column.rank):
+    columns = telling(candidates)
+    for column in sorted(columns, key=lambda column: column.rank):
         width -= max(map(len, [column.title, *map(column.cell, candidates)])) + gap
         if width < -gap and kept:
             break
         kept.append(column)
-    return tuple(column for column in COLUMNS if column in kept)
+    return tuple(column for column in columns if column in kept)

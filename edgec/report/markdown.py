@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from edgec.report.columns import telling
+from edgec.report.columns import cosine_cell, telling
+from edgec.report.compare.pace import YARDSTICK
+from edgec.report.decisions import beyond_lines, budget_lines, decided
 from edgec.report.fidelity import StageFidelity
+from edgec.report.grids import Grid, heads_grid, iou_grids, kept_grids
 from edgec.report.records import printable
-from edgec.report.schema import Host, Report, Run
+from edgec.report.run_rows import run_tables
+from edgec.report.schema import Host, Report
 
 RANDOM_WEIGHTS = "**Random weights: latency is real; fidelity is against the same random model and says nothing of features.**"
 _SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
 _MARKER = re.compile(r"^[-+#=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
 """What would begin a list or a heading within a list's item."""
+_MOST_CLASSES = 30
+_HEADS = (
+    "Heads: what the shipped ones decide, held against the same heads in float32 on the same frames, not against the truth. "
+    "A margin is the score of float32's class less the best of the others: below zero where the shipped head decides otherwise."
+)
 
 
 def to_markdown(report: Report, pareto: str | None = None) -> str:
@@ -30,10 +39,12 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         *([f"![Latency against features lost, of every candidate]({pareto})"] if pareto else []),
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
+        _bullets(map(escape, beyond_lines(report))) if report.heads else "",
         *(["## Least possible latencies", _bounds(report)] if any(c.bounds for c in report.candidates) else []),
         *(["## Runs", _runs(report), _idle(report)] if any(c.runs or c.after_idle for c in report.candidates) else []),
         "## Fidelity by stage",
         _stages(report.stages),
+        *_heads(report),
         *(["## Notes", _bullets(escape(note) for note in report.notes)] if report.notes else []),
         "## How it was measured",
         _bullets(_method(report)),
@@ -60,7 +71,7 @@ def _what(report: Report) -> list[str]:
         f"checkpoint SHA-256 {escape(model.checkpoint_sha256)}",
         f"Target: {escape(report.target)}; the measuring host {suited} all that its profile asks for",
         f"Input: {batch} frame{'s' if batch > 1 else ''} of {height}x{width}, uint8 RGB",
-        f"Precision asked: {escape(report.precision_asked)}; fidelity budget: at least {report.min_fidelity:g}",
+        f"Precision asked: {escape(report.precision_asked)}; budget: {'; '.join(budget_lines(report)) or 'none'}",
         f"Calibration: {escape(report.calibration)}; judged on {report.validation_frames} frames that it never saw",
         *_where(report.host),
         f"Made by edgec {escape(report.edgec_version)}, {escape(report.created)}; "
@@ -84,7 +95,7 @@ def _candidates(report: Report) -> str:
     for candidate in report.candidates:
         cells = [escape(column.cell(candidate)) for column in columns]
         rows.append([f"**{cell}**" for cell in cells] if candidate.chosen else cells)
-    return markdown_table([column.title for column in columns], rows, [column.number for column in columns])
+    return markdown_table([escape(column.title) for column in columns], rows, [column.number for column in columns])
 
 
 def _problems(report: Report) -> str:
@@ -107,51 +118,14 @@ def _bounds(report: Report) -> str:
 
 
 def _runs(report: Report) -> str:
-    rows = [[escape(candidate.name), *_run(run)] for candidate in report.candidates for run in candidate.runs]
-    titles = [
-        "candidate",
-        "run",
-        "s",
-        "done/s",
-        "missed",
-        "dropped",
-        "latency p50",
-        "p99",
-        "max ms",
-        "wait p99",
-        "service p50",
-        "p99",
-    ]
-    more = ["jitter ms", "drift (95 %)", "CPU ms", "mJ", "evidence"]
-    numbers = [False, False, *[True] * 10, True, False, True, True, False]
-    return markdown_table([*titles, *more], rows, numbers) if rows else ""
-
-
-def _run(run: Run) -> list[str]:
-    def figure(value: float | None, digits: int = 2) -> str:
-        return "-" if value is None else f"{value:.{digits}f}"
-
-    camera = "back to back" if run.fps is None else f"camera at {run.fps:g} Hz, queue {run.queue}"
-    drift = run.drift and f"{run.drift.ratio:.3f} ({run.drift.ratio_low:.3f} to {run.drift.ratio_high:.3f})"
-    missed = (
-        "-"
-        if run.missed is None or run.deadline_ms is None
-        else (f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.2g} %; deadline {run.deadline_ms:.4g} ms)")
+    return "\n\n".join(
+        markdown_table(
+            ["", *map(escape, table.titles)],
+            [[name, *map(escape, cells)] for name, cells in table.rows],
+            [False, *[True] * len(table.titles)],
+        )
+        for table in run_tables(report)
     )
-    return [
-        f"{camera}, {run.streams} x {run.threads} threads",
-        figure(run.seconds, 1),
-        figure(run.throughput_fps, 1),
-        missed,
-        str(run.dropped) if run.fps is not None else "-",
-        *(figure(value) for value in (run.latency.p50_ms, run.latency.p99_ms, run.latency.max_ms, run.wait.p99_ms)),
-        *(figure(value) for value in (run.service.p50_ms, run.service.p99_ms)),
-        figure(run.jitter_ms, 3),
-        drift or "-",
-        figure(run.cpu_ms_per_frame),
-        figure(run.energy_mj_per_frame, 1),
-        run.evidence.value,
-    ]
 
 
 def _idle(report: Report) -> str:
@@ -166,19 +140,35 @@ def _idle(report: Report) -> str:
 def _stages(stages: Sequence[StageFidelity]) -> str:
     if not stages:
         return "None was measured."
+    heads = decided(stages)
     rows = [
         [
             escape(stage.stage),
-            f"{stage.cls_cosine_mean:.5f}",
-            f"{stage.patch_cosine_mean:.5f}",
-            f"{stage.patch_cosine_p01:.5f}",
+            *map(cosine_cell, (stage.cls_cosine_mean, stage.patch_cosine_mean, stage.patch_cosine_p01)),
+            *(each.cell(stage) for each in heads),
             str(stage.frames),
             stage.evidence.value,
         ]
         for stage in stages
     ]
-    titles = ["stage", "cls mean", "patch mean", "patch p01", "frames", "evidence"]
-    return markdown_table(titles, rows, [False, True, True, True, True, False])
+    titles = ["stage", "cls mean", "patch mean", "patch p01", *(escape(each.title) for each in heads), "frames", "evidence"]
+    return markdown_table(titles, rows, [False, *[True] * (4 + len(heads)), False])
+
+
+def _heads(report: Report) -> list[str]:
+    found = heads_grid(report)
+    if found is None:
+        return []
+    grids = [*kept_grids(report), *iou_grids(report, _MOST_CLASSES)]
+    parts = ["## Heads", _grid(found)]
+    for grid in grids:
+        parts += [f"### {escape(grid.title)}", _grid(grid)]
+    return parts
+
+
+def _grid(grid: Grid) -> str:
+    rows = [[f"**{escape(cell)}**" if at in grid.strong else escape(cell) for cell in row] for at, row in enumerate(grid.rows)]
+    return markdown_table([escape(title) for title in grid.titles], rows, grid.numbers)
 
 
 def _method(report: Report) -> list[str]:
@@ -186,7 +176,7 @@ def _method(report: Report) -> list[str]:
         f"{c.latency.iterations} runs after {c.latency.warmup} unrecorded ones, "
         f"on {c.latency.threads} thread{'s' if c.latency.threads > 1 else ''}"
         for c in report.candidates
-        if c.latency is not None
+        if c.latency is not None and c.name != YARDSTICK
     )
     return [
         "Latency: from a batch of camera frames in memory to its features, in milliseconds; "
@@ -195,6 +185,7 @@ def _method(report: Report) -> list[str]:
         "that import; memory counts all that the process holds.",
         "Fidelity: cosines to the features of the float32 PyTorch model; p01 is the first percentile over all patches of all "
         "frames.",
+        *([_HEADS] if report.heads else []),
     ]
 
 

@@ -10,14 +10,13 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgec.fidelity.metrics import worst
-from edgec.report.fidelity import StageFidelity
+from edgec.report.decisions import beyond_lines, has_features
 from edgec.report.labels import Label, place_labels
+from edgec.report.points import FLOOR, Point, budgets_of, points_of
 from edgec.report.records import printable
-from edgec.report.schema import Candidate, Report
+from edgec.report.schema import Report
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
     from matplotlib.text import Text
-
-FLOOR = 1e-6
-"""A report's cosines have six decimals: whoever has lost less is drawn here."""
 
 # Okabe and Ito's colours, in an order of lightness that grey keeps apart.
 _PRECISIONS = {"fp32": "#000000", "bf16": "#0072B2", "int8": "#E69F00", "fp16": "#F0E442"}
@@ -52,17 +48,6 @@ _STYLE: Any = {
 }
 
 
-@dataclass(frozen=True)
-class Point:
-    """`lost` is 1 minus the worst of the three cosines, at least `FLOOR`; times are milliseconds."""
-
-    candidate: Candidate
-    p50: float
-    p90: float
-    lost: float
-    on_front: bool
-
-
 def pareto_svg(report: Report) -> bytes:
     """The picture as SVG, the same bytes for an equal report and version of matplotlib."""
     with _style():
@@ -75,26 +60,6 @@ def pareto_figure(report: Report) -> Figure:
     """The figure, drawn and with its labels placed."""
     with _style():
         return _draw(report)
-
-
-def points_of(report: Report) -> tuple[Point, ...]:
-    """Whoever has both figures, by latency. On the front is who is neither slower nor less faithful than any other."""
-    drawn = [
-        (candidate, candidate.latency.p50_ms, candidate.latency.p90_ms, _lost(candidate.fidelity))
-        for candidate in report.candidates
-        if candidate.latency is not None and candidate.fidelity is not None
-    ]
-    drawn.sort(key=lambda each: (each[1], each[3]))
-    found: list[Point] = []
-    best = float("inf")
-    for candidate, p50, p90, lost in drawn:
-        found.append(Point(candidate, p50, p90, lost, lost < best))
-        best = min(best, lost)
-    return tuple(found)
-
-
-def _lost(fidelity: StageFidelity) -> float:
-    return max(round(1 - worst(fidelity), 9), FLOOR)
 
 
 @contextmanager
@@ -134,19 +99,20 @@ def _draw(report: Report) -> Figure:
     for number, line in enumerate(reversed(caption)):
         place = (_LEFT / _WIDTH, (0.1 + number * _LINE) / height)
         figure.text(*place, line, fontsize=7, color=_FAINT)
-    budget = max(1 - report.min_fidelity, FLOOR)
-    _scales(axes, points, budget)
-    _budget(axes, report, budget)
+    budgets = budgets_of(report)
+    features = has_features(report)
+    _scales(axes, points, [lost for lost, _ in budgets], features)
+    _draw_budgets(axes, budgets)
     front = _front(axes, [point for point in points if point.on_front])
     labels = [_mark(axes, point, runtimes, precisions) for point in points]
     canvas.draw()  # type: ignore[no-untyped-call]
     renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
     _fit(title, figure.bbox.x1, renderer)
-    place_labels(axes, labels, renderer, [front, [(x, budget) for x in axes.get_xlim()]])
+    place_labels(axes, labels, renderer, [front, *([(x, lost) for x in axes.get_xlim()] for lost, _ in budgets)])
     return figure
 
 
-def _scales(axes: Axes, points: Sequence[Point], budget: float) -> None:
+def _scales(axes: Axes, points: Sequence[Point], budgets: Sequence[float], features: bool) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     low = min((point.p50 for point in points), default=0.0)
@@ -154,12 +120,13 @@ def _scales(axes: Axes, points: Sequence[Point], budget: float) -> None:
     span = max(high - low, 0.2 * high, 1e-3)
     axes.set_xlim(max(0.0, low - 0.12 * span), high + 0.12 * span)
     axes.set_yscale("log")
-    lost = [budget, *(point.lost for point in points)]
+    lost = [*budgets, *(point.lost for point in points)] or [FLOOR]
     axes.set_ylim(min(lost) / 3, 5 * max(lost))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("latency of one batch, median (ms); whisker to p90", color=_INK)
-    axes.set_ylabel("features lost: 1 \N{MINUS SIGN} worst cosine", color=_INK)
+    lost_as = "features lost: 1 \N{MINUS SIGN} worst cosine" if features else "lost: 1 \N{MINUS SIGN} what the worst head keeps"
+    axes.set_ylabel(lost_as, color=_INK)
     axes.grid(which="major", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -167,14 +134,14 @@ def _scales(axes: Axes, points: Sequence[Point], budget: float) -> None:
         axes.text(0.5, 0.5, "no candidate has both figures", transform=axes.transAxes, ha="center", color=_FAINT)
 
 
-def _budget(axes: Axes, report: Report, budget: float) -> None:
-    axes.axhspan(budget, axes.get_ylim()[1], color=_BUDGET, alpha=0.07, linewidth=0)
-    axes.axhline(budget, color=_BUDGET, linewidth=1.1, linestyle=(0, (5, 3)))
-    said = f"budget: worst cosine at least {report.min_fidelity:g}"
-    axes.annotate(
-        said, (1, budget), xycoords=("axes fraction", "data"), xytext=(-3, 3), textcoords="offset points", ha="right",
-        color=_BUDGET, fontsize=8,
-    )  # fmt: skip
+def _draw_budgets(axes: Axes, budgets: Sequence[tuple[float, str]]) -> None:
+    for lost, said in budgets:
+        axes.axhspan(lost, axes.get_ylim()[1], color=_BUDGET, alpha=0.07 / len(budgets), linewidth=0)
+        axes.axhline(lost, color=_BUDGET, linewidth=1.1, linestyle=(0, (5, 3)))
+        axes.annotate(
+            said, (1, lost), xycoords=("axes fraction", "data"), xytext=(-3, 3), textcoords="offset points", ha="right",
+            color=_BUDGET, fontsize=8,
+        )  # fmt: skip
 
 
 def _front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]:
@@ -243,10 +210,10 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
     threads = dict.fromkeys(point.candidate.latency.threads for point in points if point.candidate.latency)
     machine = ", a virtual machine" if report.host.virtual_machine else ""
     suited = "has" if report.host_is_target else "does not have"
-    sentences = [
-        "The worst cosine is the smallest of CLS mean, patch mean and patch p01, to the float32 PyTorch model, over "
-        f"{report.validation_frames} frames that calibration never saw.",
-    ]
+    told = "The worst cosine is the smallest of CLS mean, patch mean and patch p01, to the float32 PyTorch model"
+    if not has_features(report):
+        told = "What a head keeps of its float32 decisions: agreement, mean IoU, 1 less the depth error, the smallest cosine"
+    sentences = [f"{told}, over {report.validation_frames} frames that calibration never saw."]
     if points:
         sentences.append(
             f"Latency: {', '.join(timed)}, {' or '.join(map(str, threads))} threads. Fidelity: {', '.join(judged)}. "
@@ -256,6 +223,8 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
     if any(point.lost == FLOOR for point in points):
         sentences.append(f"What has lost {_power(FLOOR)} or less, the last decimal of the report's cosines, is drawn there.")
     drawn = {point.candidate.name for point in points}
+    # By the cosine alone, these would seem to be within the budget.
+    sentences += [f"{line}." for line in beyond_lines(report)] if report.heads else []
     absent = [_short(candidate.name) for candidate in report.candidates if candidate.name not in drawn]
     if absent:
         sentences.append(f"Not drawn, for want of figures: {', '.join(absent)}.")

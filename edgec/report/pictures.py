@@ -7,17 +7,18 @@ features are put through the very same directions and scaling, so that equal fea
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from edgec.durable import scratch, sync
 from edgec.errors import EdgecError
 from edgec.fidelity.cosines import cosines
+from edgec.report.lettering import Ink, font, write
 from edgec.report.records import printable
 
 SHEET = "sheet.png"
@@ -28,7 +29,9 @@ _DECADES = (-6, -1)
 _PANEL = 280
 _NAME = 70
 _MARGIN, _GAP, _HEAD, _CAPTION, _LINE, _BAR, _SCALE = 14, 10, 46, 20, 20, 16, 84
-_GROUND, _INK, _FAINT = (255, 255, 255), (30, 30, 30), (110, 110, 110)
+_GROUND: Ink = (255, 255, 255)
+_INK: Ink = (30, 30, 30)
+_FAINT: Ink = (110, 110, 110)
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -120,6 +123,11 @@ def write_pictures(compared: Compared, title: str, directory: Path) -> tuple[Pat
 
     `title` says which model in which precision. Raises `EdgecError` if they cannot be written.
     """
+    return write_pages(feature_pages(compared, title), directory)
+
+
+def feature_pages(compared: Compared, title: str) -> dict[str, Image.Image]:
+    """By file name; the sheet of all is the last."""
     basis = fit_basis(compared.float32)
     cosine = cosines(compared.float32, compared.shipped)
     panels = [
@@ -132,6 +140,11 @@ def write_pictures(compared: Compared, title: str, directory: Path) -> tuple[Pat
         for number, name in enumerate(compared.names, 1)
     }
     pages[SHEET] = _page(title, f"all {len(panels)} frames: {_figures(cosine)}", panels, lines)
+    return pages
+
+
+def write_pages(pages: Mapping[str, Image.Image], directory: Path) -> tuple[Path, ...]:
+    """As PNGs of these names, all or none. Raises `EdgecError` if they cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with scratch(directory) as work:
@@ -154,10 +167,10 @@ def _page(title: str, summary: str, panels: Sequence[tuple[Bytes, Bytes, Bytes, 
     layout = Layout(rows, columns, len(panels))
     page = Image.new("RGB", layout.size, _GROUND)
     pen = ImageDraw.Draw(page)
-    _write(pen, (_MARGIN, 8), title, 14, layout)
+    _write(pen, (_MARGIN, 8), title, 14, layout, _INK)
     _write(pen, (_MARGIN, 28), summary or "colours: the three main directions of the float32 features", 11, layout, _FAINT)
     for column, caption in enumerate(CAPTIONS):
-        _write(pen, (layout.box(0, column)[0], _HEAD), caption, 12, layout)
+        _write(pen, (layout.box(0, column)[0], _HEAD), caption, 12, layout, _INK)
     for row, (frame, *maps) in enumerate(panels):
         left, top, right, _ = layout.box(row, 0)
         _write(pen, (left, top - _LINE + 2), lines[row], 11, layout, _FAINT)
@@ -180,30 +193,15 @@ def _draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, left: int, top: int
         pen.line((left + _BAR, y, left + _BAR + 3, y), _INK)
         mark = f"{1 - 10.0**exponent:g}" if exponent > low else f"{1 - 10.0**exponent:.{-low}f}"
         text = f"\N{LESS-THAN OR EQUAL TO} {mark}" if exponent == high else mark
-        pen.text((left + _BAR + 7, min(max(y, top + 5), bottom - 5)), text, _INK, _font(10), anchor="lm")
+        pen.text((left + _BAR + 7, min(max(y, top + 5), bottom - 5)), text, _INK, font(10), anchor="lm")
 
 
 def _figures(cosine: NDArray[np.float64]) -> str:
     return f"cosine mean {cosine.mean():.5f}, p01 {np.percentile(cosine, 1):.5f}, smallest {cosine.min():.5f}"
 
 
-def _write(
-    pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, layout: Layout, ink: tuple[int, int, int] = _INK
-) -> None:
-    """On one line; what does not fit is cut off."""
-    font, room = _font(size), layout.size[0] - at[0] - _MARGIN
-    if pen.textlength(text, font) > room:
-        while text and pen.textlength(f"{text}…", font) > room:
-            text = text[:-1]
-        text += "…"
-    pen.text(at, text, ink, font)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib's own copy: the same on every machine."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+def _write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, layout: Layout, ink: Ink) -> None:
+    write(pen, at, text, size, layout.size[0] - at[0] - _MARGIN, ink)
 
 
 def _short(name: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 from edgec.errors import ArtefactError
+from edgec.report.fidelity import Output, StageFidelity, TaskFidelity
 from edgec.report.records import printable, read_record
 from edgec.report.runs import figures
 from edgec.report.schema import UPGRADES, Candidate, Latency, Report, Run, Spread
@@ -15,13 +18,24 @@ from edgec.report.schema import UPGRADES, Candidate, Latency, Report, Run, Sprea
 _SLACK_MS = 1e-3
 """Samples and what was computed of them are rounded apart."""
 _SHOWN = 8
+_SLACK = 2e-6
+"""Of shares and cosines, which have six decimals."""
+_PARTS: Final[Mapping[Output, str]] = {
+    "scores": "classes",
+    "labels": "masks",
+    "logits": "masks",
+    "depth": "depths",
+    "values": "values",
+}
+"""What is measured of each kind of output."""
 
 
 def read_report(path: Path) -> Report:
     """`report.json` at `path`, of this schema version or an older one.
 
     Raises `ArtefactError` for what `read_record` refuses, and for figures that contradict each other: percentiles out of order,
-    samples of another number or range than the summary says, times of nothing, a chosen candidate that does not exist.
+    samples of another number or range than the summary says, times of nothing, a chosen candidate that does not exist, fidelity
+    of nothing or of heads that the report does not name.
     """
     report = read_record(path, Report, "report", UPGRADES)
     problems = list(_contradictions(report))
@@ -43,8 +57,48 @@ def _contradictions(report: Report) -> Iterator[str]:
     chosen = [candidate.name for candidate in report.candidates if candidate.chosen]
     if chosen != [report.chosen]:
         yield f"chosen is {printable(report.chosen)!r}, but the candidates so marked are {[printable(name) for name in chosen]}"
+    outputs = [output for head in report.heads for output in head.outputs]
+    yield from (f"two outputs of heads are called {printable(name)!r}" for name in _twice(outputs))
+    yield from (f"two heads are called {printable(name)!r}" for name in _twice([head.name for head in report.heads]))
+    for stage in report.stages:
+        yield from (f"{printable(stage.stage)}: {problem}" for problem in _of_fidelity(stage, outputs))
     for candidate in report.candidates:
-        yield from (f"{printable(candidate.name)}: {problem}" for problem in _of_candidate(candidate, report.input_shape[0]))
+        problems = [*_of_candidate(candidate, report.input_shape[0])]
+        problems += _of_fidelity(candidate.fidelity, outputs) if candidate.fidelity else ()
+        yield from (f"{printable(candidate.name)}: {problem}" for problem in problems)
+
+
+def _of_fidelity(found: StageFidelity, outputs: Sequence[str]) -> Iterator[str]:
+    if len(found.cosines) not in (0, 3):
+        yield f"{len(found.cosines)} of three cosines"
+    if not found.cosines and not found.tasks:
+        yield "fidelity of nothing: neither cosines nor heads"
+    yield from (f"{printable(name)} is judged twice" for name in _twice([task.head for task in found.tasks]))
+    for task in found.tasks:
+        name = printable(task.head)
+        if task.head not in outputs:
+            yield f"{name} is judged, but no head of the report has such an output"
+        parts = [part for part in dict.fromkeys(_PARTS.values()) if getattr(task, part) is not None]
+        if parts != [_PARTS[task.output]]:
+            yield f"{name} gives {task.output}, and what is judged of it is {', '.join(parts) or 'nothing'}"
+        yield from (f"{name}: {problem}" for problem in _of_task(task))
+
+
+def _of_task(task: TaskFidelity) -> Iterator[str]:
+    if task.classes and task.classes.smallest_margin > task.classes.margin_shipped + 1e-5 * abs(task.classes.margin_shipped):
+        yield "its smallest margin is above the mean"
+    if task.values and task.values.cosine_min > task.values.cosine_mean + _SLACK:
+        yield "its smallest cosine is above the mean"
+    if task.masks:
+        known = [value for value in task.masks.iou if value is not None]
+        if not known or not 0 <= min(known) <= max(known) <= 1:
+            yield "its IoU by class is not from 0 to 1"
+        elif abs(sum(known) / len(known) - task.masks.mean_iou) > _SLACK:
+            yield f"its mean IoU is {sum(known) / len(known):.6f} by class, not {task.masks.mean_iou:.6f}"
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def _of_candidate(candidate: Candidate, batch: int) -> Iterator[str]:
@@ -68,6 +122,8 @@ def _unordered(latency: Latency) -> Iterator[str]:
         yield f"a sample is {min(samples):g} ms"
     if latency.blocks and sum(block.runs for block in latency.blocks) != latency.iterations:
         yield f"blocks of {sum(block.runs for block in latency.blocks)} runs in all, {latency.iterations} iterations"
+    if (numbers := {block.process for block in latency.blocks}) != {*range(len(numbers))}:
+        yield f"blocks of processes {', '.join(map(str, sorted(numbers)[:_SHOWN]))}: they count from 0"
     if samples and len(samples) != latency.iterations:
         yield f"{len(samples)} samples of {latency.iterations} iterations"
     if samples and max(abs(min(samples) - latency.min_ms), abs(max(samples) - latency.max_ms)) > _SLACK_MS:

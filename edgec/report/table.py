@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgec.report.columns import ABSENT, EVIDENCE, fitting
+from edgec.report.decisions import beyond_lines, head_of, words
+from edgec.report.grids import chosen_rows
 from edgec.report.records import printable
 from edgec.report.schema import Report
 
@@ -30,9 +32,25 @@ def candidates_table(report: Report, *, width: int | None = None) -> Table:
         cells = (Text(column.cell(candidate)) for column in columns)
         table.add_row(*cells, style="bold" if candidate.chosen else None)
     notes = [f"{printable(c.name)}: {printable(c.problem)}" for c in report.candidates if c.problem]
+    # Without heads the table itself shows whose cosine is too low.
+    notes += beyond_lines(report) if report.heads else ()
     kinds = [kind for kind in dict.fromkeys(map(EVIDENCE.cell, report.candidates)) if kind != ABSENT]
     if kinds and EVIDENCE not in columns:
         notes.append(f"figures: {'; '.join(kinds)}")
     if notes:
         table.caption = Text("\n".join(notes))
+    return table
+
+
+def heads_table(report: Report) -> Table | None:
+    """What the heads of the chosen candidate keep of float32's decisions, and their budgets; None where there are no heads."""
+    rows = chosen_rows(report)
+    if not rows:
+        return None
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for title in ("head", "kept of float32's decisions", "budget"):
+        table.add_column(title, overflow="fold", header_style="bold")
+    for each, task, budget in rows:
+        cells = (printable(each.output), words(task, head_of(report, each.output)), budget)
+        table.add_row(*map(Text, cells))
     return table

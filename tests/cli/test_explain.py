@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.features import features_on, golden_features
+from edgec.artefact.features import features_on, golden_features, golden_heads
 from edgec.artefact.golden import write_golden
 from edgec.artefact.reading import open_artefact
 from edgec.errors import ArtefactError
@@ -266,3 +266,87 @@ def test_an_artefact_that_is_none(tmp_path: Path) -> None:
     assert done.returncode == 8
     assert done.stderr.startswith("edgec: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def headed(artefact: Path) -> Path:
+    """The artefact with a mask and a classifier in its manifest, its golden frames and its report, as a build writes them."""
+    opened = open_artefact(artefact)
+    golden, manifest = opened.golden, opened.manifest
+    count, height, width = golden.frames.shape[:3]
+    labels = np.zeros((count, height, width), np.int32)
+    labels[:, height // 2 :] = 1
+    tipped = labels.copy()
+    tipped[0, 0, 0] = 1
+    scores = np.tile(np.array([[2.0, 1.0]], np.float32), (count, 1))
+    ours, theirs = {"floor": labels, "kind": scores}, {"floor": tipped, "kind": scores[:, ::-1]}
+    write_golden(artefact, golden.frames, golden.expected_float32 | ours, golden.expected_shipped | theirs)
+    heads = [
+        {"name": "floor", "kind": "segmentation", "output": "labels", "outputs": ["floor"], "classes": ["floor", "wall"]},
+        {"name": "kind", "kind": "linear", "output": "scores", "outputs": ["kind"], "classes": ["cat", "dog"]},
+    ]
+    heads = [{**head, "reads": ["patches"], "sha256": "0" * 64} for head in heads]
+    outputs = [output.model_dump() for output in manifest.outputs] + [
+        {"name": "floor", "dtype": "int32", "shape": [1, height, width], "role": "labels"},
+        {"name": "kind", "dtype": "float32", "shape": [1, 2], "role": "scores"},
+    ]
+    report = json.loads((artefact / "report.json").read_text())
+    masks = {"pixel_agreement": 0.999, "mean_iou": 0.99, "iou": [0.99, 0.99]}
+    for candidate in report["candidates"]:
+        if candidate["fidelity"]:
+            candidate["fidelity"]["tasks"] = [{"head": "floor", "output": "labels", "masks": masks}]
+    (artefact / "report.json").write_text(json.dumps({**report, "heads": heads, "min_iou": 0.9}))
+    relist(artefact, heads=heads, outputs=outputs)
+    return artefact
+
+
+def test_heads_are_told_and_drawn(headed: Path, tmp_path: Path, say: Said) -> None:
+    code, out, err = say("explain", headed, "--pictures", tmp_path / "drawn")
+    assert (code, err) == (0, "")
+    said = " ".join(out.split())
+    assert "Heads, held against themselves in float32" in said
+    assert "mean IoU 0.99000" in said
+    assert "mean IoU at least 0.9" in said
+    names = {path.name for path in (tmp_path / "drawn").iterdir()}
+    assert names >= {"sheet.png", "head-1-floor.png", "head-2-kind.png"}
+    with Image.open(tmp_path / "drawn" / "head-1-floor.png") as sheet:
+        marked = (np.asarray(sheet.convert("RGB")) == (255, 0, 255)).all(axis=2)
+    assert marked[:, : marked.shape[1] * 3 // 4].sum() == 0
+    assert marked.sum() > 100
+    assert json.loads(say("explain", headed, "--json")[1])["heads"][0]["masks"]["mean_iou"] == 0.99
+
+
+def test_without_features_there_is_no_pca_and_that_is_said(headed: Path, tmp_path: Path, say: Said) -> None:
+    opened = open_artefact(headed)
+    golden = opened.golden
+    kept = {"floor", "kind"}
+    ours, theirs = (
+        {name: value for name, value in each.items() if name in kept}
+        for each in (golden.expected_float32, golden.expected_shipped)
+    )
+    write_golden(headed, golden.frames, ours, theirs)
+    relist(headed, outputs=[output.model_dump() for output in opened.manifest.outputs if output.name in kept])
+    code, _, err = say("explain", headed, "--pictures", tmp_path / "drawn")
+    assert code == 0
+    assert "features are not drawn: the artefact gives none" in err
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"head-1-floor.png", "head-2-kind.png"}
+    code, _, err = say("report", headed, "-o", tmp_path / "page.html")
+    assert code == 0, err
+    page = (tmp_path / "page.html").read_text()
+    assert "gives no features, but its heads" in page
+    assert page.count("<figcaption>shipped</figcaption>") == len(golden.frames)
+
+
+def test_a_head_that_gives_nothing_is_refused(headed: Path) -> None:
+    opened = open_artefact(headed)
+    ghost = opened.manifest.heads[0].model_copy(update={"outputs": ("ghost",)})
+    with pytest.raises(ArtefactError, match="names a head without an output"):
+        golden_heads(replace(opened, manifest=opened.manifest.model_copy(update={"heads": (ghost,)})))
+
+
+def test_heads_of_other_frames_are_not_drawn_and_that_is_said(headed: Path, workplace: Path, tmp_path: Path, say: Said) -> None:
+    drawing = ("--pictures", tmp_path / "drawn", "--frames", workplace / "frames", "--checkpoint", workplace / "checkpoint")
+    code, _, err = say("explain", headed, *drawing)
+    assert code == 0
+    assert "heads are not drawn" in err
+    assert not [path for path in (tmp_path / "drawn").iterdir() if path.name.startswith("head")]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edgec.evidence import Evidence
-from edgec.report.fidelity import StageFidelity
+from edgec.report.fidelity import Classes, Depths, HeadFacts, Masks, StageFidelity, TaskFidelity, Vectors
 from edgec.report.schema import Candidate, ColdStart, Host, Latency, ModelFacts, Report
 
 
@@ -96,3 +96,56 @@ def report() -> Report:
             versions={"edgec": "0.1.0", "openvino": "2025.4", "numpy": "2.3"},
         ),
     )
+
+
+def tasks(
+    agreement: float = 1.0, iou: tuple[float | None, ...] = (0.99, 0.97, None), error: float = 0.01
+) -> tuple[TaskFidelity, ...]:
+    """Of the four heads of `headed`."""
+    known = [value for value in iou if value is not None]
+    classes = Classes(agreement=agreement, margin_float32=3.5, margin_shipped=3.25, smallest_margin=0.125)
+    masks = Masks(pixel_agreement=0.995, mean_iou=round(sum(known) / len(known), 6), iou=iou)
+    return (
+        TaskFidelity(head="kind", output="scores", classes=classes),
+        TaskFidelity(head="floor", output="labels", masks=masks),
+        TaskFidelity(head="far", output="depth", depths=Depths(relative_error=error, rmse=0.25)),
+        TaskFidelity(head="grasp", output="values", values=Vectors(cosine_mean=0.9995, cosine_min=0.98)),
+    )
+
+
+def with_tasks(report: Report, found: tuple[TaskFidelity, ...], *, features: bool = True) -> Report:
+    """Every judged candidate's and stage's."""
+    cosines = {} if features else dict.fromkeys(("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"))
+    return report.model_copy(
+        update={
+            "stages": tuple(stage.model_copy(update={"tasks": found, **cosines}) for stage in report.stages),
+            "candidates": tuple(
+                each.model_copy(update={"fidelity": each.fidelity.model_copy(update={"tasks": found, **cosines})})
+                if each.fidelity
+                else each
+                for each in report.candidates
+            ),
+        }
+    )
+
+
+@pytest.fixture
+def headed(report: Report) -> Report:
+    """With a head of each kind, and budgets for all."""
+    heads = tuple(
+        HeadFacts(name=name, kind=kind, output=output, outputs=(name,), classes=classes, reads=("patches",), sha256=digit * 64)
+        for name, kind, output, classes, digit in (
+            ("kind", "linear", "scores", ("cat", "dog"), "1"),
+            ("floor", "segmentation", "labels", ("floor", "wall", "thing"), "2"),
+            ("far", "depth", "depth", (), "3"),
+            ("grasp", "mlp", "values", (), "4"),
+        )
+    )
+    budgets = {"min_agreement": 0.98, "min_iou": 0.97, "max_depth_error": 0.02}
+    return with_tasks(report, tasks()).model_copy(update={"heads": heads, **budgets})
+
+
+@pytest.fixture
+def bare(headed: Report) -> Report:
+    """The same model without features."""
+    return with_tasks(headed, tasks(), features=False)

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 from edgec.report.columns import COLUMNS
 from edgec.report.markdown import RANDOM_WEIGHTS, escape, to_markdown
 from edgec.report.schema import Bound, Report
+from tests.report.conftest import tasks, with_tasks
 
 NASTY = [
     "a|b",
@@ -147,3 +148,48 @@ def test_escaped_text_shows_itself(nasty: str) -> None:
 
 def test_names_are_not_cluttered() -> None:
     assert escape("avx512_vnni vits16-standin (int8)") == "avx512_vnni vits16-standin (int8)"
+
+
+def test_heads_have_columns_and_a_section(headed: Report) -> None:
+    text = to_markdown(headed)
+    head, *body = rows(text)
+    chosen = dict(zip(head, body[1], strict=True))
+    assert [chosen[title] for title in ("kind agrees", "floor mIoU", "far error", "grasp cosine")] == [
+        *("100.00%", "0.98000", "0.01", "0.99950")
+    ]
+    for expected in (
+        "budget: worst cosine at least 0.99; agreement at least 98.00%; mean IoU at least 0.97; depth error at most 0.02",
+        "- openvino int8 is beyond the budget: worst cosine 0.987650 (at least 0.99)\n",
+        "| stage | cls mean | patch mean | patch p01 | kind agrees | floor mIoU | far error | grasp cosine | frames | evidence |",
+        "## Heads\n",
+        "| floor | segmentation, gives a class a pixel; reads patches; 3 classes: floor, wall, thing | mean IoU at least 0.97 |",
+        "| hub graph | kind | 100.00% | 3.25 | 3.5 | 0.125 | 40 | measured on host |",
+        "### IoU by class, floor\n",
+        "| thing | - | - | - |",
+        "not against the truth",
+    ):
+        assert expected in text
+
+
+def test_a_model_without_features_has_no_cosines(bare: Report) -> None:
+    text = to_markdown(bare)
+    head, *_ = rows(text)
+    assert not [title for title in head if title.startswith(("patch", "cls"))]
+    assert "| hub graph | - | - | - | 100.00% |" in text
+    assert "worst cosine" not in text
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_names_of_heads_and_classes_stay_text(headed: Report, nasty: str) -> None:
+    """A head's name is its output's, and both come from files."""
+    plain = to_markdown(headed)
+    heads = tuple(
+        head.model_copy(update={"name": nasty, "outputs": (nasty,), "classes": (nasty,) * 3, "reads": (nasty,)})
+        if head.name == "floor"
+        else head
+        for head in headed.heads
+    )
+    renamed = tuple(task.model_copy(update={"head": nasty}) if task.head == "floor" else task for task in tasks())
+    text = to_markdown(with_tasks(headed, renamed).model_copy(update={"heads": heads}))
+    assert tags(text) == tags(plain)
+    assert [len(row) for row in rows(text)] == [len(row) for row in rows(plain)]

@@ -222,3 +222,63 @@ def test_a_run_that_contradicts_itself(path: Path, change: dict[str, Any], evide
         return
     error = refused(path, "contradicts itself")
     assert any(line.startswith(f"openvino int8: {evidence}") for line in error.evidence), error.evidence
+
+
+# --- heads
+
+
+def chosen_tasks(found: dict[str, Any]) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = next(each for each in found["candidates"] if each["chosen"])["fidelity"]["tasks"]
+    return tasks
+
+
+def test_a_report_with_heads_is_read(tmp_path: Path, headed: Report, bare: Report) -> None:
+    for number, report in enumerate((headed, bare)):
+        path = tmp_path / f"{number}.json"
+        path.write_text(report.model_dump_json())
+        assert read_report(path) == report
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda found: found.update(heads=found["heads"][1:]), "kind is judged, but no head of the report"),
+        (lambda found: found["heads"].append(found["heads"][0]), "two heads are called 'kind'"),
+        (lambda found: found["heads"][0].update(outputs=["floor"]), "two outputs of heads are called 'floor'"),
+        (lambda found: chosen_tasks(found)[0].update(classes=None), "kind gives scores, and what is judged of it is nothing"),
+        (lambda found: chosen_tasks(found)[0].update(depths={"relative_error": 0, "rmse": 0}), "judged of it is classes, depths"),
+        (lambda found: chosen_tasks(found)[0].update(output="depth"), "kind gives depth, and what is judged of it is classes"),
+        (lambda found: chosen_tasks(found).append(chosen_tasks(found)[0]), "kind is judged twice"),
+        (lambda found: chosen_tasks(found)[0]["classes"].update(smallest_margin=9), "smallest margin is above the mean"),
+        (lambda found: chosen_tasks(found)[1]["masks"].update(iou=[0.9, 1.1, None]), "IoU by class is not from 0 to 1"),
+        (lambda found: chosen_tasks(found)[1]["masks"].update(iou=[None]), "IoU by class is not from 0 to 1"),
+        (lambda found: chosen_tasks(found)[1]["masks"].update(mean_iou=0.5), "its mean IoU is 0.980000 by class, not 0.500000"),
+        (lambda found: chosen_tasks(found)[3]["values"].update(cosine_min=1.0), "smallest cosine is above the mean"),
+        (lambda found: found["stages"][0].update(cls_cosine_mean=None), "hub graph: 2 of three cosines"),
+        (
+            lambda found: found["stages"][0].update(
+                cls_cosine_mean=None, patch_cosine_mean=None, patch_cosine_p01=None, tasks=[]
+            ),
+            "hub graph: fidelity of nothing",
+        ),
+    ],
+)
+def test_what_heads_say_must_fit_together(
+    tmp_path: Path, headed: Report, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(headed.model_dump_json())
+    edit(path, change)
+    assert said in " ".join(refused(path, "contradicts itself").evidence)
+
+
+def test_processes_count_from_0(path: Path) -> None:
+    def blocks(*processes: int) -> Callable[[dict[str, Any]], object]:
+        return lambda found: found["candidates"][1]["latency"].update(
+            blocks=[{"round": 0, "runs": 1, "process": process} for process in processes]
+        )
+
+    edit(path, blocks(0, 1, 0))
+    assert read_report(path).candidates[1].latency is not None
+    edit(path, blocks(0, 2, 2))
+    assert "blocks of processes 0, 2" in refused(path, "contradicts itself").evidence[0]

@@ -55,4 +55,4 @@ def test_an_older_version_may_not_have_what_it_did_not_have(tmp_path: Path, repo
         path.write_text(json.dumps({**written, "schema_version": version}))
         with pytest.raises(ArtefactError, match="no schema version that edgec knows") as caught:
             read_report(path)
-        assert "this edgec reads 1, 2 and 3" in caught.value.evidence[0]
+        assert "this edgec reads 1, 2, 3 and 4" in caught.value.evidence[0]

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from edgec.report.columns import COLUMNS
 from edgec.report.schema import Report
-from edgec.report.table import candidates_table
+from edgec.report.table import candidates_table, heads_table
 
 
 def printed(report: Report, width: int) -> list[str]:
@@ -56,3 +56,30 @@ def test_a_name_too_long_for_the_terminal_folds_and_the_figures_stay(report: Rep
 
 def test_a_report_without_candidates_has_an_empty_table(report: Report) -> None:
     assert candidates_table(report.model_copy(update={"candidates": ()}), width=80).row_count == 0
+
+
+@pytest.mark.parametrize("width", [60, 80, 250])
+def test_heads_have_their_columns(headed: Report, width: int) -> None:
+    lines = printed(headed, width)
+    assert max(map(len, lines)) <= width
+    shown = [title for title in ("p99 ms", "kind agrees", "floor mIoU", "far error", "grasp cosine") if title in lines[0]]
+    assert len(shown) == {60: 1, 80: 3, 250: 5}[width]
+    assert "openvino int8 is beyond the budget: worst cosine" in " ".join(" ".join(lines).split())
+
+
+def test_without_features_heads_take_their_place(bare: Report) -> None:
+    lines = printed(bare, 80)
+    assert "patch" not in lines[0]
+    for title in ("p50 ms", "p99 ms", "kind agrees", "floor mIoU"):
+        assert title in lines[0]
+
+
+def test_what_heads_keep_is_told_in_eighty_columns(headed: Report, report: Report) -> None:
+    assert heads_table(report) is None
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(heads_table(headed))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= 80
+    said = " ".join(text.split())
+    for part in ("agreement at least 98.00%", "mean IoU 0.98000", "lowest: wall", "depth error at most 0.02"):
+        assert part in said

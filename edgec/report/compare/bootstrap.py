@@ -1,11 +1,13 @@
 """How sure a ratio of two latencies is, from samples that depend on one another and runs that differ by more than those tell.
 
-Within a run, samples are drawn again in circular blocks, as long as the samples depend on one another (Politis and White,
-Automatic Block-Length Selection for the Dependent Bootstrap, Econometric Reviews 23, 2004, corrected by Patton, Politis and
-White, 28, 2009). That alone raises false alarms: two runs of one thing differ by more than their samples tell, by how memory
-was laid out and by what else the machine did (Kalibera and Jones, Quantifying Performance Changes with Effect Size Confidence
-Intervals, arXiv 2007.10899). So a run's own level is another random effect. Where a side has several runs, they tell how large
-it is. Where it has one, what moved the run's tenths against one another is not assumed to average out: it may as well move the
+A run is what one report holds. Within a process of it, samples are drawn again in circular blocks, as long as the samples depend
+on one another (Politis and White, Automatic Block-Length Selection for the Dependent Bootstrap, Econometric Reviews 23, 2004,
+corrected by Patton, Politis and White, 28, 2009). That alone raises false alarms: two runs of one thing differ by more than
+their samples tell, by how memory was laid out and by what else the machine did (Kalibera and Jones, Quantifying Performance
+Changes with Effect Size Confidence Intervals, arXiv 2007.10899). So where a run has several processes, each of another time,
+these are drawn again first, and then their samples. What all of a run has in common, that does not tell; several runs a side do,
+and for less there is an assumption. The machine's speed, the most of it, is taken out before where both sides have a yardstick
+(`pace`). Where it is not, what moved a run's tenths against one another is not assumed to average out: it may as well move the
 whole run. Two candidates that took turns in one run are compared turn by turn instead.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -36,28 +38,55 @@ LEVEL_FLOOR = 0.01
 _LEVEL_WEIGHT = 4
 """As how many runs beyond the first what is assumed of the level counts: the degrees of freedom where a side has one run."""
 
+_NONE = np.zeros(0, dtype=np.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Samples in milliseconds, positive, in the order taken. `rounds` is by sample the round of its block, empty if not told."""
+    """Samples in milliseconds, positive, in the order taken. By sample, `rounds` is the round of its block and `processes` the
+    process that ran it; empty if not told. `paced`: the machine's speed was taken out."""
 
     samples: Floats
-    rounds: NDArray[np.int64]
+    rounds: NDArray[np.int64] = field(default_factory=lambda: _NONE)
+    processes: NDArray[np.int64] = field(default_factory=lambda: _NONE)
+    paced: bool = False
+
+    @cached_property
+    def parts(self) -> tuple[Floats, ...]:
+        """The samples of each process."""
+        if len(self.processes) == 0:
+            return (self.samples,)
+        order = np.argsort(self.processes, kind="stable")
+        ends = np.flatnonzero(np.diff(self.processes[order])) + 1
+        return tuple(np.split(self.samples[order], ends))
 
     @cached_property
     def draws(self) -> Floats:
-        """The samples drawn again in blocks, [draws, samples]."""
-        count, length = len(self.samples), block_length(self.samples)
+        """The samples drawn again, [draws, samples]: processes, if there are several, and blocks of each one's samples."""
+        count, parts = len(self.samples), len(self.parts)
         number = max(_FEWEST, min(_REDRAWS, _ELEMENTS // count))
-        starts = np.random.default_rng(count).integers(0, count, (number, math.ceil(count / length), 1))
-        taken = (starts + np.arange(length)) % count
-        drawn: Floats = self.samples[taken.reshape(number, -1)[:, :count]]
-        return drawn
+        chance, length = np.random.default_rng(count), math.ceil(count / parts)
+        drawn = np.stack([_redrawn(part, number, length, chance) for part in self.parts])
+        if parts == 1:
+            alone: Floats = drawn[0]
+            return alone
+        chosen, rows = chance.integers(0, parts, (number, parts)), chance.integers(0, number, (number, parts))
+        together: Floats = drawn[chosen, rows].reshape(number, -1)[:, :count]
+        return together
 
     def drift(self, share: float) -> float:
         """Standard deviation of the logarithm of the `share` quantile over the run's tenths."""
         stretches = np.array_split(self.samples, max(2, min(_STRETCHES, len(self.samples) // 3)))
         return float(np.std([math.log(quantile(stretch, share)) for stretch in stretches], ddof=1))
+
+
+def _redrawn(samples: Floats, number: int, count: int, chance: np.random.Generator) -> Floats:
+    """[number, count] of the samples, in circular blocks."""
+    length = block_length(samples)
+    starts = chance.integers(0, len(samples), (number, math.ceil(count / length), 1))
+    taken = (starts + np.arange(length)) % len(samples)
+    drawn: Floats = samples[taken.reshape(number, -1)[:, :count]]
+    return drawn
 
 
 @dataclass(frozen=True)
@@ -90,27 +119,44 @@ def level_ms(side: Sequence[Run], share: float) -> float:
     return quantile(np.concatenate([run.samples for run in side]), share)
 
 
-def ratio(first: Sequence[Run], second: Sequence[Run], share: float, *, paired: bool = False) -> Ratio:
-    """With a 95 % interval. Each side has a run or more, of `needed(share)` samples together at least.
-
-    `paired`: each side is one run, and both took turns in the same rounds.
-    """
-    random = np.random.default_rng(0)
+def ratio(first: Sequence[Run], second: Sequence[Run], share: float, *, doubt: float = 0.0) -> Ratio:
+    """With a 95 % interval. Each side has a run or more, of `needed(share)` samples together at least. `doubt` is a standard
+    deviation of the ratio's logarithm that no sample tells of."""
+    chance = np.random.default_rng(0)
     value = math.log(level_ms(second, share) / level_ms(first, share))
-    if paired:
-        within = _paired_deviations(first[0], second[0], share, random) - value
-        level, freedom = LEVEL_FLOOR, len(_common_rounds(first[0], second[0])) - 1
-    else:
-        drawn = [random.choice(_drawn_quantiles(tuple(side), share), DRAWS) for side in (first, second)]
-        within = drawn[1] - drawn[0] - value
-        level, freedom = _level(first, second, share)
-    spread = level * math.sqrt(1 / len(first) + 1 / len(second))
+    drawn = [_deviations(tuple(side), share) for side in (first, second)]
+    within = chance.choice(drawn[1], DRAWS) - chance.choice(drawn[0], DRAWS)
+    level, level_freedom = _level(first, second, share)
+    spread = math.hypot(level * math.sqrt(1 / len(first) + 1 / len(second)), doubt)
+    freedom: float = level_freedom
+    if any(len(run.parts) > 1 for run in (*first, *second)):
+        # Welch and Satterthwaite: each part of the variance counts with the degrees of freedom that it was estimated with.
+        parts: list[tuple[float, float]] = [(spread**2, level_freedom)]
+        parts += [(float(np.var(each)), _freedom(side)) for side, each in zip((first, second), drawn, strict=True)]
+        freedom = sum(variance for variance, _ in parts) ** 2 / sum(variance**2 / degrees for variance, degrees in parts)
+    return _ratio(value, within + chance.normal(0, spread, DRAWS), freedom, chance)
+
+
+def paired_ratio(first: Run, second: Run, share: float) -> Ratio:
+    """As `ratio`, of two that took turns in the same rounds."""
+    chance = np.random.default_rng(0)
+    value = math.log(quantile(second.samples, share) / quantile(first.samples, share))
+    rounds = np.intersect1d(first.rounds, second.rounds)
+    blocks = [[run.samples[run.rounds == number] for number in rounds] for run in (first, second)]
+    found = []
+    for drawn in chance.integers(0, len(rounds), (DRAWS, len(rounds))):
+        one, other = (quantile(np.concatenate([side[index] for index in drawn]), share) for side in blocks)
+        found.append(math.log(other / one))
+    spread = LEVEL_FLOOR * math.sqrt(2)
+    return _ratio(value, np.array(found) - value + chance.normal(0, spread, DRAWS), len(rounds) - 1, chance)
+
+
+def _ratio(value: float, deviations: Floats, freedom: float, chance: np.random.Generator) -> Ratio:
     # Student's factor, drawn: with few degrees of freedom the deviations may be too small by as much.
-    factor = np.sqrt(freedom / random.chisquare(freedom, len(within)))
-    deviations = factor * (within + random.normal(0, spread, len(within)))
+    found = np.sqrt(freedom / chance.chisquare(freedom, len(deviations))) * deviations
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(deviations, (tail, 1 - tail))
-    power = float(np.quantile(deviations, POWER))
+    low, high = np.quantile(found, (tail, 1 - tail))
+    power = float(np.quantile(found, POWER))
     return Ratio(math.exp(value), math.exp(value + low), math.exp(value + high), math.exp(power - low))
 
 
@@ -149,38 +195,37 @@ def _rank(count: int, share: float) -> int:
 
 
 @lru_cache(maxsize=128)
-def _drawn_quantiles(side: tuple[Run, ...], share: float) -> Floats:
-    """The side's log quantile each time that its runs are drawn again. The first side is asked for with every other."""
+def _deviations(side: tuple[Run, ...], share: float) -> Floats:
+    """Of the side's log quantile, when its runs are drawn again. The first side is asked for with every other."""
     number = min(len(run.draws) for run in side)
     draws = [run.draws[:number] for run in side]
     series = draws if _apart(side, share) else [np.concatenate(draws, axis=1)]
     ranks = [_rank(drawn.shape[1], share) for drawn in series]
     found = [np.log(np.partition(drawn, rank, axis=1)[:, rank]) for drawn, rank in zip(series, ranks, strict=True)]
     mean: Floats = np.mean(found, axis=0)
-    return mean
+    # Of few processes the drawn ones differ too little from one another.
+    processes = np.array([len(run.parts) for run in side])
+    few = float(np.mean([parts / (parts - 1) for parts in processes if parts > 1] or [1.0]))
+    return (mean - math.log(level_ms(side, share))) * math.sqrt(few)
+
+
+def _freedom(side: Sequence[Run]) -> float:
+    """Degrees of freedom of what the side's draws say of its spread."""
+    several = [len(run.parts) - 1 for run in side if len(run.parts) > 1]
+    return sum(several) if several else math.inf
 
 
 def _level(first: Sequence[Run], second: Sequence[Run], share: float) -> tuple[float, int]:
     """Standard deviation of a run's log level, and its degrees of freedom: what drift within the runs of the less steady side
     makes likely, or more if runs of one side differ by more. That a few runs agree proves nothing: it never becomes less."""
     sides = first, second
-    assumed = max(float(np.mean([max(LEVEL_FLOOR, run.drift(share)) ** 2 for run in side])) for side in sides)
+    assumed = max(float(np.mean([_assumed(run, share) ** 2 for run in side])) for side in sides)
     squares = sum(float(np.var([math.log(quantile(run.samples, share)) for run in side])) * len(side) for side in sides)
     freedom = _LEVEL_WEIGHT + len(first) + len(second) - 2
     found = (_LEVEL_WEIGHT * assumed + squares) / freedom
     return (math.sqrt(found), freedom) if found > assumed else (math.sqrt(assumed), _LEVEL_WEIGHT)
 
 
-def _common_rounds(first: Run, second: Run) -> NDArray[np.int64]:
-    return np.intersect1d(first.rounds, second.rounds)
-
-
-def _paired_deviations(first: Run, second: Run, share: float, random: np.random.Generator) -> Floats:
-    """Log ratios, [DRAWS], when rounds are drawn again, the same for both."""
-    rounds = _common_rounds(first, second)
-    blocks = [[run.samples[run.rounds == number] for number in rounds] for run in (first, second)]
-    found = []
-    for drawn in random.integers(0, len(rounds), (DRAWS, len(rounds))):
-        one, other = (quantile(np.concatenate([side[index] for index in drawn]), share) for side in blocks)
-        found.append(math.log(other / one))
-    return np.array(found)
+def _assumed(run: Run, share: float) -> float:
+    """What processes of a run differ by is in its draws; the machine's speed is in none of them, but where it was taken out."""
+    return LEVEL_FLOOR if run.paced else max(LEVEL_FLOOR, run.drift(share))

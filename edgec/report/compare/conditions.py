@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from edgec.errors import RequestError
 from edgec.evidence import Evidence
-from edgec.report.columns import ABSENT
+from edgec.report.columns import ABSENT, cosine_cell
 from edgec.report.compare.sides import Side
+from edgec.report.decisions import Decided, decided
 from edgec.report.records import printable
 
 _HOW_LONG = re.compile(r"--(duration|iterations|warmUp|avgRuns)=")
@@ -122,7 +123,7 @@ def _size(side: Side) -> str:
 
 
 def _cosine(field: str) -> Callable[[Side], str]:
-    return lambda side: ABSENT if side.fidelity is None else f"{getattr(side.fidelity, field):.5f}"
+    return lambda side: cosine_cell(getattr(side.fidelity, field, None))
 
 
 def _judged_on(side: Side) -> str:
@@ -157,12 +158,22 @@ FIGURES = (
     Fact("p99 ms", _ms("p99", 0.99)),
     Fact("max ms", lambda side: _number(side.max_ms)),
     Fact("runs", _runs),
+    Fact("yardstick ms", lambda side: _number(side.pace_ms)),
     Fact("memory MB", _rss),
     Fact("size MB", _size),
     Fact("cls", _cosine("cls_cosine_mean")),
     Fact("patch mean", _cosine("patch_cosine_mean")),
     Fact("patch p01", _cosine("patch_cosine_p01")),
 )
+
+
+def head_figures(sides: Sequence[Side]) -> tuple[Fact, ...]:
+    """What each output of a head keeps, of all heads that some side has."""
+
+    def fact(each: Decided) -> Fact:
+        return Fact(each.words, lambda side: each.cell(side.fidelity))
+
+    return tuple(fact(each) for each in decided(side.fidelity for side in sides))
 
 
 def other_work(side: Side) -> str:

@@ -8,17 +8,20 @@ from typing import Any
 
 from edgec.report.columns import ABSENT
 from edgec.report.compare.bootstrap import CONFIDENCE, POWER
-from edgec.report.compare.conditions import FACTS, FIGURES
+from edgec.report.compare.conditions import FACTS, FIGURES, head_figures
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
+from edgec.report.decisions import FIGURES as FIGURE_NAMES
+from edgec.report.decisions import figure
 from edgec.report.markdown import escape, markdown_table
 from edgec.report.records import printable
 
 JSON_VERSION = 1
+_FEW = 3
 
 METHOD = (
-    "Ratios are to the first, with 95 % intervals of a block bootstrap. Could show: the slowdown that such data shows four times "
-    "out of five."
+    "Ratios are to the first, with 95 % intervals of a bootstrap of processes and of blocks. Could show: the slowdown that such "
+    "data shows four times out of five."
 )
 
 
@@ -34,7 +37,7 @@ class Rows:
 
 def rows(sides: Sequence[Side]) -> Rows:
     facts = [(fact.title, tuple(fact.cell(side) for side in sides)) for fact in FACTS]
-    figures = [(fact.title, tuple(fact.cell(side) for side in sides), True) for fact in FIGURES]
+    figures = [(fact.title, tuple(fact.cell(side) for side in sides), True) for fact in (*FIGURES, *head_figures(sides))]
     same = tuple((title, cells[0]) for title, cells in facts if len(set(cells)) == 1)
     table = tuple((title, cells, False) for title, cells in facts if len(set(cells)) > 1)
     return Rows(tuple(printable(side.name) for side in sides), same, (*table, *figures))
@@ -55,6 +58,22 @@ def _cells(judged: Judged) -> tuple[str, str, str, str]:
     return f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", verdict, f"{100 * (found.shown - 1):.1f} %"
 
 
+def remarks(comparisons: Sequence[Comparison]) -> list[str]:
+    """What was taken out of the ratios: a sentence each, or one for many."""
+    paced = [(each, each.pace) for each in comparisons if each.pace is not None]
+    if len(paced) > _FEW:
+        least, most = (f"{100 * (pick(pace for _, pace in paced) - 1):+.1f} %" for pick in (min, max))
+        return [
+            f"By the yardstick, the machine was slower by {least} to {most} than for {printable(comparisons[0].first.name)}; "
+            "that is taken out of the ratios."
+        ]
+    return [
+        f"By the yardstick, the machine was {abs(100 * (pace - 1)):.1f} % {'slower' if pace > 1 else 'faster'} for "
+        f"{printable(each.second.name)} than for {printable(each.first.name)}; that is taken out of the ratios."
+        for each, pace in paced
+    ]
+
+
 def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[str]:
     """What a reader must know before believing the figures, one sentence each."""
     found = [
@@ -63,6 +82,8 @@ def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[s
         for comparison in comparisons
         for each in comparison.differences
     ]
+    found += [f"Not comparable: {said}." for each in comparisons for said in each.tasks.alone]
+    found += [f"{said[0].upper()}{said[1:]}." for each in comparisons for said in each.tasks.other]
     for side in sides:
         name = printable(side.name)
         throttled = dict.fromkeys(reason for each in side.candidates if each.latency for reason in each.latency.throttled)
@@ -82,7 +103,7 @@ def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated:
     """Text in it comes from files and stays text: it cannot break a table or become a link or a tag."""
     found = rows(sides)
     titles = ["", *(escape(name) for name in found.sides)]
-    body = [[title, *map(escape, cells)] for title, cells, _ in found.table]
+    body = [[escape(title), *map(escape, cells)] for title, cells, _ in found.table]
     verdicts = [[escape(cell) for cell in row] for row in verdict_rows(comparisons)]
     parts = [
         "# Comparison",
@@ -90,6 +111,7 @@ def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated:
         markdown_table(titles, body, [False, *[True] * len(sides)]),
         markdown_table(VERDICT_TITLES, verdicts, [False, False, True, True, False, True]),
         METHOD,
+        "\n".join(f"- {escape(text)}" for text in remarks(comparisons)),
         "\n".join(f"- **{escape(text)}**" for text in warnings(sides, comparisons)),
     ]
     if gated is not None:
@@ -125,6 +147,16 @@ def to_json(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gat
                     for judged in each.latency
                 },
                 "fidelity": each.fidelity or None,
+                "heads": [
+                    {
+                        "output": change.what.output,
+                        "figure": FIGURE_NAMES[change.what.measure],
+                        "first": figure(change.first),
+                        "second": figure(change.second),
+                    }
+                    for change in each.tasks.changes
+                ],
+                "pace": each.pace,
             }
             for each in comparisons
         ],
@@ -144,7 +176,9 @@ def _side(side: Side) -> dict[str, Any]:
         "p50_ms": side.quantile_ms("p50", 0.50),
         "p99_ms": side.quantile_ms("p99", 0.99),
         "max_ms": side.max_ms,
+        "yardstick_ms": side.pace_ms,
         "peak_rss_bytes": cold and cold.peak_rss_bytes,
         "size_bytes": side.candidate.size_bytes,
         "fidelity": {field: getattr(fidelity, field) for field in COSINES} if fidelity else None,
+        "heads": [task.model_dump(mode="json", exclude_none=True) for task in fidelity.tasks] if fidelity else [],
     }

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from edgec.report.compare.bootstrap import Run, level_ms
+from edgec.report.compare.pace import as_run, kind, paced, yardstick
 from edgec.report.fidelity import StageFidelity
 from edgec.report.schema import Candidate, ColdStart, Latency, Report
 
@@ -42,7 +43,26 @@ class Side:
     def runs(self) -> tuple[Run, ...]:
         """Empty where a run has no samples."""
         latencies = [candidate.latency for candidate in self.candidates if candidate.latency and candidate.latency.samples_ms]
-        return tuple(map(_run, latencies)) if len(latencies) == len(self.candidates) else ()
+        return tuple(map(as_run, latencies)) if len(latencies) == len(self.candidates) else ()
+
+    @cached_property
+    def paced(self) -> tuple[Run, ...]:
+        """The runs with the machine's speed taken out, as multiples of the yardstick's time; empty where it is not known."""
+        found = [paced(run, report) for run, report in zip(self.runs, self.reports, strict=False)]
+        known = [run for run in found if run is not None]
+        return tuple(known) if self.yardstick and len(known) == len(self.candidates) else ()
+
+    @property
+    def yardstick(self) -> str | None:
+        """The kind that all of its reports have."""
+        kinds = set(map(kind, self.reports))
+        return kinds.pop() if len(kinds) == 1 else None
+
+    @property
+    def pace_ms(self) -> float | None:
+        """What the yardstick took, as `quantile_ms` has the median."""
+        found = [each.latency for each in map(yardstick, self.reports) if each and each.latency]
+        return level_ms([as_run(latency) for latency in found], 0.5) if self.yardstick else None
 
     @property
     def samples(self) -> int:
@@ -70,10 +90,6 @@ class Side:
         alone = len(self.reports) == len(other.reports) == 1 and self.report == other.report and bool(self.runs and other.runs)
         return alone and len(np.intersect1d(self.runs[0].rounds, other.runs[0].rounds)) > 1
 
-
-def _run(latency: Latency) -> Run:
-    rounds = np.repeat(
-        np.array([block.round for block in latency.blocks], dtype=np.int64),
-        np.array([block.runs for block in latency.blocks], dtype=np.int64),
-    )
-    return Run(np.array(latency.samples_ms), rounds)
+    def paces_with(self, other: Side) -> bool:
+        """Whether what the machine's speed did can be taken out of both by the same yardstick."""
+        return bool(self.paced and other.paced) and self.yardstick == other.yardstick

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from edgec.errors import Regression
-from edgec.report.compare.bootstrap import QUANTILES, Ratio, needed, ratio
+from edgec.report.compare.bootstrap import QUANTILES, Ratio, needed, paired_ratio, ratio
 from edgec.report.compare.conditions import Difference, differences, other_work
 from edgec.report.compare.sides import Side
+from edgec.report.compare.tasks import Tasks, alarm, compare_tasks
 from edgec.report.records import printable
 
 COSINES = {"cls_cosine_mean": "cls", "patch_cosine_mean": "patch mean", "patch_cosine_p01": "patch p01"}
+PACE_DOUBT = 0.25
+"""By which share of a change of the machine's speed a model may follow it more than the yardstick does, or less, as a standard
+deviation: one that waits for memory as well as for products followed it by three quarters. An assumption."""
 
 
 class Verdict(str, Enum):
@@ -41,25 +46,37 @@ class Judged:
 @dataclass(frozen=True)
 class Comparison:
     """`second` against `first`. `differences`: conditions that make the comparison doubtful. `fidelity`: by cosine, how much
-    higher it is on the second side; empty where a side has none."""
+    higher it is on the second side; empty where a side has none. `tasks`: what heads keep."""
 
     first: Side
     second: Side
     differences: tuple[Difference, ...]
     latency: tuple[Judged, ...]
     fidelity: dict[str, float]
+    tasks: Tasks = field(default_factory=Tasks)
+    pace: float | None = None
+    """How much slower the machine itself was on the second side, as a ratio, where the yardstick tells: taken out of the ratios
+    of latency."""
 
 
 def compare(first: Side, second: Side) -> Comparison:
     """Compares whatever the conditions are: `conditions.require_comparable` refuses."""
     fidelity = {}
-    if first.fidelity is not None and second.fidelity is not None:
+    if first.fidelity is not None and second.fidelity is not None and first.fidelity.cosines and second.fidelity.cosines:
         fidelity = {field: getattr(second.fidelity, field) - getattr(first.fidelity, field) for field in COSINES}
-    judged = tuple(_judge(first, second, figure, share) for figure, share in QUANTILES.items())
-    return Comparison(first, second, differences(first, second), judged, fidelity)
+    pace = _pace(first, second)
+    judged = tuple(_judge(first, second, pace, figure, share) for figure, share in QUANTILES.items())
+    return Comparison(first, second, differences(first, second), judged, fidelity, compare_tasks(first, second), pace)
 
 
-def _judge(first: Side, second: Side, figure: str, share: float) -> Judged:
+def _pace(first: Side, second: Side) -> float | None:
+    """None too where both took turns in one run: that tells more."""
+    if first.took_turns_with(second) or not first.paces_with(second) or first.pace_ms is None or second.pace_ms is None:
+        return None
+    return second.pace_ms / first.pace_ms
+
+
+def _judge(first: Side, second: Side, pace: float | None, figure: str, share: float) -> Judged:
     for side in (first, second):
         if side.latency is None:
             return Judged(figure, None, f"{printable(side.name)} has no measured latency")
@@ -70,7 +87,12 @@ def _judge(first: Side, second: Side, figure: str, share: float) -> Judged:
     if fewest < least:
         return Judged(figure, None, f"too few runs to compare {figure}: {fewest} of {least} needed")
     paired = first.took_turns_with(second)
-    found = ratio(first.runs, second.runs, share, paired=paired)
+    if paired:
+        found = paired_ratio(first.runs[0], second.runs[0], share)
+    elif pace is not None:
+        found = ratio(first.paced, second.paced, share, doubt=PACE_DOUBT * abs(math.log(pace)))
+    else:
+        found = ratio(first.runs, second.runs, share)
     busy = "" if paired else next(filter(None, map(other_work, (first, second))), "")
     return Judged(figure, found, f"not told: {busy}" if busy else "")
 
@@ -96,7 +118,8 @@ class Gate:
 def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
     """Latency has regressed where p50 or p99 is higher by more than `percent` and its interval is above 1: a difference that may
     be chance is none. Fidelity, where one of the three cosines is lower by more than `percent` of what the first side's budget
-    allows to lose, 1 - min_fidelity.
+    allows to lose, 1 - min_fidelity; and where a head's figure is worse by more than that share of its own budget
+    (`compare.tasks.alarm`). A head that one side alone has is not gated.
     """
     alarms: list[str] = []
     blind: list[str] = []
@@ -111,12 +134,17 @@ def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
             elif found.shown > 1 + percent / 100:
                 blind.append(f"{what} would have to be {_more(found.shown)} higher to be told from noise")
         allowed = percent / 100 * (1 - each.first.report.min_fidelity)
-        if not each.fidelity:
+        judged_sides = [side.fidelity for side in (each.first, each.second) if side.fidelity is not None]
+        if len(judged_sides) < 2:
             blind.append(f"{name}: fidelity is not gated: a side has none")
-        for field, change in each.fidelity.items():
+        elif len({bool(found.cosines) for found in judged_sides}) > 1:
+            blind.append(f"{name}: features are not gated: a side gives none")
+        for cosine, change in each.fidelity.items():
             if -change > allowed:
-                before, after = (getattr(side.fidelity, field) for side in (each.first, each.second))
-                alarms.append(f"{name}: {COSINES[field]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed")
+                before, after = (getattr(side.fidelity, cosine) for side in (each.first, each.second))
+                alarms.append(f"{name}: {COSINES[cosine]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed")
+        alarms += [f"{name}: {said}" for change in each.tasks.changes if (said := alarm(change, each.first, percent))]
+        blind += [f"{name}: not comparable: {said}" for said in each.tasks.alone]
     return Gate(percent, tuple(alarms), tuple(blind))
 
 

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgec.evidence import Evidence
 from edgec.report.breakdown import Part, by_block, by_kind
 from edgec.report.compare.verdicts import COSINES, Comparison
+from edgec.report.decisions import has_features
 from edgec.report.fidelity import StageFidelity
 from edgec.report.html import specs
 from edgec.report.html.series import bands, histogram, rounded, slower_share, thinned, wide
 from edgec.report.html.specs import Spec
-from edgec.report.html.subjects import Subject
-from edgec.report.pareto import FLOOR, points_of
+from edgec.report.html.subjects import Subject, candidates_of
+from edgec.report.points import FLOOR, budgets_of, points_of
 from edgec.report.records import printable
 from edgec.report.schema import Candidate, Latency, Report, Run
 
@@ -29,14 +31,16 @@ class Charts:
     charts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, spec: Spec, *, height: int | None = None, **datasets: Rows) -> str:
-        """`height` in pixels, where it depends on the rows."""
+    def add(self, name: str, spec: Spec, *, height: int | None = None, logarithmic: bool = False, **datasets: Rows) -> str:
+        """`height` in pixels, where it depends on the rows. `logarithmic`: where the page places labels, its latencies are."""
         place = self._places.setdefault(json.dumps(spec, sort_keys=True), len(self.specs))
         if place == len(self.specs):
             self.specs.append(spec)
         self.charts[name] = {"spec": place, "data": {title: _columns(rows) for title, rows in datasets.items()}}
         if height is not None:
             self.charts[name]["height"] = height
+        if logarithmic:
+            self.charts[name]["logarithmic"] = True
         return name
 
 
@@ -50,13 +54,14 @@ def add_overview(charts: Charts, subjects: Sequence[Subject]) -> str | None:
     place = 0
     for number, subject in enumerate(subjects, 1):
         found = {point.candidate.name: point for point in points_of(subject.report)}
-        for index, candidate in enumerate(subject.report.candidates, 1):
+        for index, candidate in enumerate(candidates_of(subject.report), 1):
             point = found.get(candidate.name)
             if point is not None:
                 rows.append(_point(f"{number}.{index}", point.candidate, point.p50, point.p90, point.lost) | {"row": place})
                 rows[-1]["name"] = f"{printable(subject.name)}: {rows[-1]['name']}"
             place += 1
-    return charts.add("overview", _pareto(rows), points=rows) if rows else None
+    features = {has_features(subject.report) for subject in subjects}
+    return charts.add("overview", _pareto(rows, features), logarithmic=_broad(rows), points=rows) if rows else None
 
 
 def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
@@ -68,28 +73,37 @@ def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
     front = [{"p50": rounded(point.p50), "lost": point.lost} for point in points if point.on_front]
     if points[-1].p50 > points[0].p50:
         front.append({"p50": rounded(points[-1].p50), "lost": front[-1]["lost"]})
-    return charts.add(name, _pareto(rows), points=rows, front=front, budget=_budget(report))
+    return charts.add(
+        name, _pareto(rows, {has_features(report)}), logarithmic=_broad(rows), points=rows, front=front, budget=_budget(report)
+    )
 
 
-def _pareto(rows: Sequence[Mapping[str, Any]]) -> Spec:
+def _pareto(rows: Sequence[Mapping[str, Any]], features: set[bool]) -> Spec:
+    """`features`: whether the points' models give any; True and False, if some do."""
     precisions = tuple(dict.fromkeys(str(row["precision"]) for row in rows))
     runtimes = tuple(dict.fromkeys(str(row["runtime"]) for row in rows))
-    return specs.pareto(precisions, runtimes, wide=wide([row["p50"] for row in rows]))
+    title = specs.LOST[features == {True}, True in features]
+    return specs.pareto(precisions, runtimes, title, wide=_broad(rows))
+
+
+def _broad(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return wide([row["p50"] for row in rows])
 
 
 def _point(label: str, candidate: Candidate, p50: float, p90: float, lost: float) -> dict[str, Any]:
     evidence = candidate.latency.evidence.value if candidate.latency else ""
+    measured = evidence in (Evidence.TARGET.value, Evidence.HOST.value)
     return {
-        "label": label, "name": printable(candidate.name), "runtime": printable(candidate.runtime),
+        # A simulated or estimated latency must not pass for one that was measured.
+        "label": label if measured else f"{label} {evidence.split()[0]}",
+        "name": printable(candidate.name), "runtime": printable(candidate.runtime),
         "precision": printable(candidate.precision), "p50": rounded(p50), "p90": rounded(p90), "lost": rounded(lost),
         "chosen": candidate.chosen, "evidence": evidence,
     }  # fmt: skip
 
 
 def _budget(report: Report) -> list[dict[str, Any]]:
-    return [
-        {"lost": max(round(1 - report.min_fidelity, 9), FLOOR), "text": f"budget: worst cosine at least {report.min_fidelity:g}"}
-    ]
+    return [{"lost": lost, "text": text} for lost, text in budgets_of(report)]
 
 
 def add_latency(charts: Charts, name: str, latency: Latency) -> dict[str, str]:
@@ -145,7 +159,7 @@ def add_stages(charts: Charts, name: str, report: Report) -> str | None:
         {"stage": stage, "figure": title + " mean" * (title == "cls"), "lost": max(rounded(1 - value), FLOOR), "cosine": value}
         for stage, found in named.items()
         for cosine, title in COSINES.items()
-        for value in (getattr(found, cosine),)
+        if (value := getattr(found, cosine)) is not None
     ]
     return charts.add(name, specs.stages(), height=24 * len(named), lost=rows, budget=_budget(report)) if rows else None
 
@@ -171,11 +185,13 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def add_ratios(charts: Charts, comparisons: Sequence[Comparison], names: Sequence[str]) -> str | None:
-    """`names`: of the second sides, in their order."""
+    """`names`: of the second sides, in their order. What is shown although it is not comparable says so."""
     rows = [
         {
-            "what": f"{printable(name)}: {judged.figure}", "ratio": rounded(judged.ratio.value), "low": rounded(judged.ratio.low),
-            "high": rounded(judged.ratio.high), "verdict": judged.verdict.value if judged.verdict else "not told",
+            "what": f"{printable(name)}: {judged.figure}",
+            "ratio": rounded(judged.ratio.value), "low": rounded(judged.ratio.low),
+            "high": rounded(judged.ratio.high),
+            "verdict": "not comparable" if each.differences else judged.verdict.value if judged.verdict else "not told",
         }
         for each, name in zip(comparisons, names, strict=True)
         for judged in each.latency

@@ -1,4 +1,4 @@
-"""PCA pictures small enough to travel inside the page: a patch is a pixel, and the browser enlarges it."""
+"""Pictures small enough to travel inside the page: features, a pixel a patch, and what heads make of frames."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from PIL import Image
 
 from edgec.fidelity.cosines import cosines
 from edgec.report.html.subjects import Subject
+from edgec.report.maps import CAPTIONS as MAP_CAPTIONS
+from edgec.report.maps import LARGEST_ERROR, Headed, Maps, figures, panels, verdict
+from edgec.report.overlays import DIFFERENT, class_swatches, draw_differences, fitted, ramp
 from edgec.report.pictures import CAPTIONS, Bytes, Compared, colours, fit_basis, heat
 from edgec.report.records import printable
 
 _MOST, _SHARED = 4, 24
 """Frames of a report, and about how many of a whole page."""
-_SIDE = 240
+_MOST_MAPS, _SHARED_MAPS = 6, 30
+"""The same of rows of heads' pictures, which weigh more."""
+_MOST_SWATCHES = 40
+_SIDE, _SMALL_SIDE = 240, 112
+"""Pixels of a photograph's longer side; the latter where a page has so many reports that each shows one frame of a head."""
 _SCALE = 1e-6, 1e-1
 
 
@@ -29,6 +36,93 @@ class Shown:
     name: str
     figures: str
     pictures: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ShownHead:
+    """A head's frames. `swatches` are colours as CSS has them and names; `scale` is a picture with the words at its ends, of
+    depth; `errors` the same of the difference."""
+
+    output: str
+    kind: str
+    frames: tuple[Shown, ...]
+    swatches: tuple[tuple[str, str], ...]
+    more: int
+    scale: tuple[str, str, str] | None
+    errors: tuple[str, str, str] | None
+
+
+@dataclass(frozen=True)
+class ShownHeads:
+    """`verdicts` are of every frame and classifier, in words, and whether both sides chose the same class."""
+
+    heads: tuple[ShownHead, ...]
+    verdicts: tuple[tuple[str, bool], ...]
+    undrawn: tuple[str, ...]
+    all_frames: int
+
+
+def maps_each(subjects: list[Subject]) -> int:
+    """How many rows of heads' pictures each report on a page of all these shows, one a head at least."""
+    drawn = sum(subject.heads is not None and bool(subject.heads.maps) for subject in subjects)
+    return max(1, min(_MOST_MAPS, _SHARED_MAPS // max(drawn, 1)))
+
+
+def shown_heads(headed: Headed, most: int) -> ShownHeads:
+    """About `most` rows of pictures, shared out among the heads; one of each at least."""
+    each = max(1, most // max(len(headed.maps), 1))
+    verdicts = [
+        (f"{printable(name)}, {words}", same)
+        for scores in headed.scores
+        for index, name in enumerate(headed.names)
+        for words, same in (verdict(scores, index),)
+    ]
+    return ShownHeads(
+        tuple(_shown_head(headed, maps, each, _SIDE if most > 1 else _SMALL_SIDE) for maps in headed.maps),
+        tuple(verdicts),
+        headed.undrawn,
+        len(headed.names),
+    )
+
+
+def _shown_head(headed: Headed, maps: Maps, most: int, side: int) -> ShownHead:
+    low, high = maps.range
+    frames = []
+    for index in range(min(most, len(headed.names))):
+        frame = headed.frames[index]
+        ours, theirs, differences = panels(maps, frame, index, low, high)
+        if maps.kind == "labels":
+            differences = _small_differences(frame, maps.float32[index] != maps.shipped[index], side)
+        pictures = (frame, ours, theirs, differences)
+        uris = tuple(zip(MAP_CAPTIONS, (_photo(picture, side) for picture in pictures), strict=True))
+        frames.append(Shown(printable(headed.names[index]), figures(maps, index), uris))
+    swatches: list[tuple[str, str]] = []
+    scale = errors = None
+    if maps.kind == "labels":
+        swatches = [(_css(each.colour), each.text) for each in class_swatches(tuple(map(printable, maps.classes)), maps.present)]
+        swatches = [*swatches[:_MOST_SWATCHES], (_css(DIFFERENT), "pixels that differ")]
+        more = max(0, len(maps.classes) - _MOST_SWATCHES)
+    else:
+        more = 0
+        strip = _map(ramp(np.linspace(0, 1, 64), 0, 1)[None])
+        scale = strip, f"at most {low:.3g}", f"at least {high:.3g}"
+        errors = strip, "0", f"{LARGEST_ERROR:.0%} of the depth or more"
+    return ShownHead(printable(maps.output), maps.kind, tuple(frames), tuple(swatches), more, scale, errors)
+
+
+def _small_differences(frame: Bytes, differs: NDArray[np.bool_], side: int) -> Bytes:
+    """Made small first and marked then: a single pixel of a large frame would not be seen."""
+    height, width = frame.shape[:2]
+    differs = fitted(differs, height, width)
+    factor = -(-max(height, width) // side)
+    rows, columns = -(-height // factor), -(-width // factor)
+    padded = np.pad(differs, ((0, rows * factor - height), (0, columns * factor - width)))
+    small = np.asarray(Image.fromarray(frame).resize((columns, rows), Image.Resampling.LANCZOS))
+    return draw_differences(small, np.asarray(padded.reshape(rows, factor, columns, factor).max(axis=(1, 3))))
+
+
+def _css(colour: tuple[int, int, int]) -> str:
+    return f"rgb({colour[0]} {colour[1]} {colour[2]})"
 
 
 def frames_each(subjects: list[Subject]) -> int:
@@ -57,9 +151,9 @@ def heat_scale() -> str:
     return _map(heat(1 - 10.0 ** np.linspace(low, high, 64))[None])
 
 
-def _photo(frame: Bytes) -> str:
+def _photo(frame: Bytes, side: int = _SIDE) -> str:
     picture = Image.fromarray(frame)
-    picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((side, side), Image.Resampling.LANCZOS)
     return _uri(picture, "WEBP", quality=70, method=6)
 
 

@@ -16,17 +16,56 @@
     return names.length ? columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]]))) : [];
   }
 
-  function datasets(chart) {
+  function datasets(chart, width) {
     const found = Object.fromEntries(Object.entries(chart.data).map(([name, columns]) => [name, expanded(columns)]));
     if ("deadline" in found) {
       const hz = Number(rate.value);
-      found.deadline = [{ ms: 1000 / hz, text: `${hz} Hz: ${(1000 / hz).toFixed(1)} ms` }];
+      const before = found.shares.filter(({ ms }) => ms <= 1000 / hz).length < found.shares.length / 2;
+      found.deadline = [{ ms: 1000 / hz, text: `${hz} Hz: ${(1000 / hz).toFixed(1)} ms`, align: before ? "left" : "right", dx: before ? 4 : -4 }];
     }
-    if (chart === page.charts.overview) {
-      found.points = found.points.filter((point) => visible.has(point.row));
-      if (found.points.length > 30) found.points.forEach((point) => { point.label = ""; });
-    }
+    if (chart === page.charts.overview) found.points = found.points.filter((point) => visible.has(point.row));
+    if ("points" in found) place(found, width, chart.logarithmic);
     return found;
+  }
+
+  /* Where the points' labels go: beside their point, where they cover neither a point nor another label. One that finds no place
+     joins the label next to it; its figures are in the table, under that number. */
+  function place({ points, front = [], budget = [] }, width, logarithmic) {
+    const HEIGHT = 340, PADDING = 18, AXIS = 62, LETTER = 6.4, LINE = 12, RADIUS = 7;
+    const flat = (value) => Math.log(Math.max(value, 1e-12));
+    const scaled = (values, of, length) => {
+      const [low, high] = [Math.min(...values.map(of)), Math.max(...values.map(of))];
+      return (value) => PADDING + (high > low ? (of(value) - low) / (high - low) : 0.5) * (length - 2 * PADDING);
+    };
+    const x = scaled([...points.flatMap((p) => [p.p50, p.p90]), ...front.map((p) => p.p50)], logarithmic ? flat : (v) => v, width - AXIS);
+    const y = scaled([...points, ...front, ...budget].map((p) => p.lost), flat, HEIGHT);
+    const at = points.map((p) => [x(p.p50), HEIGHT - y(p.lost)]);
+    const meets = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
+    const dots = at.map(([left, top]) => [left - RADIUS, top - RADIUS, left + RADIUS, top + RADIUS]);
+    const placed = [];
+    points.forEach((point, i) => {
+      Object.assign(point, { dx: 0, dy: 0, align: "left", full: point.label });
+      const size = LETTER * point.label.length;
+      const tries = [[9, -9], [9, 9], [-9, -9], [-9, 9], [0, -15], [0, 15], [14, 0], [-14, 0]].map(([dx, dy]) => {
+        const left = at[i][0] + dx - (dx < 0 ? size : dx === 0 ? size / 2 : 0);
+        const top = at[i][1] + dy - LINE / 2;
+        return { dx, dy, align: dx < 0 ? "right" : dx === 0 ? "center" : "left", box: [left, top, left + size, top + LINE] };
+      });
+      const inside = ({ box }) => box[0] >= 0 && box[2] <= width - AXIS && box[1] >= 0 && box[3] <= HEIGHT;
+      const free = tries.find((each) => inside(each) && !dots.some((dot) => meets(dot, each.box)) && !placed.some((other) => meets(other.box, each.box)));
+      if (free) {
+        Object.assign(point, { dx: free.dx, dy: free.dy, align: free.align });
+        placed.push({ point, box: free.box, all: [point.label], at: at[i] });
+        return;
+      }
+      const far = (other) => Math.hypot(other.at[0] - at[i][0], other.at[1] - at[i][1]);
+      const near = placed.filter((other) => far(other) < 40).sort((a, b) => far(a) - far(b))[0];
+      if (near) near.all.push(point.label);
+      point.label = "";
+    });
+    placed.forEach((each) => {
+      if (each.all.length > 1) each.point.label = each.all.slice(0, 3).join(", ") + (each.all.length > 3 ? ` +${each.all.length - 3}` : "");
+    });
   }
 
   const views = new Map();
@@ -35,10 +74,11 @@
     const chart = page.charts[element.dataset.chart];
     if (!chart) return Promise.resolve();
     views.get(element)?.finalize();
-    const spec = { ...page.specs[chart.spec], datasets: datasets(chart) };
+    const spec = { ...page.specs[chart.spec], datasets: datasets(chart, element.clientWidth) };
     if (chart.height) spec.height = chart.height;
     if (element.clientWidth < 480) {
-      spec.config = { ...spec.config, legend: { ...spec.config.legend, columns: 2, labelLimit: 150 } };
+      spec.config = { ...spec.config, axis: { ...spec.config.axis, titleFontSize: 10 },
+        legend: { ...spec.config.legend, columns: 2, labelLimit: 130, layout: { bottom: { anchor: "start", direction: "vertical" } } } };
     }
     element.dataset.drawn = "yes";
     return vegaEmbed(element, spec, { mode: "vega-lite", renderer: "svg", actions: false, ast: true, logLevel: 1 })

@@ -26,7 +26,7 @@ from edgec.report.html.charts import Charts, add_overview, add_ratios
 from edgec.report.html.sections import Section, facet, section
 from edgec.report.html.series import DIGITS, RATES_HZ
 from edgec.report.html.sheets import Sheet
-from edgec.report.html.subjects import Subject
+from edgec.report.html.subjects import Subject, candidates_of, short_names
 
 INSTALL = "pip install 'edgec[html]'"
 MARK = "<!doctype html>\n<!-- edgec report -->\n"
@@ -75,7 +75,9 @@ def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str
         "specs": charts.specs,
         "charts": charts.charts,
         "rows": [
-            facet(number, subject.report, each) for number, subject in enumerate(subjects) for each in subject.report.candidates
+            facet(number, subject.report, each)
+            for number, subject in enumerate(subjects)
+            for each in candidates_of(subject.report)
         ],
         "rates": RATES_HZ,
     }
@@ -166,14 +168,14 @@ def _policy(scripts: Sequence[str]) -> str:
 
 def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[Section]:
     """Samples of chosen candidates are all on the page, those of others while there is room."""
-    from edgec.report.html.images import frames_each
+    from edgec.report.html.images import frames_each, maps_each
 
-    frames, room = frames_each(list(subjects)), _POINTS
+    frames, maps, room = frames_each(list(subjects)), maps_each(list(subjects)), _POINTS
     found = []
     for number, subject in enumerate(subjects):
         others = sum(len(each.latency.samples_ms) for each in subject.report.candidates if each.latency and not each.chosen)
         room -= others
-        found.append(section(charts, number, subject, frames=frames, all_candidates=room >= 0))
+        found.append(section(charts, number, subject, frames=frames, maps=maps, all_candidates=room >= 0))
     return found
 
 
@@ -186,10 +188,10 @@ def _comparison(charts: Charts, compared: Compared) -> _Block:
     heads = "|".join(title + "#" * (title in ("ratio", "could show")) for title in VERDICT_TITLES)
     return _Block(
         found.same,
-        sheets.sheet("|".join(titles), lines, [0]),
+        sheets.sheet(titles, lines, [0]),
         sheets.sheet(heads, verdict_rows(comparisons)),
         METHOD,
         tuple(warnings(sides, comparisons)),
         None if gated is None else (f"Regressions of more than {gated.percent:g} %", tuple(gate_lines(gated))),
-        add_ratios(charts, comparisons, found.sides[1:]),
+        add_ratios(charts, comparisons, short_names([Path(side.name) for side in sides])[1:]),
     )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from edgec.fidelity.metrics import worst
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
 from edgec.report.columns import EVIDENCE
+from edgec.report.decisions import budget_lines, decided
 from edgec.report.html import sheets
 from edgec.report.html.charts import Charts, add_camera, add_latency, add_pareto, add_stages, add_times
+from edgec.report.html.head_sections import HeadSection, Sensed, head_section, sensed
 from edgec.report.html.series import thinned
 from edgec.report.html.sheets import Sheet, sheet, size_of
 from edgec.report.html.subjects import Subject
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _STEPS = 20
 """Of a profile, listed one by one; the page's data would double with all."""
+_HEADS_IN_SUMMARY = 4
 
 
 @dataclass(frozen=True)
@@ -66,18 +69,21 @@ class Section:
     deadlines: Sheet | None
     runs: Sheet | None
     cameras: tuple[tuple[str, str], ...]
+    sensed: tuple[Sensed, ...]
     stages: Sheet | None
     stages_chart: str | None
     shown: tuple[Shown, ...]
     all_frames: int
     heat: str
     without_pictures: str
+    heads: HeadSection | None
     timed: tuple[Timed, ...]
     tables: tuple[tuple[str, Sheet], ...]
     notes: tuple[str, ...]
 
 
-def section(charts: Charts, number: int, subject: Subject, *, frames: int, all_candidates: bool) -> Section:
+def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps: int, all_candidates: bool) -> Section:
+    """`frames` of features and `maps` rows of heads' pictures are shown at most; the latter one a head at least."""
     report, key = subject.report, f"r{number}"
     with_samples = [each for each in report.candidates if each.latency and each.latency.samples_ms]
     drawn = sorted((each for each in with_samples if all_candidates or each.chosen), key=lambda each: not each.chosen)
@@ -107,9 +113,11 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, all_c
         measured=sheets.measured(report),
         sampled=tuple(_sampled(charts, f"{key}-s{index}", each) for index, each in enumerate(drawn)),
         left_out=len(drawn) < len(with_samples), deadlines=sheets.deadlines(report), runs=sheets.runs(report),
-        cameras=tuple((title, chart) for title, chart in cameras if chart), stages=sheets.stages(report),
+        cameras=tuple((title, chart) for title, chart in cameras if chart), sensed=sensed(charts, key, report),
+        stages=sheets.stages(report),
         stages_chart=add_stages(charts, f"{key}-stages", report), shown=pictures,
         all_frames=len(subject.pictures.names) if subject.pictures else 0, heat=heat, without_pictures=subject.without_pictures,
+        heads=head_section(charts, key, subject, rows=maps),
         timed=tuple(_timed(charts, f"{key}-p{index}", each) for index, each in enumerate(report.candidates) if each.profile),
         tables=tuple((title, found) for title, found in tables.items() if found), notes=tuple(map(printable, report.notes)),
     )  # fmt: skip
@@ -126,6 +134,7 @@ def facet(number: int, report: Report, candidate: Candidate) -> dict[str, Any]:
         "runtime": printable(candidate.runtime),
         "evidence": EVIDENCE.cell(candidate).split(", "),
         "chosen": candidate.chosen,
+        "head": [printable(head.name) for head in report.heads] or ["none"],
     }
 
 
@@ -140,7 +149,10 @@ def _summary(report: Report) -> str:
     if chosen.latency is not None:
         parts.append(f"p50 {chosen.latency.p50_ms:.2f} ms, {chosen.latency.evidence.value}")
     if chosen.fidelity is not None:
-        parts.append(f"worst cosine {worst(chosen.fidelity):.5f}, {chosen.fidelity.evidence.value}")
+        kept = [f"worst cosine {worst(chosen.fidelity):.5f}"] if chosen.fidelity.cosines else []
+        for each in decided([chosen.fidelity])[:_HEADS_IN_SUMMARY]:
+            kept.append(f"{each.words} {each.cell(chosen.fidelity)}")
+        parts.append(f"{', '.join(kept)}, {chosen.fidelity.evidence.value}")
     return printable("; ".join(parts))
 
 
@@ -154,7 +166,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         "artefact": f"SHA-256 {report.artefact_sha256}" if report.artefact_sha256 else "no build wrote this report",
         "target": f"{report.target}; the measuring host {suited} all that its profile asks for",
         "input": f"{batch} frame{'s' if batch > 1 else ''} of {height}x{width}, uint8 RGB",
-        "asked": f"precision {report.precision_asked}; worst cosine at least {report.min_fidelity:g}",
+        "asked": "; ".join([f"precision {report.precision_asked}", *budget_lines(report)]),
         "judged": f"on {report.validation_frames} frames that calibration never saw; calibration: {report.calibration}",
         "host": f"{host.cpu} ({host.architecture}; {', '.join(host.isa) or 'no ISA flags known'}), {host.physical_cores} "
         f"physical and {host.logical_cores} logical cores, {host.usable_cores} usable, {host.memory_bytes / 1e9:.1f} GB, "

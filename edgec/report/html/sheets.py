@@ -6,11 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst
-from edgec.report.columns import ABSENT, EVIDENCE, telling
+from edgec.report.columns import ABSENT, EVIDENCE, cosine_cell, telling
+from edgec.report.decisions import Decided, decided
+from edgec.report.grids import Grid
 from edgec.report.html.series import RATES_HZ, above
-from edgec.report.html.subjects import Subject
+from edgec.report.html.subjects import Subject, candidates_of
 from edgec.report.records import printable
 from edgec.report.schema import Candidate, Latency, Report, Run
+
+_MOST_HEADS = 12
+"""Columns of a table."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +28,19 @@ class Sheet:
     strong: tuple[int, ...] = ()
 
 
-def sheet(titles: str, rows: Iterable[Sequence[str]], strong: Sequence[int] = ()) -> Sheet:
-    """`titles` are parted by `|`; one that ends with `#` is of a column of numbers."""
-    parts = titles.split("|")
+def sheet(titles: str | Sequence[str], rows: Iterable[Sequence[str]], strong: Sequence[int] = ()) -> Sheet:
+    """`titles` are parted by `|`, where they are one string; one that ends with `#` is of a column of numbers."""
+    parts = titles.split("|") if isinstance(titles, str) else titles
     return Sheet(
-        tuple(part.rstrip("#").strip() for part in parts),
+        tuple(printable(part.rstrip("#")) for part in parts),
         tuple(part.rstrip().endswith("#") for part in parts),
         tuple(tuple(map(printable, row)) for row in rows),
         tuple(strong),
     )
+
+
+def of_grid(grid: Grid) -> Sheet:
+    return Sheet(grid.titles, grid.numbers, grid.rows, grid.strong)
 
 
 def size_of(report: Report) -> str:
@@ -40,37 +49,42 @@ def size_of(report: Report) -> str:
 
 
 def overview(subjects: Sequence[Subject]) -> Sheet:
-    """A row a candidate, in the order of the reports."""
+    """A row a candidate, in the order of the reports; a column a head's output, for those that come first."""
+    heads = decided(each.fidelity for subject in subjects for each in subject.report.candidates)[:_MOST_HEADS]
     rows: list[list[str]] = []
     strong: list[int] = []
     for number, subject in enumerate(subjects, 1):
         report = subject.report
-        for place, candidate in enumerate(report.candidates, 1):
+        for place, candidate in enumerate(candidates_of(report), 1):
             if candidate.chosen:
                 strong.append(len(rows))
             rows.append([
-                f"{number}.{place}", subject.name, report.model.name, report.model.arch, report.target, size_of(report),
-                str(report.input_shape[0]), candidate.name + (" (chosen)" if candidate.chosen else ""),
-                *_headline(candidate), EVIDENCE.cell(candidate),
+                f"{number}.{place}", subject.name, report.target, size_of(report),
+                candidate.name + (" (chosen)" if candidate.chosen else ""), *_headline(candidate, heads),
+                report.model.name, report.model.arch, str(report.input_shape[0]),
             ])  # fmt: skip
-    titles = (
-        "no.#|report|model|arch|target|size|batch#|candidate|p50 ms#|p99 ms#|max ms#|cls#|patch mean#|patch p01#|worst cosine#|"
-        "size MB#|peak RSS MB#|evidence"
-    )
+    # What decides stands first: of a table this wide the rest is out of sight.
+    titles = [
+        *("no.#", "report", "target", "size", "candidate", "p50 ms#", "p99 ms#", "worst cosine#"),
+        *(f"{each.title}#" for each in heads),
+        *("evidence", "max ms#", "cls#", "patch mean#", "patch p01#", "size MB#", "peak RSS MB#", "model", "arch", "batch#"),
+    ]
     return sheet(titles, rows, strong)
 
 
-def _headline(candidate: Candidate) -> list[str]:
+def _headline(candidate: Candidate, heads: Sequence[Decided]) -> list[str]:
     latency, fidelity, cold = candidate.latency, candidate.fidelity, candidate.cold_start
+    features = fidelity if fidelity is not None and fidelity.cosines else None
     return [
-        *([ABSENT] * 3 if latency is None else [f"{value:.2f}" for value in (latency.p50_ms, latency.p99_ms, latency.max_ms)]),
-        *([ABSENT] * 4 if fidelity is None else [
-            f"{value:.5f}"
-            for value in (fidelity.cls_cosine_mean, fidelity.patch_cosine_mean, fidelity.patch_cosine_p01, worst(fidelity))
-        ]),
+        *([ABSENT] * 2 if latency is None else [f"{value:.2f}" for value in (latency.p50_ms, latency.p99_ms)]),
+        cosine_cell(None if features is None else worst(features)),
+        *(each.cell(fidelity) for each in heads),
+        EVIDENCE.cell(candidate),
+        ABSENT if latency is None else f"{latency.max_ms:.2f}",
+        *(cosine_cell(getattr(features, field, None)) for field in ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")),
         ABSENT if candidate.size_bytes is None else f"{candidate.size_bytes / 1e6:.1f}",
         ABSENT if cold is None else f"{cold.peak_rss_bytes / 1e6:.0f}",
-    ]  # fmt: skip
+    ]
 
 
 def candidates(report: Report) -> Sheet:
@@ -78,7 +92,7 @@ def candidates(report: Report) -> Sheet:
     rows = [
         [str(number), *(column.cell(candidate) for column in columns)] for number, candidate in enumerate(report.candidates, 1)
     ]
-    titles = "|".join(["no.#", *(column.title + "#" * column.number for column in columns)])
+    titles = ["no.#", *(column.title + "#" * column.number for column in columns)]
     return sheet(titles, rows, [index for index, candidate in enumerate(report.candidates) if candidate.chosen])
 
 
@@ -86,7 +100,7 @@ def deadlines(report: Report) -> Sheet | None:
     """By candidate and rate the share of back-to-back runs that took longer than a frame's time."""
     rows: list[list[str]] = []
     strong: list[int] = []
-    for candidate in report.candidates:
+    for candidate in candidates_of(report):
         latency = candidate.latency
         if latency is None or not latency.samples_ms:
             continue
@@ -172,13 +186,15 @@ def stages(report: Report) -> Sheet | None:
     """The build's stages and every candidate's own."""
     found = [*report.stages, *(each.fidelity for each in report.candidates if each.fidelity is not None)]
     names = [*(each.stage for each in report.stages), *(each.name for each in report.candidates if each.fidelity is not None)]
+    heads = decided(found)[:_MOST_HEADS]
     rows = [
-        [name, *(f"{value:.6f}" for value in (each.cls_cosine_mean, each.patch_cosine_mean, each.patch_cosine_p01)),
-         str(each.frames), each.evidence.value]
+        [name, *(cosine_cell(value, 6) for value in (each.cls_cosine_mean, each.patch_cosine_mean, each.patch_cosine_p01)),
+         *(head.cell(each) for head in heads), str(each.frames), each.evidence.value]
         for name, each in zip(names, found, strict=True)
     ]  # fmt: skip
     unique = list(dict.fromkeys(map(tuple, rows)))
-    return sheet("stage|cls mean#|patch mean#|patch p01#|frames#|evidence", unique) if rows else None
+    titles = ["stage", "cls mean#", "patch mean#", "patch p01#", *(f"{head.title}#" for head in heads), "frames#", "evidence"]
+    return sheet(titles, unique) if rows else None
 
 
 def bounds(report: Report) -> Sheet | None:

@@ -15,17 +15,23 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#888888"
-_PRECISIONS = {"fp32": GREY, "bf16": BLUE, "fp16": SKY, "int8": ORANGE, "w8": GREEN, "w6": PINK, "w4": RED}
-_OTHER_PRECISIONS = (PINK, GREEN, SKY, RED)
-_RUNTIMES = {"openvino": "circle", "onnxruntime": "square", "tensorrt": "triangle-up", "coreml": "diamond"}
-_OTHER_RUNTIMES = ("cross", "triangle-down", "triangle-left", "triangle-right")
+PRECISIONS = {"fp32": GREY, "bf16": BLUE, "fp16": SKY, "int8": ORANGE, "w8": GREEN, "w6": PINK, "w4": RED}
+OTHER_PRECISIONS = (PINK, GREEN, SKY, RED)
+RUNTIMES = {"openvino": "circle", "onnxruntime": "square", "tensorrt": "triangle-up", "coreml": "diamond"}
+OTHER_RUNTIMES = ("cross", "triangle-down", "triangle-left", "triangle-right")
 _HEIGHT = 260
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif"
 """The page's own: Vega measures text by it."""
 _FIGURES = ("cls mean", "patch mean", "patch p01")
+LOST = {
+    (True, True): "features lost: 1 − worst cosine",
+    (False, False): "lost: 1 − what the worst head keeps",
+    (False, True): "lost: 1 − worst cosine, or worst head without features",
+}
+"""By whether all models give features, and whether some do."""
 
 
-def _looks(names: tuple[str, ...], known: dict[str, str], others: tuple[str, ...]) -> tuple[list[str], list[str]]:
+def looks(names: tuple[str, ...], known: dict[str, str], others: tuple[str, ...]) -> tuple[list[str], list[str]]:
     """Domain and range of a scale: known names always look the same, others take turns."""
     ordered = [name for name in known if name in names] + [name for name in names if name not in known]
     strange = [name for name in ordered if name not in known]
@@ -39,7 +45,7 @@ def _scale(wide: bool, *, padding: int = 0) -> alt.Scale:
     return alt.Scale(type="log", nice=False, padding=padding or 8) if wide else alt.Scale(zero=False, nice=True, padding=padding)
 
 
-def _finished(chart: alt.LayerChart | alt.FacetChart, description: str, height: int | None = _HEIGHT) -> Spec:
+def finished(chart: alt.LayerChart | alt.FacetChart, description: str, height: int | None = _HEIGHT) -> Spec:
     properties: dict[str, Any] = {"width": "container", "description": description}
     if height is not None:
         properties["height"] = height
@@ -52,23 +58,19 @@ def _finished(chart: alt.LayerChart | alt.FacetChart, description: str, height: 
 
 
 @lru_cache(maxsize=64)
-def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], *, wide: bool) -> Spec:
-    """Datasets: points (label, name, runtime, precision, p50, p90, lost, chosen), front (p50, lost), budget (lost, text)."""
+def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *, wide: bool) -> Spec:
+    """Datasets: points (label, name, runtime, precision, p50, p90, lost, chosen), front (p50, lost), budget (lost, text). The
+    page's script adds dx, dy and align, where each point's label goes. `lost` is the title of what is lost."""
     import altair as alt
 
-    domain, colours = _looks(precisions, _PRECISIONS, _OTHER_PRECISIONS)
-    names, shapes = _looks(runtimes, _RUNTIMES, _OTHER_RUNTIMES)
+    domain, colours = looks(precisions, PRECISIONS, OTHER_PRECISIONS)
+    names, shapes = looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
     scale = _scale(wide, padding=18)
     x = alt.X("p50:Q", scale=scale).title("latency of a batch, ms (median; whisker to p90)").axis(tickCount=6, format=".6~g")
-    y = (
-        alt.Y("lost:Q")
-        .scale(type="log", nice=False, padding=18)
-        .title("features lost: 1 − worst cosine")
-        .axis(tickCount=5, format=".6~g")
-    )
+    y = alt.Y("lost:Q").scale(type="log", nice=False, padding=18).title(lost).axis(tickCount=5, format=".6~g")
     points = alt.Chart(alt.NamedData("points"))
     budget = alt.Chart(alt.NamedData("budget"))
-    return _finished(
+    return finished(
         alt.layer(
             budget.mark_rule(color=RED, strokeDash=[6, 4]).encode(y=y),
             budget.mark_text(align="right", baseline="bottom", dy=-3, color=RED).encode(y=y, x=alt.value("width"), text="text:N"),
@@ -83,12 +85,14 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], *, wide: bool
                 color=alt.Color("precision:N").scale(domain=domain, range=colours).title("precision"),
                 shape=alt.Shape("runtime:N").scale(domain=names, range=shapes).title("runtime"),
                 tooltip=[
-                    alt.Tooltip("label:N", title="no."), alt.Tooltip("name:N", title="candidate"),
+                    alt.Tooltip("full:N", title="no."), alt.Tooltip("name:N", title="candidate"),
                     alt.Tooltip("p50:Q", title="p50 ms"), alt.Tooltip("p90:Q", title="p90 ms"),
-                    alt.Tooltip("lost:Q", title="features lost"), alt.Tooltip("evidence:N", title="evidence"),
+                    alt.Tooltip("lost:Q", title="lost"), alt.Tooltip("evidence:N", title="evidence"),
                 ],
             ),
-            points.mark_text(align="left", dx=9, dy=-9, fontSize=11).encode(x=x, y=y, text="label:N"),
+            points.mark_text(
+                align=alt.expr("datum.align"), dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), baseline="middle", fontSize=11
+            ).encode(x=x, y=y, text="label:N"),
         ),
         "Latency against features lost: a point a candidate; the ring marks the chosen one.",
         340,
@@ -105,7 +109,7 @@ def timeline(*, wide: bool) -> Spec:
     x = alt.X("run:Q").title("run, in the order taken").scale(nice=False, zero=False).axis(format=".6~g")
     told = [alt.Tooltip("run:Q", title="run"), alt.Tooltip("ms:Q", title="ms")]
     figures = alt.Chart(alt.NamedData("figures"))
-    return _finished(
+    return finished(
         alt.layer(
             alt.Chart(alt.NamedData("bands")).mark_rect(color=GREY, opacity=0.16).encode(
                 x=alt.X("from:Q"), x2="to:Q", tooltip=alt.Tooltip("round:Q", title="round")
@@ -133,7 +137,7 @@ def distribution(*, wide: bool) -> Spec:
     x = alt.X("low:Q", scale=scale).title("latency, ms").axis(format=".6~g", tickCount=6)
     y = alt.Y("count:Q").title("runs").axis(tickMinStep=1, format=".6~g", tickCount=5)
     told = [alt.Tooltip("low:Q", title="from ms"), alt.Tooltip("high:Q", title="to ms"), alt.Tooltip("count:Q", title="runs")]
-    return _finished(
+    return finished(
         alt.layer(
             alt.Chart(alt.NamedData("bins")).mark_rect(color=BLUE).encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=told),
             alt.Chart(alt.NamedData("slow"))
@@ -147,7 +151,7 @@ def distribution(*, wide: bool) -> Spec:
 
 @lru_cache(maxsize=4)
 def slower(*, wide: bool) -> Spec:
-    """Datasets: shares (ms, share), and deadline (ms, text), which the page's rate decides."""
+    """Datasets: shares (ms, share), and deadline (ms, text, align, dx), which the page's rate decides."""
     import altair as alt
 
     scale = _scale(wide)
@@ -155,12 +159,14 @@ def slower(*, wide: bool) -> Spec:
     y = alt.Y("share:Q").title("share of runs as slow or slower").scale(type="log", nice=False).axis(format="~%", tickCount=4)
     told = [alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", title="share as slow or slower", format=".4~%")]
     shares, deadline = alt.Chart(alt.NamedData("shares")), alt.Chart(alt.NamedData("deadline"))
-    return _finished(
+    return finished(
         alt.layer(
             shares.mark_line(interpolate="step-before", color=BLUE, strokeWidth=2).encode(x=x, y=y),
             shares.mark_point(filled=True, size=16, color=BLUE, opacity=0.9).encode(x=x, y=y, tooltip=told),
             deadline.mark_rule(color=RED, strokeWidth=2, strokeDash=[6, 4]).encode(x=x),
-            deadline.mark_text(color=RED, align="right", baseline="top", dx=-4).encode(x=x, y=alt.value(0), text="text:N"),
+            deadline.mark_text(
+                color=RED, align=alt.expr("datum.align"), baseline="top", dx=alt.expr("datum.dx")
+            ).encode(x=x, y=alt.value(0), text="text:N"),
         ),
         "The share of runs that took as long or longer, against the time between a camera's frames.",
         220,
@@ -176,7 +182,7 @@ def camera() -> Spec:
     y = alt.Y("ms:Q").title("arrival to features, ms").scale(zero=True, nice=True)
     frames, limit = alt.Chart(alt.NamedData("frames")), alt.Chart(alt.NamedData("limit"))
     told = [alt.Tooltip("s:Q", title="arrived s"), alt.Tooltip("ms:Q", title="ms")]
-    return _finished(
+    return finished(
         alt.layer(
             frames.transform_filter("!datum.late").mark_point(filled=True, size=14, color=BLUE, opacity=0.8).encode(
                 x=x, y=y, tooltip=told
@@ -205,7 +211,7 @@ def stages() -> Spec:
     )
     y = alt.Y("stage:N").sort(None).title(None).axis(labelLimit=170)
     budget = alt.Chart(alt.NamedData("budget"))
-    return _finished(
+    return finished(
         alt.layer(
             alt.Chart(alt.NamedData("lost")).mark_point(filled=True, size=80, opacity=1).encode(
                 x=x, y=y,
@@ -230,7 +236,7 @@ def times(*, by_block: bool) -> Spec:
     x = alt.X("ms:Q").title("ms a batch, profiled").scale(zero=True)
     told = [alt.Tooltip("part:N"), alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", format=".1%")]
     parts = alt.Chart(alt.NamedData("parts"))
-    return _finished(
+    return finished(
         alt.layer(
             parts.mark_bar(color=SKY if by_block else BLUE).encode(x=x, y=y, tooltip=told),
             parts.mark_text(align="left", dx=4).encode(x=x, y=y, text=alt.Text("share:Q", format=".1%")),
@@ -245,19 +251,19 @@ def ratios() -> Spec:
     """Dataset: ratios (what, ratio, low, high, verdict)."""
     import altair as alt
 
-    y = alt.Y("what:N").sort(None).title(None).axis(labelLimit=200)
+    y = alt.Y("what:N").sort(None).title(None).axis(labelLimit=300)
     x = alt.X("ratio:Q").title("ratio to the first; 95 % interval").scale(type="log", nice=False, padding=14)
-    verdicts = ["faster", "slower", "no difference shown", "not told"]
+    verdicts = ["faster", "slower", "no difference shown", "not told", "not comparable"]
     found = alt.Chart(alt.NamedData("ratios"))
-    return _finished(
+    return finished(
         alt.layer(
             found.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
             alt.Chart(alt.NamedData("one")).mark_rule(strokeDash=[5, 3], color=GREY).encode(x=x),
             found.mark_point(filled=True, size=90, opacity=1).encode(
                 x=x.axis(format=".6~g", tickCount=6), y=y,
-                color=alt.Color("verdict:N").scale(domain=verdicts, range=[GREEN, RED, GREY, PINK]).title(None),
+                color=alt.Color("verdict:N").scale(domain=verdicts, range=[GREEN, RED, GREY, PINK, SKY]).title(None),
                 shape=alt.Shape("verdict:N")
-                .scale(domain=verdicts, range=["triangle-left", "triangle-right", "circle", "cross"]).title(None),
+                .scale(domain=verdicts, range=["triangle-left", "triangle-right", "circle", "cross", "diamond"]).title(None),
                 tooltip=[
                     alt.Tooltip("what:N"), alt.Tooltip("ratio:Q"), alt.Tooltip("low:Q"), alt.Tooltip("high:Q"),
                     alt.Tooltip("verdict:N"),

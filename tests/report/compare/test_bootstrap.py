@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edgec.latency.statistics import summary
-from edgec.report.compare.bootstrap import CONFIDENCE, LEVEL_FLOOR, Run, block_length, needed, quantile, ratio
+from edgec.report.compare.bootstrap import CONFIDENCE, LEVEL_FLOOR, Run, block_length, needed, paired_ratio, quantile, ratio
 
 NO_ROUNDS = np.empty(0, dtype=np.int64)
 
@@ -145,9 +146,68 @@ def test_candidates_that_took_turns_are_compared_turn_by_turn() -> None:
     disturbance = np.repeat(chance.normal(0, 0.2, 20), 10)
     one = run(disturbance + chance.normal(0, 0.01, 200), rounds)
     other = run(math.log(1.08) + disturbance + chance.normal(0, 0.01, 200), rounds)
-    alone, together = ratio([one], [other], 0.5), ratio([one], [other], 0.5, paired=True)
+    alone, together = ratio([one], [other], 0.5), paired_ratio(one, other, 0.5)
     assert alone.low < 1 < alone.high
     assert 1.03 < together.low < 1.08 < together.high
+
+
+def processes(chance: np.random.Generator, *, slower: float = 1.0, apart: float = 0.012, each: int = 40) -> Run:
+    """Five processes of one run, each at a level of its own, after the machine's speed was taken out."""
+    numbers = np.repeat(np.arange(5), each)
+    levels = chance.normal(math.log(slower), apart, 5)[numbers]
+    return Run(20 * np.exp(levels + chance.normal(0, 0.03, 5 * each)), numbers, numbers, paced=True)
+
+
+def test_processes_are_drawn_again_before_their_samples() -> None:
+    run = processes(np.random.default_rng(7), apart=0.2)
+    assert [len(part) for part in run.parts] == [40] * 5
+    owner = {sample: number for number, part in enumerate(run.parts) for sample in part}
+    drawn = [[owner[sample] for sample in row] for row in run.draws[:200]]
+    assert all(len(row) == 200 for row in drawn)
+    kinds = [len(set(row)) for row in drawn]
+    assert 3 < np.mean(kinds) < 3.7  # five out of five, put back: 5 (1 - 0.8^5) = 3.36
+    spread = float(np.std([math.log(quantile(row, 0.5)) for row in run.draws]))
+    alone = Run(run.samples, run.rounds)
+    assert spread > 1.3 * float(np.std([math.log(quantile(row, 0.5)) for row in alone.draws]))
+
+
+def test_one_run_a_side_of_several_processes_is_honest_and_sees_a_tenth() -> None:
+    chance = np.random.default_rng(8)
+    false = [ratio([processes(chance)], [processes(chance)], 0.5) for _ in range(60)]
+    assert sum(each.low > 1 or each.high < 1 for each in false) < 3
+    true = [ratio([processes(chance)], [processes(chance, slower=1.1)], 0.5) for _ in range(30)]
+    assert sum(each.low > 1 for each in true) >= 27
+    assert float(np.median([each.shown for each in true])) < 1.09
+
+
+def test_where_the_machines_speed_is_unknown_processes_alone_do_not_make_it_sure() -> None:
+    chance = np.random.default_rng(11)
+    sides = [processes(chance, apart=0.03)], [processes(chance, apart=0.03)]
+    unpaced = [replace(sides[0][0], paced=False)], [replace(sides[1][0], paced=False)]
+    sure, doubtful = ratio(*sides, 0.5), ratio(*unpaced, 0.5)
+    assert doubtful.value == sure.value
+    assert doubtful.high / doubtful.low > 1.05 * sure.high / sure.low
+
+
+def test_what_no_sample_tells_of_widens_the_interval() -> None:
+    chance = np.random.default_rng(9)
+    sides = [processes(chance)], [processes(chance)]
+    sure, doubtful = ratio(*sides, 0.5), ratio(*sides, 0.5, doubt=0.03)
+    assert doubtful.value == sure.value
+    assert doubtful.high / doubtful.low > 1.02 * sure.high / sure.low
+    assert doubtful.high > math.exp(1.5 * 0.03)
+
+
+@pytest.mark.parametrize("lengths", [[7, 20, 14], [1, 2, 3, 4], [1] * 40])
+def test_processes_of_unequal_length(lengths: list[int]) -> None:
+    chance = np.random.default_rng(10)
+    numbers = np.repeat(np.arange(len(lengths)), lengths)
+    run = Run(20 * np.exp(chance.normal(0, 0.02, len(numbers))), numbers, numbers)
+    assert [len(part) for part in run.parts] == lengths
+    assert run.draws.shape[1] == len(numbers)
+    assert np.isin(run.draws, run.samples).all()
+    found = ratio([run], [run], 0.5)
+    assert found.low < 1 < found.high
 
 
 def test_long_series_are_drawn_less_often_and_say_the_same() -> None:

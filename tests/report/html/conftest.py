@@ -10,8 +10,10 @@ import pytest
 
 from edgec.evidence import Evidence
 from edgec.latency.statistics import summary
+from edgec.report.fidelity import HeadFacts, Output
 from edgec.report.html.page import render
 from edgec.report.html.subjects import Subject
+from edgec.report.maps import Headed, headed
 from edgec.report.pictures import Compared
 from edgec.report.schema import (
     AfterIdle,
@@ -111,3 +113,29 @@ def pictures() -> Compared:
     shipped = float32 + random.normal(0, 0.02, float32.shape).astype(np.float32)
     frames = random.integers(0, 256, (6, 80, 128, 3), dtype=np.uint8)
     return Compared(tuple(f"golden frame {number}" for number in range(6)), frames, float32, shipped)
+
+
+@pytest.fixture
+def seen() -> Headed:
+    """What the heads of `headed` make of two frames of 80 x 128: a mask with a pixel that differs, a depth map, classes."""
+    random = np.random.default_rng(1)
+    labels = np.zeros((2, 80, 128), np.int32)
+    labels[:, 40:] = 1
+    other = labels.copy()
+    other[0, 3, 4] = 2
+    depth = random.uniform(1, 9, (2, 80, 128)).astype(np.float32)
+    scores = np.array([[2.0, 1.0], [0.5, 0.25]], np.float32)
+
+    def facts(name: str, output: Output, classes: tuple[str, ...] = ()) -> HeadFacts:
+        return HeadFacts(name=name, kind="onnx", output=output, outputs=(name,), classes=classes, reads=("cls",), sha256="0" * 64)
+
+    frames = random.integers(0, 256, (2, 80, 128, 3), dtype=np.uint8)
+    heads = (
+        facts("floor", "labels", ("floor", "wall", "<i>thing")),
+        facts("far", "depth"),
+        facts("kind", "scores", ("cat", "dog")),
+    )
+    return headed(
+        ("golden frame 0", "golden frame 1"), frames, heads,
+        {"floor": labels, "far": depth, "kind": scores}, {"floor": other, "far": depth, "kind": scores[:, ::-1].copy()},
+    )  # fmt: skip

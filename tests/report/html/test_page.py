@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgec.errors import EdgecError, RequestError
+from edgec.report.compare.pace import YARDSTICK
 from edgec.report.html.page import MARK, embedded, render, write_page
 from edgec.report.html.subjects import NO_ARTEFACT, Subject, short_names
 from edgec.report.pictures import Compared
@@ -93,3 +94,15 @@ def test_pictures_travel_small(full: Report, pictures: Compared) -> None:
     assert "&lt;b&gt;" in page
     assert "4 of\n6 golden frames" in page
     assert max(map(len, re.findall(r'src="(data:image/png[^"]*)"', page))) < 2000
+
+
+def test_a_yardstick_is_no_candidate_of_the_overview(full: Report) -> None:
+    """It takes turns with the model, and says nothing of any."""
+    stick = next(each for each in full.candidates if each.latency and not each.chosen)
+    more = stick.model_copy(update={"name": YARDSTICK, "fidelity": None})
+    page = render([Subject("one", full.model_copy(update={"candidates": (*full.candidates, more)})), Subject("two", full)])
+    assert len(data(page)["rows"]) == 2 * len(full.candidates)
+    overview = re.search(r'id="overview-table">.*?</table>', page, re.DOTALL)
+    assert overview is not None
+    assert YARDSTICK not in overview[0]
+    assert overview[0].count("<tr") == 1 + 2 * len(full.candidates)

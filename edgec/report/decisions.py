@@ -1,0 +1,187 @@
+"""What heads keep of float32's decisions, as figures and in words: the same in every table, page and comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgec.fidelity.budget import Budget
+from edgec.fidelity.tasks import TaskBudgets
+from edgec.report.fidelity import Classes, HeadFacts, Masks, StageFidelity, TaskFidelity
+from edgec.report.records import printable
+from edgec.report.schema import Candidate, Report
+
+ABSENT: Final = "-"
+Measure = Literal["classes", "masks", "depths", "values"]
+FIGURES: Final[dict[Measure, str]] = {
+    "classes": "agreement",
+    "masks": "mean IoU",
+    "depths": "depth error",
+    "values": "mean cosine",
+}
+"""The one figure of each that tables show, and that budgets bound."""
+_SHORT: Final[dict[Measure, str]] = {"classes": "agrees", "masks": "mIoU", "depths": "error", "values": "cosine"}
+_GIVES = {
+    "scores": "a class a frame",
+    "labels": "a class a pixel",
+    "logits": "scores of classes a pixel",
+    "depth": "a depth a pixel",
+    "values": "vectors",
+}
+_LONGEST = 12
+_LISTED = 6
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One output of a head as it is measured: what a column or a chart's row is about."""
+
+    output: str
+    measure: Measure
+
+    @property
+    def title(self) -> str:
+        """Short: what stands above a column."""
+        return f"{short(self.output)} {_SHORT[self.measure]}"
+
+    @property
+    def words(self) -> str:
+        return f"{printable(self.output)}: {FIGURES[self.measure]}"
+
+    def find(self, stage: StageFidelity | None) -> TaskFidelity | None:
+        tasks = () if stage is None else stage.tasks
+        return next((task for task in tasks if task.head == self.output and measure_of(task) == self.measure), None)
+
+    def cell(self, stage: StageFidelity | None) -> str:
+        task = self.find(stage)
+        return ABSENT if task is None else headline(task)
+
+
+def decided(stages: Iterable[StageFidelity | None]) -> tuple[Decided, ...]:
+    """All that some stage measured, in the order in which they come first."""
+    tasks = (task for stage in stages if stage is not None for task in stage.tasks)
+    found = ((task.head, measure_of(task)) for task in tasks)
+    return tuple(dict.fromkeys(Decided(head, measure) for head, measure in found if measure is not None))
+
+
+def measure_of(task: TaskFidelity) -> Measure | None:
+    return next((measure for measure in FIGURES if getattr(task, measure) is not None), None)
+
+
+def figure(task: TaskFidelity) -> float:
+    """That of `FIGURES`: of a depth the error, the lower the better; of all others what is kept, up to 1."""
+    if task.depths:
+        return task.depths.relative_error
+    return task.values.cosine_mean if task.values else task.kept
+
+
+def lost(task: TaskFidelity) -> float:
+    """What budgets bound, as a loss from 0 on."""
+    return figure(task) if task.depths else 1 - figure(task)
+
+
+def headline(task: TaskFidelity) -> str:
+    if task.classes:
+        return f"{task.classes.agreement:.2%}"
+    return f"{figure(task):.3g}" if task.depths else f"{figure(task):.5f}"
+
+
+def words(task: TaskFidelity, head: HeadFacts | None = None) -> str:
+    """All that was measured, on one line. `head` names the classes."""
+    if task.classes:
+        return _classes(task.classes)
+    if task.masks:
+        return _masks(task.masks, head.classes if head else ())
+    if task.depths:
+        return f"depth error {task.depths.relative_error:.3g} of the depth; RMSE {task.depths.rmse:.4g}"
+    if task.values:
+        return f"mean cosine {task.values.cosine_mean:.5f}, smallest {task.values.cosine_min:.5f}"
+    return "not measured"
+
+
+def _classes(found: Classes) -> str:
+    return (
+        f"same class on {found.agreement:.2%} of the frames; mean margin {found.margin_shipped:.4g}, "
+        f"float32's {found.margin_float32:.4g}; smallest {found.smallest_margin:.3g}"
+    )
+
+
+def _masks(found: Masks, classes: Sequence[str]) -> str:
+    known = [(value, index) for index, value in enumerate(found.iou) if value is not None]
+    low = ""
+    if len(known) > 1:
+        value, index = min(known)
+        low = f" (lowest: {class_name(classes, index)} {value:.5f})"
+    return f"mean IoU {found.mean_iou:.5f}{low}; {found.pixel_agreement:.3%} of the pixels alike"
+
+
+def class_name(classes: Sequence[str], index: int) -> str:
+    return printable(classes[index]) if index < len(classes) else f"class {index}"
+
+
+def head_of(report: Report, output: str) -> HeadFacts | None:
+    return next((head for head in report.heads if output in head.outputs), None)
+
+
+def describe(head: HeadFacts) -> str:
+    """What it is and gives, on one line."""
+    listed = ", ".join(printable(name) for name in head.classes[:_LISTED])
+    more = f" and {len(head.classes) - _LISTED} more" if len(head.classes) > _LISTED else ""
+    count = len(head.classes)
+    classes = f"; {count} class{'es' * (count != 1)}: {listed}{more}" if head.classes else ""
+    names = f" as {', '.join(map(printable, head.outputs))}" if head.outputs != (head.name,) else ""
+    return f"{head.kind}, gives {_GIVES[head.output]}{names}; reads {', '.join(map(printable, head.reads))}{classes}"
+
+
+def bound(report: Report, measure: Measure) -> float | None:
+    """What `figure` must reach, or of a depth error must not exceed."""
+    bounds = {
+        "classes": report.min_agreement,
+        "masks": report.min_iou,
+        "depths": report.max_depth_error,
+        "values": report.min_fidelity,
+    }
+    return bounds[measure]
+
+
+def budget_words(report: Report, measure: Measure) -> str:
+    limit = bound(report, measure)
+    if limit is None:
+        return "none"
+    side = "at most" if measure == "depths" else "at least"
+    return f"{FIGURES[measure]} {side} {f'{limit:.2%}' if measure == 'classes' else f'{limit:g}'}"
+
+
+def budget_lines(report: Report) -> tuple[str, ...]:
+    """What had to be kept, of features and heads."""
+    found = [task for each in report.candidates if each.fidelity for task in each.fidelity.tasks]
+    measures = [measure for measure in FIGURES if measure != "values" and any(measure_of(task) == measure for task in found)]
+    features = [f"worst cosine at least {report.min_fidelity:g}"] if has_features(report) else []
+    return (*features, *(budget_words(report, measure) for measure in measures if bound(report, measure) is not None))
+
+
+def has_features(report: Report) -> bool:
+    """Whether what ships gives features that were judged: True also where nothing was. Stages before it may give more."""
+    judged = [each.fidelity for each in report.candidates if each.fidelity is not None] or report.stages
+    return not judged or any(each.cosines for each in judged)
+
+
+def beyond(report: Report, candidate: Candidate) -> tuple[str, ...]:
+    """What of a candidate's fidelity is beyond a budget, in words."""
+    if candidate.fidelity is None:
+        return ()
+    tasks = TaskBudgets(report.min_agreement, report.min_iou, report.max_depth_error)
+    return tuple(map(printable, Budget(report.min_fidelity, tasks).lost(candidate.fidelity)))
+
+
+def beyond_lines(report: Report) -> tuple[str, ...]:
+    """One for each candidate that is beyond a budget."""
+    found = ((candidate, beyond(report, candidate)) for candidate in report.candidates)
+    return tuple(f"{printable(candidate.name)} is beyond the budget: {'; '.join(said)}" for candidate, said in found if said)
+
+
+def short(name: str) -> str:
+    """What tells names apart is at either end."""
+    line = printable(name)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2 - 1]}…{line[-(_LONGEST // 2) :]}"
