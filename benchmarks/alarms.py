@@ -26,6 +26,7 @@ from benchmarks.outliers import write_huggingface
 from edgec.build import build
 from edgec.checkpoint import read
 from edgec.model.spec import Size, VitSpec
+from edgec.report.compare.bootstrap import level_ms
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Verdict, compare, gate
@@ -177,10 +178,22 @@ def _levels(sides: dict[str, list[Side]]) -> str:
     logs = {name: [math.log(side.quantile_ms("p50", 0.5) or math.nan) for side in found] for name, found in sides.items()}
     usual, slower = (logs[name] for name in DEPTHS)
     inside = [run.drift(0.5) for found in sides.values() for side in found for run in side.runs]
+    paced = {name: [math.log(level_ms(side.paced, 0.5)) for side in found if side.paced] for name, found in sides.items()}
+    paces = [math.log(side.pace_ms) for found in sides.values() for side in found if side.pace_ms]
     others = [latency.other_cores or 0.0 for found in sides.values() for side in found if (latency := side.latency)]
     return (
         f"{len(usual)} runs of each; p50 {math.exp(statistics.fmean(usual)):.2f} ms, the slower one's "
         f"{math.exp(statistics.fmean(slower) - statistics.fmean(usual)):.3f} times that; runs of one artefact differ by "
         f"{statistics.stdev(usual):.1%} and {statistics.stdev(slower):.1%} (standard deviation of p50), tenths of a run by "
         f"{statistics.median(inside):.1%} (median); other work used {statistics.median(others):.2f} cores (median)"
+        + (_paced(paced["usual"], paced["slower"], paces) if min(map(len, paced.values())) > 1 else "")
+    )
+
+
+def _paced(usual: Sequence[float], slower: Sequence[float], paces: Sequence[float]) -> str:
+    """What is left of it once the machine's speed is taken out."""
+    return (
+        f"; the machine's speed varied by {statistics.stdev(paces):.1%}, and without it runs of one artefact differ by "
+        f"{statistics.stdev(usual):.1%} and {statistics.stdev(slower):.1%}, and the slower one takes "
+        f"{math.exp(statistics.fmean(slower) - statistics.fmean(usual)):.3f} times as long"
     )

@@ -12,6 +12,7 @@ from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
     from edgec.latency.bench import BenchResult
+    from edgec.report.schema import Candidate
 
 
 @click.command()
@@ -69,8 +70,8 @@ def bench(
     ssh://user@host:port, or a name from ~/.ssh/config. --threads are of each stream.
     """
     if boards:
-        _refuse(threads=threads, fps=fps, queue=queue, deadline=deadline, duration=duration, streams=streams, idle=idle_s)
-        _refuse(profile=profile or None)
+        rates = {"fps": fps, "queue": queue, "deadline": deadline, "duration": duration, "streams": streams, "idle": idle_s}
+        _refuse(threads=threads, **rates, profile=profile or None)
         _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
         return
     _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
@@ -99,11 +100,18 @@ def _refuse(**settings: Any) -> None:
     """Options that would be ignored: some are about boards only, some about this machine."""
     from edgec.errors import RequestError
 
-    for name, value in settings.items():
-        if value is not None:
-            option = "--" + name.replace("_", "-")
-            where = "for boards: give it with --on BOARD" if name in _OF_BOARDS else "for this machine, not with --on"
-            raise RequestError(f"{option} is {where}.", remedy=f"leave {option} out")
+    given = [name for name, value in settings.items() if value is not None]
+    if not given:
+        return
+    options = ", ".join("--" + name.replace("_", "-") for name in given)
+    are, them = ("is", "it") if len(given) == 1 else ("are", "them")
+    if given[0] in _OF_BOARDS:
+        raise RequestError(f"{options} {are} for boards, which --on names.", remedy=f"add --on BOARD, or leave {them} out")
+    raise RequestError(
+        f"{options} {are} for this machine, not with --on.",
+        evidence="on a board its own tool measures, back to back and on its own terms",
+        remedy=f"leave {them} out, or measure on this machine without --on",
+    )
 
 
 def _on_boards(
@@ -216,12 +224,14 @@ def _print(result: BenchResult) -> None:
         ("runs in", f"{printable(manifest.runtime)}, {printable(manifest.precision)}, {latency.threads} threads"),
         ("executes as", printable(result.measurement.execution_precision) or "the runtime does not say"),
         ("warm-up", f"{latency.warmup} runs"),
+        ("processes", _processes(result)),
         ("CPU time", f"{result.measurement.cpu_ms_per_frame:.2f} ms a frame, all threads"),
         (
             "cold start",
             f"import {result.measurement.import_ms:.0f}, load {cold.load_ms:.0f}, first {cold.first_inference_ms:.1f} ms"
             + ("" if cold.process_ms is None else f"; {cold.process_ms:.0f} ms from the start of the process to features"),
         ),
+        *([("yardstick", _yardstick(result.yardstick))] if result.yardstick else []),
         ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
         ("host", describe(result.host)),
         ("evidence", f"{latency.evidence.value}: {_standing(result)}"),
@@ -243,6 +253,20 @@ def _print(result: BenchResult) -> None:
         err.print(Text(f"Warning: {caveat}"))
 
 
+def _processes(result: BenchResult) -> str:
+    from edgec.latency.series import by_process
+
+    medians = by_process(result.measurement)
+    told = ", ".join(f"{median:.2f}" for median in medians)
+    return f"1, p50 {told} ms" if len(medians) == 1 else f"{len(medians)} one after another, p50 of each {told} ms"
+
+
+def _yardstick(candidate: Candidate) -> str:
+    latency = candidate.latency
+    assert latency is not None
+    return f"p50 {latency.p50_ms:.2f}, p90 {latency.p90_ms:.2f} ms: a fixed piece of work, for how fast the machine was"
+
+
 def _standing(result: BenchResult) -> str:
     from edgec.report.records import printable
 
@@ -256,6 +280,8 @@ def _standing(result: BenchResult) -> str:
 
 def _json(result: BenchResult) -> str:
     import json
+
+    from edgec.latency.series import by_process
 
     manifest, measurement = result.artefact.manifest, result.measurement
     return json.dumps(
@@ -272,6 +298,10 @@ def _json(result: BenchResult) -> str:
             "cold_start": {**result.cold_start.model_dump(mode="json"), "import_ms": measurement.import_ms},
             "cpu_ms_per_frame": measurement.cpu_ms_per_frame,
             "other_cores": measurement.other_cores,
+            "processes_p50_ms": by_process(measurement),
+            "yardstick": result.yardstick.latency.model_dump(mode="json")
+            if result.yardstick and result.yardstick.latency
+            else None,
             "runs": [run.model_dump(mode="json") for run in result.runs],
             "after_idle": result.after_idle.model_dump(mode="json") if result.after_idle else None,
             "profile": result.profile.model_dump(mode="json") if result.profile else None,

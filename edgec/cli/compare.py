@@ -129,7 +129,7 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
     from rich.table import Table
     from rich.text import Text
 
-    from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, rows, verdict_rows, warnings
+    from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, remarks, rows, verdict_rows, warnings
 
     found = rows(sides)
     shared = Table(box=None, pad_edge=False, show_header=False)
@@ -157,7 +157,7 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
     for table in (shared, figures, verdicts):
         out.print(table)
         out.print()
-    out.print(Text(METHOD))
+    out.print(Text(" ".join([METHOD, *remarks(comparisons)])))
     if gated is not None:
         out.print(Text(f"\nRegressions of more than {gated.percent:g} %:"))
         for text in gate_lines(gated):

@@ -64,10 +64,10 @@ def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
         found.append(
             (
                 "missed",
-                f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.2g} %), deadline {run.deadline_ms:.4g} ms",
+                f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.3g} %), deadline {run.deadline_ms:.4g} ms",
             )
         )
-        found.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.2g} %), counted as missed"))
+        found.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.3g} %), counted as missed"))
     if run.jitter_ms is not None:
         found.append(("jitter", f"{run.jitter_ms:.3f} ms, standard deviation of the intervals"))
     if run.drift is not None:

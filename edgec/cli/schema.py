@@ -6,13 +6,17 @@ import click
 
 
 @click.command()
-def schema() -> None:
-    """Print the JSON Schema (2020-12) of report.json, in the version that this edgec writes.
+@click.argument("what", type=click.Choice(["report", "sweep"]), default="report")
+def schema(what: str) -> None:
+    """Print the JSON Schema (2020-12) of report.json, or of a sweep's sweep.json, in the version that this edgec writes.
 
     This edgec also reads the older versions.
     """
     import json
 
-    from edgec.report.schema import json_schema
+    if what == "sweep":
+        from edgec.sweep.schema import json_schema
+    else:
+        from edgec.report.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

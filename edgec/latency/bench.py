@@ -18,14 +18,16 @@ from edgec.errors import RuntimeFailure, TargetError
 from edgec.evidence import Evidence
 from edgec.latency.asked import Asked
 from edgec.latency.host import available_cores, caveats, contention, facts, load_average
-from edgec.latency.measure import NOTE, Measurement, Progress, measure
+from edgec.latency.measure import Progress
 from edgec.latency.process import WorkerProblem
 from edgec.latency.profiling import profile as profile_artefact
+from edgec.latency.recording import Measurement
+from edgec.latency.series import NOTE, YARDSTICK_NOTE, measure_series
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering import registry
 from edgec.lowering.base import Frames
 from edgec.report.reading import read_report
-from edgec.report.schema import AfterIdle, ColdStart, Host, Latency, Profile, Report, Run
+from edgec.report.schema import AfterIdle, Candidate, ColdStart, Host, Latency, Profile, Report, Run
 from edgec.targets import list_profiles, missing
 
 DEFAULT_ITERATIONS = 100
@@ -46,6 +48,8 @@ class BenchResult:
     runs: tuple[Run, ...] = ()
     after_idle: AfterIdle | None = None
     profile: Profile | None = None
+    yardstick: Candidate | None = None
+    """No candidate, but how fast the machine was meanwhile (`edgec.latency.yardstick`)."""
 
 
 def bench(
@@ -60,11 +64,11 @@ def bench(
 ) -> BenchResult:
     """Checks the artefact's hashes and measures it on its golden frames.
 
-    Runs `iterations` times; by default 100 times, or fewer if that takes over a minute. `wanted` is a run beyond that, in
-    processes of its own; `idle_s` asks for inferences after so much sleep, `profile` for the time of each step. `threads`: the
-    cores that this process may use by default, shared out among streams. The evidence is `measured on target` where the host
-    has all that it requires. Raises `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed or
-    does not time its steps, `RuntimeFailure` if it fails.
+    Runs `iterations` times, in several processes one after another; by default 100 times, or fewer if that takes over a minute.
+    `wanted` is a run beyond that, in processes of its own; `idle_s` asks for inferences after so much sleep, `profile` for the
+    time of each step. `threads`: the cores that this process may use by default, shared out among streams. The evidence is
+    `measured on target` where the host has all that it requires. Raises `ArtefactError` for a damaged artefact, `TargetError` if
+    its runtime is not installed or does not time its steps, `RuntimeFailure` if it fails.
     """
     load = load_average()
     artefact = open_artefact(path)
@@ -88,8 +92,8 @@ def bench(
     streams = wanted.streams if wanted else 1
     threads = threads or max(1, available_cores() // streams)
     frames = batches(artefact.golden.frames, manifest.input.shape[0])
-    (measurement,) = measure(
-        [artefact.lowered],
+    measurement, yardstick = measure_series(
+        artefact.lowered,
         frames,
         threads=threads,
         iterations=iterations or DEFAULT_ITERATIONS,
@@ -118,7 +122,9 @@ def bench(
         if progress is not None:
             progress("profiling", 0, 1)
         steps = profile_artefact(artefact, frames, threads=threads, evidence=evidence)
-    return BenchResult(artefact, latency, measurement.cold_start, measurement, host, lacks, tuple(doubts), runs, idle, steps)
+    return BenchResult(
+        artefact, latency, measurement.cold_start, measurement, host, lacks, tuple(doubts), runs, idle, steps, yardstick
+    )
 
 
 def _failure(runtime: str, problem: str) -> RuntimeFailure:
@@ -146,10 +152,11 @@ def batches(frames: Frames, batch: int) -> NDArray[np.uint8]:
 
 
 def as_report(result: BenchResult) -> Report:
-    """The figures as a report of one candidate. The model's facts and its fidelity are those that the build wrote beside the
-    artefact. Raises `ArtefactError` if that report is missing or damaged."""
+    """The figures as a report of one candidate, with the yardstick beside it. The model's facts and its fidelity are those that
+    the build wrote beside the artefact. Raises `ArtefactError` if that report is missing or damaged."""
     built = read_report(result.artefact.directory / "report.json")
     (chosen,) = (candidate for candidate in built.candidates if candidate.chosen)
+    yardsticks = () if result.yardstick is None else (result.yardstick,)
     candidate = chosen.model_copy(
         update={
             "execution_precision": result.measurement.execution_precision,
@@ -168,9 +175,9 @@ def as_report(result: BenchResult) -> Report:
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "artefact_sha256": sha256_of(result.artefact.directory / MANIFEST),
             "host_is_target": result.lacks == (),
-            "candidates": (candidate,),
+            "candidates": (candidate, *yardsticks),
             "reason": "It is the artefact that was measured.",
-            "notes": (NOTE, *result.caveats),
+            "notes": (NOTE, *[YARDSTICK_NOTE] * len(yardsticks), *result.caveats),
             "host": result.host,
         }
     )

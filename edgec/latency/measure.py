@@ -12,13 +12,11 @@ from __future__ import annotations
 import random
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -26,10 +24,11 @@ from numpy.typing import NDArray
 
 from edgec.evidence import Evidence
 from edgec.latency.host import available_cores
-from edgec.latency.process import Worker, WorkerProblem
-from edgec.latency.statistics import block_size, enough, summary
+from edgec.latency.process import Worker
+from edgec.latency.recording import Measurement as Measurement
+from edgec.latency.recording import Recording
+from edgec.latency.statistics import block_size, enough
 from edgec.lowering.base import LoweredModel
-from edgec.report.schema import Block, ColdStart, Latency
 
 NOTE = (
     "Candidates ran in processes of their own, in interleaved blocks of at most ten runs, in random order; each block began with "
@@ -54,23 +53,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of all iterations are done."""
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Either the figures, or the `problem` that prevented them.
-
-    `cpu_ms_per_frame` is CPU time of all threads, over the frames of the recorded runs; `import_ms` is what importing the runtime
-    took; `other_cores` is how many cores' worth of other work the machine did meanwhile, a hypervisor's share included.
-    """
-
-    latency: Latency | None = None
-    cold_start: ColdStart | None = None
-    execution_precision: str = ""
-    cpu_ms_per_frame: float | None = None
-    import_ms: float | None = None
-    other_cores: float | None = None
-    problem: str = ""
-
-
 @dataclass
 class _Meter:
     """Tells `progress` how far all candidates are; `behind` iterations belong to groups that are through."""
@@ -84,22 +66,14 @@ class _Meter:
             self.progress(doing, self.behind + done, self.total)
 
 
-@dataclass
-class _Run:
-    """One candidate's measurement on its way."""
+class _Run(Recording):
+    """A candidate with its one worker."""
 
-    name: str
-    worker: Worker
-    facts: dict[str, Any] = field(default_factory=dict)
-    warmup_ms: list[float] = field(default_factory=list)
-    samples_ms: list[float] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
-    cpu_ms: float = 0.0
-    others_ms: float = 0.0
-    elapsed_ms: float = 0.0
-    problem: str = ""
-    wanted: int = 0
-    """Iterations."""
+    def __init__(self, name: str, worker: Worker) -> None:
+        super().__init__(name)
+        self.worker = worker
+        self.wanted = 0
+        """Iterations."""
 
     def finished(self, max_seconds: float) -> bool:
         """Whether it has nothing more to do: it has been measured, or it is out."""
@@ -144,9 +118,10 @@ def measure(
                 for index in group:
                     meter(f"loading {names[index]}")
                     # One after another: interpreters that start together would take time from one another.
-                    run = _Run(names[index], stack.enter_context(Worker(candidates[index], str(index), scratch)))
-                    with _problem_noted(run):
-                        run.facts = run.worker.load(scratch / "frames.npy", threads)
+                    worker = stack.enter_context(Worker(candidates[index], str(index), scratch))
+                    run = _Run(names[index], worker)
+                    with run.problem_noted(worker):
+                        run.starts = [worker.load(scratch / "frames.npy", threads)]
                     runs.append(run)
                 _warm(runs, meter)
                 order = random.Random(seed)  # noqa: S311 - an order, not a secret
@@ -157,7 +132,7 @@ def measure(
                     final = [run for at, run in zip(group, runs, strict=True) if at in finalists]
                     _interleave(final, iterations, max_seconds, order, rounds, meter)
                 _finish(runs, meter, iterations)
-                results.extend(_result(run, frames.shape[1], evidence) for run in runs)
+                results.extend(run.result(frames.shape[1], evidence) for run in runs)
     return results
 
 
@@ -185,7 +160,7 @@ def _warm(runs: Sequence[_Run], meter: _Meter) -> None:
     for run in runs:
         if not run.problem:
             meter(f"warming up {run.name}")
-            with _problem_noted(run):
+            with run.problem_noted(run.worker):
                 run.warmup_ms = run.worker.ask({"do": "warm"})["runs_ms"]
 
 
@@ -199,69 +174,13 @@ def _interleave(
         number = next(rounds)
         for run in turns:
             meter(f"measuring {run.name}", sum(len(each.samples_ms) for each in runs))
-            typical = statistics.median(run.samples_ms or run.warmup_ms)
-            with _problem_noted(run):
-                size = block_size(typical, iterations - len(run.samples_ms))
-                busy, began = busy_ms(), time.perf_counter()
-                answer = run.worker.ask({"do": "run", "iterations": size})
-                run.others_ms += busy_ms() - busy - answer["block_cpu_ms"]
-                run.elapsed_ms += (time.perf_counter() - began) * 1000
-                run.samples_ms.extend(round(sample, 4) for sample in answer["samples_ms"])
-                run.blocks.append(Block(round=number, runs=size))
-                run.cpu_ms += answer["cpu_ms"]
+            with run.problem_noted(run.worker):
+                run.take(run.worker, block_size(run.typical_ms, iterations - len(run.samples_ms)), number)
 
 
 def _finish(runs: Sequence[_Run], meter: _Meter, iterations: int) -> None:
     for run in runs:
         if not run.problem:
-            with _problem_noted(run):
-                run.facts |= run.worker.ask({"do": "finish"})
+            with run.problem_noted(run.worker):
+                run.starts[0] |= run.worker.ask({"do": "finish"})
     meter("measured", iterations * len(runs))
-
-
-def busy_ms() -> float:
-    """CPU time that the whole machine has spent on anything, since it started."""
-    times = psutil.cpu_times()
-    # Linux counts guests' time within user time as well.
-    idle = ("idle", "iowait", "guest", "guest_nice")
-    return 1000 * float(sum(times) - sum(getattr(times, name, 0.0) for name in idle))
-
-
-@contextmanager
-def _problem_noted(run: _Run) -> Iterator[None]:
-    """Notes a `WorkerProblem` on the run and goes on; the other candidates are not to blame."""
-    try:
-        yield
-    except WorkerProblem as problem:
-        run.problem = str(problem)
-        run.worker.close()
-
-
-def _result(run: _Run, batch: int, evidence: Evidence) -> Measurement:
-    if run.problem:
-        return Measurement(problem=run.problem)
-    other_cores = round(max(0.0, run.others_ms / run.elapsed_ms), 3)
-    return Measurement(
-        latency=Latency(
-            **asdict(summary(run.samples_ms)),
-            iterations=len(run.samples_ms),
-            warmup=len(run.warmup_ms),
-            threads=run.facts["threads"],
-            samples_ms=tuple(run.samples_ms),
-            blocks=tuple(run.blocks),
-            other_cores=other_cores,
-            evidence=evidence,
-        ),
-        cold_start=ColdStart(
-            load_ms=run.facts["load_ms"],
-            first_inference_ms=run.facts["first_inference_ms"],
-            import_ms=run.facts["import_ms"],
-            process_ms=run.facts["process_ms"],
-            peak_rss_bytes=run.facts["peak_rss_bytes"],
-            evidence=evidence,
-        ),
-        execution_precision=run.facts["execution_precision"],
-        cpu_ms_per_frame=run.cpu_ms / (len(run.samples_ms) * batch),
-        import_ms=run.facts["import_ms"],
-        other_cores=other_cores,
-    )

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from edgec.lowering.base import LoweredModel
 
@@ -22,25 +23,29 @@ _STDERR_LINES = 8
 _STDERR_CHARACTERS = 1500
 
 
+_H = TypeVar("_H", bound="Helper")
+
+
 class WorkerProblem(Exception):
     """Why a candidate could not be measured, ready for a report: what happened, and the end of the worker's standard error."""
 
 
-class Worker:
-    """A process that holds one candidate. `scratch` is an existing directory of the caller's; workers share it."""
+class Helper:
+    """A process of ours that obeys commands: `python -m MODULE`. `scratch` is an existing directory of the caller's; helpers
+    share it. `environment` is set beside what we have."""
 
-    def __init__(self, model: LoweredModel, name: str, scratch: Path) -> None:
-        self._model = model
+    def __init__(self, module: str, name: str, scratch: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = scratch / f"{name}.stderr"
         self._unread = b""
         with self._log.open("wb") as log:
             # `-m` puts the working directory on the module path: start where there are no modules, not where the user stands.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "edgec.latency.worker", str(time.monotonic_ns())],
+                [sys.executable, "-m", module, str(time.monotonic_ns())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 cwd=scratch,
+                env={**os.environ, **(environment or {})},
                 bufsize=0,
             )
         assert self._process.stdin is not None
@@ -51,21 +56,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
-    def __enter__(self) -> Worker:
+    def __enter__(self: _H) -> _H:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
-
-    def load(self, frames: Path, threads: int) -> dict[str, Any]:
-        model = {
-            "runtime": self._model.runtime,
-            "directory": str(self._model.directory.resolve()),
-            "entry": self._model.entry,
-            "files": list(self._model.files),
-            "settings": self._model.settings,
-        }
-        return self.ask({"do": "load", "model": model, "frames": str(frames), "threads": threads})
 
     def ask(self, command: dict[str, Any], seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
@@ -127,6 +122,24 @@ class Worker:
         text = self._log.read_text(errors="replace").rstrip()[-_STDERR_CHARACTERS:]
         lines = [line for line in text.splitlines() if line.strip()][-_STDERR_LINES:]
         return "".join(f"\n  {line}" for line in lines)
+
+
+class Worker(Helper):
+    """Holds one candidate: `edgec.latency.worker`."""
+
+    def __init__(self, model: LoweredModel, name: str, scratch: Path) -> None:
+        super().__init__("edgec.latency.worker", name, scratch)
+        self._model = model
+
+    def load(self, frames: Path, threads: int) -> dict[str, Any]:
+        model = {
+            "runtime": self._model.runtime,
+            "directory": str(self._model.directory.resolve()),
+            "entry": self._model.entry,
+            "files": list(self._model.files),
+            "settings": self._model.settings,
+        }
+        return self.ask({"do": "load", "model": model, "frames": str(frames), "threads": threads})
 
 
 def describe_exit(code: int) -> str:

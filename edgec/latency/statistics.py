@@ -68,17 +68,17 @@ def warmed_up(runs_ms: Sequence[float]) -> bool:
     return abs(last - before) <= STABLE_WITHIN * before
 
 
-def enough(samples_ms: Sequence[float], iterations: int, max_seconds: float) -> bool:
+def enough(samples_ms: Sequence[float], iterations: int, max_seconds: float, share: float = 1.0) -> bool:
     """Whether a candidate has been measured: `iterations` runs, or `max_seconds` of them once there are at least 20, or 5 for a
-    model whose runs take over 2 s."""
+    model whose runs take over 2 s; the `share` of these where it is only that much of its way."""
     if len(samples_ms) >= iterations:
         return True
     if not samples_ms or sum(samples_ms) < max_seconds * 1000:
         return False
     floor = MIN_SLOW_ITERATIONS if statistics.median(samples_ms) > SLOW_RUN_MS else MIN_ITERATIONS
-    return len(samples_ms) >= floor
+    return len(samples_ms) >= math.ceil(floor * share)
 
 
-def block_size(run_ms: float, wanted: int) -> int:
-    """Runs in one turn of a candidate: about a second's worth, 2 to 10, and no more than are still `wanted`."""
-    return max(1, min(wanted, MAX_BLOCK, max(2, int(BLOCK_MS / max(run_ms, 1e-6)))))
+def block_size(run_ms: float, wanted: int, most: int = MAX_BLOCK) -> int:
+    """Runs in one turn of a candidate: about a second's worth, 2 to `most`, and no more than are still `wanted`."""
+    return max(1, min(wanted, most, max(2, int(BLOCK_MS / max(run_ms, 1e-6)))))

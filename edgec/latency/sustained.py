@@ -23,8 +23,9 @@ from edgec.errors import RequestError
 from edgec.evidence import Evidence
 from edgec.latency.asked import Asked
 from edgec.latency.drift import drift
-from edgec.latency.measure import FRAME_BYTES, Progress, busy_ms, groups, memory_budget
+from edgec.latency.measure import FRAME_BYTES, Progress, groups, memory_budget
 from edgec.latency.process import ANSWER_SECONDS, Worker, WorkerProblem
+from edgec.latency.recording import busy_ms
 from edgec.latency.sensors import Sensors, whole_mw
 from edgec.latency.statistics import LEAD_IN_MS
 from edgec.lowering.base import LoweredModel

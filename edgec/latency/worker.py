@@ -6,8 +6,9 @@ It obeys one JSON object a line on standard input and answers with one a line on
     {"do": "load", "model": {...}, "frames": PATH, "threads": N}
         → {"import_ms", "load_ms", "first_inference_ms", "process_ms", "execution_precision", "threads"}
     {"do": "warm"}                    → {"runs_ms": [...]}
-    {"do": "run", "iterations": K}    → {"samples_ms": [...], "cpu_ms", "block_cpu_ms"}: after a lead-in that is not recorded,
-                                        whose CPU time only the latter includes
+    {"do": "run", "iterations": K, "lead_in_ms": MS}
+        → {"samples_ms": [...], "cpu_ms", "block_cpu_ms"}: after a lead-in of MS, by default 100, that is not recorded, whose CPU
+          time only the latter includes
     {"do": "plain", "iterations": K}  → {"elapsed_ms"}: K runs, none of them timed by itself
     {"do": "stream", "begin_ns": NS, "seconds": S, "fps": F or null, "latest": BOOL, "columns": PATH}
         → {"dropped", "cpu_ms", "all_cpu_ms", "spun_ms"}: frames back to back or on a camera's clock from NS on, by
@@ -99,11 +100,11 @@ class Session:
             runs.append(self.once())
         return {"runs_ms": runs}
 
-    def run(self, iterations: int) -> dict[str, Any]:
+    def run(self, iterations: int, lead_in_ms: float = LEAD_IN_MS) -> dict[str, Any]:
         began = time.process_time_ns()
-        lead_in_ms = 0.0
-        while lead_in_ms < LEAD_IN_MS:
-            lead_in_ms += self.once()
+        led_in_ms = 0.0
+        while led_in_ms < lead_in_ms:
+            led_in_ms += self.once()
         recorded = time.process_time_ns()
         samples = [self.once() for _ in range(iterations)]
         ended = time.process_time_ns()

@@ -24,9 +24,18 @@ _FROM_BOARDS = ".report.json"
 
 
 def answer_all(folder: Path, cells: Sequence[Cell], fps: float, min_fidelity: float) -> tuple[Answer, ...]:
-    """One answer a cell, or one a board where the artefact is for several. A report that a board sent back (`edgec deploy`) lies
-    beside its artefact and counts, if it is about what is there now."""
-    answers = [answer for cell in cells for answer in _of_cell(folder, cell, fps, min_fidelity)]
+    """`answers_of` all cells, in the order of a sweep's report."""
+    return in_order(cells, [answer for cell in cells for answer in answers_of(folder, cell, fps, min_fidelity)])
+
+
+def answers_of(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> tuple[Answer, ...]:
+    """One, or one a board where the artefact is for several. A report that a board sent back (`edgec deploy`) lies beside its
+    artefact and counts, if it is about what is there now."""
+    return tuple(_of_cell(folder, cell, fps, min_fidelity))
+
+
+def in_order(cells: Sequence[Cell], answers: Sequence[Answer]) -> tuple[Answer, ...]:
+    """What does it, what may, what does not; within each the largest input first, then the fastest."""
     pixels = {cell.name: cell.size[0] * cell.size[1] for cell in cells}
 
     def place(answer: Answer) -> tuple[int, int, float, float, str, str]:

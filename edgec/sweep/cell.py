@@ -26,10 +26,9 @@ from edgec.model.spec import Size
 from edgec.progress import Step
 from edgec.report.records import printable
 from edgec.request import BuildRequest
+from edgec.stages.candidates import MEASURING
 from edgec.sweep.turns import Turns
 
-MEASURING = "measure latency"
-"""The stage that must have the machine to itself, as `edgec.stages` calls it."""
 BUG, INTERRUPTED = 70, 130
 _GRACE_S = 5.0
 

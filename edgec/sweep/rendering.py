@@ -39,7 +39,8 @@ def question(report: SweepReport) -> str:
 
 def count(report: SweepReport) -> str:
     found = Counter(answer.verdict for answer in report.answers)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in ORDER if found[verdict])
+    told = [f"{found[verdict]} {verdict}" for verdict in ORDER if found[verdict]]
+    return ", ".join([*told, *([f"{len(report.unfinished)} not built yet"] if report.unfinished else [])])
 
 
 def answer_rows(report: SweepReport) -> list[tuple[str, ...]]:
@@ -104,6 +105,7 @@ def to_markdown(report: SweepReport) -> str:
         f"{count(report)}. Made by edgec {escape(report.edgec_version)}, {escape(report.created)}.",
         _table(ANSWER_TITLES, answer_rows(report), ANSWER_NUMBERS),
         METHOD,
+        *(["## Not built yet", _bullets(report.unfinished)] if report.unfinished else []),
         *(["## Failed", _bullets(failures(report))] if failures(report) else []),
         *(["## Doubtful", _bullets(doubts(report))] if doubts(report) else []),
         *([f"## Resolution ladders: {LADDER_MEANING}"] if ladders(report) else []),

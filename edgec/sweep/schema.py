@@ -1,10 +1,12 @@
 """sweep.json: what became of every cell, and what each artefact means for a camera. Times are milliseconds, sizes are bytes.
 
+It is written anew whenever a cell has ended, so that a sweep which was interrupted says what it had; `unfinished` are the others.
 Reports of their own, with every candidate and sample, lie in the artefacts; here is what is compared between them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,7 +17,7 @@ from edgec.report.base import Record
 from edgec.report.records import read_record
 from edgec.report.schema import DIALECT
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SWEEP = "sweep.json"
 
 Verdict = Literal["yes", "no", "cannot tell", "failed"]
@@ -99,20 +101,27 @@ class Answer(Record):
 
 
 class SweepReport(Record):
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
     fps: float = Field(gt=0)
     min_fidelity: float = Field(gt=0, le=1)
     cells: tuple[Cell, ...]
+    """Those that have ended, in the matrix's order."""
+    unfinished: tuple[str, ...] = ()
+    """The names of those that had not when this was written: the sweep was at work, or it was interrupted."""
     answers: tuple[Answer, ...]
     """Sorted: what does it, what may, what does not; within each the largest input first, then the fastest."""
 
 
+UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: lambda found: {**found, "schema_version": 2}}
+"""By version: from what it wrote, not yet checked, to the next version. The second has `unfinished`."""
+
+
 def read_sweep(path: Path) -> SweepReport:
     """Raises `ArtefactError` as `read_record` does."""
-    return read_record(path, SweepReport, "sweep's report")
+    return read_record(path, SweepReport, "sweep's report", UPGRADES)
 
 
 def json_schema() -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from edgec.artefact.manifest import MANIFEST
 from edgec.durable import disk_is_full, scratch, sha256_of, sync, try_lock
 from edgec.errors import ArtefactError, Busy
 from edgec.sweep import schema
-from edgec.sweep.answers import answer_all
+from edgec.sweep.answers import answer_all, answers_of, in_order
 from edgec.sweep.child import ENDING, LOGS, Outcome
 from edgec.sweep.matrix import Cell, Matrix
 from edgec.sweep.rendering import to_markdown
@@ -38,29 +39,67 @@ def sweep(
 
     A cell that is there already, made of the same, is left as it is; one that fails stops no other. Raises `ArtefactError` if the
     folder cannot be written, `Busy` if another sweep is at work in it, and what `edgec.sweep.scheduler` raises. Interrupted, or
-    killed, it leaves whole artefacts and goes on from there the next time.
+    killed, it leaves whole artefacts and a report of the cells that had ended, and goes on from there the next time.
     """
     folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay: workers may have other ones
     with _claimed(folder):
         cells = [_placed(cell, folder, force) for cell in matrix.cells]
+        so_far = _SoFar(matrix, folder, cells, listener)
         if scheduler is None:
-            outcomes = run_all(cells, Local(jobs or 1), listener)
+            outcomes = run_all(cells, Local(jobs or 1), so_far)
         else:
             from edgec.sweep.scheduler import workers_of
 
             with workers_of(scheduler, jobs, folder, cells) as workers:
-                outcomes = run_all(cells, workers, listener)
+                outcomes = run_all(cells, workers, so_far)
         described = tuple(_described(cell, outcome, folder) for cell, outcome in zip(cells, outcomes, strict=True))
-        report = SweepReport(
-            edgec_version=__version__,
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            fps=matrix.fps,
-            min_fidelity=matrix.min_fidelity,
-            cells=described,
-            answers=answer_all(folder, described, matrix.fps, matrix.min_fidelity),
-        )
-        _keep(folder, {SWEEP: report.model_dump_json(indent=1) + "\n", MARKDOWN: to_markdown(report)})
+        # Afresh: reports from boards may have come meanwhile.
+        report = _report(matrix, described, (), answer_all(folder, described, matrix.fps, matrix.min_fidelity))
+        _keep(folder, report)
         return report
+
+
+class _SoFar:
+    """Passes on what it hears, and keeps what the sweep has whenever a cell has ended."""
+
+    def __init__(self, matrix: Matrix, folder: Path, cells: Sequence[Cell], listener: Listener) -> None:
+        self._matrix, self._folder, self._listener = matrix, folder, listener
+        self._order = [cell.name for cell in cells]
+        self._ended: dict[str, schema.Cell] = {}
+        self._answers: list[schema.Answer] = []
+        self._lock = threading.Lock()
+
+    def began(self, cell: Cell) -> None:
+        self._listener.began(cell)
+
+    def stage(self, cell: Cell, title: str) -> None:
+        self._listener.stage(cell, title)
+
+    def ended(self, cell: Cell, outcome: Outcome) -> None:
+        with self._lock:
+            described = _described(cell, outcome, self._folder)
+            self._ended[cell.name] = described
+            self._answers += answers_of(self._folder, described, self._matrix.fps, self._matrix.min_fidelity)
+            cells = tuple(self._ended[name] for name in self._order if name in self._ended)
+            unfinished = tuple(name for name in self._order if name not in self._ended)
+            # What cannot be written now is no reason to end: at the end it is tried again.
+            with suppress(ArtefactError):
+                _keep(self._folder, _report(self._matrix, cells, unfinished, in_order(cells, self._answers)))
+        self._listener.ended(cell, outcome)
+
+
+def _report(
+    matrix: Matrix, cells: tuple[schema.Cell, ...], unfinished: tuple[str, ...], answers: tuple[schema.Answer, ...]
+) -> SweepReport:
+    return SweepReport(
+        edgec_version=__version__,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        fps=matrix.fps,
+        min_fidelity=matrix.min_fidelity,
+        cells=cells,
+        unfinished=unfinished,
+        answers=answers,
+    )
 
 
 def _placed(cell: Cell, folder: Path, force: bool) -> Cell:
@@ -86,8 +125,9 @@ def _claimed(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _keep(folder: Path, texts: Mapping[str, str]) -> None:
-    """Each whole or not at all."""
+def _keep(folder: Path, report: SweepReport) -> None:
+    """As sweep.json and sweep.md, each whole or not at all."""
+    texts = {SWEEP: report.model_dump_json(indent=1) + "\n", MARKDOWN: to_markdown(report)}
     try:
         with scratch(folder) as work:
             for name, text in texts.items():

@@ -82,10 +82,14 @@ def test_reports_that_are_none_are_not_kept(lies: Board, artefact: Path, say: Sa
     assert list(artefact.parent.iterdir()) == [artefact]
 
 
-def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: Path, artefact: Path, say: Said) -> None:
+@pytest.mark.parametrize("of", ["another checkpoint", "another build"])
+def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: Path, artefact: Path, say: Said, of: str) -> None:
     (path,) = deployed_root.glob("*/report.json")
     report = json.loads(path.read_text())
-    report["model"]["checkpoint_sha256"] = "f" * 64
+    if of == "another checkpoint":
+        report["model"]["checkpoint_sha256"] = "f" * 64
+    else:
+        report["artefact_sha256"] = "f" * 64
     tell(lies, *reports(lies, json.dumps(report)))
     code, _, err = say(lies.deploy(artefact))
     assert code == 8

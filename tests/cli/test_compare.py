@@ -13,6 +13,7 @@ import pytest
 
 from edgec.latency.bench import as_report, bench
 from edgec.report.reading import read_report
+from edgec.report.schema import SCHEMA_VERSION
 from tests.support.commands import edgec, python
 from tests.support.reports import samples
 
@@ -191,7 +192,10 @@ def broken(reports: Path) -> dict[str, tuple[Path, str]]:
     slower = [sample * 2 for sample in latency["samples_ms"]]
     return {
         "truncated": (made("truncated.json", lambda text: text[:1000]), "is not whole JSON"),
-        "future": (made("future.json", lambda text: text.replace('"schema_version": 3', '"schema_version": 4')), "update edgec"),
+        "future": (
+            made("future.json", lambda text: text.replace(f'"schema_version": {SCHEMA_VERSION}', '"schema_version": 99')),
+            "update edgec",
+        ),
         "nan": (made("nan.json", with_latency(p50_ms=float("nan"))), "NaN is not JSON"),
         "negative": (made("negative.json", with_latency(min_ms=-1.0)), "latency.min_ms"),
         "nothing": (
@@ -241,9 +245,12 @@ def test_comparing_imports_no_runtime(reports: Path) -> None:
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_the_schema_is_printed(say: Said) -> None:
+def test_schemas_are_printed(say: Said) -> None:
     from edgec.report.schema import json_schema
+    from edgec.sweep.schema import json_schema as of_sweeps
 
-    code, out, err = say("schema")
-    assert (code, err) == (0, "")
-    assert json.loads(out) == json_schema()
+    for arguments, expected in (((), json_schema()), (("report",), json_schema()), (("sweep",), of_sweeps())):
+        code, out, err = say("schema", *arguments)
+        assert (code, err) == (0, "")
+        assert json.loads(out) == expected
+    assert say("schema", "robot")[0] == 2

@@ -167,7 +167,9 @@ def test_the_report_is_of_this_artefact_here(make_artefact: Callable[[str], Path
     result = bench(make_artefact(own_target()), threads=1, iterations=5)
     (tmp_path / "report.json").write_text(as_report(result).model_dump_json())
     found = read_report(tmp_path / "report.json")
-    (candidate,) = found.candidates
+    candidate, stick = found.candidates
+    assert (stick, stick.name, stick.chosen) == (result.yardstick, "yardstick", False)
+    assert sum("is no candidate" in note for note in found.notes) == 1
     assert candidate.name == found.chosen == "onnxruntime-fp32"
     assert candidate.latency == result.latency
     assert candidate.fidelity == FIDELITY
@@ -183,7 +185,16 @@ def test_command(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFix
     before = sorted(directory.rglob("*"))
     assert run(["bench", str(directory), "--threads", "1", "--iterations", "7"]) == 0
     shown = capsys.readouterr().out
-    for word in ("p50 ms", "p99 ms", "onnxruntime, fp32, 1 threads", "2 frames of 32x32", "peak memory", "measured on target"):
+    for word in (
+        "p50 ms",
+        "p99 ms",
+        "onnxruntime, fp32, 1 threads",
+        "yardstick",
+        "a fixed piece of work",
+        "2 frames of 32x32",
+        "peak memory",
+        "measured on target",
+    ):
         assert word in shown
     assert sorted(directory.rglob("*")) == before
 
@@ -194,6 +205,8 @@ def test_command_for_scripts(make_artefact: Callable[[str], Path], tmp_path: Pat
     assert run(arguments) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert len(found["latency"]["samples_ms"]) == 5
+    assert len(found["processes_p50_ms"]) == 1
+    assert min(found["yardstick"]["samples_ms"]) > 0
     assert found["cold_start"]["peak_rss_bytes"] > 0
     assert found["target_lacks"] == []
     assert read_report(written).candidates[0].latency is not None
@@ -218,7 +231,7 @@ def test_command_at_a_cameras_rate(
     shown = capsys.readouterr().out
     for word in ("camera at 40 Hz, the newest frame waits", "missed", "dropped", "jitter", "wait", "after 0.01 s of idling"):
         assert word in shown
-    (candidate,) = read_report(written).candidates
+    candidate = read_report(written).candidates[0]
     (camera,) = candidate.runs
     assert camera.arrived == 12
     assert camera.deadline_ms == 25
@@ -230,7 +243,10 @@ def test_command_at_a_cameras_rate(
     assert candidate.cold_start.process_ms > candidate.cold_start.import_ms + candidate.cold_start.load_ms
     text = to_markdown(read_report(written))
     assert "## Runs" in text
-    assert "camera at 40 Hz, queue latest, 1 x" in text
+    assert "| frames come | camera at 40 Hz, queue latest |" in text
+    assert "| missed | " in text
+    table = [line for line in text.partition("## Runs")[2].partition("## ")[0].splitlines() if line.startswith("|")]
+    assert max(map(len, table)) < 80
 
 
 def test_command_with_several_streams(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,6 +268,9 @@ def test_command_with_several_streams(make_artefact: Callable[[str], Path], caps
         ["--idle", "-1"],
         ["--on", "robot@nowhere", "--fps", "30"],
         ["--on", "robot@nowhere", "--duration", "9s"],
+        ["--on", "robot@nowhere", "--streams", "2"],
+        ["--on", "robot@nowhere", "--profile", "--deadline", "5"],
+        ["--port", "22"],
     ],
 )
 def test_command_that_makes_no_sense(options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

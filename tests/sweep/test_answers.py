@@ -163,9 +163,12 @@ def test_a_sweeps_report_is_read_back_and_others_are_refused(tmp_path: Path) -> 
     path.write_text(report.model_dump_json().replace('"fps":30.0', '"fps":NaN'))
     with pytest.raises(ArtefactError, match="not whole JSON"):
         read_sweep(path)
-    path.write_text(report.model_dump_json().replace('"schema_version":1', '"schema_version":9'))
+    path.write_text(report.model_dump_json().replace('"schema_version":2', '"schema_version":9'))
     with pytest.raises(ArtefactError, match="cannot read it"):
         read_sweep(path)
+    older = report.model_dump_json().replace('"schema_version":2', '"schema_version":1').replace('"unfinished":[],', "")
+    path.write_text(older)
+    assert read_sweep(path) == report
 
 
 def test_a_damaged_report_answers_nothing(tmp_path: Path) -> None:

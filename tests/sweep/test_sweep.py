@@ -11,7 +11,10 @@ import pytest
 
 from edgec.artefact.reading import open_artefact
 from edgec.durable import sha256_of, try_lock
+from edgec.sweep.child import Outcome
+from edgec.sweep.matrix import Cell, read
 from edgec.sweep.schema import SweepReport, read_sweep
+from edgec.sweep.sweep import sweep
 from tests.support.commands import edgec
 from tests.sweep.conftest import Sweeping, Swept, write_matrix
 
@@ -120,6 +123,30 @@ def test_a_sweep_that_ends_early_takes_its_cells_along_and_goes_on_later(
     for cell in report.cells:
         assert sha256_of(tmp_path / "matrix.sweep" / str(cell.artefact) / "manifest.json") == cell.artefact_sha256
     assert list(tmp_path.glob("matrix.sweep/.edgec-*")) == []
+
+
+def test_what_has_ended_is_reported_before_the_end(
+    swept: Swept, inputs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEC_CACHE_DIR", str(cache))
+
+    class Impatient:
+        def began(self, cell: Cell) -> None: ...
+
+        def stage(self, cell: Cell, title: str) -> None: ...
+
+        def ended(self, cell: Cell, outcome: Outcome) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(read(write_matrix(tmp_path / "matrix.toml", inputs)), tmp_path / "matrix.sweep", Impatient())
+    report = read_sweep(tmp_path / "matrix.sweep/sweep.json")
+    assert (done(report), report.unfinished) == (NAMES[:1], (NAMES[1],))
+    assert [answer.verdict for answer in report.answers] == ["yes"]
+    text = (tmp_path / "matrix.sweep/sweep.md").read_text()
+    assert "1 yes, 1 not built yet" in text
+    assert f"## Not built yet\n\n- {NAMES[1]}" in text
+    assert read_sweep(swept.folder / "matrix.sweep/sweep.json").unfinished == ()
 
 
 def test_two_sweeps_do_not_share_a_folder(swept: Swept, cache: Path) -> None:

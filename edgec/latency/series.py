@@ -1,0 +1,195 @@
+"""One artefact, measured in several fresh processes one after another, beside a yardstick that tells how fast the machine was.
+
+What moves a latency from one run to the next is the machine's speed, and how a process happens to lie in memory. So the samples
+come from several processes, each begun at another time: what they differ by is what the next run may differ by, too. In each, the
+yardstick takes its turn with the model: before a block or behind it, as chance has it. One process at a time is in memory, and
+every one of them is a real cold start.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import count, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgec.evidence import Evidence
+from edgec.latency.measure import FRAME_BYTES, Progress
+from edgec.latency.process import Helper, Worker
+from edgec.latency.recording import Measurement, Recording
+from edgec.latency.statistics import block_size, enough, summary
+from edgec.latency.yardstick import ENVIRONMENT, WORK
+from edgec.lowering.base import LoweredModel
+from edgec.report.compare.pace import YARDSTICK
+from edgec.report.schema import Block, Candidate, Latency
+
+PROCESSES, FEWEST = 5, 2
+BEGINNING_MS = 10_000.0
+"""What beginning processes and warming them up may take together: of those that take longer there are fewer, but two."""
+LEAST_RUNS = 5
+"""Of a process: a median of fewer says little."""
+BLOCKS, MOST_BLOCK, LEAD_IN_MS = 4, 20, 40.0
+"""A process has four blocks where it has the runs: each has a yardstick beside it, of which one reading alone says little. No
+other candidate's threads spin meanwhile, so that a shorter lead-in does than between candidates."""
+
+NOTE = (
+    "The runs are from several processes, each begun afresh when the one before had ended, in blocks of at most "
+    f"{MOST_BLOCK} runs, each begun with {LEAD_IN_MS:g} ms of unrecorded runs. Cold start is the median of theirs, memory the "
+    "most of them. Percentiles are nearest-rank over all recorded runs; nothing is clipped."
+)
+"""For reports: how the figures were taken."""
+YARDSTICK_NOTE = (
+    f"The yardstick is no candidate: it is a fixed piece of work, {WORK}, that took turns with the artefact. It tells how fast "
+    "the machine was, so that `edgec compare` can tell a slower model from a slower machine."
+)
+
+
+def measure_series(
+    model: LoweredModel,
+    frames: NDArray[np.uint8],
+    *,
+    threads: int,
+    iterations: int,
+    max_seconds: float,
+    seed: int = 0,
+    progress: Progress | None = None,
+    evidence: Evidence,
+) -> tuple[Measurement, Candidate | None]:
+    """The figures on `frames`, uint8 [M, N, H, W, 3], and the yardstick as a candidate of its own; None if it failed, which does
+    the figures no harm.
+
+    Blocks of the two that ran beside each other have one round. `iterations` runs are recorded, or fewer where they take over
+    `max_seconds` (`statistics.enough`). A model that fails has a `problem`.
+    """
+    frames = frames[: max(1, FRAME_BYTES // frames[0].nbytes)]
+    with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
+        np.save(Path(folder, "frames.npy"), frames)
+        with _Yardstick(Path(folder)) as yardstick:
+            series = _Series(model, Path(folder), yardstick, threads, iterations, max_seconds, seed, progress)
+            series.take()
+    return series.recording.result(frames.shape[1], evidence), yardstick.candidate(evidence)
+
+
+class _Yardstick(Helper):
+    """Its turns on record. What goes wrong with it leaves no figures of it."""
+
+    def __init__(self, scratch: Path) -> None:
+        super().__init__("edgec.latency.yardstick", YARDSTICK, scratch, ENVIRONMENT)
+        self._recording = Recording(YARDSTICK)
+
+    def take(self, number: int) -> None:
+        if self._recording.problem:
+            return
+        with self._recording.problem_noted(self):
+            samples = [round(sample, 4) for sample in self.ask({"do": "run"})["samples_ms"]]
+            self._recording.samples_ms += samples
+            self._recording.blocks.append(Block(round=number, runs=len(samples)))
+
+    def candidate(self, evidence: Evidence) -> Candidate | None:
+        found = self._recording
+        if found.problem or not found.samples_ms:
+            return None
+        return Candidate(
+            name=YARDSTICK,
+            runtime="numpy",
+            precision="fp32",
+            latency=Latency(
+                **asdict(summary(found.samples_ms)),
+                iterations=len(found.samples_ms),
+                warmup=0,
+                threads=1,
+                samples_ms=tuple(found.samples_ms),
+                blocks=tuple(found.blocks),
+                evidence=evidence,
+                flags=(WORK,),
+            ),
+        )
+
+
+class _Series:
+    """Processes one after another; `recording` is of all together."""
+
+    def __init__(
+        self,
+        model: LoweredModel,
+        scratch: Path,
+        yardstick: _Yardstick,
+        threads: int,
+        iterations: int,
+        max_seconds: float,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        self._model, self._scratch, self._yardstick, self._threads = model, scratch, yardstick, threads
+        self._iterations, self._max_seconds, self._progress = iterations, max_seconds, progress
+        self._order, self._rounds = random.Random(seed), count()  # noqa: S311 - an order, not a secret
+        self._processes = processes(iterations, 0.0)
+        self.recording = Recording(model.runtime)
+
+    def take(self) -> None:
+        for number in count():
+            if number == self._processes or self.recording.problem:
+                break
+            self._tell(f"process {number + 1} of {self._processes}: beginning")
+            with Worker(self._model, str(number), self._scratch) as worker, self.recording.problem_noted(worker):
+                self._begin(worker)
+                self._measure(worker, number)
+                self.recording.starts[-1] |= worker.ask({"do": "finish"})
+        self._tell("measured")
+
+    def _begin(self, worker: Worker) -> None:
+        start = worker.load(self._scratch / "frames.npy", self._threads)
+        warmed = worker.ask({"do": "warm"})["runs_ms"]
+        if not self.recording.starts:
+            self._processes = processes(self._iterations, (start["process_ms"] or 0.0) + sum(warmed))
+        self.recording.starts.append(start)
+        self.recording.warmup_ms += warmed
+
+    def _measure(self, worker: Worker, process: int) -> None:
+        for runs in self._blocks(process):
+            self._tell(f"process {process + 1} of {self._processes}: measuring")
+            number, turns = next(self._rounds), [True, False]
+            self._order.shuffle(turns)
+            for models in turns:
+                if models:
+                    self.recording.take(worker, runs, number, process, lead_in_ms=LEAD_IN_MS)
+                else:
+                    self._yardstick.take(number)
+
+    def _blocks(self, process: int) -> Iterator[int]:
+        """How many runs each block of the process has, one after another, until it has its share of runs or of the time."""
+        share = (process + 1) / self._processes
+        wanted, taken = math.ceil(self._iterations * share), self.recording.samples_ms
+        most = min(MOST_BLOCK, math.ceil((wanted - len(taken)) / BLOCKS))
+        until_ms = 1000 * self._max_seconds * share
+        while not enough(taken, wanted, self._max_seconds * share, share):
+            typical = statistics.median(taken or self.recording.warmup_ms)
+            left = max(1.0, min((until_ms - sum(taken)) / typical, wanted))
+            yield min(block_size(typical, wanted - len(taken), MOST_BLOCK), most, int(left))
+
+    def _tell(self, doing: str) -> None:
+        if self._progress is not None:
+            self._progress(doing, len(self.recording.samples_ms), self._iterations)
+
+
+def by_process(measurement: Measurement) -> list[float]:
+    """The median of each process, in milliseconds."""
+    found: dict[int, list[float]] = {}
+    if measurement.latency is not None:
+        samples = iter(measurement.latency.samples_ms)
+        for block in measurement.latency.blocks:
+            found.setdefault(block.process, []).extend(islice(samples, block.runs))
+    return [statistics.median(taken) for taken in found.values()]
+
+
+def processes(iterations: int, beginning_ms: float) -> int:
+    """How many share `iterations` runs among them; to begin one and warm it up takes `beginning_ms`."""
+    affordable = PROCESSES if beginning_ms <= 0 else int(BEGINNING_MS / beginning_ms)
+    return max(1, min(PROCESSES, max(FEWEST, affordable), iterations // LEAST_RUNS))
