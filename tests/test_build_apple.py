@@ -232,6 +232,27 @@ def test_verify_names_an_operation_that_contradicts_its_shape(
     assert "blocks_0_attn_transpose (transpose) of the saved program" in " ".join(capsys.readouterr().err.split())
 
 
+def test_verify_names_the_operation_that_gives_another_shape(
+    built: BuildResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Consistently, so that the program runs: patches in a row."""
+
+    def flattened(package: Path) -> None:
+        with edited(package) as operations:
+            output = operations["patches"]
+            grid = operations[output.inputs["x"].arguments[0].name]
+            row = grid.inputs["x"].arguments[0].name
+            output.inputs["x"].arguments[0].name = row
+            kept = output.outputs[0].type.tensorType.dataType
+            output.outputs[0].type.CopyFrom(operations[row].outputs[0].type)
+            output.outputs[0].type.tensorType.dataType = kept
+
+    assert run(["verify", str(damaged(built, flattened, tmp_path))]) == 9
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Output patches is of another shape" in said
+    assert "the first operation that differs is patches (cast): its result has another shape" in said
+
+
 def test_verify_needs_no_run_where_the_hashes_tell(
     built: BuildResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

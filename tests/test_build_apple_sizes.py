@@ -184,6 +184,31 @@ def test_the_command_line_takes_the_option_several_times(tmp_path: Path) -> None
     assert "asked for: 224x224, 480x640" in done.stderr
 
 
+def test_int8_is_one_set_of_integers_for_every_size(request_: BuildRequest, built: BuildResult, tmp_path: Path) -> None:
+    """A whole small model, smoothed, rounded and corrected as builds do it. What was judged for the choice is in the cache."""
+    made = build(replace(request_, precision="int8", output=tmp_path / "int8.edgec"))
+    assert made.manifest.precision == "int8"
+    stages = {stage.stage: worst(stage) for stage in made.report.stages}
+    assert min(stages[f"artefact at {size}"] for size in SIZES) > 0.97
+    checked = verify(made.directory)
+    assert {output.size for output in checked.outputs} == {str(size) for size in SIZES}
+    read = read_package(made.directory / "model" / "int8.mlpackage")
+    first, other = ({each.name: each for each in read.functions[name].operations} for name in NAMES)
+    rounding = [name for name, each in first.items() if each.kind == "quantize"]
+    stored = [name for name, each in first.items() if each.kind == "constexpr_blockwise_shift_scale"]
+    assert len(rounding) >= 8
+    assert len(stored) == 12
+    for name in stored:
+        for part in ("data", "scale"):
+            one, two = (each[name].inputs[part].bindings[0] for each in (first, other))
+            np.testing.assert_array_equal(one, two)
+            # One place in the file, not two equal ones.
+            assert np.shares_memory(one, two)
+    for name in rounding:
+        scales = [each[each[name].inputs["scale"].names[0]].attributes["val"] for each in (first, other)]
+        np.testing.assert_array_equal(*scales)
+
+
 # --- the package
 
 

@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import edgec
 from edgec.artefact.bundle import Bundle, Variant, write_bundle
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.mac import write_mac
 from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor
+from edgec.artefact.operations import require_faithful
 from edgec.artefact.recording import golden_count, input_of, meanings, record_sizes, size_of
 from edgec.durable import sha256_of
 from edgec.fidelity.budget import Budget
@@ -28,6 +30,11 @@ from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
 from edgec.report.schema import Candidate, Host, ModelFacts, Report
 from edgec.targets import Profile
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.precision.plan import PrecisionPlan
 
 PARETO = "report/pareto.svg"
 BOARDS_NOTE = (
@@ -66,6 +73,9 @@ class Ingredients:
     """One a size, the default's first."""
     lowering: Lowering
     lowered: LoweredModel
+    graphs: tuple[Callable[[], onnx.ModelProto], ...]
+    """Load the hub graphs that `lowered` was made from, by `plan`: one a size."""
+    plan: PrecisionPlan
     explanation: Explanation
     candidates: tuple[Candidate, ...]
     choice: Choice
@@ -92,7 +102,8 @@ class Ingredients:
 def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], None]) -> None:
     """Fill `directory`. The written files are loaded from it and run on every validation frame: the last stage's fidelity.
 
-    Raises `FidelityError` if they compute other features than the candidate did.
+    Raises `FidelityError` if they compute other features than the candidate did, or if one of their operations, where those can
+    be watched, computes something else than the hub graph's.
     """
     (directory / "model").mkdir()
     written = _copy_model(made.lowered, directory / "model")
@@ -103,6 +114,8 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     final = [_run(made, reference, runner, step) for reference in made.references]
     for before, after in zip(made.kept, final, strict=True):
         require_kept(before, after)
+    for reference, graph in zip(made.references, made.graphs, strict=True):
+        require_faithful(runner, graph, made.plan, reference.frames, made.batch)
     sizes = record_sizes(directory, made.references, runner, made.batch, made.choice.candidate.precision)
     _write_texts(directory, made)
     (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -7,15 +7,48 @@ a damaged model, and finds damage that is too small to show in the features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from edgec.artefact.golden import golden_path
 from edgec.artefact.reading import OpenArtefact, OpenSize
+from edgec.errors import FidelityError
 from edgec.fidelity.trace import TRACE, Difference, Trace, Traceable, first_difference
 from edgec.lowering.base import Frames, Runner
 from edgec.report.records import read_record
+
+if TYPE_CHECKING:
+    import onnx
+
+    from edgec.precision.plan import PrecisionPlan
+
+
+@runtime_checkable
+class Comparable(Protocol):
+    """A runner that can hold its operations against those of the graph that its files were made from."""
+
+    def first_difference(self, hub: onnx.ModelProto, plan: PrecisionPlan, frames: Frames) -> object | None:
+        """Of one batch: the first that computes something else, as people read it."""
+        ...
+
+
+def require_faithful(runner: Runner, hub: Callable[[], onnx.ModelProto], plan: PrecisionPlan, frames: Frames, batch: int) -> None:
+    """What will be recorded is checked itself. `hub` loads the hub graph of the frames' size. Nothing, if the runner's operations
+    cannot be compared.
+
+    Raises `FidelityError` naming the first operation of the written files that computes something else than the hub graph's.
+    """
+    if isinstance(runner, Comparable):
+        found = runner.first_difference(hub(), plan, _first(frames, batch))
+        if found is not None:
+            raise FidelityError(
+                "The written model does not compute what the hub graph does.",
+                evidence=f"first at {found}",
+                remedy="report this with the versions that `edgec doctor` prints; nothing was written",
+            )
 
 
 def write_operations(directory: Path, runner: Runner, frames: Frames, batch: int, *, folder: str = "") -> None:

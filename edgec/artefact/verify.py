@@ -90,7 +90,10 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
     changed: dict[str, Difference] = {}
     for size in artefact.sizes:
         name = _name(size, artefact)
-        outputs += _checks(size, name, _run(runner, size), manifest.precision)
+        try:
+            outputs += _checks(size, name, _run(runner, size), manifest.precision)
+        except VerificationError as error:
+            raise _naming(error, first_changed_operation(artefact, size, runner)) from None
         if found := first_changed_operation(artefact, size, runner):
             changed[name] = found
     result = VerifyResult(
@@ -108,6 +111,14 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
     if failed or changed:
         raise _failure(result, failed, changed)
     return result
+
+
+def _naming(error: VerificationError, changed: Difference | None) -> VerificationError:
+    """The same refusal, which says where the model begins to compute something else, if that is known."""
+    if changed is None:
+        return error
+    said = f"the first operation that differs is {printable(str(changed))}"
+    return VerificationError(error.what, evidence=(said, *error.evidence), remedy=error.remedy)
 
 
 def load_runner(artefact: OpenArtefact, threads: int | None = None) -> Runner:

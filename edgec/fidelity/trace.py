@@ -65,8 +65,12 @@ class Difference:
     share: float
     missing: bool = False
     """Whether it is not the operation that was recorded in its place, or none at all."""
+    reshaped: bool = False
+    """Whether its result has another shape."""
 
     def __str__(self) -> str:
+        if self.reshaped:
+            return f"{self.name} ({self.kind}): its result has another shape than when the artefact was built"
         if self.missing:
             return f"{self.name} ({self.kind}) is not where it was when the artefact was built"
         return f"{self.name} ({self.kind}): its result moved by {self.share:.2g} of its size (tolerated: {TOLERANCE:g})"
@@ -87,10 +91,12 @@ def sketch(name: str, kind: str, results: Iterable[NDArray[Any]]) -> OperationTr
 
 def first_difference(recorded: Trace, found: Trace) -> Difference | None:
     for was, now in zip_longest(recorded.operations, found.operations):
-        if was is None or now is None or (was.name, was.kind) != (now.name, now.kind) or len(was.values) != len(now.values):
+        if was is None or now is None or (was.name, was.kind) != (now.name, now.kind):
             shown = now or was
             assert shown is not None
             return Difference(shown.name, shown.kind, 1.0, missing=True)
+        if len(was.values) != len(now.values):
+            return Difference(now.name, now.kind, 1.0, reshaped=True)
         share = _share(was, now)
         if not share <= TOLERANCE:
             return Difference(now.name, now.kind, share)

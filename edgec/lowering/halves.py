@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgec.errors import ExportError
-from edgec.graph.operations import constants
+from edgec.graph.operations import PRODUCTS, constants
 
 LIMIT = float(np.finfo(np.float16).max)
 HEADROOM = 8.0
@@ -55,13 +55,13 @@ def unfit_products(model: onnx.ModelProto) -> dict[str, str]:
     found: dict[str, str] = {}
     products: dict[str, str] = {}
     for node in model.graph.node:
-        if node.op_type in ("MatMul", "Conv"):
+        if node.op_type in PRODUCTS:
             name = products[node.output[0]] = node.name
         elif node.op_type == "Add" and node.input[0] in products:
             name = products[node.input[0]]
         else:
             continue
-        for constant in node.input[1:]:
+        for constant in node.input:
             problem = constant_problem(numpy_helper.to_array(values[constant])) if constant in values else ""
             if problem and name not in found:
                 found[name] = f"{constant} {problem}"

@@ -76,6 +76,8 @@ class Stages(Preparing, Candidates):
                     references=tuple(references),
                     lowering=resolved.lowerings[chosen.runtime],
                     lowered=chosen.model,
+                    graphs=tuple(each.load_shipped for each in hub.all),
+                    plan=chosen.plan,
                     explanation=explanation,
                     candidates=tuple(measured),
                     choice=choice,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgec import cache as cached
 from edgec import frames as framing
-from edgec.frames import Pixels, Split
+from edgec.frames import Frame, Pixels, Split
 from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
 from edgec.precision.plan import Precision, PrecisionPlan
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SENSITIVITY_FRAMES = 3
 """Enough to rank operations: on ViT-S/16 the single losses that three frames show add up to the whole plan's (8.0e-5 of
 8.4e-5)."""
+PEAK_FRAMES = 32
+"""Every tensor of the graph is looked at, which takes seconds a frame. What fp16 must hold has room of its own above the peaks
+that are seen (`edgec.lowering.halves.HEADROOM`), and every candidate is run on all frames that judge it."""
 
 
 class Plans:
@@ -100,7 +103,7 @@ class Quantising(Stage):
         def produce(directory: Path) -> None:
             graph = hub.load_shipped()
             tensors, threads = int8_activations(graph), self.resolved.threads
-            pictures = self._pictures(hub, split, step)
+            pictures = self._pictures(hub, split.calibration, step)
             found = observe(graph, tensors, pictures, self._batch, threads=threads, seed=request.seed)
             save_statistics(directory / "statistics.npz", found)
 
@@ -108,20 +111,21 @@ class Quantising(Stage):
             directory = self.cache.stage("statistics", self._statistics_key((hub,), split), produce)
         return load_statistics(directory / "statistics.npz")
 
-    def _pictures(self, hub: Hub, split: Split, step: Step) -> Iterator[Pixels]:
-        for frame, picture in framing.batches(split.calibration, hub.size):
+    def _pictures(self, hub: Hub, frames: Sequence[Frame], step: Step) -> Iterator[Pixels]:
+        for frame, picture in framing.batches(frames, hub.size):
             step(doing=frame.name)
             yield picture
 
     def _peaks(self, hub: Hub, split: Split) -> dict[str, float]:
-        def produce(directory: Path) -> None:
-            dump(
-                directory / "peaks.json",
-                observe_peaks(hub.load_shipped(), self._pictures(hub, split, step), self._batch, threads=self.resolved.threads),
-            )
+        chosen = _spread(split.calibration, PEAK_FRAMES)
 
-        with self.progress.stage(f"find what fp16 must hold{self._at(hub.size)}", len(split.calibration)) as step:
-            key = self._key(hub, identities(split.calibration))
+        def produce(directory: Path) -> None:
+            pictures = self._pictures(hub, chosen, step)
+            peaks = observe_peaks(hub.load_shipped(), pictures, self._batch, threads=self.resolved.threads)
+            dump(directory / "peaks.json", peaks)
+
+        with self.progress.stage(f"find what fp16 must hold{self._at(hub.size)}", len(chosen)) as step:
+            key = self._key(hub, identities(chosen))
             found: dict[str, float] = load(self.cache.stage("peaks", key, produce) / "peaks.json")
         return found
 
@@ -131,8 +135,7 @@ class Quantising(Stage):
         request = self.resolved.request
         if request.effort != "full" or not calibration.statistics:
             return {}
-        count = min(SENSITIVITY_FRAMES, len(split.calibration))
-        chosen = [split.calibration[round(index * (len(split.calibration) - 1) / max(count - 1, 1))] for index in range(count)]
+        chosen = _spread(split.calibration, SENSITIVITY_FRAMES)
         plans = self.plans(hub, calibration)
 
         def produce(directory: Path) -> None:
@@ -153,3 +156,9 @@ class Quantising(Stage):
 
 def _count(hub: Hub) -> int:
     return sum(operation.kind in INT8_KINDS for operation in operations(hub.load_shipped()))
+
+
+def _spread(frames: Sequence[Frame], count: int) -> tuple[Frame, ...]:
+    """So many of them at most, evenly."""
+    count = min(count, len(frames))
+    return tuple(frames[round(index * (len(frames) - 1) / max(count - 1, 1))] for index in range(count))

@@ -15,6 +15,7 @@ from edgec.build import build
 from edgec.report.reading import read_report
 from edgec.report.schema import Candidate, Report
 from edgec.request import BuildRequest
+from tests.support import heads
 from tests.support.frames import draw_pictures
 from tests.support.models import SMALL
 
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STANDIN = Path(__file__).resolve().parent / "standin"
 SOURCES = ROOT / "targets" / "apple" / "device"
 SECONDS = 60
+WIDTH = 192
+"""Of the demo checkpoint's features."""
 M4_PRO = {
     "machdep.cpu.brand_string": "Apple M4 Pro",
     "hw.optional.arm64": "1",
@@ -34,8 +37,9 @@ M4_PRO = {
 
 
 def make_artefact(folder: Path) -> Path:
-    """Of the demo checkpoint, as edgec builds it."""
+    """Of the demo checkpoint with two heads, as edgec builds it."""
     draw_pictures(folder / "frames")
+    sources = [heads.segmentation(folder, WIDTH), heads.linear(folder, WIDTH)]
     request = BuildRequest(
         "demo",
         target="apple",
@@ -43,6 +47,7 @@ def make_artefact(folder: Path) -> Path:
         precision="w8",
         size=SMALL,
         min_fidelity=0.98,
+        heads=tuple(f"{head.name}={head.path}" for head in sources),
         output=folder / "robot.edgec",
     )
     return build(request).directory

@@ -18,7 +18,8 @@ from edgec.artefact.manifest import MANIFEST
 from edgec.cli import run as edgec
 from edgec.durable import sha256_of
 from edgec.evidence import Evidence
-from tests.apple_device.mac import STANDIN, Done, Mac, write_facts
+from edgec.report.fidelity import Classes, Masks
+from tests.apple_device.mac import SECONDS, STANDIN, Done, Mac, write_facts
 
 FEW = ("--iterations", "12")
 
@@ -44,6 +45,7 @@ def test_every_compute_unit_is_judged_and_measured(whole: tuple[Mac, Done]) -> N
         assert candidate.name == f"coreml-w8 on {name}"
         assert not candidate.problem
         assert candidate.fidelity is not None
+        assert candidate.fidelity.patch_cosine_p01 is not None
         assert candidate.fidelity.patch_cosine_p01 > 0.98
         assert candidate.latency is not None
         assert len(candidate.latency.samples_ms) == sum(block.runs for block in candidate.latency.blocks) == 12
@@ -64,6 +66,32 @@ def test_fidelity_is_what_the_build_found_of_the_golden_frames(whole: tuple[Mac,
     mac, _ = whole
     assert all("1.000000" in note for note in mac.report().notes if "what edgec's evaluator computed" in note)
     assert sum("what edgec's evaluator computed" in note for note in mac.report().notes) == 4
+
+
+def test_what_heads_decide_is_told_and_compared(whole: tuple[Mac, Done]) -> None:
+    mac, done = whole
+    report = mac.report()
+    assert [(head.name, head.output) for head in report.heads] == [("floor", "labels"), ("kind", "scores")]
+    for name, candidate in mac.candidates().items():
+        assert candidate.fidelity is not None
+        masks, classes = (task.masks or task.classes for task in candidate.fidelity.tasks)
+        assert isinstance(masks, Masks)
+        assert 0.9 < masks.mean_iou < 1
+        assert len(masks.iou) == 3
+        assert isinstance(classes, Classes)
+        assert classes.agreement == 1
+        assert any(f"{name}: labels that edgec's evaluator gives, too" in note and "100.0000%" in note for note in report.notes)
+    assert done.stdout.count("floor IoU 0.9") == 4
+    assert done.stdout.count("kind agrees 100.0%") == 4
+
+
+def test_other_labels_are_refused(mac: Mac) -> None:
+    """A sixth of the pixels, of features that are right; and labels of another type."""
+    done = mac.run(*FEW, "--compute-units", "cpuOnly", "--compute-units", "all", faults="labels@CPU_ONLY,float@ALL")
+    assert done.code == 9, done
+    said = " ".join(done.stderr.split())
+    assert re.search(r"cpuOnly: floor has \d\d\.\d\d% of golden frame \d's labels, and must have at least 99\.00%", said)
+    assert "all: floor is float32, not int32" in said
 
 
 def test_where_operations_go_is_told(whole: tuple[Mac, Done]) -> None:
@@ -124,7 +152,7 @@ def test_no_compute_unit_that_computes_something_else_is_chosen(mac: Mac) -> Non
     assert done.code == 0, done
     report, candidates = mac.report(), mac.candidates()
     assert report.chosen == "coreml-w8 on cpuOnly"
-    assert "wrong features on cpuAndGPU, cpuAndNeuralEngine" in report.reason
+    assert "wrong outputs on cpuAndGPU, cpuAndNeuralEngine" in report.reason
     assert "patches holds 12 values that are NaN or infinite" in candidates["cpuAndNeuralEngine"].problem
     assert "patch_cosine_mean is" in candidates["cpuAndGPU"].problem
     assert "Failed to build the model execution plan" in candidates["all"].problem
@@ -132,6 +160,7 @@ def test_no_compute_unit_that_computes_something_else_is_chosen(mac: Mac) -> Non
         assert candidates[name].latency is None
     assert candidates["cpuAndNeuralEngine"].fidelity is not None
     assert candidates["cpuAndNeuralEngine"].fidelity.patch_cosine_p01 == -1
+    assert len(candidates["cpuAndNeuralEngine"].fidelity.tasks) == 2
     assert candidates["all"].fidelity is None
     assert candidates["cpuOnly"].placement is None
     assert any("cpuOnly: where operations run is not known" in note for note in report.notes)
@@ -180,17 +209,44 @@ def test_ctrl_c_leaves_nothing(mac: Mac, tmp_path: Path) -> None:
     try:
         while "golden frames" not in started.stdout.readline():
             assert started.poll() is None
-        while not (children := psutil.Process(started.pid).children()):
+        while not (workers := psutil.Process(started.pid).children()):
             time.sleep(0.01)
         started.send_signal(signal.SIGINT)
         _, said = started.communicate(timeout=30)
+        left = [worker for worker in workers if worker.is_running()]  # zombies too: it has reaped what it ended
     finally:
         started.kill()
     assert started.returncode == 130
     assert "interrupted; no report was written" in said
-    assert not any(child.is_running() for child in children)
+    assert left == []
     assert list(scratch.iterdir()) == []
     assert not mac.output.exists()
+
+
+def test_no_moment_is_wrong_for_ctrl_c(program: Path, tmp_path: Path) -> None:
+    """A worker that is being started when the interruption comes is known to those who end it."""
+    script = f"""
+import sys, threading, time, os, signal
+sys.path.insert(0, {str(program)!r})
+from pathlib import Path
+from edgec_mac import process
+interrupted = 0
+for number in range(60):
+    timer = threading.Timer(number * 6e-5, os.kill, (os.getpid(), signal.SIGINT))
+    try:
+        timer.start()
+        with process.Worker(Path({str(tmp_path / "log")!r}), 5.0):
+            time.sleep(5)
+    except KeyboardInterrupt:
+        interrupted += 1
+process.end_workers()
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print(interrupted, "interrupted, none left")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.stdout == "60 interrupted, none left\n", done.stderr
 
 
 def test_what_pip_left_out_is_named(mac: Mac, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure
 from edgec.evidence import Evidence
 from edgec.lowering.base import Availability, Features, Frames, Label, LoweredModel, Lowering, Runner, require_frames
@@ -24,8 +23,12 @@ if TYPE_CHECKING:
 
     from edgec.fidelity.trace import Trace
     from edgec.lowering.coreml.evaluator import Program
+    from edgec.lowering.coreml.evaluator.compare import HubDifference
     from edgec.lowering.coreml.evaluator.package import Package
     from edgec.precision.plan import PrecisionPlan
+
+
+SLACK = 3.0
 
 
 class CoreMl(Lowering):
@@ -75,7 +78,8 @@ class CoreMl(Lowering):
         metadata.write(_package(model), label)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        """The saved package in edgec's own evaluator. Needs numpy only; how many threads that takes is numpy's own affair."""
+        """The saved package in edgec's own evaluator. Needs numpy only, and takes one thread, or as many as numpy
+        likes."""
         from edgec.lowering.coreml.evaluator.package import read_package
 
         try:
@@ -91,6 +95,7 @@ class _Runner(Runner):
 
     def __init__(self, read: Package, settings: Mapping[str, Any]) -> None:
         from edgec.lowering.coreml.evaluator.program import Program
+        from edgec.lowering.coreml.evaluator.threads import blas_threads
 
         functions = settings.get("functions") or {read.default: settings["shape"]}
         missing = sorted(functions.keys() - read.functions.keys())
@@ -104,20 +109,30 @@ class _Runner(Runner):
         # its weights made dense.
         for name in reversed(self._names.values()):
             self._program = Program(read.functions[name], tuple(sorted(read.functions)))
-        self.threads = usable_cores()
+        self.threads = blas_threads()
         self.execution_precision = f"{settings['precision']}; {Evidence.SIMULATED.value}"
 
     def __call__(self, frames: Frames) -> Features:
         program = self._taking(frames)
         # A package whose fp16 overflows gives infinities and NaN: what is made of them is for its fidelity to say.
         with np.errstate(all="ignore"):
-            return {name: np.array(value, dtype=np.float32) for name, value in program.run(frames).items()}
+            return {name: np.array(value) for name, value in program.run(frames).items()}
 
     def trace(self, frames: Frames) -> Trace:
         """What each operation computes of one batch."""
         from edgec.lowering.coreml.evaluator.tracing import trace
 
         return trace(self._taking(frames), frames)
+
+    def first_difference(self, hub: onnx.ModelProto, plan: PrecisionPlan, frames: Frames) -> HubDifference | None:
+        """The first operation of the saved package that computes something else of one batch than the hub graph that it was made
+        from, by this plan. What trained weights lose in few bits is for fidelity to judge, so that there is `SLACK`."""
+        from edgec.graph.passes.correct import correct_biases
+        from edgec.graph.passes.smooth import smooth
+        from edgec.lowering.coreml.evaluator.compare import first_difference
+
+        planned = correct_biases(smooth(hub, plan.smoothing), plan.corrections) if plan.quantised else hub
+        return first_difference(self._taking(frames), planned, frames, slack=SLACK)
 
     def _taking(self, frames: Frames) -> Program:
         """Raises `RuntimeFailure` if no function does."""

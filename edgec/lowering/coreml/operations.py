@@ -10,74 +10,53 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
 from edgec.errors import ExportError
-from edgec.lowering.coreml.attention import attention
+from edgec.lowering.coreml import head_operations
+from edgec.lowering.coreml.attention import attention, rotation
+from edgec.lowering.coreml.entries import Entry, attributes, binary, padding, reduction, refusal, remedy, unary
 from edgec.lowering.coreml.patterns import Match
-from edgec.lowering.coreml.types import PIXEL_SCALE, mil_name, norm_scale
+from edgec.lowering.coreml.types import MOVES, PIXEL_SCALE, mil_name, norm_scale
 from edgec.precision.plan import QuantisedWeight
 
 if TYPE_CHECKING:
     from edgec.lowering.coreml.program import Translator
 
-Entry = Callable[["Translator", onnx.NodeProto], Any]
 SMALLEST = float(np.finfo(np.float16).smallest_subnormal)
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-
-
-def _binary(kind: str) -> Entry:
-    def entry(p: Translator, node: onnx.NodeProto) -> Any:
-        x, y = (p.tensor(name, p.half(node)) for name in node.input)
-        return getattr(p.mb, kind)(x=x, y=y, name=p.name(node.name))
-
-    return entry
-
-
-def _unary(kind: str) -> Entry:
-    def entry(p: Translator, node: onnx.NodeProto) -> Any:
-        return getattr(p.mb, kind)(x=p.tensor(node.input[0], p.half(node)), name=p.name(node.name))
-
-    return entry
 
 
 def _neg(p: Translator, node: onnx.NodeProto) -> Any:
     half = p.half(node)
-    minus = p.constants.floats(np.float32(-1), half, "minus_one" if half else "minus_one_fp32")
+    minus = p.constants.floats(np.float32(-1), half, "MinusOne" if half else "MinusOne_fp32")
     return p.mb.mul(x=p.tensor(node.input[0], half), y=minus, name=p.name(node.name))
 
 
 def _conv(p: Translator, node: onnx.NodeProto) -> Any:
-    attributes, half = _attributes(node), p.half(node)
+    said, half = attributes(node), p.half(node)
     x = p.tensor(node.input[0], half)
     if node.name == p.embedding and half:
-        pixels = p.constants.floats(np.float32(PIXEL_SCALE), half, "pixel_scale")
+        pixels = p.constants.floats(np.float32(PIXEL_SCALE), half, "PixelScale")
         x = p.mb.mul(x=x, y=pixels, name=p.name(node.name, "_pixels"))
         weight = p.constants.floats(p.array(node.input[1]) / np.float32(PIXEL_SCALE), half, p.name(node.name, "_weight"))
     else:
         weight = p.weight(node.name, node.input[1], half)
-    rank = len(attributes["kernel_shape"])
-    pads = attributes.get("pads", [0] * 2 * rank)
+    rank = len(weight.shape) - 2
     return p.mb.conv(
         x=x,
         weight=weight,
         **({"bias": p.tensor(node.input[2], half)} if len(node.input) > 2 else {}),
-        strides=p.integers(*attributes.get("strides", [1] * rank)),
-        # ONNX has all that is before, then all that is behind; MIL has them by axis.
-        pad=p.integers(*(pads[axis + side] for axis in range(rank) for side in (0, rank))),
+        strides=p.integers(*said.get("strides", [1] * rank)),
+        pad=p.integers(*padding(node, rank)),
         pad_type=p.text("custom"),
-        dilations=p.integers(*attributes.get("dilations", [1] * rank)),
-        groups=p.number(int(attributes.get("group", 1))),
+        dilations=p.integers(*said.get("dilations", [1] * rank)),
+        groups=p.number(int(said.get("group", 1))),
         name=p.name(node.name),
     )
 
 
 def _matmul(p: Translator, node: onnx.NodeProto) -> Any:
     half = p.half(node)
-    if node.input[1] not in p.values:
+    if p.is_weight(node.input[1]):
         return _product(p, node.name, node.name, node.input[0], node.input[1], None, half)
     x, y = (p.tensor(name, half) for name in node.input)
     no = p.number(False)
@@ -100,14 +79,15 @@ def _linear(p: Translator, node: onnx.NodeProto, match: Match) -> Any:
 
 
 def _layer_norm(p: Translator, node: onnx.NodeProto) -> Any:
-    attributes, half = _attributes(node), p.half(node)
-    if attributes.get("axis", -1) not in (-1, len(p.shape(node.output[0])) - 1):
+    said, half = attributes(node), p.half(node)
+    if said.get("axis", -1) not in (-1, len(p.shape(node.output[0])) - 1):
         raise ExportError(f"{node.name} normalises over several axes.", evidence="Core ML's lowering takes the last one alone")
-    x, epsilon, kind = p.tensor(node.input[0], half), np.float32(attributes["epsilon"]), np.float16 if half else np.float32
+    x, epsilon = p.tensor(node.input[0], half), np.float32(said.get("epsilon", 1e-5))
+    kind = np.float16 if half else np.float32
     if half:
         factor = norm_scale(p.plan.ranges.get(node.input[0]), float(epsilon))
         if factor != 1:
-            scale = p.constants.floats(np.float32(factor), half, mil_name(f"norm_scale_{factor:g}"))
+            scale = p.constants.floats(np.float32(factor), half, mil_name(f"NormScale_{factor:g}"))
             x = p.mb.mul(x=x, y=scale, name=p.name(node.name, "_scaled"))
         # Zero would divide a token of equal values by zero.
         epsilon = np.float32(max(float(epsilon) * factor**2, SMALLEST))
@@ -116,13 +96,13 @@ def _layer_norm(p: Translator, node: onnx.NodeProto) -> Any:
         axes=p.integers(-1),
         gamma=p.tensor(node.input[1], half),
         **({"beta": p.tensor(node.input[2], half)} if len(node.input) > 2 else {}),
-        epsilon=p.constants.floats(epsilon, half, mil_name(f"epsilon_{kind.__name__}_{kind(epsilon)}")),
+        epsilon=p.constants.floats(epsilon, half, mil_name(f"Epsilon_{kind.__name__}_{kind(epsilon)}")),
         name=p.name(node.name),
     )
 
 
 def _softmax(p: Translator, node: onnx.NodeProto) -> Any:
-    axis = p.number(int(_attributes(node).get("axis", -1)))
+    axis = p.number(int(attributes(node).get("axis", -1)))
     return p.mb.softmax(x=p.tensor(node.input[0], p.half(node)), axis=axis, name=p.name(node.name))
 
 
@@ -134,22 +114,13 @@ def _silu(p: Translator, node: onnx.NodeProto, match: Match) -> Any:
     return p.mb.silu(x=p.tensor(match.reads[0], p.half(node)), name=p.name(node.name))
 
 
-def _reduce_mean(p: Translator, node: onnx.NodeProto) -> Any:
-    return p.mb.reduce_mean(
-        x=p.tensor(node.input[0], p.half(node)),
-        axes=p.integers(*p.array(node.input[1]).tolist()),
-        keep_dims=p.number(bool(_attributes(node).get("keepdims", 1))),
-        name=p.name(node.name),
-    )
-
-
 def _reshape(p: Translator, node: onnx.NodeProto) -> Any:
     shape = p.integers(*p.shape(node.output[0]))
     return p.mb.reshape(x=p.tensor(node.input[0], p.half(node)), shape=shape, name=p.name(node.name))
 
 
 def _transpose(p: Translator, node: onnx.NodeProto) -> Any:
-    perm = p.integers(*_attributes(node)["perm"])
+    perm = p.integers(*attributes(node).get("perm", reversed(range(len(p.shape(node.input[0]))))))
     return p.mb.transpose(x=p.tensor(node.input[0], p.half(node)), perm=perm, name=p.name(node.name))
 
 
@@ -157,7 +128,7 @@ def _concat(p: Translator, node: onnx.NodeProto) -> Any:
     half = p.half(node)
     return p.mb.concat(
         values=[p.tensor(name, half) for name in node.input],
-        axis=p.number(int(_attributes(node)["axis"])),
+        axis=p.number(int(attributes(node)["axis"])),
         interleave=p.number(False),
         name=p.name(node.name),
     )
@@ -176,16 +147,19 @@ def _slice(p: Translator, node: onnx.NodeProto) -> Any:
 
 
 def _gather(p: Translator, node: onnx.NodeProto) -> Any:
-    """One element of an axis, whose dimension goes: that is all that hub graphs gather."""
-    index, axis = p.array(node.input[1]), int(_attributes(node).get("axis", 0))
-    if index.ndim:
-        raise ExportError(f"{node.name} gathers {index.size} elements.", evidence="Core ML's lowering takes one")
+    """One element of an axis, whose dimension goes, or a list of them."""
+    index, axis = p.array(node.input[1]), int(attributes(node).get("axis", 0))
     x = p.tensor(node.input[0], p.half(node))
+    if index.ndim > 1:
+        raise refusal(node, f"indices of shape {list(index.shape)}")
+    if index.ndim:
+        chosen = p.integers(*(index % x.shape[axis]).tolist())
+        return p.mb.gather(x=x, indices=chosen, axis=p.number(axis), name=p.name(node.name))
     begin, end = [0] * len(x.shape), list(x.shape)
     begin[axis] = int(index) % x.shape[axis]
     end[axis] = begin[axis] + 1
     squeezed = np.array([each == axis % len(x.shape) for each in range(len(x.shape))])
-    mask = p.constants.shared(squeezed, f"squeeze_{axis}_of_{len(x.shape)}")
+    mask = p.constants.shared(squeezed, f"Squeeze_{str(axis).replace('-', 'm')}_of_{len(x.shape)}")
     return p.mb.slice_by_index(x=x, begin=p.integers(*begin), end=p.integers(*end), squeeze_mask=mask, name=p.name(node.name))
 
 
@@ -216,38 +190,40 @@ def _dequantise(p: Translator, node: onnx.NodeProto) -> Any:
 
 
 TABLE: dict[str, Entry] = {
-    "Add": _binary("add"),
+    "Add": binary("add"),
     "Concat": _concat,
     "Conv": _conv,
     "DequantizeLinear": _dequantise,
-    "Div": _binary("real_div"),
-    "Erf": _unary("erf"),
+    "Div": binary("real_div"),
+    "Erf": unary("erf"),
     "Gather": _gather,
-    "Identity": _unary("identity"),
+    "Identity": unary("identity"),
     "LayerNormalization": _layer_norm,
     "MatMul": _matmul,
-    "Mul": _binary("mul"),
+    "Mul": binary("mul"),
     "Neg": _neg,
     "QuantizeLinear": _quantise,
-    "ReduceMean": _reduce_mean,
+    "ReduceMean": reduction("reduce_mean"),
     "Reshape": _reshape,
-    "Sigmoid": _unary("sigmoid"),
+    "Sigmoid": unary("sigmoid"),
     "Slice": _slice,
     "Softmax": _softmax,
-    "Sub": _binary("sub"),
+    "Sub": binary("sub"),
     "Transpose": _transpose,
 }
-"""What the family's hub graphs are made of, and what plans put into them. `Cast` is not here: the only one is that of the frames,
-which Core ML does itself."""
+"""What the family's hub graphs are made of, what plans put into them, and what heads bring. The `Cast` of the frames is none of
+them: Core ML does it itself."""
+TABLE |= head_operations.TABLE
 
 PATTERNS: dict[str, Callable[[Translator, onnx.NodeProto, Match], Any]] = {
     "attention": attention,
     "gelu": _gelu,
     "linear": _linear,
+    "rotation": rotation,
     "silu": _silu,
 }
 
-ATTRIBUTES = {
+ATTRIBUTES = head_operations.ATTRIBUTES | {
     "Concat": "axis",
     "Conv": "auto_pad dilations group kernel_shape pads strides",
     "DequantizeLinear": "axis",
@@ -259,24 +235,30 @@ ATTRIBUTES = {
     "Softmax": "axis",
     "Transpose": "perm",
 }
-"""What an entry above reads of a node, or may leave unread: dimensions are static here, and `Reshape`'s is its result's."""
+"""What an entry reads of a node, or may leave unread: dimensions are static here, and `Reshape`'s is its result's."""
+INTEGERS = (*MOVES, "Cast", "DequantizeLinear")
+"""What may read whole numbers."""
 
 
-def translate(p: Translator, node: onnx.NodeProto) -> Any:
-    """One node by its entry in the table. Raises `ExportError` naming the node and what of it has no translation."""
+def check(node: onnx.NodeProto) -> None:
+    """Raises `ExportError` naming the node and what of it has no translation: it would be left out, and the program compute
+    something else."""
     if node.op_type not in TABLE or node.domain not in ("", "ai.onnx"):
         raise ExportError(
             f"Core ML's lowering has no translation of {'.'.join(filter(None, (node.domain, node.op_type)))}.",
             evidence=f"the node {node.name}; translated are: {', '.join(sorted(TABLE))}",
-            remedy="report this with the checkpoint's form: no DINOv3 backbone needs it",
+            remedy=remedy(node.name),
         )
     unknown = sorted({attribute.name for attribute in node.attribute} - set(ATTRIBUTES.get(node.op_type, "").split()))
-    if _attributes(node).get("auto_pad", b"NOTSET") != b"NOTSET":
-        unknown.append("auto_pad")
     if unknown:
-        raise ExportError(
-            f"Core ML's lowering has no translation of {node.op_type} with {', '.join(unknown)}.",
-            evidence=f"the node {node.name}",
-            remedy="report this with the checkpoint's form: no DINOv3 backbone needs it",
-        )
+        raise refusal(node, ", ".join(unknown))
+    if any(node.output[1:]):
+        raise refusal(node, f"{len(node.output)} results")
+
+
+def translate(p: Translator, node: onnx.NodeProto) -> Any:
+    """One node, which was checked, by its entry in the table. Raises `ExportError` naming what it cannot be made of."""
+    whole = [name for name in node.input if name in p.values and not p.is_float(p.values[name])]
+    if whole and node.op_type not in INTEGERS:
+        raise refusal(node, f"whole numbers ({whole[0]})")
     return TABLE[node.op_type](p, node)

@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgec.graph.operations import constants
+from edgec.lowering.coreml.entries import attributes
 
 Kind = str
 
@@ -57,7 +58,7 @@ def find(model: onnx.ModelProto) -> dict[str, Match]:
     graph = _Graph(model)
     finders: dict[str, tuple[Callable[[_Graph, onnx.NodeProto], Match | None], ...]] = {
         "MatMul": (_attention,),
-        "Mul": (_gelu, _silu),
+        "Mul": (_gelu, _silu, _rotation),
         "Add": (_biased,),
     }
     return {
@@ -75,8 +76,8 @@ def _attention(graph: _Graph, mix: onnx.NodeProto) -> Match | None:
     turned = scores and graph.made(scores.input[1], "Transpose")
     if not softmax or not scores or not turned:
         return None
-    perm, axis = list(turned.attribute[0].ints), softmax.attribute[0].i
-    if perm != [*range(len(perm) - 2), len(perm) - 1, len(perm) - 2] or axis not in (-1, len(perm) - 1):
+    perm, axis = list(attributes(turned).get("perm", ())), attributes(softmax).get("axis", -1)
+    if len(perm) < 3 or perm != [*range(len(perm) - 2), len(perm) - 1, len(perm) - 2] or axis not in (-1, len(perm) - 1):
         return None
     reads = (scores.input[0], turned.input[0], mix.input[1])
     return Match("attention", reads, (softmax.name, scores.name, turned.name))
@@ -103,6 +104,15 @@ def _silu(graph: _Graph, last: onnx.NodeProto) -> Match | None:
     return None
 
 
+def _rotation(graph: _Graph, last: onnx.NodeProto) -> Match | None:
+    """(-b ‖ a) · s, of RoPE, with a constant s."""
+    joined = graph.made(last.input[0], "Concat")
+    turned = joined and len(joined.input) == 2 and graph.made(joined.input[0], "Neg")
+    if not joined or not turned or last.input[1] not in graph.values or attributes(joined)["axis"] not in (-1, 3):
+        return None
+    return Match("rotation", (turned.input[0], joined.input[1], last.input[1]), (joined.name, turned.name))
+
+
 def _biased(graph: _Graph, add: onnx.NodeProto) -> Match | None:
     """x·W + b"""
     product = graph.made(add.input[0], "MatMul")
@@ -113,10 +123,10 @@ def _biased(graph: _Graph, add: onnx.NodeProto) -> Match | None:
 
 
 def _is_weight(graph: _Graph, tensor: str) -> bool:
+    """Of a product of matrices: constant, as it is or in 8 bits, and of two dimensions."""
     maker = graph.makers.get(tensor)
-    return tensor in graph.values or (
-        maker is not None and maker.op_type == "DequantizeLinear" and maker.input[0] in graph.values
-    )
+    stored = maker.input[0] if maker is not None and maker.op_type == "DequantizeLinear" else tensor
+    return stored in graph.values and len(graph.values[stored].dims) == 2
 
 
 def _both_ways(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:

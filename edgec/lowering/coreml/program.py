@@ -6,7 +6,7 @@ an ending. So whoever runs a saved package can hold each of its tensors against 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,16 @@ class Translator:
         """MIL's spelling. Raises `ExportError` if two of the hub graph's names are spelled alike."""
         name = mil_name(hub_name) + ending
         if self._names.setdefault(name, hub_name) != hub_name:
-            raise ExportError(f"Two nodes are named {name} in MIL.", evidence=f"{self._names[name]} and {hub_name}")
+            raise ExportError(
+                f"Two nodes are named {name} in MIL.",
+                evidence=f"{self._names[name]} and {hub_name}",
+                remedy="if one of them is a head's output, give that head another name",
+            )
         return name
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """The program's inputs."""
+        self._names |= {name: f"the input {name}" for name in names}
 
     def half(self, node: onnx.NodeProto) -> bool:
         """Whether the node computes in fp16."""
@@ -72,18 +80,22 @@ class Translator:
     def is_half(self, value: Any) -> bool:
         return bool(value.dtype == self.sdk.types.fp16)
 
+    def is_float(self, value: Any) -> bool:
+        return value.dtype in (self.sdk.types.fp16, self.sdk.types.fp32)
+
     def tensor(self, name: str, half: bool) -> Any:
-        """A tensor or constant of the hub graph in this type; casts are made once."""
+        """A tensor or constant of the hub graph in this type; casts are made once. Whole numbers are left as they are."""
         if name in self._arrays:
-            return self.constants.floats(self.array(name), half, self.name(name))
+            value = self.array(name)
+            if value.dtype.kind != "f":
+                raise ExportError(f"{name} holds whole numbers, where Core ML's lowering takes floats.")
+            return self.constants.floats(value, half, self.name(name))
         value = self.values[name]
-        if self.is_half(value) == half:
+        if self.is_half(value) == half or not self.is_float(value):
             return value
         if (name, half) not in self._casts:
             kind = "fp16" if half else "fp32"
-            self._casts[name, half] = self.mb.cast(
-                x=value, dtype=self.constants.shared(kind, f"to_{kind}"), name=self.name(name, f"_{kind}")
-            )
+            self._casts[name, half] = self.mb.cast(x=value, dtype=self.text(kind), name=self.name(name, f"_{kind}"))
         return self._casts[name, half]
 
     def array(self, name: str) -> NDArray[Any]:
@@ -98,17 +110,17 @@ class Translator:
             raise ExportError(f"{tensor} has no static shape.", remedy="edgec works on static shapes alone")
         return shape
 
+    # Literals' names have a capital letter, which outputs of heads have not.
+
     def integers(self, *numbers: int) -> Any:
-        return self.constants.shared(
-            np.array(numbers, np.int32), f"integers_{'_'.join(str(n).replace('-', 'm') for n in numbers)}"
-        )
+        return self.constants.shared(np.array(numbers, np.int32), f"I_{'_'.join(str(n).replace('-', 'm') for n in numbers)}")
 
     def number(self, value: int | bool) -> Any:
         kind = np.bool_ if isinstance(value, bool) else np.int32
-        return self.constants.shared(kind(value), f"number_{str(value).lower().replace('-', 'm')}")
+        return self.constants.shared(kind(value), f"N_{str(value).lower().replace('-', 'm')}")
 
     def text(self, value: str) -> Any:
-        return self.constants.shared(value, f"text_{value}")
+        return self.constants.shared(value, f"T_{value}")
 
     def weight(self, operation: str, tensor: str, half: bool, *, transposed: bool = False) -> Any:
         """The weight of a product or convolution as the plan stores it, output channels first."""
@@ -129,19 +141,26 @@ class Translator:
     def is_constant(self, tensor: str) -> bool:
         return tensor in self._arrays
 
+    def is_weight(self, tensor: str) -> bool:
+        """Whether it is a constant matrix, as it is or in 8 bits."""
+        return tensor in self._held or (tensor in self._arrays and len(self._arrays[tensor].dims) == 2)
+
     # --- the walk
 
     def translate(self) -> list[Any]:
-        """The program's outputs, float32, in the hub graph's order. `values` must hold what stands for the frames.
+        """The program's outputs, float32 or int32, in the hub graph's order. `values` must hold what stands for the frames.
 
         Raises `ExportError` naming an operation that has no translation.
         """
-        from edgec.lowering.coreml.operations import PATTERNS, translate
+        from edgec.lowering.coreml.operations import PATTERNS, check, translate
 
         matches = patterns.find(self._model)
         absorbed = {name for match in matches.values() for name in match.absorbed}
         for node in self._graph.node:
-            if node.name in absorbed or node.output[0] in self.values:
+            if node.output[0] in self.values:
+                continue
+            check(node)
+            if node.name in absorbed:
                 continue
             if node.name in matches:
                 made = PATTERNS[matches[node.name].kind](self, node, matches[node.name])
@@ -152,8 +171,8 @@ class Translator:
         return [self._handed_over(output.name) for output in self._graph.output]
 
     def _handed_over(self, name: str) -> Any:
-        """In float32, under its own name."""
+        """In float32, or in int32 what are whole numbers, under its own name."""
         value = self.values[name]
         if self.is_half(value):
-            return self.mb.cast(x=value, dtype=self.constants.shared("fp32", "to_fp32"), name=name)
-        return self.mb.identity(x=value, name=name)
+            return self.mb.cast(x=value, dtype=self.text("fp32"), name=self.name(name))
+        return self.mb.identity(x=value, name=self.name(name))

@@ -13,8 +13,10 @@
 - *The patch embedding* holds the pixels' normalisation in its weights, which makes them subnormal in fp16; the pixels are divided
   by 256 and the weights multiplied by it, both exactly.
 - *float32* is what a plan asks for by name: operations whose activations come near fp16's end on calibration's frames. And the
-  mean over a ConvNeXt's last map, a sum of hundreds of values: one small operation at the end, where Core ML leaves the Neural
-  Engine anyway to hand over its results.
+  mean over a ConvNeXt's last map, or over the patches that a head reads, a sum of hundreds of values: one small operation at the
+  end, where Core ML leaves the Neural Engine anyway to hand over its results.
+- *Heads* compute in fp16 like the rest, but for operations with a constant that fp16 does not hold. A depth head's bins are
+  weighed and summed by convolutions; where such a sum comes near fp16's end, calibration has seen it, and it is float32.
 """
 
 from __future__ import annotations
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
 
 TINY = 2.0**-14
 """fp16's smallest normal number."""
-MOVES = ("Reshape", "Transpose", "Slice", "Concat", "Gather", "Identity")
+MOVES = ("Reshape", "Transpose", "Slice", "Concat", "Gather", "Identity", "Flatten", "Squeeze", "Unsqueeze")
 """They round nothing, and stay in the type of what they read."""
+SUMS = ("ReduceMean", "ReduceSum", "ReduceL2", "GlobalAveragePool")
+"""They sum up a whole map."""
 NORM_SCALE = 2.0**-5
 """The smallest scale of a norm's input: with it the square of every value that `with_headroom` lets pass is below fp16's end. It
 is that of a norm of which calibration has not seen the input."""
@@ -50,7 +54,7 @@ def mil_name(name: str) -> str:
 
 def computes_in_half(node: onnx.NodeProto, plan: PrecisionPlan) -> bool:
     """Whether a node that is none of `MOVES` computes in fp16."""
-    if plan.default not in HALVES or node.op_type == "ReduceMean":
+    if plan.default not in HALVES or node.op_type in SUMS:
         return False
     return plan.precision_of(node.name) != "fp32"
 

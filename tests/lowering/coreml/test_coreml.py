@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,9 @@ class TestCoreMl(LoweringConformance):
         assert set(lowering.load(made.model)(made.made.frames)) == {"cls", "patches"}
 
     def test_threads_are_obeyed(self, case: Callable[..., Case], lowering: Lowering, tmp_path: Path) -> None:
-        """They are numpy's."""
-        assert lowering.load(case("vit", "fp32").model, threads=1).threads == usable_cores()
+        """Two are no faster, and numpy takes its own number where nothing can tell it."""
+        expected = 1 if find_spec("threadpoolctl") else usable_cores()
+        assert lowering.load(case("vit", "fp32").model, threads=2).threads == expected
 
     def test_what_it_computes_is_simulated_and_says_so(self, case: Callable[..., Case], lowering: Lowering) -> None:
         assert CoreMl.evidence is Evidence.SIMULATED
@@ -263,7 +265,7 @@ class TestCoreMl(LoweringConformance):
 
     @pytest.mark.parametrize("precision", ["fp16", "w8", "w6", "w4"])
     def test_a_package_is_as_large_as_its_weights(self, tmp_path: Path, precision: str) -> None:
-        """Of a model with a usual share of weights. The rest is the program, 10 KiB a block."""
+        """Of a model with a usual share of weights. The rest is the program, 8 KiB a block."""
         spec = VitSpec(width=384, depth=1, heads=6, mlp_width=1536)
         hub = exported(spec).hub
         model = lower(hub, uniform(precision), tmp_path)
@@ -274,7 +276,7 @@ class TestCoreMl(LoweringConformance):
                 width = {"fp16": 16, "w8": 8, "w6": 6, "w4": 4}[precision] if entry.name in products else 16
                 bits += width * int(np.prod(entry.dims))
         program = next((tmp_path / name).stat().st_size for name in model.files if name.endswith("model.mlmodel"))
-        assert program < 24 * 1024
+        assert program < 16 * 1024
         assert abs((model.size_bytes - program) / (bits / 8) - 1) < 0.02
 
     # --- the package
@@ -294,6 +296,18 @@ class TestCoreMl(LoweringConformance):
             model = case("vit", "w4").model
             opened = ct.models.MLModel(str((model.directory / model.entry).parent), skip_model_load=True)
         assert opened.get_spec().specificationVersion == 9
+
+    def test_coremltools_reads_its_program(self, case: Callable[..., Case]) -> None:
+        """Operations have no names of their own there: each has its result's."""
+        with quiet():
+            from coremltools.converters.mil.frontend.milproto.load import load as read_program
+
+            model = case("vit", "w8").model
+            weights = (model.directory / model.entry).parent / "Data" / "com.apple.CoreML" / "weights"
+            found = read_program(specification(model), specification_version=9, file_weights_dir=str(weights))
+        written = [each.outputs[0].name for each in operations(model)]
+        assert not any("name" in each.attributes for each in operations(model))
+        assert set(written) <= {each.outputs[0].name for each in found.functions["main"].operations}
 
     def test_a_label_is_written_and_changes_nothing_else(self, tmp_path: Path) -> None:
         made = exported(VIT)

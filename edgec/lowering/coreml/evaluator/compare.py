@@ -7,7 +7,10 @@ between, to 8 bits neither: what is left to explain a difference is how the prog
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +29,11 @@ TABLES = {6: 0.15, 4: 0.4}
 """The same for weights in lookup tables, over a whole tensor: channels share a table, and the smallest lose everything in it."""
 NORM = 0.1
 """Of a LayerNorm: the epsilon that fp16 holds is larger than the hub graph's, for tokens of nearly equal values."""
+LABELS = 1e-3
+"""Of whole numbers, the share that may be others: the hub graph's own scores are compared, and only equal ones leave a choice."""
+MOST_EXPLAINED = 0.9
+"""What no type explains: an operation that computes something else is off by its result's size and more."""
+MOST = 2**30
 SHARE = 0.1
 """Of a tensor's usual size: what a channel is taken to have at least, since a channel of near zero is nobody's loss."""
 
@@ -48,50 +56,79 @@ class HubDifference:
         )
 
 
-def first_difference(program: Program, hub: onnx.ModelProto, frames: NDArray[np.uint8]) -> HubDifference | None:
+def first_difference(
+    program: Program, hub: onnx.ModelProto, frames: NDArray[np.uint8], *, slack: float = 1.0
+) -> HubDifference | None:
     """`frames` are one batch, uint8 [N, H, W, 3]. `hub` is the graph that the program was made from, its activations smoothed as
-    the program's are, without Q/DQ. Tensors correspond by name, as the lowering spells them (`mil_name`).
+    the program's are, without Q/DQ. Operations correspond by name, as the lowering spells them (`mil_name`). `slack` is how many
+    times what types explain may be lost.
 
-    Holds the hub graph's activations of one batch in memory. Raises `RuntimeFailure` naming an operation that the program cannot
-    mean as it says.
+    Holds up to `MOST` bytes of the hub graph's activations in memory at a time, and runs it as often as that takes. Raises
+    `RuntimeFailure` naming an operation that the program cannot mean as it says.
     """
-    tensors = _activations(hub, {name for entry in program.operations for name, _ in entry.outputs}, frames)
+    tensors = _Activations(hub, [name for entry in program.operations for name, _ in entry.outputs], frames)
     bits = _weight_bits(program)
     found: list[HubDifference] = []
 
     def seen(operation: Operation, values: dict[str, Array]) -> dict[str, Array]:
         replaced = {}
         for name, value in values.items():
-            tensor, wanted = tensors.get(name, ("", None))
-            if wanted is None:
+            if name not in tensors.names:
                 continue
-            replaced[name] = wanted
+            replaced[name] = wanted = tensors.get(name)
             narrowest = bits.get(operation.name, 16)
             explained = NORM if operation.kind == "layer_norm" else EXPLAINED.get(narrowest) or TABLES[narrowest]
+            explained = LABELS if wanted.dtype.kind == "i" else min(slack * explained, MOST_EXPLAINED)
             error = difference(value, wanted, whole=narrowest in TABLES)
             if not found and not error <= explained:
-                found.append(HubDifference(operation.name, operation.kind, tensor, error, explained))
+                found.append(HubDifference(operation.name, operation.kind, tensors.names[name], error, explained))
         return values | replaced
 
     program.walk(next(program.batches(frames)), seen, rounding=False)
     return found[0] if found else None
 
 
-def _activations(hub: onnx.ModelProto, names: set[str], frames: NDArray[np.uint8]) -> dict[str, tuple[str, NDArray[np.float32]]]:
-    """By their names in the program, of those that it has: the hub graph's name and tensor."""
-    import onnx as onnx_module
+class _Activations:
+    """The hub graph's tensors, float32, or int32 where it has whole numbers, by their names in the program, of those that both
+    have. To be asked for in the program's order."""
 
-    from edgec.graph.session import open_session
-    from edgec.lowering.coreml.types import mil_name
+    def __init__(self, hub: onnx.ModelProto, order: Sequence[str], frames: NDArray[np.uint8]) -> None:
+        from edgec.graph.contract import shape_of
+        from edgec.lowering.coreml.types import mil_name
 
-    watched = onnx_module.ModelProto()
-    watched.CopyFrom(hub)
-    wanted = {mil_name(name): name for node in hub.graph.node for name in node.output if mil_name(name) in names}
-    del watched.graph.output[:]
-    for name in wanted.values():
-        watched.graph.output.append(onnx_module.helper.make_tensor_value_info(name, onnx_module.TensorProto.FLOAT, None))
-    found = open_session(watched).run(list(wanted.values()), {"frames": frames})
-    return {name: (tensor, np.asarray(value)) for (name, tensor), value in zip(wanted.items(), found, strict=True)}
+        self._hub, self._frames = hub, frames
+        self._values = {value.name: value for value in (*hub.graph.value_info, *hub.graph.output)}
+        # An operation has its node's name, which is mostly that of the node's tensor, too; an output has its own.
+        made = {mil_name(node.name): node.output[0] for node in hub.graph.node if node.output[0] in self._values}
+        made |= {output.name: output.name for output in hub.graph.output}
+        self.names = {name: made[name] for name in order if name in made}
+        """The hub graph's."""
+        sizes = (4 * prod(shape_of(self._values[name]) or ()) for name in self.names.values())
+        self._groups = {name: total // MOST for name, total in zip(self.names, accumulate(sizes), strict=True)}
+        self._loaded: dict[str, Array] = {}
+
+    def get(self, name: str) -> Array:
+        if name not in self._loaded:
+            self._loaded = {}  # before the next are computed
+            self._loaded = self._group(self._groups[name])
+        return self._loaded[name]
+
+    def _group(self, number: int) -> dict[str, Array]:
+        import onnx as onnx_module
+
+        from edgec.graph.session import open_session
+
+        names = [name for name, group in self._groups.items() if group == number]
+        watched = onnx_module.ModelProto()
+        watched.CopyFrom(self._hub)
+        del watched.graph.output[:]
+        watched.graph.output.extend(self._values[self.names[name]] for name in names)
+        found = open_session(watched).run([self.names[name] for name in names], {"frames": self._frames})
+        return {name: _plain(np.asarray(value)) for name, value in zip(names, found, strict=True)}
+
+
+def _plain(value: Array) -> Array:
+    return value.astype(np.float32 if value.dtype.kind == "f" else np.int32, copy=False)
 
 
 def _weight_bits(program: Program) -> dict[str, int]:
@@ -118,11 +155,13 @@ def _bits(constant: Operation) -> int:
     return 8 if palettes > 64 else 6 if palettes > 16 else 4
 
 
-def difference(found: Array, wanted: NDArray[np.float32], *, whole: bool) -> float:
+def difference(found: Array, wanted: Array, *, whole: bool) -> float:
     """The size of the error as a share of the size of what is wanted: over the whole tensor, or of the worst channel or row of
-    any axis. Infinite for another shape, and for what is not finite."""
+    any axis. Infinite for another shape, and for what is not finite. Of whole numbers, the share of those that are others."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return float("inf")
+    if wanted.dtype.kind == "i":
+        return float((found != wanted).mean())
     error, square = np.square(found - wanted, dtype=np.float64), np.square(wanted, dtype=np.float64)
     usual = float(square.mean()) + np.finfo(np.float64).tiny
     if whole:

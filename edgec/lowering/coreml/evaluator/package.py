@@ -42,7 +42,8 @@ class Argument:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a block. `attributes` are literals: a constant's `val`, for one."""
+    """One operation of a block. `attributes` are literals: a constant's `val`, for one. Without a name of its own it has its
+    result's."""
 
     kind: str
     name: str
@@ -162,7 +163,8 @@ def _image(feature: Message) -> ImageInput | None:
 
 def _operation(message: Message, blobs: _Blobs) -> Operation:
     attributes = {key: _value(value, blobs, key) for key, value in message.entries(5).items()}
-    name = str(attributes.pop("name", "")) or "?"
+    results = message.messages(3)
+    name = str(attributes.pop("name", "") or (results[0].text(1) if results else "?"))
     kind = message.text(1)
     if message.messages(4):
         raise RuntimeFailure(f"Operation {name} ({kind}) holds blocks of its own; edgec's evaluator knows no control flow.")
@@ -177,7 +179,7 @@ def _operation(message: Message, blobs: _Blobs) -> Operation:
             ),
             named,
         )
-    outputs = tuple((entry.text(1), read_type(entry.message(2), entry.text(1))) for entry in message.messages(3))
+    outputs = tuple((entry.text(1), read_type(entry.message(2), entry.text(1))) for entry in results)
     return Operation(kind, name, inputs, outputs, attributes)
 
 

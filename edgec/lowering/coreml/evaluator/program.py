@@ -20,10 +20,12 @@ from edgec.errors import RuntimeFailure
 from edgec.lowering.coreml.evaluator import constants
 from edgec.lowering.coreml.evaluator.operations import EXACT, OPERATIONS, PARAMETERS, Unsupported
 from edgec.lowering.coreml.evaluator.package import Function, ImageInput, Operation, read_package
+from edgec.lowering.coreml.evaluator.threads import one_thread
 from edgec.lowering.coreml.evaluator.types import TensorType
 
 Array = NDArray[Any]
-Tensors = dict[str, NDArray[np.float32]]
+Tensors = dict[str, Array]
+"""By name: float32, or int32 what the program says are whole numbers."""
 Seen = Callable[[Operation, dict[str, Array]], dict[str, Array] | None]
 _INTEGERS = {"u": "i"}
 CONSTANTS = ("const", *(name for name in vars(constants) if name.startswith("constexpr_")))
@@ -66,19 +68,20 @@ class Program:
 
     def run(self, frames: NDArray[np.uint8], watch: Collection[str] = ()) -> Tensors:
         """`frames` uint8 [N, H, W, 3], RGB; the program's own batch divides N. Gives its outputs and the watched tensors, by
-        name, in float32, batches joined along the first axis.
+        name, in float32, or in int32 what are whole numbers, batches joined along the first axis.
 
         Raises `RuntimeFailure` for frames that do not fit, and naming the operation that is out of its definition.
         """
-        wanted = {*self.outputs, *watch}
-        unknown = wanted - {name for operation in self.function.operations for name, _ in operation.outputs}
+        wanted = dict.fromkeys((*self.outputs, *watch))
+        unknown = wanted.keys() - {name for operation in self.function.operations for name, _ in operation.outputs}
         if unknown:
             raise RuntimeFailure(f"The program has no tensor {', '.join(sorted(unknown))}.")
-        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in wanted}
+        parts: dict[str, list[Array]] = {name: [] for name in wanted}
 
         def keep(operation: Operation, values: dict[str, Array]) -> None:
-            for name in wanted & values.keys():
-                parts[name].append(np.asarray(values[name], dtype=np.float32))
+            for name in wanted.keys() & values.keys():
+                value = values[name]
+                parts[name].append(np.asarray(value, dtype=np.int32 if value.dtype == np.int32 else np.float32))
 
         for inputs in self.batches(frames):
             self.walk(inputs, keep)
@@ -107,17 +110,18 @@ class Program:
         program says fp16 or 8 bits, and `quantize` only divides: what is left is what the program says to compute, with the
         weights that it stores, free of the noise in which small errors hide."""
         values = dict(inputs)
-        for index, operation in enumerate(self.function.operations):
-            constant = operation.kind in CONSTANTS
-            if constant and operation.outputs[0][0] in self._constants:
-                continue
-            found = self.evaluate(operation, values, rounding=rounding or constant)
-            if constant:
-                self._constants |= found
-                continue
-            values |= seen(operation, found) or found
-            for name in self._last.get(index, ()):
-                values.pop(name, None)
+        with one_thread():
+            for index, operation in enumerate(self.function.operations):
+                constant = operation.kind in CONSTANTS
+                if constant and operation.outputs[0][0] in self._constants:
+                    continue
+                found = self.evaluate(operation, values, rounding=rounding or constant)
+                if constant:
+                    self._constants |= found
+                    continue
+                values |= seen(operation, found) or found
+                for name in self._last.get(index, ()):
+                    values.pop(name, None)
 
     def evaluate(self, operation: Operation, values: Mapping[str, Array], *, rounding: bool = True) -> dict[str, Array]:
         """One operation on `values` and the program's constants; its results in the program's types."""

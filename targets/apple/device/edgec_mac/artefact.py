@@ -8,39 +8,46 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgec_mac.errors import ArtefactError, UsageError
 from edgec_mac.machine import Profile
 from edgec_mac.text import printable
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 MANIFEST = "manifest.json"
 FACTS = "device/mac.json"
 GATES = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 FRAMES = "frames"
+FEATURES = "features"
+LABELS = "labels"
+_RANKS = {"scores": 2, LABELS: 3, "logits": 4, "depth": 3}
+_ROLES = (FEATURES, *_RANKS, "values")
 _MAIN = "main"
 _SCHEMA_VERSIONS = {MANIFEST: (1,), FACTS: (1,)}
 _LIMIT_BYTES = 64 << 20
 _FINDER = ".DS_Store"
 """What macOS leaves in every folder that somebody has looked at."""
 _SHOWN = 10
-_REMEDY = "copy the artefact to this Mac again, whole, or build it again"
+REMEDY = "copy the artefact to this Mac again, whole, or build it again"
 
 
 @dataclass(frozen=True)
 class Tensor:
+    """`role` is what an output is: features of the backbone, or what a head gives. `classes` is how many there are, where that is
+    told."""
+
     name: str
     shape: tuple[int, ...]
+    dtype: str = "float32"
+    role: str = FEATURES
+    classes: int = 0
 
 
 @dataclass(frozen=True)
 class Artefact:
     """`input_shape` is [N, H, W, 3], uint8, of `function`, which is None where the package has one alone. `gate` is the least
-    that each figure of fidelity may be."""
+    that each figure of fidelity may be; `relative_tolerance` and `min_cosine` bound how far what heads give may be from what was
+    recorded. `heads` are as edgec's report has them."""
 
     directory: Path
     sha256: str
@@ -57,12 +64,20 @@ class Artefact:
     golden_expected: str
     golden_shipped: str
     golden_count: int
+    relative_tolerance: float
+    min_cosine: float
     profiles: tuple[Profile, ...]
     minimum_macos: str
     gate: Mapping[str, float]
     model: Mapping[str, Any]
     precision_asked: str
     calibration: str
+    heads: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def gives_features(self) -> bool:
+        """Without, it is its heads' outputs alone that are compared."""
+        return any(output.role == FEATURES for output in self.outputs)
 
     @property
     def inputs(self) -> list[str]:
@@ -96,26 +111,13 @@ def read_artefact(directory: Path, function: str | None = None) -> Artefact:
         found = _artefact(directory, document, facts, _size(document, function))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ArtefactError(
-            f"{directory} does not say what an artefact must.", evidence=[f"{type(error).__name__}: {error}"], remedy=_REMEDY
+            f"{directory} does not say what an artefact must.", evidence=[f"{type(error).__name__}: {error}"], remedy=REMEDY
         ) from error
     named = [found.golden_frames, found.golden_expected, found.golden_shipped]
     missing = [path for path in named if path not in files]
     if missing or not found.package.is_dir():
-        raise ArtefactError(f"{directory} lacks its package or golden files.", evidence=missing, remedy=_REMEDY)
+        raise ArtefactError(f"{directory} lacks its package or golden files.", evidence=missing, remedy=REMEDY)
     return Artefact(**{**vars(found), "sha256": hashlib.sha256(content).hexdigest()})
-
-
-def read_golden(artefact: Artefact) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
-    """Frames [M, H, W, 3], features of the float32 PyTorch model, and those of the package in edgec's evaluator, by output.
-
-    Raises `ArtefactError` if they do not fit the manifest.
-    """
-    import numpy as np
-
-    shapes = {output.name: (artefact.golden_count, *output.shape[1:]) for output in artefact.outputs}
-    frames = _arrays(artefact, artefact.golden_frames, {FRAMES: (artefact.golden_count, *artefact.input_shape[1:])}, np.uint8)
-    expected = _arrays(artefact, artefact.golden_expected, shapes, np.float32)
-    return frames[FRAMES], expected, _arrays(artefact, artefact.golden_shipped, shapes, np.float32)
 
 
 def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
@@ -129,7 +131,7 @@ def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
             raise ValueError(f"it holds {type(found).__name__}, not an object")
     except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(
-            f"{directory} is no whole artefact: {name} cannot be read.", evidence=[printable(str(error))[:200]], remedy=_REMEDY
+            f"{directory} is no whole artefact: {name} cannot be read.", evidence=[printable(str(error))[:200]], remedy=REMEDY
         ) from error
     if found.get("schema_version") not in _SCHEMA_VERSIONS[name]:
         raise ArtefactError(
@@ -146,19 +148,19 @@ def _checked_files(directory: Path, manifest: Mapping[str, Any]) -> set[str]:
         listed = {str(file["path"]): (str(file["sha256"]), int(file["size_bytes"])) for file in manifest["files"]}
         package = PurePosixPath(str(manifest["entry"])).parent
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"The manifest of {directory} names no files.", evidence=[repr(error)], remedy=_REMEDY) from error
+        raise ArtefactError(f"The manifest of {directory} names no files.", evidence=[repr(error)], remedy=REMEDY) from error
     problems = []
     for path, (sha256, size) in listed.items():
-        place = _inside(directory, path)
+        place = inside(directory, path)
         if not place.is_file():
             problems.append(f"missing: {path}")
         elif place.stat().st_size != size or _sha256_of(place) != sha256:
             problems.append(f"changed: {path}")
-    inside = [place.relative_to(directory).as_posix() for place in (directory / package).rglob("*") if not place.is_dir()]
-    problems += [f"not listed: {printable(path)}" for path in inside if path not in listed and not path.endswith(f"/{_FINDER}")]
+    there = [place.relative_to(directory).as_posix() for place in (directory / package).rglob("*") if not place.is_dir()]
+    problems += [f"not listed: {printable(path)}" for path in there if path not in listed and not path.endswith(f"/{_FINDER}")]
     if problems:
         raise ArtefactError(
-            f"{directory} is not what its manifest says.", evidence=[*problems[:_SHOWN], *_more(problems)], remedy=_REMEDY
+            f"{directory} is not what its manifest says.", evidence=[*problems[:_SHOWN], *_more(problems)], remedy=REMEDY
         )
     return set(listed)
 
@@ -185,10 +187,13 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
     shape = _shape(size["input"]["shape"])
     if len(shape) != 4 or shape[-1] != 3:
         raise ValueError(f"the input's shape is {shape}")
-    outputs = tuple(Tensor(_text(each["name"]), _shape(each["shape"])) for each in size["outputs"])
-    if not {"cls", "patches"} <= {output.name for output in outputs}:
+    heads = tuple(dict(head) for head in manifest.get("heads", ()))
+    classes = {_text(name): len(head["classes"]) for head in heads for name in head["outputs"]}
+    outputs = tuple(_tensor(each, classes) for each in size["outputs"])
+    features = {output.name for output in outputs if output.role == FEATURES}
+    if not outputs or (features and not {"cls", "patches"} <= features):
         raise ValueError("the outputs lack cls or patches")
-    package = _inside(directory, PurePosixPath(_text(manifest["entry"])).parent.as_posix())
+    package = inside(directory, PurePosixPath(_text(manifest["entry"])).parent.as_posix())
     count = int(golden["count"])
     if count < 1:
         raise ValueError("there are no golden frames")
@@ -208,13 +213,25 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
         golden_expected=_text(golden["expected_float32"]),
         golden_shipped=_text(golden["expected_shipped"]),
         golden_count=count,
+        relative_tolerance=float(golden["relative_tolerance"]),
+        min_cosine=float(golden["min_cosine"]),
         profiles=tuple(_profile(each) for each in facts["profiles"]),
         minimum_macos=_text(facts["minimum_macos"]),
         gate={name: float(facts["gate"][name]) for name in GATES},
         model=dict(facts["model"]),
         precision_asked=_text(facts["precision_asked"]),
         calibration=_text(facts["calibration"]),
+        heads=heads,
     )
+
+
+def _tensor(entry: Mapping[str, Any], classes: Mapping[str, int]) -> Tensor:
+    name, shape, role = _text(entry["name"]), _shape(entry["shape"]), _text(entry.get("role", FEATURES))
+    dtype = _text(entry.get("dtype", "float32"))
+    types = {LABELS: ("int32",), "values": ("float32", "int32")}.get(role, ("float32",))
+    if role not in _ROLES or len(shape) != _RANKS.get(role, len(shape)) or dtype not in types:
+        raise ValueError(f"{name}, {dtype} {shape}, cannot be {role!r}")
+    return Tensor(name, shape, dtype, role, classes.get(name, 0) if role == LABELS else 0)
 
 
 def _profile(entry: Mapping[str, Any]) -> Profile:
@@ -228,7 +245,7 @@ def _profile(entry: Mapping[str, Any]) -> Profile:
     )
 
 
-def _inside(directory: Path, path: str) -> Path:
+def inside(directory: Path, path: str) -> Path:
     """A listed path as a real one. Raises `ArtefactError` if it leaves the directory, by its parts or through a link."""
     plain = PurePosixPath(path)
     if path == str(plain) and path.isprintable() and plain.parts and ".." not in plain.parts and not plain.is_absolute():
@@ -236,23 +253,8 @@ def _inside(directory: Path, path: str) -> Path:
         if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(directory)):
             return place
     raise ArtefactError(
-        "The manifest names a file outside the artefact; nothing was read from it.", evidence=[repr(path)[:200]], remedy=_REMEDY
+        "The manifest names a file outside the artefact; nothing was read from it.", evidence=[repr(path)[:200]], remedy=REMEDY
     )
-
-
-def _arrays(artefact: Artefact, path: str, shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> dict[str, NDArray[Any]]:
-    import numpy as np
-
-    try:
-        with np.load(_inside(artefact.directory, path), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in shapes}
-    except Exception as error:  # bytes from outside: zipfile and numpy raise a dozen classes for bad ones
-        raise ArtefactError(f"The golden file {path} cannot be read.", evidence=[str(error)], remedy=_REMEDY) from error
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape or arrays[name].dtype != dtype:
-            found = f"{name} is {arrays[name].dtype} {arrays[name].shape}, expected {np.dtype(dtype)} {shape}"
-            raise ArtefactError(f"The golden file {path} does not fit the manifest.", evidence=[found], remedy=_REMEDY)
-    return arrays
 
 
 def _sha256_of(path: Path) -> str:

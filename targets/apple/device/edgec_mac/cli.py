@@ -25,6 +25,7 @@ from edgec_mac.errors import (
     WrongMachine,
     from_os_error,
 )
+from edgec_mac.process import end_workers
 from edgec_mac.text import complain, printable, say
 
 BUG = 70
@@ -61,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         complain("This is a bug in edgec: please report it, with the lines above.")
+    finally:
+        end_workers()
     if code in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
         complain("interrupted; no report was written")
     return code
@@ -174,7 +177,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgec-mac.pyz",
         description="Measures the Core ML package of the artefact it lies in on each compute unit of this Mac, having compared "
-        "its features with the golden ones. A compute unit that does not reproduce them is not measured and never recommended.",
+        "its features, and what its heads decide, with the golden ones. A compute unit that does not reproduce them is not "
+        "measured and never recommended.",
         epilog="exit codes:\n    0  done\n" + codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from edgec_mac.artefact import Artefact, read_golden
+from edgec_mac.artefact import Artefact
 from edgec_mac.errors import CoreMlFailed
+from edgec_mac.golden import read_golden
 from edgec_mac.machine import Profile
 from edgec_mac.parity import Parity, judge
 from edgec_mac.process import Worker, WorkerProblem

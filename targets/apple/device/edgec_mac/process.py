@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +21,10 @@ _PROGRAM = Path(__file__).resolve().parents[1]
 """The archive, or the folder that it was unpacked into."""
 _STDERR_LINES = 6
 _LINE_CHARACTERS = 300
+_REAP_SECONDS = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_running: set[subprocess.Popen[bytes]] = set()
+"""Every worker that was started and not yet reaped."""
 
 
 class WorkerProblem(Exception):
@@ -32,7 +38,8 @@ class Worker:
         self._log, self._patience = log, patience
         self._unread = b""
         self.began = time.perf_counter()
-        with log.open("wb") as stderr:
+        # An interruption in the middle of `Popen` would leave a process that nobody knows of.
+        with log.open("wb") as stderr, _signals_wait():
             self._process = subprocess.Popen(
                 [sys.executable, str(_PROGRAM), "--worker"],
                 stdin=subprocess.PIPE,
@@ -40,6 +47,7 @@ class Worker:
                 stderr=stderr,
                 bufsize=0,
             )
+            _running.add(self._process)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
@@ -68,6 +76,7 @@ class Worker:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        _running.discard(self._process)
 
     def _line(self) -> bytes:
         deadline = time.monotonic() + self._patience
@@ -94,6 +103,36 @@ class Worker:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         words = [printable(line)[:_LINE_CHARACTERS] for line in lines if line.strip()][-_STDERR_LINES:]
         return "\n  ".join([how, *words])
+
+
+def end_workers() -> None:
+    """The program's last act: end and reap whatever was started and, because an interruption came in between, never closed. From
+    here on nothing interrupts it."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    for process in _running:
+        process.kill()
+    for process in _running:
+        # One that sleeps in a driver cannot be ended, and need not keep this one.
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_REAP_SECONDS)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """What asks this program to stop is obeyed at the end of the block. What is ignored stays so: workers inherit that."""
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    held = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda signum, frame: arrived.append(signum))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
 
 
 def _signal(number: int) -> str:

@@ -1,4 +1,4 @@
-"""report.json in edgec's own schema, version 3 (edgec/report/schema.py): a candidate a compute unit; and the table of it."""
+"""report.json in edgec's own schema, version 4 (edgec/report/schema.py): a candidate a compute unit; and the table of it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from edgec_mac.machine import HOST, TARGET, Mac, Profile
 from edgec_mac.measuring import Result
 from edgec_mac.placement import HOPED_FOR
 from edgec_mac.statistics import summary
+from edgec_mac.tasks import told
 from edgec_mac.text import printable, shorten
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 REPORT = "report.json"
 _ROW = "{:<19}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}  {}"
 _NOTE = (
@@ -55,7 +56,7 @@ def make_report(facts: Facts, results: Sequence[Result], chosen: Result) -> dict
     others = [f"{result.unit.name} {_p50(result):.2f} ms" for result in results if result is not chosen and _usable(result)]
     wrong = [result.unit.name for result in results if result.parity and result.parity.problems]
     reason = f"{chosen.unit.name} is the fastest that reproduces the golden features: p50 {_p50(chosen):.2f} ms"
-    reason += f"; {', '.join(others)}" * bool(others) + f"; wrong features on {', '.join(wrong)}" * bool(wrong)
+    reason += f"; {', '.join(others)}" * bool(others) + f"; wrong outputs on {', '.join(wrong)}" * bool(wrong)
     return {
         "schema_version": SCHEMA_VERSION,
         "edgec_version": artefact.edgec_version,
@@ -67,6 +68,7 @@ def make_report(facts: Facts, results: Sequence[Result], chosen: Result) -> dict
         "input_shape": list(artefact.input_shape),
         "precision_asked": artefact.precision_asked,
         "min_fidelity": min(artefact.gate.values()),
+        "heads": [dict(head) for head in artefact.heads],
         "calibration": artefact.calibration,
         "validation_frames": artefact.golden_count,
         "stages": [],
@@ -100,7 +102,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def table(facts: Facts, results: Sequence[Result], chosen: Result | None) -> str:
-    """A line a compute unit, at most 80 columns."""
+    """A line a compute unit, and one more where there are heads; at most 80 columns."""
     lines = [_ROW.format("compute units", "p50 ms", "p99 ms", "load ms", "cls", "worst1%", "placed", "").rstrip()]
     for result in results:
         times = summary(result.samples) if result.measured else {}
@@ -117,6 +119,8 @@ def table(facts: Facts, results: Sequence[Result], chosen: Result | None) -> str
                 word,
             ).rstrip()
         )
+        if result.parity and result.parity.tasks:
+            lines.append(f"  {', '.join(map(told, result.parity.tasks))}")
     where = "placed: operations on the device hoped for, of all that have one"
     return "\n".join(shorten(line) for line in [*lines, f"{facts.evidence}; {facts.mac.brand}, {facts.mac.system}", where])
 
@@ -139,9 +143,15 @@ def _candidate(facts: Facts, result: Result, chosen: bool) -> dict[str, Any]:
         "problem": result.problem,
         "chosen": chosen,
     }
-    if result.parity and result.parity.figures:
-        figures = {**result.parity.figures, "frames": artefact.golden_count, "evidence": evidence}
-        found["fidelity"] = {"stage": name_of(artefact, result), **figures}
+    if result.parity and result.parity.compared:
+        found["fidelity"] = {
+            "stage": name_of(artefact, result),
+            **dict.fromkeys(GATES),
+            **(result.parity.figures or {}),
+            "frames": artefact.golden_count,
+            "evidence": evidence,
+            "tasks": list(result.parity.tasks),
+        }
     if result.placement:
         source = f"MLComputePlan, coremltools {facts.versions.get('coremltools', 'of an unknown version')}"
         found["placement"] = {"source": source, "asked": result.unit.name, **result.placement, "evidence": evidence}
@@ -189,6 +199,9 @@ def _notes(facts: Facts, results: Sequence[Result]) -> list[str]:
             notes.append(f"{name}: the first load, which readies the package for the chip, took {result.first_load_ms:.0f} ms.")
         if result.parity and result.parity.to_shipped is not None:
             notes.append(f"{name}: worst cosine to what edgec's evaluator computed: {result.parity.to_shipped:.6f}.")
+        if result.parity and result.parity.labels_as_shipped is not None:
+            share = result.parity.labels_as_shipped
+            notes.append(f"{name}: labels that edgec's evaluator gives, too, in the worst golden frame: {share:.4%}.")
         if result.placement_problem:
             notes.append(f"{name}: where operations run is not known: {result.placement_problem}.")
     return notes

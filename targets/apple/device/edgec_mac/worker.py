@@ -9,7 +9,7 @@ It obeys one JSON object a line on standard input and answers with one a line on
     {"do": "load", "model": PATH, "units": NAME, "function": NAME or null, "frames": PATH, "inputs": [...]}
         → {"import_ms", "load_ms", "first_inference_ms"}: PATH is a compiled model; the golden frames are taken in turn
     {"do": "outputs", "batches": [[...]], "to": PATH}
-        → {}: all golden frames, their features in an .npz file
+        → {}: all golden frames, the package's outputs in an .npz file
     {"do": "plan"}                    → {"by_device": {...}, "fallen": [...]}
     {"do": "warm"}                    → {"runs_ms": [...]}
     {"do": "run", "iterations": K}    → {"samples_ms": [...], "cpu_ms"}: after a lead-in that is not recorded
@@ -98,7 +98,7 @@ class Session:
         for batch in batches:
             found = self.model.predict({name: self.images[index] for name, index in zip(self.inputs, batch, strict=True)})
             for place, index in enumerate(batch):
-                rows.setdefault(index, {name: np.array(value, dtype=np.float32)[place] for name, value in found.items()})
+                rows.setdefault(index, {name: _plain(np.asarray(value))[place] for name, value in found.items()})
         arrays: dict[str, Any] = {name: np.stack([rows[index][name] for index in sorted(rows)]) for name in rows[0]}
         np.savez(to, **arrays)
         return {}
@@ -157,6 +157,11 @@ def _coremltools() -> Any:
     importlib.import_module("coremltools.models")
     importlib.import_module(_PROXY)
     return ct
+
+
+def _plain(value: Any) -> Any:
+    """As edgec records outputs: labels in int32, all else in float32."""
+    return value.astype("int32" if value.dtype.kind in "iu" else "float32")
 
 
 def _versions() -> dict[str, str]:

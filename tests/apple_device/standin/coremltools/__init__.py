@@ -1,8 +1,8 @@
 """A stand-in for coremltools on a Mac, for tests of the program that runs there. Never shipped.
 
 Packages are run by edgec's own evaluator, with numpy. The environment variable STANDIN_FAULTS, `FAULT@UNITS,…`, plants what goes
-wrong on compute units: `nan`, `wrong`, `blind`, `shape`, `crash` while the golden frames run, `crash-bench` while it is measured,
-`refuse` and `hang` while it is loaded, `no-plan`; `refuse-compile` needs no units.
+wrong on compute units: `nan`, `wrong`, `blind`, `shape`, `labels`, `float`, `crash` while the golden frames run, `crash-bench`
+while it is measured, `refuse` and `hang` while it is loaded, `no-plan`; `refuse-compile` needs no units.
 """
 
 from __future__ import annotations

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgec.errors import RuntimeFailure
+from edgec.artefact.operations import require_faithful
+from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.trace import Trace, first_difference
+from edgec.graph.contract import shape_of
+from edgec.graph.passes.smooth import groups, smooth
 from edgec.lowering.base import LoweredModel
-from edgec.lowering.coreml.evaluator import load
+from edgec.lowering.coreml import CoreMl
+from edgec.lowering.coreml.evaluator import compare, load
 from edgec.lowering.coreml.evaluator.compare import first_difference as first_from_hub
 from edgec.lowering.coreml.evaluator.tracing import trace
 from edgec.model.spec import Size
-from edgec.precision.static import uniform
+from edgec.precision.plan import PrecisionPlan
+from edgec.precision.static import int8_activations, uniform
 from tests.lowering.coreml.packages import lower
 from tests.support.models import CONVNEXT, HEADS, Exported, exported
+from tests.support.plans import observed_ranges, plain_int8
 
 from .tampering import change_number, change_weight, edited, rebind, swap_inputs
 
@@ -147,6 +153,50 @@ def test_a_sound_package_differs_nowhere(kind: str, precision: str, built: Calla
     assert first_from_hub(program, whole.source.hub, whole.source.frames) is None
     again = Trace.model_validate_json(whole.recorded.model_dump_json())
     assert first_difference(again, trace(program, whole.source.frames)) is None
+
+
+def smoothed(source: Exported) -> PrecisionPlan:
+    """int8 as a search may make it: every activation that can be is smoothed, whatever divides it."""
+    hub = source.hub
+    random, shapes = np.random.default_rng(0), {value.name: shape_of(value) for value in hub.graph.value_info}
+    scales: dict[str, tuple[float, ...]] = {}
+    for group in groups(hub):
+        shape = shapes[group.activation]
+        assert shape is not None
+        channels = shape[-1] if group.readers[0].kind == "linear" else shape[1]
+        scales[group.activation] = tuple(random.uniform(0.5, 2, channels).tolist())
+    assert {group.kind for group in groups(hub)} == {"norm", "product", "inserted"}
+    ranges = observed_ranges(smooth(hub, scales), int8_activations(hub), list(source.frames), 1)
+    plan = plain_int8(hub, ranges, kinds=CoreMl.int8_kinds, rest="fp16", activations="s8")
+    corrected = {name: tuple(random.normal(0, 0.02, 128)) for name in ("blocks.0.attn.q", "blocks.0.attn.proj")}
+    return replace(plan, smoothing=scales, corrections=corrected)
+
+
+def test_a_build_compares_what_it_wrote_with_the_hub_graph(tmp_path: Path) -> None:
+    """By the plan that it was written by, and with room for what trained weights lose in few bits."""
+    source = exported(HEADS)
+    plan, frames = smoothed(source), source.frames
+    model = lower(source.hub, plan, tmp_path / "whole")
+    runner = CoreMl().load(model)
+    require_faithful(runner, lambda: source.hub, plan, frames, 1)
+    package = (model.directory / model.entry).parent
+    turn_kernel("patch_embed_weight")(package)
+    with pytest.raises(FidelityError) as caught:
+        require_faithful(CoreMl().load(model), lambda: source.hub, plan, frames, 1)
+    assert "patch_embed (patch_embed, conv): differs from the hub graph by" in caught.value.evidence[0]
+
+
+def test_the_hub_graph_is_compared_in_parts_that_memory_holds(
+    built: Callable[[str, str], Built], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = built("vit", "fp16")
+    package = Path(shutil.copytree(whole.package, tmp_path / "damaged.mlpackage"))
+    swap_inputs(package, "blocks_0_norm2", "gamma", "beta")
+    monkeypatch.setattr(compare, "MOST", 2**16)
+    assert first_from_hub(load(whole.package), whole.source.hub, whole.source.frames) is None
+    differs = first_from_hub(load(package), whole.source.hub, whole.source.frames)
+    assert differs is not None
+    assert differs.operation == "blocks_0_norm2"
 
 
 def test_an_operation_that_is_gone_is_noticed(built: Callable[[str, str], Built]) -> None:

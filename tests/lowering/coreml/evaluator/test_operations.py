@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from .programs import Array, mb, run, save, types
+from .cases import Case, check, compute
+from .programs import Array, mb
 
 RANDOM = np.random.default_rng(0)
 
 
 def drawn(*shape: int) -> Array:
     return RANDOM.normal(0, 1.5, shape).astype(np.float32)
-
-
-@dataclass
-class Case:
-    """`build` and `expect` are given `x` (and `y`), as variables of MIL and as tensors of torch."""
-
-    name: str
-    build: Callable[..., Any]
-    expect: Callable[..., Any]
-    x: Array
-    y: Array | None = None
-    several: int = 1
-    inputs: dict[str, Array] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.inputs = {f"{self.name}_x": self.x} | ({} if self.y is None else {f"{self.name}_y": self.y})
 
 
 W = drawn(6, 4, 3, 2)
@@ -338,27 +322,9 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Array]:
-    """All cases are one program: saving one takes half a second."""
-    inputs = {name: value for case in CASES for name, value in case.inputs.items()}
-
-    def outputs(variables: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for case in CASES:
-            made = case.build(**{name.removeprefix(f"{case.name}_"): variables[name] for name in case.inputs})
-            for number, part in enumerate(made if isinstance(made, (list, tuple)) else [made]):
-                # identity takes floats alone
-                kept = part if part.dtype == types.fp32 else mb.cast(x=part, dtype="fp32")
-                found[f"{case.name}_{number}"] = kept
-        return found
-
-    return run(save(tmp_path_factory.mktemp("operations") / "all.mlpackage", inputs, outputs), inputs)
+    return compute(CASES, tmp_path_factory.mktemp("operations") / "all.mlpackage")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_operation(case: Case, computed: dict[str, Array]) -> None:
-    expected = case.expect(*(torch.tensor(value) for value in case.inputs.values()))
-    parts = expected if isinstance(expected, tuple) else (expected,)
-    assert len(parts) == case.several
-    for number, part in enumerate(parts):
-        found = computed[f"{case.name}_{number}"]
-        np.testing.assert_allclose(found, part.float().numpy(), rtol=2e-5, atol=2e-6)
+    check(case, computed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,17 @@ def test_damaged_packages_are_refused(package: Path) -> None:
     (package / "Manifest.json").write_text("{}")
     with pytest.raises(RuntimeFailure, match="names no model"):
         load(package)
+
+
+def test_a_program_runs_in_one_thread_where_that_can_be_told(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control = pytest.importorskip("threadpoolctl")
+    program, threads = load(saved), set()
+
+    def count(*_: object) -> None:
+        threads.update(each["num_threads"] for each in control.threadpool_info() if each["user_api"] == "blas")
+
+    program.walk(next(program.batches(FRAMES[:1])), count)
+    assert threads == {1}
+    found = program.run(FRAMES)["cls"]
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    np.testing.assert_allclose(program.run(FRAMES)["cls"], found, rtol=1e-5)

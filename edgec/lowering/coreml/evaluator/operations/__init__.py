@@ -1,6 +1,14 @@
 """Every operation that the evaluator knows; importing this package registers them."""
 
-from edgec.lowering.coreml.evaluator.operations import convolution, elementwise, products, quantisation, reductions, shapes
+from edgec.lowering.coreml.evaluator.operations import (
+    convolution,
+    elementwise,
+    products,
+    quantisation,
+    reductions,
+    resampling,
+    shapes,
+)
 from edgec.lowering.coreml.evaluator.operations.registry import EXACT, OPERATIONS, PARAMETERS, Unsupported
 
 __all__ = [
@@ -13,5 +21,6 @@ __all__ = [
     "products",
     "quantisation",
     "reductions",
+    "resampling",
     "shapes",
 ]

@@ -1,4 +1,5 @@
-"""Convolution in one to three dimensions: patches side by side become one matrix product, depthwise kernels run tap by tap."""
+"""Convolution in one to three dimensions, and its transpose: patches side by side become one matrix product, depthwise kernels
+run tap by tap."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def conv(
     if x.shape[1] != weight.shape[1] * parts or weight.shape[0] % parts:
         raise Unsupported(f"{parts} groups of x {list(x.shape)} and weight {list(weight.shape)}")
     reach = [(size - 1) * each + 1 for size, each in zip(kernel, spread, strict=True)]
-    padding = _padding(pad_type, None if pad is None else ints(pad), spatial, reach, steps)
+    padding = padded_sides(pad_type, None if pad is None else ints(pad), spatial, reach, steps)
     values, weights = floats(x), floats(weight)
     if any(itertools.chain(*padding)):
         values = np.pad(values, [(0, 0), (0, 0), *padding])
@@ -53,7 +54,7 @@ def conv(
     return result if bias is None else result + floats(bias).reshape(-1, *[1] * len(kernel))
 
 
-def _padding(
+def padded_sides(
     pad_type: str, pad: list[int] | None, spatial: Sequence[int], reach: Sequence[int], steps: Sequence[int]
 ) -> list[tuple[int, int]]:
     """(before, after) a spatial dimension. Of an odd amount, `same` puts the larger part after, `same_lower` before."""
@@ -123,3 +124,57 @@ def _unfolded(x: Floats, weight: Floats, steps: list[int], spread: list[int], re
     parts = [rows[:, start : start + step].reshape(len(x), -1, len(flat)) @ flat for start in range(0, rows.shape[1], step)]
     joined = np.concatenate(parts, axis=1).reshape(len(x), *rows.shape[1 : 1 + dims], len(weight))
     return np.moveaxis(joined, -1, 1)
+
+
+@operation("conv_transpose")
+def conv_transpose(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    strides: Array | None = None,
+    pad_type: str = "valid",
+    pad: Array | None = None,
+    dilations: Array | None = None,
+    groups: int = 1,
+    output_shape: Array | None = None,
+) -> Array:
+    """`x` [N, C, *spatial], `weight` [C, C_out / groups, *kernel]: every pixel lays down a kernel. What `pad` says is cut off."""
+    spatial, kernel, parts = x.shape[2:], weight.shape[2:], int(groups)
+    steps = [1] * len(kernel) if strides is None else ints(strides)
+    spread = [1] * len(kernel) if dilations is None else ints(dilations)
+    if len(spatial) != len(kernel) or x.shape[1] != weight.shape[0] or weight.shape[0] % parts or output_shape is not None:
+        raise Unsupported(f"{parts} groups of x {list(x.shape)} and weight {list(weight.shape)}, output_shape {output_shape}")
+    if pad_type not in ("valid", "custom") or (pad_type == "custom" and (pad is None or len(pad) != 2 * len(kernel))):
+        raise Unsupported(f"pad_type {pad_type!r} with pad {pad}")
+    cut = ints(pad) if pad_type == "custom" and pad is not None else [0] * 2 * len(kernel)
+    whole = [
+        (size - 1) * step + (length - 1) * wide + 1
+        for size, step, length, wide in zip(spatial, steps, kernel, spread, strict=True)
+    ]
+    sections = zip(np.split(floats(x), parts, axis=1), np.split(floats(weight), parts), strict=True)
+    result = np.concatenate([_laid_down(own, kernels, steps, spread, whole) for own, kernels in sections], axis=1)
+    kept: tuple[Any, ...] = (
+        ...,
+        *(slice(before, size - after) for before, after, size in zip(cut[::2], cut[1::2], whole, strict=True)),
+    )
+    offsets = np.zeros(1, np.float32) if bias is None else floats(bias)
+    return np.asarray(result[kept] + offsets.reshape(-1, *[1] * len(kernel)))
+
+
+def _laid_down(x: Floats, weight: Floats, steps: list[int], spread: list[int], whole: list[int]) -> Floats:
+    """One product of matrices for all taps, which are then added where they belong."""
+    count, kernel = weight.shape[1], weight.shape[2:]
+    flat = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) @ weight.reshape(len(weight), -1)
+    taps = np.moveaxis(flat.reshape(len(x), *x.shape[2:], count, *kernel), 1 + len(kernel), 1)
+    result = np.zeros((len(x), count, *whole), np.float32)
+    for tap in itertools.product(*map(range, kernel)):
+        places: tuple[Any, ...] = (
+            ...,
+            *(
+                slice(at * wide, at * wide + (size - 1) * step + 1, step)
+                for at, wide, size, step in zip(tap, spread, x.shape[2:], steps, strict=True)
+            ),
+        )
+        own: tuple[Any, ...] = (..., *tap)
+        result[places] += taps[own]
+    return result

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgec.lowering.coreml.evaluator.operations.registry import Array, Unsupported, exact, floats, operation, wide
+from edgec.lowering.coreml.evaluator.operations.registry import Array, Floats, Unsupported, exact, floats, operation, wide
 from edgec.lowering.coreml.evaluator.types import DTYPES
 
 _BINARY: dict[str, Callable[[Array, Array], Array]] = {
@@ -150,6 +150,7 @@ def cast_exactly(x: Array, dtype: str) -> Array:
     return floats(x) if dtype == "fp16" and x.dtype.kind == "f" else cast(x, dtype)
 
 
+PART = 2**15
 STEPS, REACH = 256, 4
 """erf is tabulated in steps of 1/256 up to 4, beyond which it is one in float32."""
 _NODES = np.arange(REACH * STEPS + 2) / STEPS
@@ -172,7 +173,25 @@ _CUBICS = [
 def erf(x: Array) -> Array:
     """Cubic Hermite interpolation between exact values: numpy has no erf. The error, at most h⁴/384 times erf's fourth
     derivative, is 1e-11 and so float32's own."""
-    values = floats(x)
+    return _by_parts(_erf, floats(x))
+
+
+@operation("gelu")
+def gelu(x: Array, mode: str = "EXACT") -> Array:
+    if mode not in _GELU:
+        raise Unsupported(f"mode {mode!r}")
+    return _by_parts(_GELU[mode], floats(x))
+
+
+def _by_parts(function: Callable[[Floats], Floats], x: Floats) -> Floats:
+    """A function of single elements, of as many at a time as stay in the cache over all of its passes."""
+    flat, result = x.reshape(-1), np.empty(x.size, np.float32)
+    for start in range(0, x.size, PART):
+        result[start : start + PART] = function(flat[start : start + PART])
+    return result.reshape(x.shape)
+
+
+def _erf(values: Floats) -> Floats:
     places = np.minimum(np.abs(values), np.float32(REACH)) * np.float32(STEPS)
     steps = places.astype(np.intp)  # of NaN, any: it is clipped below, and `t` stays NaN
     t = places - steps.astype(np.float32)
@@ -184,13 +203,12 @@ def erf(x: Array) -> Array:
     return np.asarray(np.copysign(found, values))
 
 
-@operation("gelu")
-def gelu(x: Array, mode: str = "EXACT") -> Array:
-    values = floats(x)
-    if mode == "EXACT":
-        return np.asarray(0.5 * values * (1 + erf(values * np.float32(1 / math.sqrt(2)))))
-    if mode == "TANH_APPROXIMATION":
-        return np.asarray(0.5 * values * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (values + 0.044715 * values**3))))
-    if mode == "SIGMOID_APPROXIMATION":
-        return np.asarray(values / (1 + np.exp(-1.702 * values)))
-    raise Unsupported(f"mode {mode!r}")
+def _gelu_by_tanh(x: Floats) -> Floats:
+    return np.asarray(0.5 * x * (1 + np.tanh(np.float32(math.sqrt(2 / math.pi)) * (x + 0.044715 * x**3))))
+
+
+_GELU: dict[str, Callable[[Floats], Floats]] = {
+    "EXACT": lambda x: np.asarray(0.5 * x * (1 + _erf(x * np.float32(1 / math.sqrt(2))))),
+    "TANH_APPROXIMATION": _gelu_by_tanh,
+    "SIGMOID_APPROXIMATION": lambda x: np.asarray(x / (1 + np.exp(-1.702 * x))),
+}

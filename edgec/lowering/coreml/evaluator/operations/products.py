@@ -6,11 +6,10 @@ import math
 
 import numpy as np
 
-from edgec.lowering.coreml.evaluator.operations.reductions import softmax
 from edgec.lowering.coreml.evaluator.operations.registry import Array, Unsupported, floats, operation
 
-SCORES = 2**24
-"""Attention scores that are held at once, 64 MB: queries are taken in groups."""
+SCORES = 2**19
+"""Attention scores that are in work at once, 2 MB, which stay in a core's cache: queries are taken in groups."""
 
 
 @operation("linear")
@@ -47,11 +46,17 @@ def scaled_dot_product_attention(query: Array, key: Array, value: Array, attn_ma
     if attn_mask is not None:
         mask = np.where(attn_mask, np.float32(0), np.float32(-np.inf)) if attn_mask.dtype == np.bool_ else floats(attn_mask)
         bias = np.broadcast_to(mask, (*query.shape[:-1], key.shape[-2]))
-    step = max(1, SCORES // max(1, math.prod(key.shape[:-1])))
-    parts = []
-    for start in range(0, query.shape[-2], step):
-        scores = queries[..., start : start + step, :] @ keys.swapaxes(-1, -2)
-        if bias is not None:
-            scores += bias[..., start : start + step, :]
-        parts.append(softmax(scores) @ values)
-    return np.concatenate(parts, axis=-2)
+    result = np.empty((*query.shape[:-1], value.shape[-1]), np.float32)
+    step = max(1, SCORES // key.shape[-2])
+    for head in np.ndindex(*query.shape[:-2]):
+        turned = np.ascontiguousarray(keys[head].T)
+        for start in range(0, query.shape[-2], step):
+            rows = slice(start, start + step)
+            scores = queries[head][rows] @ turned
+            if bias is not None:
+                scores += bias[head][rows]
+            scores -= scores.max(axis=-1, keepdims=True)
+            np.exp(scores, out=scores)
+            # Divided once they are mixed, which are fewer numbers.
+            result[head][rows] = (scores @ values[head]) / scores.sum(axis=-1, keepdims=True)
+    return result

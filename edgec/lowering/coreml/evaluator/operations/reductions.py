@@ -29,6 +29,19 @@ for _kind, _function in _REDUCTIONS.items():
     _reduction(_kind, _function)
 
 
+def _argument(kind: str, function: Callable[..., Array]) -> None:
+    @operation(kind)
+    def evaluate(x: Array, axis: int = -1, keep_dims: bool = False, output_dtype: str = "int32") -> Array:
+        """The first of equal values; Apple's hardware may take another."""
+        if output_dtype not in ("int32", "uint16"):
+            raise Unsupported(f"output_dtype {output_dtype!r}")
+        return np.asarray(function(wide(x), axis=int(axis), keepdims=bool(keep_dims)).astype(output_dtype))
+
+
+_argument("reduce_argmax", np.argmax)
+_argument("reduce_argmin", np.argmin)
+
+
 @operation("softmax")
 def softmax(x: Array, axis: int = -1) -> Array:
     values = floats(x)

@@ -32,10 +32,10 @@ class CompiledMLModel:
             raise RuntimeError('{\n    NSLocalizedDescription = "Failed to build the model execution plan, error code: -5.";\n}')
         self._units = compute_units
         self._program = load(Path(path), function_name or None)
-        self._memo: dict[bytes, dict[str, NDArray[np.float32]]] = {}
+        self._memo: dict[bytes, dict[str, NDArray[Any]]] = {}
         self._runs = 0
 
-    def predict(self, data: dict[str, Any], state: None = None) -> dict[str, NDArray[np.float32]]:
+    def predict(self, data: dict[str, Any], state: None = None) -> dict[str, NDArray[Any]]:
         (sizes,) = {image.sizes for image in self._program.function.images.values()}
         for name, image in data.items():
             assert name in self._program.function.images, name
@@ -50,10 +50,10 @@ class CompiledMLModel:
         frames = np.stack([np.asarray(data[name]) for name in self._program.function.images])
         key = frames.tobytes()
         if key not in self._memo:
-            self._memo[key] = {name: np.array(value, np.float32) for name, value in self._program.run(frames).items()}
+            self._memo[key] = self._program.run(frames)
         return {name: self._spoilt(name, value.copy()) for name, value in self._memo[key].items()}
 
-    def _spoilt(self, name: str, value: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _spoilt(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         if planted("nan", self._units) and name == "patches":
             value[0, 0, 0, :3] = np.nan, np.inf, -np.inf
         if planted("wrong", self._units) and name == "patches":
@@ -62,4 +62,8 @@ class CompiledMLModel:
             value = next(iter(self._memo.values()))[name]
         if planted("shape", self._units) and name == "cls":
             value = value[..., :-1]
+        if planted("labels", self._units) and name == "floor":
+            value[:, :16] = value[:, :16].max() - value[:, :16]
+        if planted("float", self._units) and name == "floor":
+            value = value.astype(np.float32)
         return value
