@@ -12,10 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
-from edgec.errors import ExportError, RequestError
+from edgec.checkpoint.text import shown
+from edgec.errors import ExportError, HeadError, RequestError
 from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT, weight_bytes
 from edgec.graph.operations import HEADS
@@ -25,7 +27,7 @@ from edgec.heads.dense import build_linear, build_mlp, build_segmentation
 from edgec.heads.depth import build_depth
 from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
-from edgec.heads.types import Head, Output
+from edgec.heads.types import Head
 
 METADATA: Final = "edgec.heads"
 """Where a graph says what its heads are, as JSON: by name, `Head.facts`."""
@@ -36,7 +38,6 @@ _BUILDERS: dict[str, Callable[[Head, Builder], str]] = {
     "mlp": build_mlp,
     "depth": build_depth,
 }
-_INTEGERS: tuple[Output, ...] = ("labels",)
 
 
 def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True, layers: Sequence[int] = ()) -> onnx.ModelProto:
@@ -59,6 +60,7 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
         check_inputs(head, given, f"gives {', '.join(f'{name} {list(shape)}' for name, shape in given.items())}")
         if head.kind == "onnx":
             added += _spliced(graph, head, given)
+            _check_maps(head, added, (frames[1], frames[2]))
         else:
             added.append(_built(graph, head, Builder(head.name, given, (frames[1], frames[2]))))
     kept = {*FEATURES, *(f"patches_{layer}" for layer in layers)} if features else set()
@@ -92,8 +94,7 @@ def _built(graph: onnx.GraphProto, head: Head, builder: Builder) -> onnx.ValueIn
         if name != head.name:
             element = TensorProto.INT64 if node.op_type == "ArgMax" else TensorProto.FLOAT
             graph.value_info.append(helper.make_tensor_value_info(name, element, builder.shapes[name]))
-    element = TensorProto.INT32 if head.output in _INTEGERS else TensorProto.FLOAT
-    return helper.make_tensor_value_info(head.name, element, builder.shapes[head.name])
+    return helper.make_tensor_value_info(head.name, _element(head), builder.shapes[head.name])
 
 
 def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...]]) -> list[onnx.ValueInfoProto]:
@@ -124,15 +125,44 @@ def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...
         inner = renamed(value.name)
         if value.name not in head.inputs:
             graph.value_info.append(_value(value, inner))
-        floats = kind in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-        wanted = TensorProto.FLOAT if floats else TensorProto.INT32
+        wanted = _element(head)
         node_name = f"{HEADS}{head.name}.out.{name}"
+        assert shape is not None
+        if len(shape) == 1:  # one number a frame, as scikit-learn's labels: a vector of one
+            axis = numpy_helper.from_array(np.array([1], np.int64), f"{node_name}.axis")
+            graph.initializer.append(axis)
+            row, shape = f"{node_name}.row", (*shape, 1)
+            graph.node.append(helper.make_node("Unsqueeze", [inner, axis.name], [row], name=row))
+            graph.value_info.append(helper.make_tensor_value_info(row, kind, shape))
+            inner = row
         if kind == wanted:
             graph.node.append(helper.make_node("Identity", [inner], [name], name=node_name))
         else:
             graph.node.append(helper.make_node("Cast", [inner], [name], name=node_name, to=wanted))
         found.append(helper.make_tensor_value_info(name, wanted, shape))
     return found
+
+
+def _check_maps(head: Head, outputs: Sequence[onnx.ValueInfoProto], frame: tuple[int, int]) -> None:
+    """A map a patch would be compared, drawn and deployed as if it were the frame's. Raises `HeadError`."""
+    if head.output not in ("labels", "logits", "depth"):
+        return
+    for value in outputs:
+        shape = shape_of(value)
+        if value.name in head.outputs() and shape is not None and shape[-2:] != frame:
+            raise HeadError(
+                f"The head {head.name} says that it gives {head.output}, which are of every pixel of the frame.",
+                evidence=(
+                    f"{value.name} is {list(shape)}, of {'x'.join(map(str, shape[-2:]))}; the frame is {frame[0]}x{frame[1]}",
+                    f"head: {shown(head.path)}",
+                ),
+                remedy='resize them in the head, as [N, C, H, W] or [N, H, W]; or say output = "values"',
+            )
+
+
+def _element(head: Head) -> int:
+    """What manifests, golden frames and runners take a head's outputs for, whatever an ONNX head makes."""
+    return int(TensorProto.INT32 if head.output == "labels" else TensorProto.FLOAT)
 
 
 def _value(value: onnx.ValueInfoProto, name: str) -> onnx.ValueInfoProto:

@@ -34,6 +34,12 @@ def beside(path: Path) -> Path | None:
     return found if found.is_file() else None
 
 
+def data_beside(path: Path) -> Path | None:
+    """The weights that the ONNX head in `path` keeps in another file (`edgec.heads.outside`), where there is one."""
+    found = path.with_name(f"{path.name}.data")
+    return found if path.suffix.lower() == ".onnx" and found.is_file() else None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Raises `HeadError` if it is no TOML, or too much of it."""
     try:
@@ -98,6 +104,11 @@ def _check_sense(described: Description, where: str) -> None:
     problems = []
     if len(set(described.layers)) != len(described.layers) or any(layer < 0 for layer in described.layers):
         problems.append(f"layers {list(described.layers)}: each once, counted from 0")
+    if described.kind != "linear" and list(described.layers) != sorted(described.layers):
+        given = f"as DINOv3's own code gives them whatever order it is asked for: {sorted(described.layers)}"
+        problems.append(f"layers {list(described.layers)}: ascending, {given}")
+    if described.features and described.kind != "linear":
+        problems.append(f'features "{described.features}" is for a linear classifier; a {described.kind} head reads patches')
     if len(set(described.classes)) != len(described.classes):
         problems.append("two classes have one name")
     if any(not name.strip() or not name.isprintable() for name in described.classes):

@@ -49,6 +49,9 @@ def check_heads(heads: Sequence[Head], spec: Spec, size: Size) -> None:
             what = "blocks" if isinstance(spec, VitSpec) else "stages"
             numbers = ", ".join(map(str, layers_needed([head])))
             raise _refused(head, spec, f"it reads the {what} {numbers}; this model has 0 to {spec.blocks - 1}")
+        if head.kind == "linear" and described.layers not in ((), (spec.blocks - 1,)):
+            given = list(described.layers)
+            raise _refused(head, spec, f"it reads the layers {given}; a classifier gets the last one, {spec.blocks - 1}")
         check_inputs(head, shapes, describe(spec))
         check_size_of_map(head, (size.height, size.width))
     _check_convnext(heads, spec)
@@ -62,20 +65,25 @@ def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str) -> None:
             f"The head {head.name} reads {shown(missing[0])}, which this model does not give.",
             evidence=f"it gives: {', '.join(shapes)}",
         )
+    there = [shapes[name][-1] for name in head.inputs]
+    stated = head.description.width
+    if stated is not None and any(width != stated for width in there):
+        raise _unfit(head, f"it was made for features {stated} wide; this model's are {_spoken(there)}", model)
     if head.kind == "onnx":
         from edgec.heads.foreign import check_onnx
 
         check_onnx(head, shapes)
         return
-    there = [shapes[name][-1] for name in head.inputs]
-    stated = head.description.width
-    if stated is not None and any(width != stated for width in there):
-        raise _unfit(head, f"it was made for features {stated} wide; this model's are {_spoken(there)}", model)
     made_for = widths(head)
     if head.kind in ("segmentation", "mlp"):
         if sum(there) != made_for[0]:
             read = " and ".join(head.inputs)
-            raise _unfit(head, f"its weights take {made_for[0]} channels; {read} of this model have {sum(there)}", model)
+            why = f"its weights take {made_for[0]} channels; {read} of this model have {sum(there)}"
+            raise _unfit(head, why, model, _side_by_side(head, made_for[0], sum(there)))
+    elif made_for != there and head.kind == "linear" and head.description.features is None:
+        whole = sum(made_for)
+        why = f"its weights take {whole} inputs: CLS and the patches' mean of {made_for[0]} each; this model's have {there[0]}"
+        raise _unfit(head, why, model, 'if it reads CLS alone, say features = "cls" in a TOML beside it')
     elif made_for != there:
         raise _unfit(head, f"it was made for features {_spoken(made_for)} wide; this model's are {_spoken(there)}", model)
 
@@ -117,14 +125,21 @@ def _spoken(numbers: Sequence[int]) -> str:
     return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers))
 
 
+def _side_by_side(head: Head, made_for: int, there: int) -> str:
+    """What a head that takes a multiple of the channels may be."""
+    if head.description.layers or made_for % there:
+        return ""
+    told = f"if it reads {made_for // there} layers side by side, say layers = […] in a TOML beside it"
+    return told + ("; CLS beside the patches only an ONNX head can read" if made_for == 2 * there else "")
+
+
 def _refused(head: Head, spec: Spec, why: str) -> HeadError:
     return _unfit(head, why, describe(spec))
 
 
-def _unfit(head: Head, why: str, model: str) -> HeadError:
+def _unfit(head: Head, why: str, model: str, hint: str = "") -> HeadError:
     remedy = "use the backbone that the head was trained on, or a head that was trained on this one"
-    if head.kind == "linear" and head.description.features is None:
-        remedy += '; if it reads CLS alone, say features = "cls" in a TOML beside it'
+    remedy += f"; {hint}" if hint else ""
     return HeadError(
         f"The head {head.name} does not fit this backbone.",
         evidence=(why, f"head: {shown(head.path)}", f"model: {model}"),

@@ -1,7 +1,8 @@
 """Heads that are ONNX files: any graph whose inputs are named after the hub graph's outputs.
 
-Requires operations of ONNX's own set, one file, float32 inputs; ensures the hub graph's opset, static shapes, and nothing that
-the hub graph's contract forbids. Shapes that the head works out as it runs are folded once its inputs have theirs.
+Requires operations of ONNX's own set, float32 inputs, and weights in the file or in `HEAD.onnx.data`; ensures the hub graph's
+opset, static shapes, and nothing that the hub graph's contract forbids. Shapes that the head works out as it runs are folded once
+its inputs have theirs.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from edgec.errors import HeadError
 from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT
 from edgec.heads.description import checked, from_texts
-from edgec.heads.types import Description, Head, Output
+from edgec.heads.opsets import converted, opset_of
+from edgec.heads.outside import take_in
+from edgec.heads.types import TWO_CLASSES, Description, Head, Output
 
 _READABLE = re.compile(r"cls|patches|registers|patches_\d{1,3}")
 _RANKS: Mapping[Output, int] = {"scores": 2, "labels": 3, "logits": 4, "depth": 3}
 _NUMBERS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT)
+_DICE = re.compile("Random|Bernoulli|Multinomial")
+_AGAIN = "export it again with torch.onnx.export, and compare it with onnx.checker's opinion"
 _COUNTS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL)
 Shape = tuple[int, ...]
 
@@ -46,6 +51,13 @@ def read_onnx(name: str, path: Path, digest: str, stated: Mapping[str, Any], tom
         )
     if not model.graph.output:
         raise HeadError(f"{shown(path)} has no outputs.")
+    numbers = sorted(int(each.removeprefix("patches_")) for each in reads if each.startswith("patches_"))
+    if described.layers and list(described.layers) != numbers:
+        raise HeadError(
+            f"{shown(toml or path)} says other layers than the graph reads.",
+            evidence=f"layers {list(described.layers)}; its inputs: {listed(reads)}",
+            remedy="leave `layers` away: the inputs' names say it",
+        )
     output: Output = described.output or "values"
     if len(model.graph.output) > 1 and output != "values":
         raise HeadError(
@@ -84,7 +96,7 @@ def prepared(head: Head, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     model = _simplified(head, _converted(head, model))
-    _check(head, model)
+    _check(head, model, batch=shapes[head.inputs[0]][0])
     return model
 
 
@@ -94,24 +106,21 @@ def _opened(path: Path) -> onnx.ModelProto:
     size = path.stat().st_size
     if size > LIMIT:
         raise HeadError(f"{shown(path)} is too large for a head.", evidence=counted(size, "byte"))
+    if size == 0:
+        raise HeadError(f"{shown(path)} is empty.", evidence="0 bytes", remedy=_AGAIN)
     try:
         model: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
     except Exception as error:  # protobuf's own errors, of bytes from outside
-        raise HeadError(f"{shown(path)} is no ONNX graph.", evidence=shown(error)) from error
-    graph = model.graph
-    outside = [each.name for each in graph.initializer if each.data_location == TensorProto.EXTERNAL]
-    if outside or graph.sparse_initializer:
-        raise HeadError(
-            f"{shown(path)} does not hold its weights itself.",
-            evidence=f"in another file, or sparse: {listed(outside or ['sparse_initializer'])}",
-            remedy="save it in one file: onnx.save(model, path, save_as_external_data=False)",
-        )
+        raise HeadError(f"{shown(path)} is no ONNX graph.", evidence=shown(error), remedy=_AGAIN) from error
+    take_in(model, path)
+    if model.graph.sparse_initializer:
+        raise HeadError(f"{shown(path)} has sparse weights.", remedy="export it with dense ones")
     try:
         onnx.checker.check_model(model)
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
     except Exception as error:
-        raise HeadError(f"{shown(path)} is no valid ONNX graph.", evidence=_first_line(error)) from error
+        raise HeadError(f"{shown(path)} is no valid ONNX graph.", evidence=_first_line(error), remedy=_AGAIN) from error
     for entry in model.graph.initializer:
         value = onnx.numpy_helper.to_array(entry)
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -160,21 +169,15 @@ def _give_shape(head: Head, value: onnx.ValueInfoProto, shape: Shape) -> None:
 
 
 def _converted(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
-    import onnx.version_converter
-
-    version = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if version != OPSET:
-        try:
-            model = onnx.version_converter.convert_version(model, OPSET)
-        except Exception as error:
-            raise HeadError(
-                f"The head {head.name} cannot be converted from opset {version} to {OPSET}.",
-                evidence=(f"head: {shown(head.path)}", _first_line(error)),
-                remedy=f"export it with opset {OPSET}",
-            ) from error
-    del model.opset_import[:]
-    model.opset_import.append(onnx.helper.make_opsetid("", OPSET))
-    return model
+    version = opset_of(model)
+    try:
+        return converted(model)
+    except Exception as error:
+        raise HeadError(
+            f"The head {head.name} cannot be converted from opset {version} to {OPSET}.",
+            evidence=(f"head: {shown(head.path)}", _first_line(error)),
+            remedy=f"export it with opset {OPSET}",
+        ) from error
 
 
 def _simplified(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
@@ -199,7 +202,7 @@ def _simplified(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
         ) from error
 
 
-def _check(head: Head, model: onnx.ModelProto) -> None:
+def _check(head: Head, model: onnx.ModelProto, *, batch: int) -> None:
     graph, broken = model.graph, []
     kinds = sorted({node.op_type for node in graph.node if node.op_type in FORBIDDEN})
     broken += [f"it has {kind} nodes, which no runtime of edgec's takes" for kind in kinds]
@@ -208,6 +211,8 @@ def _check(head: Head, model: onnx.ModelProto) -> None:
         for node in graph.node
         if node.op_type not in FORBIDDEN and any(each.HasField("g") or each.graphs for each in node.attribute)
     ]
+    dice = sorted({node.op_type for node in graph.node if _DICE.match(node.op_type)})
+    broken += [f"it has {kind} nodes, whose results are never twice the same" for kind in dice]
     known = {value.name for value in (*graph.input, *graph.output, *graph.value_info) if _is_static(value)}
     open_shapes = [name for node in graph.node for name in node.output if name and name not in known]
     if open_shapes:
@@ -216,9 +221,15 @@ def _check(head: Head, model: onnx.ModelProto) -> None:
         kind, shape = value.type.tensor_type.elem_type, shape_of(value)
         if kind not in (*_NUMBERS, *_COUNTS):
             broken.append(f"its output {shown(value.name)} is {TensorProto.DataType.Name(kind)}")
+        if shape is not None and 0 in shape:
+            broken.append(f"its output {shown(value.name)} is {list(shape)}: empty")
+        elif shape is not None and shape[:1] != (batch,):
+            broken.append(f"its output {shown(value.name)} is {list(shape)}; its first side must be the batch's, {batch}")
         rank = _RANKS.get(head.output)
         if shape is not None and rank is not None and len(shape) != rank:
             broken.append(f"its output is {list(shape)}; {head.output} have {rank} dimensions")
+        elif head.output in ("scores", "logits") and shape is not None and shape[1] == 1:
+            broken.append(f"its {head.output} are of one class, which is then always the best: {TWO_CLASSES}")
         elif head.classes and head.output in ("scores", "logits") and shape is not None and shape[1] != len(head.classes):
             broken.append(f"it names {len(head.classes)} classes and gives {shape[1]}")
     if broken:

@@ -11,10 +11,10 @@ from typing import Any
 from edgec.checkpoint import files
 from edgec.checkpoint.text import shown
 from edgec.durable import sha256_of
-from edgec.errors import HeadError, RequestError
+from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
-from edgec.heads.description import beside, checked, from_texts, read_toml, safetensors_metadata
-from edgec.heads.types import OUTPUTS, Description, Head, Output
+from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml, safetensors_metadata
+from edgec.heads.types import OUTPUTS, TWO_CLASSES, Description, Head, Output
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")
@@ -69,7 +69,14 @@ def read_head(name: str, path: Path) -> Head:
         from edgec.heads.foreign import read_onnx
 
         return read_onnx(name, path, digest, stated, toml)
-    tensors = files.load([path])
+    try:
+        tensors = files.load([path])
+    except UnreadableCheckpoint as error:
+        raise UnreadableCheckpoint(
+            f"The head {name} cannot be read.",
+            evidence=(error.what, *error.evidence),
+            remedy=error.remedy or "give a state_dict that torch.save wrote, .safetensors, or .onnx",
+        ) from error
     inside = from_texts(safetensors_metadata(path)) if path.suffix.lower() == ".safetensors" else {}
     described, where = _described(inside, stated, path, toml)
     tensors = taking.without_wrapping(tensors, described.prefix if described else "")
@@ -94,13 +101,14 @@ def _check_place(name: str, path: Path) -> None:
             remedy="give --head NAME=PATH, as in --head floor=segmentation.safetensors",
         )
     if not path.is_file():
-        raise HeadError(f"There is no head at {shown(path)}.", evidence=f"looked for {shown(path.absolute())}")
+        found = "it is a folder" if path.is_dir() else f"looked for {shown(path.absolute())}"
+        raise HeadError(f"There is no head at {shown(path)}.", evidence=found, remedy="give the head's file")
 
 
 def _digest(path: Path, toml: Path | None) -> str:
     try:
-        digest = sha256_of(path)
-        return hashlib.sha256(f"{digest} {sha256_of(toml)}".encode()).hexdigest() if toml else digest
+        parts = [sha256_of(each) for each in (path, toml, data_beside(path)) if each]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest() if len(parts) > 1 else parts[0]
     except OSError as error:
         raise HeadError(f"The head {shown(path)} cannot be read.", evidence=shown(error)) from error
 
@@ -117,8 +125,14 @@ def _described(inside: dict[str, Any], stated: dict[str, Any], path: Path, toml:
 
 
 def _check_classes(described: Description, channels: int, output: Output, where: str) -> None:
-    """Names, where there are any, are as many as there are classes."""
+    """There are several classes, and names, where there are any, are as many."""
     names = len(described.classes)
+    if channels == 1 and output in ("scores", "labels", "logits"):
+        raise HeadError(
+            f"{shown(where)} has one class, which is then always the best.",
+            evidence=f"the weights have 1 output; its {output} would be judged by which class wins",
+            remedy=TWO_CLASSES,
+        )
     if names and output in ("scores", "labels", "logits") and names != channels:
         raise HeadError(
             f"{shown(where)} names another number of classes than the head has.",

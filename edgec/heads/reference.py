@@ -266,8 +266,6 @@ class _Onnx(_Head):
         given = {name: features[name].numpy() for name in self.head.inputs}
         names = output_names(self.head)
         values = session.run(list(names), given)
-        return {name: _plain(torch.from_numpy(value)) for name, value in zip(names.values(), values, strict=True)}
-
-
-def _plain(value: Tensor) -> Tensor:
-    return value.float() if value.is_floating_point() else value.int()
+        kind = torch.int32 if self.head.output == "labels" else torch.float32
+        found = {name: torch.from_numpy(value).to(kind) for name, value in zip(names.values(), values, strict=True)}
+        return {name: value[:, None] if value.ndim == 1 else value for name, value in found.items()}

@@ -26,6 +26,8 @@ OUTPUTS: Final[Mapping[Kind, tuple[Output, ...]]] = {
 }
 """By kind: what it can give; the first is the default."""
 
+TWO_CLASSES: Final = 'write a yes or no as two classes, the first with weights and bias 0, or give ONNX with output = "values"'
+"""What to do with a head that has one class: it would win everywhere, and every measure of agreement would be perfect."""
 Array = NDArray[np.float32]
 
 

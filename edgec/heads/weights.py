@@ -28,6 +28,8 @@ _WRAPPING = ("model.", "module.", "state_dict.", "segmentation_model.1.", "decod
 _TRAINING = re.compile(r"optimizer\..*|.*num_batches_tracked")
 _SPELLINGS = (
     (re.compile(r"(?:conv|linear|classifier|head|fc|conv_seg|linear_head)\.(weight|bias)"), r"\1"),
+    (re.compile("coef_"), "weight"),  # scikit-learn's
+    (re.compile("intercept_"), "bias"),
     (re.compile(r"(?:batchnorm_layer|bn|norm|batch_norm)\.(weight|bias)"), r"norm.\1"),
     (re.compile(r"(?:batchnorm_layer|bn|norm|batch_norm)\.running_mean"), "norm.mean"),
     (re.compile(r"(?:batchnorm_layer|bn|norm|batch_norm)\.running_var"), "norm.variance"),
@@ -73,10 +75,12 @@ def recognised(tensors: Mapping[str, Tensor], path: Path) -> Description:
             evidence="Meta's own are for ViT-L/16 ([4, 11, 17, 23], depths 0.001 to 100) and 7B",
             remedy=f'write {shown(path.with_suffix(".toml").name)}: kind = "depth", layers = […], min_depth = …, max_depth = …',
         )
+    toml = shown(path.with_suffix(".toml").name)
     raise HeadError(
         f"{shown(path)} does not say what kind of head it is.",
         evidence=f"its tensors: {listed(tensors)}",
-        remedy=f'write {shown(path.with_suffix(".toml").name)} with kind = "linear", "segmentation", "mlp" or "depth"',
+        remedy=f'write {toml} with kind = "linear", "segmentation", "mlp" or "depth", and with prefix = "…" if the file holds '
+        "more than the head; export what is none of these as ONNX",
     )
 
 

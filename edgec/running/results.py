@@ -17,8 +17,8 @@ Values = NDArray[Any]
 
 @dataclass(frozen=True)
 class ClassFound:
-    """Of `scores`: the top class, its share by softmax, and its score less the next one's. `name` is None if the scores are not
-    finite, the margin if there is one class only."""
+    """Of `scores`: the top class, its share (by softmax, unless the scores are shares), and its score less the next one's. `name`
+    is None if the scores are not finite, the margin if there is one class only."""
 
     output: str
     name: str | None
@@ -96,6 +96,8 @@ class ValuesFound:
 Result = ClassFound | MaskFound | DepthFound | ValuesFound
 _TOLD = 4
 _COUNTABLE = 1 << 16
+_ONE = 1e-3
+"""How near to 1 shares sum up in fp16."""
 
 
 def class_name(classes: Sequence[str], index: int) -> str:
@@ -142,7 +144,9 @@ def _classed(name: str, classes: Sequence[str], scores: Values) -> ClassFound:
     top = int(exact.argmax())
     if not np.isfinite(exact).all():
         return ClassFound(name, None, top, 0.0, None)
-    powers = np.exp(exact - exact[top])
+    # A head that ends in its own softmax has said the shares already.
+    already = len(exact) > 1 and exact.min() >= 0 and abs(exact.sum() - 1) < _ONE
+    powers = exact / exact[top] if already else np.exp(exact - exact[top])
     margin = float(exact[top] - np.delete(exact, top).max()) if len(exact) > 1 else None
     return ClassFound(name, class_name(classes, top), top, float(1 / powers.sum()), margin)
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from edgec.graph.session import features_of, open_session
-from edgec.heads import HeadError, check_heads, read_head
+from edgec.heads import HeadError, check_heads, identify_heads, read_head
 from edgec.heads.attach import attach
+from edgec.heads.reference import module_of
 from edgec.model.spec import Size
 from tests.support import heads as made
 from tests.support.models import VIT, exported
@@ -42,7 +44,7 @@ def test_other_opsets_are_converted(opset: int, tmp_path: Path) -> None:
     backbone = exported(VIT, SIZE)
     merged = attach(backbone.hub, [read_head("most", path)])
     found = features_of(open_session(merged), backbone.frames)
-    assert found["most"].dtype == np.int32
+    assert found["most"].dtype == np.float32, "values are what manifests and golden frames take for float32"
     wanted = backbone.expected["patches"].argmax(axis=-1)
     assert (found["most"] == wanted).all()
 
@@ -172,3 +174,126 @@ def test_bytes_that_are_no_graph(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "head.onnx").write_bytes(content)
     with pytest.raises(HeadError):
         read_head("kind", tmp_path / "head.onnx")
+
+
+@pytest.mark.parametrize(("said", "kind"), [("values", np.float32), ("labels", np.int32)])
+def test_outputs_have_the_type_that_manifests_promise(said: str, kind: type, tmp_path: Path) -> None:
+    """Whole numbers that are said to be plain values are float32, and labels that come as floats int32."""
+    nodes = [helper.make_node("ArgMax", ["patches"], ["best"], axis=3, keepdims=0)]
+    output, element = ("best", TensorProto.INT64) if said == "values" else ("floats", TensorProto.FLOAT)
+    if said == "labels":
+        nodes += [
+            helper.make_node("Constant", [], ["one"], value_ints=[1]),
+            helper.make_node("Constant", [], ["larger"], value_floats=[1.0, 1.0, 16.0, 16.0]),
+            helper.make_node("Cast", ["best"], ["coarse"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["coarse", "one"], ["plane"]),
+            helper.make_node("Resize", ["plane", "", "larger"], ["fine"], mode="nearest"),
+            helper.make_node("Squeeze", ["fine", "one"], ["floats"]),
+        ]
+    path = small(tmp_path / "head.onnx", nodes, {output: 3}, kind=element)
+    path.with_suffix(".toml").write_text(f'kind = "onnx"\noutput = "{said}"\n')
+    head, backbone = read_head("most", path), exported(VIT, SIZE)
+    found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)["most"]
+    wanted = module_of(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, (64, 96))["most"].numpy()
+    assert found.dtype == wanted.dtype == kind
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_one_number_a_frame_is_a_vector_of_one(tmp_path: Path) -> None:
+    nodes = [helper.make_node("ReduceMax", ["patches"], ["most"], axes=[1, 2, 3], keepdims=0)]
+    head = read_head("most", small(tmp_path / "head.onnx", nodes, {"most": 1}, opset=17))
+    backbone = exported(VIT, SIZE)
+    found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)["most"]
+    wanted = module_of(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, (64, 96))["most"].numpy()
+    assert found.shape == wanted.shape == (1, 1)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+
+
+def test_weights_beside_the_graph_are_taken_in_and_hashed(tmp_path: Path) -> None:
+    """torch.onnx.export writes HEAD.onnx.data unless it is told not to."""
+    whole = made.pooled_onnx(tmp_path / "whole.onnx", 64)
+    path, data = tmp_path / "head.onnx", tmp_path / "head.onnx.data"
+    onnx.save(onnx.load(whole), path, save_as_external_data=True, location=data.name, size_threshold=0)
+    head = read_head("kind", path)
+    assert identify_heads([f"kind={path}"]) == (("kind", head.sha256),)
+    backbone = exported(VIT, SIZE)
+    outcome, wanted = (
+        features_of(open_session(attach(backbone.hub, [each])), backbone.frames)["kind"]
+        for each in (head, read_head("kind", whole))
+    )
+    np.testing.assert_array_equal(outcome, wanted)
+    data.write_bytes(data.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
+    assert read_head("kind", path).sha256 != head.sha256
+    data.write_bytes(data.read_bytes()[:-8])
+    with pytest.raises(HeadError, match="truncated"):
+        read_head("kind", path)
+    data.unlink()
+    with pytest.raises(HeadError, match="does not hold its weights itself"):
+        read_head("kind", path)
+
+
+def test_a_constant_that_points_at_another_file_is_not_read(tmp_path: Path) -> None:
+    tensor = TensorProto(name="secret", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="/etc/hostname")
+    nodes = [
+        helper.make_node("Constant", [], ["secret"], value=tensor),
+        helper.make_node("Add", ["patches", "secret"], ["sum"]),
+    ]
+    with pytest.raises(HeadError, match="/etc/hostname"):
+        read_head("kind", small(tmp_path / "head.onnx", nodes, {"sum": 4}))
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (helper.make_node("RandomNormalLike", ["patches"], ["out"]), "never twice the same"),
+        (helper.make_node("Slice", ["patches", "nought", "nought"], ["out"]), "empty"),
+        (helper.make_node("Transpose", ["patches"], ["out"], perm=[3, 1, 2, 0]), "first side must be the batch's, 1"),
+    ],
+    ids=["dice", "empty", "batch"],
+)
+def test_results_that_nobody_can_compare_are_refused(node: onnx.NodeProto, said: str, tmp_path: Path) -> None:
+    nought = onnx.numpy_helper.from_array(np.array([0]))
+    nodes = [helper.make_node("Constant", [], ["nought"], value=nought), node]
+    with pytest.raises(HeadError, match=said):
+        check_heads([read_head("kind", small(tmp_path / "head.onnx", nodes, {"out": 4}))], VIT, SIZE)
+
+
+@pytest.mark.parametrize(("toml", "said"), [("width = 384", "384 wide"), ("layers = [1]", "other layers than the graph reads")])
+def test_what_is_said_of_a_graph_must_hold(toml: str, said: str, tmp_path: Path) -> None:
+    path = made.pooled_onnx(tmp_path / "head.onnx", 64)
+    path.with_suffix(".toml").write_text(toml)
+    with pytest.raises(HeadError, match=said):
+        check_heads([read_head("kind", path)], VIT, SIZE)
+
+
+@pytest.mark.parametrize("form", ["none", "tanh"])
+def test_gelu_of_newer_opsets_is_spelt_out(form: str, tmp_path: Path) -> None:
+    """What PyTorch's exporter writes by default; ONNX Runtime runs the file as it is, and the merged graph's parts of it."""
+    nodes = [
+        helper.make_node("Gelu", ["patches"], ["bent"], approximate=form),
+        helper.make_node("Gelu", ["bent"], ["twice"], approximate=form),
+    ]
+    path = small(tmp_path / "head.onnx", nodes, {"twice": 4}, opset=20)
+    backbone = exported(VIT, SIZE)
+    merged = attach(backbone.hub, [read_head("soft", path)])
+    assert "Gelu" not in {node.op_type for node in merged.graph.node}
+    found = features_of(open_session(merged), backbone.frames)
+    (wanted,) = open_session(onnx.load(path)).run(None, {"patches": found["patches"]})
+    np.testing.assert_allclose(found["soft"], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("output", "rank"), [("labels", 3), ("depth", 3)])
+def test_maps_are_of_every_pixel(output: str, rank: int, tmp_path: Path) -> None:
+    """A map a patch would be drawn, compared and deployed as if it were the frame's."""
+    nodes = [helper.make_node("ReduceMax", ["patches"], ["map"], keepdims=0)]
+    nodes[0].input.append("last")
+    path = small(tmp_path / "head.onnx", nodes, {"map": rank})
+    model = onnx.load(path)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1]), "last"))
+    helper.set_model_props(model, {"output": output})
+    onnx.save(model, path)
+    with pytest.raises(HeadError) as caught:
+        attach(exported(VIT, SIZE).hub, [read_head("map", path)])
+    assert "4x6" in str(caught.value)
+    assert "64x96" in str(caught.value)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from edgec.errors import CheckpointError, EdgecError, RequestError, UnreadableCheckpoint, UnsafeCheckpoint
-from edgec.heads import HeadError, check_heads, identify_heads, read_head, read_heads
+from edgec.heads import Head, HeadError, check_heads, identify_heads, read_head, read_heads
 from edgec.model.spec import FAMILY, Size, VitSpec
 from tests.support import heads as made
 from tests.support.commands import python
@@ -177,11 +177,58 @@ def test_tensors_that_make_no_head(change: Callable[[State], object], parts: tup
         ({"kind": "onnx"}, ("no .onnx file",)),
         ({"kind": "linear", "prefix": "nowhere"}, ("nowhere.",)),
         ({"kind": "depth", "layers": [0, 1, 2, 3], "min_depth": 5, "max_depth": 2}, ("min_depth 5",)),
+        ({"kind": "depth", "layers": [3, 2, 1, 0]}, ("[3, 2, 1, 0]: ascending", "[0, 1, 2, 3]")),
+        ({"kind": "segmentation", "features": "cls+mean"}, ("is for a linear classifier",)),
     ],
     ids=lambda value: json.dumps(value)[:40] if isinstance(value, dict) else "",
 )
 def test_descriptions_that_make_no_sense(said: dict[str, object], parts: tuple[str, ...], tmp_path: Path) -> None:
     refused(made.write(tmp_path / "head.safetensors", made.drawn(0, weight=(3, 64), bias=(3,)), **said), *parts)
+
+
+@pytest.mark.parametrize("kind", ["linear", "segmentation"])
+def test_one_class_would_always_win(kind: str, tmp_path: Path) -> None:
+    """scikit-learn's classifier of two classes has one row: every label would be 0, and every agreement perfect."""
+    path = made.write(tmp_path / "head.safetensors", made.drawn(0, coef_=(1, 64), intercept_=(1,)), kind=kind)
+    refused(path, "one class", "two classes, the first with weights and bias 0")
+
+
+def test_scikit_learns_names_are_read(tmp_path: Path) -> None:
+    tensors = {name: value.double() for name, value in made.drawn(0, coef_=(3, 64), intercept_=(3,)).items()}
+    head = read_head("kind", made.write(tmp_path / "head.safetensors", tensors, kind="linear", features="cls"))
+    np.testing.assert_array_equal(head.weights["bias"], tensors["intercept_"].float().numpy())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: made.linear(folder, 32, features="cls+mean"), "32"),
+        (lambda folder: made.segmentation(folder, 4 * 64), "4 layers side by side"),
+        (lambda folder: made.segmentation(folder, 2 * 64), "CLS beside the patches"),
+    ],
+    ids=["linear", "layers", "cls"],
+)
+def test_what_a_head_of_a_multiple_may_be_is_told(make: Callable[[Path], Head], said: str, tmp_path: Path) -> None:
+    with pytest.raises(HeadError, match=said):
+        check_heads([make(tmp_path)], DEEP, SIZE)
+
+
+def test_a_classifier_on_cls_alone_must_say_so(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(64, 3).state_dict(), tmp_path / "kind.pth")
+    with pytest.raises(HeadError, match=r"32 each; this model's have 64[^|]*features = .cls"):
+        check_heads([read_head("kind", tmp_path / "kind.pth")], VIT, SIZE)
+
+
+def test_a_classifier_of_another_layer_than_the_last_is_refused(tmp_path: Path) -> None:
+    path = made.write(tmp_path / "head.safetensors", made.drawn(0, weight=(3, 128), bias=(3,)), kind="linear")
+    for layers, fits in (([3], True), ([1], False)):
+        path.with_suffix(".toml").write_text(f"layers = {layers}\n")
+        head = read_head("kind", path)
+        if fits:
+            check_heads([head], DEEP, SIZE)
+        else:
+            with pytest.raises(HeadError, match=r"\[1\]; a classifier gets the last one, 3"):
+                check_heads([head], DEEP, SIZE)
 
 
 def test_a_head_that_says_nothing_and_shows_nothing(tmp_path: Path) -> None:
@@ -202,10 +249,10 @@ def test_toml_that_is_none(content: bytes, tmp_path: Path) -> None:
 
 def test_files_that_are_no_weights(tmp_path: Path) -> None:
     refused(tmp_path / "absent.pth", "There is no head")
-    refused(tmp_path, "There is no head")
+    refused(tmp_path, "There is no head", "it is a folder")
     for name, content in {"empty.pth": b"", "page.pth": b"<!doctype html>", "noise.safetensors": b"\x80" * 50}.items():
         (tmp_path / name).write_bytes(content)
-        refused(tmp_path / name, name, kind=UnreadableCheckpoint)
+        refused(tmp_path / name, name, "The head kind cannot be read", "To do", kind=UnreadableCheckpoint)
 
 
 class Payload:

@@ -68,6 +68,13 @@ def test_depths_that_are_not_finite_are_left_out_and_told() -> None:
     json.dumps(nothing.plain(), allow_nan=False)
 
 
+def test_shares_that_a_head_gives_itself_are_told_as_they_are() -> None:
+    """A softmax of a softmax would call a class of 90 % one of 69 %."""
+    [result] = found([head("scores")], {"x": np.array([0.9004, 0.1], np.float32)})
+    assert isinstance(result, ClassFound)
+    assert result.share == pytest.approx(0.9, abs=1e-3)
+
+
 def test_a_share_is_never_rounded_to_a_certainty() -> None:
     shares = {"floor": 0.99999, "wall": 0.00001}
     assert MaskFound("x", shares).words() == "x: floor > 99.9 %, wall < 0.1 %"
