@@ -181,7 +181,7 @@ def test_an_interrupted_build_ends_cleanly(start: Callable[..., Running], tmp_pa
         time.sleep(0.3)
         code = running.end(signal.SIGINT, group=group)
         assert code == 130, running.said
-        assert "Interrupted. Stages of a build that are finished are cached" in running.said
+        assert "Interrupted. Stages that are finished are cached" in running.said
         assert "Traceback" not in running.said
         assert "\x1b" not in running.said
         assert list((tmp_path / "out").iterdir()) == []

@@ -66,7 +66,7 @@ def test_terminal_codes_do_not_get_through(lies: Board, artefact: Path, say: Sai
 def test_only_files_of_the_artefact_are_sent(lies: Board, artefact: Path, say: Said, path: str) -> None:
     tell(lies, {"event": "wanted", "files": [{"path": path, "offset": 0}]})
     code, _, err = say(lies.deploy(artefact))
-    assert code == 8
+    assert code == 8, err
     assert "not in the artefact" in err
 
 
