@@ -64,6 +64,7 @@ def test_terminal_codes_do_not_get_through(lies: Board, artefact: Path, say: Sai
 
 @pytest.mark.parametrize("path", ["../../../etc/passwd", "report.json"])
 def test_only_files_of_the_artefact_are_sent(lies: Board, artefact: Path, say: Said, path: str) -> None:
+    (lies.folder / "lingers").touch()  # else it may be gone before it was given all, which is a lost connection
     tell(lies, {"event": "wanted", "files": [{"path": path, "offset": 0}]})
     code, _, err = say(lies.deploy(artefact))
     assert code == 8, err
