@@ -56,6 +56,7 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
     frames = shape_of(graph.input[0])
     assert frames is not None
     added = []
+    _check_names(graph, heads)
     for head in heads:
         check_inputs(head, given, f"gives {', '.join(f'{name} {list(shape)}' for name, shape in given.items())}")
         if head.kind == "onnx":
@@ -141,6 +142,19 @@ def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...
             graph.node.append(helper.make_node("Cast", [inner], [name], name=node_name, to=wanted))
         found.append(helper.make_tensor_value_info(name, wanted, shape))
     return found
+
+
+def _check_names(graph: onnx.GraphProto, heads: Sequence[Head]) -> None:
+    """Raises `RequestError` for an output that has the name of one of the backbone's own tensors."""
+    taken = {name for node in graph.node for name in node.output} | {each.name for each in graph.initializer}
+    for head in heads:
+        for name in head.outputs():
+            if name in taken:
+                raise RequestError(
+                    f"A head's output cannot be called {name}.",
+                    evidence=f"the backbone has a tensor of that name; head: {shown(head.path)}",
+                    remedy=f"give it another, as in --head my_{head.name}=…",
+                )
 
 
 def _check_maps(head: Head, outputs: Sequence[onnx.ValueInfoProto], frame: tuple[int, int]) -> None:

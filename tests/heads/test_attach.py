@@ -194,3 +194,10 @@ def test_what_the_graph_gives_can_be_measured(tmp_path: Path) -> None:
         assert not found.classes or found.classes.agreement == 1
         assert not found.masks or found.masks.mean_iou > 0.99
         assert not found.depths or found.depths.relative_error < 1e-4
+
+
+def test_a_name_that_is_one_of_the_backbone_s_tensors_is_the_user_s_to_change(tmp_path: Path) -> None:
+    hub = hub_of(DEEP)
+    name = next(node.output[0] for node in hub.graph.node if node.output[0].isidentifier() and node.output[0].islower())
+    with pytest.raises(RequestError, match=f"cannot be called {name}"):
+        attach(hub, [made.linear(tmp_path, 64, name=name)])
