@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +18,7 @@ from edgec.latency.cpuinfo import FLAGS
 from edgec.report.base import Record
 from edgec.report.schema import Host
 from edgec.resources import room
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 
 HOST = "cpu"
 """The target that is the host's own best profile."""
@@ -160,6 +155,8 @@ class Apple(Record):
         return self
 
 
+_MOST_EXTENDED = 16
+"""Profiles between one and the last that it extends."""
 FIRST_OS = {"ios": "18.0", "macos": "15.0"}
 
 
@@ -347,20 +344,20 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _table(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     """The file's keys over those of what it extends. `below` are the files that led here."""
-    if path.resolve() in below:
+    if path.resolve() in below or len(below) > _MOST_EXTENDED:
         raise TargetError(
-            f"{path} extends itself.",
+            f"{path} extends itself." if path.resolve() in below else f"{path} is extended through too many profiles.",
             evidence=" extends ".join(str(each) for each in (*below, path.resolve())),
             remedy="let one of them stand by itself",
         )
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(read_bytes(path, TEXT_LIMIT))
     except OSError as error:
         raise TargetError(
             f"{path} cannot be read as a target profile.", evidence=str(error), remedy="check the path given as --target"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise TargetError(f"{path} is not TOML.", evidence=str(error), remedy="correct it, or give another file") from error
+    except Refused as error:
+        raise TargetError(f"{path} is not TOML.", evidence=f"it {error}", remedy="correct it, or give another file") from error
     base = table.pop("extends", None)
     if base is None:
         return table

@@ -37,6 +37,7 @@ _ABOVE_MODELS = {
 }
 NEVER: dict[str, set[str]] = {
     "errors": {"*"},
+    "untrusted": {"*"},
     "evidence": {"*"},
     "progress": {"*"},
     "durable": {"*"},

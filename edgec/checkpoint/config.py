@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgec.checkpoint.text import counted, shown
+from edgec.checkpoint.text import shown
 from edgec.errors import MismatchedWeights, UnknownForm, UnreadableCheckpoint
+from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 _LIMIT = 16 << 20
 
@@ -18,15 +18,13 @@ _LIMIT = 16 << 20
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from outside. Raises `UnreadableCheckpoint` if it is anything else."""
     try:
-        size = path.stat().st_size
-        if size > _LIMIT:
-            raise UnreadableCheckpoint(f"{shown(path)} is too large for a configuration.", evidence=counted(size, "byte"))
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableCheckpoint(f"{shown(path)} is not valid JSON.", evidence=shown(error)) from error
-    if not isinstance(value, dict):
-        raise UnreadableCheckpoint(f"{shown(path)} holds a JSON {type(value).__name__}, not an object.")
-    return value
+        return parse_json_object(read_bytes(path, _LIMIT))
+    except (Refused, OSError) as error:
+        raise UnreadableCheckpoint(
+            f"{shown(path)} is not valid JSON for a configuration.",
+            evidence=f"it {shown(error)}",
+            remedy="copy it again from where it is whole",
+        ) from error
 
 
 @dataclass(frozen=True)

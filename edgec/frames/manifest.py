@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +14,7 @@ from edgec.errors import CalibrationError
 from edgec.frames.collecting import Collection, File, Place, files_in, frames_at, is_frame_file, name_of, natural, places
 from edgec.frames.types import Crop, Frame, Skipped
 from edgec.frames.video import Projector
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 
 _GLOB = frozenset("*?[")
 
@@ -65,10 +60,13 @@ class SetManifest(_Table):
 def read(path: Path) -> SetManifest:
     """Raises `CalibrationError` naming the key that is wrong."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        manifest = SetManifest.model_validate(table)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise CalibrationError(f"The calibration set's manifest {path} cannot be read.", evidence=str(error)) from error
+        manifest = SetManifest.model_validate(parse_toml(read_bytes(path, TEXT_LIMIT)))
+    except (Refused, OSError) as error:
+        raise CalibrationError(
+            f"The calibration set's manifest {path} cannot be read.",
+            evidence=f"it {error}",
+            remedy="correct it",
+        ) from error
     except ValidationError as error:
         facts = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         raise CalibrationError(

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from edgec.checkpoint.text import counted, shown
+from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
 from edgec.heads.types import Description
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+from edgec.untrusted import TEXT_LIMIT, Refused, parse_json, parse_toml, read_bytes
 
 _LIMIT = 1 << 20
 _HEADER_LIMIT = 100 << 20
@@ -43,13 +38,11 @@ def data_beside(path: Path) -> Path | None:
 def read_toml(path: Path) -> dict[str, Any]:
     """Raises `HeadError` if it is no TOML, or too much of it."""
     try:
-        size = path.stat().st_size
-        if size > _LIMIT:
-            raise HeadError(f"{shown(path)} is too large for a head's description.", evidence=counted(size, "byte"))
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HeadError(f"{shown(path)} is not valid TOML.", evidence=shown(error)) from error
-    return found
+        return parse_toml(read_bytes(path, TEXT_LIMIT))
+    except (Refused, OSError) as error:
+        raise HeadError(
+            f"{shown(path)} is not valid TOML for a head's description.", evidence=f"it {shown(error)}", remedy="correct it"
+        ) from error
 
 
 def safetensors_metadata(path: Path) -> dict[str, str]:
@@ -60,8 +53,8 @@ def safetensors_metadata(path: Path) -> dict[str, str]:
             return {}
         header = file.read(length)
     try:
-        found = json.loads(header)
-    except (ValueError, RecursionError):
+        found = parse_json(header)
+    except Refused:
         return {}
     metadata = found.get("__metadata__", {}) if isinstance(found, dict) else {}
     return {str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {}
@@ -76,8 +69,8 @@ def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
         found[key] = value
         if key not in _TEXTS:
             try:
-                found[key] = json.loads(value)
-            except (ValueError, RecursionError):
+                found[key] = parse_json(value)
+            except Refused:
                 continue
     return found
 

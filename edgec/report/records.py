@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from edgec import __version__
 from edgec.errors import ArtefactError
 from edgec.report.base import Record
+from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 LIMIT_BYTES = 64 * 1024 * 1024
 _SHOWN = 8
@@ -52,40 +52,22 @@ def printable(text: str) -> str:
 
 def _read(path: Path, title: str) -> bytes:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ArtefactError(f"The {title} at {path} is not a regular file.")
-        if status.st_size > LIMIT_BYTES:
-            raise ArtefactError(
-                f"The {title} at {path} is too large to be one.",
-                evidence=f"{status.st_size} bytes; the limit is {LIMIT_BYTES}",
-            )
-        return path.read_bytes()
+        return read_bytes(path, LIMIT_BYTES)
     except FileNotFoundError:
         raise ArtefactError(f"There is no {title} at {path}.") from None
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"The {title} at {path} cannot be read.", evidence=str(error)) from error
+    except Refused as error:
+        raise ArtefactError(f"The {title} at {path} cannot be used: it {error}.") from error
 
 
 def _parse(data: bytes, path: Path, title: str) -> dict[str, Any]:
-    def refuse(literal: str) -> NoReturn:
-        raise ValueError(f"{literal} is not JSON")
-
     try:
-        found = json.loads(data.decode("utf-8"), parse_constant=refuse)
-    except RecursionError:
-        problem = "it is nested too deeply"
-    except ValueError as error:
-        problem = str(error)
-    else:
-        if isinstance(found, dict):
-            return found
-        problem = f"it holds {type(found).__name__}, not an object"
-    raise ArtefactError(
-        f"The {title} at {path} is not whole JSON.",
-        evidence=(f"{len(data)} bytes", problem),
-        remedy="it was truncated or edited: copy it again from where it is whole, or build again",
-    )
+        return parse_json_object(data)
+    except Refused as error:
+        raise ArtefactError(
+            f"The {title} at {path} is not whole JSON.",
+            evidence=(f"{len(data)} bytes", f"it {error}"),
+            remedy="it was truncated or edited: copy it again from where it is whole, or build again",
+        ) from error
 
 
 def _upgraded(found: dict[str, Any], schema: type[Record], path: Path, title: str, upgrades: Upgrades) -> dict[str, Any]:

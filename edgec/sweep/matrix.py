@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,13 +33,8 @@ from edgec.model.spec import Size
 from edgec.precision.candidates import Asked
 from edgec.report.records import printable
 from edgec.request import BuildRequest, Effort
+from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
-
-LIMIT_BYTES = 1 << 20
 LIMIT_CELLS = 1000
 _SHOWN = 8
 _REMEDY = "`edgec sweep --help` shows an example; the keys are those of `edgec build`'s options"
@@ -234,12 +228,12 @@ def _check_names(cells: list[Cell], path: Path) -> None:
 
 def _parse(path: Path) -> MatrixFile:
     try:
-        if path.is_file() and path.stat().st_size > LIMIT_BYTES:
-            raise _refused(path, f"{path.stat().st_size} bytes; the limit is {LIMIT_BYTES}", "give the matrix's TOML file")
-        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError, ValueError) as error:
+        table = parse_toml(read_bytes(path, TEXT_LIMIT))
+    except (Refused, OSError) as error:
         raise RequestError(
-            f"The matrix {printable(str(path))} cannot be read.", evidence=printable(str(error)), remedy="give a TOML file"
+            f"The matrix {printable(str(path))} cannot be read.",
+            evidence=f"it {printable(str(error))}",
+            remedy="give the matrix's TOML file",
         ) from error
     try:
         return MatrixFile.model_validate(table)

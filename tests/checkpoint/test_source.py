@@ -140,7 +140,7 @@ def test_configs_that_are_none(text: str, demo_copy: Path) -> None:
         ({"num_attention_heads": 2.5}, UnreadableCheckpoint, "whole number"),
         ({"layer_norm_eps": -1}, UnreadableCheckpoint, "layer_norm_eps"),
         ({"layer_norm_eps": None}, UnreadableCheckpoint, "layer_norm_eps"),
-        ({"rope_theta": float("inf")}, UnreadableCheckpoint, "rope_theta"),
+        ({"rope_theta": float("inf")}, UnreadableCheckpoint, "Infinity"),
         ({"hidden_act": "relu"}, UnknownForm, "activation"),
         ({"model_type": "dinov2"}, UnknownForm, "another kind"),
     ],

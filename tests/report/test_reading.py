@@ -54,7 +54,13 @@ def test_a_report_of_something_else(path: Path, data: bytes) -> None:
 def test_nan_and_inf_are_not_json(path: Path, literal: str) -> None:
     path.write_text(path.read_text().replace('"p50_ms":25.25', f'"p50_ms":{literal}').replace("25.25", literal))
     error = refused(path, "not whole JSON")
-    assert f"{literal} is not JSON" in error.evidence
+    assert f"it is not whole JSON: {literal} is not JSON" in error.evidence
+
+
+@pytest.mark.parametrize("number", [str(10**400), str(2**63), "1e309"])
+def test_a_number_that_no_type_holds(path: Path, number: str) -> None:
+    path.write_text(path.read_text().replace('"p50_ms":25.25', f'"p50_ms":{number}'))
+    refused(path, "not whole JSON")
 
 
 def test_a_report_that_is_too_large_is_not_read(path: Path) -> None:
@@ -85,7 +91,6 @@ LATENCY = ("candidates", 1, "latency")
         ((*LATENCY, "p50_ms"), -1.0, "candidates.1.latency.p50_ms"),
         ((*LATENCY, "p50_ms"), "25", "candidates.1.latency.p50_ms"),
         ((*LATENCY, "p50_ms"), None, "candidates.1.latency.p50_ms"),
-        ((*LATENCY, "p50_ms"), 10**400, "candidates.1.latency.p50_ms"),
         ((*LATENCY, "iterations"), 0, "candidates.1.latency.iterations"),
         ((*LATENCY, "iterations"), 2.5, "candidates.1.latency.iterations"),
         ((*LATENCY, "threads"), True, "candidates.1.latency.threads"),

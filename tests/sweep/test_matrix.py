@@ -60,7 +60,7 @@ def test_cells_that_share_their_first_stages_say_so(tmp_path: Path) -> None:
         (BASE.replace("64,", "true,"), "sizes.0: a size is a number"),
         (BASE.replace("64,", "96, 96,"), "sizes: 96x96 is given more than once"),
         (BASE.replace('["cpu"', '["cpu", "cpu"'), "targets: cpu is given more than once"),
-        (BASE + "min_fidelity = nan\n", "min_fidelity: "),
+        (BASE + "min_fidelity = nan\n", "min_fidelity = nan"),
         (BASE + "fps = 0\n", "fps: "),
         (BASE + 'precisions = ["int3"]\n', "precisions.0: "),
         (BASE + 'exclude = [{ target = "jetson" }]\n', "exclude.0: no cell has target jetson"),
