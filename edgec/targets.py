@@ -351,11 +351,13 @@ def _table(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
             remedy="let one of them stand by itself",
         )
     try:
-        table = parse_toml(read_bytes(path, TEXT_LIMIT))
-    except OSError as error:
+        content = read_bytes(path, TEXT_LIMIT)
+    except (OSError, Refused) as error:
         raise TargetError(
             f"{path} cannot be read as a target profile.", evidence=str(error), remedy="check the path given as --target"
         ) from error
+    try:
+        table = parse_toml(content)
     except Refused as error:
         raise TargetError(f"{path} is not TOML.", evidence=f"it {error}", remedy="correct it, or give another file") from error
     base = table.pop("extends", None)

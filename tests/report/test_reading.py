@@ -59,7 +59,7 @@ def test_nan_and_inf_are_not_json(path: Path, literal: str) -> None:
 
 @pytest.mark.parametrize("number", [str(10**400), str(2**63), "1e309"])
 def test_a_number_that_no_type_holds(path: Path, number: str) -> None:
-    path.write_text(path.read_text().replace('"p50_ms":25.25', f'"p50_ms":{number}'))
+    path.write_text(path.read_text().replace("25.25", number))
     refused(path, "not whole JSON")
 
 
