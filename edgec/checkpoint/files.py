@@ -10,6 +10,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,25 +22,42 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DEPTH = 6
+_PLAIN_DEPTH = 12
 _BLAMED = re.compile(r"GLOBAL (\S+)")
 _AGAIN = "download or copy it again, and compare its SHA-256 with the publisher's"
 
 
-def load(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """All tensors of one checkpoint by name; a training checkpoint's nesting becomes dots: `teacher.backbone.…`.
+@dataclass(frozen=True)
+class Contents:
+    """What the files of one checkpoint hold.
 
-    Raises `UnreadableCheckpoint` or `UnsafeCheckpoint`.
+    `tensors` by name; a training checkpoint's nesting becomes dots: `teacher.backbone.…`. `statements` is everything else that is
+    said in the container, as a plain tree of dict, list, str, int (64 bits), float, bool and None, bounded in depth and number:
+    `args`, `config`, `hyper_parameters` of a training file, the texts of safetensors under `__metadata__`.
     """
+
+    tensors: dict[str, Tensor]
+    statements: Mapping[str, Any] = field(default_factory=dict)
+    unnamed: tuple[str, ...] = ()
+    """Places of lists that hold tensors: `ema.shadow_params`."""
+
+
+def load(paths: Sequence[Path]) -> Contents:
+    """All that is in the files of one checkpoint. Raises `UnreadableCheckpoint` or `UnsafeCheckpoint`."""
     tensors: dict[str, Tensor] = {}
+    statements: dict[str, Any] = {}
+    unnamed: tuple[str, ...] = ()
     for path in paths:
         part = _load_safetensors(path) if _is_safetensors(path) else _load_torch(path)
-        twice = tensors.keys() & part.keys()
+        twice = tensors.keys() & part.tensors.keys()
         if twice:
             raise UnreadableCheckpoint(f"{shown(path)} repeats a tensor of another shard.", evidence=shown(min(twice)))
-        tensors |= part
+        tensors |= part.tensors
+        statements |= part.statements
+        unnamed += part.unnamed
     if not tensors:
         raise UnreadableCheckpoint(f"{shown(paths[0])} holds no tensors.")
-    return tensors
+    return Contents(tensors, statements, unnamed)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -87,7 +105,7 @@ def _is_safetensors(path: Path) -> bool:
     )
 
 
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
+def _load_safetensors(path: Path) -> Contents:
     from safetensors import safe_open
 
     size = path.stat().st_size
@@ -102,14 +120,15 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
     # Whatever the library says of bytes that are not safetensors, it says it of bytes from outside.
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping: it has no __iter__)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping: it has no __iter__)
+            return Contents(tensors, {"__metadata__": dict(opened.metadata() or {})})
     except Exception as error:
         raise UnreadableCheckpoint(
             f"{shown(path)} is truncated or damaged safetensors.", evidence=_first_line(error), remedy=_AGAIN
         ) from error
 
 
-def _load_torch(path: Path) -> dict[str, Tensor]:
+def _load_torch(path: Path) -> Contents:
     import pickle
 
     import torch
@@ -148,7 +167,7 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
         raise UnreadableCheckpoint(
             f"{shown(path)} holds a {type(loaded).__name__}, not named tensors.", remedy="save model.state_dict() instead"
         )
-    return dict(_flatten(loaded, "", set()))
+    return Contents(dict(_flatten(loaded, "", set())), _plain(loaded, 0) or {}, tuple(_unnamed(loaded, "", 0)))
 
 
 def _check_zip(path: Path) -> None:
@@ -178,6 +197,28 @@ def _flatten(value: Mapping[Any, Any], prefix: str, seen: set[int]) -> Iterator[
             yield f"{prefix}{key}", item.detach()
         elif isinstance(item, Mapping) and id(item) not in seen and prefix.count(".") < _DEPTH:
             yield from _flatten(item, f"{prefix}{key}.", seen)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The tree of what is no tensor; None for what is none of the plain types, or too much of them."""
+    if depth > _PLAIN_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        items = ((str(key), _plain(item, depth + 1), item is None) for key, item in value.items())
+        return {key: plain for key, plain, said in items if said or (plain is not None and plain not in ({}, []))}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, depth + 1) for item in value]
+    return value if isinstance(value, (bool, int, float, str)) else None
+
+
+def _unnamed(value: Mapping[Any, Any], place: str, depth: int) -> Iterator[str]:
+    from torch import Tensor
+
+    for key, item in value.items():
+        if isinstance(item, Mapping) and depth < _DEPTH:
+            yield from _unnamed(item, f"{place}{key}.", depth + 1)
+        elif isinstance(item, (list, tuple)) and any(isinstance(each, Tensor) for each in item):
+            yield f"{place}{key}"
 
 
 def _first_line(error: Exception) -> str:

@@ -15,8 +15,6 @@ from edgec.heads.types import Description
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_json, parse_toml, read_bytes
 
 _LIMIT = 1 << 20
-_HEADER_LIMIT = 100 << 20
-"""What the safetensors library itself allows."""
 _TEXTS = frozenset({"kind", "name", "description", "prefix", "features", "output", "activation", "bins", "weighting"})
 """Fields that are text, even where it looks like a number."""
 _FOREIGN = frozenset({"format"})
@@ -43,21 +41,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise HeadError(
             f"{shown(path)} is not valid TOML for a head's description.", evidence=f"it {shown(error)}", remedy="correct it"
         ) from error
-
-
-def safetensors_metadata(path: Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file that has been found sound; none for another file."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= min(_HEADER_LIMIT, path.stat().st_size - 8):
-            return {}
-        header = file.read(length)
-    try:
-        found = parse_json(header)
-    except Refused:
-        return {}
-    metadata = found.get("__metadata__", {}) if isinstance(found, dict) else {}
-    return {str(key): str(value) for key, value in metadata.items()} if isinstance(metadata, dict) else {}
 
 
 def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:

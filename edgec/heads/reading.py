@@ -13,7 +13,7 @@ from edgec.checkpoint.text import shown
 from edgec.durable import sha256_of
 from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
-from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml, safetensors_metadata
+from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
 from edgec.heads.types import OUTPUTS, TWO_CLASSES, Description, Head, Output
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -70,16 +70,16 @@ def read_head(name: str, path: Path) -> Head:
 
         return read_onnx(name, path, digest, stated, toml)
     try:
-        tensors = files.load([path])
+        contents = files.load([path])
     except UnreadableCheckpoint as error:
         raise UnreadableCheckpoint(
             f"The head {name} cannot be read.",
             evidence=(error.what, *error.evidence),
             remedy=error.remedy or "give a state_dict that torch.save wrote, .safetensors, or .onnx",
         ) from error
-    inside = from_texts(safetensors_metadata(path)) if path.suffix.lower() == ".safetensors" else {}
+    inside = from_texts(contents.statements.get("__metadata__", {})) if path.suffix.lower() == ".safetensors" else {}
     described, where = _described(inside, stated, path, toml)
-    tensors = taking.without_wrapping(tensors, described.prefix if described else "")
+    tensors = taking.without_wrapping(contents.tensors, described.prefix if described else "")
     if described is None:
         described = taking.recognised(tensors, path)
     taken = taking.take(described, tensors, where)
