@@ -62,7 +62,7 @@ def compile_into(directory: Path, stages: Stages) -> None:
     split = stages.split()
     hub = stages.export()
     everything = stages.reference(hub, split)
-    fidelity = stages.verify_export(hub, everything)
+    fidelity = (*stages.verify_against(everything), *stages.verify_export(hub, everything))
     reference = stages.shipped(hub, everything)
     calibration = stages.calibrate(hub, split)
     sensitivity = stages.sensitivity(hub, calibration, split)

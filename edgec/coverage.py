@@ -13,17 +13,24 @@ from edgec.model.spec import Size
 
 
 def check_coverage(
-    checkpoint: str, frameset: FrameSet, size: Size, *, progress: Callable[[int], None] | None = None
+    checkpoint: str,
+    frameset: FrameSet,
+    size: Size,
+    *,
+    weights: str | None = None,
+    config: str | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Finding, ...]:
     """What a build for this checkpoint and size would calibrate on, against what it would judge by; nothing for a set that no
-    build could split. `progress` is called with the count of frames looked at.
+    build could split. `weights` and `config` are as in
+    `edgec.checkpoint.read`; `progress` is called with the count of frames looked at.
 
     Raises what reading a checkpoint raises, and `InputSizeError` for a size that the model does not take.
     """
     from edgec.fidelity.reference import frame_features
     from edgec.model.camera import assemble
 
-    model = assemble(checkpoints.read(checkpoint), size, folded=False)
+    model = assemble(checkpoints.read(checkpoint, weights=weights, config=config), size, folded=False)
     try:
         parts = split(frameset)
     except CalibrationError:

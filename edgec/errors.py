@@ -7,6 +7,7 @@
      │    ├── UnreadableCheckpoint  3   not a checkpoint, truncated, empty
      │    ├── UnsafeCheckpoint      3   a pickle that wants to run code; it was not executed
      │    ├── UnknownForm           3   the weights' names are of no known DINOv3 form
+     │    ├── AmbiguousCheckpoint   3   several sets of weights, or statements that contradict each other; it says how to choose
      │    ├── MismatchedWeights     3   a tensor is missing, extra in a way that matters, or of a wrong shape
      │    ├── NonFiniteWeights      3   NaN or Inf among the weights
      │    └── HeadError             3   a head cannot be used, or not with this backbone
@@ -81,6 +82,10 @@ class UnsafeCheckpoint(CheckpointError):
 
 
 class UnknownForm(CheckpointError):
+    pass
+
+
+class AmbiguousCheckpoint(CheckpointError):
     pass
 
 

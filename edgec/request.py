@@ -46,6 +46,12 @@ class BuildRequest:
     """As the user typed it. `output` None: a name made from checkpoint, target and size, in the current folder."""
 
     checkpoint: str
+    weights: str | None = None
+    """Which of several sets of weights in the checkpoint: a name that the refusal lists, such as "student" or "ema"."""
+    config: str | None = None
+    """A file that alone is believed about what weights do not say, or "none": nothing is."""
+    against: bool = False
+    """Whether the author's own code, which the checkpoint's folder names, is run and compared."""
     target: str = "cpu"
     calibration: str | None = None
     validation: str | None = None
@@ -151,7 +157,7 @@ def resolve(request: BuildRequest) -> Resolved:
     budget = request.budget
     heads = identify_heads(request.heads)
     here = host.facts()
-    identity = checkpoint.identify(request.checkpoint, seed=request.seed)
+    identity = checkpoint.identify(request.checkpoint, seed=request.seed, config=request.config)
     profiles = targets.family(request.target) or (targets.resolve(request.target, here),)
     profile = profiles[0]
     boards = tuple(each for each in profiles if each.jetson is not None)
@@ -168,7 +174,9 @@ def resolve(request: BuildRequest) -> Resolved:
     threads = request.threads or here.usable_cores
     tools = {name: version for name in TOOLS if (version := _version(name))}
     key = cached.key(
-        replace(request, checkpoint="", target="", calibration="", validation="", output=None, force=False, heads=()),
+        replace(
+            request, checkpoint="", config=None, target="", calibration="", validation="", output=None, force=False, heads=()
+        ),
         heads,
         identity.key,
         identity.name,

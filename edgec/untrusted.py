@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ TEXT_LIMIT = 1 << 20
 MOST_VALUES = 2_000_000
 """Values in one JSON document. A report of an hour at 60 frames a second has some 900,000."""
 _LEAST_INTEGER, _MOST_INTEGER = -(2**63), 2**63 - 1
+_EXPONENT = re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
 _DIGITS = 32
 """Characters of a whole number that are looked at. 64 bits need twenty."""
 
@@ -105,6 +107,39 @@ def parse_toml(data: bytes) -> dict[str, Any]:
     except ValueError as error:  # TOMLDecodeError is one; so is what int() says of thousands of digits
         raise Refused(f"is not valid TOML: {error}") from None
     return table
+
+
+def parse_yaml(data: bytes) -> dict[str, Any]:
+    """A YAML mapping of plain values in UTF-8: no tags, no aliases (a few lines of them are gigabytes), bounded numbers.
+    A text such as 1e-5 is a number, which it is for everybody but YAML 1.1.
+
+    Raises `Refused`.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=loader)):
+            raise Refused("uses aliases")
+        value = _numbers(yaml.load(data.decode("utf-8-sig"), Loader=loader))  # noqa: S506 (it is one of the safe ones)
+        _check_numbers(value)
+    except Refused:
+        raise
+    except RecursionError:
+        raise Refused("is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise Refused(f"is not valid YAML: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(value, dict):
+        raise Refused(f"holds {type(value).__name__}, not a mapping")
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_numbers(each) for each in value]
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def _whole(text: str) -> int:

@@ -82,8 +82,8 @@ SDKS: dict[str, set[str]] = {
     "jinja2": {"edgec.report.html"},
     "distributed": {"edgec.sweep"},
     "matplotlib": {"edgec.report"},
-    "transformers": set(),
-    "timm": set(),
+    "transformers": {"edgec.checkpoint.against"},
+    "timm": {"edgec.checkpoint.against"},
     "nncf": set(),
 }
 """By package, the modules or rooms that may import it."""
@@ -273,8 +273,11 @@ def test_the_public_surface_of_checkpoints() -> None:
         "identify",
         "read",
     ]
-    assert str(inspect.signature(checkpoint.read)) == "(reference: 'str', *, seed: 'int' = 0) -> 'Checkpoint'"
-    assert str(inspect.signature(checkpoint.identify)) == "(reference: 'str', *, seed: 'int' = 0) -> 'Identity'"
+    config = "config: 'str | None' = None"
+    assert str(inspect.signature(checkpoint.read)) == (
+        f"(reference: 'str', *, seed: 'int' = 0, weights: 'str | None' = None, {config}) -> 'Checkpoint'"
+    )
+    assert str(inspect.signature(checkpoint.identify)) == f"(reference: 'str', *, seed: 'int' = 0, {config}) -> 'Identity'"
 
 
 def test_the_public_surface_of_frames() -> None:

@@ -12,7 +12,7 @@ from edgec import checkpoint as checkpoints
 from edgec import frames as framing
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.verify import load_runner
-from edgec.checkpoint import Identity
+from edgec.checkpoint import Checkpoint, Identity
 from edgec.errors import ArtefactError, CalibrationError, RequestError
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Skipped
@@ -55,7 +55,9 @@ def _names(artefact: OpenArtefact) -> tuple[str, ...]:
     return tuple(f"golden frame {number}" for number in range(len(artefact.golden.frames)))
 
 
-def features_on(artefact: OpenArtefact, frames: str, checkpoint: str) -> tuple[Compared, tuple[Skipped, ...]]:
+def features_on(
+    artefact: OpenArtefact, frames: str, checkpoint: str, *, weights: str | None = None, config: str | None = None
+) -> tuple[Compared, tuple[Skipped, ...]]:
     """Up to six frames of a set, evenly spread, run in the artefact's own runtime and, in float32, in PyTorch; and what of them
     was damaged.
 
@@ -64,7 +66,7 @@ def features_on(artefact: OpenArtefact, frames: str, checkpoint: str) -> tuple[C
     """
     _require_patches(artefact)
     manifest = artefact.manifest
-    _require_same(artefact, checkpoint, checkpoints.identify(checkpoint))
+    _require_same(artefact, checkpoint, checkpoints.identify(checkpoint, config=config))
     size = Size(*manifest.input.shape[1:3])
     found = framing.load(frames)
     places = np.linspace(0, len(found.frames) - 1, min(MOST, len(found.frames))).round().astype(int)
@@ -76,7 +78,12 @@ def features_on(artefact: OpenArtefact, frames: str, checkpoint: str) -> tuple[C
         )
     pixels = np.stack([picture for _, picture in drawn])
     names = tuple(frame.name for frame, _ in drawn)
-    return Compared(names, pixels, _float32(pixels, size, checkpoint), _shipped(artefact, pixels)), tuple(skipped)
+    return Compared(
+        names,
+        pixels,
+        _float32(pixels, size, checkpoints.read(checkpoint, weights=weights, config=config)),
+        _shipped(artefact, pixels),
+    ), tuple(skipped)
 
 
 def _require_patches(artefact: OpenArtefact) -> None:
@@ -103,10 +110,10 @@ def _shipped(artefact: OpenArtefact, pixels: Frames) -> Floats:
     return np.concatenate([runner(np.ascontiguousarray(stack))[PATCHES][:real] for stack, _, real in batches])
 
 
-def _float32(pixels: Frames, size: Size, checkpoint: str) -> Floats:
+def _float32(pixels: Frames, size: Size, checkpoint: Checkpoint) -> Floats:
     from edgec.model.camera import assemble
 
-    model = assemble(checkpoints.read(checkpoint), size, folded=False)
+    model = assemble(checkpoint, size, folded=False)
     with tempfile.TemporaryDirectory() as folder:
         write_reference(model, list(pixels), Path(folder), lambda: None)
         return np.array(read_reference(Path(folder), (PATCHES,)).features[PATCHES])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgec.checkpoint.config import Config
 from edgec.checkpoint.forms import Recognised
+from edgec.checkpoint.stated import Statements
 from edgec.checkpoint.types import Finding
-from edgec.checkpoint.weights import Backbone, Shelf, blocks, check_parameters, finish, shapes, usual
+from edgec.checkpoint.weights import Backbone, Shelf, blocks, check_kind, check_parameters, finish, shapes, usual
 from edgec.errors import MismatchedWeights
 from edgec.model.spec import ConvNextSpec
 
@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STAGES = 4
+STEM = 4
+"""Side of the first convolution's patches."""
 NORM_EPS = 1e-6
 
 
-def read_convnext(found: Recognised, shelf: Shelf, config: Config, findings: list[Finding]) -> Backbone:
-    """Raises `MismatchedWeights`, `NonFiniteWeights`, or `UnknownForm` where `config` describes another model."""
+def read_convnext(found: Recognised, shelf: Shelf, statements: Statements, findings: list[Finding]) -> Backbone:
+    """Raises `MismatchedWeights`, `NonFiniteWeights`, or `UnknownForm` where a statement describes another model."""
     layout = found.layout
     depths = tuple(blocks(shelf.tensors, layout.block))
     if len(depths) != STAGES:
@@ -30,10 +32,10 @@ def read_convnext(found: Recognised, shelf: Shelf, config: Config, findings: lis
     for stage, depth in enumerate(depths):
         norms = (shelf.shape(layout.stored(f"stages.{stage}.blocks.{block}.norm.weight")) for block in range(depth))
         widths.append(usual((shape[0] if shape else None for shape in norms), f"width of stage {stage}"))
-    config.check_kind("convnext", "gelu")
-    config.check("depths", list(depths))
-    config.check("hidden_sizes", widths)
-    spec = ConvNextSpec(depths, tuple(widths), config.number("layer_norm_eps", NORM_EPS))
+    check_kind(statements, "convnext", "gelu")
+    for name, value in (("depths", depths), ("widths", tuple(widths)), ("channels", 3), ("stem", STEM)):
+        statements.check(name, value)
+    spec = ConvNextSpec(depths, tuple(widths), statements.number("norm_eps", NORM_EPS))
     check_parameters(spec)
     _compare_duplicate(shelf, findings)
     weights: dict[str, Tensor] = {}

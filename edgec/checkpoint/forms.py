@@ -48,6 +48,12 @@ _RELATIVES = (
 )
 _STRANGERS = (
     *_RELATIVES,
+    (r"(^|\.)embeds\.(proj|pos_embed|cls_token|reg_token)", "timm's NaFlexViT, whose patches vary in number"),
+    (r"(^|\.)(query|class_predictor|mask_head|upscale_block)\.", "EoMT or another model with queries"),
+    (
+        r"_(data|scale|zero_point|qdata)$|:(_data|scale|qdata|zero_point|layout_tensor)",
+        "weights quantised by torchao or another tool",
+    ),
     (r"(^|\.)(self_attn|self_attention)\.", "a text or multi-modal transformer"),
     (r"(^|\.)layer[1-4]\.\d+\.conv1\.weight$", "a ResNet"),
     (r"(^|\.)features\.\d+\.\d+\.", "a torchvision model"),
@@ -58,39 +64,70 @@ _STRANGERS = (
 
 @dataclass(frozen=True)
 class Recognised:
-    """`names` goes from the form's own name, prefix and wrappers gone, to the name in the file. `outside` are the file's names
-    that are not under the prefix."""
+    """One backbone in a file. `names` goes from the form's own name, prefix and wrappers gone, to the name in the file. `outside`
+    are the file's names that are not of this backbone."""
 
     layout: Layout
     prefix: str
     names: Mapping[str, str]
     outside: tuple[str, ...]
-    others: tuple[str, ...]
-    """Prefixes of further backbones in the file that were passed over."""
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Of the prefix: `("teacher", "backbone")`."""
+        return tuple(part for part in self.prefix.split(".") if part)
 
 
-def recognise(stored: Collection[str]) -> Recognised:
-    """Finds layout and prefix from the names in a file. Raises `UnknownForm`, saying what the file looks like instead."""
+def recognise(stored: Collection[str]) -> tuple[Recognised, ...]:
+    """Every backbone that the names in a file tell of, the shortest prefix first.
+
+    Raises `UnknownForm`, saying what the file looks like instead, if there is none that is DINOv3's.
+    """
     plain = {_WRAPPERS.sub("", name): name for name in stored}
+    if len(plain) < len(stored):
+        raise _same_but_for_wrappers(stored)
     anchored = [
         (name.removesuffix(anchor), layouts)
         for anchor, layouts in _ANCHORS.items()
         for name in plain
         if name == anchor or name.endswith(f".{anchor}")
     ]
-    found: dict[str, Layout] = {}
+    layouts_by_prefix: dict[str, Layout] = {}
     for prefix, layouts in anchored[:_MANY]:
         layout = _choose(layouts, {name.removeprefix(prefix) for name in plain if name.startswith(prefix)})
         if layout is not None:
-            found.setdefault(prefix, layout)
-    if not found:
+            layouts_by_prefix.setdefault(prefix, layout)
+    if not layouts_by_prefix:
         raise _unknown(stored)
-    prefix, *others = sorted(found, key=_rank)
-    layout = found[prefix]
-    names = {_inner(layout, name.removeprefix(prefix)): full for name, full in plain.items() if name.startswith(prefix)}
-    _refuse_relatives(layout, names)
-    outside = tuple(full for name, full in plain.items() if not name.startswith(prefix))
-    return Recognised(layout, prefix, names, outside, tuple(others))
+    backbones, refusals = [], []
+    for prefix in sorted(layouts_by_prefix, key=lambda each: (len(each), each)):
+        backbone = _backbone(prefix, layouts_by_prefix, plain)
+        try:
+            _refuse_relatives(backbone.layout, backbone.names)
+            backbones.append(backbone)
+        except UnknownForm as error:
+            refusals.append(error)
+    if not backbones:
+        raise refusals[0]
+    return tuple(backbones)
+
+
+def _backbone(prefix: str, layouts: Mapping[str, Layout], plain: Mapping[str, str]) -> Recognised:
+    """The names under the prefix, but for those of another backbone further in."""
+    further = tuple(other for other in layouts if other != prefix and other.startswith(prefix))
+    own = {name for name in plain if name.startswith(prefix) and not name.startswith(further)}
+    layout = layouts[prefix]
+    names = {_inner(layout, name.removeprefix(prefix)): plain[name] for name in plain if name in own}
+    return Recognised(layout, prefix, names, tuple(full for name, full in plain.items() if name not in own))
+
+
+def _same_but_for_wrappers(stored: Collection[str]) -> UnknownForm:
+    twice = [name for name in stored if _WRAPPERS.search(name) and _WRAPPERS.sub("", name) in stored]
+    return UnknownForm(
+        "This file holds weights twice, with and without a training wrapper in their names.",
+        evidence=listed(twice or stored),
+        remedy="nothing says which of the two count: save model.state_dict() of the one that you mean",
+    )
 
 
 def _choose(layouts: tuple[Layout, ...], inside: Collection[str]) -> Layout | None:
@@ -108,18 +145,6 @@ def _inner(layout: Layout, name: str) -> str:
     return re.sub(r"^model\.(?=layer\.|stages\.)", "", name) if layout.form == "huggingface" else name
 
 
-def _rank(prefix: str) -> tuple[int, int, str]:
-    """A training checkpoint holds several backbones: the teacher, an average of the student, is the one to use."""
-    parts = set(prefix.split("."))
-    if "gram_teacher" in parts:
-        group = 4
-    elif parts & {"teacher", "ema", "model_ema", "teacher_ema"}:
-        group = 0
-    else:
-        group = 3 if "student" in parts else 1
-    return group, len(prefix), prefix
-
-
 def _refuse_relatives(layout: Layout, names: Collection[str]) -> None:
     """Models that share DINOv3's names and compute something else."""
     if layout.family != "vit":
@@ -128,11 +153,27 @@ def _refuse_relatives(layout: Layout, names: Collection[str]) -> None:
         blamed = [name for name in names if re.search(pattern, name)]
         if blamed:
             raise UnknownForm(f"This looks like {what}, not like a DINOv3 backbone.", evidence=f"it has {listed(blamed)}")
+    _refuse_without_final_norm(layout, names)
     if "norm.weight" in names and "norm.bias" not in names:
         raise UnknownForm(
             "This looks like a transformer with RMSNorm, not like a distilled DINOv3 backbone.",
             evidence="norm.weight has no norm.bias beside it",
         )
+
+
+def _refuse_without_final_norm(layout: Layout, names: Collection[str]) -> None:
+    if layout.stored("norm.weight") in names or layout.stored("norm.bias") in names:
+        return
+    pooled = "fc_norm.weight" in names
+    raise UnknownForm(
+        "This backbone has no final norm, so that its features are not those of a DINOv3 backbone.",
+        evidence=(
+            f"there is no {layout.stored('norm.weight')}"
+            + (", but an fc_norm: timm's model normalises after pooling, and its patches not at all" if pooled else ""),
+            f"{len(names)} tensors: {listed(sorted(names))}",
+        ),
+        remedy="save the whole backbone: timm's with use_fc_norm=False and without features_only, Hugging Face's Model class",
+    )
 
 
 def _unknown(stored: Collection[str]) -> UnknownForm:

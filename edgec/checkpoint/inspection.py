@@ -32,6 +32,7 @@ class Inspection:
     sha256: str
     licence: dict[str, str]
     stored_dtype: str
+    statements: tuple[str, ...]
     findings: tuple[Finding, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -55,6 +56,7 @@ class Inspection:
             ("stored as", self.stored_dtype),
             ("sha-256", self.sha256),
             ("licence", f"{self.licence['name']}{spdx}: {self.licence['reason']}"),
+            *(("stated" if not number else "", line) for number, line in enumerate(self.statements)),
             *((finding.level, finding.text) for finding in self.findings),
         ]
 
@@ -81,6 +83,7 @@ def inspect(checkpoint: Checkpoint, size: Size) -> Inspection:
         sha256=checkpoint.sha256,
         licence={key: getattr(checkpoint.licence, key) for key in ("name", "spdx", "reason", "notice")},
         stored_dtype=checkpoint.stored_dtype,
+        statements=checkpoint.statements,
         findings=checkpoint.findings,
     )
 

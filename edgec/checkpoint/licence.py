@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from edgec.checkpoint.published import Published
 from edgec.checkpoint.source import read_text
+from edgec.checkpoint.stated import Statements
 from edgec.checkpoint.text import shown
 from edgec.checkpoint.types import Finding, Licence
 
@@ -31,7 +30,7 @@ RANDOM = Licence("none", "NONE", "random numbers, nobody's work")
 
 def licence(
     labels: tuple[str, ...],
-    config: Mapping[str, Any],
+    statements: Statements,
     beside: tuple[Path, ...],
     published: Published | None,
     findings: list[Finding],
@@ -44,7 +43,7 @@ def licence(
     text = "\n".join(read_text(path) for path in beside if not path.name.upper().startswith("NOTICE"))
     stated = next((known for pattern, known in _KNOWN if pattern.search(text) or pattern.search(notice)), None)
     files = ", ".join(path.name for path in beside)
-    meta = _why_meta(labels, config, published)
+    meta = _why_meta(labels, statements, published)
     if meta:
         if stated not in (None, DINOV3):
             findings.append(Finding("warning", f"licence: {files} says otherwise, but {meta}: the DINOv3 License is assumed"))
@@ -67,17 +66,17 @@ def licence(
     return Licence("unknown", "NOASSERTION", "nothing beside the checkpoint says")
 
 
-def _why_meta(labels: tuple[str, ...], config: Mapping[str, Any], published: Published | None) -> str:
+def _why_meta(labels: tuple[str, ...], statements: Statements, published: Published | None) -> str:
     """Why these are Meta's weights, or made from them; empty if nothing says so."""
     if published is not None:
         return f"its SHA-256 is that of Meta's {published.name}"
     for label in labels:
         if _META.search(label.lower()):
             return f"{shown(label, 80)} is a name of Meta's weights"
-    origin = str(config.get("_name_or_path", ""))
-    if _META.search(origin.lower()):
-        return f"config.json names {shown(origin, 80)}"
-    timm = config.get("pretrained_cfg")
-    if isinstance(timm, dict) and timm.get("license") == "dinov3-license":
-        return "pretrained_cfg in config.json says dinov3-license"
+    for origin in statements.about("origin"):
+        if _META.search(str(origin.value).lower()):
+            return f"{origin.where} names {shown(origin.value, 80)}"
+    for stated in statements.about("licence"):
+        if stated.value == "dinov3-license":
+            return f"{stated.where} says dinov3-license"
     return ""

@@ -3,63 +3,126 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from edgec.checkpoint.config import Config, read_json
+from edgec.checkpoint.beside import NO_CONFIG, check_adapter, config_path
+from edgec.checkpoint.choosing import choose
 from edgec.checkpoint.convnext import read_convnext
 from edgec.checkpoint.forms import Recognised, recognise
 from edgec.checkpoint.licence import RANDOM, licence
 from edgec.checkpoint.normalisation import normalisation
 from edgec.checkpoint.published import check_hashed_name, published
 from edgec.checkpoint.random import PREFIX, architecture, random_weights
-from edgec.checkpoint.source import identify, locate
-from edgec.checkpoint.text import counted, listed
+from edgec.checkpoint.source import Source, identify, locate
+from edgec.checkpoint.stated import Origin, Statements, gather
+from edgec.checkpoint.text import counted, listed, shown
 from edgec.checkpoint.types import LVD, Checkpoint, Finding, Form, Normalisation
 from edgec.checkpoint.vit import read_vit
 from edgec.checkpoint.weights import Backbone, Shelf
+from edgec.errors import AmbiguousCheckpoint
 from edgec.model.spec import FAMILY, VitSpec
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _LOCAL_NORM = "local_cls_norm."
+_ABOVE = ("", "model.", "module.", "state_dict.", "model.model.")
 _HEADS = ("head.", "fc.", "fc_norm.", "classifier.", "attn_pool.", "projectors.", "head_drop.")
 
 
-def read(reference: str, *, seed: int = 0) -> Checkpoint:
+def read(reference: str, *, seed: int = 0, weights: str | None = None, config: str | None = None) -> Checkpoint:
     """Reads `demo`, `random:ARCH`, a file of weights, or a directory. `seed` is for `random:ARCH` only.
 
-    Weights come out in float32, checked for shape and finiteness. Whatever is odd and harmless is among the findings.
-    Raises a `CheckpointError`; `RequestError` for an unknown ARCH.
+    `weights` names one of several sets of weights in a file ("student", "ema", …). `config` is a file that alone is believed
+    about what weights do not say, or "none": nothing is. Weights come out in float32, checked for shape and finiteness. Whatever
+    is odd and harmless is among the findings.
+
+    Raises a `CheckpointError`, among them `AmbiguousCheckpoint` where weights or statements contradict each other; `RequestError`
+    for an unknown ARCH.
     """
     if reference.startswith(PREFIX):
         return _random(reference, seed)
     from edgec.checkpoint.files import load
 
-    source, identity = locate(reference), identify(reference)
-    config = Config.read(source.config)
-    tensors = load(source.weights)
-    found = recognise(tensors)
+    source = locate(reference)
+    identity = identify(reference, config=config)
+    check_adapter(source.weights[0].parent, weights)
+    contents = load(source.weights)
+    tensors = contents.tensors
     findings: list[Finding] = []
+    backbones = recognise(tensors)
+    found = choose(backbones, tensors, contents.unnamed, weights, findings)
+    statements = gather(_origin(source, contents.statements, config))
+    for copy in source.copies:
+        _check_copy(copy, source, {name: tensors[full] for name, full in found.names.items()})
+    others = [part for each in backbones if each is not found for part in each.components]
+    statements = statements.only(found.components, [part for part in others if part not in found.components])
+    classifier = _classifier(found, tensors)
     shelf = Shelf({name: tensors[full] for name, full in found.names.items()}, found.names)
-    del tensors
+    del tensors, contents
     local_cls_norm = any(name.startswith(_LOCAL_NORM) for name in found.names)
     reader = read_vit if found.layout.family == "vit" else read_convnext
-    backbone = reader(found, shelf, config, findings)
-    findings += _oddities(found, backbone)
+    backbone = reader(found, shelf, statements, findings)
+    findings += _oddities(found, backbones, backbone, statements)
     origin = published(identity.sha256) if not source.folder else None
     if not source.folder:
         mismatch = check_hashed_name(source.path.name, identity.sha256)
         findings += [mismatch] if mismatch else []
-    preprocessor = None if source.preprocessor is None else read_json(source.preprocessor)
+    pooling = statements.one("pooling")
     return Checkpoint(
         name=source.name,
         spec=backbone.spec,
         weights=backbone.weights,
-        normalisation=normalisation(preprocessor, config.values, source.labels, origin, local_cls_norm, findings),
+        normalisation=normalisation(
+            statements, source.labels, origin, local_cls_norm, findings, chosen=config is not None and config != NO_CONFIG
+        ),
         form=_form(found),
         sha256=identity.sha256,
-        licence=licence(source.labels, config.values, source.beside, origin, findings),
+        licence=licence(source.labels, statements, source.beside, origin, findings),
         stored_dtype=backbone.stored_dtype,
+        pooling="" if pooling is None else str(pooling.value),
+        classifier=classifier,
+        statements=tuple(statements.rows()),
         findings=tuple(findings),
     )
+
+
+def _check_copy(copy: Path, source: Source, tensors: Mapping[str, Tensor]) -> None:
+    """Raises `AmbiguousCheckpoint` if a file that should hold the same weights holds others."""
+    import torch
+
+    from edgec.checkpoint.files import load
+
+    stored = load([copy]).tensors
+    (names, *_) = (each.names for each in recognise(stored))
+    other = {name: stored[full] for name, full in names.items()}
+    differing = [name for name in tensors if name not in other or not torch.equal(tensors[name], other[name])]
+    if differing:
+        raise AmbiguousCheckpoint(
+            f"{shown(source.path)} holds two sets of weights that differ.",
+            evidence=f"{shown(source.weights[0].name)} and {shown(copy.name)} differ in {listed(differing)}",
+            remedy="name the file that is meant, or remove the other",
+        )
+
+
+def _classifier(found: Recognised, tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """Of the names that classifiers have, beside the backbone or above it."""
+    import torch
+
+    for name in ("head.weight", "head.fc.weight", "classifier.weight", "fc.weight"):
+        for full in (found.names.get(name), *(outside for outside in found.outside if outside.rpartition(name)[0] in _ABOVE)):
+            tensor = None if full is None or not full.endswith(name) else tensors[full]
+            if tensor is not None and tensor.layout == torch.strided and tensor.ndim == 2 and tensor.is_floating_point():
+                return tensor.to(torch.float32, copy=True)
+    return None
+
+
+def _origin(source: Source, container: Mapping[str, Any], config: str | None) -> Origin:
+    if config is None:
+        return Origin(source.stated, container, source.weights[0].name)
+    return Origin() if config == NO_CONFIG else Origin((config_path(config),), chosen=True)
 
 
 def _random(reference: str, seed: int) -> Checkpoint:
@@ -82,21 +145,22 @@ def _form(found: Recognised) -> Form:
     return "meta-training" if found.layout.form == "meta" and found.prefix else found.layout.form
 
 
-def _oddities(found: Recognised, backbone: Backbone) -> list[Finding]:
+def _oddities(found: Recognised, backbones: Sequence[Recognised], backbone: Backbone, statements: Statements) -> list[Finding]:
     """What is worth knowing of the names and types, though it stops nothing."""
     findings = []
     if backbone.stored_dtype != "float32":
         findings.append(Finding("note", f"stored in {backbone.stored_dtype}; computed in float32"))
+    if statements.unread:
+        findings.append(Finding("warning", f"stated and not read by the author's code either: {listed(statements.unread)}"))
     if found.prefix:
         findings.append(Finding("note", f"the backbone is under {found.prefix}"))
-        if _form(found) == "meta-training" and isinstance(backbone.spec, VitSpec):
+        if _form(found) == "meta-training" and isinstance(backbone.spec, VitSpec) and not statements.about("norm_eps"):
             # The published backbones have layernormbf16; the training code's default, layernorm, is the other one.
             findings.append(
                 Finding("note", f"norm epsilon {backbone.spec.norm_eps:g} assumed; training with norm_layer layernorm has 1e-06")
             )
-    if found.others:
-        findings.append(Finding("note", f"further backbones passed over: {listed(other or '(top)' for other in found.others)}"))
-    outside = [name for name in found.outside if not any(name.startswith(other) for other in found.others if other)]
+    others = {full for each in backbones if each is not found for full in each.names.values()}
+    outside = [name for name in found.outside if name not in others]
     if outside:
         findings.append(Finding("note", f"not of the backbone, passed over: {_groups(outside)}"))
     if backbone.assumed:

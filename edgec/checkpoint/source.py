@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from edgec.checkpoint.beside import CONFIG, NO_CONFIG, check_rivals, config_path, stated_files
 from edgec.checkpoint.config import read_json
 from edgec.checkpoint.random import PREFIX, random_identity
 from edgec.checkpoint.text import counted, shown
@@ -18,7 +19,6 @@ from edgec.errors import UnreadableCheckpoint
 
 DEMO = "demo"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
-CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 HUGGINGFACE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _TEXT_LIMIT = 1 << 20
 
@@ -45,8 +45,10 @@ class Source:
     path: Path
     folder: bool
     weights: tuple[Path, ...]
-    config: Path | None = None
-    preprocessor: Path | None = None
+    stated: tuple[Path, ...] = ()
+    """Files beside whose words count."""
+    copies: tuple[Path, ...] = ()
+    """Files that by their names hold the same weights; it is for `read` to compare them."""
     index: Path | None = None
     beside: tuple[Path, ...] = ()
 
@@ -65,7 +67,8 @@ def locate(reference: str) -> Source:
         if path.is_dir():
             return _directory(path, DEMO if reference == DEMO else path.absolute().name)
         if path.is_file():
-            return Source(path.stem, path, False, (path,), beside=_licences(path.absolute().parent))
+            folder = path.absolute().parent
+            return Source(path.stem, path, False, (path,), stated_files(folder, (path,)), beside=_licences(folder))
         exists = path.exists()
     except (OSError, ValueError) as error:
         raise UnreadableCheckpoint(f"{shown(reference)} cannot be opened.", evidence=shown(error)) from error
@@ -78,8 +81,8 @@ def locate(reference: str) -> Source:
     )
 
 
-def identify(reference: str, *, seed: int = 0) -> Identity:
-    """Name and content hash of a checkpoint, without torch and without opening the weights.
+def identify(reference: str, *, seed: int = 0, config: str | None = None) -> Identity:
+    """Name and content hash of a checkpoint, without torch and without opening the weights. `config` is as in `read`.
 
     Raises `UnreadableCheckpoint` if it is not there, `RequestError` for an unknown `random:ARCH`.
     """
@@ -87,14 +90,14 @@ def identify(reference: str, *, seed: int = 0) -> Identity:
         sha256 = random_identity(reference, seed)
         return Identity(reference, sha256, _hash_of([reference, sha256]))
     source = locate(reference)
+    chosen = None if config is None else NO_CONFIG if config == NO_CONFIG else digest(config_path(config))
     if not source.folder:
         sha256 = digest(source.path)
-        licences = [(path.name, digest(path)) for path in source.beside]
-        return Identity(source.name, sha256, _hash_of([source.labels, sha256, licences]))
-    optional = (source.config, source.preprocessor, source.index)
-    used = {*source.weights, *source.beside, *(path for path in optional if path is not None)}
+        around = [(path.name, digest(path)) for path in (*source.beside, *source.stated)]
+        return Identity(source.name, sha256, _hash_of([source.labels, sha256, around, chosen]))
+    used = {*source.weights, *source.beside, *source.stated, *source.copies, *filter(None, (source.index,))}
     sha256 = _hash_of(sorted((path.name, digest(path)) for path in used))
-    return Identity(source.name, sha256, _hash_of([source.labels, sha256]))
+    return Identity(source.name, sha256, _hash_of([source.labels, sha256, chosen]))
 
 
 def digest(path: Path) -> str:
@@ -116,28 +119,24 @@ def read_text(path: Path) -> str:
 
 
 def _directory(path: Path, name: str) -> Source:
-    config = path / CONFIG if (path / CONFIG).is_file() else None
-    preprocessor = path / PREPROCESSOR if (path / PREPROCESSOR).is_file() else None
     beside = _licences(path)
     found = next((path / known for known in HUGGINGFACE_WEIGHTS if (path / known).is_file()), None)
     if found is None:
         found = _only_checkpoint(path)
-    elif config is None:
+    elif not (path / CONFIG).is_file():
         raise UnreadableCheckpoint(
             f"{shown(path)} has weights in Hugging Face's layout but no {CONFIG}.",
             evidence=f"found {found.name}; the number of heads and the norms' epsilon are in {CONFIG} only",
             remedy=f"put {CONFIG} beside it, or name the file of weights itself: heads 64 wide are assumed then",
         )
-    if found.name.endswith(".index.json"):
-        return Source(name, path, True, _shards(found), config, preprocessor, found, beside)
-    return Source(name, path, True, (found,), config, preprocessor, None, beside)
+    index = found if found.name.endswith(".index.json") else None
+    weights = (found,) if index is None else _shards(index)
+    copies = check_rivals(path, weights, _weights_in(path), HUGGINGFACE_WEIGHTS)
+    return Source(name, path, True, weights, stated_files(path, weights), copies, index, beside)
 
 
 def _only_checkpoint(path: Path) -> Path:
-    try:
-        candidates = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    except OSError as error:
-        raise UnreadableCheckpoint(f"{shown(path)} cannot be listed.", evidence=shown(error)) from error
+    candidates = _weights_in(path)
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
@@ -150,6 +149,13 @@ def _only_checkpoint(path: Path) -> Path:
         f"{shown(path)} holds no checkpoint.",
         evidence=f"looked for {CONFIG} with {HUGGINGFACE_WEIGHTS[0]}, or one file ending in {', '.join(SUFFIXES)}",
     )
+
+
+def _weights_in(path: Path) -> list[Path]:
+    try:
+        return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    except OSError as error:
+        raise UnreadableCheckpoint(f"{shown(path)} cannot be listed.", evidence=shown(error)) from error
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

@@ -63,6 +63,13 @@ class Checkpoint:
     sha256: str
     licence: Licence
     stored_dtype: str
+    pooling: str = ""
+    """What the author's classifier reads: `token` is CLS, `avg` the mean of the patches, others are told and not had; empty: not
+    said."""
+    classifier: Tensor | None = None
+    """The weight [C, D] of the linear classifier that lay in the file beside the backbone; None if there is none."""
+    statements: tuple[str, ...] = ()
+    """A line a statement that was heard, for people."""
     findings: tuple[Finding, ...] = ()
 
     @property

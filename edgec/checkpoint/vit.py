@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgec.checkpoint.config import Config
 from edgec.checkpoint.forms import Recognised
 from edgec.checkpoint.layouts import Layout
+from edgec.checkpoint.stated import Statements
+from edgec.checkpoint.text import counted
 from edgec.checkpoint.types import Finding
-from edgec.checkpoint.weights import Backbone, Shelf, blocks, check_parameters, finish, shapes, usual
+from edgec.checkpoint.weights import Backbone, Shelf, blocks, check_kind, check_parameters, finish, shapes, usual
 from edgec.errors import MismatchedWeights
 from edgec.model.spec import VitSpec
 
@@ -19,28 +21,40 @@ if TYPE_CHECKING:
 HEAD_WIDTH = 64
 ROPE_BASE = 100.0
 NORM_EPS = 1e-5
-_HEADS_REMEDY = "give a Hugging Face directory, whose config.json says how many heads there are"
+_BIASES = {
+    "bias_q": (".attn.q.bias",),
+    "bias_k": (".attn.k.bias",),
+    "bias_v": (".attn.v.bias",),
+    "bias_proj": (".attn.proj.bias",),
+    "bias_mlp": (".mlp.fc1.bias", ".mlp.fc2.bias", ".mlp.gate.bias", ".mlp.up.bias", ".mlp.down.bias"),
+}
+_HEADS_REMEDY = (
+    "give a Hugging Face directory, whose config.json says how many heads there are, or --config FILE with num_attention_heads"
+)
 
 
-def read_vit(found: Recognised, shelf: Shelf, config: Config, findings: list[Finding]) -> Backbone:
-    """Raises `MismatchedWeights`, `NonFiniteWeights`, or `UnknownForm` where `config` describes another model."""
+def read_vit(found: Recognised, shelf: Shelf, statements: Statements, findings: list[Finding]) -> Backbone:
+    """Raises `MismatchedWeights`, `NonFiniteWeights`, or `UnknownForm` where a statement describes another model."""
     layout = found.layout
     width, patch, registers, depth = _outline(layout, shelf)
     gated = layout.stored("blocks.0.mlp.gate.weight") in shelf
     hidden = "gate" if gated else "fc1"
     rows = (shelf.shape(layout.stored(f"blocks.{block}.mlp.{hidden}.weight")) for block in range(depth))
     mlp_width = usual((shape[0] if shape else None for shape in rows), "MLP")
-    config.check_kind("vit", "silu" if gated else "gelu")
-    for key, value in (
-        ("hidden_size", width),
-        ("num_hidden_layers", depth),
-        ("intermediate_size", mlp_width),
-        ("use_gated_mlp", gated),
-        ("num_register_tokens", registers),
-        ("patch_size", patch),
+    check_kind(statements, "vit", "silu" if gated else "gelu")
+    for name, value in (
+        ("width", width),
+        ("depth", depth),
+        ("mlp_width", mlp_width),
+        ("gated", gated),
+        ("registers", registers),
+        ("patch", patch),
+        ("channels", 3),
     ):
-        config.check(key, value)
-    periods, heads = _rope(layout, shelf, config, width, findings)
+        statements.check(name, value)
+    if not gated:  # a gated one's width is rounded
+        statements.check("mlp_ratio", mlp_width / width)
+    periods, heads = _rope(layout, shelf, statements, width, findings)
     spec = VitSpec(
         width,
         depth,
@@ -49,7 +63,7 @@ def read_vit(found: Recognised, shelf: Shelf, config: Config, findings: list[Fin
         mlp="swiglu" if gated else "gelu",
         registers=registers,
         patch=patch,
-        norm_eps=config.number("layer_norm_eps", NORM_EPS),
+        norm_eps=statements.number("norm_eps", NORM_EPS),
         key_bias=True,
         separate_cls_norm="cls_norm" in layout.modules and "cls_norm.weight" in shelf,
     )
@@ -60,6 +74,7 @@ def read_vit(found: Recognised, shelf: Shelf, config: Config, findings: list[Fin
     for name, shape in shapes(spec).items():
         if name not in weights:
             weights[name] = shelf.take(layout.stored(name), shape, 0.0 if 0 in shape else _neutral(name))
+    _check_biases(statements, weights)
     spec = _with_key_bias(spec, weights, findings)
     return finish(spec, weights, shelf, found)
 
@@ -83,14 +98,14 @@ def _outline(layout: Layout, shelf: Shelf) -> tuple[int, int, int, int]:
     return width, kernel[2], registers[1], depth
 
 
-def _rope(layout: Layout, shelf: Shelf, config: Config, width: int, findings: list[Finding]) -> tuple[Tensor, int]:
-    """The rotary periods and the number of heads: from Meta's stored periods, from the configuration, or the family's habit."""
+def _rope(layout: Layout, shelf: Shelf, statements: Statements, width: int, findings: list[Finding]) -> tuple[Tensor, int]:
+    """The rotary periods and the number of heads: from Meta's stored periods, from what is stated, or the family's habit."""
     import torch
 
     from edgec.model.vit import rope_periods
 
     stored = shelf.take_small(layout.stored("rope_periods")) if "rope_periods" in layout.parameters else None
-    heads = config.whole("num_attention_heads")
+    heads = statements.whole("heads")
     if stored is not None:
         if stored.ndim != 1 or not len(stored) or not bool((torch.isfinite(stored) & (stored > 0)).all()):
             raise MismatchedWeights(
@@ -113,15 +128,41 @@ def _rope(layout: Layout, shelf: Shelf, config: Config, width: int, findings: li
             evidence=f"{len(stored)} rotary periods stored" if stored is not None else "a head's width must be a multiple of 4",
             remedy=_HEADS_REMEDY,
         )
+    theta = statements.number("rope_theta", ROPE_BASE)
+    periods = rope_periods(width // heads, theta)
     if stored is not None:
+        _check_theta(statements, stored, periods)
         return stored, heads
-    periods = rope_periods(width // heads, config.number("rope_theta", ROPE_BASE))
     if layout.form == "meta":
         findings.append(
-            Finding("warning", "no rotary periods stored: those of base 100 in bfloat16 are used, as in Meta's files")
+            Finding("warning", f"no rotary periods stored: those of base {theta:g} in bfloat16 are used, as in Meta's files")
         )
         periods = periods.to(torch.bfloat16).to(torch.float32)
     return periods, heads
+
+
+def _check_theta(statements: Statements, stored: Tensor, periods: Tensor) -> None:
+    """Stored periods follow from their base, up to bfloat16. Raises `MismatchedWeights` if another base is stated."""
+    stated = [each for each in statements.about("rope_theta") if not each.default]
+    if stated and float((stored / periods - 1).abs().max()) > 2**-7:
+        raise MismatchedWeights(
+            f"{stated[0].where} and the stored rotary periods disagree.",
+            evidence=f"{stated[0]}, the longest period stored is {float(stored.max()):.4g} instead of {float(periods.max()):.4g}",
+            remedy="take both from the same checkpoint, or --config none: believe the weights alone",
+        )
+
+
+def _check_biases(statements: Statements, weights: Mapping[str, Tensor]) -> None:
+    """Raises `MismatchedWeights` if the author's code has no such bias, and the weights have one that is not zero."""
+    for name, endings in _BIASES.items():
+        absent = [each for each in statements.about(name) if each.value is False]
+        live = [weight for weight in weights if weight.endswith(endings) and bool(weights[weight].any())]
+        if absent and live:
+            raise MismatchedWeights(
+                f"{absent[0].where} and the weights disagree.",
+                evidence=f"it is false, and {counted(len(live), 'block')} have such a bias",
+                remedy="take both from the same checkpoint; --config none keeps the biases",
+            )
 
 
 def _attention(layout: Layout, shelf: Shelf, block: int, width: int, findings: list[Finding]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgec.checkpoint.forms import Recognised
+from edgec.checkpoint.stated import Statements
 from edgec.checkpoint.text import counted, cut, dimensions, listed, shown
 from edgec.errors import MismatchedWeights, NonFiniteWeights, UnknownForm
 from edgec.model.spec import Size, Spec, VitSpec, describe, parameters
@@ -195,6 +196,23 @@ def finish(spec: Spec, weights: Mapping[str, Tensor], shelf: Shelf, found: Recog
         tuple(shelf.assumed),
         tuple(name for name in left if name not in inside),
     )
+
+
+def check_kind(statements: Statements, family: str, activation: str) -> None:
+    """Raises `UnknownForm` if somebody says that this is another model, or has another activation than DINOv3's."""
+    for statement in statements.about("family"):
+        if statement.value != family:
+            raise UnknownForm(
+                f"{statement.where} describes a model of another kind.",
+                evidence=f"it is a {statement.value}; the names of the weights are those of a {family}",
+                remedy="take both from the same checkpoint, or --config none: believe the weights alone",
+            )
+    for statement in statements.about("activation"):
+        if statement.value != activation:
+            raise UnknownForm(
+                f"{statement.where} asks for an activation that DINOv3 does not have.",
+                evidence=f"it is {shown(statement.value)}; needed {activation}",
+            )
 
 
 def check_parameters(spec: Spec) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Compile a checkpoint into a verified artefact.")
 @options.checkpoint
+@options.weights
+@options.config
+@options.against
 @options.target
 @options.calibration
 @options.validation

@@ -37,9 +37,19 @@ def calibration() -> None:
     metavar="CHECKPOINT",
     help="Also look at the features of this float32 model: whether the frames to judge by show what calibration has not seen.",
 )
+@options.weights
+@options.config
 @options.as_json
 @click.pass_context
-def lint(context: click.Context, frame_set: str, size: Size, checkpoint: str | None, as_json: bool) -> None:
+def lint(
+    context: click.Context,
+    frame_set: str,
+    size: Size,
+    checkpoint: str | None,
+    weights: str | None,
+    config: str | None,
+    as_json: bool,
+) -> None:
     """Say what is wrong with a set: errors, warnings and notes. The exit code is 4 if there is an error."""
     from edgec.frames import load
     from edgec.frames.lint import lint as check
@@ -54,7 +64,12 @@ def lint(context: click.Context, frame_set: str, size: Size, checkpoint: str | N
 
         with err.status("computing features") as status:
             found = check_coverage(
-                checkpoint, frames, size, progress=lambda count: status.update(f"computed the features of {count} frames")
+                checkpoint,
+                frames,
+                size,
+                weights=weights,
+                config=config,
+                progress=lambda count: status.update(f"computed the features of {count} frames"),
             )
         result = result.adding(found)
     if as_json:

@@ -30,8 +30,18 @@ if TYPE_CHECKING:
     "--frames", metavar="SET", help="Draw the features of up to six frames of this set instead. Needs --checkpoint, and PyTorch."
 )
 @click.option("--checkpoint", metavar="CHECKPOINT", help="The checkpoint that ARTEFACT was built from.")
+@options.weights
+@options.config
 @options.as_json
-def explain(artefact: Path, pictures: Path | None, frames: str | None, checkpoint: str | None, as_json: bool) -> None:
+def explain(
+    artefact: Path,
+    pictures: Path | None,
+    frames: str | None,
+    checkpoint: str | None,
+    weights: str | None,
+    config: str | None,
+    as_json: bool,
+) -> None:
     """Say which operations of ARTEFACT run in which type, and why.
 
     What each exception from int8 cost and bought, which operations are the most sensitive, where the massive activations are,
@@ -44,7 +54,7 @@ def explain(artefact: Path, pictures: Path | None, frames: str | None, checkpoin
     _check_options(pictures, frames, checkpoint)
     opened = open_artefact(artefact)
     explained = read_explained(opened)
-    drawn = () if pictures is None else _draw(opened, pictures, frames, checkpoint)
+    drawn = () if pictures is None else _draw(opened, pictures, frames, checkpoint, weights=weights, config=config)
     if as_json:
         click.echo(json.dumps(_plain(artefact, explained, drawn), indent=2))
     else:
@@ -66,7 +76,9 @@ def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | 
         )
 
 
-def _draw(opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: str | None) -> tuple[Path, ...]:
+def _draw(
+    opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: str | None, **choice: str | None
+) -> tuple[Path, ...]:
     from edgec.artefact.features import features_on
     from edgec.report.pictures import write_pages, write_pictures
     from edgec.report.records import printable
@@ -77,7 +89,7 @@ def _draw(opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: st
     with err.status("drawing"):
         if frames is None or checkpoint is None:
             return write_pages(_golden_pages(opened, title), folder)
-        compared, skipped = features_on(opened, frames, checkpoint)
+        compared, skipped = features_on(opened, frames, checkpoint, **choice)
         for name, reason in skipped:
             _tell(f"frame left out: {printable(name)}: {printable(reason)}")
         if manifest.heads:

@@ -6,11 +6,14 @@ import json
 
 import click
 
+from edgec.cli import options
 from edgec.cli.console import out
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("checkpoint")
+@options.weights
+@options.config
 @click.option(
     "--input-size",
     default="224",
@@ -20,7 +23,7 @@ from edgec.cli.console import out
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of `random:ARCH`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(checkpoint: str, input_size: str, seed: int, as_json: bool) -> None:
+def inspect(checkpoint: str, weights: str | None, config: str | None, input_size: str, seed: int, as_json: bool) -> None:
     """Show what CHECKPOINT is.
 
     CHECKPOINT is `demo`, `random:ARCH`, a .pth, .pt, .bin or .safetensors file, a Hugging Face directory, or a directory with
@@ -34,7 +37,7 @@ def inspect(checkpoint: str, input_size: str, seed: int, as_json: bool) -> None:
     from edgec.model.spec import Size
 
     size = Size.parse(input_size)
-    inspection = look(checkpoints.read(checkpoint, seed=seed), size)
+    inspection = look(checkpoints.read(checkpoint, seed=seed, weights=weights, config=config), size)
     if as_json:
         click.echo(json.dumps(inspection.as_json(), indent=2))
         return

@@ -36,6 +36,18 @@ class LayersType(click.ParamType[tuple[int, ...]]):
 
 
 checkpoint = click.argument("checkpoint")
+weights = click.option(
+    "--weights",
+    metavar="NAME",
+    help="Which of several sets of weights in CHECKPOINT counts: student, teacher, ema, … A refusal lists them.",
+)
+config = click.option(
+    "--config", metavar="FILE|none", help="A config.json that alone is believed about what weights do not say; none: nothing is."
+)
+against = click.option(
+    "--against", is_flag=True,
+    help="Also run the class of transformers or timm that CHECKPOINT's folder names, and compare on real frames.",
+)  # fmt: skip
 artefact = click.argument("artefact", type=click.Path(path_type=Path))
 input_size = click.option(
     "--input-size", "size", type=SizeType(), default="224", show_default=True, metavar="N|HxW", help="The frame's size in pixels."

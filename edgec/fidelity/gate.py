@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.errors import ExportError, FidelityError
+from edgec.errors import CheckpointError, ExportError, FidelityError
 from edgec.evidence import Evidence
 from edgec.fidelity.metrics import Features, worst
 from edgec.fidelity.reference import Reference
@@ -60,6 +60,32 @@ def check_export(reference: Reference, run: Run, batch: int, step: Callable[[], 
         fidelity.add(expected, actual)
         step()
     return fidelity.summary("hub", Evidence.HOST)
+
+
+def check_author(reference: Reference, run: Run, author: str, step: Callable[[], None]) -> StageFidelity:
+    """What edgec's PyTorch model computes of the checkpoint against what its author's code does, on real frames.
+
+    Raises `CheckpointError` naming the first feature that differs by more than rounding.
+    """
+    fidelity = reference.fidelity()
+    for number, (frames, ours, _) in enumerate(reference.batches(1)):
+        theirs = run(frames)
+        for name, expected in theirs.items():
+            difference = float(np.abs(ours[name] - expected).max()) if ours[name].shape == expected.shape else np.inf
+            largest = float(np.abs(expected).max())
+            if not difference <= EXPORT_TOLERANCE * largest:
+                raise CheckpointError(
+                    f"What edgec read computes another {name!r} than {author} does with the same folder.",
+                    evidence=(
+                        f"validation frame {number}: largest difference {difference:.3g}, largest value {largest:.3g}, "
+                        f"tolerated {EXPORT_TOLERANCE * largest:.3g}",
+                        f"shapes: {ours[name].shape} and {expected.shape}",
+                    ),
+                    remedy="`edgec inspect` lists all that was read; report this: nothing was written",
+                )
+        fidelity.add(theirs, {name: ours[name] for name in theirs})
+        step()
+    return fidelity.summary(f"against {author}", Evidence.HOST)
 
 
 def _check_labels(name: str, number: int, wanted: NDArray[Any], actual: NDArray[Any]) -> None:

@@ -13,11 +13,12 @@ from edgec.heads.weights import NORM
 
 
 def build_linear(head: Head, builder: Builder) -> str:
-    """`scores` [N, C]: of CLS, or of CLS and the patches' mean side by side."""
+    """`scores` [N, C]: of CLS, of the patches' mean, or of both side by side."""
     x = head.inputs[0]
-    if len(head.inputs) == 2:
+    if "patches" in head.inputs:
         n, width = builder.shapes["cls"]
-        mean = builder.node("ReduceMean", ["patches", builder.integers(1, 2)], "mean", (n, width), keepdims=0)
+        x = mean = builder.node("ReduceMean", ["patches", builder.integers(1, 2)], "mean", (n, width), keepdims=0)
+    if len(head.inputs) == 2:
         x = builder.node("Concat", ["cls", mean], "features", (n, 2 * width), axis=1)
     return builder.product(x, "scores", head.weights["weight"], head.weights["bias"])
 

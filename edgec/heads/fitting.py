@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
 from edgec.heads.types import Head
@@ -36,10 +39,18 @@ def feature_shapes(spec: Spec, size: Size, batch: int = 1) -> dict[str, Shape]:
     return found
 
 
-def check_heads(heads: Sequence[Head], spec: Spec, size: Size) -> None:
-    """Raises `HeadError` for the first head that was made for another width, layer or patch, with both numbers."""
+def check_heads(
+    heads: Sequence[Head], spec: Spec, size: Size, *, pooling: str = "", classifier: NDArray[np.float32] | None = None
+) -> None:
+    """Raises `HeadError` for the first head that was made for another width, layer or patch, with both numbers.
+
+    `pooling` is what the checkpoint says that its own classifier reads (`avg`, `token`, …), and `classifier` that one's weights
+    [C, D]: a head that is this classifier must read the same.
+    """
     shapes = feature_shapes(spec, size)
+    reads = _reads(pooling, spec)
     for head in heads:
+        _check_pooling(head, reads, pooling, classifier)
         described = head.description
         if described.patch not in (None, spec.stride):
             what = "patch" if isinstance(spec, VitSpec) else "stride"
@@ -52,12 +63,39 @@ def check_heads(heads: Sequence[Head], spec: Spec, size: Size) -> None:
         if head.kind == "linear" and described.layers not in ((), (spec.blocks - 1,)):
             given = list(described.layers)
             raise _refused(head, spec, f"it reads the layers {given}; a classifier gets the last one, {spec.blocks - 1}")
-        check_inputs(head, shapes, describe(spec))
+        check_inputs(head, shapes, describe(spec), reads)
         check_size_of_map(head, (size.height, size.width))
     _check_convnext(heads, spec)
 
 
-def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str) -> None:
+def _reads(pooling: str, spec: Spec) -> str:
+    """What `features` of a linear head is that pools as timm says; empty if nothing is said, "?" for what edgec has not.
+
+    A ConvNeXt's mean is normalised after it was taken, which is edgec's CLS.
+    """
+    if not pooling:
+        return ""
+    return {"token": "cls", "avg": "mean" if isinstance(spec, VitSpec) else "cls"}.get(pooling, "?")
+
+
+def _check_pooling(head: Head, reads: str, pooling: str, classifier: NDArray[np.float32] | None) -> None:
+    if head.kind != "linear" or classifier is None or not reads or not np.array_equal(head.weights["weight"], classifier):
+        return
+    if head.description.features != reads:
+        said = head.description.features
+        raise HeadError(
+            f"The head {head.name} is this checkpoint's own classifier, and reads something else.",
+            evidence=(
+                f"the checkpoint says global_pool {shown(pooling)}",
+                f"head: {shown(head.path)}, features {said or 'not given'}",
+            ),
+            remedy=f'say features = "{reads}" in a TOML beside the head'
+            if reads != "?"
+            else "export the classifier as ONNX, with its pooling, reading patches",
+        )
+
+
+def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str, reads: str = "") -> None:
     """Whether the features that there are, by name, have the widths that the head reads. Raises `HeadError`."""
     missing = [name for name in head.inputs if name not in shapes]
     if missing:
@@ -83,7 +121,12 @@ def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str) -> None:
     elif made_for != there and head.kind == "linear" and head.description.features is None:
         whole = sum(made_for)
         why = f"its weights take {whole} inputs: CLS and the patches' mean of {made_for[0]} each; this model's have {there[0]}"
-        raise _unfit(head, why, model, 'if it reads CLS alone, say features = "cls" in a TOML beside it')
+        hint = (
+            'if it reads CLS alone, say features = "cls" in a TOML beside it; if the mean of the patches alone, features = "mean"'
+        )
+        if reads:
+            hint = f'the checkpoint says that its classifier reads features = "{reads}": say so in a TOML beside the head'
+        raise _unfit(head, why, model, hint)
     elif made_for != there:
         raise _unfit(head, f"it was made for features {_spoken(made_for)} wide; this model's are {_spoken(there)}", model)
 

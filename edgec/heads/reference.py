@@ -98,7 +98,7 @@ class _Linear(_OneOutput):
         self.linear.load_state_dict(weights)
 
     def run(self, given: list[Tensor], size: tuple[int, int]) -> Tensor:
-        pooled = given[:1] + [patches.flatten(1, 2).mean(dim=1) for patches in given[1:]]
+        pooled = [each if each.ndim == 2 else each.flatten(1, 2).mean(dim=1) for each in given]
         return self.linear(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
 
 

@@ -51,8 +51,8 @@ class Description(BaseModel):
     patch: int | None = Field(default=None, ge=1)
     prefix: str = ""
     """The head's tensors are those whose names begin with it, where a file holds more than them."""
-    features: Literal["cls", "cls+mean"] | None = None
-    """What a linear classifier reads: CLS, or CLS and the mean of the patches side by side."""
+    features: Literal["cls", "mean", "cls+mean"] | None = None
+    """What a linear classifier reads: CLS, the mean of the patches, or both side by side."""
     output: Output | None = None
     activation: Literal["gelu", "relu"] = "gelu"
     """Between the layers of a multi-layer perceptron."""

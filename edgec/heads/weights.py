@@ -109,17 +109,20 @@ def take(described: Description, tensors: Mapping[str, Tensor], where: str) -> d
 def inputs(described: Description, weights: Mapping[str, Array]) -> tuple[str, ...]:
     """What the head reads of the hub graph's outputs."""
     if described.kind == "linear":
+        if described.features == "mean":
+            pooled(described, weights)
+            return ("patches",)
         return ("cls",) if pooled(described, weights) == 1 else ("cls", "patches")
     return tuple(f"patches_{layer}" for layer in described.layers) or ("patches",)
 
 
 def pooled(described: Description, weights: Mapping[str, Array]) -> int:
-    """How many vectors a linear classifier reads side by side: 1 is CLS, 2 CLS and the mean of the patches.
+    """How many vectors a linear classifier reads side by side: 1 is CLS or the mean of the patches, 2 are both.
 
     Without a word about it they are two, as in Meta's own classifiers. Raises `HeadError` if width and weights disagree.
     """
     columns = weights["weight"].shape[1]
-    count = {"cls": 1, "cls+mean": 2, None: 2}[described.features]
+    count = {"cls": 1, "mean": 1, "cls+mean": 2, None: 2}[described.features]
     if described.features is None and described.width == columns:
         count = 1
     if columns % count or described.width not in (None, columns // count):
@@ -127,7 +130,7 @@ def pooled(described: Description, weights: Mapping[str, Array]) -> int:
             "The classifier's weights do not fit what is said of it.",
             evidence=f"{columns} inputs; width {described.width or 'not given'}, "
             + (f"features {described.features}" if described.features else "features not given: CLS and the patches' mean"),
-            remedy='say features = "cls" or "cls+mean", and the width of one of them',
+            remedy='say features = "cls", "mean" or "cls+mean", and the width of one of them',
         )
     return count
 

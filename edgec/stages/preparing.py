@@ -32,7 +32,7 @@ class Preparing(Stage):
     def _checkpoint(self) -> Checkpoint:
         """Read once, and only if a stage that needs the weights runs."""
         request = self.resolved.request
-        return checkpoints.read(request.checkpoint, seed=request.seed)
+        return checkpoints.read(request.checkpoint, seed=request.seed, weights=request.weights, config=request.config)
 
     @cached_property
     def _heads(self) -> tuple[Head, ...]:
@@ -84,7 +84,8 @@ class Preparing(Stage):
             from edgec.model.camera import assemble
 
             checkpoint, heads = self._checkpoint, self._heads
-            check_heads(heads, checkpoint.spec, size)
+            classifier = None if checkpoint.classifier is None else checkpoint.classifier.numpy()
+            check_heads(heads, checkpoint.spec, size, pooling=checkpoint.pooling, classifier=classifier)
             model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=self._layers())
             hub = export(model, checkpoint.spec, size, request.batch)
             if heads:
@@ -167,6 +168,18 @@ class Preparing(Stage):
     def shipped(self, hub: Hub, references: Sequence[Reference]) -> tuple[Reference, ...]:
         """Of these the outputs that the artefact shall give."""
         return tuple(reference.only(hub.outputs) for reference in references)
+
+    def verify_against(self, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
+        """If it is asked for: run the author's own code on the validation frames; edgec's model must compute what it does."""
+        if not self.resolved.request.against:
+            return ()
+        from edgec.checkpoint.against import find_author
+        from edgec.fidelity.gate import check_author
+
+        reference = references[0].only(("cls", "patches"))
+        with self.progress.stage("compare with the author's code", len(reference.frames)) as step:
+            author = find_author(self.resolved.request.checkpoint, self._checkpoint.normalisation)
+            return (check_author(replace(reference, heads=()), author.run, author.name, step),)
 
     def verify_export(self, hub: Hub, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
         """Run the hub graph on the validation frames; it must compute what PyTorch does. At each size."""

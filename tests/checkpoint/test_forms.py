@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from edgec.checkpoint.config import Config
 from edgec.checkpoint.convnext import read_convnext
 from edgec.checkpoint.forms import recognise
+from edgec.checkpoint.stated import Statements
 from edgec.checkpoint.types import Finding
 from edgec.checkpoint.vit import read_vit
 from edgec.checkpoint.weights import Shelf, shapes
@@ -41,11 +41,11 @@ class ShapesOnly(Shelf):
 
 
 def spec_of(state: dict[str, Tensor]) -> tuple[str, Spec]:
-    found = recognise(state)
+    (found,) = recognise(state)
     shelf = ShapesOnly({name: state[full] for name, full in found.names.items()}, found.names)
     findings: list[Finding] = []
     reader = read_vit if found.layout.family == "vit" else read_convnext
-    backbone = reader(found, shelf, Config(), findings)
+    backbone = reader(found, shelf, Statements(), findings)
     assert not backbone.left
     assert backbone.weights.keys() - {"rope_periods"} == shapes(backbone.spec).keys()
     return found.layout.form, backbone.spec

@@ -23,7 +23,8 @@ def test_json_holds_everything() -> None:
     assert (told["architecture"], told["kind"], told["form"], told["stored_dtype"]) == ("vitt16", "ViT", "huggingface", "float16")
     assert (told["tokens"], told["grid"], told["registers"], told["features"]) == (1205, [30, 40], 4, 192)
     assert told["parameters"] == 5_489_664
-    assert told["normalisation"]["reason"] == "preprocessor_config.json says so"
+    assert told["normalisation"]["reason"] == "preprocessor_config.json: image_mean, image_std say so"
+    assert "heads: config.json: num_attention_heads says 3" in told["statements"]
     assert told["licence"]["spdx"] == "Apache-2.0"
     assert len(told["sha256"]) == 64
     assert {"level": "note", "text": "stored in float16; computed in float32"} in told["findings"]

@@ -12,7 +12,7 @@ from edgec.checkpoint import Checkpoint, read
 from edgec.checkpoint.published import check_hashed_name, published
 from edgec.checkpoint.source import locate
 from edgec.checkpoint.types import LVD, SAT
-from edgec.errors import UnreadableCheckpoint
+from edgec.errors import AmbiguousCheckpoint, UnreadableCheckpoint
 
 DEMO = locate("demo")
 LICENCE_TEXT = "# DINOv3 License\n\n(the agreement, as a user puts it beside the weights)\n"
@@ -56,13 +56,22 @@ def test_names_decide_the_normalisation_and_say_so(name: str, expected: str, rea
     assert checkpoint.form == "huggingface"
 
 
-def test_a_preprocessor_decides_over_the_name_and_the_contradiction_is_told(tmp_path: Path) -> None:
+def test_a_preprocessor_decides_and_a_contradicting_name_stops(tmp_path: Path) -> None:
     agreed = read(str(directory(tmp_path / "plain", image_mean=SAT[0], image_std=SAT[1])))
-    assert (agreed.normalisation.name, agreed.normalisation.reason) == ("SAT-493M", "preprocessor_config.json says so")
+    assert (agreed.normalisation.name, agreed.normalisation.reason) == (
+        "SAT-493M",
+        "preprocessor_config.json: image_mean, image_std say so",
+    )
     assert "normalisation" not in warnings(agreed)
-    contradicted = read(str(directory(tmp_path / "x-sat493m", image_mean=LVD[0], image_std=LVD[1])))
-    assert contradicted.normalisation.name == "LVD-1689M"
-    assert "but the name x-sat493m says sat493m" in warnings(contradicted)
+    contradicted = directory(tmp_path / "x-sat493m", image_mean=LVD[0], image_std=LVD[1])
+    with pytest.raises(AmbiguousCheckpoint) as caught:
+        read(str(contradicted))
+    assert "the name x-sat493m says sat493m" in str(caught.value)
+    chosen = tmp_path / "chosen.json"
+    chosen.write_text(json.dumps({"image_mean": LVD[0], "image_std": LVD[1]}))
+    settled = read(str(contradicted), config=str(chosen))
+    assert settled.normalisation.name == "LVD-1689M"
+    assert "chosen.json: image_mean, image_std is believed, but the name x-sat493m says sat493m" in warnings(settled)
     own = read(str(directory(tmp_path / "own", image_mean=[0.5] * 3, image_std=[0.25] * 3)))
     assert (own.normalisation.name, own.normalisation.mean) == ("its own", (0.5, 0.5, 0.5))
 
@@ -71,7 +80,7 @@ def test_a_preprocessor_that_does_something_else_to_pixels(tmp_path: Path) -> No
     none = read(str(directory(tmp_path / "none", do_normalize=False)))
     assert (none.normalisation.mean, none.normalisation.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     scaled = read(str(directory(tmp_path / "scaled", do_rescale=False, image_mean=LVD[0], image_std=LVD[1])))
-    assert "1/255" in warnings(scaled)
+    assert scaled.normalisation.mean == pytest.approx([each / 255 for each in LVD[0]])
     for number, bad in enumerate(({"image_mean": [1, 2], "image_std": [1, 1, 1]}, {"image_mean": [0] * 3, "image_std": [0] * 3})):
         with pytest.raises(UnreadableCheckpoint):
             read(str(directory(tmp_path / str(number), **bad)))
@@ -82,7 +91,7 @@ def test_timms_configuration_tells_normalisation_and_licence(tmp_path: Path) -> 
     pretrained = {"mean": SAT[0], "std": SAT[1], "license": "dinov3-license"}
     (folder / "config.json").write_text(json.dumps({"architecture": "vit_tiny_patch16_dinov3", "pretrained_cfg": pretrained}))
     checkpoint = read(str(folder))
-    assert checkpoint.normalisation.reason == "pretrained_cfg in config.json says so"
+    assert checkpoint.normalisation.reason == "config.json: pretrained_cfg.mean, std say so"
     assert checkpoint.licence.spdx == "LicenseRef-DINOv3"
 
 

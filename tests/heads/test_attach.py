@@ -83,6 +83,7 @@ def widths(spec: Spec) -> tuple[int, ...]:
 KINDS: dict[str, Make] = {
     "linear": lambda folder, spec: made.linear(folder, WIDTH[spec]),
     "linear-cls": lambda folder, spec: made.linear(folder, WIDTH[spec], features="cls"),
+    "linear-mean": lambda folder, spec: made.linear(folder, WIDTH[spec], features="mean"),
     "labels": lambda folder, spec: made.segmentation(folder, WIDTH[spec]),
     "logits": lambda folder, spec: made.segmentation(folder, WIDTH[spec], output="logits"),
     "layers": lambda folder, spec: made.segmentation(folder, sum(widths(spec)[1:]), layers=(1, 2, 3), output="logits"),
