@@ -44,7 +44,7 @@ def find_author(reference: str, normalisation: Normalisation) -> Author:
     """The class that the folder of `reference` names, with its weights. Pixels are normalised by the folder's own processor
     where that can be loaded, else as edgec read it.
 
-    Raises `RequestError` if nothing names a class or its package is not installed, and `CheckpointError` if it refuses the folder.
+    Raises `RequestError` if nothing names a class or its package is not installed, `CheckpointError` if that refuses the folder.
     """
     if reference.startswith(PREFIX):
         raise _nothing(reference, "random weights have no author")

@@ -256,6 +256,7 @@ LIGHTLY = {"model_class_path": "lightly_train.EoMT", "model_init_args": {"model_
         ({**LIGHTLY, "model_init_args": {"image_normalize": {"mean": (0.1, 0.2, 0.3), "std": (0.3, 0.2, 0.1)}}}, (0.1, 0.2, 0.3)),
         ({**LIGHTLY, "model_init_args": {"image_normalize": "none"}}, (0.0, 0.0, 0.0)),
         ({**LIGHTLY, "model_init_args": {"image_normalize": None}}, (0.0, 0.0, 0.0)),
+        ({"cfg": {"MODEL": {"PIXEL_MEAN": [127.5] * 3, "PIXEL_STD": [51.0] * 3}}}, (0.5, 0.5, 0.5)),
         ({"hyper_parameters": {"data": {"pixel_mean": [127.5] * 3, "pixel_std": [51.0] * 3}}}, (0.5, 0.5, 0.5)),
         ({"args": Namespace(model="vit_tiny_patch16_dinov3", mean=[0.1, 0.2, 0.3], std=[1, 1, 1])}, (0.1, 0.2, 0.3)),
     ],
@@ -265,6 +266,39 @@ def test_normalisation_inside_a_training_file(
 ) -> None:
     torch.save({"train_model": meta_state(kit, prefix="backbone."), **said}, tmp_path / "last.pt")
     assert read(str(tmp_path / "last.pt")).normalisation.mean == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"cfg": {"INPUT": {"FORMAT": "BGR"}}}, {"data_preprocessor": {"bgr_to_rgb": False}}, {"args": {"channel_order": "bgr"}}],
+)
+def test_blue_first_is_refused(said: dict[str, object], kit: SimpleNamespace, tmp_path: Path) -> None:
+    torch.save({"model": meta_state(kit), **said}, tmp_path / "last.pt")
+    with pytest.raises(UnknownForm, match="blue first"):
+        read(str(tmp_path / "last.pt"))
+
+
+def test_a_robots_joints_are_no_pixels(kit: SimpleNamespace, tmp_path: Path) -> None:
+    stats = {"observation.state": {"mean": [1.0, 2.0, 3.0], "std": [0.1, 0.1, 0.1]}}
+    torch.save({"model": meta_state(kit), "stats": stats}, tmp_path / "last.pt")
+    assert read(str(tmp_path / "last.pt")).normalisation.reason == "assumed, nothing says otherwise"
+
+
+def test_a_processor_of_another_class_without_figures(folder: Path) -> None:
+    (folder / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor", "do_normalize": true}')
+    with pytest.raises(UnreadableCheckpoint, match="without the figures"):
+        read(str(folder))
+    (folder / "preprocessor_config.json").write_text('{"image_processor_type": "DINOv3ViTImageProcessorFast"}')
+    assert read(str(folder)).normalisation.name == "LVD-1689M"
+
+
+def test_a_key_bias_that_nobody_mentions_is_dropped_by_transformers(kit: SimpleNamespace, tmp_path: Path) -> None:
+    kit.huggingface_model(SMALL, key_bias=True).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["key_bias"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MismatchedWeights, match="does not say"):
+        read(str(tmp_path))
 
 
 @pytest.mark.parametrize(

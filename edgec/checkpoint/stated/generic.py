@@ -5,13 +5,14 @@ Only keys whose meaning is the same everywhere are heard. What belongs to anothe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from edgec.checkpoint.stated import meta, preprocessing, timm, transformers
 from edgec.checkpoint.stated.types import Statements
 from edgec.checkpoint.stated.values import normalisation, scalar
-from edgec.errors import EdgecError
+from edgec.errors import EdgecError, UnknownForm
 
 _OBEYED: Final[Mapping[str, str]] = {
     "num_heads": "heads",
@@ -32,6 +33,15 @@ _OBEYED: Final[Mapping[str, str]] = {
     "gp": "pooling",
 }
 _PAIRS: Final = (("image_mean", "image_std"), ("pixel_mean", "pixel_std"), ("rgb_mean", "rgb_std"), ("mean", "std"))
+_OF_PIXELS: Final = re.compile(
+    r"normali[sz]|image|pixel|rgb|preproc|transform|data_c|pretrained_cfg|^args$|^hyper_parameters$|^config$"
+)
+"""Components under which a plain `mean` and `std` are those of pixels, and not of a robot's joints."""
+_OF_PIXELS_BESIDE: Final = frozenset({"interpolation", "crop_pct", "input_size", "img_size", "image_size"})
+_BLUE_FIRST: Final = {"rgb_to_bgr": True, "to_bgr": True, "bgr": True, "bgr_to_rgb": False, "swap_rgb": True}
+_ORDERS: Final = frozenset(
+    {"format", "input_format", "channel_order", "color_format", "color_order", "color_space", "image_format"}
+)
 _NORMALISERS: Final = frozenset({"image_normalize", "normalize", "normalize_args", "normalization", "normalisation", "norm_cfg"})
 _MODEL_NAMES: Final = ("model", "model_name", "arch", "architecture", "timm_model", "backbone", "backbone_name")
 _ELSEWHERE: Final = (
@@ -74,12 +84,16 @@ def _walk(values: Mapping[str, Any], where: str, statements: Statements, of: str
     if preprocessing.is_processor(values) and "model_type" not in values:
         preprocessing.from_processor(values, where, statements)
         return
+    values = {str(key).lower(): value for key, value in values.items()}
+    _refuse_blue_first(values, where)
     _of_timms_script(values, where, statements)
     for key, name in _OBEYED.items():
         value = values.get(key)
         if value is not None and not isinstance(value, Mapping):
             statements.add(name, scalar(value, _join(where, key)), _join(where, key), of=of)
     for mean, std in _PAIRS:
+        if mean == "mean" and not (_OF_PIXELS.search(_last(where)) or _OF_PIXELS_BESIDE & values.keys()):
+            continue
         if values.get(mean) is not None and values.get(std) is not None and _is_triple(values[mean], values[std]):
             statements.add(
                 "normalisation", normalisation(values[mean], values[std], where), f"{_join(where, mean)}, {std}", of=of
@@ -98,6 +112,23 @@ def _inner(values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
         lower = str(key).lower()
         if isinstance(value, Mapping) and not any(lower.startswith(word) or lower.endswith(word) for word in _ELSEWHERE):
             yield str(key), value
+
+
+def _last(where: str) -> str:
+    """The component that a place ends with; empty for a whole file."""
+    return where.rpartition(": ")[2].rpartition(".")[2].lower() if ": " in where else "image"
+
+
+def _refuse_blue_first(values: Mapping[str, Any], where: str) -> None:
+    stated = [key for key, value in _BLUE_FIRST.items() if values.get(key) is value]
+    stated += [key for key in _ORDERS & values.keys() if str(values[key]).upper() == "BGR"]
+    if stated:
+        raise UnknownForm(
+            "This model takes blue first, and edgec's take red first.",
+            evidence=f"{_join(where, stated[0])} is {values[stated[0]]}",
+            remedy="turn the patch embedding's input channels round (weight[:, [2, 1, 0]]), mean and std too, and say so; "
+            "--config FILE if this is not about the model",
+        )
 
 
 def _of_timms_script(values: Mapping[str, Any], where: str, statements: Statements) -> None:

@@ -13,6 +13,8 @@ from edgec.checkpoint.stated.values import normalisation
 from edgec.checkpoint.text import shown
 from edgec.errors import UnknownForm, UnreadableCheckpoint
 
+_PLAIN: Final = ("DINOv3ViTImageProcessor",)
+"""Processors whose own figures are those of LVD-1689M."""
 _ORDER: Final = ("do_flip_channel_order", "do_grayscale")
 
 
@@ -42,6 +44,13 @@ def from_processor(values: Mapping[str, Any], where: str, statements: Statements
         mean, std = 0.0, 1.0
         place = f"{where}: do_normalize"
     elif mean is None and std is None:
+        kind = values.get("image_processor_type", values.get("feature_extractor_type"))
+        if kind is not None and str(kind).removesuffix("Fast") not in _PLAIN:
+            raise UnreadableCheckpoint(
+                f"{where} names a processor without the figures that it normalises with.",
+                evidence=f"{shown(kind, 80)}, whose own image_mean and image_std edgec does not know",
+                remedy="save it again with transformers, or write image_mean and image_std into it",
+            )
         if divisor == 1.0:
             return
         raise UnreadableCheckpoint(

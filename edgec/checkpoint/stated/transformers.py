@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from edgec.checkpoint.stated.types import Statements
+from edgec.checkpoint.stated.types import Statements, Value
 from edgec.checkpoint.stated.values import activation, scalar
 from edgec.checkpoint.text import listed, shown
 from edgec.errors import AmbiguousCheckpoint, UnknownForm
@@ -34,11 +34,11 @@ _OBEYED: Final[Mapping[str, str]] = {
     "depths": "depths",
     "hidden_sizes": "widths",
 }
-_DEFAULTS: Final[Mapping[str, Mapping[str, float]]] = {
-    "dinov3_vit": {"heads": 6, "norm_eps": 1e-5, "rope_theta": 100.0},
-    "dinov3_convnext": {"norm_eps": 1e-6},
+_DEFAULTS: Final[Mapping[str, Mapping[str, Value]]] = {
+    "dinov3_vit": {"heads": 6, "norm_eps": 1e-5, "rope_theta": 100.0, "activation": "gelu", "bias_k": False},
+    "dinov3_convnext": {"norm_eps": 1e-6, "activation": "gelu"},
 }
-"""What transformers takes where the key is absent, of what the weights cannot say."""
+"""What transformers takes where the key is absent, of what the weights cannot say. Larger models may have other defaults."""
 _IDLE: Final = re.compile(
     r"_.*|architectures|model_type|transformers_version|torch_dtype|dtype|image_size|.*dropout.*|drop_path_rate|initializer_range|"
     r"layerscale_value|layer_scale_init_value|pos_embed_(shift|jitter|rescale)|apply_layernorm|reshape_hidden_states|"
@@ -77,6 +77,9 @@ def from_transformers(values: Mapping[str, Any], where: str, statements: Stateme
             statements.add("origin", values[key], f"{where}: {key}")
     if kind in KINDS:
         _from_backbone(values, where, statements)
+        for name, value in _DEFAULTS[kind].items():
+            if not any(each.property == name for each in statements.said):
+                statements.add(name, value, f"{where} does not say; transformers' {kind} takes", default=True)
         return
     inside = dict(_backbones(values, ""))
     if not inside:
@@ -114,9 +117,6 @@ def _from_backbone(values: Mapping[str, Any], where: str, statements: Statements
     rope = values.get("rope_parameters") or values.get("rope_scaling")
     if isinstance(rope, Mapping):
         _from_rope(rope, where, statements)
-    for name, value in _DEFAULTS[kind].items():
-        if not any(each.property == name for each in statements.said):
-            statements.add(name, value, f"{where} does not say; transformers' {kind} takes", default=True)
     handled = {*_OBEYED, "hidden_act", "rope_parameters", "rope_scaling", "quantization_config", "auto_map", "pruned_heads"}
     if values.get("pruned_heads"):
         raise UnknownForm(
