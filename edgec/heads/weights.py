@@ -43,13 +43,8 @@ def without_wrapping(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Te
     no name begins with it."""
     left = {name: tensor for name, tensor in tensors.items() if not _TRAINING.fullmatch(name)}
     if prefix:
-        dotted = prefix if prefix.endswith(".") else f"{prefix}."
-        chosen = {name.removeprefix(dotted): tensor for name, tensor in left.items() if name.startswith(dotted)}
-        if not chosen:
-            raise HeadError(f"No tensor's name begins with {shown(dotted)}.", evidence=f"there are: {listed(left)}")
-        left = chosen
-    while left and (common := next((each for each in _WRAPPING if all(name.startswith(each) for name in left)), "")):
-        left = {name.removeprefix(common): tensor for name, tensor in left.items()}
+        left = _under(prefix, left)
+    left = _unwrapped(left)
     alone = {name.rsplit(".linear.", 1)[0] for name in left if name.startswith("classifiers_dict.")}
     if len(alone) == 1:
         left = {name.rsplit(".linear.", 1)[-1]: tensor for name, tensor in left.items()}
@@ -60,6 +55,26 @@ def without_wrapping(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Te
             remedy='name the best of them in a TOML beside it: prefix = "linear_classifiers.classifiers_dict.…"',
         )
     return left
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    while tensors and (common := next((each for each in _WRAPPING if all(name.startswith(each) for name in tensors)), "")):
+        tensors = {name.removeprefix(common): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose names begin with the prefix, as they stand in the file or as refusals tell them: without `module.` and the
+    like. Raises `HeadError` if there are none."""
+    dotted = prefix if prefix.endswith(".") else f"{prefix}."
+    bare = dotted
+    while common := next((each for each in _WRAPPING if bare.startswith(each)), ""):
+        bare = bare.removeprefix(common)
+    for start, names in ((dotted, tensors), (bare, _unwrapped(tensors))):
+        chosen = {name.removeprefix(start): tensor for name, tensor in names.items() if start and name.startswith(start)}
+        if chosen:
+            return chosen
+    raise HeadError(f"No tensor's name begins with {shown(dotted)}.", evidence=f"there are: {listed(tensors)}")
 
 
 def recognised(tensors: Mapping[str, Tensor], path: Path) -> Description:

@@ -52,9 +52,10 @@ def test_metas_segmentation_is_read_as_its_training_saves_it(tmp_path: Path) -> 
     np.testing.assert_array_equal(found.weights["norm.variance"], np.ones(64))
 
 
-def test_one_of_several_classifiers_of_an_evaluation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wrapper", ["", "module."])
+def test_one_of_several_classifiers_of_an_evaluation(wrapper: str, tmp_path: Path) -> None:
     state = {
-        f"classifiers_dict.classifier_1_blocks_avgpool_True_lr_{rate}.linear.{part}": value + index
+        f"{wrapper}classifiers_dict.classifier_1_blocks_avgpool_True_lr_{rate}.linear.{part}": value + index
         for index, rate in enumerate(("0_00100", "0_01000"))
         for part, value in torch.nn.Linear(128, 4).state_dict().items()
     }
@@ -63,7 +64,7 @@ def test_one_of_several_classifiers_of_an_evaluation(tmp_path: Path) -> None:
     refused(path, "2 linear classifiers", "lr_0_01000", "prefix")
     chosen = "linear_classifiers.classifiers_dict.classifier_1_blocks_avgpool_True_lr_0_01000.linear"
     path.with_suffix(".toml").write_text(f'kind = "linear"\nprefix = "{chosen}"\n')
-    wanted = state["classifiers_dict.classifier_1_blocks_avgpool_True_lr_0_01000.linear.weight"]
+    wanted = state[f"{wrapper}classifiers_dict.classifier_1_blocks_avgpool_True_lr_0_01000.linear.weight"]
     np.testing.assert_array_equal(read_head("kind", path).weights["weight"], wanted.numpy())
 
 
