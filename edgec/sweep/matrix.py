@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from edgec.checkpoint.beside import NO_CONFIG
 from edgec.checkpoint.random import PREFIX
 from edgec.checkpoint.source import DEMO, SUFFIXES
 from edgec.errors import EdgecError, RequestError
@@ -98,6 +99,9 @@ class MatrixFile(_Table):
     targets: Annotated[tuple[Text, ...], Unique] = Field(min_length=1)
     sizes: Annotated[tuple[OneSize, ...], Unique] = Field(min_length=1)
     precisions: Annotated[tuple[Asked, ...], Unique] = Field(default=("auto",), min_length=1)
+    weights: Text | None = None
+    config: Text | None = None
+    """For all checkpoints alike, as in `edgec build`."""
     calibration: Text | None = None
     validation: Text | None = None
     min_fidelity: float = Field(default=0.99, gt=0, le=1)
@@ -146,7 +150,13 @@ class Cell:
     @property
     def paths(self) -> tuple[str, ...]:
         """Of the files and folders that it reads."""
-        given = (self.request.checkpoint, self.request.target, self.request.calibration, self.request.validation)
+        given = (
+            self.request.checkpoint,
+            self.request.config,
+            self.request.target,
+            self.request.calibration,
+            self.request.validation,
+        )
         return tuple(text for text in given if text and Path(text).is_absolute())
 
 
@@ -177,6 +187,8 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
         name = checkpoint if checkpoint in found.checkpoints else _name_of(checkpoint)
         request = BuildRequest(
             checkpoint=_checkpoint(found.checkpoints.get(checkpoint, checkpoint), root),
+            weights=found.weights,
+            config=found.config if found.config in (None, NO_CONFIG) else str(root / Path(str(found.config)).expanduser()),
             target=_target(target, root),
             calibration=_frames(found.calibration, root),
             validation=_frames(found.validation, root),
