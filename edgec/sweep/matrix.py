@@ -150,13 +150,8 @@ class Cell:
     @property
     def paths(self) -> tuple[str, ...]:
         """Of the files and folders that it reads."""
-        given = (
-            self.request.checkpoint,
-            self.request.config,
-            self.request.target,
-            self.request.calibration,
-            self.request.validation,
-        )
+        request = self.request
+        given = (request.checkpoint, request.config, request.target, request.calibration, request.validation)
         return tuple(text for text in given if text and Path(text).is_absolute())
 
 
@@ -188,7 +183,7 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
         request = BuildRequest(
             checkpoint=_checkpoint(found.checkpoints.get(checkpoint, checkpoint), root),
             weights=found.weights,
-            config=found.config if found.config in (None, NO_CONFIG) else str(root / Path(str(found.config)).expanduser()),
+            config=_config(found.config, root),
             target=_target(target, root),
             calibration=_frames(found.calibration, root),
             validation=_frames(found.validation, root),
@@ -294,6 +289,10 @@ def _frames(reference: str | None, root: Path) -> str | None:
     if reference is None or reference in shipped() or reference.split(":")[0] == _RANDOM_FRAMES:
         return reference
     return _absolute(reference, root)
+
+
+def _config(config: str | None, root: Path) -> str | None:
+    return config if config in (None, NO_CONFIG) else _absolute(str(config), root)
 
 
 def _absolute(reference: str, root: Path) -> str:

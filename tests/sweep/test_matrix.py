@@ -96,3 +96,12 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_names_make_folders_whatever_they_are(tmp_path: Path) -> None:
     text = 'checkpoints = { "../<b> x" = "a.pth", "random:vits16" = "random:vits16" }\ntargets = ["cpu"]\nsizes = [32]\n'
     assert [cell.name for cell in read(matrix(tmp_path, text)).cells] == ["b-x-cpu-32x32-auto", "random-vits16-cpu-32x32-auto"]
+
+
+def test_what_checkpoints_leave_open_is_settled_for_all_cells(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.toml"
+    text = 'checkpoints = ["demo"]\ntargets = ["cpu"]\nsizes = [224]\nweights = "student"\n'
+    for config, expected in (('"mine.json"', str(tmp_path / "mine.json")), ('"none"', "none")):
+        path.write_text(f"{text}config = {config}\n")
+        (cell,) = read(path).cells
+        assert (cell.request.weights, cell.request.config) == ("student", expected)
