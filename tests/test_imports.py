@@ -42,6 +42,10 @@ NEVER: dict[str, set[str]] = {
     "progress": {"*"},
     "durable": {"*"},
     "cores": {"*"},
+    "quiet": {
+        *("graph", "model", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames"),
+        *("checkpoint", "targets", "heads"),
+    },
     "cache": {"graph", "model", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "checkpoint"},
     "model": _ABOVE_MODELS,
     "checkpoint": _ABOVE_MODELS,

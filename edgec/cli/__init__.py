@@ -12,6 +12,7 @@ import click
 
 import edgec
 from edgec.errors import EdgecError
+from edgec.quiet import keep_together
 
 COMMANDS = {
     "build": "Compile a checkpoint into a verified artefact for a target.",
@@ -61,6 +62,7 @@ def edgec_cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Deliberate errors are printed without a traceback; a bug shows one, with exit code 70."""
+    keep_together()
     sys.exit(run(arguments))
 
 

@@ -25,6 +25,7 @@ from edgec.graph.contract import OPSET, check_contract
 from edgec.graph.passes.naming import name_by_module
 from edgec.model.camera import CameraModel
 from edgec.model.spec import Size, Spec
+from edgec.quiet import inductor_folder_goes
 
 
 class _Positional(nn.Module):
@@ -48,7 +49,7 @@ def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> onnx.Model
     names += ["registers"] if model.registers and spec.registers else []
     names += [f"patches_{index}" for index in sorted(model.layers)]
     try:
-        with _quiet() as said:
+        with _quiet() as said, inductor_folder_goes():
             program = torch.onnx.export(
                 _Positional(model),
                 (frames,),

@@ -24,6 +24,7 @@ from edgec.build import BuildResult, build
 from edgec.errors import ArtefactError, EdgecError
 from edgec.model.spec import Size
 from edgec.progress import Step
+from edgec.quiet import keep_together
 from edgec.report.records import printable
 from edgec.request import BuildRequest
 from edgec.stages.candidates import MEASURING
@@ -78,6 +79,7 @@ def request_of(given: dict[str, Any]) -> BuildRequest:
 
 
 def main() -> int:
+    keep_together()  # a scheduler's worker has started this process, maybe, which has nothing of the command's environment
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what runtimes print is no event
     # A shell that runs the sweep in its background has interrupts ignored, and that is inherited.
