@@ -37,6 +37,11 @@ class Refused(ValueError):
     """What is wrong with the content, as the end of a sentence: "is nested too deeply"."""
 
 
+def printable(text: str) -> str:
+    """Text from outside on one line, without what could steer a terminal or hide: marks of direction, what has no width."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split()))
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """The whole of a regular file of at most `limit` bytes.
 

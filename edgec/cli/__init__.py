@@ -6,6 +6,7 @@ import errno
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -68,14 +69,21 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """The exit code of one command."""
+    from edgec.cli.console import cleaned_streams
+
+    with cleaned_streams():
+        return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = edgec_cli.main(arguments, prog_name="edgec", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EdgecError as error:
-        _complain(str(error))
+        _complain(error.what, error.evidence, error.remedy)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        error.show(file=sys.stderr)  # not the stream that click finds, which may be one below ours
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         resumes = (arguments or sys.argv[1:])[:1] in (["build"], ["sweep"])
@@ -102,12 +110,15 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(text: str) -> None:
+def _complain(what: str, evidence: Sequence[str] = (), remedy: str = "") -> None:
     from rich.text import Text
 
-    from edgec.cli.console import err, plain
+    from edgec.cli.console import err
 
-    first, *rest = map(plain, text.splitlines())
+    # A fact that has line breaks in it, as a file's name may, looks like no other line of ours.
+    first, *rest = what.splitlines() or [""]
+    facts = [*evidence, *([f"To do: {remedy}"] if remedy else [])]
+    lines = [*(f"    {line}" for line in rest), *("  " + "\n      ".join(fact.splitlines()) for fact in facts)]
     err.print(Text.assemble(("edgec: ", "bold red"), first), soft_wrap=True)
-    for line in rest:
+    for line in lines:
         err.print(Text(line), soft_wrap=True)

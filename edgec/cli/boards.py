@@ -10,12 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from edgec.cli.console import err, out, plain
+from edgec.cli.console import err, plain, wide
 from edgec.report.records import printable
 
 if TYPE_CHECKING:
@@ -139,5 +138,5 @@ def print_comparison(addresses: Sequence[Address], reports: Sequence[Report | No
     for row in compare([(address.given, report) for address, report in zip(addresses, reports, strict=True)]):
         table.add_row(*(Text(printable(cell)) for cell in row.cells), style="bold" if row.chosen else None)
     # A line a row, however wide: boards are compared down the columns, and scripts read lines.
-    whole = Console(file=out.file, highlight=False, width=_WIDEST)
+    whole = wide(_WIDEST)
     whole.print(table)

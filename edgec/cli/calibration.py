@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgec.cli import options
-from edgec.cli.console import err, out
+from edgec.cli.console import err, out, plain
 
 if TYPE_CHECKING:
     from edgec.frames import FrameSet, Split
@@ -100,7 +100,7 @@ def show(frame_set: str, output: Path | None) -> None:
     _print_summary(frames, parts, problem)
     if output is not None:
         shown = write_sheet(frames, parts, output)
-        out.print(f"\n{shown} frames drawn on {output}", soft_wrap=True, markup=False)
+        out.print(f"\n{shown} frames drawn on {output}", soft_wrap=True)
 
 
 def _print_lint(frames: FrameSet, result: Lint) -> None:
@@ -109,9 +109,8 @@ def _print_lint(frames: FrameSet, result: Lint) -> None:
 
     drawn = f"a build draws {result.calibration} to calibrate on and {result.validation} to judge by"
     out.print(
-        f"{frames.name}: {result.usable} usable frames from {_counted(result.sources, 'source')}; {drawn}",
+        f"{plain(frames.name)}: {result.usable} usable frames from {_counted(result.sources, 'source')}; {drawn}",
         soft_wrap=True,
-        markup=False,
     )
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
@@ -119,7 +118,7 @@ def _print_lint(frames: FrameSet, result: Lint) -> None:
     table.add_column(overflow="fold")
     styles: dict[Level, str] = {"error": "bold red", "warning": "yellow", "note": ""}
     for finding in result.findings:
-        table.add_row(Text(finding.level, styles[finding.level]), finding.check, Text(finding.text))
+        table.add_row(Text(finding.level, styles[finding.level]), finding.check, Text(plain(finding.text)))
     if result.findings:
         out.print(table)
     counts = Counter(finding.level for finding in result.findings)
@@ -150,7 +149,7 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
         ("sizes", ", ".join(f"{height}x{width} ({count})" for (height, width), count in shapes.most_common(6))),
     ):
         if value:
-            facts.add_row(name, Text(value))
+            facts.add_row(name, Text(plain(value)))
     out.print(facts)
 
     table = Table(box=None, pad_edge=False)
@@ -160,7 +159,7 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
     drawn = Counter((frame.source, sides.get(frame.name)) for frame in frames.frames)
     sequences = {source: count for source, count in sources.items() if count > 1}
     for source, count in list(sequences.items())[:_MOST_ROWS]:
-        table.add_row(Text(source), str(count), str(drawn[source, "calibration"]), str(drawn[source, "validation"]))
+        table.add_row(Text(plain(source)), str(count), str(drawn[source, "calibration"]), str(drawn[source, "validation"]))
     single = [source for source in sources if source not in sequences]
     if single:
         cells = (str(sum(drawn[source, side] for source in single)) for side in ("calibration", "validation"))
@@ -174,12 +173,11 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
     if skipped:
         out.print(f"\n{len(skipped)} damaged")
         for name, reason in skipped:
-            out.print(f"  {name}: {reason}", soft_wrap=True, markup=False)
+            out.print(f"  {plain(name)}: {plain(reason)}", soft_wrap=True)
     if parts and parts.copies:
         out.print(
-            f"\n{len(parts.copies)} left out, the same picture as another: {', '.join(parts.copies)}",
+            f"\n{len(parts.copies)} left out, the same picture as another: {', '.join(map(plain, parts.copies))}",
             soft_wrap=True,
-            markup=False,
         )
 
 

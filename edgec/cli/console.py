@@ -1,14 +1,130 @@
-"""The two consoles: results go to standard output, progress and complaints to standard error."""
+"""The two consoles: results go to standard output, progress and complaints to standard error.
+
+Names of files, of outputs and of boards come from anywhere. What could steer a terminal is taken out where text leaves the
+program, whoever prints it: by the consoles below, which add rich's own styles afterwards, and by `Cleaned`, through which
+everything else goes that is written while a command runs. Square brackets in a name are no markup.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import unicodedata
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, TextIO, cast
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.status import Status
+from rich.text import Text
 
 
-class _Aside(Console):
+def plain(text: str) -> str:
+    """On one line, without what could steer a terminal or hide: names of files come from anywhere."""
+    return _without(text, "")
+
+
+def cleaned(text: str) -> str:
+    """As `plain`, but lines stay lines, and tabs tabs."""
+    return _without(text, "\n\t")
+
+
+def _without(text: str, but: str) -> str:
+    """Controls, marks of direction, what has no width, halves of surrogate pairs: all that is not printable by Unicode, whose
+    spaces other than the plain one are shown as that."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in but else " " if unicodedata.category(each) == "Zs" else "\N{REPLACEMENT CHARACTER}"
+        for each in text
+    )
+
+
+class Cleaned:
+    """A text stream that cleans what is written. rich's consoles write past it, to the stream itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"a stream of text takes no {type(text).__name__}")
+        self.rich_proxied_file.write(cleaned(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("buffer", "detach"):
+            # click writes to the bytes below where the encoding is ASCII.
+            raise AttributeError(name)
+        return getattr(self.rich_proxied_file, name)
+
+
+@contextlib.contextmanager
+def cleaned_streams() -> Iterator[None]:
+    """Until it is left, what anything writes to `sys.stdout` or `sys.stderr` is cleaned, and what the terminal's encoding has no
+    sign for is a question mark, not an error."""
+    before = sys.stdout, sys.stderr
+    for stream in before:  # None where the shell closed it
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    sys.stdout, sys.stderr = (cast(TextIO, Cleaned(stream)) if stream else stream for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+class _Cleaning(Console):
+    """Text is cleaned after it was laid out, so that nothing gets around it; rich's own control codes are told apart by rich."""
+
+    @property
+    def file(self) -> IO[str]:
+        # A live display puts a stream of its own over ours, so that there may be two.
+        file = super().file
+        while isinstance(file, Cleaned):
+            file = file.rich_proxied_file
+        return file
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else _clean_segment(segment)
+
+    def status(self, status: RenderableType, **settings: Any) -> Status:
+        return _Status(status, self, settings)
+
+
+def _clean_segment(segment: Segment) -> Segment:
+    style = segment.style
+    if style is not None and style.link is not None:
+        style = style.update_link(None)  # an address is a text that does not show
+    return Segment(cleaned(segment.text), style)
+
+
+class _Status(Status):
+    """rich takes a status for markup wherever it is a string."""
+
+    def __init__(self, status: RenderableType, console: Console, settings: dict[str, Any]) -> None:
+        super().__init__(_literal(status), console=console, **settings)
+
+    def update(self, status: RenderableType | None = None, **settings: Any) -> None:
+        super().update(None if status is None else _literal(status), **settings)
+
+
+def _literal(status: RenderableType) -> RenderableType:
+    return Text(status) if isinstance(status, str) else status
+
+
+class _Aside(_Cleaning):
     """Work goes on when nobody reads its progress any more: `edgec build … 2>&1 | head -1` still builds."""
 
     def on_broken_pipe(self) -> None:
@@ -16,10 +132,21 @@ class _Aside(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def plain(text: str) -> str:
-    """Without what could steer a terminal: names of files come from anywhere."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+def echo(text: str, *, end: str = "\n") -> None:
+    """A line on standard output as it is, but cleaned: not wrapped, not styled."""
+    click.echo(cleaned(text) + end, nl=False, file=sys.stdout)
 
 
-out = Console(highlight=False, soft_wrap=False)
-err = _Aside(stderr=True, highlight=False)
+def document(text: str, *, end: str = "\n") -> None:
+    """What a program or a browser reads, byte by byte as it is. In JSON, whatever is not ASCII must stand as `\\u…`."""
+    file = sys.stdout.rich_proxied_file if isinstance(sys.stdout, Cleaned) else sys.stdout
+    click.echo(text + end, nl=False, file=file)
+
+
+def wide(width: int) -> Console:
+    """Standard output for tables with a line a row, however narrow the terminal."""
+    return _Cleaning(file=out.file, highlight=False, markup=False, emoji=False, width=width)
+
+
+out = _Cleaning(highlight=False, markup=False, emoji=False, soft_wrap=False)
+err = _Aside(stderr=True, highlight=False, markup=False, emoji=False)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgec.cli.console import document
+
 if TYPE_CHECKING:
     from edgec.report.html.page import Compared
     from edgec.report.html.subjects import Subject
@@ -86,7 +88,7 @@ def publish(found: Sequence[Subject], output: Path | None, inputs: Sequence[Path
 
     page = render(found, compared)
     if output is None:
-        click.echo(page, nl=False)
+        document(page, end="")
         return
     write_page(page, output, inputs=inputs)
     click.echo(f"{output}: {len(found)} report{'s' * (len(found) > 1)}, {len(page.encode()) / 1e6:.1f} MB", err=True)

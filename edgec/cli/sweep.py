@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgec.cli import options
-from edgec.cli.console import err, out, plain
+from edgec.cli.console import err, out, plain, wide
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -78,7 +79,7 @@ def sweep(
     with Shown(len(asked.cells)) as shown:
         report = build_all(asked, folder, shown, jobs=jobs, scheduler=scheduler, force=force)
     if as_json:
-        click.echo(report.model_dump_json(indent=1))
+        click.echo(json.dumps(report.model_dump(mode="json"), indent=1))
     else:
         _print(report, folder)
     code = next((cell.exit_code for cell in report.cells if cell.exit_code), 0)
@@ -140,7 +141,6 @@ class Shown:
 
 
 def _print(report: SweepReport, folder: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -148,7 +148,7 @@ def _print(report: SweepReport, folder: Path) -> None:
     from edgec.sweep.schema import SWEEP
     from edgec.sweep.sweep import MARKDOWN
 
-    whole = Console(file=out.file, highlight=False, width=_WIDEST)
+    whole = wide(_WIDEST)
 
     def table(titles: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[int, ...]) -> Table:
         made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))

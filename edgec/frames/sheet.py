@@ -11,6 +11,7 @@ from edgec.errors import CalibrationError
 from edgec.frames.fitting import fit
 from edgec.frames.types import FrameSet, Split
 from edgec.model.spec import Size
+from edgec.untrusted import printable
 
 COLUMNS = 8
 MOST = 160
@@ -54,7 +55,7 @@ def _draw(frameset: FrameSet, parts: Split | None) -> tuple[Image.Image, int]:
     font, title = ImageFont.load_default(11), ImageFont.load_default(14)
 
     some = f"{count} of {len(frameset.frames)}" if count < len(frameset.frames) else str(count)
-    pen.text((6, 4), f"{frameset.name}: {some} frames, sha256 {frameset.sha256[:16]}", _INK, title)
+    pen.text((6, 4), f"{printable(frameset.name)}: {some} frames, sha256 {frameset.sha256[:16]}", _INK, title)
     legend = 6
     for text, colour in (
         ("calibration", _CALIBRATION), ("validation", _VALIDATION), ("not drawn", _UNUSED), ("damaged", _DAMAGED),
@@ -84,6 +85,7 @@ def _draw(frameset: FrameSet, parts: Split | None) -> tuple[Image.Image, int]:
 
 def _fitting(pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
     """The end of a name tells frames apart: what does not fit is cut off at the front."""
+    text = printable(text)
     if pen.textlength(text, font) <= _CELL.width:
         return text
     while text and pen.textlength("…" + text, font) > _CELL.width:

@@ -13,6 +13,7 @@ from edgec import __version__
 from edgec.errors import ArtefactError
 from edgec.report.base import Record
 from edgec.untrusted import Refused, parse_json_object, read_bytes
+from edgec.untrusted import printable as printable
 
 LIMIT_BYTES = 64 * 1024 * 1024
 _SHOWN = 8
@@ -43,11 +44,6 @@ def read_record(path: Path, schema: type[R], title: str, upgrades: Upgrades | No
             evidence=evidence,
             remedy="it was edited or damaged: build again, or copy it again from where it is whole",
         ) from None
-
-
-def printable(text: str) -> str:
-    """Text from a file on one line, without what could steer a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split()))
 
 
 def _read(path: Path, title: str) -> bytes:
