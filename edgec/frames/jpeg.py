@@ -1,0 +1,225 @@
+"""Whether a JPEG holds all the data that its picture is decoded from.
+
+libjpeg goes on where data ends early or is damaged: it fills with grey, says so in a warning, and Pillow, which has no ear for
+those, hands the picture out as if nothing were. So the file is asked in two ways. Its markers tell which scans and restart
+intervals there must be. And the decoder tells where it wanted more than there is: bytes that are put in after the end of the data
+change nothing in a whole picture, as it does not read them, and show in one whose data is short.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SOI, _EOI, _SOS, _DRI = 0xD8, 0xD9, 0xDA, 0xDD
+_RESTARTS = range(0xD0, 0xD8)
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
+_MORE = bytes(random.Random(0).choices(range(255), k=512))  # noqa: S311 - not for secrets; no 255, which would begin a marker
+_MOST_DECODED = 20_000_000
+"""Pixels, over all scans, that a progressive picture is decoded for to look for surplus data: a scan at a time."""
+_LEFT = 8
+"""Bytes at the end of the data that a picture may do without: cameras pad."""
+_COEFFICIENTS = 64
+_SHORT, _SURPLUS = "its data ends before the picture does", "its data is damaged: some of it belongs to no part of the picture"
+
+
+class _Malformed(Exception):
+    """What the markers say that cannot be."""
+
+
+@dataclass
+class _Component:
+    horizontal: int
+    vertical: int
+    missing: list[int] = field(default_factory=lambda: [-1] * _COEFFICIENTS)
+    """By coefficient, how many of its bits are still to come; -1 where no scan had it at all."""
+
+
+@dataclass
+class _Layout:
+    """`stretches` of compressed data begin after a scan's header or a restart marker, and end before the next marker."""
+
+    width: int = 0
+    height: int = 0
+    progressive: bool = False
+    components: dict[int, _Component] = field(default_factory=dict)
+    interval: int = 0
+    scans: int = 0
+    unit: tuple[int, int] = (1, 1)
+    """Of the last scan: the blocks of eight by eight pixels that go together, down and across."""
+    stretches: list[tuple[int, int]] = field(default_factory=list)
+
+
+def fault(data: bytes) -> str | None:
+    """Why a JPEG that Pillow decodes is not to be trusted; None if all is there. Takes about as long as decoding it three times."""
+    try:
+        layout = _layout(data)
+    except (_Malformed, IndexError) as error:
+        return str(error) or _SHORT
+    # Averages of eight by eight cost little but all data is read for them; only progressive pictures have data that does not show.
+    small = not layout.progressive
+    filled = _replaced(data, [(end, end, _MORE) for _, end in layout.stretches])
+    if not np.array_equal(_decoded(data, small=small), _decoded(filled, small=small)):
+        return _SHORT
+    return _SURPLUS if _has_surplus(data, layout) else None
+
+
+def _layout(data: bytes) -> _Layout:
+    layout = _Layout()
+    place = 2
+    while True:
+        match = _MARKER.search(data, place)
+        if match is None:
+            break  # Pillow refuses a file without an end itself, where it misses anything
+        marker, place = match.group(1)[0], match.end()
+        if marker == _EOI:
+            break
+        if marker == 1 or marker == _SOI or marker in _RESTARTS:
+            continue
+        length = int.from_bytes(data[place : place + 2], "big")
+        segment = data[place + 2 : place + length]
+        place += max(length, 2)
+        if marker in _FRAMES:
+            _read_frame(layout, marker, segment)
+        elif marker == _DRI:
+            layout.interval = int.from_bytes(segment[:2], "big")
+        elif marker == _SOS:
+            units = _read_scan(layout, segment)
+            place = _read_data(layout, data, place, units)
+    if not layout.scans:
+        raise _Malformed(_SHORT)
+    for component in layout.components.values():
+        if any(component.missing if layout.progressive else component.missing[:1]):
+            raise _Malformed("scans are missing: not every coefficient of the picture is there")
+    return layout
+
+
+def _read_frame(layout: _Layout, marker: int, segment: bytes) -> None:
+    layout.progressive = marker in _PROGRESSIVE
+    layout.height, layout.width = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big")
+    for at in range(6, 6 + 3 * segment[5], 3):
+        layout.components[segment[at]] = _Component(max(1, segment[at + 1] >> 4), max(1, segment[at + 1] & 15))
+
+
+def _read_scan(layout: _Layout, segment: bytes) -> int:
+    """Notes which coefficients the scan brings. How many units of data it must have."""
+    names = [segment[1 + 2 * at] for at in range(segment[0])]
+    first, last, bits = segment[1 + 2 * len(names) : 4 + 2 * len(names)]
+    members = [layout.components[name] for name in names if name in layout.components]
+    if not members or len(members) != len(names):
+        raise _Malformed("a scan is of no part of the picture")
+    for component in members:
+        for at in range(first, min(last, _COEFFICIENTS - 1) + 1) if layout.progressive else range(_COEFFICIENTS):
+            component.missing[at] = bits & 15 if layout.progressive else 0
+    layout.scans += 1
+    across = max(each.horizontal for each in layout.components.values())
+    down = max(each.vertical for each in layout.components.values())
+    if len(members) > 1:
+        layout.unit = (down, across)
+        return -(-layout.width // (8 * across)) * -(-layout.height // (8 * down))
+    layout.unit = (down // members[0].vertical, across // members[0].horizontal)
+    wide = -(-layout.width * members[0].horizontal // across)
+    high = -(-layout.height * members[0].vertical // down)
+    return -(-wide // 8) * -(-high // 8)
+
+
+def _read_data(layout: _Layout, data: bytes, place: int, units: int) -> int:
+    """Past a scan's data; where that ends."""
+    restarts = 0
+    end = len(data)
+    for match in _MARKER.finditer(data, place):
+        marker = match.group(1)[0]
+        if marker not in _RESTARTS:
+            end = match.start()
+            break
+        if marker - _RESTARTS[0] != restarts % 8:
+            raise _Malformed("a restart marker is missing: some of the picture's data is lost")
+        restarts += 1
+        layout.stretches.append((place, match.start()))
+        place = match.end()
+    if layout.interval and layout.height and restarts != -(-units // layout.interval) - 1:
+        raise _Malformed("restart markers are missing: some of the picture's data is lost")
+    layout.stretches.append((place, end))
+    return end
+
+
+def _has_surplus(data: bytes, layout: _Layout) -> bool:
+    """Whether the last bytes of a stretch do not matter, so that the decoder was done before it came to them: that it had lost
+    its place. Padding is not meant, which is one byte again and again."""
+    tails: dict[int, int] = {}
+    for number, (begin, end) in enumerate(layout.stretches):
+        last = begin + len(data[begin:end].rstrip(data[end - 1 : end]))
+        last = last if end - last >= _LEFT else end
+        if last - begin >= 4 * _LEFT:
+            tails[number] = last
+    if layout.scans == 1:
+        groups = [tails]
+    elif len(tails) * layout.width * layout.height <= _MOST_DECODED:
+        groups = [{number: tail} for number, tail in tails.items()]  # each shows everywhere
+    else:
+        return False
+    whole = _decoded(data)
+    return any(_is_idle(data, whole, layout, group) for group in groups)
+
+
+def _is_idle(data: bytes, whole: NDArray[Any], layout: _Layout, tails: dict[int, int]) -> bool:
+    """Whether the picture stays as it is, in the part of one stretch at least, when each stretch has another tail."""
+    idle = set(tails)
+    for at in range(0, 4 * _LEFT, _LEFT):  # what one tail changes may by chance not show
+        other = _decoded(_replaced(data, [(tail - _LEFT, tail, _MORE[at : at + _LEFT]) for tail in tails.values()]))
+        differs = whole != other
+        if len(tails) == 1:
+            idle = set() if differs.any() else idle
+        else:
+            idle = _unchanged(differs, layout, idle)
+        if not idle:
+            return False
+    return True
+
+
+def _unchanged(differs: NDArray[np.bool_], layout: _Layout, stretches: set[int]) -> set[int]:
+    """Those of the stretches that show in none of these pixels, [height, width]. Pixels at the edge of a unit of the data do not
+    count, as colours of its neighbours run into them; nor stretches whose last unit is not in the picture whole."""
+    high, wide = (8 * each for each in layout.unit)
+    rows, columns = layout.height // high, layout.width // wide
+    across = -(-layout.width // wide)
+    units = np.zeros((-(-layout.height // high), across), np.bool_)
+    inner = differs[: rows * high, : columns * wide].reshape(rows, high, columns, wide)[:, 2:-2, :, 2:-2]
+    units[:rows, :columns] = inner.any(axis=(1, 3))
+    flat = units.ravel()
+    unchanged = set()
+    for number in stretches:
+        begin, end = number * layout.interval, min((number + 1) * layout.interval, flat.size)
+        row, column = divmod(end - 1, across)
+        if row < rows and column < columns and not flat[begin:end].any():
+            unchanged.add(number)
+    return unchanged
+
+
+def _replaced(data: bytes, places: list[tuple[int, int, bytes]]) -> bytes:
+    """With other bytes from each `begin` to its `end`."""
+    parts, last = [], 0
+    for begin, end, other in places:
+        parts += [data[last:begin], other]
+        last = end
+    return b"".join([*parts, data[last:]])
+
+
+def _decoded(data: bytes, *, small: bool = False) -> NDArray[Any]:
+    """The pixels, each as one number. Small, they are averages of eight by eight."""
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        if small:
+            image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))
+        pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        return pixels
+    return pixels.astype(np.uint32) @ np.array([1, 1 << 8, 1 << 16, 1 << 24], np.uint32)[: pixels.shape[2]]
