@@ -252,8 +252,10 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
                     evidence=f"{option} {found.name} with the checkpoint {request.checkpoint}",
                     remedy="give frames of your camera; random frames go with `random:` checkpoints only",
                 )
+    notes += frameset.notes
     if judges is None:
         return frameset, notes
+    notes += tuple(f"validation: {note}" for note in judges.notes)
     joined = FrameSet(
         name=f"{frameset.name} + {judges.name}",
         sha256=cached.key(frameset.sha256, judges.sha256),

@@ -7,15 +7,20 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgec.durable import sha256_of
-from edgec.frames import pictures, video
+from edgec.frames import depth, pictures, video
 from edgec.frames.types import Frame, Skipped
 
+_ENCODINGS = 5
+BITS_REMEDY = (
+    "say it in a manifest (.toml), as `bits = 12` for that source, or `bits = 16` if it is 65535; or convert the pictures to 8 "
+    "bits"
+)
 _LAST_NUMBER = re.compile(r"^(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)$", re.DOTALL)
 
 
@@ -33,12 +38,14 @@ class File:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one frame is to be had. In a video, `order` is its index."""
+    """Where one frame is to be had. In a video, `order` is its index. `camera` is what wrote it, as far as names tell: a
+    sequence, or else all single pictures of a folder."""
 
     file: File
     source: str
     order: int
     video: video.Video | None = None
+    camera: str = ""
 
 
 @dataclass
@@ -47,6 +54,24 @@ class Collection:
 
     frames: list[Frame] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    encodings: Counter[str] = field(default_factory=Counter)
+    """How many pictures say that their colours are not a camera's, by what they say."""
+    places: int = 0
+    """How many there were before any sampling."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What was ignored in reading the frames."""
+        return tuple(
+            f"{count} picture{'s say that they have' if count > 1 else ' says that it has'} {encoding}, which is "
+            "ignored: a camera's frames have none, so convert to sRGB if the model is to see these colours"
+            for encoding, count in self.encodings.most_common(_ENCODINGS)
+        )
+
+
+def sample(count: int, most: int) -> frozenset[int]:
+    """At most `most` of the numbers below `count`, evenly."""
+    chosen = min(count, most)
+    return frozenset(step * count // chosen for step in range(chosen))
 
 
 def natural(text: str) -> list[tuple[int, str]]:
@@ -55,33 +80,16 @@ def natural(text: str) -> list[tuple[int, str]]:
 
 
 def name_of(path: Path, root: Path) -> str:
-    """The same text on every machine for the same folder: relative, with `/`, in Unicode's composed form (macOS decomposes)."""
-    return unicodedata.normalize("NFC", Path(os.path.relpath(path, root)).as_posix())
+    """The same text on every machine for the same folder: relative, with `/`, in Unicode's composed form (macOS decomposes).
+    Bytes that are no UTF-8 are written out, as in `a\\xff.png`."""
+    name = Path(os.path.relpath(path, root)).as_posix()
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+    return name
 
 
 def is_frame_file(path: Path) -> bool:
     return path.suffix.lower() in pictures.SUFFIXES | video.SUFFIXES and not path.name.startswith(".")
-
-
-def files_in(folder: Path, root: Path, skipped: list[Skipped]) -> list[File]:
-    """Pictures and videos of the folder and those below it, in natural order. Links to folders are followed, once each;
-    hidden files are not looked at. Folders that cannot be listed go to `skipped`."""
-    found: list[File] = []
-    visited: set[str] = set()
-
-    def refuse(error: OSError) -> None:
-        place = name_of(Path(error.filename), root) if error.filename else name_of(folder, root)
-        skipped.append((place, f"cannot be listed: {(error.strerror or str(error)).lower()}"))
-
-    for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        real = os.path.realpath(here)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
-        found += [File(path, name_of(path, root)) for path in (Path(here, name) for name in names) if is_frame_file(path)]
-    return sorted(found, key=lambda file: (natural(file.name), file.name))
 
 
 def places(files: Sequence[File], every: int | None, skipped: list[Skipped]) -> list[Place]:
@@ -104,7 +112,8 @@ def places(files: Sequence[File], every: int | None, skipped: list[Skipped]) -> 
             continue
         if stills % (every or 1) == 0:
             is_sequence = members[source] > 1
-            found.append(Place(file, source if is_sequence else file.name, number if is_sequence else 0))
+            camera = source if is_sequence else str(PurePosixPath(file.name).with_name("*"))
+            found.append(Place(file, source if is_sequence else file.name, number if is_sequence else 0, camera=camera))
         stills += 1
     return found
 
@@ -118,13 +127,28 @@ def _numbering(file: File) -> tuple[str, int]:
     return str(path.with_name(f"{match['before']}*{match['after']}{path.suffix}")), int(match["number"])
 
 
-def frames_at(found: Iterable[Place], projector: video.Projector) -> Collection:
-    """Reads every picture's header and bytes once, and hashes them. Pictures that cannot be frames go to `skipped`."""
+def cameras_of(files: Sequence[File]) -> dict[str, list[Path]]:
+    """The pictures among them by what wrote them, as `Place.camera` has it."""
+    found: dict[str, list[Path]] = {}
+    for place in places([file for file in files if not file.is_video], None, []):
+        found.setdefault(place.camera, []).append(place.file.path)
+    return found
+
+
+def frames_at(found: Sequence[Place], projector: video.Projector, bits: int | None = None) -> Collection:
+    """Reads every picture's header and bytes once, and hashes them. Pictures that cannot be frames go to `skipped`. `bits` are
+    the user's word on pictures with more than 8 bits a sample.
+
+    Raises `CalibrationError` if nothing says what full scale of such pictures is.
+    """
     collection = Collection()
     hashes: dict[Path, str] = {}
+    told = None if bits is None else (1 << bits) - 1
+    scales = {} if told else pictures.full_scales(_cameras(found), BITS_REMEDY)
     for place in found:
         path, name = place.file.path, place.file.name
-        reason = None if place.video else pictures.check(path)
+        header = None if place.video else pictures.read_header(path)
+        reason = header if isinstance(header, str) else None
         try:
             if reason is None and path not in hashes:
                 hashes[path] = sha256_of(path)
@@ -138,5 +162,21 @@ def frames_at(found: Iterable[Place], projector: video.Projector) -> Collection:
             read = partial(projector.read, place.video, place.order, name)
             collection.frames.append(Frame(name, place.source, place.order, read, digest))
         else:
-            collection.frames.append(Frame(name, place.source, place.order, partial(pictures.decode, path, name), hashes[path]))
+            assert isinstance(header, pictures.Header)
+            white = (told or scales.get(place.camera)) if header.deep else None
+            read = partial(pictures.decode, path, name, white, told=told is not None)
+            digest = hashes[path]
+            if white not in (None, depth.FULL):
+                digest = hashlib.sha256(f"{digest}#{white}".encode()).hexdigest()
+            collection.frames.append(Frame(name, place.source, place.order, read, digest))
+            if header.encoding:
+                collection.encodings[header.encoding] += 1
     return collection
+
+
+def _cameras(found: Sequence[Place]) -> dict[str, list[Path]]:
+    cameras: dict[str, list[Path]] = {}
+    for place in found:
+        if not place.video:
+            cameras.setdefault(place.camera, []).append(place.file.path)
+    return cameras

@@ -60,12 +60,12 @@ class _Layout:
 
 
 def fault(data: bytes) -> str | None:
-    """Why a JPEG that Pillow decodes is not to be trusted; None if all is there. Takes about as long as decoding it three times."""
+    """Why a JPEG that Pillow decodes is not to be trusted; None if all is there. It is decoded up to five times for that."""
     try:
         layout = _layout(data)
     except (_Malformed, IndexError) as error:
         return str(error) or _SHORT
-    # Averages of eight by eight cost little but all data is read for them; only progressive pictures have data that does not show.
+    # Averages of eight by eight cost little, though all data is read for them. Of progressive pictures not all of it shows there.
     small = not layout.progressive
     filled = _replaced(data, [(end, end, _MORE) for _, end in layout.stretches])
     if not np.array_equal(_decoded(data, small=small), _decoded(filled, small=small)):
@@ -177,10 +177,7 @@ def _is_idle(data: bytes, whole: NDArray[Any], layout: _Layout, tails: dict[int,
     for at in range(0, 4 * _LEFT, _LEFT):  # what one tail changes may by chance not show
         other = _decoded(_replaced(data, [(tail - _LEFT, tail, _MORE[at : at + _LEFT]) for tail in tails.values()]))
         differs = whole != other
-        if len(tails) == 1:
-            idle = set() if differs.any() else idle
-        else:
-            idle = _unchanged(differs, layout, idle)
+        idle = _unchanged(differs, layout, idle)
         if not idle:
             return False
     return True
@@ -189,6 +186,8 @@ def _is_idle(data: bytes, whole: NDArray[Any], layout: _Layout, tails: dict[int,
 def _unchanged(differs: NDArray[np.bool_], layout: _Layout, stretches: set[int]) -> set[int]:
     """Those of the stretches that show in none of these pixels, [height, width]. Pixels at the edge of a unit of the data do not
     count, as colours of its neighbours run into them; nor stretches whose last unit is not in the picture whole."""
+    if len(stretches) == 1 and (layout.scans > 1 or not layout.interval):
+        return set() if differs.any() else stretches
     high, wide = (8 * each for each in layout.unit)
     rows, columns = layout.height // high, layout.width // wide
     across = -(-layout.width // wide)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from edgec.errors import CalibrationError
-from edgec.frames.measuring import HUES, Look, look, near
+from edgec.frames.measuring import BRIGHT, BURNT, DARK, HUES, Look, light_notes, look, near
 from edgec.frames.splitting import MIN_FRAMES, split
 from edgec.frames.types import Crop, Frame, FrameSet, Skipped, Split
 from edgec.model.spec import Size
@@ -22,13 +22,17 @@ NEAR_BITS = 24
 four pixels differs in up to 24; different scenes in 58 or more; a still camera's frames a second apart in about 20."""
 
 _FEW = 32
-_DARK, _BRIGHT, _FLAT, _BURNT = 30, 225, 10, 0.4
+_FLAT = 10
 _MANY = 0.25
 _LIGHTING = 40
 _HUE_SHARE = 0.002
 _FEW_HUES = 5
 _UPSCALED, _CROPPED, _STRETCHED = 1.05, 0.35, 1.1
 _NAMED = 5
+_DAMAGED = 50
+
+MOST_FRAMES = 2000
+"""Of a set with more, a sample is looked at: more tell nothing new, and thousands of pictures take minutes."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def lint(
         if progress is not None:
             progress(count)
     good = [frame for frame in frameset.frames if frame.name in looks]
-    findings = [*_damaged(skipped), *_count(good), *_duplicates(good, looks)]
+    findings = [*_damaged(skipped), *_noted(frameset), *_count(good), *_duplicates(good, looks)]
     parts = Split((), ())
     try:
         parts = split(frameset, limit=limit, validation=validation)
@@ -105,8 +109,20 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
-def _damaged(skipped: Iterable[Skipped]) -> Iterable[Finding]:
-    return [Finding("warning", "damaged", f"{name}: {reason}", (name,)) for name, reason in skipped]
+def _damaged(skipped: Sequence[Skipped]) -> Iterable[Finding]:
+    for name, reason in skipped[:_DAMAGED]:
+        yield Finding("warning", "damaged", f"{name}: {reason}", (name,))
+    rest = tuple(name for name, _ in skipped[_DAMAGED:])
+    if rest:
+        yield Finding("warning", "damaged", f"{len(rest)} more cannot be used, as {rest[0]}: {skipped[_DAMAGED][1]}", rest)
+
+
+def _noted(frameset: FrameSet) -> Iterable[Finding]:
+    if frameset.sampled_of is not None:
+        text = f"a sample was looked at: {len(frameset.frames)} of {frameset.sampled_of} frames, spread evenly over the set"
+        yield Finding("note", "sampled", text)
+    for note in frameset.notes:
+        yield Finding("note", "read", note)
 
 
 def _count(good: Sequence[Frame]) -> Iterable[Finding]:
@@ -199,14 +215,16 @@ def _sizes(good: Sequence[Frame], looks: dict[str, Look], size: Size, crop: Crop
 
 def _exposure(looks: dict[str, Look]) -> Iterable[Finding]:
     kinds = {
-        "too dark": [name for name, seen in looks.items() if seen.brightness < _DARK],
-        "too bright": [name for name, seen in looks.items() if seen.brightness > _BRIGHT or seen.burnt > _BURNT],
+        "too dark": [name for name, seen in looks.items() if seen.brightness < DARK],
+        "too bright": [name for name, seen in looks.items() if seen.brightness > BRIGHT or seen.burnt > BURNT],
         "flat, with hardly any contrast": [name for name, seen in looks.items() if seen.contrast < _FLAT],
     }
     for kind, names in kinds.items():
         if names:
             level: Level = "warning" if len(names) > _MANY * len(looks) else "note"
             yield Finding(level, "exposure", f"{len(names)} of {len(looks)} frames are {kind}: {_some(names)}", tuple(names))
+    for note in light_notes([seen.light for seen in looks.values()]):
+        yield Finding("warning", "exposure", note)
     low, high = np.percentile([seen.brightness for seen in looks.values()], [5, 95])
     if high - low < _LIGHTING:
         text = f"one lighting only: nine frames in ten have a mean luma between {low:.0f} and {high:.0f}; add other times of day"

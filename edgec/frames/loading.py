@@ -4,62 +4,70 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgec.errors import CalibrationError
 from edgec.frames import manifest as manifests
-from edgec.frames.collecting import Collection, File, files_in, frames_at, is_frame_file, name_of, places
+from edgec.frames.collecting import Collection, File, frames_at, is_frame_file, name_of, places, sample
 from edgec.frames.noise import random_set
 from edgec.frames.types import Frame, FrameSet, Skipped
 from edgec.frames.video import Projector
+from edgec.frames.walking import Walk, home_of, is_link, remedy_for, stat_of
 from edgec.resources import room
+from edgec.untrusted import Refused, read_bytes
 
+LIST_LIMIT = 64 << 20
+"""Bytes of a list of paths: a million of them."""
 _SHOWN = 10
 
 
-def load(reference: str) -> FrameSet:
+def load(reference: str, *, most: int | None = None) -> FrameSet:
     """The set that `reference` means.
 
     `random` or `random:N`: noise. A bare name that edgec ships (`demo`): that set; write `./demo` for a folder of that name.
     Else a path: a folder, searched whole; a video; a list (`.txt`, a path a line, relative to the list); a manifest (`.toml`).
 
-    Every file's header is checked and its bytes are hashed; nothing is decoded but each video's first frame. What cannot be used
-    is in `skipped`, with the reason; what turns out damaged only when decoded, `split` and `batches` report.
-    Raises `CalibrationError` if there is no such set, or not one frame in it.
+    Every file's header is checked and its bytes are hashed; nothing is decoded but each video's first frame, and pictures with 16
+    bits a sample until their full scale is known. With `most`, that many frames are looked at, spread evenly, and the set has no
+    hash. What cannot be used is in `skipped`, with the reason; what turns out damaged only when decoded, `split` and `batches`
+    report. Raises `CalibrationError` if there is no such set, or not one frame in it, or nothing says what full scale is.
     """
     if reference == "random" or reference.startswith("random:"):
         return random_set(reference)
-    try:
-        path = _shipped(reference) or Path(reference).expanduser()
-        exists, is_folder = path.exists(), path.is_dir()
-    except (OSError, RuntimeError) as error:
-        raise CalibrationError(f"The calibration set {reference} cannot be opened.", evidence=str(error)) from error
-    if not exists:
+    path = _shipped(reference) or home_of(reference)
+    status = stat_of(path)
+    if isinstance(status, str):
+        if status != "no such file or directory":
+            raise CalibrationError(f"The calibration set {reference} cannot be opened.", evidence=status)
         raise CalibrationError(
             f"There is no calibration set {reference!r}.",
             evidence=f"looked for {path.absolute()}, and among the sets that edgec ships: {', '.join(shipped())}",
             remedy="give a folder of pictures, a video, a list of paths (.txt), a manifest (.toml) or the name of a shipped set",
         )
-    suffix = path.suffix.lower()
-    if not is_folder and suffix == ".toml":
-        return _from_manifest(path)
-    if not is_folder and suffix != ".txt" and not is_frame_file(path):
+    suffix, walk = path.suffix.lower(), Walk()
+    if stat.S_ISDIR(status.st_mode):
+        files = walk.files_in(path, path)
+    elif suffix == ".toml":
+        return _from_manifest(path, walk, most)
+    elif suffix == ".txt":
+        files = _listed(path, walk)
+    elif is_frame_file(path):
+        files = [File(path, name_of(path, path.parent))]
+    else:
         raise CalibrationError(
             f"{reference} is not a calibration set.",
             evidence=f"a file with the suffix {path.suffix!r}",
-            remedy="give a folder of pictures, a video, a list of paths (.txt) or a manifest (.toml)",
+            remedy=remedy_for(path, "give a folder of pictures, a video, a list of paths (.txt) or a manifest (.toml)"),
         )
-    skipped: list[Skipped] = []
-    if is_folder:
-        files = files_in(path, path, skipped)
-    elif suffix == ".txt":
-        files = _listed(path, skipped)
-    else:
-        files = [File(path, name_of(path, path.parent))]
-    collection = frames_at(places(files, None, skipped), Projector())
-    collection.skipped[:0] = skipped
-    return _checked(FrameSet(path.resolve().name, _content_hash(collection.frames, {}), *_parts(collection)), str(path))
+    found = places(files, None, walk.skipped)
+    chosen = None if most is None else sample(len(found), most)
+    collection = frames_at([place for number, place in enumerate(found) if chosen is None or number in chosen], Projector())
+    collection.places = len(found)
+    name = name_of(path.resolve(), path.resolve().parent)
+    return _checked(_set(name, collection, walk, {}), str(path), walk)
 
 
 def shipped() -> list[str]:
@@ -71,57 +79,73 @@ def _shipped(reference: str) -> Path | None:
     return room("calibration") / f"{reference}.toml" if reference in shipped() else None
 
 
-def _listed(path: Path, skipped: list[Skipped]) -> list[File]:
+def _listed(path: Path, walk: Walk) -> list[File]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError(f"The list {path} cannot be read.", evidence=str(error)) from error
+        lines = read_bytes(path, LIST_LIMIT).decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise CalibrationError(
+            f"The list {path} cannot be read.", evidence=f"it is not UTF-8: {error.reason} at byte {error.start}"
+        ) from error
+    except (Refused, OSError) as error:
+        raise CalibrationError(f"The list {path} cannot be read.", evidence=f"it {error}") from error
     files: dict[str, File] = {}
     for line in (line.strip() for line in lines):
         if not line or line.startswith("#"):
             continue
-        entry = path.parent / Path(line).expanduser()
-        if entry.is_dir():
-            named = files_in(entry, path.parent, skipped)
+        entry = path.parent / home_of(line)
+        status = stat_of(entry)
+        if not isinstance(status, str) and stat.S_ISDIR(status.st_mode):
+            named = walk.files_in(entry, path.parent)
+        elif isinstance(status, str) and not is_link(entry):
+            walk.skipped.append((line, status))
+            continue
         elif is_frame_file(entry):
             named = [File(entry, name_of(entry, path.parent))]
         else:
-            skipped.append(
-                (line, "neither a picture nor a video, by its suffix" if entry.exists() else "no such file or directory")
-            )
+            walk.skipped.append((line, "neither a picture nor a video, by its suffix"))
             continue
         for file in named:
             if file.name in files:
-                skipped.append((line, "listed twice"))
+                walk.skipped.append((line, "listed twice"))
             files.setdefault(file.name, file)
     return list(files.values())
 
 
-def _from_manifest(path: Path) -> FrameSet:
+def _from_manifest(path: Path, walk: Walk, most: int | None) -> FrameSet:
     manifest = manifests.read(path)
-    collection = manifests.collect(manifest, path.parent)
+    collection = manifests.collect(manifest, path.parent, walk, most)
     settings = manifest.model_dump(mode="json", include={"seed", "split"}, exclude_defaults=True)
-    digest = _content_hash(collection.frames, settings)
-    frameset = FrameSet(
-        manifest.name,
-        digest,
-        *_parts(collection),
+    frameset = replace(
+        _set(manifest.name, collection, walk, settings),
         description=manifest.description,
         seed=manifest.seed,
         validation_share=manifest.split.share,
     )
-    _checked(frameset, str(path))
-    if manifest.sha256 not in ("", digest):
+    _checked(frameset, str(path), walk)
+    if manifest.sha256 not in ("", frameset.sha256) and frameset.sampled_of is None:
         raise CalibrationError(
             f"The calibration set {manifest.name} is not what its manifest says: its content has changed.",
-            evidence=[f"sha256 in {path}: {manifest.sha256}", f"sha256 of the frames: {digest}", *_listing(frameset.skipped)],
+            evidence=[
+                f"sha256 in {path}: {manifest.sha256}",
+                f"sha256 of the frames: {frameset.sha256}",
+                *_listing(frameset.skipped),
+            ],
             remedy="restore the files, or, if the change is meant, write the new sha256 into the manifest",
         )
     return frameset
 
 
-def _parts(collection: Collection) -> tuple[tuple[Frame, ...], tuple[Skipped, ...]]:
-    return tuple(collection.frames), tuple(collection.skipped)
+def _set(name: str, collection: Collection, walk: Walk, settings: dict[str, object]) -> FrameSet:
+    looked_at = len(collection.frames) + len(collection.skipped)
+    sampled = looked_at < collection.places
+    return FrameSet(
+        name,
+        "" if sampled else _content_hash(collection.frames, settings),
+        tuple(collection.frames),
+        (*walk.skipped, *collection.skipped),
+        notes=(*walk.notes(), *collection.notes()),
+        sampled_of=collection.places if sampled else None,
+    )
 
 
 def _content_hash(frames: Sequence[Frame], settings: dict[str, object]) -> str:
@@ -132,12 +156,17 @@ def _content_hash(frames: Sequence[Frame], settings: dict[str, object]) -> str:
     return digest.hexdigest()
 
 
-def _checked(frameset: FrameSet, place: str) -> FrameSet:
+def _checked(frameset: FrameSet, place: str, walk: Walk) -> FrameSet:
     if not frameset.frames:
+        otherwise = "give at least 8 pictures in JPEG, PNG, BMP, WebP, TIFF, PPM or PGM, or a video"
+        if len(walk.others) == 1:
+            otherwise = remedy_for(Path(f"x{next(iter(walk.others))}"), otherwise)
+        elif walk.others:
+            otherwise = f"{otherwise}; convert others to JPEG or PNG, and unpack archives"
         raise CalibrationError(
             f"The calibration set {place} has no usable frame.",
-            evidence=_listing(frameset.skipped) or ["no pictures or videos found"],
-            remedy="give at least 8 pictures in JPEG, PNG, BMP, WebP, TIFF or PPM, or a video",
+            evidence=[*_listing(frameset.skipped), *walk.notes()] or ["no pictures or videos found"],
+            remedy=otherwise,
         )
     return frameset
 

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edgec.errors import CalibrationError
-from edgec.frames.collecting import Collection, File, Place, files_in, frames_at, is_frame_file, name_of, natural, places
-from edgec.frames.types import Crop, Frame, Skipped
+from edgec.frames.collecting import Collection, File, Place, frames_at, is_frame_file, name_of, natural, places, sample
+from edgec.frames.types import Crop, Frame
 from edgec.frames.video import Projector
+from edgec.frames.walking import CONVERT, Walk, is_folder, is_link, remedy_for, stat_of
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 
 _GLOB = frozenset("*?[")
@@ -30,6 +31,8 @@ class Source(_Table):
     every: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     crop: Crop | None = None
+    bits: Annotated[int, Field(ge=9, le=16)] | None = None
+    """How many bits full scale is of, in pictures with more than 8 bits a sample."""
 
     @field_validator("path", mode="before")
     @classmethod
@@ -65,7 +68,7 @@ def read(path: Path) -> SetManifest:
         raise CalibrationError(
             f"The calibration set's manifest {path} cannot be read.",
             evidence=f"it {error}",
-            remedy="correct it",
+            remedy="correct it; very many files are named by folders or patterns, or in a list of paths (.txt)",
         ) from error
     except ValidationError as error:
         facts = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
@@ -82,13 +85,14 @@ def read(path: Path) -> SetManifest:
     return manifest
 
 
-def collect(manifest: SetManifest, root: Path) -> Collection:
-    """The manifest's frames, source by source. Raises `CalibrationError` for a source without files or with another's."""
+def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = None) -> Collection:
+    """The manifest's frames, source by source; of more than `most` an even sample. Raises `CalibrationError` for a source without
+    files or with another's."""
     total = Collection()
-    projector = Projector()
     owners: dict[str, str] = {}
+    placed: list[list[Place]] = []
     for position, source in enumerate(manifest.sources):
-        files = _files(source, root, position, total.skipped)
+        files = _files(source, root, position, walk)
         for file in files:
             if file.name in owners:
                 raise CalibrationError(
@@ -97,9 +101,17 @@ def collect(manifest: SetManifest, root: Path) -> Collection:
                     remedy="name each file once: frames on both sides of the split would make fidelity look better than it is",
                 )
             owners[file.name] = source.title
-        found = _thin(places(files, source.every, total.skipped), source.limit, f"{manifest.seed}:{source.title}")
-        part = frames_at(found, projector)
+        found = places(files, source.every, walk.skipped)
+        placed.append(_thin(found, source.limit, f"{manifest.seed}:{source.title}"))
+    total.places = sum(map(len, placed))
+    chosen = None if most is None else sample(total.places, most)
+    projector, first = Projector(), 0
+    for source, found in zip(manifest.sources, placed, strict=True):
+        numbered = enumerate(found, first)
+        first += len(found)
+        part = frames_at([place for number, place in numbered if chosen is None or number in chosen], projector, source.bits)
         total.skipped += part.skipped
+        total.encodings += part.encodings
         total.frames += [_placed(frame, source, manifest) for frame in part.frames]
     return total
 
@@ -111,38 +123,34 @@ def _placed(frame: Frame, source: Source, manifest: SetManifest) -> Frame:
     return replace(frame, side="validation" if source.title in manifest.split.sources else "calibration")
 
 
-def _files(source: Source, root: Path, position: int, skipped: list[Skipped]) -> list[File]:
+def _files(source: Source, root: Path, position: int, walk: Walk) -> list[File]:
     found: dict[str, File] = {}
     for pattern in source.path:
-        before = len(skipped)
-        files = _matching(pattern, root, skipped)
-        if not files and len(skipped) == before:
+        before = len(walk.skipped)
+        files = _matching(pattern, root, walk)
+        if not files and len(walk.skipped) == before:
+            left_out = walk.notes()
             raise CalibrationError(
                 f"The source {source.title!r} has no pictures or videos.",
-                evidence=f"sources.{position}.path: {pattern!r}, looked for under {root}",
+                evidence=[f"sources.{position}.path: {pattern!r}, looked for under {root}", *left_out],
+                remedy=remedy_for(Path(pattern), CONVERT if walk.others else ""),
             )
         found |= {file.name: file for file in files}
     return sorted(found.values(), key=lambda file: (natural(file.name), file.name))
 
 
-def _matching(pattern: str, root: Path, skipped: list[Skipped]) -> list[File]:
+def _matching(pattern: str, root: Path, walk: Walk) -> list[File]:
     literal = root / pattern
-    paths = [literal] if _GLOB.isdisjoint(pattern) or literal.exists() else _globbed(pattern, root)
+    is_literal = _GLOB.isdisjoint(pattern) or not isinstance(stat_of(literal), str)
     files: list[File] = []
-    for path in paths:
-        if path.is_dir():
-            files += files_in(path, root, skipped)
-        elif is_frame_file(path) and (path.exists() or path.is_symlink()):
+    for path in [literal] if is_literal else walk.matching(pattern, root):
+        if is_folder(path):
+            files += walk.files_in(path, root)
+        elif is_frame_file(path) and (not isinstance(stat_of(path), str) or is_link(path)):
             files.append(File(path, name_of(path, root)))
+        elif not isinstance(stat_of(path), str):
+            walk.others[path.suffix.lower()] += 1
     return files
-
-
-def _globbed(pattern: str, root: Path) -> list[Path]:
-    anchor = Path(pattern).anchor
-    try:
-        return sorted((root / anchor).glob(str(Path(pattern).relative_to(anchor))))
-    except ValueError as error:
-        raise CalibrationError(f"{pattern!r} is not a glob pattern.", evidence=str(error)) from error
 
 
 def _thin(found: list[Place], limit: int | None, seed: str) -> list[Place]:

@@ -20,6 +20,44 @@ _MIN_SATURATION, _MIN_VALUE = 51, 51
 """Of 255; below these a pixel has no hue to speak of."""
 _ROWS_AT_ONCE = 1024
 
+DARK, BRIGHT, BURNT = 30, 225, 0.4
+"""Mean luma under and over which a frame is too dark or too bright, of 255, and the share of its pixels at the upper end."""
+_HALF, _PEAK = 128, 0.999
+
+
+@dataclass(frozen=True)
+class Light:
+    """Of one frame: mean luma, the luma that all but a thousandth of its pixels stay under, and the share at the upper end."""
+
+    brightness: float
+    peak: float
+    burnt: float
+
+
+def light(pixels: Pixels) -> Light:
+    luma = np.asarray(Image.fromarray(pixels).convert("L"))
+    counts = np.bincount(luma.ravel(), minlength=256)
+    peak = int(np.searchsorted(np.cumsum(counts), _PEAK * luma.size))
+    return Light(float(luma.mean()), min(peak, 255), float(counts[250:].sum() / luma.size))
+
+
+def light_notes(lights: Sequence[Light]) -> tuple[str, ...]:
+    """What is implausible about the light of all frames together, as where samples were scaled wrongly."""
+    if not lights:
+        return ()
+    mean, peak = float(np.median([each.brightness for each in lights])), max(each.peak for each in lights)
+    burnt = float(np.median([each.burnt for each in lights]))
+    if peak < _HALF:
+        return (
+            f"no frame reaches half of the range: all but single pixels are under {peak + 1:.0f} of 255; it looks as if the "
+            "samples had been scaled wrongly when the pictures were made, as 12 bits taken for 16",
+        )
+    if mean < DARK:
+        return (f"the frames are dark: half of them have a mean luma under {mean:.0f} of 255; the model is judged on such alone",)
+    if mean > BRIGHT or burnt > BURNT:
+        return (f"the frames are overexposed: half of them have a mean luma over {mean:.0f} of 255, {burnt:.0%} of it clipped",)
+    return ()
+
 
 @dataclass(frozen=True)
 class Look:
@@ -32,6 +70,7 @@ class Look:
     """Standard deviation of the luma."""
     burnt: float
     """Share of pixels at the upper end of the range."""
+    light: Light
     hues: NDArray[np.float32]
     """[12]: the share of the pixels in each twelfth of the colour circle; what is missing to 1 is grey."""
     hash: NDArray[np.bool_]
@@ -54,6 +93,7 @@ def look(pixels: Pixels) -> Look:
         brightness=float(luma.mean()),
         contrast=float(luma.std()),
         burnt=float((luma >= 250).mean()),
+        light=light(pixels),
         hues=(counts / luma.size).astype(np.float32),
         hash=(grid[:, 1:] > grid[:, :-1]).ravel(),
     )

@@ -1,31 +1,41 @@
 """Picture files → uint8 RGB. Files come from outside: only the formats named here are decoded, and only up to a size.
 
-How other pixels become RGB: EXIF orientation is applied; grey is repeated; palettes and CMYK are converted; 16-bit values keep
-their high byte; what is transparent is laid over black, since the colour under it is undefined. Colour profiles are ignored, as a
-camera has none. Of several pictures in a file the first counts.
+How other pixels become RGB: EXIF orientation is applied; grey is repeated; palettes and CMYK are converted; of more than 8 bits
+the upper eight are taken, by the full scale that `edgec.frames.depth` finds; what is transparent is laid over black, since the
+colour under it is undefined. Colour profiles are ignored, as a camera has none, but noted. Of several pictures in a file the
+first counts. A picture whose decoder had to make pixels up is damaged.
 """
 
 from __future__ import annotations
 
+import io
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from edgec.errors import CalibrationError
+from edgec.frames import depth, jpeg
 from edgec.frames.types import Pixels
+from edgec.untrusted import printable
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 MAX_MEGAPIXELS = 89
 """Pillow's own limit against decompression bombs, above any robot's camera."""
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
-_SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N")
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
+_LARGEST = 1 << 30
+"""Bytes of a file. 89 megapixels of four 16-bit samples are 0.7 GB."""
+_UNCHECKED = ("jpeg", "tiff_jpeg", "group3", "group4", "tiff_ccitt", "ccitt")
+"""Compressions inside a TIFF whose decoders go on over damage and do not tell."""
+_CAMERA_GAMMA = (0.40, 0.51)
+"""What a PNG's gAMA may be of a picture as a camera encodes it, which is 1 / 2.2 or thereabouts."""
 
 
 class _Unusable(Exception):
@@ -39,23 +49,52 @@ def damaged(name: str, reason: str) -> CalibrationError:
     )
 
 
+@dataclass(frozen=True)
+class Header:
+    """`encoding` says in words how the file's colours or brightness differ from a camera's; empty if they do not."""
+
+    deep: depth.Deep | None = None
+    encoding: str = ""
+
+
 def check(path: Path) -> str | None:
     """Why this file cannot be a frame, judged by its kind and header alone; None if nothing is wrong so far."""
-    try:
-        with _pillow():
-            _open(path).close()
-    except _Unusable as error:
-        return str(error)
-    return None
+    header = read_header(path)
+    return header if isinstance(header, str) else None
 
 
-def decode(path: Path, name: str) -> Pixels:
-    """The whole picture, upright. Raises `CalibrationError` naming it if it is damaged."""
+def read_header(path: Path) -> Header | str:
+    """What the header tells, or why the file cannot be a frame."""
     try:
         with _pillow(), _open(path) as image:
-            return np.array(_upright_rgb(image))
+            return Header(depth.deep(image, path), _encoding(image))
+    except _Unusable as error:
+        return str(error)
+
+
+def decode(path: Path, name: str, white: int | None = None, *, told: bool = False) -> Pixels:
+    """The whole picture, upright. `white` is full scale of samples of more than 8 bits, where the file does not state it; `told`
+    if the user did, whose word then counts as much as the file's.
+
+    Raises `CalibrationError` naming it if it is damaged, or if its samples do not go with their full scale.
+    """
+    try:
+        with _pillow(), _open(path) as image:
+            data = path.read_bytes() if image.format == "JPEG" else b""
+            pixels = np.array(_upright_rgb(image, path, white, told=told))
+            reason = jpeg.fault(data) if data else None
+        if reason is not None:
+            raise _Unusable(reason)
+        return pixels
     except _Unusable as error:
         raise damaged(name, str(error)) from error
+
+
+def full_scales(cameras: Mapping[str, Sequence[Path]], remedy: str) -> dict[str, int]:
+    """As `depth.full_scales`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return depth.full_scales(cameras, _open, remedy)
 
 
 def unreadable(path: Path) -> str | None:
@@ -77,13 +116,19 @@ def _open(path: Path) -> Image.Image:
     reason = unreadable(path)
     if reason is not None:
         raise _Unusable(reason)
-    if path.stat().st_size == 0:
+    size = path.stat().st_size
+    if size == 0:
         raise _Unusable("empty file")
+    if size > _LARGEST:
+        raise _Unusable(f"larger than {_LARGEST >> 20} MiB")
     Image.init()  # else Pillow knows some of the formats by name only once it has failed to open a file
     image = Image.open(path, formats=_FORMATS)
     if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
         image.close()
         raise _Unusable(_too_large())
+    if image.format == "TIFF" and image.info.get("compression") in _UNCHECKED:
+        image.close()
+        raise _Unusable(f"a TIFF with {image.info['compression']} inside, whose damage cannot be told: store it without")
     return image
 
 
@@ -101,6 +146,8 @@ def _pillow() -> Iterator[None]:
             yield
     except _Unusable:
         raise
+    except depth.UnknownDepth as error:
+        raise _Unusable(str(error)) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _Unusable(_too_large()) from error
     except UnidentifiedImageError as error:
@@ -113,14 +160,46 @@ def _pillow() -> Iterator[None]:
         raise _Unusable(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _upright_rgb(image: Image.Image, path: Path, white: int | None, *, told: bool) -> Image.Image:
+    header = depth.deep(image, path)
     image.load()
+    if header is not None:
+        image = _eight_bits(image, header, path, white, told=told)
     if image.mode in ("F", "I"):
         raise _Unusable(f"{'floating point' if image.mode == 'F' else '32-bit'} pixels have no known range: store 8 or 16 bits")
     upright = ImageOps.exif_transpose(image)
-    if upright.mode in _SIXTEEN_BITS:
-        return Image.fromarray((np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if upright.mode in _TRANSPARENT or "transparency" in upright.info:
         colours = upright.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colours.size, (0, 0, 0, 255)), colours).convert("RGB")
     return upright.convert("RGB")
+
+
+def _eight_bits(image: Image.Image, header: depth.Deep, path: Path, white: int | None, *, told: bool) -> Image.Image:
+    """The same picture with its EXIF. Of colours at the file's full scale Pillow has the upper bytes already."""
+    if told and white is not None and header.white not in (None, depth.FULL, white):
+        raise _Unusable(f"the file says that full scale is {header.white}, and the manifest that it is {white}")
+    scale = white if told and white is not None else header.white or white
+    if scale is None:
+        raise _Unusable("16 bits a sample, and nothing says what full scale is")
+    if scale == depth.FULL and image.mode in ("RGB", *_TRANSPARENT):
+        return image
+    with _open(path) as again:
+        pixels = depth.to_bytes(depth.samples(again, lambda: _open(path)), scale)
+    made = Image.fromarray(pixels)
+    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    made.getexif().update(image.getexif())
+    return made
+
+
+def _encoding(image: Image.Image) -> str:
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
+        except Exception:  # ICC profiles are programs of a kind; whatever is wrong with one, it was not applied
+            name = "that cannot be read"
+        return "" if "srgb" in name.lower() else f"the colour profile {printable(name)[:60]}"
+    gamma = image.info.get("gamma")
+    if isinstance(gamma, float) and not _CAMERA_GAMMA[0] <= gamma <= _CAMERA_GAMMA[1] and "srgb" not in image.info:
+        return f"a gamma of {gamma:.3g}"
+    return ""

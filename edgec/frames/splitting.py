@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from edgec.errors import CalibrationError, RequestError
+from edgec.frames.measuring import Light, light, light_notes
 from edgec.frames.types import Frame, FrameSet, Skipped, Split
 
 MIN_CALIBRATION, MIN_VALIDATION = 6, 2
@@ -51,7 +52,8 @@ def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: i
         judged = draw.take(for_validation, validation if explicit else min(validation, wanted))
         calibrated = draw.take(for_calibration, limit)
         if len(judged) >= MIN_VALIDATION and len(calibrated) >= MIN_CALIBRATION:
-            return Split(calibrated, judged, tuple(inspection.skipped), (*copies, *draw.copies))
+            chosen = [inspection.lights[frame.name] for frame in (*calibrated, *judged)]
+            return Split(calibrated, judged, tuple(inspection.skipped), (*copies, *draw.copies), light_notes(chosen))
         # Few frames and some of them useless: what is left may still be enough when divided anew.
         useless = {name for name, _ in inspection.skipped} | set(draw.copies)
         remaining = [frame for frame in frames if frame.name not in useless]
@@ -65,6 +67,7 @@ class _Inspection:
     """Decodes frames, each once, and remembers what came of it."""
 
     skipped: list[Skipped] = field(default_factory=list)
+    lights: dict[str, Light] = field(default_factory=dict)
     _pictures: dict[str, str | None] = field(default_factory=dict)
 
     def picture(self, frame: Frame) -> str | None:
@@ -72,6 +75,7 @@ class _Inspection:
         if frame.name not in self._pictures:
             try:
                 pixels = frame.read()
+                self.lights[frame.name] = light(pixels)
                 self._pictures[frame.name] = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
             except CalibrationError as error:
                 self.skipped.append((frame.name, "; ".join(error.evidence)))

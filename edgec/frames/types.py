@@ -57,6 +57,10 @@ class FrameSet:
     """Where the set's manifest wants sampling and splitting to start from."""
     validation_share: float = 0.25
     """How much of the set is for validation, of 1."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the set was read: what was left out, what was ignored."""
+    sampled_of: int | None = None
+    """Of how many frames these are a sample, where the set was not read whole; its `sha256` is then empty."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,11 @@ class Split:
     """What a build calibrates on and what it judges by, both in the set's order. Every frame was decoded once: it is good.
 
     `skipped` are frames that turned out damaged, `copies` those left out because another frame holds the very same picture.
+    `notes` are what the user should know of the light in the chosen frames.
     """
 
     calibration: tuple[Frame, ...]
     validation: tuple[Frame, ...]
     skipped: tuple[Skipped, ...] = ()
     copies: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

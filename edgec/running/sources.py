@@ -6,15 +6,16 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from edgec.errors import CalibrationError
 from edgec.frames import Pixels, Skipped, pictures, video
-from edgec.frames.collecting import File, files_in, is_frame_file, name_of
+from edgec.frames.collecting import File, cameras_of, is_frame_file, name_of
 from edgec.frames.pictures import damaged
+from edgec.frames.walking import Walk, home_of, remedy_for, stat_of
 from edgec.report.records import printable
 from edgec.running.types import Shot
 
+_BITS = "convert the pictures to 8 bits as those were that the artefact was calibrated on"
 _HELP = "give a folder of pictures, a video, a picture, or a camera as camera:0 or /dev/video0"
 
 
@@ -40,6 +41,9 @@ class Files(Source):
     def __init__(self, title: str, files: list[File], unlisted: list[Skipped]) -> None:
         self.title = title
         self._files, self._unlisted = files, unlisted
+        cameras = cameras_of(files)
+        scales = pictures.full_scales(cameras, _BITS)
+        self._scales = {path: scales[camera] for camera, paths in cameras.items() if camera in scales for path in paths}
         for file in files:
             if file.is_video:
                 video.require_decoder(printable(file.name))
@@ -61,7 +65,7 @@ class Files(Source):
             for file in self._files:
                 if not file.is_video:
                     if number % every == 0:
-                        yield Shot(file.name, number, None, partial(pictures.decode, file.path, file.name))
+                        yield Shot(file.name, number, None, partial(self._decode, file))
                     number += 1
                     continue
                 opened = self._first if file is self._files[0] and self._first else _probe(file)
@@ -77,6 +81,9 @@ class Files(Source):
         finally:
             projector.close()
 
+    def _decode(self, file: File) -> Pixels:
+        return pictures.decode(file.path, file.name, self._scales.get(file.path))
+
 
 def open_source(reference: str) -> Source:
     """`camera:N`, a path of a camera's device, of a folder (searched whole, in natural order), of a picture or of a video.
@@ -88,29 +95,30 @@ def open_source(reference: str) -> Source:
     device = device_of(reference)
     if device is not None:
         return Camera(device)
-    path = Path(reference).expanduser()
-    try:
-        mode = path.stat().st_mode
-    except (OSError, ValueError) as error:
+    path = home_of(reference)
+    status = stat_of(path)
+    if isinstance(status, str):
         raise CalibrationError(
             f"There is no source {printable(reference)!r}.",
-            evidence=f"looked for {printable(str(path.absolute()))}",
+            evidence=f"looked for {printable(str(path.absolute()))}: {status}",
             remedy=_HELP,
-        ) from error
-    if stat.S_ISDIR(mode):
-        unlisted: list[Skipped] = []
-        files = files_in(path, path, unlisted)
-        if not files and not unlisted:
+        )
+    if stat.S_ISDIR(status.st_mode):
+        walk = Walk()
+        files = walk.files_in(path, path)
+        if not files and not walk.skipped:
             raise CalibrationError(
-                f"The folder {printable(reference)} has no usable frame.", evidence="no pictures or videos found", remedy=_HELP
+                f"The folder {printable(reference)} has no usable frame.",
+                evidence=walk.notes() or "no pictures or videos found",
+                remedy=_HELP,
             )
-        return Files(reference, files, unlisted)
+        return Files(reference, files, walk.skipped)
     if not is_frame_file(path):
         raise CalibrationError(
             f"{printable(reference)} is no source of frames.",
             evidence=f"a file with the suffix {printable(path.suffix)!r}; pictures are {_listed(pictures.SUFFIXES)}, videos "
             f"{_listed(video.SUFFIXES)}",
-            remedy=_HELP,
+            remedy=remedy_for(path, _HELP),
         )
     return Files(reference, [File(path, name_of(path, path.parent))], [])
 

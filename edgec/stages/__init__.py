@@ -83,7 +83,7 @@ class Stages(Preparing, Candidates):
                     choice=choice,
                     fidelity=tuple(fidelity),
                     kept=at_sizes[chosen.name],
-                    notes=(*resolved.notes, *several, *doubts),
+                    notes=(*resolved.notes, *split.notes, *several, *doubts),
                     boards=resolved.boards,
                     devices=resolved.devices,
                     variants=self._variants(lowered, measured, chosen) if resolved.boards else (),

@@ -54,18 +54,22 @@ class Preparing(Stage):
                 "validation": [frame.name for frame in found.validation],
                 "skipped": found.skipped,
                 "copies": found.copies,
+                "notes": found.notes,
             }
             dump(directory / "split.json", names)
 
         with self.progress.stage("choose frames"):
             key = cached.key(resolved.frames.sha256, resolved.frames.name, limit, seed, code_digest())
             found = load(self.cache.stage("split", key, produce) / "split.json")
+        for note in found["notes"]:
+            self.progress.note(note)
         by_name = {frame.name: frame for frame in resolved.frames.frames}
         return Split(
             tuple(by_name[name] for name in found["calibration"]),
             tuple(by_name[name] for name in found["validation"]),
             tuple((name, reason) for name, reason in found["skipped"]),
             tuple(found["copies"]),
+            tuple(found["notes"]),
         )
 
     def export(self) -> Hub:

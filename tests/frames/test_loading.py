@@ -67,13 +67,21 @@ def test_reading_a_frame_decodes_it(picture, pixels, tmp_path):
     assert np.array_equal(frame.read(), pixels(5))
 
 
-def test_linked_folders_are_followed_and_loops_end(picture, tmp_path):
+def test_links_are_followed_inside_the_folder_alone_and_loops_end(picture, tmp_path):
     picture("other/b.png")
     picture("set/a.png")
-    (tmp_path / "set" / "linked").symlink_to(tmp_path / "other")
+    picture("set/.data/c.png", 1)
+    (tmp_path / "set" / "outside").symlink_to(tmp_path / "other")
+    (tmp_path / "set" / "root").symlink_to("/")
     (tmp_path / "set" / "again").symlink_to(tmp_path / "set")
-    (tmp_path / "other" / "back").symlink_to(tmp_path / "set")
-    assert names(load(str(tmp_path / "set"))) == ["a.png", "linked/b.png"]
+    (tmp_path / "set" / "inside").symlink_to(tmp_path / "set" / ".data")
+    (tmp_path / "set" / "twice").symlink_to(tmp_path / "set" / ".data")
+    (tmp_path / "set" / "one.png").symlink_to(tmp_path / "other" / "b.png")  # as caches of downloads have them
+    loaded = load(str(tmp_path / "set"))
+    assert names(loaded) == ["a.png", "inside/c.png", "one.png"]
+    assert loaded.notes == ("2 linked folders were left out: the link leads out of the folder that was given",)
+    (tmp_path / "link").symlink_to(tmp_path / "set")
+    assert names(load(str(tmp_path / "link"))) == ["a.png", "inside/c.png", "one.png"]
 
 
 def test_a_list_keeps_its_order_and_names_what_is_missing(picture, tmp_path):

@@ -36,13 +36,6 @@ def test_grey_is_repeated(tmp_path, pixels):
     assert np.array_equal(decode(tmp_path / "a.png"), np.repeat(grey[:, :, None], 3, axis=2))
 
 
-def test_sixteen_bits_keep_the_high_byte(tmp_path):
-    values = np.linspace(0, 65535, 40 * 30, dtype=np.uint16).reshape(30, 40)
-    for name in ("a.png", "a.tif"):
-        Image.fromarray(values).save(tmp_path / name)
-        assert np.array_equal(decode(tmp_path / name)[:, :, 1], (values >> 8).astype(np.uint8))
-
-
 def test_palettes_become_colours(tmp_path, pixels):
     image = Image.fromarray(pixels(1)).quantize(16)
     image.save(tmp_path / "a.png")
