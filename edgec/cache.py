@@ -38,6 +38,7 @@ from edgec.durable import (
     try_lock,
 )
 from edgec.errors import EdgecError, RequestError
+from edgec.paths import given
 
 LAYOUT = "stages-1"
 DEFAULT_LIMIT_GB = 10.0
@@ -51,7 +52,7 @@ _used: set[Path] = set()
 def cache_root() -> Path:
     """`$EDGEC_CACHE_DIR`, or the user's cache folder. It need not exist."""
     chosen = os.environ.get("EDGEC_CACHE_DIR")
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_cache_dir("edgec"))
+    return given(chosen, "EDGEC_CACHE_DIR").absolute() if chosen else Path(platformdirs.user_cache_dir("edgec"))
 
 
 def cache_size() -> int:

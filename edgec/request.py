@@ -29,6 +29,7 @@ from edgec.lowering import registry
 from edgec.lowering.base import Lowering
 from edgec.lowering.sizes import ManySizes
 from edgec.model.spec import Size
+from edgec.paths import given
 from edgec.precision.candidates import Asked, wanted
 from edgec.precision.plan import Precision
 from edgec.report.schema import Host
@@ -202,7 +203,7 @@ def resolve(request: BuildRequest) -> Resolved:
         pairs=pairs,
         lowerings=lowerings,
         frames=frameset,
-        output=(request.output or _default_output(request, identity)).expanduser(),
+        output=given(request.output or _default_output(request, identity), "The output's path"),
         threads=threads,
         tools=tools,
         key=key,

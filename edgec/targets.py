@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from edgec.errors import TargetError
 from edgec.latency.cpuinfo import FLAGS
+from edgec.paths import given
 from edgec.report.base import Record
 from edgec.report.schema import Host
 from edgec.resources import room
@@ -253,7 +254,7 @@ def resolve(name_or_path: str, host: Host) -> Profile:
             remedy=f"name one of these here; `edgec build --target {name_or_path}` builds for all of them",
         )
     if name_or_path.endswith(".toml") or os.sep in name_or_path:
-        return _read(Path(name_or_path))
+        return _read(given(name_or_path, "The target's profile"))
     return _read(_path_of(name_or_path))
 
 
@@ -365,7 +366,7 @@ def _table(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         return table
     if not isinstance(base, str):
         raise TargetError(f"{path}: extends must be the name or the path of one profile.", evidence=f"it is {base!r}")
-    base_path = path.parent / base if base.endswith(".toml") else _path_of(base)
+    base_path = given(path.parent / base, f"The profile that {path} extends") if base.endswith(".toml") else _path_of(base)
     return _over(_table(base_path, (*below, path.resolve())), table)
 
 

@@ -16,6 +16,7 @@ from edgec.checkpoint.config import read_json
 from edgec.checkpoint.random import PREFIX, random_identity
 from edgec.checkpoint.text import counted, shown
 from edgec.errors import UnreadableCheckpoint
+from edgec.paths import expand
 
 DEMO = "demo"
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
@@ -62,7 +63,7 @@ class Source:
 
 def locate(reference: str) -> Source:
     """The files that `reference` means, other than `random:ARCH`. Raises `UnreadableCheckpoint` if there are none, or several."""
-    path = Path(__file__).parent / "demo" if reference == DEMO else Path(reference).expanduser()
+    path = Path(__file__).parent / "demo" if reference == DEMO else expand(reference)
     try:
         if path.is_dir():
             return _directory(path, DEMO if reference == DEMO else path.absolute().name)

@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -33,6 +34,10 @@ COMMANDS = {
     "doctor": "Say what this machine is ready for.",
 }
 INTERRUPTED = 130
+_MACHINE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ENXIO, errno.ENODEV, errno.EFBIG),
+}
 
 
 class Commands(click.Group):
@@ -59,6 +64,12 @@ class Commands(click.Group):
 @click.version_option(edgec.__version__, prog_name="edgec")
 def edgec_cli() -> None:
     """Compile distilled DINOv3 checkpoints for robots, and prove that their dense features survived."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise EdgecError(
+            "The folder that this runs in is gone, or may not be read.", evidence=str(error), remedy="change to another folder"
+        ) from error
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -98,11 +109,20 @@ def _run(arguments: list[str] | None) -> int:
             _drop_output()
             _complain("No room is left where this is written to.")
             return 1
+        if isinstance(error, OSError) and _of_the_machine(error):
+            _complain("This machine refuses what is needed.", [str(error)], "see to that, or choose other files and folders")
+            return 1
         import traceback
 
         traceback.print_exc()
         _complain("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
         return 70
+
+
+def _of_the_machine(error: OSError) -> bool:
+    """Whether it is no fault of edgec's: a file that may not be used or whose disk fails, or a limit that is reached. Without a
+    file's name, ENOENT says that there is no folder for temporary files, or that the one that this runs in has gone meanwhile."""
+    return error.errno in _MACHINE or (error.errno == errno.ENOENT and error.filename is None)
 
 
 def _drop_output() -> None:

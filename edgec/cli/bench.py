@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @options.artefact
 @options.threads
 @click.option(
-    "--iterations", type=click.IntRange(min=1), help="Runs to record; by default 100, or fewer if they take over a minute."
+    "--iterations",
+    type=click.IntRange(1, options.MOST_ITERATIONS),
+    help="Runs to record; by default 100, or fewer if they take over a minute.",
 )
 @click.option("--fps", type=float, metavar="N", help="Frames arrive on a camera's clock, N a second.")
 @click.option(
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 @click.option("--idle", "idle_s", type=float, metavar="S", help="Also five inferences, each after S seconds of sleep.")
 @click.option("--profile", is_flag=True, help="Also the time of each of the runtime's steps, by kind and by block.")
 @click.option(
-    "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a report there; nothing otherwise."
+    "--output",
+    type=options.PathType(written=True, dir_okay=False),
+    metavar="FILE",
+    help="Write a report there; nothing otherwise.",
 )
 @click.option("--on", "boards", multiple=True, metavar="BOARD", help="Measure there, where it is deployed; several side by side.")
 @options.port

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _HAS_ERRORS = 4
 _MOST_ROWS = 30
 
-frame_set = click.argument("frame_set", metavar="SET")
+frame_set = click.argument("frame_set", metavar="SET", type=options.ReferenceType())
 
 
 @click.group()
@@ -34,6 +34,7 @@ def calibration() -> None:
 @options.input_size
 @click.option(
     "--checkpoint",
+    type=options.ReferenceType(),
     metavar="CHECKPOINT",
     help="Also look at the features of this float32 model: whether the frames to judge by show what calibration has not seen.",
 )
@@ -88,7 +89,7 @@ def lint(
 @calibration.command()
 @frame_set
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write a contact sheet there, as .png or .jpg."
+    "-o", "--output", type=options.PathType(written=True), metavar="FILE", help="Write a contact sheet there, as .png or .jpg."
 )
 def show(frame_set: str, output: Path | None) -> None:
     """Summarise a set, and draw its contact sheet."""

@@ -21,7 +21,7 @@ SHOWN = 4
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("graph", type=click.Path(path_type=Path))
+@click.argument("graph", type=options.PathType())
 @click.option(
     "--tensorrt", "versions", multiple=True, metavar="VERSION",
     help="A TensorRT version, as in 10.3; may be given several times.  [default: those of JetPack 6.0 to 7.2]",

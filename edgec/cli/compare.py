@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgec.cli import options
 from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class PercentType(click.ParamType[float]):
 
 
 @click.command()
-@click.argument("reports", nargs=-1, required=True, metavar="A B…", type=click.Path(path_type=Path))
+@click.argument("reports", nargs=-1, required=True, metavar="A B…", type=options.PathType())
 @click.option(
     "--candidate", "candidates", multiple=True, metavar="NAME",
     help="Which candidate of the reports, if not the chosen one; given once for all, or once for each report.",
@@ -47,7 +48,7 @@ class PercentType(click.ParamType[float]):
     help="What to print. html is a page of all reports, as `edgec report` makes it, with the comparison on top.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+    "-o", "--output", type=options.PathType(written=True), metavar="FILE",
     help="Where the HTML page goes; standard output otherwise, if that is no terminal.",
 )  # fmt: skip
 def compare(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.ssh_option
 @click.option("--again", is_flag=True, help="Verify and measure anew, and build anew what failed verification.")
 @click.option(
-    "--patience", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+    "--patience", type=options.RealRange(0, 7 * 24 * 3600, min_open=True), metavar="SECONDS",
     help="End trtexec after so long a silence.  [default: 900]",
 )  # fmt: skip
 @click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 @click.command()
 @options.artefact
 @click.option(
-    "--pictures", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+    "--pictures", type=options.PathType(written=True, file_okay=False), metavar="DIR",
     help="Draw what the patch features and the heads make of the golden frames there, float32 beside shipped.",
 )  # fmt: skip
 @click.option(
-    "--frames", metavar="SET", help="Draw the features of up to six frames of this set instead. Needs --checkpoint, and PyTorch."
+    "--frames",
+    type=options.ReferenceType(),
+    metavar="SET",
+    help="Draw the features of up to six frames of this set instead. Needs --checkpoint, and PyTorch.",
 )
-@click.option("--checkpoint", metavar="CHECKPOINT", help="The checkpoint that ARTEFACT was built from.")
+@click.option(
+    "--checkpoint", type=options.ReferenceType(), metavar="CHECKPOINT", help="The checkpoint that ARTEFACT was built from."
+)
 @options.weights
 @options.config
 @options.as_json

@@ -11,7 +11,7 @@ from edgec.cli.console import out
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("checkpoint")
+@options.checkpoint
 @options.weights
 @options.config
 @click.option(
@@ -21,7 +21,7 @@ from edgec.cli.console import out
     metavar="SIDE|HxW",
     help="Frame size that tokens and GFLOPs are told for, e.g. 224 or 480x640.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of `random:ARCH`.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of `random:ARCH`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect(checkpoint: str, weights: str | None, config: str | None, input_size: str, seed: int, as_json: bool) -> None:
     """Show what CHECKPOINT is.

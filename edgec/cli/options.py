@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,53 @@ import click
 
 from edgec.errors import RequestError
 from edgec.model.spec import Size
+from edgec.paths import given, is_special
+
+MOST_THREADS = 4096
+MOST_FRAMES = 2**31 - 1
+MOST_ITERATIONS = 1_000_000
+
+
+class PathType(click.Path):
+    """A path that may be there or not, and that a file can have: what `edgec.paths.given` refuses is an error of usage. Whatever
+    option or argument is a path has this type. `written` is for those that edgec makes."""
+
+    def __init__(self, *, written: bool = False, **settings: Any) -> None:
+        super().__init__(path_type=Path, **settings)
+        self.written = written
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = _usable(self, value, param, ctx)
+        if self.written and is_special(path):
+            self.fail(f"{str(path)!a} is a device, a pipe or a socket", param, ctx)
+        return super().convert(path, param, ctx)
+
+
+class ReferenceType(click.ParamType[str]):
+    """A name that edgec knows, or else a path: a checkpoint, frames, a target. It stays as it was typed."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        _usable(self, value, param, ctx)
+        return str(value)
+
+
+def _usable(kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+    try:
+        return given(value)
+    except RequestError as error:
+        kind.fail(error.evidence[0], param, ctx)
+
+
+class RealRange(click.FloatRange):
+    """Numbers that are finite: click takes `nan` for a number in any range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 class SizeType(click.ParamType[Size]):
@@ -35,20 +83,23 @@ class LayersType(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is not a list of block numbers, as in 2,5,8,11", param, ctx)
 
 
-checkpoint = click.argument("checkpoint")
+checkpoint = click.argument("checkpoint", type=ReferenceType())
 weights = click.option(
     "--weights",
     metavar="NAME",
     help="Which of several sets of weights in CHECKPOINT counts: student, teacher, ema, … A refusal lists them.",
 )
 config = click.option(
-    "--config", metavar="FILE|none", help="A config.json that alone is believed about what weights do not say; none: nothing is."
+    "--config",
+    type=ReferenceType(),
+    metavar="FILE|none",
+    help="A config.json that alone is believed about what weights do not say; none: nothing is.",
 )
 against = click.option(
     "--against", is_flag=True,
     help="Also run the class of transformers or timm that CHECKPOINT's folder names, and compare on real frames.",
 )  # fmt: skip
-artefact = click.argument("artefact", type=click.Path(path_type=Path))
+artefact = click.argument("artefact", type=PathType())
 input_size = click.option(
     "--input-size", "size", type=SizeType(), default="224", show_default=True, metavar="N|HxW", help="The frame's size in pixels."
 )
@@ -56,12 +107,22 @@ input_sizes = click.option(
     "--input-size", "sizes", type=SizeType(), multiple=True, default=("224",), metavar="N|HxW",
     help="The frame's size in pixels; for Apple's devices several may be given, and one package takes them all.  [default: 224]",
 )  # fmt: skip
-batch = click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Frames in one run.")
-target = click.option("--target", default="cpu", show_default=True, help="A target's name, or a profile's TOML file.")
-calibration = click.option(
-    "--calibration", metavar="SET", help="Frames to calibrate on and judge by: a folder, video, list, manifest or a shipped name."
+batch = click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Frames in one run.")
+target = click.option(
+    "--target", type=ReferenceType(), default="cpu", show_default=True, help="A target's name, or a profile's TOML file."
 )
-validation = click.option("--validation", metavar="SET", help="Frames to judge by, instead of a share of the calibration set.")
+calibration = click.option(
+    "--calibration",
+    type=ReferenceType(),
+    metavar="SET",
+    help="Frames to calibrate on and judge by: a folder, video, list, manifest or a shipped name.",
+)
+validation = click.option(
+    "--validation",
+    type=ReferenceType(),
+    metavar="SET",
+    help="Frames to judge by, instead of a share of the calibration set.",
+)
 precision = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]),
     default="auto", show_default=True, help="auto ships the fastest that keeps the features.",
@@ -98,15 +159,21 @@ registers = click.option("--registers", is_flag=True, help="Also output the regi
 layers = click.option(
     "--layers", type=LayersType(), default=(), metavar="K,K,…", help="Also output the patches after these blocks, counted from 0."
 )
-output = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Where the artefact goes.")
+output = click.option("-o", "--output", type=PathType(written=True), metavar="DIR", help="Where the artefact goes.")
 engine = click.option(
     "--engine", is_flag=True,
     help="For boards: also build, verify and measure an engine for this machine's own GPU, into DIR.engine.",
 )  # fmt: skip
 force = click.option("--force", is_flag=True, help="Replace an artefact that is there.")
-threads = click.option("--threads", type=click.IntRange(min=1), help="Threads to run with.  [default: the usable cores]")
+threads = click.option(
+    "--threads", type=click.IntRange(1, MOST_THREADS), help="Threads to run with.  [default: the usable cores]"
+)
 iterations = click.option(
-    "--iterations", type=click.IntRange(min=5), default=100, show_default=True, help="Recorded runs of each candidate."
+    "--iterations",
+    type=click.IntRange(5, MOST_ITERATIONS),
+    default=100,
+    show_default=True,
+    help="Recorded runs of each candidate.",
 )
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
@@ -114,7 +181,7 @@ seed = click.option(
 boards = click.argument("boards", nargs=-1, required=True, metavar="BOARD…")
 port = click.option("--port", type=click.IntRange(1, 65535), help="The ssh server's port, where the board names none.")
 identity = click.option(
-    "--identity", type=click.Path(path_type=Path, exists=True, dir_okay=False), metavar="FILE",
+    "--identity", type=PathType(exists=True, dir_okay=False), metavar="FILE",
     help="The private key to use, as with ssh -i.",
 )  # fmt: skip
 directory = click.option(

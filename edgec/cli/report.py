@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from edgec.cli import options
+
 
 @click.command()
-@click.argument("reports", nargs=-1, required=True, metavar="A [B…]", type=click.Path(path_type=Path))
+@click.argument("reports", nargs=-1, required=True, metavar="A [B…]", type=options.PathType())
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+    "-o", "--output", type=options.PathType(written=True), metavar="FILE",
     help="Where the page goes; standard output otherwise, if that is no terminal.",
 )  # fmt: skip
 def report(reports: tuple[Path, ...], output: Path | None) -> None:

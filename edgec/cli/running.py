@@ -26,7 +26,7 @@ SIGNALLED = 128
 
 @click.command()
 @options.artefact
-@click.argument("source")
+@click.argument("source", type=options.ReferenceType())
 @click.option(
     "--input-size",
     "size",
@@ -39,11 +39,11 @@ SIGNALLED = 128
     help="How frames are brought to that size: cut, stretched or letterboxed.",
 )  # fmt: skip
 @click.option(
-    "--features", type=click.Path(path_type=Path), metavar="FILE.npz|DIR", help="Write all outputs: one file, or one a frame."
+    "--features", type=options.PathType(written=True), metavar="FILE.npz|DIR", help="Write all outputs: one file, or one a frame."
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=options.PathType(written=True),
     metavar="FILE.mp4|DIR",
     help="Draw masks, depth and features: a video, or a PNG a frame.",
 )
@@ -51,8 +51,8 @@ SIGNALLED = 128
     "--show", multiple=True, metavar="NAME", help="Draw this output, or `frame`; may be given more than once.  [default: all]"
 )
 @click.option("--fps", type=float, metavar="N", help="Play a file on a camera's clock, and drop what comes too late.")
-@click.option("--every", type=click.IntRange(min=1), default=1, metavar="N", help="Take each N-th frame.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
+@click.option("--every", type=click.IntRange(1, options.MOST_FRAMES), default=1, metavar="N", help="Take each N-th frame.")
+@click.option("--limit", type=click.IntRange(1, options.MOST_FRAMES), metavar="N", help="End after N frames.")
 @options.threads
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines: a frame each, and a summary.")

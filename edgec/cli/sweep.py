@@ -27,9 +27,9 @@ _WIDEST = 1000
 
 
 @click.command(short_help="Build a matrix of checkpoints, targets, sizes and precisions.")
-@click.argument("matrix", type=click.Path(path_type=Path))
+@click.argument("matrix", type=options.PathType())
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FOLDER",
+    "-o", "--output", type=options.PathType(written=True), metavar="FOLDER",
     help="Where artefacts and the report go.  [default: the matrix's name, with .sweep]",
 )  # fmt: skip
 @click.option(
@@ -37,9 +37,11 @@ _WIDEST = 1000
     help="Cells at once; each is measured alone all the same.  [default: 1; with --scheduler one a worker]",
 )  # fmt: skip
 @click.option("--scheduler", metavar="dask://HOST:PORT", help="Build on the workers of a dask scheduler that runs already.")
-@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="The camera's rate to ask for, instead of the file's.")
 @click.option(
-    "--min-fidelity", type=click.FloatRange(0, 1, min_open=True), help="The budget of every build, instead of the file's."
+    "--fps", type=options.RealRange(0, 100_000, min_open=True), help="The camera's rate to ask for, instead of the file's."
+)
+@click.option(
+    "--min-fidelity", type=options.RealRange(0, 1, min_open=True), help="The budget of every build, instead of the file's."
 )
 @click.option("--force", is_flag=True, help="Replace artefacts in FOLDER that were made of something else.")
 @options.as_json

@@ -35,7 +35,7 @@ def list_command(above: bool, as_json: bool) -> None:
 
 
 @targets.command()
-@click.argument("name")
+@click.argument("name", type=options.ReferenceType())
 @options.as_json
 @click.pass_obj
 def show(above: bool, name: str, as_json: bool) -> None:

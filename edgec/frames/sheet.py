@@ -11,6 +11,7 @@ from edgec.errors import CalibrationError
 from edgec.frames.fitting import fit
 from edgec.frames.types import FrameSet, Split
 from edgec.model.spec import Size
+from edgec.paths import is_special
 from edgec.untrusted import printable
 
 COLUMNS = 8
@@ -32,6 +33,8 @@ def write_sheet(frameset: FrameSet, parts: Split | None, path: Path) -> int:
     kind = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}.get(path.suffix.lower())
     if kind is None:
         raise CalibrationError(f"A contact sheet is written as .png or .jpg, not as {path.name!r}.")
+    if is_special(path):
+        raise CalibrationError(f"{path} is a device, a pipe or a socket.", remedy="choose another file")
     sheet, shown = _draw(frameset, parts)
     try:
         with scratch(path.parent) as work:

@@ -15,6 +15,7 @@ from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
 from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
 from edgec.heads.types import OUTPUTS, TWO_CLASSES, Description, Head, Output
+from edgec.paths import given
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TAKEN = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")
@@ -50,7 +51,7 @@ def _named(asked: Sequence[str]) -> list[tuple[str, Path]]:
             )
         if name in found:
             raise RequestError(f"Two heads are named {shown(name)}.", remedy="give each --head a name of its own")
-        found[name] = Path(path).expanduser()
+        found[name] = given(path, f"The head {shown(name)}")
         _check_place(name, found[name])
     return list(found.items())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +13,7 @@ DEFAULT_SECONDS = 15.0
 LONGEST_SECONDS = 24 * 3600.0
 LARGEST_FPS = 1e6
 MOST_STREAMS = 256
+_SHOWN = 32
 
 _UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
@@ -74,6 +74,8 @@ def check_idle(seconds: float | None) -> None:
 
 
 def _within(option: str, value: float | None, most: float, unit: str) -> None:
-    if value is None or (math.isfinite(value) and 0 < value <= most):
+    # Infinity and what is no number are not within either.
+    if value is None or 0 < value <= most:
         return
-    raise RequestError(f"{option} {value:g} makes no sense.", remedy=f"give more than 0 and at most {most:g} {unit}")
+    shown = str(value).removesuffix(".0")[:_SHOWN]
+    raise RequestError(f"{option} {shown} makes no sense.", remedy=f"give more than 0 and at most {most:g} {unit}")

@@ -13,6 +13,8 @@ from edgec.errors import InputSizeError, RequestError
 
 CONVNEXT_STRIDE = 32
 CONVNEXT_KERNEL = 7
+_DIGITS = 6
+"""Of a side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Size:
     def parse(cls, text: str) -> Size:
         """`"224"` is a square, `"480x640"` is height x width. Raises `RequestError` on anything else."""
         parts = text.lower().split("x")
-        if len(parts) not in (1, 2) or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        if len(parts) not in (1, 2) or not all(_is_side(part) for part in parts):
             raise RequestError(
                 f"{text!r} is not an input size.",
                 remedy="give one side for a square, as in 224, or HEIGHTxWIDTH, as in 480x640",
@@ -35,6 +37,11 @@ class Size:
 
     def __str__(self) -> str:
         return f"{self.height}x{self.width}"
+
+
+def _is_side(text: str) -> bool:
+    # Python refuses to read numbers of thousands of digits, by raising.
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) > 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgec.errors import EdgecError, RequestError
 from edgec.frames import Crop
 from edgec.model.spec import Size
+from edgec.paths import given, is_special
 from edgec.report.records import printable
 
 FASTEST_FPS = 1000.0
@@ -61,7 +62,7 @@ def is_archive(path: Path) -> bool:
 
 def _check_path(path: Path, request: RunRequest) -> None:
     place = Path(os.path.realpath(path))
-    artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(Path(request.source).expanduser()))
+    artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(given(request.source, "SOURCE")))
     if place == artefact or artefact in place.parents:
         raise RequestError(
             f"{printable(str(path))} is inside the artefact, which would no longer be what its manifest says.",
@@ -79,6 +80,8 @@ def _check_path(path: Path, request: RunRequest) -> None:
 def _check_file(path: Path, place: Path, force: bool) -> None:
     if place.is_dir():
         raise EdgecError(f"{printable(str(path))} is a folder.", remedy="choose a file's name, or a folder without a suffix")
+    if is_special(place):
+        raise EdgecError(f"{printable(str(path))} is a device, a pipe or a socket.", remedy="choose another path")
     if os.path.lexists(place) and not force:
         raise EdgecError(f"{printable(str(path))} exists already.", remedy="choose another path, or replace it with --force")
     if not place.parent.is_dir():

@@ -31,6 +31,7 @@ from edgec.checkpoint.source import DEMO, SUFFIXES
 from edgec.errors import EdgecError, RequestError
 from edgec.frames.loading import shipped
 from edgec.model.spec import Size
+from edgec.paths import expand
 from edgec.precision.candidates import Asked
 from edgec.report.records import printable
 from edgec.request import BuildRequest, Effort
@@ -296,7 +297,7 @@ def _config(config: str | None, root: Path) -> str | None:
 
 
 def _absolute(reference: str, root: Path) -> str:
-    return os.path.normpath(root / os.path.expanduser(reference))  # noqa: PTH111 - unknown users stay as they are
+    return os.path.normpath(root / expand(reference))
 
 
 def _safe(text: str) -> str:

@@ -14,6 +14,7 @@ from edgec import __version__, durable
 from edgec.artefact.manifest import MANIFEST
 from edgec.durable import disk_is_full, scratch, sha256_of, sync, try_lock
 from edgec.errors import ArtefactError, Busy
+from edgec.paths import expand
 from edgec.sweep import schema
 from edgec.sweep.answers import answer_all, answers_of, in_order
 from edgec.sweep.child import ENDING, LOGS, Outcome
@@ -41,7 +42,7 @@ def sweep(
     folder cannot be written, `Busy` if another sweep is at work in it, and what `edgec.sweep.scheduler` raises. Interrupted, or
     killed, it leaves whole artefacts and a report of the cells that had ended, and goes on from there the next time.
     """
-    folder = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - links stay: workers may have other ones
+    folder = Path(os.path.abspath(expand(folder)))  # noqa: PTH100 - links stay: workers may have other ones
     with _claimed(folder):
         cells = [_placed(cell, folder, force) for cell in matrix.cells]
         so_far = _SoFar(matrix, folder, cells, listener)

@@ -18,6 +18,7 @@ from typing import Any
 import edgec
 from edgec.durable import scratch, sync
 from edgec.errors import EdgecError, RequestError
+from edgec.paths import is_special
 from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, rows, verdict_rows, warnings
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Comparison, Gate
@@ -124,6 +125,8 @@ def write_page(page: str, path: Path, *, inputs: Sequence[Path] = ()) -> None:
 
 
 def _replaceable(path: Path) -> bool:
+    if is_special(path):
+        return False
     try:
         with path.open("rb") as file:
             begin = file.read(len(MARK.encode()))
