@@ -19,13 +19,18 @@ from edgec.frames.pictures import damaged, unreadable
 from edgec.frames.types import Pixels
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import InputContainer
 
 SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm"})
 INSTALL = 'pip install "edgec[video]"'
 
 _FEWEST, _MOST = 64, 512
+_UNSAID = 16
+"""Bits of a sample where formats stop saying how many of them are used."""
+_GAP = "Frame num gap"
+_MISSING = (_GAP, "reference")
+_CURVES = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,16 @@ def probe(path: Path) -> Video:
                 (packet.pts, packet.is_keyframe) for packet in container.demux(stream) if packet.size and not packet.is_discard
             ]
         with av.open(str(path)) as container:
-            first = next((frame for frame in _decoded(container) if frame is not None), None)
+            first = next((each.frame for each in _decoded(container) if each.frame is not None), None)
             # AVI stores no presentation times: with B-frames, what stands for them is the order of decoding.
             guessed = container.format.name == "avi" and container.streams.video[0].codec_context.has_b_frames
     except av.error.FFmpegError as error:
         raise UnusableVideo(f"cannot be decoded ({error.strerror or error})".lower()) from error
     if not packets or first is None:
         raise UnusableVideo("holds no frame that can be decoded")
+    reason = _unlike_a_cameras(first)
+    if reason:
+        raise UnusableVideo(reason)
     stamps = [pts for pts, _ in packets if pts is not None]
     # A frame is looked up by its time only where every frame has one of its own and the decoder gives it back.
     if not guessed and len(set(stamps)) == len(packets) and first.pts == min(stamps):
@@ -94,7 +102,7 @@ class Projector:
     def __init__(self) -> None:
         self._video: Video | None = None
         self._container: InputContainer | None = None
-        self._stream: Iterator[VideoFrame | None] = iter(())
+        self._stream: Iterator[_Decoded] = iter(())
         self._next = 0
         """The index (or, with timestamps, the least timestamp) that the stream can still give."""
 
@@ -103,10 +111,12 @@ class Projector:
         import av
 
         try:
-            frame = self._by_time(video, index) if video.timestamps else self._by_count(video, index)
-            if frame is None or frame.is_corrupt:
+            found = self._by_time(video, index) if video.timestamps else self._by_count(video, index)
+            if found is None or found.frame is None:
                 raise damaged(name, "this frame of the video cannot be decoded")
-            return _pixels(frame)
+            if found.fault:
+                raise damaged(name, found.fault)
+            return _pixels(found.frame)
         except (av.error.FFmpegError, OSError) as error:
             self.close()
             raise damaged(name, f"cannot be decoded ({error})") from error
@@ -116,7 +126,7 @@ class Projector:
             self._container.close()
         self._video, self._container, self._stream = None, None, iter(())
 
-    def _by_time(self, video: Video, index: int) -> VideoFrame | None:
+    def _by_time(self, video: Video, index: int) -> _Decoded | None:
         wanted = video.timestamps[index]
         start = bisect_right(video.keyframes, wanted) - 1
         # Going on is cheaper than starting at a keyframe that has been passed already.
@@ -124,21 +134,21 @@ class Projector:
             self._open(video)
         if wanted < self._next or (start >= 0 and video.keyframes[start] > self._next):
             self._start_at(video.keyframes[max(start, 0)])
-        for frame in self._stream:
-            if frame is None or frame.pts is None or frame.pts < wanted:
+        for each in self._stream:
+            if each.frame is None or each.frame.pts is None or each.frame.pts < wanted:
                 continue
-            self._next = frame.pts + 1
-            return frame if frame.pts == wanted else None
+            self._next = each.frame.pts + 1
+            return each if each.frame.pts == wanted else None
         self.close()
         return None
 
-    def _by_count(self, video: Video, index: int) -> VideoFrame | None:
+    def _by_count(self, video: Video, index: int) -> _Decoded | None:
         if self._video is not video or index < self._next:
             self._open(video)
-        for frame in self._stream:
+        for each in self._stream:
             self._next += 1
             if self._next > index:
-                return frame
+                return each
         self.close()
         return None
 
@@ -155,16 +165,95 @@ class Projector:
         self._stream, self._next = _decoded(self._container), keyframe
 
 
-def _decoded(container: InputContainer) -> Iterator[VideoFrame | None]:
-    """Every frame of the first video stream; None stands for one that the decoder gave up on, so that counting stays right."""
+@dataclass(frozen=True)
+class _Decoded:
+    """A frame as it comes out of the decoder, None for one that it gave up on; `fault` is why it is not to be used."""
+
+    frame: VideoFrame | None
+    fault: str = ""
+
+
+def decode(packet: Packet) -> tuple[list[VideoFrame], str]:
+    """The packet's frames, and what the decoder had to say against them: it goes on over damage, and only its log tells."""
     import av
 
+    level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
+    # That a frame is missing, H.264's decoder mentions in passing.
+    av.logging.set_level(av.logging.DEBUG if packet.stream.codec_context.name == "h264" else av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture(local=False) as said:
+            frames = packet.decode()
+    except av.error.FFmpegError as error:
+        return [], f"cannot be decoded ({error.strerror or error})".lower()
+    finally:
+        av.logging.set_level(level)
+        av.logging.set_skip_repeated(skipping)
+    complaints = [text.strip() for severity, _, text in said if severity <= av.logging.ERROR or _GAP in text]
+    if packet.is_corrupt:
+        complaints.append("it is cut short")
+    return frames, f"its data is damaged ({complaints[0]})" if complaints else ""
+
+
+class _Damage:
+    """Which frames are drawn from damaged data: those whose own is, and those after them up to the next keyframe, since each is
+    drawn from the ones before it. Frames are told by their times, as they come out in another order than they go in."""
+
+    def __init__(self) -> None:
+        self._bad = ""
+        self._by_time: dict[int, str] = {}
+        self._keyframe: int | None = None
+        self._leading = ""
+        """What is wrong with frames that are shown before the last keyframe and stored after it."""
+
+    def saw(self, packet: Packet, fault: str) -> None:
+        pts = packet.pts
+        if packet.is_keyframe:
+            self._leading, self._bad, self._keyframe = self._bad, fault, pts
+        elif pts is not None and self._keyframe is not None and pts < self._keyframe:
+            self._leading = self._leading or fault
+            self._by_time[pts] = self._leading
+            return
+        else:
+            self._bad = self._bad or fault
+        if any(word in fault for word in _MISSING):
+            # Noticed late: what waits to be shown may have been drawn from it already.
+            self._by_time = {time: known or fault for time, known in self._by_time.items()}
+        if pts is not None:
+            self._by_time[pts] = self._bad
+
+    def of(self, frame: VideoFrame) -> str:
+        fault = self._bad if frame.pts is None else self._by_time.pop(frame.pts, self._bad)
+        if frame.is_corrupt:
+            fault = fault or "its data is damaged"
+            self._bad = self._bad or fault
+            for pts in self._by_time:
+                if frame.pts is not None and pts > frame.pts:
+                    self._by_time[pts] = self._by_time[pts] or fault
+        return fault
+
+
+def _decoded(container: InputContainer) -> Iterator[_Decoded]:
+    """Every frame of the first video stream, and a place for each that the decoder gave up on, so that counting stays right."""
     stream = container.streams.video[0]
+    damage = _Damage()
     for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            yield None
+        frames, fault = decode(packet)
+        if packet.size:
+            damage.saw(packet, fault)
+        if fault and not frames and packet.size:
+            yield _Decoded(None, fault)
+        for frame in frames:
+            yield _Decoded(frame, damage.of(frame))
+
+
+def _unlike_a_cameras(frame: VideoFrame) -> str:
+    """Why no frame of this video would look as a camera gives it; empty if nothing says so."""
+    bits = max((component.bits for component in frame.format.components), default=8)
+    if bits >= _UNSAID:
+        return f"{bits} bits a sample, and nothing says what full scale is: convert it to 8 bits"
+    curve = _CURVES.get(int(getattr(frame, "color_trc", 0) or 0))
+    return f"its brightness is coded for {curve} displays: convert it to an ordinary video (SDR)" if curve else ""
 
 
 def _pixels(frame: VideoFrame) -> Pixels:

@@ -88,17 +88,15 @@ class Camera(Source):
         number, first = 0, None
         try:
             for packet in self._container.demux(stream):
-                try:
-                    frames = packet.decode()
-                except av.error.InvalidDataError as error:  # a broken picture of a stream that goes on
-                    yield Shot(f"camera#{number:06d}", number, None, partial(_broken, str(error)))
+                frames, fault = video.decode(packet)
+                if fault and not frames and packet.size:  # a broken picture of a stream that goes on
+                    yield Shot(f"camera#{number:06d}", number, None, partial(_broken, fault))
                     number += 1
-                    continue
                 for frame in frames:
                     first = frame.time if first is None else first
                     time_s = None if frame.time is None or first is None else frame.time - first
                     if number % every == 0:
-                        yield Shot(f"camera#{number:06d}", number, time_s, partial(_pixels, frame))
+                        yield Shot(f"camera#{number:06d}", number, time_s, partial(_pixels, frame, fault))
                     number += 1
         except (av.error.FFmpegError, OSError) as error:
             what = "is gone" if error.errno in _SUDDEN_END else "gives no more frames"
@@ -107,7 +105,9 @@ class Camera(Source):
             self._container.close()
 
 
-def _pixels(frame: VideoFrame) -> Pixels:
+def _pixels(frame: VideoFrame, fault: str) -> Pixels:
+    if fault or frame.is_corrupt:
+        return _broken(fault or "its data is damaged")
     return np.ascontiguousarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
