@@ -180,7 +180,10 @@ def _is_idle(data: bytes, whole: NDArray[Any], layout: _Layout, tails: dict[int,
         idle = _unchanged(differs, layout, idle)
         if not idle:
             return False
-    return True
+    # Of one even colour, data may say nothing at all: then no part of it can be told from padding.
+    places = [layout.stretches[number] for number in tails]
+    other = _decoded(_replaced(data, [(begin, end, (_MORE * (end // len(_MORE) + 1))[: end - begin]) for begin, end in places]))
+    return bool(idle - _unchanged(whole != other, layout, set(tails)))
 
 
 def _unchanged(differs: NDArray[np.bool_], layout: _Layout, stretches: set[int]) -> set[int]:

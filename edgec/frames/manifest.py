@@ -31,7 +31,7 @@ class Source(_Table):
     every: Annotated[int, Field(ge=1)] | None = None
     limit: Annotated[int, Field(ge=1)] | None = None
     crop: Crop | None = None
-    bits: Annotated[int, Field(ge=9, le=16)] | None = None
+    bits: Annotated[int, Field(ge=9, le=16, strict=True)] | None = None
     """How many bits full scale is of, in pictures with more than 8 bits a sample."""
 
     @field_validator("path", mode="before")
