@@ -53,6 +53,14 @@ def lived_in(bundle: Path, facts: Path, memo: Path, program: Path, tmp_path_fact
     return robot.root
 
 
+@pytest.fixture(scope="session")
+def lived_in_now(bundle: Path, facts: Path, memo: Path, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, of the TensorRT that is there. Not to be changed."""
+    robot = Robot(bundle, facts, tmp_path_factory.mktemp("lived-in-now") / "root", program=program, env=told(memo))
+    assert robot.run("run-all").code == 0
+    return robot.root
+
+
 @pytest.fixture
 def own_bundle(bundle: Path, tmp_path: Path) -> Path:
     """A copy that a test may damage."""

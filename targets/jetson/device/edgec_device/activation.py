@@ -6,7 +6,6 @@ of the current engine is what stands before its last mention there, so that a cr
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,23 @@ from typing import Any, Sequence
 
 from edgec_device.bundle import Variant
 from edgec_device.errors import DeviceError, NothingToDo
-from edgec_device.files import point, read_json, sha256_of, write_json
-from edgec_device.output import megabytes
-from edgec_device.session import PLAN, Engine, Places, Session
-from edgec_device.verify import damaged
+from edgec_device.files import point, read_json, remove, sha256_of, write_record
+from edgec_device.output import megabytes, shorten
+from edgec_device.seal import (
+    CHANGED,
+    REMEDY,
+    VERIFIED,
+    Standing,
+    current_engine,
+    entries,
+    require_whole,
+    seal,
+    standing,
+    standing_of,
+)
+from edgec_device.session import PLAN, Engine, Places, Session, read_sound
 from edgec_device.versions import dotted
 
-_ENTRY = {"engine", "variant", "time", "reason"}
 _KEPT = 50
 """Entries of the history."""
 
@@ -65,12 +74,17 @@ def choose(session: Session, variants: Sequence[Variant]) -> Choice:
 
 
 def activate(session: Session, choice: Choice) -> None:
-    """Point `current` at the engine, having looked at it once more."""
+    """Point `current` at the engine, having looked at it once more. Raises `EngineChanged`."""
     places, engine = session.places, choice.engine
     session.output.step("activate", engine.folder.name)
-    if not engine.whole:
-        raise damaged(engine)
-    if current_engine(places) == engine.folder.name:
+    require_whole(engine)
+    past, entry, before = _past(places), _entry(session, choice), standing(places)
+    active = current_engine(places) == engine.folder.name
+    if before is not None and before.state == CHANGED:
+        _note(session, "what was active until now has changed since it was verified", before)
+    if active and before is not None and before.state == VERIFIED and past[-1]["sha256"] == entry["sha256"]:
+        if past[-1].get("sealed") != entry["sealed"]:  # verified anew, by another bundle
+            write_record(places.history, {"activations": [*past[:-1], {**past[-1], "sealed": entry["sealed"]}]})
         session.output.emit(
             "done",
             "  nothing to do: it is active",
@@ -80,8 +94,9 @@ def activate(session: Session, choice: Choice) -> None:
             path=str(places.current / PLAN),
         )
         return
-    past, entry = _past(places), _entry(session, choice)
-    write_json(places.history, {"activations": [*past, entry][-_KEPT:]})
+    if past and past[-1]["engine"] == entry["engine"]:
+        past = past[:-1]  # it was built anew in its place: there is no way back to what it was
+    write_record(places.history, {"activations": [*past, entry][-_KEPT:]})
     point(places.current, f"{places.engines.name}/{engine.folder.name}")
     session.output.emit(
         "done",
@@ -94,18 +109,42 @@ def activate(session: Session, choice: Choice) -> None:
     )
 
 
+def distrust(session: Session) -> None:
+    """Have built and verified anew what is active, if that is not what was verified: its verdict and figures are forgotten, and
+    the engine too where its file is another one."""
+    places = session.places
+    found, name = standing(places), current_engine(places)
+    if found is None or found.state != CHANGED:
+        return
+    _note(session, "the active engine has changed since it was verified; it is judged anew", found)
+    folder = places.engines / name if name else None
+    if folder is None or folder.is_symlink():
+        return
+    for record in ("verify", "bench"):
+        remove(folder / (record + ".json"))
+    entry = next((each for each in reversed(entries(places)) if each["engine"] == name), None)
+    facts = read_sound(folder, "engine")
+    if entry is None or facts is None or not facts["sha256"] == entry.get("sha256") == sha256_of(folder / PLAN):
+        remove(folder / "engine.json")
+
+
 def rollback(places: Places, session: Session) -> str:
-    """Point `current` at the engine before it. Raises `NothingToDo` if there is none, or it cannot run here."""
+    """Point `current` at the engine before it. Raises `NothingToDo` if there is none, or it cannot run here.
+
+    What is active need not be sound for that: it is what one goes back from.
+    """
     output = session.output
     output.step("rollback", places.home.name)
+    found = standing(places)
+    if found is not None and found.state == CHANGED:
+        _note(session, "what was active until now has changed since it was verified", found)
     past = _past(places)
     if len(past) < 2:
         raise NothingToDo(
             "There is nothing to roll back to.", evidence=["{} is the first".format(current_engine(places) or "nothing")]
         )
     entry = past[-2]
-    folder = places.engines / entry["engine"]
-    problem = _unfit(folder, session)
+    problem = _unfit(entry, session)
     if problem:
         raise NothingToDo(
             "The engine before this one cannot be used any more.",
@@ -118,15 +157,6 @@ def rollback(places: Places, session: Session) -> str:
     return str(entry["engine"])
 
 
-def current_engine(places: Places) -> str | None:
-    """The name of the engine's folder that `current` points to; None if it points to nothing."""
-    try:
-        name = Path(os.readlink(str(places.current))).name
-    except OSError:
-        return None
-    return name if (places.engines / name / PLAN).is_file() else None
-
-
 def problems(session: Session) -> list[str]:
     found = []
     for name, problem in sorted(session.problems().items()):
@@ -135,7 +165,8 @@ def problems(session: Session) -> list[str]:
 
 
 def status(session: Session) -> None:
-    """What is active and why, what was before, and what became of each variant. Needs neither trtexec nor the lock."""
+    """What is active and why, whether it is still what was verified, what was before, and what became of each variant. Needs
+    neither trtexec nor the lock."""
     places, output = session.places, session.output
     past = _past(places)
     current = current_engine(places)
@@ -144,11 +175,19 @@ def status(session: Session) -> None:
     engines = sorted(path for path in places.engines.glob("*") if (path / PLAN).is_file())
     unused = [{"path": str(path), "size_bytes": (path / PLAN).stat().st_size} for path in engines if path.name not in used]
     rows = [_row(session, path, path.name == current) for path in engines]
-    lines = ["current   {}".format(places.current / PLAN if current else "none: nothing was activated yet")]
+    found = standing(places)
+    before = standing_of(places, past[-2]) if len(past) > 1 else None
+    nothing = "none: nothing was activated yet" if found is None else "none that was activated"
+    lines = [f"current   {places.current / PLAN if current else nothing}"]
     if current and entry:
         lines += [f"          {current}", "          since {}: {}".format(entry["time"], entry["reason"])]
-    if len(past) > 1:
-        lines.append("before    {}".format(past[-2]["engine"]))
+    if found is not None:
+        lines += _told(found)
+    if before is not None:
+        lines += ["before    {}".format(past[-2]["engine"]), *_told(before)]
+    report = _report_standing(places)
+    if report is not None:
+        lines.append(f"report    {places.report}: {report}")
     lines += ["", "engine".ljust(26) + "verified    p50 ms  evidence"] if rows else []
     for row in rows:
         verdict = {True: "yes", False: "FAILED", None: "no"}[row["passed"]]
@@ -168,11 +207,36 @@ def status(session: Session) -> None:
         problems=session.problems(),
         unused=unused,
         path=str(places.current / PLAN) if current else None,
+        state=None if found is None else found.state,
+        evidence=[] if found is None else list(found.evidence),
+        previous_state=None if before is None else before.state,
+        report=report,
     )
 
 
+def _told(found: Standing) -> list[str]:
+    """For people; whoever must do something reads what."""
+    words = {VERIFIED: "verified: it is what was verified", CHANGED: "CHANGED since it was verified"}
+    lines = ["          " + words.get(found.state, "unknown: nothing says that it was verified")]
+    lines += ["          " + fact for fact in found.evidence]
+    return lines + (["          To do: " + REMEDY] if found.state != VERIFIED else [])
+
+
+def _report_standing(places: Places) -> str | None:
+    """Whether report.json is what was written; None if there is none, or nobody wrote down what it was."""
+    expected = (read_json(places.details) or {}).get("report_sha256")
+    if not isinstance(expected, str) or not places.report.is_file():
+        return None
+    return "as it was written" if sha256_of(places.report) == expected else CHANGED
+
+
+def _note(session: Session, text: str, found: Standing) -> None:
+    lines = "\n".join(["  note: " + text, *("    " + fact for fact in found.evidence)])
+    session.output.emit("log", lines, line=shorten(f"{text}: {'; '.join(found.evidence)}", 400))
+
+
 def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
-    facts, verified, bench = (read_json(folder / (name + ".json")) or {} for name in ("engine", "verify", "bench"))
+    facts, verified, bench = (read_sound(folder, name) or {} for name in ("engine", "verify", "bench"))
     return {
         "engine": folder.name,
         "variant": facts.get("variant"),
@@ -190,12 +254,10 @@ def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
 
 def _past(places: Places) -> list[dict[str, Any]]:
     """The activations up to the current one; what stands behind it was begun and not done, or rolled back."""
-    kept = (read_json(places.history) or {}).get("activations")
-    entries = [each for each in kept if isinstance(each, dict) and set(each) >= _ENTRY] if isinstance(kept, list) else []
-    current = current_engine(places)
-    while entries and entries[-1]["engine"] != current:
-        entries = entries[:-1]
-    return entries
+    past, current = entries(places), current_engine(places)
+    while past and past[-1]["engine"] != current:
+        past = past[:-1]
+    return past
 
 
 def _entry(session: Session, choice: Choice) -> dict[str, Any]:
@@ -208,17 +270,22 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
         "build_key": session.bundle.build_key,
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "reason": choice.reason,
+        "sealed": seal(session, choice.engine),
     }
 
 
-def _unfit(folder: Path, session: Session) -> str:
+def _unfit(entry: dict[str, Any], session: Session) -> str:
     """Why the robot should not load this engine, in a few words; empty if it may."""
-    facts, verified = read_json(folder / "engine.json"), read_json(folder / "verify.json")
-    if facts is None or not (folder / PLAN).is_file():
+    folder = session.places.engines / entry["engine"]
+    if not (folder / PLAN).is_file():
         return "it is gone"
-    if sha256_of(folder / PLAN) != facts.get("sha256"):
+    found = standing_of(session.places, entry)
+    if found.state == CHANGED:
+        return "it has changed since it was verified; " + "; ".join(found.evidence)
+    facts, verified = read_sound(folder, "engine"), read_sound(folder, "verify")
+    if facts is None or sha256_of(folder / PLAN) != facts["sha256"]:
         return "its file is not what was built"
-    if verified is None or not verified.get("passed") or verified.get("engine_sha256") != facts["sha256"]:
+    if verified is None or not verified["passed"] or verified.get("engine_sha256") != facts["sha256"]:
         return "it is not verified"
     try:
         session.identify()

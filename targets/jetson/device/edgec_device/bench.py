@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 import re
 import time
 from pathlib import Path
@@ -14,17 +14,23 @@ from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
 from edgec_device.evidence import engine_doubts
 from edgec_device.flags import UNDERSTOOD, bench_flags
 from edgec_device.npy import read_npz
+from edgec_device.output import shorten
 from edgec_device.session import Engine, Session
 from edgec_device.trtexec import Finished
+from edgec_device.untrusted import read_document
 from edgec_device.verify import FRAMES
 
 ROUNDS = 2
 """Variants take turns, so that the heat that one leaves does not count against the next alone."""
 _TIMES = "times.json"
-_WARM_UP = re.compile(r"Warmup completed (\d+) queries")
+_WARM_UP = re.compile(r"Warmup completed (\d{1,9}) queries")
 _SETTING = re.compile(r"\[I\] ({}): (\w+)$".format("|".join(map(re.escape, UNDERSTOOD))))
 _NO_GRAPH = re.compile(r"flag has been ignored|not permitted under CUDA graph capture|Graph capture failed", re.IGNORECASE)
-_DESERIALISED = re.compile(r"Engine deserialized in ([\d.]+) sec")
+_DESERIALISED = re.compile(r"Engine deserialized in (\d{1,6}(?:\.\d{1,12})?) sec")
+_TIMES_BYTES = 256 << 20
+_MOST_TIMES = 10_000_000
+"""A run has eight values and takes some 170 bytes."""
+_LONGEST_MS = 1e7
 
 
 def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, DeviceError]:
@@ -35,7 +41,6 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
     output, options = session.output, session.options
     output.step("bench", f"{options.seconds:g} s and {options.iterations} runs at least each")
     flags = bench_flags(session.trtexec.version, options.seconds / ROUNDS, math.ceil(options.iterations / ROUNDS))
-    began = time.time_ns()
     if not again and all((engine.record("bench") or {}).get("flags") == flags for engine in engines):
         for engine in engines:
             _say(session, engine, "unchanged")
@@ -56,10 +61,12 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
                 engine.forget("bench")
                 session.remember_problem(name, "bench", str(error))
                 output.problem("bench", name, error)
+    # By chance, and not by the clock, which may have been set back since another run.
+    together = int.from_bytes(os.urandom(6), "big")
     for engine in engines:
         name = engine.variant.name
         if name not in failed:
-            engine.keep("bench", {**_record(session, engine, flags, taken[name]), "took_turns": began})
+            engine.keep("bench", {**_record(session, engine, flags, taken[name]), "took_turns": together})
             session.remember_problem(name, "bench", None)
             _say(session, engine, "measured")
     return failed
@@ -125,12 +132,14 @@ def read_times(path: Path) -> list[float]:
     Raises `TrtexecFailed` for a file that holds none.
     """
     try:
-        samples = [float(entry["latencyMs"]) for entry in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        samples = [float(entry["latencyMs"]) for entry in read_document(path, _TIMES_BYTES, most_values=_MOST_TIMES)]
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise TrtexecFailed(
-            "trtexec's times cannot be read.", evidence=[str(error)], remedy="run `bench` again; if it happens again, report this"
+            "trtexec's times cannot be read.",
+            evidence=[shorten(str(error), 300)],
+            remedy="run `bench` again; if it happens again, report this",
         ) from error
-    if not samples or not all(math.isfinite(sample) and sample > 0 for sample in samples):
+    if not samples or not all(0 < sample < _LONGEST_MS for sample in samples):
         raise TrtexecFailed(
             "trtexec's times are no times.",
             evidence=[f"{len(samples)} of them, from {min(samples, default=0)} to {max(samples, default=0)} ms"],

@@ -18,7 +18,9 @@ OLDEST_GPU = "7.5"
 """The first compute capability with tensor cores for both fp16 and int8, and the first that TensorRT takes since 10.5 (NVIDIA
 TensorRT Support Matrix, Hardware and Precision)."""
 
-_L4T = re.compile(r"# R(\d+) \(release\), REVISION: ([\d.]+)")
+_L4T = re.compile(r"# R(\d{1,4}) \(release\), REVISION: ([\d.]{1,20})")
+_TEXT = 300
+"""Characters of a name or a version that are looked at."""
 _JETPACK = {
     "35.2": "5.1", "35.3": "5.1.1", "35.4": "5.1.2", "35.5": "5.1.3", "35.6": "5.1.4", "36.3": "6.0", "36.4.0": "6.1",
     "36.4.3": "6.2", "36.4.4": "6.2.1", "36.4.7": "6.2.1", "36.5": "6.2.2", "38.2": "7.0", "38.4": "7.1", "39.2": "7.2",
@@ -54,7 +56,7 @@ def read_board(system: System) -> Board:
     l4t = "{}.{}".format(*release.groups()) if release else _plain(packages.get("nvidia-l4t-core"))
     return Board(
         compatible=tuple(part for part in compatible.split("\0") if part),
-        model=system.text("/proc/device-tree/model") or "",
+        model=(system.text("/proc/device-tree/model") or "")[:_TEXT],
         architecture=platform.machine(),
         l4t=l4t,
         jetpack=_plain(packages.get("nvidia-jetpack")) or _jetpack_of(l4t),
@@ -136,13 +138,13 @@ def _fields(lines: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     for line in lines:
         name, colon, value = line.partition(": ")
         if colon and name in names:
-            found[name] = value.strip()
+            found[name] = value.strip()[:_TEXT]
     return found
 
 
 def _plain(version: str | None) -> str | None:
     """`6.2.1+b38` and `36.4.3-20250107174145` without what follows the numbers."""
-    match = re.match(r"\d+(\.\d+)*", version or "")
+    match = re.match(r"\d+(\.\d+)*", (version or "")[:_TEXT])
     return match.group() if match else None
 
 

@@ -11,7 +11,7 @@ from typing import Sequence
 from edgec_device.bundle import BUNDLE, Variant
 from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
 from edgec_device.evidence import engine_doubts
-from edgec_device.files import SCRATCH, publish, sha256_of, sync, write_json
+from edgec_device.files import SCRATCH, publish, sha256_of, sync, write_record
 from edgec_device.output import elapsed, megabytes
 from edgec_device.session import PLAN, Engine, Session
 from edgec_device.versions import dotted
@@ -77,7 +77,7 @@ def _build(session: Session, engine: Engine) -> None:
         if cache.is_file():
             _keep_cache(cache, kept)
         size = plan.stat().st_size
-        write_json(
+        write_record(
             work / "engine.json",
             {
                 "variant": variant.name,

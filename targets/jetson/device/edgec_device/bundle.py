@@ -27,6 +27,7 @@ _RANKS = {"scores": 2, "labels": 3, "logits": 4, "depth": 3}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SHOWN = 5
+_WIDTH = 300
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,14 @@ def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
         version = document.get("schema_version") if isinstance(document, dict) else None
         raise BundleError(
             "The bundle is of another version than this program.",
-            evidence=[f"schema_version {version!r}; this program reads {SCHEMA_VERSION}"],
+            evidence=[f"schema_version {repr(version)[:_WIDTH]}; this program reads {SCHEMA_VERSION}"],
             remedy="use the edgec-device.pyz that lies beside it",
         )
     try:
         return _bundle(root, document)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise _damaged([origin, what]) from error
+        raise _damaged([origin, what[:_WIDTH]]) from error
 
 
 def check_files(bundle: Bundle) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from edgec_device import activation, errors, report
+from edgec_device import activation, errors, report, seal
 from edgec_device.activation import Choice
 from edgec_device.bench import bench
 from edgec_device.build import build
@@ -19,7 +19,7 @@ from edgec_device.bundle import Bundle, Variant, read_bundle
 from edgec_device.errors import DeviceError, Interrupted, NothingToDo, UsageError, VerificationFailed, from_os_error
 from edgec_device.files import lock
 from edgec_device.install import board_facts, install, preflight
-from edgec_device.output import Output
+from edgec_device.output import Output, shorten
 from edgec_device.receive import receive
 from edgec_device.session import Engine, Options, Session
 from edgec_device.system import System
@@ -27,6 +27,8 @@ from edgec_device.verify import verify
 from edgec_device.wire import Wire
 
 BUG = 70
+_MOST_SECONDS = 24 * 3600
+_MOST_ITERATIONS = 1_000_000
 WIRE = "-"
 _RECEIVING = ("install", "run-all")
 
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, output: Output) -> int:
-    root = Path(options.root or _default_root()).expanduser().absolute()
+    root = _folder(options.root or _default_root(), "--root")
     chosen = Options(
         root=root,
         trtexec=options.trtexec,
@@ -96,7 +98,7 @@ def _run(options: argparse.Namespace, output: Output) -> int:
         finally:
             wire.rest()
     else:
-        bundle = read_bundle(Path(options.bundle or _own_bundle()).expanduser().absolute())
+        bundle = read_bundle(_folder(options.bundle or _own_bundle(), "--bundle"))
         _work(chosen, bundle, options.command, output, None)
     return 0
 
@@ -136,6 +138,9 @@ def _verify(session: Session) -> None:
 def _bench(session: Session) -> None:
     session.identify()
     engines = _passed(session, _built(session))
+    seal.require_unchanged(session)
+    for engine in engines:
+        seal.require_whole(engine)
     if not engines:
         raise NothingToDo("No engine is verified, and only those are measured.", remedy="run `verify` first")
     failed = bench(session, engines, again=True)
@@ -168,6 +173,7 @@ def _run_all(session: Session) -> None:
     """float32 is the last resort: it takes as long to build as the others, so it is built only if they fail."""
     facts = preflight(session)
     install(session)
+    activation.distrust(session)
     again, usable = session.options.again, session.usable_variants()
     first = [variant for variant in usable if variant.precision != "fp32"] or usable
     failed = _build_and_verify(session, first, again)
@@ -207,7 +213,7 @@ def _conclude(session: Session, facts: dict[str, Any], *, activate: bool = False
 def _none_left(session: Session, failed: dict[str, DeviceError]) -> DeviceError:
     """The refusal of a run whose variants all failed: that of verification if one got so far, else the first."""
     first = next((error for error in failed.values() if isinstance(error, VerificationFailed)), next(iter(failed.values())))
-    current = activation.current_engine(session.places)
+    current = seal.current_engine(session.places)
     kept = f"{current} stays active" if current else "nothing is active"
     evidence = [f"{name}: {fact}" for name, error in failed.items() for fact in (error.what, *error.evidence[:3])]
     if isinstance(first, VerificationFailed):
@@ -255,6 +261,22 @@ def _check_names(options: Options, bundle: Bundle) -> None:
         raise UsageError(f"There is no variant {unknown[0]}.", evidence=["the bundle has " + known])
 
 
+def _folder(text: str, option: str) -> Path:
+    """Raises `UsageError` for what is no path here."""
+    try:
+        path = Path(text).expanduser().absolute()
+        path.exists()
+    except PermissionError:
+        return path
+    except (RuntimeError, ValueError, OSError) as error:  # nobody of that name; a NUL; a name that is too long
+        raise UsageError(
+            f"There can be no folder {shorten(text, 60)!r} on this board.",
+            evidence=[shorten(str(error), 200)],
+            remedy=f"give another one with {option}",
+        ) from error
+    return path
+
+
 def _default_root() -> str:
     return "{}/edgec".format(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
 
@@ -293,21 +315,28 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="one event a line, for programs")
         command.add_argument("--no-wait", action="store_true", help="give up if another run is at work under this root")
         command.add_argument(
-            "--patience", type=_positive, default=900.0, metavar="S", help="end trtexec after so long a silence (default: 900 s)"
+            "--patience", type=_seconds, default=900.0, metavar="S", help="end trtexec after so long a silence (default: 900 s)"
         )
         command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
         command.add_argument(
             "--again", action="store_true", help="verify and measure anew, and build anew what failed verification"
         )
+        command.add_argument("--seconds", type=_seconds, default=10.0, metavar="S", help="measure at least so long (default: 10)")
         command.add_argument(
-            "--seconds", type=_positive, default=10.0, metavar="S", help="measure at least so long (default: 10)"
+            "--iterations", type=_count, default=200, metavar="N", help="and at least so many runs (default: 200)"
         )
-        command.add_argument("--iterations", type=int, default=200, metavar="N", help="and at least so many runs (default: 200)")
     return parser
 
 
-def _positive(text: str) -> float:
+def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    if not 0 < value <= _MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{shorten(text, 40)} is not a positive number of at most {_MOST_SECONDS:,}")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= _MOST_ITERATIONS:
+        raise argparse.ArgumentTypeError(f"{shorten(text, 40)} is not a whole number from 1 to {_MOST_ITERATIONS:,}")
     return value

@@ -4,6 +4,7 @@
      ├── UsageError            2   the request is wrong
      ├── WrongBoard            5   the bundle was not built for this board
      ├── BundleError           8   the bundle is damaged, incomplete, or for another version of this program
+     │    └── EngineChanged    8   an engine is not what was verified any more
      ├── VerificationFailed    9   no engine reproduces the golden features; nothing was activated
      ├── TrtexecFailed        10   trtexec failed
      ├── DiskFull             11   no room left
@@ -52,6 +53,10 @@ class WrongBoard(DeviceError):
 
 class BundleError(DeviceError):
     exit_code = 8
+
+
+class EngineChanged(BundleError):
+    pass
 
 
 class VerificationFailed(DeviceError):

@@ -17,9 +17,12 @@ from typing import Any, Iterator
 
 from edgec_device.errors import Busy, DeviceError
 from edgec_device.output import Output, elapsed
+from edgec_device.untrusted import STATE_BYTES, read_document
 
 SCRATCH = ".tmp-"
 """What begins with this belongs to a run that is at work, or to one that is dead. Only the lock's holder makes or removes it."""
+SEAL = "record_sha256"
+"""In records of this program's own: the SHA-256 of all that stands beside it."""
 _BLOCK = 1 << 20
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -73,10 +76,27 @@ def write_text(path: Path, text: str) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in the file; None if there is no file, or something else in it: then it was not ours, or not wholly written."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        value = read_document(path, STATE_BYTES)
+    except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def write_record(path: Path, value: dict[str, Any]) -> None:
+    """As `write_json`, with a seal: a verdict that was edited, or that a disk forgot a bit of, is none."""
+    write_json(path, {**value, SEAL: _sealed(value)})
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """What `write_record` wrote, without the seal; None if it is not that any more. Older versions of this program wrote no
+    seals."""
+    value = read_json(path)
+    seal = None if value is None else value.pop(SEAL, None)
+    return value if value is None or seal is None or seal == _sealed(value) else None
+
+
+def _sealed(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 def publish(work: Path, destination: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -138,8 +139,9 @@ def check_room(session: Session, copy: int | None = None) -> None:
 
 def _available_memory(session: Session) -> int | None:
     for line in (session.system.text("/proc/meminfo") or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
+        match = re.match(r"MemAvailable:\s+(\d{1,15})\b", line)
+        if match:
+            return int(match.group(1)) * 1024
     return None
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgec_device.errors import BundleError
+from edgec_device.output import shorten
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _CODES = {"|u1": "B", "<i4": "i", "<f4": "f"}
@@ -47,11 +48,13 @@ def read_npz(path: Path) -> dict[str, Array]:
         SyntaxError,
         NotImplementedError,
         RuntimeError,
+        MemoryError,
+        OverflowError,
         zipfile.BadZipFile,
     ) as error:
         raise BundleError(
             f"The golden file {path.name} cannot be read.",
-            evidence=[str(path), str(error)],
+            evidence=[str(path), shorten(str(error), 300)],
             remedy="copy the artefact to the board again, whole",
         ) from error
 

@@ -10,10 +10,11 @@ people see. Events:
     done       a step, or one variant of it, is through: `result`, and figures
     problem    a variant cannot be used; others are tried: `what`, `evidence`, `remedy`, `exit_code`
     wanted     files to be sent over the standard input (wire.py): `files`, each with `path`, `offset`, `size_bytes`
-    status     answer of `status`: `current`, `previous`, `variants`, `unused`
+    status     answer of `status`: `current`, `previous`, `engines`, `unused`; `state` of what is active: `verified`, `changed`
+               or `unknown`, or null if nothing is, and `evidence` for it; `report`, the same of report.json
     table      the figures of all variants, for people: `text`
     report     files worth keeping: `path`, `details`
-    error      the program gives up: `what`, `evidence`, `remedy`, `exit_code`
+    error      the program gives up: `kind`, `what`, `evidence`, `remedy`, `exit_code`
     end        always the last: `exit_code`
 """
 
@@ -89,7 +90,14 @@ def wrapped(text: str) -> str:
 
 
 def described(error: DeviceError) -> dict[str, Any]:
-    return {"what": error.what, "evidence": list(error.evidence), "remedy": error.remedy, "exit_code": error.exit_code}
+    kind = type(error).__name__
+    return {
+        "kind": kind,
+        "what": error.what,
+        "evidence": list(error.evidence),
+        "remedy": error.remedy,
+        "exit_code": error.exit_code,
+    }
 
 
 def shorten(text: str, width: int = WIDTH - 1) -> str:

@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Callable, Sequence
 
 TAIL = 40
+LONGEST_LINE = 4096
+"""Bytes of one that are looked at."""
+MOST_SECONDS = 12 * 3600.0
+"""Whatever it says meanwhile."""
 _BLOCK = 1 << 16
 _PR_SET_PDEATHSIG = 1
 _TERMINATE_S = 2.0
@@ -39,8 +43,10 @@ def run(
     patience: float,
     on_line: Callable[[str], None],
     on_tick: Callable[[float], None],
+    most_seconds: float = MOST_SECONDS,
 ) -> Ended:
-    """Run to its end, or end it after `patience` seconds without output. Standard error comes with standard output.
+    """Run to its end, or end it after `patience` seconds without output or `most_seconds` in all. Standard error comes with
+    standard output; no line is longer than `LONGEST_LINE`.
 
     `on_line` gets every line, `on_tick` the elapsed seconds about every `TICK_S`. Whatever leaves this function, by return or by
     exception, the program is dead; and if this very process is killed, the kernel kills the program too.
@@ -67,7 +73,7 @@ def run(
             if now - ticked >= TICK_S:
                 ticked = now
                 on_tick(now - began)
-            if now - heard > patience:
+            if now - heard > patience or now - began > most_seconds:
                 silent = now - heard
                 break
             if not select.select([process.stdout], [], [], TICK_S)[0]:
@@ -81,7 +87,7 @@ def run(
             if not block or len(pending) > _BLOCK:
                 whole, newline, pending = whole + newline + pending, b"\n", b""
             for raw in whole.splitlines() if newline else ():
-                line = raw.decode("utf-8", "replace")
+                line = raw[:LONGEST_LINE].decode("utf-8", "replace")
                 tail.append(line)
                 on_line(line)
             if not block:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import textwrap
 import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from edgec_device import sensors, tasks
-from edgec_device.activation import Choice, current_engine
+from edgec_device.activation import Choice
 from edgec_device.bundle import BUNDLE, GATES, Variant
 from edgec_device.evidence import TARGET
 from edgec_device.files import read_json, remove, sha256_of, write_json
 from edgec_device.output import WIDTH, megabytes, shorten
+from edgec_device.seal import current_engine
 from edgec_device.session import Engine, Session
 from edgec_device.versions import dotted
 
@@ -46,11 +48,12 @@ def write_report(session: Session, variants: Sequence[Variant], chosen: Choice |
             for engine in engines
         ],
     }
-    write_json(places.details, details)
     if chosen is None:
         remove(places.report)
     else:
         write_json(places.report, _report(session, engines, chosen, problems, created, facts))
+        details["report_sha256"] = sha256_of(places.report)
+    write_json(places.details, details)
     path = None if chosen is None else str(places.report)
     text = f"report: {path}" if path else f"details: {places.details}"
     session.output.emit("report", text, path=path, details=str(places.details))
@@ -257,8 +260,8 @@ def _host(session: Session) -> dict[str, Any]:
 
 
 def _memory(meminfo: str) -> int:
-    line = next((line for line in meminfo.splitlines() if line.startswith("MemTotal:")), "MemTotal: 0 kB")
-    return int(line.split()[1]) * 1024
+    match = re.search(r"^MemTotal:\s+(\d{1,15})\b", meminfo, re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else 0
 
 
 def _os(release: str) -> str:

@@ -17,7 +17,9 @@ from typing import Any, Mapping, Sequence
 from edgec_device.system import System, number, read
 
 _POWER_CHIPS = ("ina3221", "ina226", "ina238", "ina219", "ina2xx")
-_MODE = re.compile(r"NV Power Mode: *(\S+)")
+_MODE = re.compile(r"NV Power Mode: *(\S{1,60})")
+_NAME = 60
+"""Characters of a name that are looked at."""
 
 
 def power_mode(system: System) -> str | None:
@@ -33,7 +35,7 @@ def clocks(system: System) -> dict[str, Any]:
     hertz = {name: number(gpu / (name + "_freq")) if gpu else None for name in ("cur", "min", "max")}
     found: dict[str, Any] = {f"gpu_{name}_mhz": value and round(value / 1e6, 1) for name, value in hertz.items()}
     found["gpu_fixed"] = None if hertz["min"] is None or hertz["max"] is None else hertz["min"] == hertz["max"]
-    governors = {read(path) for path in system.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")}
+    governors = {_name(path) for path in system.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")}
     found["governor"] = ", ".join(sorted(each for each in governors if each)) or None
     shown = system.run("jetson_clocks", "--show")
     found["jetson_clocks"] = shown.splitlines() if shown else None
@@ -44,7 +46,7 @@ def temperatures(system: System) -> dict[str, float]:
     """By zone, in degrees Celsius; zones that are switched off are left out."""
     found = {}
     for zone in system.glob("/sys/class/thermal/thermal_zone*"):
-        name, value = read(zone / "type"), number(zone / "temp")
+        name, value = _name(zone / "type"), number(zone / "temp")
         if name and value is not None and value > 0:
             found[name] = round(value / 1000, 1)
     return found
@@ -69,7 +71,7 @@ def throttling(system: System) -> dict[str, float]:
         if value is not None:
             found["over-current events, {}".format(path.name.split("_")[0])] = value
     for device in system.glob("/sys/class/thermal/cooling_device*"):
-        name, value = read(device / "type") or "", number(device / "cur_state")
+        name, value = _name(device / "type") or "", number(device / "cur_state")
         if value is not None and "fan" not in name:
             found[f"cooling device {name}"] = max(value, found.get(f"cooling device {name}", 0))
     return found
@@ -112,6 +114,11 @@ class PowerMeter:
         return found
 
 
+def _name(path: Path) -> str | None:
+    text = read(path)
+    return None if text is None else text[:_NAME]
+
+
 def _is_gpu(path: Path) -> bool:
     name = path.name
     return "gpu" in name or name.endswith((".ga10b", ".gv11b", ".gp10b"))
@@ -120,7 +127,7 @@ def _is_gpu(path: Path) -> bool:
 def _of_hwmon(chip: Path) -> dict[str, float]:
     found = {}
     for channel in (1, 2, 3):
-        label = read(chip / f"in{channel}_label") or read(chip / f"power{channel}_label")
+        label = _name(chip / f"in{channel}_label") or _name(chip / f"power{channel}_label")
         label = label or f"{chip.name} {channel}"
         volts, amperes = number(chip / f"in{channel}_input"), number(chip / f"curr{channel}_input")
         microwatts = number(chip / f"power{channel}_input")
@@ -136,7 +143,7 @@ def _of_hwmon(chip: Path) -> dict[str, float]:
 def _of_iio(device: Path) -> dict[str, float]:
     found = {}
     for channel in range(3):
-        label, milliwatts = read(device / f"rail_name_{channel}"), number(device / f"in_power{channel}_input")
+        label, milliwatts = _name(device / f"rail_name_{channel}"), number(device / f"in_power{channel}_input")
         if label and milliwatts is not None:
             found[label] = milliwatts
     return found

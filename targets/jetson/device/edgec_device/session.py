@@ -27,7 +27,7 @@ from edgec_device import evidence, graph
 from edgec_device.board import Board
 from edgec_device.bundle import BoardProfile, Bundle, Variant
 from edgec_device.errors import BundleError, NoTensorRT
-from edgec_device.files import SCRATCH, read_json, remove, sha256_of, sweep, write_json
+from edgec_device.files import SCRATCH, is_plain_file, read_json, read_record, remove, sha256_of, sweep, write_json, write_record
 from edgec_device.flags import build_flags, strongly_typed
 from edgec_device.output import Output
 from edgec_device.system import System
@@ -35,6 +35,22 @@ from edgec_device.trtexec import Trtexec
 from edgec_device.versions import described, dotted, within
 
 PLAN = "engine.plan"
+_NUMBER = (int, float)
+_RECORDS: dict[str, dict[str, Any]] = {
+    "engine": {
+        **dict.fromkeys(("sha256", "tensorrt", "compute_capability"), str),
+        "size_bytes": int,
+        "flags": list,
+    },
+    "verify": {"passed": bool, "problems": list, "evidence": str, "figures": (dict, type(None)), "frames": int},
+    "bench": {
+        **dict.fromkeys(("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms"), _NUMBER),
+        **dict.fromkeys(("samples_ms", "rounds", "flags", "caveats", "throttled"), list),
+        "iterations": int,
+        "evidence": str,
+    },
+}
+"""What a record must hold to be one, with the types."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +181,13 @@ class Session:
         """By variant of this bundle, which step of it failed last, and why."""
         kept = read_json(self.places.problems) or {}
         key = self.bundle.build_key
-        return {name: each for name, each in kept.items() if isinstance(each, dict) and each.get("build_key") == key}
+        return {
+            name: each
+            for name, each in kept.items()
+            if isinstance(each, dict)
+            and all(isinstance(each.get(part), str) for part in ("step", "what"))
+            and each.get("build_key") == key
+        }
 
     def remember_problem(self, variant: str, step: str, what: str | None) -> None:
         """Keep for `status` why a variant failed, or that it no longer does. Problems of other bundles are forgotten."""
@@ -191,20 +213,20 @@ class Engine:
 
     @property
     def built(self) -> bool:
-        return self.plan.is_file() and "sha256" in self.facts
+        return is_plain_file(self.plan) and "sha256" in self.facts
 
     @property
     def whole(self) -> bool:
-        """Whether it is built, and still what was built."""
+        """Whether it is built, and still what was built. This reads all of it."""
         return self.built and sha256_of(self.plan) == self.facts["sha256"]
 
     @property
     def facts(self) -> dict[str, Any]:
-        return read_json(self.folder / "engine.json") or {}
+        return read_sound(self.folder, "engine") or {}
 
     def record(self, name: str) -> dict[str, Any] | None:
         """verify.json or bench.json, if it is about the engine that is there."""
-        found = read_json(self.folder / (name + ".json"))
+        found = read_sound(self.folder, name)
         return found if found is not None and found.get("engine_sha256") == self.facts.get("sha256") else None
 
     def verified(self, bundle: Bundle) -> dict[str, Any] | None:
@@ -221,7 +243,14 @@ class Engine:
         remove(self.folder / (name + ".json"))
 
     def keep(self, name: str, record: dict[str, Any]) -> None:
-        write_json(self.folder / (name + ".json"), {**record, "engine_sha256": self.facts["sha256"]})
+        write_record(self.folder / (name + ".json"), {**record, "engine_sha256": self.facts["sha256"]})
+
+
+def read_sound(folder: Path, name: str) -> dict[str, Any] | None:
+    """engine.json, verify.json or bench.json of an engine's folder, if it is whole and holds what it must."""
+    found = read_record(folder / (name + ".json"))
+    sound = found is not None and all(isinstance(found.get(key), kind) for key, kind in _RECORDS[name].items())
+    return found if sound else None
 
 
 def _layers(path: Path) -> list[str]:

@@ -6,13 +6,21 @@ comes from there. Nothing that is measured like that is ever called `measured on
 
 from __future__ import annotations
 
+import math
 import os
-import subprocess
 from pathlib import Path
+
+from edgec_device import process
+from edgec_device.untrusted import Refused, read_bytes
 
 VARIABLE = "EDGEC_FACTS_ROOT"
 _PLACES = ("usr/local/sbin", "usr/sbin", "sbin", "usr/local/bin", "usr/bin", "bin")
-_COMMAND_TIMEOUT_S = 10
+_COMMAND_TIMEOUT_S = 10.0
+_MOST_LINES = 1000
+_MOST_BYTES = 64 << 20
+"""The list of all packages that are installed is the largest file that is read here."""
+_LARGEST = 1e15
+"""Above all that a sensor or a clock says."""
 
 
 class System:
@@ -48,31 +56,33 @@ class System:
                 break
         else:
             return None
+        lines: list[str] = []
         try:
-            done = subprocess.run(
+            ended = process.run(
                 [str(program), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=_COMMAND_TIMEOUT_S,
-                check=False,
+                cwd=Path("/"),
+                patience=_COMMAND_TIMEOUT_S,
+                most_seconds=_COMMAND_TIMEOUT_S,
+                on_line=lambda line: lines.append(line) if len(lines) < _MOST_LINES else None,
+                on_tick=lambda seconds: None,
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except OSError:
             return None
-        return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+        return "\n".join(lines).strip() if ended.code == 0 and ended.silent is None else None
 
 
 def read(path: Path) -> str | None:
     try:
-        return path.read_bytes().decode("utf-8", "replace").strip("\0 \t\r\n")
-    except OSError:
+        return read_bytes(path, _MOST_BYTES).decode("utf-8", "replace").strip("\0 \t\r\n")
+    except (OSError, Refused):
         return None
 
 
 def number(path: Path) -> float | None:
     """The number in a file of /sys; sensors that are switched off give an error or nothing."""
-    text = read(path)
+    words = (read(path) or "").split(None, 1)
     try:
-        return float(text.split()[0]) if text else None
+        value = float(words[0]) if words else math.inf
     except ValueError:
         return None
+    return value if abs(value) < _LARGEST else None

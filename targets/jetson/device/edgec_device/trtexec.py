@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Sequence
+from typing import Callable, List, Sequence
 
 from edgec_device import process
 from edgec_device.errors import DeviceError, DiskFull, NoTensorRT, TrtexecFailed, TrtexecHung, from_os_error
@@ -27,8 +27,8 @@ _TAG = re.compile(r"(?: \[b\d+\])?")
 """What NVIDIA puts between version and command line: nothing, or the build number (since 10.4)."""
 SUBSTITUTE = " [edgec, not NVIDIA]"
 """There, edgec's own program says that it is none of NVIDIA's (edgec/lowering/tensorrt/engine)."""
-_GPU = re.compile(r"Selected Device: (.+)")
-_COMPUTE = re.compile(r"Compute Capability: (\d+\.\d+)")
+_GPU = re.compile(r"Selected Device: (.{1,200})")
+_COMPUTE = re.compile(r"Compute Capability: (\d{1,3}\.\d{1,3})(?!\d)")
 _SEVERITY = re.compile(r"^(?:\[[^\]]+\] )?\[([VIWEF])\] ?(.*)$")
 _WORK = re.compile(r"Computing costs for |Timing Runner: ")
 _MEMORY = re.compile(r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|insufficient memory", re.IGNORECASE)
@@ -39,6 +39,10 @@ _OTHER_VERSION = re.compile(
 
 _EVENT_S = 1.0
 _LINE_S = 10.0
+_MOST_LINES = 3000
+"""From the beginning, and from the end, that are kept of what trtexec says."""
+_MOST_LOGGED = 1000
+"""Warnings and errors of one run that are passed on."""
 _FULL_BELOW_BYTES = 4 << 20
 _ELF = b"\x7fELF"
 
@@ -91,7 +95,7 @@ class Trtexec:
 
         Raises `NoTensorRT` if it does not say them.
         """
-        lines: list[str] = []
+        lines = _Lines()
         command = [str(self.path), "--device=0", "--loadEngine=" + str(cwd / "no-such-engine")]
         ended = self._process(command, cwd, lines.append, lambda seconds: None, min(self.patience, PROBE_PATIENCE_S))
         banner = next((match for match in map(_BANNER.search, lines) if match), None)
@@ -133,7 +137,7 @@ class Trtexec:
         `log`: where to keep what it says, except the details that only --verbose prints.
         """
         progress = _Progress(self.output, step, variant)
-        lines: list[str] = []
+        lines = _Lines()
 
         def hear(line: str) -> None:
             if progress.hear(line):
@@ -147,11 +151,16 @@ class Trtexec:
         command = [str(self.path), *arguments]
         ended = self._process(command, cwd, hear, tick, self.patience)
         if log is not None:
-            _keep(log, [" ".join(command), *lines])
+            _keep(log, [" ".join(command), *lines.left_out()])
         if ended.silent is not None:
+            how = (
+                f"it said nothing for {elapsed(ended.silent)}"
+                if ended.silent >= self.patience
+                else f"no end after {elapsed(ended.seconds)}"
+            )
             raise TrtexecHung(
                 f"trtexec hung in {step} of {variant} and was ended.",
-                evidence=[f"it said nothing for {elapsed(ended.silent)}", *_evidence(ended, lines, log)],
+                evidence=[how, *_evidence(ended, lines, log)],
                 remedy="run the same command again; if it hangs there again, reboot the board, or give it longer with --patience",
             )
         if ended.code != 0 or not any(line.startswith("&&&& PASSED") for line in lines):
@@ -178,12 +187,31 @@ class Trtexec:
             ) from error
 
 
+class _Lines(List[str]):
+    """What it says, but for the middle of what is too much: its settings come first, how it went comes last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dropped = 0
+
+    def append(self, line: str) -> None:
+        super().append(line)
+        if len(self) > 2 * _MOST_LINES:
+            del self[_MOST_LINES : _MOST_LINES + _MOST_LINES // 2]
+            self._dropped += _MOST_LINES // 2
+
+    def left_out(self) -> list[str]:
+        """With a line that says so in the place of what was dropped."""
+        note = [f"({self._dropped} lines are left out here)"] if self._dropped else []
+        return [*self[:_MOST_LINES], *note, *self[_MOST_LINES:]]
+
+
 class _Progress:
     """Turns trtexec's lines into signs of life: an event a second at most, a line for people every ten."""
 
     def __init__(self, output: Output, step: str, variant: str) -> None:
         self._output, self._step, self._variant = output, step, variant
-        self._done = 0
+        self._done = self._logged = 0
         self._detail = ""
         self._event = 0.0
         self._line = time.monotonic()
@@ -195,7 +223,8 @@ class _Progress:
         if _WORK.search(text):
             self._done += 1
             self._detail = _WORK.sub("", text).replace("[TRT]", "").strip(" =-")
-        elif severity in "WEF":
+        elif severity in "WEF" and self._logged < _MOST_LOGGED:
+            self._logged += 1
             self._output.emit("log", step=self._step, variant=self._variant, line=shorten(text, 400))
         return severity != "V"
 

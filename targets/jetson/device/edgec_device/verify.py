@@ -3,7 +3,6 @@ a robot without it."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from array import array
@@ -16,13 +15,16 @@ from edgec_device.errors import BundleError, DeviceError, DiskFull, TrtexecFaile
 from edgec_device.evidence import engine_doubts
 from edgec_device.flags import verify_flags
 from edgec_device.npy import Array, read_npz
-from edgec_device.output import elapsed
+from edgec_device.output import elapsed, shorten
 from edgec_device.session import PLAN, Engine, Session
+from edgec_device.untrusted import MOST_VALUES, parse_json, read_bytes
 
 FRAMES = "frames.bin"
 _OUTPUT = "outputs.json"
 _NOT_JSON = re.compile(r"(?<![A-Za-z\"])(-?)(nan|inf)(?:inity)?(?:\(\w*\))?(?![A-Za-z\"])")
 _LEAST_DIFFERENT = 1e-3
+_VALUE_BYTES, _ROOM = 32, 1 << 16
+"""What trtexec writes of a value at most, and what it may write beside the values."""
 
 
 def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, DeviceError]:
@@ -177,22 +179,24 @@ def _run(session: Session, engine: Engine, golden: _Golden, indices: Sequence[in
             log=session.places.logs / f"verify-{name}.log",
         )
         try:
-            return read_outputs((work / _OUTPUT).read_text(encoding="utf-8", errors="replace"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            values = sum(tensor.size for tensor in session.bundle.outputs)
+            content = read_bytes(work / _OUTPUT, _VALUE_BYTES * values + _ROOM)
+            return read_outputs(content.decode("utf-8", "replace"), values + _ROOM)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise TrtexecFailed(
                 f"trtexec's outputs of {PLAN} cannot be read.",
-                evidence=[str(error), f"trtexec ended well after {elapsed(finished.seconds)}"],
+                evidence=[shorten(str(error), 300), f"trtexec ended well after {elapsed(finished.seconds)}"],
                 remedy="run `verify` again; if it happens again, report this",
             ) from error
 
 
-def read_outputs(text: str) -> dict[str, Array]:
+def read_outputs(text: str, most_values: int = MOST_VALUES) -> dict[str, Array]:
     """What --exportOutput wrote (NVIDIA/TensorRT, samples/common/sampleReporting.cpp, exportJSONOutput): JSON, but for NaN and
     infinities, which are as C++ prints them. Raises `ValueError` and its like for anything else."""
     words = {"nan": "NaN", "inf": "Infinity"}
     text = _NOT_JSON.sub(lambda match: words[match.group(2)] if match.group(2) == "nan" else match.group(1) + "Infinity", text)
     found = {}
-    for entry in json.loads(text):
+    for entry in parse_json(text, most_values=most_values, finite=False):
         extents = entry["dimensions"]
         shape = tuple(int(extent) for extent in extents.split("x")) if extents else ()
         found[entry["name"]] = Array(shape, array("d", entry["values"]))
@@ -204,9 +208,10 @@ def _mismatches(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list
     for tensor in tensors:
         output = outputs.get(tensor.name)
         if output is None:
-            found.append("there is no output {}; there are {}".format(tensor.name, ", ".join(sorted(outputs)) or "none"))
+            there = shorten(", ".join(sorted(map(str, outputs))) or "none", 300)
+            found.append(f"there is no output {tensor.name}; there are {there}")
         elif output.shape != tensor.shape:
-            found.append(f"{tensor.name} has shape {output.shape}, not {tensor.shape}")
+            found.append(f"{tensor.name} has shape {shorten(str(output.shape))}, not {tensor.shape}")
         elif len(output.values) != tensor.size:
             found.append(f"{tensor.name} has {len(output.values)} values, not {tensor.size}")
     return found

@@ -10,7 +10,6 @@ input, or its silence, ends the run as SIGHUP would.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -21,6 +20,7 @@ from typing import Iterator
 
 from edgec_device.bundle import Bundle, parse_bundle
 from edgec_device.errors import BundleError, Interrupted
+from edgec_device.untrusted import parse_json
 
 SILENCE_S = 30.0
 _TICK_S = 0.5
@@ -48,9 +48,9 @@ class Wire:
             raise BundleError("There is no bundle on the standard input.", remedy="--bundle - is for `edgec deploy`")
         self.document = b"".join(self.blocks(int(size)))
         try:
-            found = json.loads(self.document.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise BundleError("The bundle on the standard input is no JSON.", evidence=[str(error)]) from error
+            found = parse_json(self.document.decode("utf-8"))
+        except ValueError as error:
+            raise BundleError("The bundle on the standard input is no JSON.", evidence=[f"it {error}"]) from error
         bundle = parse_bundle(_NOWHERE, found, "standard input")
         return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
 
