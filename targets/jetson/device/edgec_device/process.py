@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import select
 import signal
@@ -44,8 +45,9 @@ def run(
     on_line: Callable[[str], None],
     on_tick: Callable[[float], None],
     most_seconds: float = MOST_SECONDS,
+    most_bytes: float = math.inf,
 ) -> Ended:
-    """Run to its end, or end it after `patience` seconds without output or `most_seconds` in all. Standard error comes with
+    """Run to its end, or end it after `patience` seconds without output or `most_seconds` in all, or what says more than `most_bytes`. Standard error comes with
     standard output; no line is longer than `LONGEST_LINE`.
 
     `on_line` gets every line, `on_tick` the elapsed seconds about every `TICK_S`. Whatever leaves this function, by return or by
@@ -63,7 +65,7 @@ def run(
     )
     tail: deque[str] = deque(maxlen=TAIL)
     began = heard = time.monotonic()
-    ticked = 0.0
+    ticked, size = 0.0, 0
     pending = b""
     silent = None
     assert process.stdout is not None
@@ -73,7 +75,7 @@ def run(
             if now - ticked >= TICK_S:
                 ticked = now
                 on_tick(now - began)
-            if now - heard > patience or now - began > most_seconds:
+            if now - heard > patience or now - began > most_seconds or size > most_bytes:
                 silent = now - heard
                 break
             if not select.select([process.stdout], [], [], TICK_S)[0]:
@@ -83,6 +85,7 @@ def run(
                 continue
             block = process.stdout.read(_BLOCK)
             heard = time.monotonic()
+            size += len(block or b"")
             whole, newline, pending = (pending + (block or b"")).rpartition(b"\n")
             if not block or len(pending) > _BLOCK:
                 whole, newline, pending = whole + newline + pending, b"\n", b""

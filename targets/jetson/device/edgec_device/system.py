@@ -16,7 +16,7 @@ from edgec_device.untrusted import Refused, read_bytes
 VARIABLE = "EDGEC_FACTS_ROOT"
 _PLACES = ("usr/local/sbin", "usr/sbin", "sbin", "usr/local/bin", "usr/bin", "bin")
 _COMMAND_TIMEOUT_S = 10.0
-_MOST_LINES = 1000
+_MOST_LINES, _MOST_OUTPUT = 1000, 1 << 20
 _MOST_BYTES = 64 << 20
 """The list of all packages that are installed is the largest file that is read here."""
 _LARGEST = 1e15
@@ -63,6 +63,7 @@ class System:
                 cwd=Path("/"),
                 patience=_COMMAND_TIMEOUT_S,
                 most_seconds=_COMMAND_TIMEOUT_S,
+                most_bytes=_MOST_OUTPUT,
                 on_line=lambda line: lines.append(line) if len(lines) < _MOST_LINES else None,
                 on_tick=lambda seconds: None,
             )
