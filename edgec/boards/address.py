@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ _HOST = re.compile(r"[\w.:%+-]+")
 """Names, aliases of ~/.ssh/config, and addresses; nothing that a shell or ssh's own tokens could take for more."""
 _USER = re.compile(r"[\w.@+\\-]+")
 _SHOWN = 60
+_LONGEST = 253
+"""Characters of a host's name in DNS (RFC 1035); nobody's own name is longer."""
+_LONGEST_LABEL = 64
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,14 @@ class Address:
     def parse(cls, text: str, port: int | None = None) -> Address:
         """`port` is for boards that name none themselves. Raises `RequestError` for what ssh could take for something else."""
         user, host, own = _split(text)
-        if not _HOST.fullmatch(host) or host.startswith("-") or (user is not None and not _is_user(user)):
+        long = max(len(host.encode("utf-8", "replace")), len((user or "").encode("utf-8", "replace"))) > _LONGEST
+        if long or not _HOST.fullmatch(host) or host.startswith("-") or (user is not None and not _is_user(user)):
             raise RequestError(
                 f"{text[:_SHOWN]!r} is not the address of a board.",
-                evidence="a user and a host have letters, digits and . _ + - only, and do not begin with -",
+                evidence=[
+                    "a user and a host have letters, digits and . _ + - only, and do not begin with -",
+                    *([f"they have {_LONGEST} of them at most"] if long else []),
+                ],
                 remedy="write it as user@host, or ssh://user@host:port, or give it a name in ~/.ssh/config",
             )
         return cls(text, user, host, own or port)
@@ -45,6 +53,9 @@ class Address:
     def label(self) -> str:
         """Short, and safe as part of a file's name."""
         name = re.sub(r"[^\w.-]", "_", self.host)
+        if len(name.encode()) > _LONGEST_LABEL:
+            short = name.encode()[: _LONGEST_LABEL - 9].decode("utf-8", "ignore")
+            name = f"{short}-{hashlib.sha256(self.host.encode()).hexdigest()[:8]}"
         return name if self.port is None else f"{name}-{self.port}"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from edgec.artefact.device import PROGRAM
 from edgec.artefact.reading import OpenArtefact, open_artefact
-from edgec.errors import TargetError
+from edgec.errors import ArtefactError, TargetError
 from edgec.report.records import printable
+from edgec.untrusted import Refused, parse_json_object
 
 BUNDLE = "device/bundle.json"
 
@@ -21,6 +23,17 @@ class BoardArtefact:
     program: bytes
     document: bytes
     files: dict[str, Path]
+
+    @cached_property
+    def variants(self) -> frozenset[str]:
+        """What a board may build and measure, by name."""
+        try:
+            listed = parse_json_object(self.document)["variants"]
+            return frozenset(str(each["name"]) for each in listed)
+        except (Refused, KeyError, TypeError) as error:
+            raise ArtefactError(
+                f"{self.directory / BUNDLE} does not say what a board can build.", evidence=str(error), remedy="build it again"
+            ) from error
 
     @property
     def directory(self) -> Path:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from edgec.boards.artefact import BoardArtefact
-from edgec.boards.results import bring_details, bring_report
+from edgec.boards.results import bring_details, bring_report, require_place
 from edgec.boards.running import Command, Listener, Outcome, run
 from edgec.boards.ssh import Connection
 from edgec.errors import ArtefactError, EdgecError, NothingToDo
 from edgec.report.schema import Report
+
+_CHANGED = "EngineChanged"
+"""What the device program calls its refusal of an engine that is not what was verified (edgec_device/errors.py)."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,11 @@ def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -
 
     Raises what the board gave up for; its details are brought home all the same.
     """
-    outcome = board.run(artefact, "run-all", *options, files=True)
     label = board.connection.address.label
     report_path, details_path = artefact.beside(label, "report.json"), artefact.beside(label, "details.json")
+    require_place(report_path)
+    require_place(details_path)
+    outcome = board.run(artefact, "run-all", *options, files=True)
     said = _text(outcome, "report", "details")
     if outcome.refusal is not None:
         raise _with_details(board, outcome.refusal, said, details_path)
@@ -70,11 +75,13 @@ def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -
 
 
 def bench(board: Board, artefact: BoardArtefact, iterations: int | None = None) -> Report:
-    """Measure there again what is deployed. Raises `NothingToDo` if nothing is."""
+    """Measure there again what is deployed. Raises `NothingToDo` if nothing is, `ArtefactError` if that has changed since it was
+    verified."""
     more = [] if iterations is None else ["--iterations", str(iterations)]
     outcome = board.run(artefact, "bench", *more)
     refusal = outcome.refusal
-    if isinstance(refusal, (NothingToDo, ArtefactError)):
+    changed = outcome.error is not None and outcome.error.kind == _CHANGED
+    if isinstance(refusal, (NothingToDo, ArtefactError)) and not changed:
         given, where = board.connection.address.given, "" if board.directory is None else f" --dir {board.directory}"
         raise NothingToDo(
             f"There is nothing to measure on {given}: this artefact is not deployed there.",
@@ -94,7 +101,10 @@ def ask(board: Board, artefact: BoardArtefact, command: str) -> dict[str, Any]:
     outcome = board.run(artefact, command)
     if outcome.refusal is not None:
         raise outcome.refusal
-    return outcome.events.get("status" if command == "status" else "done", {})
+    answer = outcome.events.get("status" if command == "status" else "done")
+    if answer is None:
+        raise ArtefactError("The board says that it is done, and not what became of it.", remedy="report this")
+    return answer
 
 
 def _with_details(board: Board, refusal: EdgecError, path: str | None, destination: Path) -> EdgecError:

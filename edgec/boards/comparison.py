@@ -10,6 +10,8 @@ from edgec.report.schema import Candidate, Report
 
 TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
 NUMBERS = frozenset(TITLES[4:8])
+_WIDEST = 60
+"""Characters of what a board calls something."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ def compare(boards: Sequence[tuple[str, Report | None]]) -> list[Row]:
             rows.append(Row((name, ABSENT, ABSENT, "failed", *[ABSENT] * 5), chosen=False))
             continue
         measured = [candidate for candidate in report.candidates if candidate.latency is not None]
-        version = report.host.versions.get("tensorrt", ABSENT)
+        version = report.host.versions.get("tensorrt", ABSENT)[:_WIDEST]
         rows += [Row((name, version, *_figures(candidate)), candidate.chosen) for candidate in measured]
     return rows
 
@@ -38,5 +40,5 @@ def _figures(candidate: Candidate) -> tuple[str, ...]:
     assert latency is not None
     times = (f"{value:.2f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))
     worst = cosine_cell(fidelity.patch_cosine_p01 if fidelity else None)
-    name = candidate.name + (" (fastest)" if candidate.chosen else "")
-    return (latency.power_mode or ABSENT, name, *times, worst, latency.evidence.value)
+    name = candidate.name[:_WIDEST] + (" (fastest)" if candidate.chosen else "")
+    return ((latency.power_mode or ABSENT)[:_WIDEST], name, *times, worst, latency.evidence.value)

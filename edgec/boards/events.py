@@ -1,22 +1,27 @@
 """What the program on a board says, an event a line, believed only as far as it has the form of one.
 
+Each line, and what it holds, is bounded here; how much a board may say in all is `edgec.boards.running`'s to bound.
+
 The events are listed in targets/jetson/device/edgec_device/output.py.
 """
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgec.untrusted import Refused, parse_json_object
+
 MOST_LINE_BYTES = 1 << 20
 _MOST_NOISE = 20
 _NOISE_WIDTH = 200
+_MOST_VALUES = 1 << 16
 
 Text = Annotated[str, Field(max_length=64 * 1024)]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Wanted(BaseModel):
@@ -25,7 +30,7 @@ class Wanted(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     path: Text
-    offset: int = Field(ge=0)
+    offset: Size
 
 
 class Event(BaseModel):
@@ -34,6 +39,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     event: Text
+    kind: Text = ""
     step: Text = ""
     variant: Text = ""
     text: Text = ""
@@ -43,11 +49,11 @@ class Event(BaseModel):
     what: Text = ""
     evidence: tuple[Text, ...] | Text = ()
     remedy: Text = ""
-    exit_code: int | None = None
-    seconds: float | None = Field(default=None, allow_inf_nan=False)
-    done_bytes: int | None = None
-    total_bytes: int | None = None
-    size_bytes: int | None = None
+    exit_code: int | None = Field(default=None, ge=0, le=255)
+    seconds: float | None = Field(default=None, ge=0, le=1e9)
+    done_bytes: Size | None = None
+    total_bytes: Size | None = None
+    size_bytes: Size | None = None
     path: Text | None = None
     details: Text | None = None
     files: tuple[Wanted, ...] | tuple[Text, ...] = ()
@@ -60,6 +66,8 @@ class Reader:
         self._pending = b""
         self._skipping = False
         self._noise: deque[str] = deque(maxlen=_MOST_NOISE)
+        self.lines = 0
+        """That came so far, events or not."""
 
     @property
     def noise(self) -> list[str]:
@@ -69,6 +77,7 @@ class Reader:
         """Events that are complete now, each also as it came."""
         *lines, self._pending = (self._pending + block).split(b"\n")
         for line in lines:
+            self.lines += 1
             if self._skipping:
                 self._skipping = False
                 continue
@@ -83,10 +92,10 @@ class Reader:
 
 
 def _event(line: bytes) -> tuple[Event, dict[str, Any]] | None:
-    if len(line) > MOST_LINE_BYTES:
+    if len(line) > MOST_LINE_BYTES or not line.lstrip().startswith(b"{"):
         return None
     try:
-        raw = json.loads(line.decode("utf-8"))
-        return (Event.model_validate_json(line), raw) if isinstance(raw, dict) else None
-    except (ValidationError, ValueError, RecursionError):
+        raw = parse_json_object(line, most_values=_MOST_VALUES)
+        return Event.model_validate_json(line), raw
+    except (ValidationError, Refused):
         return None

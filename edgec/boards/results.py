@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from edgec.artefact.manifest import MANIFEST
 from edgec.boards.artefact import BoardArtefact
@@ -14,8 +15,13 @@ from edgec.boards.ssh import Connection
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError, BoardError, EdgecError
 from edgec.report.reading import read_report
-from edgec.report.records import LIMIT_BYTES
+from edgec.report.records import LIMIT_BYTES, printable
 from edgec.report.schema import Report
+from edgec.untrusted import Refused, parse_json
+
+LONGEST_TEXT = 1 << 16
+"""Characters of one text in a report. The longest that boards write are flags, with the names of some thousand layers."""
+_SHOWN = 100
 
 
 def bring_report(connection: Connection, path: str, artefact: BoardArtefact, destination: Path | None) -> Report:
@@ -31,12 +37,22 @@ def bring_report(connection: Connection, path: str, artefact: BoardArtefact, des
         report = read_report(received)
     manifest = artefact.opened.manifest
     sha256 = sha256_of(artefact.directory / MANIFEST)
-    found = (report.target, report.model.checkpoint_sha256, report.input_shape, report.artefact_sha256 or sha256)
-    expected = (manifest.target, manifest.checkpoint.sha256, manifest.input.shape, sha256)
-    if found != expected:
+    checked = {
+        "target": (report.target, manifest.target),
+        "checkpoint": (report.model.checkpoint_sha256, manifest.checkpoint.sha256),
+        "input": (report.input_shape, manifest.input.shape),
+        "manifest": (report.artefact_sha256 or sha256, sha256),
+    }
+    wrong = [f"{name} {_short(found)}, the artefact's {_short(own)}" for name, (found, own) in checked.items() if found != own]
+    own = artefact.variants
+    strangers = [candidate.name for candidate in report.candidates if candidate.name not in own]
+    wrong += [f"it measured {_short(name)}; the artefact has {', '.join(sorted(own))}" for name in strangers[:1]]
+    longest = max(map(len, _texts(report.model_dump())), default=0)
+    wrong += [f"it holds a text of {longest:,} characters"] if longest > LONGEST_TEXT else []
+    if wrong:
         raise ArtefactError(
             f"The report from {connection.address.given} is not about this artefact.",
-            evidence=[f"target, checkpoint, input and manifest: {found}", f"the artefact's: {expected}"],
+            evidence=wrong,
             remedy="run `edgec deploy` again",
         )
     report = report.model_copy(update={"artefact_sha256": sha256})
@@ -49,18 +65,46 @@ def bring_details(connection: Connection, path: str, destination: Path) -> None:
     """details.json: everything that the report has no place for. It is for people, and need only be JSON."""
     content = fetch(connection, path, LIMIT_BYTES)
     try:
-        json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        parse_json(content)
+    except Refused as error:
         raise BoardError(
-            f"The details from {connection.address.given} are no JSON.", evidence=str(error), remedy="run `edgec deploy` again"
+            f"The details from {connection.address.given} are no JSON.", evidence=f"it {error}", remedy="run `edgec deploy` again"
         ) from error
     write_whole(destination, content)
+
+
+def _short(value: object) -> str:
+    return printable(str(value)[:_SHOWN])
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield str(name)
+            yield from _texts(each)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            if not isinstance(each, (float, int)):
+                yield from _texts(each)
+
+
+def require_place(path: Path) -> None:
+    """Before minutes of work: raises `EdgecError` if no file could be called that."""
+    longest = os.pathconf(path.parent, "PC_NAME_MAX") if path.parent.is_dir() else 255
+    if len(os.fsencode(path.name)) > longest:
+        raise EdgecError(
+            f"What the board sends could not be written: a file's name has {longest} bytes at most here.",
+            evidence=f"{len(os.fsencode(path.name))} bytes: {path.name}",
+            remedy="give the artefact's folder a shorter name, or the board one in ~/.ssh/config",
+        )
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Whole or not at all."""
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=".edgec-", dir=path.parent)
         beside = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -1,4 +1,9 @@
-"""Running the device program on a board, and being its lifeline: it ends when its input does, or falls silent."""
+"""Running the device program on a board, and being its lifeline: it ends when its input does, or falls silent.
+
+A board is heard for a while only. `MOST_BYTES` and `MOST_LINES` are all that it may say in one command (an hour of building says
+some 2 MB), `SILENCE_S` is how long it may say nothing that is an event, `MOST_S` how long a command may take; and it is sent each
+file of the artefact at most `MOST_ASKED` times.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import selectors
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +20,10 @@ from typing import Any
 
 from edgec.boards.events import Event, Reader, Wanted
 from edgec.boards.ssh import TICK_S, Connection, boot
-from edgec.boards.ssh_errors import connection_lost, ended_without_a_word
+from edgec.boards.ssh_errors import connection_lost, ended_without_a_word, misbehaves
+from edgec.bounded import communicate
 from edgec.errors import ArtefactError, EdgecError, of_exit_code
+from edgec.untrusted import Refused
 
 Listener = Callable[[Event], None]
 
@@ -24,6 +32,18 @@ _BEAT_S = 5.0
 _FAREWELL_S = 10.0
 """From the end of its input to the program's: for ending trtexec."""
 _FETCH_S = 120.0
+MOST_BYTES = 64 << 20
+MOST_LINES = 250_000
+SILENCE_S = 900.0
+"""While `trtexec` works the device program speaks each second; hashing the largest files on a slow card takes minutes."""
+MOST_S = 24 * 3600.0
+MOST_ASKED = 4
+"""The device program asks twice for what arrives damaged."""
+_ANSWERS = frozenset({"done", "report", "status"})
+"""Events that are kept. What a board calls others is no matter."""
+_STEPS = frozenset({"copy", "activate"})
+_LONGEST_PATH = 4096
+_MOST_EVIDENCE, _EVIDENCE_WIDTH = 40, 2000
 _BLOCK = 1 << 18
 _MOST_STDERR = 1 << 16
 _SSH_FAILED = 255
@@ -33,7 +53,8 @@ _BUG = 70
 
 @dataclass
 class Outcome:
-    """What a command ended with. `events` are the last of each kind, as they came; `done` the last of each step."""
+    """What a command ended with. `events` are the last of each kind that answers something, as they came; `done` the last of the
+    steps that somebody asks for."""
 
     exit_code: int | None = None
     error: Event | None = None
@@ -50,8 +71,10 @@ class Outcome:
             return None
         kind = of_exit_code(event.exit_code or 0)
         what = event.what or "The board gave up without saying why."
+        given = (event.evidence,) if isinstance(event.evidence, str) else event.evidence
+        evidence = [fact[:_EVIDENCE_WIDTH] for fact in given[:_MOST_EVIDENCE]]
         # What the program calls --root is --dir here.
-        return kind(what, evidence=event.evidence, remedy=event.remedy.replace("--root", "--dir"))
+        return kind(what[:_EVIDENCE_WIDTH], evidence=evidence, remedy=event.remedy[:_EVIDENCE_WIDTH].replace("--root", "--dir"))
 
     def words(self) -> list[str]:
         return [*self.noise, *self.stderr.decode("utf-8", "replace").splitlines()]
@@ -70,38 +93,46 @@ class Command:
 def run(connection: Connection, command: Command, listener: Listener, stop: threading.Event) -> Outcome:
     """Run it to its end. `listener` gets every event as it comes.
 
-    Raises `BoardError` if the connection is lost or the program breaks down; `ArtefactError` if the board asks for what the
-    artefact has not. When `stop` is set the program is told to end, and `KeyboardInterrupt` is raised once it has.
+    Raises `BoardError` if the connection is lost, the program breaks down, or the board says too much or nothing for too long;
+    `ArtefactError` if the board asks for what the artefact has not. When `stop` is set the program is told to end, and
+    `KeyboardInterrupt` is raised once it has.
     """
     opening = boot(command.program, command.arguments) + b"%d\n" % len(command.document) + command.document
     outcome = Outcome()
     process = connection.start()
     try:
         code = _Conversation(process, opening, command.files, outcome, listener, stop).hold()
+    except Refused as error:
+        raise misbehaves(connection.address, [f"it {error}", *outcome.words()]) from error
     finally:
         _end(process)
     address, said = connection.address, outcome.words()
     if outcome.exit_code is None and (code == _SSH_FAILED or code < 0):
         raise connection_lost(address, [*connection.log(), *said])
-    if outcome.exit_code is None or outcome.exit_code == _BUG or outcome.exit_code >= _SIGNALLED:
+    broken = outcome.exit_code is None or outcome.exit_code == _BUG or outcome.exit_code >= _SIGNALLED
+    if broken or (outcome.exit_code and outcome.error is None):
         raise ended_without_a_word(address, code if outcome.exit_code is None else outcome.exit_code, said)
     return outcome
 
 
 def fetch(connection: Connection, path: str, most_bytes: int) -> bytes:
-    """A file of the board's. Raises `BoardError` if it cannot be had, or is larger."""
+    """A file of the board's. Raises `BoardError` if it cannot be had, is larger, or takes too long to come."""
+    if len(path) > _LONGEST_PATH:
+        raise misbehaves(connection.address, [f"it names a file by {len(path):,} characters"])
     process = connection.start()
-    assert process.stdin is not None
     try:
         program = b"import sys\nwith open(sys.argv[1], 'rb') as file:\n    sys.stdout.buffer.write(file.read(int(sys.argv[2])))\n"
-        found, said = process.communicate(boot(program, [path, str(most_bytes + 1)]), timeout=_FETCH_S)
-    except subprocess.TimeoutExpired:
-        raise connection_lost(connection.address, connection.log()) from None
+        opening = boot(program, [path, str(most_bytes + 1)])
+        found, said = communicate(process, opening, most_bytes=most_bytes, seconds=_FETCH_S, goes_on=connection.wanted)
+    except Refused as error:
+        if not connection.wanted():
+            raise KeyboardInterrupt from None
+        raise misbehaves(connection.address, [f"asked for {path}, it {error}", *connection.log()]) from error
     finally:
         _end(process)
     if process.returncode == _SSH_FAILED:
         raise connection_lost(connection.address, connection.log())
-    if process.returncode != 0 or len(found) > most_bytes:
+    if process.returncode != 0:
         raise ended_without_a_word(connection.address, process.returncode, said.decode("utf-8", "replace").splitlines()[-1:])
     return found
 
@@ -122,11 +153,22 @@ class _Conversation:
         self._reader = Reader()
         self._blocks: Iterator[bytes] = iter([opening])
         self._block = memoryview(b"")
-        self._beaten = time.monotonic()
+        self._began = self._beaten = self._event = time.monotonic()
         self._leaving: float | None = None
+        self._said = 0
+        self._asked: Counter[str] = Counter()
 
     def hold(self) -> int:
-        """Until the other side has nothing more to say; returns the exit code, negative for a signal."""
+        """Until the other side has nothing more to say; returns the exit code, negative for a signal.
+
+        Raises `Refused` if it says too much, or nothing for too long.
+        """
+        try:
+            return self._hold()
+        finally:
+            self._outcome.noise = self._reader.noise
+
+    def _hold(self) -> int:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -141,6 +183,7 @@ class _Conversation:
                     self._hang_up(waiting)
                 if self._leaving is not None and time.monotonic() > self._leaving:
                     break
+                self._check_time()
                 self._beat()
                 self._mind_input(waiting)
                 for key, _ in waiting.select(TICK_S):
@@ -149,10 +192,21 @@ class _Conversation:
                     elif not key.data(os.read(key.fd, _BLOCK)):
                         waiting.unregister(key.fileobj)
                         listening -= 1
-        self._outcome.noise = self._reader.noise
         if self._stop.is_set():
             raise KeyboardInterrupt
-        return 0 if listening else process.wait()
+        return 0 if listening else _ended(process)
+
+    def _check_time(self) -> None:
+        now = time.monotonic()
+        if now - self._event > SILENCE_S:
+            raise Refused(f"has said nothing that it should for {SILENCE_S:.0f} s")
+        if now - self._began > MOST_S:
+            raise Refused(f"has not ended after {MOST_S / 3600:.0f} hours")
+
+    def _count(self, block: bytes) -> None:
+        self._said += len(block)
+        if self._said > MOST_BYTES or self._reader.lines > MOST_LINES:
+            raise Refused(f"has said more than any command does: {self._said:,} bytes, {self._reader.lines:,} lines")
 
     def _hang_up(self, waiting: selectors.BaseSelector) -> None:
         self._leaving = time.monotonic() + _FAREWELL_S
@@ -203,11 +257,14 @@ class _Conversation:
             stdin.close()
 
     def _hear(self, block: bytes) -> bool:
+        self._count(block)
         for event, raw in self._reader.feed(block):
-            self._outcome.events[event.event] = raw
+            self._event = time.monotonic()
+            if event.event in _ANSWERS:
+                self._outcome.events[event.event] = raw
             if event.event == "end":
                 self._outcome.exit_code = event.exit_code
-            elif event.event == "done":
+            elif event.event == "done" and event.step in _STEPS:
                 self._outcome.done[event.step] = event
             elif event.event == "error":
                 self._outcome.error = event
@@ -218,6 +275,7 @@ class _Conversation:
         return bool(block)
 
     def _hear_stderr(self, block: bytes) -> bool:
+        self._count(block)
         self._outcome.stderr = (self._outcome.stderr + block)[-_MOST_STDERR:]
         return bool(block)
 
@@ -227,18 +285,43 @@ class _Conversation:
         for each in wanted:
             path = self._files.get(each.path)
             if path is None:
-                raise ArtefactError("The board asks for a file that is not in the artefact.", evidence=each.path)
-            with path.open("rb") as file:
-                file.seek(each.offset)
-                while block := file.read(_BLOCK):
-                    yield block
+                evidence = each.path[:_EVIDENCE_WIDTH]
+                raise ArtefactError("The board asks for a file that is not in the artefact.", evidence=evidence)
+            self._asked[each.path] += 1
+            if self._asked[each.path] > MOST_ASKED:
+                raise Refused(f"asks for {each.path} again and again")
+            try:
+                with path.open("rb") as file:
+                    if each.offset > os.fstat(file.fileno()).st_size:
+                        raise Refused(f"asks for {each.path} from byte {each.offset:,} on, which it does not have")
+                    file.seek(each.offset)
+                    while block := file.read(_BLOCK):
+                        yield block
+            except OSError as error:
+                raise ArtefactError(
+                    f"{each.path} of the artefact can no longer be read.",
+                    evidence=str(error),
+                    remedy="leave the artefact where it is while it is deployed, and run the same command again",
+                ) from error
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of one that has nothing more to say."""
+    try:
+        return process.wait(_FAREWELL_S)
+    except subprocess.TimeoutExpired:
+        raise Refused("closed its output and goes on") from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """The local end. The other one ends by itself."""
     if process.poll() is None:
         process.terminate()
-    process.wait()
+    try:
+        process.wait(_FAREWELL_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()

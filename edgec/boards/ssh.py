@@ -10,7 +10,9 @@ input what it is to run.
 from __future__ import annotations
 
 import json
-import select
+import os
+import re
+import selectors
 import shlex
 import shutil
 import subprocess
@@ -23,12 +25,12 @@ from pathlib import Path
 from types import TracebackType
 
 from edgec.boards.address import Address
-from edgec.boards.ssh_errors import connecting_failed, no_python, no_ssh, old_python
-from edgec.errors import BoardError
+from edgec.boards.ssh_errors import connecting_failed, misbehaves, no_python, no_ssh, old_python
+from edgec.errors import BoardError, RequestError
 
 OLDEST_PYTHON = (3, 8)
 TICK_S = 0.2
-_GREETING = b"edgec-board "
+_GREETING = re.compile(rb"^edgec-board ([0-9]{1,4}) ([0-9]{1,4}) ([0-9]{1,4})\r?\n", re.MULTILINE)
 _HELLO = "import sys; print('edgec-board', *sys.version_info[:3], flush=True); sys.stdin.read()"
 _BOOT = """
 import json, os, sys
@@ -48,6 +50,7 @@ while program:
 os.execv(sys.executable, [sys.executable, "-I", "/proc/self/fd/%d" % file] + arguments)
 """
 """Runs a program that lies nowhere on the board: what it is comes first, then what it reads itself."""
+_OPTION = re.compile(r"\s*[A-Za-z][A-Za-z0-9]*\s*[=\s]\s*\S")
 _OWN = {
     "ConnectTimeout": "15",
     "ServerAliveInterval": "10",
@@ -62,10 +65,13 @@ _OWN = {
     "RemoteCommand": "none",
     "RequestTTY": "no",
 }
-_BATCH_PATIENCE_S = 60.0
-"""From starting ssh to Python's first word, where nobody can be asked for a password."""
+BATCH_PATIENCE_S, ASKING_PATIENCE_S = 60.0, 900.0
+"""From starting ssh to Python's first word, where nobody can be asked for a password, and where somebody can."""
 _END_S = 3.0
-_MOST_NOISE = 1 << 16
+MOST_NOISE = 1 << 16
+"""Bytes that login shells may say before it, on either of their streams."""
+_LOG_BYTES = 1 << 16
+_LONGEST_OPTION = 4096
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,15 @@ class SshOptions:
     identity: Path | None = None
     options: tuple[str, ...] = ()
     ask: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `RequestError` for what can be no option of ssh's."""
+        for option in self.options:
+            if not _OPTION.match(option) or len(option) > _LONGEST_OPTION or not option.isprintable():
+                raise RequestError(
+                    f"{ascii(option)[:60]} is no option of ssh's.",
+                    remedy="give NAME=VALUE to --ssh-option, as ssh_config(5) lists them",
+                )
 
 
 class Connection:
@@ -91,7 +106,7 @@ class Connection:
         # A short path: sockets have no room for long ones, and macOS's own temporary folder is one.
         self._folder = Path(tempfile.mkdtemp(prefix="edgec-", dir="/tmp"))
         try:
-            self._log, self._said = self._folder / "log", self._folder / "stderr"
+            self._log = self._folder / "log"
             self._master = self._start_master()
             try:
                 self._greet()
@@ -122,9 +137,18 @@ class Connection:
             start_new_session=True,
         )
 
+    def wanted(self) -> bool:
+        """Whether nobody has asked to stop."""
+        return not self._stop.is_set()
+
     def log(self) -> list[str]:
-        """What ssh itself had to say so far."""
-        return _lines(self._log)
+        """What ssh itself had to say, the end of it."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_BYTES))
+                return file.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
+        except OSError:
+            return []
 
     @property
     def _socket(self) -> Path:
@@ -136,55 +160,72 @@ class Connection:
         settings += [] if asked.ask else ["BatchMode=yes"]
         settings += [] if asked.identity is None else ["IdentitiesOnly=yes"]
         command = ["ssh", *(part for setting in settings for part in ("-o", setting)), "-T", "-E", str(self._log)]
-        command += [] if asked.identity is None else ["-i", str(asked.identity)]
+        # Absolute: ssh would take what begins with ~ for somebody's home.
+        command += [] if asked.identity is None else ["-i", str(asked.identity.absolute())]
         command += [] if self.address.port is None else ["-p", str(self.address.port)]
         command += ["--", self.address.destination, f"exec python3 -c {shlex.quote(_HELLO)}"]
-        with self._said.open("wb") as said:
-            # Where it may ask, it is in the terminal's foreground, and has its standard error for what is no question.
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=None if asked.ask else said,
-                bufsize=0,
-                start_new_session=not asked.ask,
-            )
+        # Its standard error is the board's to write to, and no board writes to the terminal itself. Questions are asked there all
+        # the same: for them ssh opens the terminal, in whose foreground it is where it may ask.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=not asked.ask,
+        )
 
     def _greet(self) -> None:
-        """Wait for Python's first word; login shells may say things before it."""
-        assert self._master.stdout is not None
-        heard, began = b"", time.monotonic()
-        while True:
-            if self._stop.is_set():
-                raise KeyboardInterrupt
-            late = not self._options.ask and time.monotonic() - began > _BATCH_PATIENCE_S
-            ready = select.select([self._master.stdout], [], [], TICK_S)[0]
-            block = self._master.stdout.read(1024) if ready else None
-            if late or block == b"" or len(heard) > _MOST_NOISE:
-                raise self._refused(heard, late=late)
-            heard += block or b""
-            greeting = next(
-                (line for line in heard.splitlines(True) if line.startswith(_GREETING) and line.endswith(b"\n")), None
-            )
-            if greeting is not None:
-                break
-        numbers = greeting[len(_GREETING) :].split()
-        self.python = b".".join(numbers).decode("ascii", "replace")
-        if tuple(int(number) if number.isdigit() else 0 for number in numbers) < OLDEST_PYTHON:
+        """Wait for Python's first word; login shells may say things before it, but not without end. What comes after it nobody
+        reads: the pipes fill, and ssh takes no more of it from the board."""
+        master = self._master
+        assert master.stdout is not None
+        assert master.stderr is not None
+        heard = {master.stdout.fileno(): b"", master.stderr.fileno(): b""}
+        patience = ASKING_PATIENCE_S if self._options.ask else BATCH_PATIENCE_S
+        deadline = time.monotonic() + patience
+        greeting = None
+        with selectors.DefaultSelector() as waiting:
+            for pipe in (master.stdout, master.stderr):
+                waiting.register(pipe, selectors.EVENT_READ)
+            while greeting is None:
+                if self._stop.is_set():
+                    raise KeyboardInterrupt
+                out, errors = heard.values()
+                if time.monotonic() > deadline:
+                    late = [f"it did not answer within {patience:.0f} s", *_lines(errors), *_lines(out), *self.log()]
+                    raise connecting_failed(self.address, late)
+                if max(len(out), len(errors)) > MOST_NOISE:
+                    said = f"it said {MOST_NOISE:,} bytes of something else before it started a program"
+                    raise misbehaves(self.address, [said, *_lines(out or errors)[-3:]])
+                if not waiting.get_map():
+                    raise self._refused(out, errors)
+                for key, _ in waiting.select(TICK_S):
+                    block = os.read(key.fd, 4096)
+                    heard[key.fd] += block
+                    if not block:
+                        waiting.unregister(key.fileobj)
+                greeting = _GREETING.search(heard[master.stdout.fileno()])
+        numbers = tuple(map(int, greeting.groups()))
+        self.python = ".".join(map(str, numbers))
+        if numbers < OLDEST_PYTHON:
             raise old_python(self.address, self.python, OLDEST_PYTHON)
 
-    def _refused(self, heard: bytes, *, late: bool) -> BoardError:
-        if late:
-            return connecting_failed(self.address, ["it did not answer within a minute", *self.log()])
-        code = self._master.wait()
+    def _refused(self, heard: bytes, errors: bytes) -> BoardError:
+        """Once its standard output has ended."""
+        try:
+            code = self._master.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            return misbehaves(self.address, ["it closed its output and goes on", *_lines(errors), *self.log()])
         if code in (255, -2):
-            return connecting_failed(self.address, [*_lines(self._said), *self.log()])
-        return no_python(self.address, code, [*_lines(self._said), *heard.decode("utf-8", "replace").splitlines()])
+            return connecting_failed(self.address, [*_lines(errors), *self.log()])
+        return no_python(self.address, code, [*_lines(errors), *_lines(heard)])
 
     def _close(self) -> None:
         """The end of its input ends the Python that holds the connection open, and with it the connection."""
         assert self._master.stdin is not None
         assert self._master.stdout is not None
+        assert self._master.stderr is not None
         self._master.stdin.close()
         try:
             self._master.wait(_END_S)
@@ -192,6 +233,7 @@ class Connection:
             self._master.kill()
             self._master.wait()
         self._master.stdout.close()
+        self._master.stderr.close()
 
 
 def boot(program: bytes, arguments: Sequence[str]) -> bytes:
@@ -200,8 +242,5 @@ def boot(program: bytes, arguments: Sequence[str]) -> bytes:
     return b"%10d" % len(header) + header + program
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
+def _lines(said: bytes) -> list[str]:
+    return said.decode("utf-8", "replace").splitlines()

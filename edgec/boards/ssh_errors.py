@@ -71,6 +71,12 @@ def ended_without_a_word(address: Address, code: int, said: Sequence[str]) -> Bo
     return _error(address, "The program on {board} ended before it was done.", evidence, "run the same command again; report it")
 
 
+def misbehaves(address: Address, said: Sequence[str]) -> BoardError:
+    return _error(
+        address, "{board} does not behave as a board does.", said, "see what it is that answers there: {ssh}", first=True
+    )
+
+
 def no_python(address: Address, code: int, said: Sequence[str]) -> BoardError:
     missing = code in (126, 127)
     what = "There is no python3 on {board}." if missing else "{board} lets this user in, and starts no program for them."
@@ -87,7 +93,8 @@ def no_ssh() -> BoardError:
     return BoardError("There is no ssh on this machine.", evidence="looked on the PATH", remedy="install OpenSSH's client")
 
 
-def _error(address: Address, what: str, said: Sequence[str], remedy: str) -> BoardError:
+def _error(address: Address, what: str, said: Sequence[str], remedy: str, *, first: bool = False) -> BoardError:
+    """The last lines of what was said, in which ssh and Python tell what is wrong; with `first`, the first line anyway."""
     port, own = address.port, [line.strip() for line in said if line.strip() and not line.startswith("@@@")]
     words = {
         "board": address.given,
@@ -96,4 +103,5 @@ def _error(address: Address, what: str, said: Sequence[str], remedy: str) -> Boa
         "ssh": "ssh " + ("" if port is None else f"-p {port} ") + address.destination,
     }
     evidence = [line[:_WIDTH] for line in dict.fromkeys(own)]
-    return BoardError(what.format(**words), evidence=evidence[-_SHOWN:], remedy=remedy.format(**words))
+    shown = [*evidence[:1], *evidence[1:][-_SHOWN:]] if first else evidence[-_SHOWN:]
+    return BoardError(what.format(**words), evidence=shown, remedy=remedy.format(**words))

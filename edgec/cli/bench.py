@@ -141,6 +141,8 @@ def _on_boards(
     from edgec.errors import EdgecError
 
     addresses = parse_all(boards, port)
+    if output is not None:
+        _require_folder(output)
     opened = open_for_boards(artefact)
     with SideBySide(addresses, ssh_options(identity, ssh_option), directory) as reached, Shown(addresses) as shown:
         results = reached.each(lambda board: commands.bench(board, opened, iterations), shown.listeners)

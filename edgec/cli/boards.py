@@ -28,6 +28,9 @@ _QUIET = {"table", "report", "wanted", "error", "end", "status", "progress"}
 """Events whose text comes otherwise, or at the end."""
 _LINE_S = 10.0
 _WIDEST = 1000
+_NAME, _DETAIL = 60, 200
+BURST, LINES_A_SECOND = 300, 5.0
+"""Lines that one board may have printed at once, and on average after that. A board that says all that it can says some forty."""
 
 
 def ssh_options(identity: Path | None, given: Sequence[str]) -> SshOptions:
@@ -71,18 +74,19 @@ class Shown:
         task = self._live.add_task(name, total=None, doing="connected")
         prefix = "" if self._alone else f"{name}: "
         told = time.monotonic()
+        room = _Room()
 
         def hear(event: Event) -> None:
             nonlocal told
-            what = " ".join(filter(None, (printable(event.step), printable(event.variant))))
+            what = " ".join(filter(None, (printable(event.step[:_NAME]), printable(event.variant[:_NAME]))))
             if event.event == "progress":
-                doing = printable(event.detail)
+                doing = printable(event.detail[:_DETAIL])
                 self._live.update(
                     task, description=prefix + what, doing=doing, completed=event.done_bytes or 0, total=event.total_bytes
                 )
                 if not err.is_terminal and time.monotonic() - told >= _LINE_S:
                     told = time.monotonic()
-                    self._say(prefix, f"  {what}: {_amount(event)}{doing}")
+                    self._say(room, prefix, f"  {what}: {_amount(event)}{doing}")
                 return
             if event.event == "step":
                 self._live.update(task, description=prefix + what, doing="", completed=0, total=None)
@@ -90,14 +94,35 @@ class Shown:
                 self._live.update(task, description=prefix + "done" * (event.exit_code == 0), doing="", total=1, completed=1)
             wanted = event.event not in _QUIET if self._alone else event.event in ("step", "problem")
             if event.text and wanted and (self._alone or event.event == "problem" or not err.is_terminal):
-                self._say(prefix, event.text)
+                self._say(room, prefix, event.text)
 
         return hear
 
     @staticmethod
-    def _say(prefix: str, text: str) -> None:
+    def _say(room: _Room, prefix: str, text: str) -> None:
         for line in text.splitlines():
-            err.print(Text(prefix + plain(line)), soft_wrap=True)
+            if room.take():
+                err.print(Text(prefix + plain(line[:_WIDEST])), soft_wrap=True)
+            elif room.left_out == 1:
+                err.print(Text(f"{prefix}(it says more than anybody can read; lines are left out)"), soft_wrap=True)
+
+
+class _Room:
+    """For lines on the terminal: a board must not drown what others say, nor keep the workstation busy with printing."""
+
+    def __init__(self) -> None:
+        self._lines, self._looked = float(BURST), time.monotonic()
+        self.left_out = 0
+
+    def take(self) -> bool:
+        now = time.monotonic()
+        self._lines = min(BURST, self._lines + (now - self._looked) * LINES_A_SECOND)
+        self._looked = now
+        if self._lines < 1:
+            self.left_out += 1
+            return False
+        self._lines -= 1
+        return True
 
 
 def _amount(event: Event) -> str:

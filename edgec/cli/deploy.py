@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from edgec.boards.commands import Deployed
 
 
+_MOST_PATIENCE_S = 24 * 3600
+"""As the device program has it."""
+
+
 @click.command(short_help="Bring an artefact to boards, and have them finish it.")
 @options.artefact
 @options.boards
@@ -56,8 +60,10 @@ def deploy(
     from edgec.boards.commands import Board
     from edgec.boards.side_by_side import SideBySide
     from edgec.cli.boards import Shown, answer, described, ssh_options
-    from edgec.errors import EdgecError
+    from edgec.errors import EdgecError, RequestError
 
+    if patience is not None and not patience <= _MOST_PATIENCE_S:
+        raise RequestError(f"--patience is {_MOST_PATIENCE_S} s at most.", evidence=f"{patience:g} was given")
     addresses = parse_all(boards, port)
     opened = open_for_boards(artefact)
     more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]

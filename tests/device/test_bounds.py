@@ -172,9 +172,7 @@ def test_sensors_that_say_garbage(robot: Robot, tmp_path: Path, number: int) -> 
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_command_line_that_nothing_can_be_made_of(
-    robot: Robot, command: str, options: tuple[str, ...], code: int | None
-) -> None:
+def test_a_command_line_of_nothing(robot: Robot, command: str, options: tuple[str, ...], code: int | None) -> None:
     returned, out, error = robot.say(command, *options)
     assert returned == code or (code is None and returned in (1, 12)), (out, error)
     assert "Traceback" not in error

@@ -47,8 +47,8 @@ def run(
     most_seconds: float = MOST_SECONDS,
     most_bytes: float = math.inf,
 ) -> Ended:
-    """Run to its end, or end it after `patience` seconds without output or `most_seconds` in all, or what says more than `most_bytes`. Standard error comes with
-    standard output; no line is longer than `LONGEST_LINE`.
+    """Run to its end, or end it: after `patience` seconds without output, after `most_seconds` in all, or when it has said more
+    than `most_bytes`. Standard error comes with standard output; no line is longer than `LONGEST_LINE`.
 
     `on_line` gets every line, `on_tick` the elapsed seconds about every `TICK_S`. Whatever leaves this function, by return or by
     exception, the program is dead; and if this very process is killed, the kernel kills the program too.
