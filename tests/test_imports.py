@@ -38,6 +38,7 @@ _ABOVE_MODELS = {
 NEVER: dict[str, set[str]] = {
     "errors": {"*"},
     "untrusted": {"*"},
+    "bounded": _ABOVE_MODELS | {"model", "checkpoint", "boards", "errors", "durable"},
     "evidence": {"*"},
     "progress": {"*"},
     "durable": {"*"},

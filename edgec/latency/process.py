@@ -14,11 +14,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from edgec.latency.answers import read_answer
 from edgec.lowering.base import LoweredModel
+from edgec.untrusted import Refused
 
 ANSWER_SECONDS = 900.0
 """How long a worker may think about one command: a large model on a small board compiles for minutes."""
 
+MOST_ANSWER_BYTES = 64 << 20
+"""A sample takes some twenty."""
+MOST_LOG_BYTES = 256 << 20
+"""That a worker and its runtime may print."""
+_TICK_S = 1.0
 _STDERR_LINES = 8
 _STDERR_CHARACTERS = 1500
 
@@ -36,7 +43,7 @@ class Helper:
 
     def __init__(self, module: str, name: str, scratch: Path, environment: Mapping[str, str] | None = None) -> None:
         self._log = scratch / f"{name}.stderr"
-        self._unread = b""
+        self._unread, self._asked = b"", ""
         with self._log.open("wb") as log:
             # `-m` puts the working directory on the module path: start where there are no modules, not where the user stands.
             self._process = subprocess.Popen(
@@ -69,6 +76,7 @@ class Helper:
 
     def send(self, command: dict[str, Any]) -> None:
         """Without waiting. Raises `WorkerProblem` if the worker is dead."""
+        self._asked = str(command.get("do"))
         try:
             self._stdin.write(json.dumps(command).encode() + b"\n")
         except BrokenPipeError:
@@ -81,7 +89,10 @@ class Helper:
     def answer(self, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """To the command that was sent. Raises `WorkerProblem` as `ask` does."""
         line = self._line(self._stdout.fileno(), seconds)
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer = read_answer(line, self._asked)
+        except Refused as error:
+            raise WorkerProblem(f"said something else than it should: it {error}{self._stderr()}") from None
         if "error" in answer:
             raise WorkerProblem(f"{answer['error']}{self._stderr()}")
         return answer
@@ -99,14 +110,22 @@ class Helper:
         deadline = time.monotonic() + seconds
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
-            while b"\n" not in self._unread:
-                if not selector.select(deadline - time.monotonic()):
-                    raise WorkerProblem(f"no answer within {seconds:.0f} s{self._stderr()}")
+            blocks = [self._unread]
+            while b"\n" not in blocks[-1]:
+                left = deadline - time.monotonic()
+                if self._log.stat().st_size > MOST_LOG_BYTES:
+                    raise WorkerProblem(f"printed more than {MOST_LOG_BYTES:,} bytes{self._stderr()}")
+                if not selector.select(min(_TICK_S, left)):
+                    if left <= 0:
+                        raise WorkerProblem(f"no answer within {seconds:.0f} s{self._stderr()}")
+                    continue
                 chunk = os.read(descriptor, 1 << 16)
                 if not chunk:
                     raise WorkerProblem(self._obituary())
-                self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
+                blocks.append(chunk)
+                if len(blocks) << 16 > MOST_ANSWER_BYTES and sum(map(len, blocks)) > MOST_ANSWER_BYTES:
+                    raise WorkerProblem(f"answered with more than {MOST_ANSWER_BYTES:,} bytes{self._stderr()}")
+        line, _, self._unread = b"".join(blocks).partition(b"\n")
         return line
 
     def _obituary(self) -> str:
@@ -119,7 +138,9 @@ class Helper:
 
     def _stderr(self) -> str:
         """The end of what the worker, or its runtime, printed."""
-        text = self._log.read_text(errors="replace").rstrip()[-_STDERR_CHARACTERS:]
+        with self._log.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 4 * _STDERR_CHARACTERS))
+            text = log.read().decode("utf-8", "replace").rstrip()[-_STDERR_CHARACTERS:]
         lines = [line for line in text.splitlines() if line.strip()][-_STDERR_LINES:]
         return "".join(f"\n  {line}" for line in lines)
 

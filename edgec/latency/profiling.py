@@ -16,15 +16,18 @@ from numpy.typing import NDArray
 
 from edgec.artefact.manifest import Manifest
 from edgec.artefact.reading import OpenArtefact
+from edgec.bounded import communicate
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.evidence import Evidence
+from edgec.latency.answers import read_answer
 from edgec.latency.host import available_cores
-from edgec.latency.process import ANSWER_SECONDS, describe_exit
+from edgec.latency.process import ANSWER_SECONDS, MOST_LOG_BYTES, describe_exit
 from edgec.latency.profile_mapping import Known, mapped
 from edgec.lowering.base import LoweredModel, Step
 from edgec.precision.explanation import EXPLANATION, Explanation
 from edgec.report.records import read_record
 from edgec.report.schema import Profile
+from edgec.untrusted import Refused
 
 DEFAULT_ITERATIONS = 50
 DEFAULT_SECONDS = 20.0
@@ -126,24 +129,32 @@ def _step(told: dict[str, Any]) -> Step:
 def _ask(request: dict[str, Any], scratch: Path, seconds: float) -> dict[str, Any]:
     try:
         # `-m` puts the working directory on the module path: start where there are no modules, not where the user stands.
-        done = subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, "-m", "edgec.latency.profile_worker"],
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            errors="replace",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
             cwd=scratch,
             # A runtime's trace goes with the rest, however the process ends.
             env={**os.environ, "TMPDIR": str(scratch)},
-            timeout=seconds,
         )
-    except subprocess.TimeoutExpired:
-        raise RuntimeFailure("The profile was given up.", evidence=f"no answer within {seconds:.0f} s") from None
+        with process:
+            try:
+                told = json.dumps(request).encode()
+                out, err = communicate(process, told, most_bytes=MOST_LOG_BYTES, seconds=seconds)
+            except BaseException:
+                process.kill()
+                raise
+    except Refused as error:
+        raise RuntimeFailure("The profile was given up.", evidence=f"the process {error}") from None
+    words = err.decode("utf-8", "replace").strip().splitlines()[-_LINES:]
+    if not out.strip():
+        raise RuntimeFailure("The process that was to be profiled died.", evidence=[describe_exit(process.returncode), *words])
     try:
-        answer: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        ended = [describe_exit(done.returncode), *done.stderr.strip().splitlines()[-_LINES:]]
-        raise RuntimeFailure("The process that was to be profiled died.", evidence=ended) from None
+        answer = read_answer(out, "profile")
+    except Refused as error:
+        raise RuntimeFailure("The process that was profiled told something else.", evidence=[f"it {error}", *words]) from None
     if "error" in answer:
         raise RuntimeFailure("The artefact could not be profiled.", evidence=answer["error"].splitlines()[:_LINES])
     return answer

@@ -11,21 +11,60 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgec.durable import DISK_FULL
 from edgec.errors import ArtefactError
 from edgec.latency.process import describe_exit
 from edgec.report.records import printable
 from edgec.request import BuildRequest
+from edgec.untrusted import Refused, parse_json_object
 
 LOGS = "logs"
 ENDING = ".edgec"
 _POLL_S = 0.2
 _GRACE_S = 10.0
+MOST_LINE_BYTES, MOST_BYTES = 1 << 20, 16 << 20
+"""Of one event, and of all that a cell's process tells. A build tells some forty, of a hundred bytes each."""
+MOST_LOG_BYTES = 1 << 30
+"""That a build and its runtimes may print."""
+
+_Text = Annotated[str, Field(max_length=1 << 16)]
+
+
+class _Told(BaseModel):
+    """An `Outcome` from somewhere else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    exit_code: int = Field(ge=0, le=255)
+    build_key: _Text = ""
+    reused: bool = False
+    alone: bool = False
+    error: _Text = ""
+    detail: list[_Text] = Field(default=[], max_length=1000)
+    seconds: float = Field(default=0.0, ge=0, le=1e9)
+    machine: _Text = ""
+
+
+class _Event(BaseModel):
+    """What `edgec.sweep.cell` tells: a stage that begins, that it measures alone, or how it ended."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    event: _Text
+    title: _Text = ""
+    exit_code: int = Field(default=1, ge=1, le=255)
+    error: _Text = ""
+    detail: list[_Text] = Field(default=[], max_length=1000)
+    build_key: _Text = ""
+    reused: bool = False
 
 
 class Stopped(Exception):
@@ -47,6 +86,15 @@ class Outcome:
     machine: str = ""
 
 
+def outcome_of(found: Any) -> Outcome:
+    """What came back from another machine as an outcome. Raises `Refused`."""
+    try:
+        told = _Told.model_validate({**found, "detail": list(found["detail"])})
+    except (ValidationError, TypeError, KeyError) as error:
+        raise Refused(f"is no outcome of a cell: {str(error)[:200]}") from None
+    return Outcome(**{**told.model_dump(), "detail": tuple(told.detail)})
+
+
 def asked_of(request: BuildRequest) -> dict[str, Any]:
     """The request as JSON holds it."""
     return {
@@ -66,11 +114,12 @@ def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[
     assert request.output is not None
     folder, name = request.output.parent / LOGS, request.output.name.removesuffix(ENDING)
     began = time.monotonic()
-    last: dict[str, Any] = {}
-    alone = False
+    last: _Event | None = None
+    alone, refused = False, ""
+    path = folder / f"{name}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = (folder / f"{name}.log").open("wb")
+        log = path.open("wb")
         log.write(f"{shown_command(request)}\n\n".encode())
         log.flush()
     except OSError as error:
@@ -97,22 +146,24 @@ def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[
     try:
         with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(asked_of(request)).encode() + b"\n")
-        for event in _events(process.stdout.fileno(), wanted):
-            if event["event"] == "stage":
-                hear(event["title"])
-            alone |= event["event"] == "alone"
+        for event in _events(process.stdout.fileno(), wanted, path):
+            if event.event == "stage":
+                hear(event.title)
+            alone |= event.event == "alone"
             last = event
         code = _wait(process)
+    except Refused as error:
+        code, last, refused = 1, None, str(error)
     finally:
         _end(process)
     seconds = round(time.monotonic() - began, 2)
     machine = os.uname().nodename
-    if code == 0 and last.get("event") == "done":
-        return Outcome(0, last["build_key"], last["reused"], alone, seconds=seconds, machine=machine)
-    if last.get("event") == "failed":
-        return Outcome(
-            last["exit_code"], alone=alone, error=last["error"], detail=tuple(last["detail"]), seconds=seconds, machine=machine
-        )
+    if refused:
+        return Outcome(1, error=f"the build's process {refused}, and was ended", seconds=seconds, machine=machine)
+    if code == 0 and last is not None and last.event == "done":
+        return Outcome(0, last.build_key, last.reused, alone, seconds=seconds, machine=machine)
+    if last is not None and last.event == "failed":
+        return Outcome(last.exit_code, alone=alone, error=last.error, detail=tuple(last.detail), seconds=seconds, machine=machine)
     return Outcome(
         code if 0 < code < 128 else 1, error=f"the build's process {describe_exit(code)}", seconds=seconds, machine=machine
     )
@@ -129,20 +180,33 @@ def shown_command(request: BuildRequest) -> str:
     return printable(shlex.join(words))
 
 
-def _events(descriptor: int, wanted: Callable[[], bool]) -> Any:
-    unread = b""
+def _events(descriptor: int, wanted: Callable[[], bool], log: Path) -> Iterator[_Event]:
+    """Raises `Stopped`, and `Refused` for a process that says or prints what no cell does."""
+    unread, said = b"", 0
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
             if not wanted():
                 raise Stopped
+            if log.stat().st_size > MOST_LOG_BYTES:
+                raise Refused(f"printed more than {MOST_LOG_BYTES:,} bytes")
             if not selector.select(_POLL_S):
                 continue
             chunk = os.read(descriptor, 1 << 16)
             if not chunk:
                 return
             *lines, unread = (unread + chunk).split(b"\n")
-            yield from map(json.loads, lines)
+            said += len(chunk)
+            if said > MOST_BYTES or len(unread) > MOST_LINE_BYTES:
+                raise Refused("told more than any build does")
+            yield from map(_event, lines)
+
+
+def _event(line: bytes) -> _Event:
+    try:
+        return _Event.model_validate(parse_json_object(line))
+    except (Refused, ValidationError):
+        raise Refused("told something else than a build does") from None
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:

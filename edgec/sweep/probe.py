@@ -14,6 +14,9 @@ from edgec.latency import host
 from edgec.request import TOOLS, code_digest
 from edgec.sweep.cell import request_of
 from edgec.sweep.child import Stopped, run_cell
+from edgec.untrusted import Refused, read_bytes
+
+_TOKEN_BYTES = 4096
 
 
 def probe(folder: str, token: str, content: str, inputs: Sequence[str]) -> dict[str, Any]:
@@ -21,8 +24,8 @@ def probe(folder: str, token: str, content: str, inputs: Sequence[str]) -> dict[
     all that a build's key holds of a machine."""
     place = Path(folder)
     try:
-        shared = (place / token).read_text(encoding="utf-8") == content
-    except OSError:
+        shared = read_bytes(place / token, _TOKEN_BYTES) == content.encode()
+    except (OSError, Refused):
         shared = False
     writable = ""
     if shared:

@@ -16,19 +16,36 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from edgec import __version__
 from edgec.errors import ArtefactError, BoardError, RequestError
 from edgec.report.records import printable
 from edgec.request import code_digest
-from edgec.sweep.child import LOGS, Outcome, Stopped, asked_of
+from edgec.sweep.child import LOGS, Outcome, Stopped, asked_of, outcome_of
 from edgec.sweep.matrix import Cell
 from edgec.sweep.probe import build_cell, probe, tools
+from edgec.untrusted import Refused
 
 INSTALL = "pip install 'edgec[dask]'"
 SCHEME = "dask://"
 _CONNECT_S = 10.0
 _POLL_S = 0.3
-_SHOWN = 8
+_SHOWN, _WIDTH = 8, 300
+
+
+class _Probed(BaseModel):
+    """What `edgec.sweep.probe.probe` answers."""
+
+    model_config = ConfigDict(strict=True)
+
+    shared: bool
+    refusal: str
+    missing: list[str]
+    edgec: str
+    code: str
+    tools: dict[str, str]
+    machine: dict[str, Any]
 
 
 def address_of(scheduler: str) -> str:
@@ -110,7 +127,10 @@ class Workers:
             return Outcome(BoardError.exit_code, error=text[:300])
         if not found:
             return Outcome(BoardError.exit_code, error=f"{printable(self._scheduler)} gave the cell up")
-        return Outcome(**{**found, "detail": tuple(found["detail"])})
+        try:
+            return outcome_of(found)
+        except Refused as error:
+            return Outcome(BoardError.exit_code, error=f"what {printable(self._scheduler)} gave {printable(str(error))}"[:300])
 
 
 def _checked(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -> list[str]:
@@ -149,7 +169,12 @@ def _checked(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -
 
 def _lacks(found: Any, folder: Path) -> Iterator[str]:
     if isinstance(found, BaseException):
-        yield f"this edgec does not run there: {type(found).__name__}: {found}"
+        yield f"this edgec does not run there: {type(found).__name__}: {found}"[:_WIDTH]
+        return
+    try:
+        _Probed.model_validate(found)
+    except ValidationError as error:
+        yield f"another edgec answers there: {error.errors(include_url=False, include_input=False)[0]['loc']}"[:_WIDTH]
         return
     if found["edgec"] != __version__:
         yield f"edgec {found['edgec']}, here {__version__}"
@@ -157,8 +182,8 @@ def _lacks(found: Any, folder: Path) -> Iterator[str]:
         yield f"edgec {__version__} with other source ({found['code'][:12]}, here {code_digest()[:12]})"
     here = tools()
     for name, version in found["tools"].items():
-        if version != here[name]:
-            yield f"{name} {version}, here {here[name]}"
+        if version != here.get(name):
+            yield f"{name} {version}, here {here.get(name, 'none')}"
     if not found["shared"]:
         yield f"{folder} is not there, or is another folder"
     elif found["refusal"]:
@@ -172,8 +197,8 @@ def _unlike(found: Mapping[str, Any]) -> Iterator[str]:
     (first, reference), *others = sorted(found.items())
     for address, each in others:
         for name, value in each["machine"].items():
-            if value != reference["machine"][name]:
-                yield f"{address}: {name.replace('_', ' ')} {value}; {first}: {reference['machine'][name]}"
+            if value != reference["machine"].get(name):
+                yield f"{address}: {name.replace('_', ' ')} {value}; {first}: {reference['machine'].get(name)}"
 
 
 def _untyped(module: Any) -> Any:
