@@ -23,7 +23,7 @@
      ├── TrtexecHung               13   trtexec said nothing for too long and was ended
      ├── NothingToDo               14   nothing is deployed, to activate, or to roll back to
      ├── Busy                      15   another run is at work on the board
-     ├── BoardError                16   the board cannot be reached, or the connection to it was lost
+     ├── BoardError                16   the board cannot be reached, is lost, or does not behave as one
      └── Regression                17   `compare --fail-on-regression` found one
 
 The programs on boards and Macs have the codes of 5 and from 8 to 15, too, and they mean the same there. Exit code 130 is Ctrl-C.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from edgec_mac.errors import ArtefactError, UsageError
 from edgec_mac.machine import Profile
 from edgec_mac.text import printable
+from edgec_mac.untrusted import Refused, parse_object, read_bytes
 
 MANIFEST = "manifest.json"
 FACTS = "device/mac.json"
@@ -28,6 +28,8 @@ _LIMIT_BYTES = 64 << 20
 _FINDER = ".DS_Store"
 """What macOS leaves in every folder that somebody has looked at."""
 _SHOWN = 10
+MOST_TOLERANCE, LEAST_COSINE = 0.1, 0.995
+"""Of any precision (edgec/artefact/recording.py). No manifest allows more: anybody may have written it."""
 REMEDY = "copy the artefact to this Mac again, whole, or build it again"
 
 
@@ -111,7 +113,9 @@ def read_artefact(directory: Path, function: str | None = None) -> Artefact:
         found = _artefact(directory, document, facts, _size(document, function))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ArtefactError(
-            f"{directory} does not say what an artefact must.", evidence=[f"{type(error).__name__}: {error}"], remedy=REMEDY
+            f"{directory} does not say what an artefact must.",
+            evidence=[printable(f"{type(error).__name__}: {error}")[:200]],
+            remedy=REMEDY,
         ) from error
     named = [found.golden_frames, found.golden_expected, found.golden_shipped]
     missing = [path for path in named if path not in files]
@@ -123,15 +127,12 @@ def read_artefact(directory: Path, function: str | None = None) -> Artefact:
 def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
     path = directory / name
     try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise ValueError("it is too large to be one")
-        content = path.read_bytes()
-        found = json.loads(content.decode("utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds {type(found).__name__}, not an object")
-    except (OSError, ValueError, RecursionError) as error:
+        content = read_bytes(path, _LIMIT_BYTES)
+        found = parse_object(content)
+    except (OSError, Refused) as error:
+        said = f"it {error}" if isinstance(error, Refused) else str(error)
         raise ArtefactError(
-            f"{directory} is no whole artefact: {name} cannot be read.", evidence=[printable(str(error))[:200]], remedy=REMEDY
+            f"{directory} is no whole artefact: {name} cannot be read.", evidence=[printable(said)[:200]], remedy=REMEDY
         ) from error
     if found.get("schema_version") not in _SCHEMA_VERSIONS[name]:
         raise ArtefactError(
@@ -145,10 +146,10 @@ def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
 def _checked_files(directory: Path, manifest: Mapping[str, Any]) -> set[str]:
     """The listed paths, once every file is what its hash says and the package holds nothing else."""
     try:
-        listed = {str(file["path"]): (str(file["sha256"]), int(file["size_bytes"])) for file in manifest["files"]}
-        package = PurePosixPath(str(manifest["entry"])).parent
+        listed = {_text(file["path"]): (_text(file["sha256"]), _whole(file["size_bytes"])) for file in manifest["files"]}
+        package = PurePosixPath(_text(manifest["entry"])).parent
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"The manifest of {directory} names no files.", evidence=[repr(error)], remedy=REMEDY) from error
+        raise ArtefactError(f"The manifest of {directory} names no files.", evidence=[_brief(error)], remedy=REMEDY) from error
     problems = []
     for path, (sha256, size) in listed.items():
         place = inside(directory, path)
@@ -194,7 +195,7 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
     if not outputs or (features and not {"cls", "patches"} <= features):
         raise ValueError("the outputs lack cls or patches")
     package = inside(directory, PurePosixPath(_text(manifest["entry"])).parent.as_posix())
-    count = int(golden["count"])
+    count = _whole(golden["count"])
     if count < 1:
         raise ValueError("there are no golden frames")
     return Artefact(
@@ -213,11 +214,11 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
         golden_expected=_text(golden["expected_float32"]),
         golden_shipped=_text(golden["expected_shipped"]),
         golden_count=count,
-        relative_tolerance=float(golden["relative_tolerance"]),
-        min_cosine=float(golden["min_cosine"]),
+        relative_tolerance=_number(golden["relative_tolerance"], 0, MOST_TOLERANCE),
+        min_cosine=_number(golden["min_cosine"], LEAST_COSINE, 1),
         profiles=tuple(_profile(each) for each in facts["profiles"]),
         minimum_macos=_text(facts["minimum_macos"]),
-        gate={name: float(facts["gate"][name]) for name in GATES},
+        gate={name: _number(facts["gate"][name], -1, 1) for name in GATES},
         model=dict(facts["model"]),
         precision_asked=_text(facts["precision_asked"]),
         calibration=_text(facts["calibration"]),
@@ -269,6 +270,22 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} should be a text")
     return value
+
+
+def _brief(error: Exception) -> str:
+    return printable(f"{type(error).__name__}: {error}")[:200]
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} should be a whole number")
+    return value
+
+
+def _number(value: Any, least: float, most: float) -> float:
+    if type(value) not in (int, float) or not least <= value <= most:
+        raise ValueError(f"{value!r} should be a number from {least:g} to {most:g}")
+    return float(value)
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     mac = machine.look()
-    artefact = read_artefact(Path(options.artefact or _own_artefact()).expanduser().absolute(), options.function)
+    artefact = read_artefact(_folder(options.artefact or _own_artefact()), options.function)
     profile = machine.profile_of(mac, artefact.profiles)
     machine.check(mac, profile, artefact.minimum_macos)
     _check_packages()
@@ -124,6 +125,12 @@ def _measure(
             evidence=evidence_lines,
             remedy="update macOS; if that does not help, send the lines above to edgec's maintainers",
         )
+    if read_artefact(artefact.directory, options.function) != artefact:
+        raise ArtefactError(
+            "The artefact has changed since it was verified; there is no report.",
+            evidence=[f"its manifest had SHA-256 {artefact.sha256}"],
+            remedy="let nothing write there, and run this program again",
+        )
     report = make_report(facts, results, best)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_report(place, report)
@@ -135,7 +142,7 @@ def _destination(options: argparse.Namespace, artefact: Artefact) -> Path:
     """Where the report will be, asked before minutes of work. Raises `ArtefactError` if one is there, `UsageError` for a place in
     the artefact itself, whose manifest does not know of it."""
     folder = artefact.directory.with_name(f"{artefact.directory.name}.mac")
-    folder = Path(options.output).expanduser().absolute() if options.output else folder
+    folder = _folder(options.output) if options.output else folder
     if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(artefact.directory)):
         raise UsageError("The report cannot lie in the artefact.", evidence=[str(folder)], remedy="choose another folder with -o")
     place = folder / "report.json"
@@ -161,6 +168,20 @@ def _check_packages() -> None:
             evidence=[f"missing: {', '.join(missing)}", f"looked for by {sys.executable}"],
             remedy=_INSTALL,
         )
+
+
+def _folder(text: str) -> Path:
+    """Raises `UsageError` for what is no path here: nobody of that name, a NUL, a name that is too long."""
+    try:
+        path = Path(text).expanduser().absolute()
+        path.exists()
+    except PermissionError:
+        return path
+    except (RuntimeError, ValueError, OSError) as error:
+        raise UsageError(
+            f"There can be no folder {printable(text)[:60]!r} here.", evidence=[printable(str(error))[:200]]
+        ) from error
+    return path
 
 
 def _own_artefact() -> str:
@@ -200,8 +221,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _whole(text: str) -> int:
-    if not text.isdigit() or not 1 <= int(text) <= 1_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 or more")
+    if not re.fullmatch("[0-9]{1,7}", text) or not 1 <= int(text) <= 1_000_000:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number of 1 or more")
     return int(text)
 
 

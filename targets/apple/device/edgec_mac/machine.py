@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgec_mac.errors import WrongMachine
+from edgec_mac.text import printable
 
 VARIABLE = "EDGEC_FACTS_ROOT"
 TARGET = "measured on target"
@@ -23,6 +26,9 @@ HOST = "measured on host"
 SIMULATED = "simulated on host"
 _SYSCTL, _SW_VERS, _PMSET = "/usr/sbin/sysctl", "/usr/bin/sw_vers", "/usr/bin/pmset"
 _TIMEOUT_S = 10
+_MOST_BYTES = 1 << 20
+_WIDTH = 100
+"""Characters of what a fact says that are looked at."""
 _VIRTUAL = re.compile(r"\s*\(virtual\)$", re.IGNORECASE)
 
 
@@ -74,7 +80,7 @@ def look() -> Mac:
             remedy="copy the artefact to a Mac with Apple silicon and run this program there; "
             "`edgec verify` checks the package anywhere",
         )
-    brand = _sysctl(root, "machdep.cpu.brand_string")
+    brand = printable(_sysctl(root, "machdep.cpu.brand_string"))[:_WIDTH]
     if _sysctl(root, "hw.optional.arm64") != "1":
         raise WrongMachine(
             "This Mac has no Apple silicon.",
@@ -84,8 +90,8 @@ def look() -> Mac:
     return Mac(
         brand=brand or "unknown",
         chip=_VIRTUAL.sub("", brand).removeprefix("Apple ").strip(),
-        macos=_run(root, _SW_VERS, "-productVersion"),
-        build=_run(root, _SW_VERS, "-buildVersion"),
+        macos=printable(_run(root, _SW_VERS, "-productVersion"))[:_WIDTH],
+        build=printable(_run(root, _SW_VERS, "-buildVersion"))[:_WIDTH],
         physical_cores=_number(root, "hw.physicalcpu"),
         logical_cores=_number(root, "hw.logicalcpu"),
         memory_bytes=_number(root, "hw.memsize"),
@@ -137,12 +143,27 @@ def _run(root: str, command: str, *arguments: str) -> str:
     """What it prints; nothing if it is missing, fails, or takes too long."""
     program = os.path.join(root, command.lstrip("/"))  # noqa: PTH118
     try:
-        done = subprocess.run(
-            [program, *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        # Into a file, which is read as far as it matters: nothing that it says takes memory.
+        with tempfile.TemporaryFile() as said:
+            done = subprocess.run(
+                [program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.DEVNULL,
+                timeout=_TIMEOUT_S,
+                check=False,
+                preexec_fn=_little_room,
+            )
+            said.seek(0)
+            text = said.read(_MOST_BYTES).decode("utf-8", "replace").strip()
+    except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else ""
+    return text if done.returncode == 0 else ""
+
+
+def _little_room() -> None:
+    """Before the command begins: more than this it cannot write."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_BYTES, _MOST_BYTES))
 
 
 def _sysctl(root: str, name: str) -> str:
@@ -151,16 +172,16 @@ def _sysctl(root: str, name: str) -> str:
 
 def _number(root: str, name: str) -> int:
     text = _sysctl(root, name)
-    return int(text) if text.isdigit() else 0
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
 
 
 def _power(root: str) -> str | None:
     """Where the power comes from, and whether the Mac saves it: "AC Power", "Battery Power, low power mode"."""
-    source = re.search(r"drawing from '([^']+)'", _run(root, _PMSET, "-g", "batt"))
+    source = re.search(r"drawing from '([^']{1,60})'", _run(root, _PMSET, "-g", "batt"))
     saving = re.search(r"^\s*lowpowermode\s+1\b", _run(root, _PMSET, "-g"), re.MULTILINE)
     return (source.group(1) if source else "unknown power") + ", low power mode" * bool(saving) if source or saving else None
 
 
 def _version(text: str) -> tuple[int, ...]:
     """`15.1` as (15, 1); of nothing, nothing."""
-    return tuple(int(part) for part in re.findall(r"\d+", text))
+    return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", text[:_WIDTH]))

@@ -9,22 +9,62 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from edgec_mac.text import printable
+from edgec_mac.untrusted import Refused, parse_object
 
 _PROGRAM = Path(__file__).resolve().parents[1]
 """The archive, or the folder that it was unpacked into."""
 _STDERR_LINES = 6
 _LINE_CHARACTERS = 300
+_ERROR_CHARACTERS = 2000
+_LOG_BYTES = 1 << 16
+_MOST_ANSWER_BYTES = 16 << 20
 _REAP_SECONDS = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _running: set[subprocess.Popen[bytes]] = set()
 """Every worker that was started and not yet reaped."""
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e9
+
+
+def _are_times(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_time, value))
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str) and len(each) < _LINE_CHARACTERS for each in value.values())
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and len(value) < 4096
+
+
+_FORMS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "check": {"versions": _are_texts, "compiled_part": _is_path},
+    "compile": {"compile_ms": _is_time},
+    "load": dict.fromkeys(("import_ms", "load_ms", "first_inference_ms"), _is_time),
+    "plan": {"by_device": _are_counts, "fallen": lambda value: isinstance(value, list)},
+    "warm": {"runs_ms": _are_times},
+    "run": {"samples_ms": _are_times, "cpu_ms": _is_time},
+    "finish": {"peak_rss_bytes": _is_count},
+}
+"""What a worker's answers must hold (edgec_mac/worker.py): Core ML's own code runs in it."""
 
 
 class WorkerProblem(Exception):
@@ -64,9 +104,15 @@ class Worker:
             self._stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
         except (BrokenPipeError, ValueError):
             raise WorkerProblem(self._obituary()) from None
-        answer: dict[str, Any] = json.loads(self._line())
+        try:
+            answer = parse_object(self._line())
+        except Refused as error:
+            raise WorkerProblem(f"the worker answered something else than it should: it {error}") from None
         if "error" in answer:
-            raise WorkerProblem(printable(str(answer["error"])))
+            raise WorkerProblem(printable(str(answer["error"]))[:_ERROR_CHARACTERS])
+        wrong = [name for name, is_sound in _FORMS.get(do, {}).items() if not is_sound(answer.get(name))]
+        if wrong:
+            raise WorkerProblem(f"the worker answered something else than it should: its {wrong[0]} is none")
         return answer
 
     def close(self) -> None:
@@ -83,6 +129,9 @@ class Worker:
         with selectors.DefaultSelector() as selector:
             selector.register(self._stdout, selectors.EVENT_READ)
             while b"\n" not in self._unread:
+                if len(self._unread) > _MOST_ANSWER_BYTES:
+                    self._process.kill()
+                    raise WorkerProblem(f"the worker answered with more than {_MOST_ANSWER_BYTES:,} bytes and was ended")
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self._process.kill()
                     raise WorkerProblem(f"Core ML said nothing for {self._patience:.0f} s and was ended")
@@ -100,7 +149,9 @@ class Worker:
         except subprocess.TimeoutExpired:
             return "the process closed its output and went on running"
         how = f"the process ended with exit code {code}" if code >= 0 else f"the process was killed by {_signal(-code)}"
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        with self._log.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_BYTES))
+            lines = log.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
         words = [printable(line)[:_LINE_CHARACTERS] for line in lines if line.strip()][-_STDERR_LINES:]
         return "\n  ".join([how, *words])
 
