@@ -67,6 +67,22 @@ def read_bytes(path: Path, limit: int) -> bytes:
     return content
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file. A name that the system refuses, too long or with a zero in it, has none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """As `is_file`, of a directory."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def parse_json(data: bytes | str, *, most_values: int = MOST_VALUES) -> Any:
     """Strict JSON in UTF-8, with or without a byte order mark. Whole numbers fit into 64 bits, others are finite.
 

@@ -38,6 +38,7 @@ _ABOVE_MODELS = {
 NEVER: dict[str, set[str]] = {
     "errors": {"*"},
     "untrusted": {"*"},
+    "paths": {"graph", "model", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "checkpoint"},
     "bounded": _ABOVE_MODELS | {"model", "checkpoint", "boards", "errors", "durable"},
     "evidence": {"*"},
     "progress": {"*"},
@@ -290,7 +291,7 @@ def test_the_public_surface_of_frames() -> None:
 
     expected = ["Crop", "Frame", "FrameSet", "Pixels", "Side", "Skipped", "Split", "batches", "fit", "load", "shipped", "split"]
     assert sorted(frames.__all__) == expected
-    assert str(inspect.signature(frames.load)) == "(reference: 'str') -> 'FrameSet'"
+    assert str(inspect.signature(frames.load)) == "(reference: 'str', *, most: 'int | None' = None) -> 'FrameSet'"
 
 
 def test_the_public_surface_of_builds() -> None:

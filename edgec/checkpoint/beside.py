@@ -8,6 +8,7 @@ from pathlib import Path
 from edgec.checkpoint.choosing import BASE
 from edgec.checkpoint.text import listed, shown
 from edgec.errors import AmbiguousCheckpoint, RequestError, UnknownForm
+from edgec.paths import expand
 
 NO_CONFIG = "none"
 """Given as --config: nothing that is stated beside or around the weights is believed."""
@@ -34,9 +35,9 @@ def stated_files(folder: Path, weights: Sequence[Path]) -> tuple[Path, ...]:
 def config_path(config: str) -> Path:
     """The file named with --config. Raises `RequestError` if there is none."""
     try:
-        path = Path(config).expanduser()
+        path = expand(config)
         there = path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         raise RequestError(f"The file given as --config cannot be opened: {shown(config)}.", evidence=shown(error)) from error
     if not there:
         raise RequestError(

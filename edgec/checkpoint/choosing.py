@@ -75,8 +75,12 @@ def _alike(first: Recognised, other: Recognised, tensors: Mapping[str, Tensor]) 
 
     if first.layout is not other.layout or first.names.keys() != other.names.keys():
         return False
+    cpu = torch.device("cpu")  # what has no values of its own is elsewhere
     pairs = [(tensors[first.names[name]], tensors[other.names[name]]) for name in first.names]
-    return all(one.shape == two.shape and one.dtype == two.dtype and torch.equal(one, two) for one, two in pairs)
+    return all(
+        one.shape == two.shape and one.dtype == two.dtype and one.device == two.device == cpu and torch.equal(one, two)
+        for one, two in pairs
+    )
 
 
 def _ambiguous(

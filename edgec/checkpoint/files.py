@@ -1,30 +1,36 @@
 """From bytes to named tensors. The bytes are hostile: what they are is told from their beginning, and nothing in them is run.
 
-Torch's files are opened with `weights_only=True`; both formats are mapped into memory where that is possible, so that a
-checkpoint is in memory once, as the copy that `edgec.checkpoint.weights` makes.
+Containers are described first (`edgec.checkpoint.containers`); a tensor is made of a description only where the file has its
+bytes. Files are mapped into memory, so that a checkpoint is in memory once, as the copy that `edgec.checkpoint.weights` makes.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
-import zipfile
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgec.checkpoint.pickles import foreign_global
-from edgec.checkpoint.text import counted, shown
+from edgec.checkpoint.containers import Archive, Container, NoTensors, read_legacy, read_safetensors, read_zip
+from edgec.checkpoint.inert import Foreign
+from edgec.checkpoint.stored import Mapped, problem, stand_in
+from edgec.checkpoint.strangers import AGAIN, UNFINISHED, file_of_another_kind, lone_shard, zip_of_another_kind
+from edgec.checkpoint.text import counted, listed, shown
 from edgec.errors import UnreadableCheckpoint, UnsafeCheckpoint
+from edgec.untrusted import Refused
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_DEPTH = 6
-_PLAIN_DEPTH = 12
-_BLAMED = re.compile(r"GLOBAL (\S+)")
-_AGAIN = "download or copy it again, and compare its SHA-256 with the publisher's"
+LARGEST = 64 << 30
+"""Bytes of one checkpoint's files together. The largest backbone has 3.4 GB; a training file of it, optimiser and all, 30."""
+_HOLES = 64 << 20
+"""Bytes of a file that may be holes, whatever its size."""
+_MOST_HOLES = 1000
+_HEAD = 512
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Contents:
     `tensors` by name; a training checkpoint's nesting becomes dots: `teacher.backbone.…`. `statements` is everything else that is
     said in the container, as a plain tree of dict, list, str, int (64 bits), float, bool and None, bounded in depth and number:
     `args`, `config`, `hyper_parameters` of a training file, the texts of safetensors under `__metadata__`.
+
+    A tensor that cannot be made of the file's bytes has its shape and no values: its device is meta, and
+    `edgec.checkpoint.stored.reason_of` it says why. Values are taken by `edgec.checkpoint.taking`.
     """
 
     tensors: dict[str, Tensor]
@@ -48,7 +57,7 @@ def load(paths: Sequence[Path]) -> Contents:
     statements: dict[str, Any] = {}
     unnamed: tuple[str, ...] = ()
     for path in paths:
-        part = _load_safetensors(path) if _is_safetensors(path) else _load_torch(path)
+        part = _load(path)
         twice = tensors.keys() & part.tensors.keys()
         if twice:
             raise UnreadableCheckpoint(f"{shown(path)} repeats a tensor of another shard.", evidence=shown(min(twice)))
@@ -56,173 +65,170 @@ def load(paths: Sequence[Path]) -> Contents:
         statements |= part.statements
         unnamed += part.unnamed
     if not tensors:
-        raise UnreadableCheckpoint(f"{shown(paths[0])} holds no tensors.")
+        raise UnreadableCheckpoint(
+            f"{shown(paths[0])} holds no tensors.",
+            evidence=f"it has {listed(map(str, statements))}" if statements else "it is empty",
+            remedy="save model.state_dict() of the backbone",
+        )
     return Contents(tensors, statements, unnamed)
 
 
-def _is_safetensors(path: Path) -> bool:
-    """Tells safetensors from torch's formats by the first bytes, and names what is neither."""
+def check(paths: Sequence[Path]) -> None:
+    """Whether these can be the files of a checkpoint at all, by their sizes and first bytes, before anybody reads the rest.
+
+    Raises `UnreadableCheckpoint`.
+    """
+    total = 0
+    for path in paths:
+        total += check_size(path, LARGEST - total)
+        with _opened(path) as descriptor:
+            kind = _kind(path, descriptor)
+            with _telling(path, kind):
+                if kind == "safetensors":
+                    read_safetensors(descriptor)
+                elif kind == "zip":
+                    _check_zip(path, Archive(descriptor))
+
+
+def check_size(path: Path, limit: int = LARGEST) -> int:
+    """The bytes of a regular file. Raises `UnreadableCheckpoint` if it is none, is larger, or was reserved and never written."""
+    with _opened(path) as descriptor:
+        size = os.fstat(descriptor).st_size
+        if size > limit:
+            raise UnreadableCheckpoint(
+                f"{shown(path)} is larger than any checkpoint.",
+                evidence=f"{size:,} bytes, and {limit:,} is the most",
+                remedy="save the backbone alone, without the optimiser and the teacher",
+            )
+        _check_holes(path, descriptor)
+        return size
+
+
+def _load(path: Path) -> Contents:
+    with _opened(path) as descriptor:
+        kind = _kind(path, descriptor)
+        with _telling(path, kind):
+            if kind == "zip":
+                _check_zip(path, Archive(descriptor))
+            container = {"zip": read_zip, "legacy": read_legacy, "safetensors": read_safetensors}[kind](descriptor)
+        return _made(container, Mapped(descriptor))
+
+
+def _made(container: Container, mapped: Mapped) -> Contents:
+    tensors: dict[str, Tensor] = {}
+    for name, described in container.tree.tensors.items():
+        complaint = problem(described, container.extents)
+        if complaint:
+            tensors[name] = stand_in(described, complaint)
+        else:
+            tensors[name] = mapped.tensor(described, container.extents[described.storage or ""])
+    return Contents(tensors, container.tree.statements, tuple(container.tree.unnamed))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """The descriptor of a regular file; devices and pipes are never waited for."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(512)
-    except OSError as error:
-        raise UnreadableCheckpoint(f"{shown(path)} cannot be read.", evidence=shown(error)) from error
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise UnreadableCheckpoint(
+            f"{shown(path)} cannot be read.", evidence=shown(error), remedy="check its name and its permissions"
+        ) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableCheckpoint(f"{shown(path)} is not a regular file.", remedy="give a file of weights")
+        try:
+            yield descriptor
+        except OSError as error:
+            raise UnreadableCheckpoint(f"{shown(path)} cannot be read.", evidence=shown(error), remedy=AGAIN) from error
+    finally:
+        os.close(descriptor)
+
+
+def _check_holes(path: Path, descriptor: int) -> None:
+    """A download that reserved its space and stopped, or worse. A file without holes has one, of no bytes, at its end."""
+    size = os.fstat(descriptor).st_size
+    hole, holes = 0, 0
+    try:
+        for _ in range(_MOST_HOLES):
+            hole = os.lseek(descriptor, hole, os.SEEK_HOLE)
+            if hole >= size:
+                break
+            try:
+                data = os.lseek(descriptor, hole, os.SEEK_DATA)
+            except OSError:  # no data after the hole
+                data = size
+            holes, hole = holes + data - hole, data
+            if hole >= size:
+                break
+    except (OSError, AttributeError):
+        return
+    if holes > max(_HOLES, size // 2):
+        raise UnreadableCheckpoint(
+            f"{shown(path)} is mostly holes: its space is reserved, its bytes were never written.",
+            evidence=f"{holes:,} of {size:,} bytes are not there",
+            remedy=AGAIN,
+        )
+
+
+def _kind(path: Path, descriptor: int) -> str:
+    """Tells safetensors from torch's formats by the first bytes, and names what is neither."""
+    size = os.fstat(descriptor).st_size
     if size == 0:
-        raise UnreadableCheckpoint(f"{shown(path)} is empty (0 bytes).", remedy=_AGAIN)
-    if head.startswith(b"version https://git-lfs"):
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is a Git LFS pointer, not the weights.",
-            evidence=f"{counted(size, 'byte')} of text",
-            remedy="run `git lfs pull` in the repository that it came from",
-        )
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is a web page, not the weights.",
-            evidence=f"begins with {shown(head[:40].decode('utf-8', 'replace'))}",
-            remedy="download it again, signed in where the site asks for it",
-        )
-    if head[257:262] == b"ustar":
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is in the tar format of PyTorch before 1.0, which cannot be read without running its pickles.",
-            remedy="load it where you trust it and save the state_dict with torch.save, or as safetensors",
-        )
+        raise UnreadableCheckpoint(f"{shown(path)} is empty (0 bytes).", remedy=AGAIN)
+    head = os.pread(descriptor, _HEAD, 0)
+    if path.suffix.lower() == ".distcp":
+        raise lone_shard(path)
     # A safetensors file begins with its header's length, whose first byte may well be the one that pickles begin with.
     header = head[8:9] == b"{"
     if header and int.from_bytes(head[:8], "little") <= size - 8:
-        return True
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        return False
-    if header:
-        return True
-    text = head.decode("utf-8", "replace")
-    if all(character.isprintable() or character.isspace() for character in text):
-        raise UnreadableCheckpoint(f"{shown(path)} is a text file, not a checkpoint.", evidence=f"begins with {shown(text, 60)}")
-    raise UnreadableCheckpoint(
+        return "safetensors"
+    if head.startswith(b"\x80"):
+        return "legacy"
+    if head.startswith(b"PK\x03\x04"):
+        return "zip"
+    other = file_of_another_kind(path, head, size)
+    if other is None and header:
+        return "safetensors"
+    raise other or UnreadableCheckpoint(
         f"{shown(path)} is in no format of weights that edgec knows.",
         evidence=f"begins with the bytes {head[:8].hex(' ')}, of {counted(size, 'byte')}",
         remedy="give a file written by torch.save or a .safetensors file",
     )
 
 
-def _load_safetensors(path: Path) -> Contents:
-    from safetensors import safe_open
-
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    if header > size - 8:
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is truncated or damaged: its header does not fit into it.",
-            evidence=f"the header claims {header:,} bytes, the file has {counted(size, 'byte')}",
-            remedy=_AGAIN,
-        )
-    # Whatever the library says of bytes that are not safetensors, it says it of bytes from outside.
-    try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping: it has no __iter__)
-            return Contents(tensors, {"__metadata__": dict(opened.metadata() or {})})
-    except Exception as error:
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is truncated or damaged safetensors.", evidence=_first_line(error), remedy=_AGAIN
-        ) from error
-
-
-def _load_torch(path: Path) -> Contents:
-    import pickle
-
-    import torch
-
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"PK"
-    if zipped:
-        _check_zip(path)
-    # A hostile file can fail in as many ways as the reader has lines; every one of them means that it cannot be read.
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if zipped and path.suffix.lower() != ".safetensors":
-                loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            else:
-                # torch.load would take the suffix's word for the format, if it were given the name.
-                with path.open("rb") as file:
-                    loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        blamed = _BLAMED.search(str(error))
-        wanted = foreign_global(path) or (blamed.group(1) if blamed else None)
-        if wanted is None:
-            raise UnreadableCheckpoint(
-                f"{shown(path)} is no checkpoint of torch.save, or a damaged one.", evidence=_first_line(error), remedy=_AGAIN
-            ) from error
-        raise UnsafeCheckpoint(
-            f"{shown(path)} wants to run {shown(wanted)} when it is opened; it was refused and not run.",
-            evidence="a checkpoint needs tensors only; torch.load was given weights_only=True",
-            remedy="if you trust its source, load it there and save model.state_dict() alone, or as safetensors",
-        ) from error
-    except Exception as error:
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is truncated or damaged.", evidence=_first_line(error), remedy=_AGAIN
-        ) from error
-    if not isinstance(loaded, Mapping):
-        raise UnreadableCheckpoint(
-            f"{shown(path)} holds a {type(loaded).__name__}, not named tensors.", remedy="save model.state_dict() instead"
-        )
-    return Contents(dict(_flatten(loaded, "", set())), _plain(loaded, 0) or {}, tuple(_unnamed(loaded, "", 0)))
-
-
-def _check_zip(path: Path) -> None:
+def _check_zip(path: Path, archive: Archive) -> None:
     """torch.save stores its records as they are, and they are mapped as they are: a compressed one is not its work."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise UnreadableCheckpoint(
-            f"{shown(path)} is truncated or damaged.", evidence=_first_line(error), remedy=_AGAIN
-        ) from error
-    if packed:
+    other = zip_of_another_kind(path, list(archive.records), archive.pickle)
+    if other is not None:
+        raise other
+    if archive.packed:
         raise UnreadableCheckpoint(
             f"{shown(path)} is a compressed zip archive, not a checkpoint of torch.save.",
-            evidence=f"compressed: {shown(packed[0])}",
+            evidence=f"compressed: {shown(archive.packed, 80)}",
             remedy="unpack it and give the checkpoint inside",
         )
 
 
-def _flatten(value: Mapping[Any, Any], prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
-    """Every mapping is entered once: a pickle can hold itself."""
-    from torch import Tensor
-
-    seen.add(id(value))
-    for key, item in value.items():
-        if isinstance(item, Tensor):
-            yield f"{prefix}{key}", item.detach()
-        elif isinstance(item, Mapping) and id(item) not in seen and prefix.count(".") < _DEPTH:
-            yield from _flatten(item, f"{prefix}{key}.", seen)
-
-
-def _plain(value: Any, depth: int) -> Any:
-    """The tree of what is no tensor; None for what is none of the plain types, or too much of them."""
-    if depth > _PLAIN_DEPTH:
-        return None
-    if isinstance(value, Mapping):
-        items = ((str(key), _plain(item, depth + 1), item is None) for key, item in value.items())
-        return {key: plain for key, plain, said in items if said or (plain is not None and plain not in ({}, []))}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, depth + 1) for item in value]
-    return value if isinstance(value, (bool, int, float, str)) else None
-
-
-def _unnamed(value: Mapping[Any, Any], place: str, depth: int) -> Iterator[str]:
-    from torch import Tensor
-
-    for key, item in value.items():
-        if isinstance(item, Mapping) and depth < _DEPTH:
-            yield from _unnamed(item, f"{place}{key}.", depth + 1)
-        elif isinstance(item, (list, tuple)) and any(isinstance(each, Tensor) for each in item):
-            yield f"{place}{key}"
-
-
-def _first_line(error: Exception) -> str:
-    """The telling line of a library's error: the first one that is not torch's advice on weights_only."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "weights_only" not in line]
-    return shown(f"{type(error).__name__}: {(telling or lines or ['no message'])[0]}")
+@contextmanager
+def _telling(path: Path, kind: str) -> Iterator[None]:
+    """Makes errors for the user of what was found in the bytes."""
+    try:
+        yield
+    except Foreign as error:
+        raise UnsafeCheckpoint(
+            f"{shown(path)} wants to run {shown(error, 80)} when it is opened; it was refused and not run.",
+            evidence="a checkpoint needs tensors and settings only; edgec reads their descriptions and calls nothing",
+            remedy="if you trust its source, load it there and save model.state_dict() alone, or as safetensors",
+        ) from error
+    except NoTensors as error:
+        raise UnreadableCheckpoint(f"{shown(path)} {shown(error)}.", remedy="save model.state_dict() instead") from error
+    except Refused as error:
+        if path.suffix.lower() in UNFINISHED:
+            what, remedy = "an unfinished download", "run the download again"
+        elif kind == "safetensors":
+            what, remedy = "truncated or damaged safetensors", AGAIN
+        else:
+            what, remedy = "no checkpoint of torch.save, or a damaged one", AGAIN
+        raise UnreadableCheckpoint(f"{shown(path)} is {what}.", evidence=f"it {shown(error)}", remedy=remedy) from error

@@ -114,7 +114,7 @@ def _classifier(found: Recognised, tensors: Mapping[str, Tensor]) -> Tensor | No
     for name in ("head.weight", "head.fc.weight", "classifier.weight", "fc.weight"):
         for full in (found.names.get(name), *(outside for outside in found.outside if outside.rpartition(name)[0] in _ABOVE)):
             tensor = None if full is None or not full.endswith(name) else tensors[full]
-            if tensor is not None and tensor.layout == torch.strided and tensor.ndim == 2 and tensor.is_floating_point():
+            if tensor is not None and tensor.device.type == "cpu" and tensor.ndim == 2 and tensor.is_floating_point():
                 return tensor.to(torch.float32, copy=True)
     return None
 

@@ -5,6 +5,7 @@ Every tensor is checked against the shape that the whole model needs before it i
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -13,15 +14,19 @@ from typing import TYPE_CHECKING
 
 from edgec.checkpoint.forms import Recognised
 from edgec.checkpoint.stated import Statements
+from edgec.checkpoint.taking import Taking
 from edgec.checkpoint.text import counted, cut, dimensions, listed, shown
 from edgec.errors import MismatchedWeights, NonFiniteWeights, UnknownForm
 from edgec.model.spec import Size, Spec, VitSpec, describe, parameters
+from edgec.untrusted import Refused
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Shape = tuple[int, ...]
 _LARGEST = 2_000_000_000
+_WIDEST = 1_000_000
+_MOST_ZEROS = 100_000_000
 
 
 def shapes(spec: Spec) -> dict[str, Shape]:
@@ -57,6 +62,9 @@ class Shelf:
     """Names that are not there and were given their neutral value."""
     problems: list[str] = field(default_factory=list)
     nonfinite: list[str] = field(default_factory=list)
+    taking: Taking = field(default_factory=Taking)
+    zeros: int = 0
+    """Values that were made up in place of what is not there."""
 
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
@@ -70,18 +78,19 @@ class Shelf:
         import torch
 
         tensor = self.tensors.pop(name, None)
-        if tensor is None:
-            if default is None:
-                self.problems.append(f"{shown(self._file_name(name))} is missing; needed {dimensions(shape)}")
-            elif 0 not in shape:
+        if tensor is None and default is not None:
+            if 0 not in shape:
                 self.assumed.append(name)
-            return torch.full(shape, default or 0.0)
+            return torch.full(shape, default)
+        if tensor is None:
+            return self._missing(f"{shown(self._file_name(name))} is missing; needed {dimensions(shape)}", shape)
         complaint = _unusable(tensor, shape)
+        values = None if complaint else self._values(name, tensor)
         if complaint:
             self.problems.append(f"{shown(self._file_name(name))} is {complaint}")
-            return torch.zeros(shape)
+        if values is None:
+            return self._missing("", shape)
         self.taken[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-        values = tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
         finite = torch.isfinite(values)
         if not bool(finite.all()):
             self._note_nonfinite(name, values, finite)
@@ -89,17 +98,27 @@ class Shelf:
 
     def take_small(self, name: str) -> Tensor | None:
         """A tensor whose shape is not known beforehand, of any type of number, float32; None if it is not there."""
+        tensor = self.tensors.pop(name, None)
+        return None if tensor is None else self._values(name, tensor)
+
+    def _values(self, name: str, tensor: Tensor) -> Tensor | None:
+        """None after a complaint."""
+        try:
+            return self.taking.float32(tensor)
+        except Refused as error:
+            self.problems.append(f"{shown(self._file_name(name))} is {shown(error)}")
+            return None
+
+    def _missing(self, complaint: str, shape: Shape) -> Tensor:
+        """Zeros, so that the other tensors are looked at too: as long as they are not more than a file may ask for."""
         import torch
 
-        tensor = self.tensors.pop(name, None)
-        if tensor is None:
-            return None
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.device.type != "cpu":
-            self.problems.append(
-                f"{shown(self._file_name(name))} is no plain tensor in memory ({tensor.layout}, {tensor.device})"
-            )
-            return None
-        return tensor.to(torch.float32, copy=True)
+        if complaint:
+            self.problems.append(complaint)
+        self.zeros += math.prod(shape)
+        if self.zeros > _MOST_ZEROS:
+            self.settle()
+        return torch.zeros(shape)
 
     def settle(self) -> None:
         """Raises `MismatchedWeights` or `NonFiniteWeights` if anything was wrong."""
@@ -172,7 +191,10 @@ def usual(values: Iterable[int | None], what: str) -> int:
         raise MismatchedWeights(
             f"This checkpoint has no {what}.", evidence="the tensors that it follows from are missing or empty"
         )
-    return known.most_common(1)[0][0]
+    commonest = known.most_common(1)[0][0]
+    if commonest > _WIDEST:
+        raise MismatchedWeights(f"This checkpoint has a {what} past every model.", evidence=f"it claims {commonest:,}")
+    return commonest
 
 
 def finish(spec: Spec, weights: Mapping[str, Tensor], shelf: Shelf, found: Recognised) -> Backbone:
@@ -237,8 +259,6 @@ def _unusable(tensor: Tensor, shape: Shape) -> str:
     """Why a tensor cannot be this weight; empty if it can."""
     import torch
 
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-        return f"no plain tensor in memory ({tensor.layout}, {tensor.device})"
     if tuple(tensor.shape) != shape:
         return f"{dimensions(tensor.shape)}; needed {dimensions(shape)}"
     if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):

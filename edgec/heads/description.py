@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
 from edgec.heads.types import Description
-from edgec.untrusted import TEXT_LIMIT, Refused, parse_json, parse_toml, read_bytes
+from edgec.untrusted import TEXT_LIMIT, Refused, is_file, parse_json, parse_toml, read_bytes
 
 _LIMIT = 1 << 20
 _TEXTS = frozenset({"kind", "name", "description", "prefix", "features", "output", "activation", "bins", "weighting"})
@@ -24,13 +24,13 @@ _FOREIGN = frozenset({"format"})
 def beside(path: Path) -> Path | None:
     """The TOML that describes the head in `path`: of its name, with that suffix."""
     found = path.with_suffix(".toml")
-    return found if found.is_file() else None
+    return found if is_file(found) else None
 
 
 def data_beside(path: Path) -> Path | None:
     """The weights that the ONNX head in `path` keeps in another file (`edgec.heads.outside`), where there is one."""
     found = path.with_name(f"{path.name}.data")
-    return found if path.suffix.lower() == ".onnx" and found.is_file() else None
+    return found if path.suffix.lower() == ".onnx" and is_file(found) else None
 
 
 def read_toml(path: Path) -> dict[str, Any]:

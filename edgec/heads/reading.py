@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
 from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
 from edgec.heads.types import OUTPUTS, TWO_CLASSES, Description, Head, Output
-from edgec.paths import given
+from edgec.untrusted import is_file, is_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_LARGEST = 4 << 30
+"""Bytes of a head's file. Meta's largest, of depth, has half a gigabyte."""
 _TAKEN = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")
 """What the hub graph calls its own."""
 
@@ -37,7 +40,7 @@ def read_heads(asked: Sequence[str]) -> tuple[Head, ...]:
 def identify_heads(asked: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Name and SHA-256 of every `NAME=PATH`, for keys: neither torch nor onnx is imported. Raises `RequestError`, or `HeadError`
     for a file that is missing."""
-    return tuple((name, _digest(path, beside(path))) for name, path in _named(asked))
+    return tuple((name, _digest(name, path, beside(path))) for name, path in _named(asked))
 
 
 def _named(asked: Sequence[str]) -> list[tuple[str, Path]]:
@@ -51,7 +54,7 @@ def _named(asked: Sequence[str]) -> list[tuple[str, Path]]:
             )
         if name in found:
             raise RequestError(f"Two heads are named {shown(name)}.", remedy="give each --head a name of its own")
-        found[name] = given(path, f"The head {shown(name)}")
+        found[name] = _expanded(path)
         _check_place(name, found[name])
     return list(found.items())
 
@@ -65,19 +68,13 @@ def read_head(name: str, path: Path) -> Head:
     _check_place(name, path)
     toml = beside(path)
     stated = read_toml(toml) if toml else {}
-    digest = _digest(path, toml)
+    digest = _digest(name, path, toml)
     if path.suffix.lower() == ".onnx":
         from edgec.heads.foreign import read_onnx
 
         return read_onnx(name, path, digest, stated, toml)
-    try:
+    with _naming(name):
         contents = files.load([path])
-    except UnreadableCheckpoint as error:
-        raise UnreadableCheckpoint(
-            f"The head {name} cannot be read.",
-            evidence=(error.what, *error.evidence),
-            remedy=error.remedy or "give a state_dict that torch.save wrote, .safetensors, or .onnx",
-        ) from error
     inside = from_texts(contents.statements.get("__metadata__", {})) if path.suffix.lower() == ".safetensors" else {}
     described, where = _described(inside, stated, path, toml)
     tensors = taking.without_wrapping(contents.tensors, described.prefix if described else "")
@@ -94,6 +91,13 @@ def read_head(name: str, path: Path) -> Head:
     return Head(name, str(path), digest, described, taking.inputs(described, taken), output, taken)
 
 
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # a home directory of nobody
+        raise HeadError(f"There is no head at {shown(path)}.", evidence=shown(error), remedy="give the head's file") from error
+
+
 def _check_place(name: str, path: Path) -> None:
     if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name):
         raise RequestError(
@@ -101,17 +105,37 @@ def _check_place(name: str, path: Path) -> None:
             evidence="its name becomes an output's: small letters, digits and _, and none of the backbone's own names",
             remedy="give --head NAME=PATH, as in --head floor=segmentation.safetensors",
         )
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else f"looked for {shown(path.absolute())}"
+    if not is_file(path):
+        found = "it is a folder" if is_folder(path) else f"looked for {shown(path.absolute())}"
         raise HeadError(f"There is no head at {shown(path)}.", evidence=found, remedy="give the head's file")
 
 
-def _digest(path: Path, toml: Path | None) -> str:
+def _digest(name: str, path: Path, toml: Path | None) -> str:
+    """Nothing is hashed that cannot be a head by its size and its first bytes."""
+    parts = [each for each in (path, toml, data_beside(path)) if each]
     try:
-        parts = [sha256_of(each) for each in (path, toml, data_beside(path)) if each]
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest() if len(parts) > 1 else parts[0]
+        with _naming(name):
+            for each in parts:
+                files.check_size(each, _LARGEST)
+            if path.suffix.lower() != ".onnx":
+                files.check([path])
+        digests = [sha256_of(each) for each in parts]
+        return hashlib.sha256(" ".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
     except OSError as error:
         raise HeadError(f"The head {shown(path)} cannot be read.", evidence=shown(error)) from error
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Which head it is that cannot be read."""
+    try:
+        yield
+    except UnreadableCheckpoint as error:
+        raise UnreadableCheckpoint(
+            f"The head {name} cannot be read.",
+            evidence=(error.what, *error.evidence),
+            remedy=error.remedy or "give a state_dict that torch.save wrote, .safetensors, or .onnx",
+        ) from error
 
 
 def _described(inside: dict[str, Any], stated: dict[str, Any], path: Path, toml: Path | None) -> tuple[Description | None, str]:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgec.checkpoint.taking import Taking
 from edgec.checkpoint.text import cut, dimensions, listed, shown
 from edgec.errors import HeadError
 from edgec.heads.types import Array, Description
+from edgec.untrusted import Refused
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -164,21 +166,22 @@ def _spelt(name: str) -> str:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[str]]:
-    import torch
-
-    found: dict[str, Array] = {}
+    taking = Taking()
+    arrays: dict[str, Array] = {}
     problems = []
     for name, tensor in tensors.items():
-        plain = tensor.layout == torch.strided and not tensor.is_quantized and tensor.device.type == "cpu"
-        if not plain or not tensor.is_floating_point():
-            problems.append(f"{shown(name, 80)} is no plain tensor of floats ({tensor.dtype}, {tensor.device})")
+        try:
+            if not tensor.is_floating_point():
+                raise Refused(f"no plain tensor of floats ({str(tensor.dtype).removeprefix('torch.')})")
+            arrays[name] = taking.float32(tensor).numpy()
+        except Refused as error:
+            problems.append(f"{shown(name, 80)} is {shown(error)}")
             continue
-        found[name] = np.ascontiguousarray(tensor.to(torch.float32).numpy())
-        if not np.isfinite(found[name]).all():
+        if not np.isfinite(arrays[name]).all():
             problems.append(f"{shown(name, 80)} holds NaN or infinity")
-        if found[name].size == 0:
+        if arrays[name].size == 0:
             problems.append(f"{shown(name, 80)} is empty")
-    return found, problems
+    return arrays, problems
 
 
 def _take_linear(described: Description, arrays: dict[str, Array]) -> tuple[dict[str, Array], list[str]]:

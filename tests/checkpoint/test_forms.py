@@ -39,6 +39,10 @@ class ShapesOnly(Shelf):
             self.problems.append(f"{name} is {found.shape}")
         return torch.zeros(1).expand(shape)
 
+    def take_small(self, name: str) -> Tensor | None:
+        found = self.tensors.pop(name, None)
+        return None if found is None else found.clone()
+
 
 def spec_of(state: dict[str, Tensor]) -> tuple[str, Spec]:
     (found,) = recognise(state)

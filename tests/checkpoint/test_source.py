@@ -36,7 +36,7 @@ def demo_copy(tmp_path: Path) -> Path:
 
 def test_a_file_has_its_plain_sha256_and_its_stem_for_a_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.pth"
-    path.write_bytes(b"x" * 3_000_000)
+    save_file({"a": torch.zeros(750_000)}, path)
     identity = identify(str(path))
     assert identity.name == "mine"
     assert identity.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -54,7 +54,7 @@ def test_a_directory_has_a_hash_over_what_is_read_of_it(demo_copy: Path) -> None
 
 def test_the_key_covers_names_and_licences_that_the_file_hash_does_not(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
-    path.write_bytes(b"weights")
+    save_file({"a": torch.zeros(1)}, path)
     first = identify(str(path))
     (tmp_path / "LICENSE.md").write_text("MIT License")
     second = identify(str(path))
@@ -65,9 +65,9 @@ def test_the_key_covers_names_and_licences_that_the_file_hash_does_not(tmp_path:
 
 def test_a_changed_file_is_hashed_again(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
-    path.write_bytes(b"first")
+    save_file({"a": torch.zeros(1)}, path)
     first = identify(str(path)).sha256
-    path.write_bytes(b"other, longer")
+    save_file({"a": torch.zeros(2)}, path)
     assert identify(str(path)).sha256 != first
 
 

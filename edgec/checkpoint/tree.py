@@ -1,0 +1,112 @@
+"""What a training file's tree of dictionaries holds: tensors by name, and statements, which are all the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgec.checkpoint.inert import NAME_LIMIT, Array, Fields, Name
+from edgec.checkpoint.stored import Described
+from edgec.untrusted import Refused
+
+MOST_TENSORS = 100_000
+_DEPTH = 64
+_VISITS = 1_000_000
+_LONGEST_LIST = 4096
+_LONGEST_TEXT = 1 << 20
+_LARGEST = 2**63
+
+
+class _Nothing:
+    """In place of what says nothing."""
+
+
+_NOTHING = _Nothing()
+
+
+@dataclass
+class Tree:
+    """`tensors` by name: the keys on the way to them, joined by dots. `statements` is a plain tree of dict, list, str, int of 64
+    bits, float, bool and None.
+
+    Left out of it: lists of more than 4096 items (histories), texts of more than a megabyte, bytes, and larger numbers.
+    """
+
+    tensors: dict[str, Described] = field(default_factory=dict)
+    statements: dict[str, Any] = field(default_factory=dict)
+    unnamed: list[str] = field(default_factory=list)
+    """Places of lists that hold tensors, which then have no names: `ema.shadow_params`."""
+    _left: int = _VISITS
+    _path: set[int] = field(default_factory=set)
+    """What is being visited. A pickle can hold itself: that is entered once."""
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Tree:
+        """Raises `Refused` if there is too much of it, or two tensors of one name."""
+        tree = cls()
+        tree._path.add(id(value))
+        statements = tree._dictionary(value, "", 0)
+        tree.statements = statements if isinstance(statements, dict) else {}
+        return tree
+
+    def _visit(self, value: Any, prefix: str | None, depth: int) -> Any:
+        """A statement, or `_NOTHING`. `prefix` is None inside lists, where tensors have no name."""
+        self._left -= 1
+        if self._left < 0:
+            raise Refused("holds more values than any checkpoint")
+        if depth > _DEPTH:
+            raise Refused("is nested too deeply")
+        if isinstance(value, Array):
+            value = value.value
+        if isinstance(value, Described):
+            self._add(value, prefix)
+        elif isinstance(value, (dict, list, tuple)):
+            if id(value) in self._path:
+                return _NOTHING
+            self._path.add(id(value))
+            inner = self._dictionary(value, prefix, depth) if isinstance(value, dict) else self._list(value, prefix, depth)
+            self._path.discard(id(value))
+            return inner
+        elif isinstance(value, Name):
+            return value.full
+        elif _is_plain(value):
+            return value
+        return _NOTHING
+
+    def _add(self, described: Described, prefix: str | None) -> None:
+        if prefix is None:
+            return
+        if len(prefix) > NAME_LIMIT:
+            raise Refused(f"has a tensor whose name has {len(prefix):,} characters")
+        if self.tensors.setdefault(prefix, described) != described:
+            raise Refused(f"has two tensors named {prefix!a}")
+        if len(self.tensors) > MOST_TENSORS:
+            raise Refused(f"holds more tensors than any checkpoint: over {MOST_TENSORS:,}")
+
+    def _dictionary(self, value: dict[str, Any], prefix: str | None, depth: int) -> Any:
+        if isinstance(value, Fields):  # OmegaConf's keep what they say one level further down
+            for wrapped in ("_content", "_val"):
+                if wrapped in value and "_metadata" in value:
+                    return self._visit(value[wrapped], prefix, depth + 1)
+        statements = {}
+        for key, item in value.items():
+            name = None if prefix is None else f"{prefix[: NAME_LIMIT + 1]}{'.' if prefix else ''}{key[: NAME_LIMIT + 1]}"
+            said = self._visit(item, name, depth + 1)
+            if said is not _NOTHING and len(key) <= NAME_LIMIT:
+                statements[key] = said
+        return statements if statements or not value else _NOTHING
+
+    def _list(self, value: list[Any] | tuple[Any, ...], prefix: str | None, depth: int) -> Any:
+        if prefix and any(isinstance(item, Described) for item in value):
+            self.unnamed.append(prefix)
+        if len(value) > _LONGEST_LIST:
+            return _NOTHING
+        items = [self._visit(item, None, depth + 1) for item in value]
+        said = [None if item is _NOTHING else item for item in items]
+        return said if not value or any(item is not _NOTHING for item in items) else _NOTHING
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_TEXT
+    return value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and -_LARGEST <= value < _LARGEST)
