@@ -7,17 +7,20 @@ latency → write the artefact.
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgec.artefact.manifest import MANIFEST, Manifest
+from edgec.artefact.device_check import check_program
+from edgec.artefact.manifest import MANIFEST, UPGRADES, Manifest
 from edgec.artefact.reading import open_artefact
+from edgec.artefact.statements import check_report
 from edgec.artefact.write import check_destination, existing_build_key, write_artefact
 from edgec.cache import Cache
-from edgec.errors import ArtefactError
+from edgec.durable import copy_hashed
+from edgec.errors import ArtefactError, EdgecError
 from edgec.progress import Progress, Silent
 from edgec.report.reading import read_report
+from edgec.report.records import read_record
 from edgec.report.schema import Report
 from edgec.request import BuildRequest, Resolved, resolve
 from edgec.stages import Stages
@@ -50,10 +53,10 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
     if existing is not None:
         return existing
     check_destination(resolved.output, request.force)
-    stages = Stages(resolved, Cache(), progress)
+    stages = Stages(resolved, Cache(note=progress.note), progress)
     made = stages.cache.stage("artefact", resolved.key, lambda directory: compile_into(directory, stages))
     with progress.stage("write"):
-        directory = write_artefact(resolved.output, lambda work: _copy(made, work), force=request.force)
+        directory = write_artefact(resolved.output, lambda work: _copy(stages.cache, made, work), force=request.force)
     return _result(directory)
 
 
@@ -74,14 +77,22 @@ def compile_into(directory: Path, stages: Stages) -> None:
     stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, calibration, sensitivity, doubts)
 
 
-def _copy(made: Path, work: Path) -> None:
+def _copy(cache: Cache, made: Path, work: Path) -> None:
+    """What is shipped is hashed on the way. Raises `EdgecError` if it is not what the stage made."""
+    expected, changed = cache.digests(made), []
     # One by one: `copytree` hides a full disk in an error of its own, and carries the cache's permissions over.
     for path in sorted(made.rglob("*")):
-        place = work / path.relative_to(made)
+        name = path.relative_to(made)
         if path.is_dir():
-            place.mkdir()
-        else:
-            shutil.copyfile(path, place)
+            (work / name).mkdir()
+        elif copy_hashed(path, work / name) != expected.get(name.as_posix()):
+            changed.append(name.as_posix())
+    if changed:
+        raise EdgecError(
+            "The cache changed while the artefact was copied out of it; nothing was written.",
+            evidence=[f"changed: {name}" for name in changed],
+            remedy="build again: what has changed is made again. If it changes once more, the disk or the memory is damaged",
+        )
 
 
 def _up_to_date(resolved: Resolved) -> BuildResult | None:
@@ -89,12 +100,14 @@ def _up_to_date(resolved: Resolved) -> BuildResult | None:
     if existing_build_key(resolved.output) != resolved.key:
         return None
     try:
-        open_artefact(resolved.output)
+        opened = open_artefact(resolved.output)
+        check_report(opened.manifest, opened.directory)
+        check_program(opened)
         return _result(resolved.output, reused=True)
     except ArtefactError:
         return None
 
 
 def _result(directory: Path, *, reused: bool = False) -> BuildResult:
-    manifest = Manifest.model_validate_json((directory / MANIFEST).read_bytes())
+    manifest = read_record(directory / MANIFEST, Manifest, "manifest", UPGRADES)
     return BuildResult(directory, manifest, read_report(directory / REPORT), reused)

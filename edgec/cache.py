@@ -1,11 +1,12 @@
 """Results of a build's stages on disk, by the content that they came from.
 
-    <root>/stages-1/<stage>/<key>/index.json   sizes and hashes of the files
+    <root>/stages-1/<stage>/<key>/index.json   sizes and hashes of the files, sealed (`edgec.seal`)
                                   content/     what the stage wrote
     <root>/work/                               entries in the making (see `edgec.durable`)
 
-An entry is renamed into place when it is whole and flushed, and never written to again. Two processes may make the same one at
-the same time: the first to finish wins and both go on. Nothing here waits for anybody.
+No entry is believed unread: every file is hashed when a process first takes it, and again if it has changed since. An entry is
+renamed into place when it is whole and flushed, and never written to again. Two processes may make the same one at the same time:
+the first to finish wins and both go on. Nothing here waits for anybody.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import json
 import math
 import os
 import shutil
+import stat
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
@@ -39,14 +41,17 @@ from edgec.durable import (
 )
 from edgec.errors import EdgecError, RequestError
 from edgec.paths import given
+from edgec.seal import is_whole, sealed
+from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 LAYOUT = "stages-1"
 DEFAULT_LIMIT_GB = 10.0
-HASHED_ON_HIT_BELOW = 1_000_000
-"""Bytes. Larger files are trusted by their size: hashing them would cost a cached build seconds."""
+INDEX_LIMIT_BYTES = 1 << 24
 
 _used: set[Path] = set()
 """Entries that this process has been given: never evicted, whichever `Cache` gave them."""
+_hashed: dict[Path, tuple[Any, ...]] = {}
+"""By file, what the file system said of it when this process hashed it, with what came out."""
 
 
 def cache_root() -> Path:
@@ -74,21 +79,26 @@ class Cache:
     """The stage results below `root`, kept under `limit_bytes` by evicting those that were used longest ago.
 
     By default `cache_root()` and `$EDGEC_CACHE_LIMIT_GB` (10). Entries in use, by this process or by another, are never evicted.
+    `note` hears of entries that were damaged.
     """
 
-    def __init__(self, root: Path | None = None, *, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self, root: Path | None = None, *, limit_bytes: int | None = None, note: Callable[[str], None] = lambda said: None
+    ) -> None:
         self.root = root or cache_root()
         self.limit_bytes = _limit() if limit_bytes is None else limit_bytes
         self._work = self.root / "work"
         self._swept = False
+        self._note = note
         self._held: dict[Path, int] = {}
+        self._digests: dict[Path, dict[str, str]] = {}
         weakref.finalize(self, _close, self._held)
 
     def stage(self, name: str, key: str, produce: Callable[[Path], None]) -> Path:
         """The directory that `produce` filled for this key, now or once before. It is not to be written to.
 
-        On a hit `produce` does not run. A damaged entry (a file missing, of another size, or small and with another hash) is a
-        miss. Raises `EdgecError` if the cache cannot be written or its disk is full; errors of `produce` pass through.
+        On a hit `produce` does not run. A damaged entry (a file missing, unknown, or with another hash) is made again. Raises
+        `EdgecError` if the cache cannot be written or its disk is full; errors of `produce` pass through.
         """
         entry = self.root / LAYOUT / name / key
         if not self._swept:
@@ -105,27 +115,38 @@ class Cache:
                     content.mkdir()  # with the usual mode, for what is copied out of here; nobody gets past the folders above
                 self._produce(produce, content, name)
                 with self._refusals(name):
-                    _write_index(work)
+                    digests = _write_index(work)
                     sync_tree(work)
-                    self._publish(work, entry)
+                    self._publish(work, entry, digests)
                     sync(entry.parent)
             self._evict()
         return entry / "content"
 
-    def _take(self, entry: Path) -> bool:
+    def _take(self, entry: Path, *, note: bool = True) -> bool:
         """Whether the entry is there and whole. From then on no process evicts it while this `Cache` lives."""
         try:
             descriptor = os.open(entry / "index.json", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
         # A shared lock is refused only while someone evicts the entry.
-        if try_lock(descriptor, shared=True) is False or not is_still(descriptor, entry / "index.json") or not _whole(entry):
+        if try_lock(descriptor, shared=True) is False or not is_still(descriptor, entry / "index.json"):
             os.close(descriptor)
             return False
+        digests = _read_whole(entry)
+        if digests is None:
+            os.close(descriptor)
+            if note:
+                self._note(f"A cached result was damaged and is made again: {entry.parent.name}, in {self.root}.")
+            return False
+        self._digests[entry] = digests
         self._hold(entry, descriptor)
         with suppress(OSError):
             os.utime(entry)
         return True
+
+    def digests(self, content: Path) -> Mapping[str, str]:
+        """SHA-256 by path of all files in a directory that `stage` of this `Cache` returned, as its stage wrote them."""
+        return self._digests[content.parent]
 
     def _hold(self, entry: Path, descriptor: int) -> None:
         previous = self._held.pop(entry, None)
@@ -144,7 +165,7 @@ class Cache:
                 raise self._full(name, error) from error
             raise
 
-    def _publish(self, work: Path, entry: Path) -> None:
+    def _publish(self, work: Path, entry: Path, digests: dict[str, str]) -> None:
         while True:
             # Locked before it can be seen, so that no other process can evict it in between.
             descriptor = os.open(work / "index.json", os.O_RDONLY | os.O_CLOEXEC)
@@ -155,7 +176,7 @@ class Cache:
                 if error.errno not in IN_THE_WAY:
                     os.close(descriptor)
                     raise
-                if self._take(entry):
+                if self._take(entry, note=False):
                     os.close(descriptor)
                     return
                 try:
@@ -163,6 +184,7 @@ class Cache:
                 except FileNotFoundError:  # the damaged entry went away meanwhile
                     os.close(descriptor)
                     continue
+            self._digests[entry] = digests
             self._hold(entry, descriptor)
             return
 
@@ -252,26 +274,42 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _write_index(work: Path) -> None:
-    content = work / "content"
-    files = {
-        path.relative_to(content).as_posix(): [path.stat().st_size, sha256_of(path)]
-        for path in sorted(content.rglob("*"))
-        if path.is_file()
-    }
-    (work / "index.json").write_text(json.dumps(files, indent=1), encoding="ascii")
+def _write_index(work: Path) -> dict[str, str]:
+    files = {name: (path.stat().st_size, sha256_of(path)) for name, path in _files(work / "content").items()}
+    # A member always: an object without any cannot be sealed.
+    (work / "index.json").write_text(sealed(json.dumps({"files": files}, indent=1)), encoding="ascii")
+    return {name: sha256 for name, (_, sha256) in files.items()}
 
 
-def _whole(entry: Path) -> bool:
+def _read_whole(entry: Path) -> dict[str, str] | None:
+    """The hashes of its files; None unless all are there, and nothing else, as they were written."""
+    content = entry / "content"
     try:
-        files = json.loads((entry / "index.json").read_bytes())
-        for name, (size, sha256) in files.items():
-            path = entry / "content" / name
-            if path.stat().st_size != size or (size < HASHED_ON_HIT_BELOW and sha256_of(path) != sha256):
-                return False
-    except (OSError, ValueError, TypeError, AttributeError):
+        index = read_bytes(entry / "index.json", INDEX_LIMIT_BYTES)
+        if not is_whole(index) or not content.is_dir():
+            return None
+        files, there = parse_json_object(index)["files"], _files(content)
+        whole = files.keys() == there.keys() and all(_is(there[name], *facts) for name, facts in files.items())
+    except (OSError, Refused, TypeError, AttributeError, KeyError):
+        return None
+    return {name: sha256 for name, (_, sha256) in files.items()} if whole else None
+
+
+def _files(content: Path) -> dict[str, Path]:
+    return {path.relative_to(content).as_posix(): path for path in sorted(content.rglob("*")) if not path.is_dir()}
+
+
+def _is(path: Path, size: int, sha256: str) -> bool:
+    status = path.stat()
+    if status.st_size != size or not stat.S_ISREG(status.st_mode):
         return False
-    return (entry / "content").is_dir()
+    # A change of the content changes the last of these, which nobody can set.
+    seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if _hashed.get(path) != (*seen, sha256):
+        if sha256_of(path) != sha256:
+            return False
+        _hashed[path] = (*seen, sha256)
+    return True
 
 
 def _size(directory: Path) -> int:

@@ -120,6 +120,16 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def copy_hashed(source: Path, destination: Path) -> str:
+    """Copy the content; returns the SHA-256 of the very bytes that were written."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reading, destination.open("wb") as writing:
+        while block := reading.read(1 << 20):
+            digest.update(block)
+            writing.write(block)
+    return digest.hexdigest()
+
+
 def disk_is_full(error: BaseException, directory: Path) -> bool:
     """Whether this error, or one behind it, comes of a full disk. Libraries in C++ lose the code: then free space decides."""
     behind: BaseException | None = error

@@ -24,6 +24,7 @@ from edgec.fidelity.metrics import worst
 from edgec.report.reading import read_report
 from edgec.request import BuildRequest
 from tests.support.files import save_checkpoint
+from tests.support.forging import written
 from tests.support.frames import draw_pictures
 from tests.support.models import SMALL
 
@@ -209,7 +210,7 @@ def damaged(built: BuildResult, change: Damage, place: Path, *, listed: bool = T
     if listed:
         manifest = json.loads((folder / MANIFEST).read_text())
         manifest["files"] = [file.model_dump() for file in build_manifest_files(folder)]
-        (folder / MANIFEST).write_text(json.dumps(manifest))
+        (folder / MANIFEST).write_text(written(manifest))
     return folder
 
 

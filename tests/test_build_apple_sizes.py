@@ -34,6 +34,7 @@ from edgec.request import BuildRequest
 from edgec.stages.sizes import widest_peaks, widest_ranges
 from tests.support.commands import edgec
 from tests.support.files import save_checkpoint
+from tests.support.forging import written
 from tests.support.frames import draw_pictures
 from tests.support.models import CONVNEXT, VIT, exported
 
@@ -292,7 +293,7 @@ def _stored(hub: Any, weight: str) -> str:
 
 def _edit(artefact: Path, **fields: Any) -> None:
     manifest = json.loads((artefact / MANIFEST).read_text())
-    (artefact / MANIFEST).write_text(json.dumps({**manifest, **fields}))
+    (artefact / MANIFEST).write_text(written({**manifest, **fields}))
 
 
 def _functions(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.flips import flip
 from edgec.cache import LAYOUT, Cache, cache_root, cache_size, key
+from edgec.durable import sha256_of
 from edgec.errors import EdgecError, RequestError
 
 BUILDER = """
@@ -74,7 +76,7 @@ def entries(root: Path) -> list[Path]:
 
 
 def assert_whole(entry: Path) -> None:
-    index = json.loads((entry / "index.json").read_text())
+    index = json.loads((entry / "index.json").read_text())["files"]
     assert len(index) == 20
     assert {path.name: path.stat().st_size for path in (entry / "content").iterdir()} == dict.fromkeys(index, 5000)
 
@@ -160,14 +162,61 @@ def test_a_damaged_entry_is_built_again(root: Path, damage: Callable[[Path], Non
     assert list((root / "work").iterdir()) == []
 
 
-def test_large_files_are_checked_by_size(root: Path) -> None:
+@pytest.mark.parametrize("position", [0, 1_234_567, 2_999_999])
+def test_one_flipped_bit_in_a_large_file_is_noticed(root: Path, position: int) -> None:
     def produce(folder: Path) -> None:
-        (folder / "weights.bin").write_bytes(bytes(2_000_000))
+        (folder / "weights.bin").write_bytes(bytes(3_000_000))
 
     weights = Cache(root).stage("export", "abc", produce) / "weights.bin"
-    with weights.open("ab") as file:
-        file.write(b"x")
-    assert (Cache(root).stage("export", "abc", produce) / "weights.bin").stat().st_size == 2_000_000
+    status = weights.stat()
+    flip(weights, position, 3)
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    said: list[str] = []
+    again = Cache(root, note=said.append).stage("export", "abc", produce) / "weights.bin"
+    assert not any(again.read_bytes())
+    assert said == [f"A cached result was damaged and is made again: export, in {root}."]
+    assert Cache(root, note=said.append).stage("export", "abc", never) == again.parent
+    assert len(said) == 1
+
+
+def test_a_file_more_is_damage(root: Path) -> None:
+    content = Cache(root).stage("export", "abc", fill("hello"))
+    (content / "more.txt").write_text("who knows")
+    again = Cache(root).stage("export", "abc", fill("again"))
+    assert [path.name for path in again.iterdir()] == ["result.txt"]
+
+
+def test_any_flipped_bit_of_an_index_is_noticed(root: Path) -> None:
+    index = Cache(root).stage("export", "abc", fill("hello")).parent / "index.json"
+    for position in range(index.stat().st_size):
+        flip(index, position, position % 8)
+        said: list[str] = []
+        Cache(root, note=said.append).stage("export", "abc", fill("hello"))
+        assert len(said) == 1, f"byte {position}"
+
+
+def test_a_file_is_hashed_once_a_process_while_it_stays_as_it_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = Cache(root).stage("export", "abc", fill("hello"))
+    hashed: list[Path] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr("edgec.cache.sha256_of", counted)
+    for _ in range(3):
+        Cache(root).stage("export", "abc", never)
+    assert hashed == [content / "result.txt"]
+    assert Cache(root).stage("export", "abc", never) == content
+
+
+def test_it_says_what_its_stages_wrote(root: Path) -> None:
+    cache = Cache(root)
+    content = cache.stage("export", "abc", fill("hello"))
+    expected = {"result.txt": sha256_of(content / "result.txt")}
+    assert cache.digests(content) == expected
+    other = Cache(root)
+    assert other.digests(other.stage("export", "abc", never)) == expected
 
 
 def test_only_the_user_can_look_in(root: Path) -> None:

@@ -40,6 +40,7 @@ NEVER: dict[str, set[str]] = {
     "untrusted": {"*"},
     "paths": {"graph", "model", "lowering", "precision", "fidelity", "latency", "artefact", "report", "frames", "checkpoint"},
     "bounded": _ABOVE_MODELS | {"model", "checkpoint", "boards", "errors", "durable"},
+    "seal": {"*"},
     "evidence": {"*"},
     "progress": {"*"},
     "durable": {"*"},

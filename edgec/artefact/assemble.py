@@ -13,9 +13,11 @@ import edgec
 from edgec.artefact.bundle import Bundle, Variant, write_bundle
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.mac import write_mac
-from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor
+from edgec.artefact.machine import execution
+from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor, VariantFacts
 from edgec.artefact.operations import require_faithful
 from edgec.artefact.recording import golden_count, input_of, meanings, record_sizes, size_of
+from edgec.artefact.statements import REPORT
 from edgec.durable import sha256_of
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.gate import measure_fidelity, require_kept
@@ -28,7 +30,7 @@ from edgec.precision.explanation import EXPLANATION, Explanation
 from edgec.report.fidelity import StageFidelity
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
-from edgec.report.schema import Candidate, Host, ModelFacts, Report
+from edgec.report.schema import Beside, Candidate, Host, ModelFacts, Report
 from edgec.targets import Profile
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from edgec.precision.plan import PrecisionPlan
 
 PARETO = "report/pareto.svg"
+MARKDOWN = "report.md"
 BOARDS_NOTE = (
     "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
     "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
@@ -119,8 +122,9 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
     sizes = record_sizes(directory, made.references, runner, made.batch, made.choice.candidate.precision)
     _write_texts(directory, made)
     (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    variants: tuple[VariantFacts, ...] = ()
     if made.boards:
-        write_bundle(directory, _bundle(made, sizes[0].outputs))
+        variants = write_bundle(directory, _bundle(made, sizes[0].outputs, runner.threads))
     elif made.devices:
         write_mac(
             directory,
@@ -131,15 +135,21 @@ def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], Non
             calibration=_calibration(made),
         )
     fidelity = (*made.fidelity, *made.kept, *final)
-    manifest = _manifest(made, directory, runner, sizes, fidelity)
+    manifest = _manifest(made, directory, runner, sizes, fidelity, variants)
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     report = _report(made, fidelity).model_copy(update={"artefact_sha256": sha256_of(directory / MANIFEST)})
-    (directory / "report.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
     measured = any(candidate.latency for candidate in report.candidates)
     if measured:
         (directory / "report").mkdir()
         (directory / PARETO).write_bytes(pareto_svg(report))
-    (directory / "report.md").write_text(to_markdown(report, PARETO if measured else None), encoding="utf-8")
+    (directory / MARKDOWN).write_text(to_markdown(report, PARETO if measured else None), encoding="utf-8")
+    # Last: it vouches for those beside it, and names the manifest, which vouches for all others.
+    beside = tuple(_beside(directory, path) for path in (MARKDOWN, *([PARETO] if measured else [])))
+    (directory / REPORT).write_text(report.model_copy(update={"files": beside}).to_json(), encoding="utf-8")
+
+
+def _beside(directory: Path, path: str) -> Beside:
+    return Beside(path=path, sha256=sha256_of(directory / path), size_bytes=(directory / path).stat().st_size)
 
 
 def _run(made: Ingredients, reference: Reference, runner: Runner, step: Callable[[], None]) -> StageFidelity:
@@ -148,7 +158,7 @@ def _run(made: Ingredients, reference: Reference, runner: Runner, step: Callable
     return measure_fidelity(reference, runner, made.batch, stage, step, made.lowering.evidence)
 
 
-def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
+def _bundle(made: Ingredients, outputs: tuple[Tensor, ...], threads: int) -> Bundle:
     height, width = made.reference.frames.shape[1:3]
     return Bundle(
         name=f"{made.checkpoint.name}-{made.target}-{height}x{width}",
@@ -163,6 +173,7 @@ def _bundle(made: Ingredients, outputs: tuple[Tensor, ...]) -> Bundle:
         model=made.model,
         precision_asked=made.precision_asked,
         calibration=_calibration(made),
+        threads=threads,
         heads=made.reference.heads,
     )
 
@@ -206,7 +217,12 @@ def _write_texts(directory: Path, made: Ingredients) -> None:
 
 
 def _manifest(
-    made: Ingredients, directory: Path, runner: Runner, sizes: tuple[SizeFacts, ...], fidelity: tuple[StageFidelity, ...]
+    made: Ingredients,
+    directory: Path,
+    runner: Runner,
+    sizes: tuple[SizeFacts, ...],
+    fidelity: tuple[StageFidelity, ...],
+    variants: tuple[VariantFacts, ...],
 ) -> Manifest:
     precision = made.choice.candidate.precision
     return Manifest(
@@ -219,6 +235,7 @@ def _manifest(
         runtime=made.lowered.runtime,
         precision=precision,
         execution_precision=runner.execution_precision,
+        execution=execution(made.lowered.runtime, runner),
         entry=f"model/{made.lowered.entry}",
         settings=made.lowered.settings,
         input=sizes[0].input,
@@ -228,6 +245,7 @@ def _manifest(
         golden=sizes[0].golden,
         heads=made.reference.heads,
         sizes=sizes if len(sizes) > 1 else (),
+        variants=variants,
         tools=dict(made.tools),
         files=build_manifest_files(directory),
     )

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.artefact.manifest import Tensor
-from edgec.artefact.recording import TOLERANCES
-from edgec.artefact.verify import MIN_AGREEMENT, MIN_AGREEMENT_ROUNDED
+from edgec.artefact.tolerances import limits
 from edgec.fidelity.cosines import cosines
 
 FEATURES = "features"
@@ -55,14 +54,14 @@ def head_bounds(outputs: Sequence[Tensor], precision: str, expected: Arrays, imi
 def _bound(role: str, precision: str, expected: NDArray[Any], imitated: NDArray[Any]) -> Bound:
     wanted, found = (each.reshape(len(each), -1) for each in (expected, imitated))
     if role == "labels":
-        rounding = 1 - MIN_AGREEMENT.get(precision, MIN_AGREEMENT_ROUNDED)
+        rounding = 1 - limits(precision).labels
         lost = 1 - float((wanted == found).mean(axis=1).min())
         return Bound(agreement=max(0.0, 1 - TIMES * lost - rounding))
-    tolerance, cosine = TOLERANCES[precision]
+    rounded = limits(precision)
     largest = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
     difference = float(np.abs(found.astype(np.float64) - wanted).max()) / largest
     return Bound(
-        cosine=max(-1.0, 1 - TIMES * (1 - float(cosines(wanted, found).min())) - (1 - cosine)),
+        cosine=max(-1.0, 1 - TIMES * (1 - float(cosines(wanted, found).min())) - (1 - rounded.cosine)),
         # What is not finite the board refuses, whatever its bound.
-        difference=min(TIMES * difference + tolerance, MOST) if np.isfinite(difference) else MOST,
+        difference=min(TIMES * difference + rounded.difference, MOST) if np.isfinite(difference) else MOST,
     )

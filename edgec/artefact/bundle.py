@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 
 import edgec
-from edgec.artefact.bounds import Bound, head_bounds
+from edgec.artefact.bounds import head_bounds
 from edgec.artefact.device import PROGRAM, write_device_program
-from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
-from edgec.artefact.manifest import Tensor
+from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, VARIANTS, write_expected
+from edgec.artefact.manifest import Tensor, VariantFacts
+from edgec.artefact.recording import run_golden
 from edgec.durable import sha256_of
+from edgec.fidelity.metrics import Features
+from edgec.fidelity.reference import Reference
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 from edgec.report.fidelity import HeadFacts
@@ -44,7 +47,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Bundle:
-    """`variants` are in the order in which they are tried when one does not reproduce the features."""
+    """`variants` are in the order in which they are tried when one does not reproduce the features: the artefact's own first."""
 
     name: str
     build_key: str
@@ -58,17 +61,20 @@ class Bundle:
     model: ModelFacts
     precision_asked: str
     calibration: str
+    threads: int
     heads: tuple[HeadFacts, ...] = ()
-    """Those whose outputs are among the outputs. Then every variant is run on the golden frames, to say how near to float32 an
-    engine of it must be."""
+    """Those whose outputs are among the outputs. Every variant says how near to float32 an engine of it must be in them."""
 
 
-def write_bundle(directory: Path, bundle: Bundle) -> None:
-    """Write the program and its bundle into `device/` of an artefact whose model and golden files are there.
+def write_bundle(directory: Path, bundle: Bundle) -> tuple[VariantFacts, ...]:
+    """Write the program and its bundle into `device/` of an artefact whose model and golden files are there, and beside these
+    what every variant makes of the golden frames.
 
-    Raises `RuntimeFailure` if a variant with heads cannot be run here.
+    Raises `RuntimeFailure` if a variant cannot be run here.
     """
     write_device_program(directory)
+    golden = Reference(_arrays(directory, FRAMES)["frames"], _arrays(directory, EXPECTED_FLOAT32))
+    ran = {variant.precision: _run(directory, bundle, variant, golden) for variant in bundle.variants}
     paths = [*(variant.path for variant in bundle.variants), FRAMES, EXPECTED_FLOAT32, PROGRAM]
     said = {
         "schema_version": SCHEMA_VERSION,
@@ -85,7 +91,12 @@ def write_bundle(directory: Path, bundle: Bundle) -> None:
                 "path": variant.path,
                 "precision": variant.precision,
                 "tensorrt": dict(zip(("min", "below"), variant.tensorrt, strict=True)),
-                "bounds": {name: bound.said() for name, bound in _bounds(directory, bundle, variant).items()},
+                "bounds": {
+                    name: bound.said()
+                    for name, bound in head_bounds(
+                        bundle.outputs, variant.precision, golden.features, ran[variant.precision]
+                    ).items()
+                },
             }
             for variant in bundle.variants
         ],
@@ -99,6 +110,18 @@ def write_bundle(directory: Path, bundle: Bundle) -> None:
         "files": [_file(directory, path) for path in paths],
     }
     (directory / BUNDLE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    own, *others = bundle.variants
+    recorded = {own.precision: EXPECTED_SHIPPED} | {each.precision: f"{VARIANTS}/{each.precision}.npz" for each in others}
+    for variant in others:
+        write_expected(directory, recorded[variant.precision], ran[variant.precision])
+    return tuple(
+        VariantFacts(precision=each.precision, entry=each.path, expected=recorded[each.precision]) for each in bundle.variants
+    )
+
+
+def _arrays(directory: Path, path: str) -> Features:
+    with np.load(directory / path, allow_pickle=False) as found:
+        return dict(found)
 
 
 def safe_name(text: str) -> str:
@@ -114,21 +137,10 @@ def _tensor(tensor: Tensor) -> Mapping[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "role": tensor.role}
 
 
-def _bounds(directory: Path, bundle: Bundle, variant: Variant) -> dict[str, Bound]:
-    """By output of a head; nothing without heads."""
-    if not bundle.heads:
-        return {}
+def _run(directory: Path, bundle: Bundle, variant: Variant, golden: Reference) -> Features:
     place = PurePosixPath(variant.path)
     model = LoweredModel(RUNTIME, directory / place.parent, place.name, (place.name,))
-    runner = registry.get(RUNTIME).load(model)
-    with np.load(directory / FRAMES, allow_pickle=False) as found:
-        frames = found["frames"]
-    batch, count = bundle.input.shape[0], bundle.golden_count
-    # As the board does it: the last batch is filled up from the beginning.
-    runs = [runner(frames[np.arange(start, start + batch) % count]) for start in range(0, count, batch)]
-    with np.load(directory / EXPECTED_FLOAT32, allow_pickle=False) as expected:
-        imitated = {output.name: np.concatenate([run[output.name] for run in runs])[:count] for output in bundle.outputs}
-        return head_bounds(bundle.outputs, variant.precision, expected, imitated)
+    return run_golden(registry.get(RUNTIME).load(model, threads=bundle.threads), golden, bundle.input.shape[0])
 
 
 def _board(profile: Profile) -> Mapping[str, Any]:

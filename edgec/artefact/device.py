@@ -5,6 +5,7 @@ A Jetson's builds engines of the artefact's graphs; a Mac's measures its Core ML
 
 from __future__ import annotations
 
+import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,17 +40,29 @@ def write_device_program(directory: Path, family: str = "jetson") -> Path:
     """
     path = directory / _PROGRAMS[family].path
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(SHEBANG)
+    path.write_bytes(device_program(family))
+    path.chmod(0o755)
+    return path
+
+
+def program_path(family: str) -> str | None:
+    """Where the family's program lies in an artefact; None for a family that has none."""
+    return _PROGRAMS[family].path if family in _PROGRAMS else None
+
+
+def device_program(family: str = "jetson") -> bytes:
+    """This edgec's own program. Raises `EdgecError` as `program_sources`."""
+    made = io.BytesIO()
+    made.write(SHEBANG)
     # Appended to: what stands before an archive does not disturb its readers. Stored, because compressed bytes differ between
     # versions of zlib.
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(made, "a", zipfile.ZIP_STORED) as archive:
         for name, content in program_sources(family).items():
             member = zipfile.ZipInfo(name, _EPOCH)
             member.create_system = 3
             member.external_attr = _MODE
             archive.writestr(member, content)
-    path.chmod(0o755)
-    return path
+    return made.getvalue()
 
 
 def program_sources(family: str = "jetson") -> dict[str, bytes]:

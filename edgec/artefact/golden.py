@@ -4,6 +4,8 @@ golden/frames.npz             frames    uint8 [M, H, W, 3]
 golden/expected_float32.npz   an array an output, [M, …], float32, a head's labels int32: the float32 PyTorch model
 golden/expected_shipped.npz   the same: the shipped files in their runtime, on the machine that built them
 
+golden/variants/int8.npz      the same of a graph that a board may choose instead: one a precision
+
 A model that takes further sizes of frames has the same three again for each, in a folder of its own: golden/480x640/…
 """
 
@@ -27,6 +29,7 @@ from edgec.lowering.base import Features, Frames
 FRAMES = "golden/frames.npz"
 EXPECTED_FLOAT32 = "golden/expected_float32.npz"
 EXPECTED_SHIPPED = "golden/expected_shipped.npz"
+VARIANTS = "golden/variants"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
 _TYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "int32": np.dtype(np.int32)}
@@ -54,6 +57,12 @@ def write_golden(
     _write(paths[2], expected_shipped)
 
 
+def write_expected(directory: Path, path: str, features: Features) -> None:
+    """Further features expected of the golden frames."""
+    (directory / path).parent.mkdir(parents=True, exist_ok=True)
+    _write(directory / path, features)
+
+
 def golden_path(path: str, folder: str) -> str:
     """One of the paths above, in a folder of `golden/`."""
     plain = PurePosixPath(path)
@@ -66,11 +75,21 @@ def read_golden(directory: Path, manifest: Manifest | SizeFacts) -> GoldenData:
     Raises `ArtefactError` for anything else, and for features that are not finite.
     """
     golden = manifest.golden
+    arrays = _outputs(manifest)
     frames = _read(directory, golden.frames, {"frames": ((golden.count, *manifest.input.shape[1:]), np.dtype(np.uint8))})
-    arrays = {output.name: ((golden.count, *output.shape[1:]), _TYPES[output.dtype]) for output in manifest.outputs}
     expected_float32 = _read(directory, golden.expected_float32, arrays)
     expected_shipped = _read(directory, golden.expected_shipped, arrays)
     return GoldenData(frames["frames"], expected_float32, expected_shipped)
+
+
+def read_expected(directory: Path, path: str, manifest: Manifest | SizeFacts) -> Features:
+    """As `read_golden`, of what `write_expected` wrote."""
+    return _read(directory, path, _outputs(manifest))
+
+
+def _outputs(manifest: Manifest | SizeFacts) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    count = manifest.golden.count
+    return {output.name: ((count, *output.shape[1:]), _TYPES[output.dtype]) for output in manifest.outputs}
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -1,19 +1,27 @@
 """manifest.json: what an artefact is, what went into it, and what it must compute.
 
-It holds no timings and no dates: two builds of the same inputs write the same bytes. Timings live in report.json.
+It holds no timings and no dates: two builds of the same inputs write the same bytes. Timings live in report.json, which holds
+this file's hash and those of the pictures beside it. Both are sealed (`edgec.seal`).
+
+| version | what is new |
+| --- | --- |
+| 1 | |
+| 2 | the `seal` of the file, `execution`, and `variants` |
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgec import seal
 from edgec.report.base import Record
 from edgec.report.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST = "manifest.json"
 
 
@@ -57,7 +65,8 @@ class Golden(Record):
     """The golden frames, and how far a re-run may be from what was recorded.
 
     `relative_tolerance` bounds the largest absolute difference to the shipped features, as a share of their largest absolute
-    value, per output. `min_cosine` bounds the cosine of every feature vector to the shipped one.
+    value, per output. `min_cosine` bounds the cosine of every feature vector to the shipped one. Both may be stricter than what
+    edgec allows of a precision (`edgec.artefact.bounds`), never looser.
     """
 
     frames: str
@@ -82,6 +91,25 @@ class SizeFacts(Record):
     golden: Golden
 
 
+class Execution(Record):
+    """Where the golden frames were run, and how."""
+
+    machine: str = Field(pattern="^[0-9a-f]{64}$")
+    """`edgec.artefact.machine.fingerprint`."""
+    version: str
+    """Of the runtime."""
+    threads: int = Field(ge=1)
+
+
+class VariantFacts(Record):
+    """A graph that a board may choose instead of the entry, and what it made of the golden frames here."""
+
+    precision: str
+    entry: str
+    expected: str
+    """As `Golden.expected_shipped`."""
+
+
 class FileFacts(Record):
     path: str
     sha256: str
@@ -89,7 +117,10 @@ class FileFacts(Record):
 
 
 class Manifest(Record):
-    schema_version: Literal[1] = SCHEMA_VERSION
+    limit_bytes: ClassVar[int] = 16 << 20
+    sealed_since: ClassVar[int | None] = 2
+
+    schema_version: Literal[2] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""
@@ -100,6 +131,8 @@ class Manifest(Record):
     runtime: str
     precision: str
     execution_precision: str
+    execution: Execution | None = None
+    """None in manifests of version 1."""
     entry: str
     """The file in the artefact that the runtime opens."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -112,9 +145,11 @@ class Manifest(Record):
     heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
     """All sizes where there are several, the default first, of which `input`, `outputs` and `golden` speak."""
+    variants: tuple[VariantFacts, ...] = ()
     tools: dict[str, str]
     files: tuple[FileFacts, ...]
-    """Everything in the directory but manifest.json itself and the report, whose timings differ from run to run."""
+    """Everything in the directory but manifest.json itself and the report, whose timings differ from run to run. The report lists
+    its own files, and the hash of this one."""
 
     @property
     def all_sizes(self) -> tuple[SizeFacts, ...]:
@@ -122,10 +157,9 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: without what speaks of heads or sizes where there are none, so that readers which do not know of
-        them read on."""
+        """As the file has it: sealed, and without what speaks of heads, sizes or variants where there are none."""
         found = self.model_dump(mode="json")
-        for name in ("heads", "sizes"):
+        for name in ("heads", "sizes", "variants"):
             if not found[name]:
                 del found[name]
         for stage in found["fidelity"]:
@@ -135,4 +169,10 @@ class Manifest(Record):
             for tensor in (part["input"], *part["outputs"]):
                 if tensor["role"] == "features":
                     del tensor["role"]
-        return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+        return seal.sealed(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: lambda found: {**found, "schema_version": 2, "execution": None},
+}
+"""By version: from what it wrote, not yet checked, to the next version."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgec.artefact.golden import golden_path
 from edgec.artefact.reading import OpenArtefact, OpenSize
-from edgec.errors import FidelityError
+from edgec.errors import ArtefactError, FidelityError
 from edgec.fidelity.trace import TRACE, Difference, Trace, Traceable, first_difference
 from edgec.lowering.base import Frames, Runner
 from edgec.report.records import read_record
@@ -59,10 +59,21 @@ def write_operations(directory: Path, runner: Runner, frames: Frames, batch: int
 
 
 def first_changed_operation(artefact: OpenArtefact, size: OpenSize, runner: Runner) -> Difference | None:
-    """At this size. None if all compute what was recorded, or nothing was. Raises `ArtefactError` if the record is damaged."""
+    """At this size. None if all compute what was recorded, or nothing was, which only an artefact without a seal may say.
+
+    Raises `ArtefactError` if the record is damaged or missing.
+    """
     path = str(PurePosixPath(size.facts.golden.frames).with_name(PurePosixPath(TRACE).name))
-    if not isinstance(runner, Traceable) or path not in {file.path for file in artefact.manifest.files}:
+    if not isinstance(runner, Traceable):
         return None
+    if path not in {file.path for file in artefact.manifest.files}:
+        if artefact.manifest.execution is None:
+            return None
+        raise ArtefactError(
+            f"{artefact.directory} does not say what its operations computed.",
+            evidence=f"{path} is missing from the manifest",
+            remedy="it was edited: build it again",
+        )
     recorded = read_record(artefact.directory / path, Trace, "record of operations")
     return first_difference(recorded, runner.trace(_first(size.golden.frames, size.facts.input.shape[0])))
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from edgec.artefact.contents import inside, own_files
-from edgec.artefact.golden import GoldenData, read_golden
-from edgec.artefact.manifest import MANIFEST, Manifest, SizeFacts
+from edgec.artefact.golden import GoldenData, read_expected, read_golden
+from edgec.artefact.manifest import MANIFEST, UPGRADES, Manifest, SizeFacts, VariantFacts
+from edgec.artefact.tolerances import looser
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
-from edgec.lowering.base import LoweredModel
+from edgec.lowering.base import Features, LoweredModel
 from edgec.report.records import printable, read_record
 
 _SHOWN = 20
@@ -27,14 +28,24 @@ class OpenSize:
 
 
 @dataclass(frozen=True)
+class OpenVariant:
+    """A graph that a board may choose, ready for its runtime's `load`, and the features expected of it."""
+
+    facts: VariantFacts
+    lowered: LoweredModel
+    expected: Features
+
+
+@dataclass(frozen=True)
 class OpenArtefact:
     """What a directory holds, checked. `lowered` is ready for its runtime's `load`. `sizes` has one at least, the default
-    first."""
+    first. `variants` are those of the default size; the entry's own graph is among them, where there are any."""
 
     manifest: Manifest
     directory: Path
     lowered: LoweredModel
     sizes: tuple[OpenSize, ...]
+    variants: tuple[OpenVariant, ...] = ()
 
     @property
     def golden(self) -> GoldenData:
@@ -49,12 +60,18 @@ def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
     directory; naming every file that is missing, changed or not listed; and for golden arrays that do not fit.
     """
     directory = _directory(path)
-    manifest = read_record(directory / MANIFEST, Manifest, "manifest")
+    manifest = read_record(directory / MANIFEST, Manifest, "manifest", UPGRADES)
     _check_consistency(manifest, directory)
     _check_files(manifest, directory, check_hashes)
     sizes = tuple(OpenSize(facts, read_golden(directory, facts)) for facts in manifest.all_sizes)
     lowered = LoweredModel(manifest.runtime, directory, manifest.entry, _runtime_files(manifest), dict(manifest.settings))
-    return OpenArtefact(manifest, directory, lowered, sizes)
+    variants = tuple(_variant(directory, manifest, facts) for facts in manifest.variants)
+    return OpenArtefact(manifest, directory, lowered, sizes, variants)
+
+
+def _variant(directory: Path, manifest: Manifest, facts: VariantFacts) -> OpenVariant:
+    lowered = LoweredModel(manifest.runtime, directory, facts.entry, (facts.entry,))
+    return OpenVariant(facts, lowered, read_expected(directory, facts.expected, manifest))
 
 
 def _directory(path: Path) -> Path:
@@ -75,13 +92,14 @@ def _directory(path: Path) -> Path:
 
 def _check_consistency(manifest: Manifest, directory: Path) -> None:
     """What a schema cannot say: that the parts of the manifest speak of each other."""
-    named = [manifest.entry, *_golden_files(manifest)]
+    named = [manifest.entry, *_golden_files(manifest), *(variant.entry for variant in manifest.variants)]
     listed = [file.path for file in manifest.files]
     for path in (*named, *listed):
         inside(directory, path)
     problems = [f"files lists {path} {times} times" for path, times in Counter(listed).items() if times > 1]
     problems += [f"files does not list {path}" for path in named if path not in listed]
     problems += _check_sizes(manifest)
+    problems += [problem for size in manifest.all_sizes for problem in looser(manifest.precision, size.golden)]
     if problems:
         raise ArtefactError(
             f"The manifest at {directory / MANIFEST} contradicts itself.",
@@ -115,7 +133,11 @@ def _check_sizes(manifest: Manifest) -> list[str]:
 
 
 def _golden_files(manifest: Manifest) -> list[str]:
-    return [path for size in manifest.all_sizes for path in size.golden.paths]
+    return [path for part in (*(size.golden.paths for size in manifest.all_sizes), [*_expected(manifest)]) for path in part]
+
+
+def _expected(manifest: Manifest) -> list[str]:
+    return [variant.expected for variant in manifest.variants]
 
 
 def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> None:

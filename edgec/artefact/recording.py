@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, golden_path, write_golden
 from edgec.artefact.manifest import Golden, SizeFacts, Tensor
 from edgec.artefact.operations import write_operations
+from edgec.artefact.tolerances import TOLERANCES
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
 from edgec.lowering.base import Runner
@@ -21,15 +22,6 @@ from edgec.model.spec import Size
 from edgec.report.fidelity import HeadFacts, Output
 
 GOLDEN_FRAMES = 4
-TOLERANCES = {
-    "fp32": (1e-3, 0.9999),
-    **dict.fromkeys(("fp16", "w8", "w6", "w4"), (2e-2, 0.999)),
-    **dict.fromkeys(("bf16", "int8"), (0.1, 0.995)),
-}
-"""Per precision: the largest difference to the shipped features as a share of their largest value, and the smallest cosine.
-Between instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round elsewhere); a wrong
-weight or axis differs by far more. fp16 is imitated, rounded alike everywhere: its bounds leave room for sums in another order,
-and have not been tried between machines."""
 MEANINGS = {
     "cls": "the image's CLS token, normalised",
     "patches": "one feature vector a patch, an image-shaped grid, normalised",
@@ -98,11 +90,7 @@ def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: 
     chosen = np.linspace(0, len(reference.frames) - 1, count).round().astype(int)
     frames = np.ascontiguousarray(reference.frames[chosen])
     golden = Reference(frames, {name: array[chosen] for name, array in reference.features.items()}, reference.heads)
-    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in golden.outputs}
-    for stack, _, real in golden.batches(batch):
-        for name, value in runner(stack).items():
-            parts[name].append(value[:real])
-    shipped: Features = {name: np.concatenate(values) for name, values in parts.items()}
+    shipped = run_golden(runner, golden, batch)
     write_golden(directory, frames, golden.features, shipped, folder=folder)
     write_operations(directory, runner, frames, batch, folder=folder)
     heads, said = _by_output(reference), meanings(reference)
@@ -116,6 +104,15 @@ def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: 
         )
         for name, value in shipped.items()
     )
+
+
+def run_golden(runner: Runner, golden: Reference, batch: int) -> Features:
+    """All frames of `golden`; a last batch that is not full repeats its last frame."""
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in golden.outputs}
+    for stack, _, real in golden.batches(batch):
+        for name, value in runner(stack).items():
+            parts[name].append(value[:real])
+    return {name: np.concatenate(values) for name, values in parts.items()}
 
 
 def _by_output(reference: Reference) -> dict[str, HeadFacts]:

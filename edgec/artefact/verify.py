@@ -1,6 +1,7 @@
 """Running an artefact's golden frames again: does it still compute what was recorded when it was built?
 
-Needs numpy and the artefact's runtime, nothing else: it runs on the robot.
+Needs numpy and the artefact's runtime, nothing else: it runs on the robot. Nothing that it demands can be loosened by what the
+artefact says: see `edgec.artefact.tolerances`.
 """
 
 from __future__ import annotations
@@ -13,50 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Golden, Tensor
+from edgec.artefact.checking import OutputCheck, check_outputs
+from edgec.artefact.device_check import BUNDLE, below_least, check_documents, check_program, looser_bounds, read_document
+from edgec.artefact.machine import execution, fingerprint
 from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
+from edgec.artefact.statements import check_fidelity, check_report
+from edgec.artefact.tolerances import allowed, ran_alike
 from edgec.errors import TargetError, VerificationError
-from edgec.fidelity.cosines import cosines
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
-from edgec.lowering.base import Features, Runner
+from edgec.lowering.base import Features, LoweredModel, Runner
 from edgec.report.records import printable
 
 Array = NDArray[Any]
-MIN_AGREEMENT = {"fp32": 0.999}
-MIN_AGREEMENT_ROUNDED = 0.99
-"""Share of a frame's labels that must be those recorded, in precisions that machines round in ways of their own: along a mask's
-edge two classes are nearly equal."""
-
-
-@dataclass(frozen=True)
-class OutputCheck:
-    """One output against what was recorded: the largest absolute `difference` to the shipped features and the smallest `cosine`.
-
-    `frame`, counted from 0, is where the difference is largest or, if that is tolerated, where the cosine is smallest. The
-    last two are cosines to the features of the float32 PyTorch model, over all feature vectors. What a head gives is one vector a
-    frame. Of labels, `difference` is the share of a frame's pixels that are others, and `cosine` and the last two are shares
-    of pixels that are the same.
-    """
-
-    name: str
-    role: str
-    """As `edgec.artefact.manifest.Tensor.role`."""
-    size: str
-    """Of the frames, where the artefact takes several."""
-    difference: float
-    tolerance: float
-    frame: int
-    cosine: float
-    min_cosine: float
-    finite: bool
-    float32_cosine_mean: float
-    float32_cosine_min: float
-
-    @property
-    def passed(self) -> bool:
-        return self.finite and self.difference <= self.tolerance and self.cosine >= self.min_cosine
+_OLD = "An older edgec wrote this artefact: neither its manifest nor its report is sealed, and less of it can be checked."
+_MOST_THREADS = 1024
+_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -70,32 +44,53 @@ class VerifyResult:
     execution_precision: str
     recorded_precision: str
     threads: int
+    same_machine: bool
+    """Whether the golden frames ran as they did when they were recorded, so that the same features had to come back."""
     files: int
     frames: int
     outputs: tuple[OutputCheck, ...]
+    notes: tuple[str, ...] = ()
+    """What could not be checked, and why."""
 
 
-def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
-    """Check every hash, run the golden frames, and compare every output with the shipped features that the artefact records.
+def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None = None) -> VerifyResult:
+    """Check every hash, hold what the artefact says in several places against each other, run the golden frames, of every graph
+    that a board may choose, and compare every output with the shipped features that the artefact records.
 
-    `threads`: the usable cores by default. Raises `ArtefactError` if the artefact is damaged, `TargetError` if its runtime is
-    not installed, `RuntimeFailure` if that refuses the files, and `VerificationError`, naming output, frame, difference and
-    cosine, if an output is missing, of another shape, not finite, or further away than `manifest.golden` allows; naming the first
-    operation that computes something else, where operations were recorded.
+    Where the frames run as they did when they were recorded, the same features must come back, but for a millionth; elsewhere,
+    what kernels differ by is allowed. `threads`: as many as then on such a machine, elsewhere the usable cores, by default.
+    `min_fidelity`: the least that the artefact may have kept of float32, and that its gate for boards may be; by default what
+    edgec allows of its precision.
+
+    Raises `ArtefactError` if the artefact is damaged or contradicts itself, `TargetError` if its runtime is not installed,
+    `RuntimeFailure` if that refuses the files, and `VerificationError`, naming output, frame, difference and cosine, if an output
+    is missing, of another shape, not finite, or further away than is allowed; naming the first operation that computes something
+    else, where operations were recorded.
     """
     artefact = open_artefact(path)
     manifest = artefact.manifest
-    runner = load_runner(artefact, threads)
+    report = check_report(manifest, artefact.directory)
+    check_fidelity(artefact, min_fidelity)
+    notes = [] if manifest.execution else [_OLD]
+    notes += check_program(artefact)
+    check_documents(artefact, None if report is None else report.min_fidelity, min_fidelity)
+    runner = load_runner(artefact, threads or _recorded_threads(artefact))
+    same = ran_alike(manifest, runner, execution(manifest.runtime, runner))
     outputs: list[OutputCheck] = []
     changed: dict[str, Difference] = {}
+    ran: Features | None = None
     for size in artefact.sizes:
         name = _name(size, artefact)
+        most = allowed(manifest.precision, size.facts.golden, same=same)
         try:
-            outputs += _checks(size, name, _run(runner, size), manifest.precision)
+            actual = _run(runner, size)
+            outputs += check_outputs(size, actual, size.golden.expected_shipped, most, at=name)
         except VerificationError as error:
             raise _naming(error, first_changed_operation(artefact, size, runner)) from None
         if found := first_changed_operation(artefact, size, runner):
             changed[name] = found
+        ran = ran or actual
+    checks, loose = _variants(artefact, ran or {}, runner.threads, same=same)
     result = VerifyResult(
         directory=artefact.directory,
         build_key=manifest.build_key,
@@ -103,14 +98,53 @@ def verify(path: Path, *, threads: int | None = None) -> VerifyResult:
         execution_precision=runner.execution_precision,
         recorded_precision=manifest.execution_precision,
         threads=runner.threads,
+        same_machine=same,
         files=len(manifest.files),
         frames=sum(len(size.golden.frames) for size in artefact.sizes),
-        outputs=tuple(outputs),
+        outputs=(*outputs, *checks),
+        notes=tuple(notes),
     )
-    failed = [output for output in outputs if not output.passed]
+    failed = [output for output in result.outputs if not output.passed]
     if failed or changed:
         raise _failure(result, failed, changed)
+    if loose:
+        raise VerificationError(
+            f"The artefact at {artefact.directory} lets boards lose more than its own graphs do.",
+            evidence=loose[:_SHOWN],
+            remedy="do not deploy it: build it again",
+        )
     return result
+
+
+def _recorded_threads(artefact: OpenArtefact) -> int | None:
+    """Sums are split by threads: with as many as then, they are the same. None on another machine, where they are not."""
+    then = artefact.manifest.execution
+    return then.threads if then and then.machine == fingerprint() and then.threads <= _MOST_THREADS else None
+
+
+def _variants(artefact: OpenArtefact, ran: Features, threads: int, *, same: bool) -> tuple[list[OutputCheck], list[str]]:
+    """Every graph that a board may choose, beside what was recorded of it; and the bounds that a board is told for it, beside
+    those that its own features give. Graphs of which nothing was recorded are compared with float32. `ran`: what the entry
+    gave."""
+    size, manifest = artefact.sizes[0], artefact.manifest
+    if BUNDLE not in {file.path for file in manifest.files}:
+        return [], []
+    document = read_document(artefact, BUNDLE)
+    recorded = {variant.facts.precision: variant for variant in artefact.variants}
+    checks, loose = [], []
+    for said in document["variants"]:
+        precision, entry = said["precision"], said["path"]
+        lowered = LoweredModel(manifest.runtime, artefact.directory, entry, (entry,))
+        is_entry = entry == manifest.entry
+        actual = ran if is_entry else _run(registry.get(manifest.runtime).load(lowered, threads=threads), size)
+        most = allowed(precision, same=same)
+        if precision in recorded:
+            found = check_outputs(size, actual, recorded[precision].expected, most, variant=precision)
+            checks += [check for check in found if not (is_entry and check.passed)]
+        else:
+            loose += below_least(precision, artefact, actual)
+        loose += looser_bounds(document, precision, artefact, actual, most)
+    return checks, loose
 
 
 def _naming(error: VerificationError, changed: Difference | None) -> VerificationError:
@@ -166,63 +200,6 @@ def _run(runner: Runner, size: OpenSize) -> Features:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def _checks(size: OpenSize, at: str, actual: Features, precision: str) -> list[OutputCheck]:
-    found = []
-    for output in size.facts.outputs:
-        shipped, float32 = size.golden.expected_shipped[output.name], size.golden.expected_float32[output.name]
-        if output.role == "labels":
-            found.append(_check_labels(output.name, at, actual[output.name], shipped, float32, precision))
-        else:
-            found.append(_check(output, at, actual[output.name], shipped, float32, size.facts.golden))
-    return found
-
-
-def _check_labels(name: str, size: str, actual: Array, shipped: Array, float32: Array, precision: str) -> OutputCheck:
-    def same(expected: Array) -> NDArray[np.float64]:
-        return np.asarray((actual == expected).reshape(len(actual), -1).mean(axis=1))
-
-    to_shipped, to_float32 = same(shipped), same(float32)
-    least = MIN_AGREEMENT.get(precision, MIN_AGREEMENT_ROUNDED)
-    return OutputCheck(
-        name=name,
-        role="labels",
-        size=size,
-        difference=float(1 - to_shipped.min()),
-        tolerance=1 - least,
-        frame=int(to_shipped.argmin()),
-        cosine=float(to_shipped.min()),
-        min_cosine=least,
-        finite=True,
-        float32_cosine_mean=float(to_float32.mean()),
-        float32_cosine_min=float(to_float32.min()),
-    )
-
-
-def _check(output: Tensor, size: str, actual: Array, shipped: Array, float32: Array, golden: Golden) -> OutputCheck:
-    if output.role != "features":
-        # A row of a depth map, or one pixel's logits, is no vector whose direction means something.
-        actual, shipped, float32 = (each.reshape(len(each), -1) for each in (actual, shipped, float32))
-    with np.errstate(invalid="ignore", over="ignore"):
-        by_frame = np.abs(actual.astype(np.float64) - shipped).reshape(len(shipped), -1).max(axis=1)
-    by_frame = np.where(np.isfinite(by_frame), by_frame, np.inf)
-    to_shipped, to_float32 = cosines(shipped, actual), cosines(float32, actual)
-    by_frame_cosine = to_shipped.reshape(len(shipped), -1).min(axis=1)
-    tolerance = golden.relative_tolerance * float(np.abs(shipped).max())
-    return OutputCheck(
-        name=output.name,
-        role=output.role,
-        size=size,
-        difference=float(by_frame.max()),
-        tolerance=tolerance,
-        frame=int(by_frame.argmax() if by_frame.max() > tolerance else by_frame_cosine.argmin()),
-        cosine=float(to_shipped.min()),
-        min_cosine=golden.min_cosine,
-        finite=bool(np.isfinite(actual).all()),
-        float32_cosine_mean=float(to_float32.mean()),
-        float32_cosine_min=float(to_float32.min()),
-    )
-
-
 def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[str, Difference]) -> VerificationError:
     """`changed` by size, whose name is empty where there is one."""
 
@@ -230,26 +207,25 @@ def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[s
         return f"at {size} " if size else ""
 
     def say(output: OutputCheck) -> str:
-        what = "" if output.finite else "holds NaN or Inf; "
+        graph = f"the {printable(output.variant)} graph's " if output.variant else ""
+        where = f"{at(output.size)}{graph}output {printable(output.name)}, golden frame {output.frame}: "
         if output.role == "labels":
-            return (
-                f"{at(output.size)}output {printable(output.name)}, golden frame {output.frame}: {output.cosine:.2%} of its "
-                f"labels are those recorded (at least {output.min_cosine:.2%})"
-            )
+            return f"{where}{output.cosine:.3%} of its labels are those recorded (at least {output.min_cosine:.3%})"
         return (
-            f"{at(output.size)}output {printable(output.name)}, golden frame {output.frame}: {what}largest difference "
-            f"{output.difference:.4g} (tolerance {output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least "
-            f"{output.min_cosine:g})"
+            f"{where}{'' if output.finite else 'holds NaN or Inf; '}largest difference {output.difference:.4g} (tolerance "
+            f"{output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
         )
 
     said = [*map(say, failed)]
     said[:0] = [f"{at(size)}the first operation that differs is {printable(str(found))}" for size, found in changed.items()]
+    same = "on such a machine, with that version and as many threads" if result.same_machine else "elsewhere, or otherwise"
     here, recorded = printable(result.execution_precision), printable(result.recorded_precision)
     return VerificationError(
         f"The artefact at {result.directory} does not compute what was recorded: {said[0]}.",
         evidence=(
             *said[1:],
             f"{printable(result.runtime)} computes here in: {here or 'unknown'}; when it was built, in: {recorded or 'unknown'}",
+            f"beside when it was built, it ran {same}",
         ),
         remedy="do not deploy it on this machine: build it here, or for a target with the same instructions and runtime version",
     )

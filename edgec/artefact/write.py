@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from edgec.artefact.manifest import MANIFEST
+from edgec.artefact.manifest import MANIFEST, Manifest
 from edgec.durable import IN_THE_WAY, disk_is_full, replace_directory, scratch, sweep, sync, sync_tree
 from edgec.errors import ArtefactError, EdgecError
-from edgec.report.records import LIMIT_BYTES
+from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 
 def existing_build_key(directory: Path) -> str | None:
     """The build key of the artefact at this path; None if there is none, or its manifest cannot be read."""
     try:
-        found = json.loads(_manifest_bytes(directory))
-    except (ValueError, RecursionError):
+        build_key = parse_json_object(_manifest_bytes(directory)).get("build_key")
+    except Refused:
         return None
-    build_key = found.get("build_key") if isinstance(found, dict) else None
     return build_key if isinstance(build_key, str) else None
 
 
@@ -142,8 +140,6 @@ def _is_artefact(place: Path) -> bool:
 
 
 def _manifest_bytes(place: Path) -> bytes:
-    path = place / MANIFEST
-    with suppress(OSError):
-        if path.is_file() and path.stat().st_size <= LIMIT_BYTES:
-            return path.read_bytes()
+    with suppress(FileNotFoundError, Refused):
+        return read_bytes(place / MANIFEST, Manifest.limit_bytes)
     return b""

@@ -1,28 +1,31 @@
-"""An artefact that a board can finish, checked before anything is sent."""
+"""An artefact that a board can finish, checked before anything is sent. What runs on the board is this edgec's own program."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from edgec.artefact.device import PROGRAM
+from edgec.artefact.device import PROGRAM, device_program
+from edgec.artefact.device_check import BUNDLE, check_documents, read_document
 from edgec.artefact.reading import OpenArtefact, open_artefact
+from edgec.artefact.statements import check_report
 from edgec.errors import ArtefactError, TargetError
 from edgec.report.records import printable
 from edgec.untrusted import Refused, parse_json_object
 
-BUNDLE = "device/bundle.json"
-
 
 @dataclass(frozen=True)
 class BoardArtefact:
-    """`files` are all that a board may ask for, by their paths in the artefact."""
+    """`files` are all that a board may ask for, by their paths in the artefact. `program` is this edgec's own, and so is the one
+    among the files; `document` names it."""
 
     opened: OpenArtefact
     program: bytes
     document: bytes
-    files: dict[str, Path]
+    files: dict[str, Path | bytes]
 
     @cached_property
     def variants(self) -> frozenset[str]:
@@ -46,10 +49,11 @@ class BoardArtefact:
 
 
 def open_for_boards(path: Path) -> BoardArtefact:
-    """Raises what `open_artefact` does, and `TargetError` for an artefact that runs where it was built."""
+    """Raises what `open_artefact` does, `TargetError` for an artefact that runs where it was built, and `ArtefactError` for one
+    whose report or bundle.json says something else than its manifest."""
     opened = open_artefact(path)
     manifest, directory = opened.manifest, opened.directory
-    files = {file.path: directory / file.path for file in manifest.files}
+    files: dict[str, Path | bytes] = {file.path: directory / file.path for file in manifest.files}
     if PROGRAM not in files or BUNDLE not in files:
         target = printable(manifest.target)
         raise TargetError(
@@ -57,4 +61,15 @@ def open_for_boards(path: Path) -> BoardArtefact:
             evidence=f"{path} has no {PROGRAM}",
             remedy="build one for boards: edgec build CHECKPOINT --target jetson; to measure this one: edgec bench",
         )
-    return BoardArtefact(opened, files[PROGRAM].read_bytes(), files[BUNDLE].read_bytes(), files)
+    report = check_report(manifest, directory)
+    check_documents(opened, None if report is None else report.min_fidelity)
+    program = device_program()
+    return BoardArtefact(opened, program, _naming(opened, program), {**files, PROGRAM: program})
+
+
+def _naming(opened: OpenArtefact, program: bytes) -> bytes:
+    """bundle.json, with the program that is sent in place of the artefact's own. The same bytes where the two are the same."""
+    said = read_document(opened, BUNDLE)
+    facts = {"sha256": hashlib.sha256(program).hexdigest(), "size_bytes": len(program)}
+    said["files"] = [{**each, **facts} if each["path"] == PROGRAM else each for each in said["files"]]
+    return (json.dumps(said, indent=1) + "\n").encode()

@@ -57,7 +57,7 @@ def bring_report(connection: Connection, path: str, artefact: BoardArtefact, des
         )
     report = report.model_copy(update={"artefact_sha256": sha256})
     if destination is not None:
-        write_whole(destination, (report.model_dump_json(indent=1) + "\n").encode())
+        write_whole(destination, report.to_json().encode())
     return report
 
 

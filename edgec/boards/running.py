@@ -7,6 +7,7 @@ file of the artefact at most `MOST_ASKED` times.
 
 from __future__ import annotations
 
+import io
 import os
 import selectors
 import subprocess
@@ -82,12 +83,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Command:
-    """`program` is an archive of Python, `document` the bundle.json that it is about, `files` what it may ask for."""
+    """`program` is an archive of Python, `document` the bundle.json that it is about, `files` what it may ask for: where it lies,
+    or its content."""
 
     program: bytes
     arguments: Sequence[str]
     document: bytes
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path | bytes] = field(default_factory=dict)
 
 
 def run(connection: Connection, command: Command, listener: Listener, stop: threading.Event) -> Outcome:
@@ -144,7 +146,7 @@ class _Conversation:
         self,
         process: subprocess.Popen[bytes],
         opening: bytes,
-        files: Mapping[str, Path],
+        files: Mapping[str, Path | bytes],
         outcome: Outcome,
         listener: Listener,
         stop: threading.Event,
@@ -283,16 +285,16 @@ class _Conversation:
         if wanted:
             yield b"="
         for each in wanted:
-            path = self._files.get(each.path)
-            if path is None:
+            content = self._files.get(each.path)
+            if content is None:
                 evidence = each.path[:_EVIDENCE_WIDTH]
                 raise ArtefactError("The board asks for a file that is not in the artefact.", evidence=evidence)
             self._asked[each.path] += 1
             if self._asked[each.path] > MOST_ASKED:
                 raise Refused(f"asks for {each.path} again and again")
             try:
-                with path.open("rb") as file:
-                    if each.offset > os.fstat(file.fileno()).st_size:
+                with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+                    if each.offset > file.seek(0, os.SEEK_END):
                         raise Refused(f"asks for {each.path} from byte {each.offset:,} on, which it does not have")
                     file.seek(each.offset)
                     while block := file.read(_BLOCK):

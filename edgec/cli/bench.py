@@ -91,7 +91,7 @@ def bench(
         _require_folder(output)
     result = _with_progress(run, artefact, threads=threads, iterations=iterations, wanted=wanted, idle_s=idle_s, profile=profile)
     if output is not None:
-        _write(output, as_report(result).model_dump_json(indent=1) + "\n")
+        _write(output, as_report(result).to_json())
     if as_json:
         click.echo(_json(result))
     else:
@@ -149,7 +149,7 @@ def _on_boards(
     for address, result in zip(addresses, results, strict=True):
         if output is not None and not isinstance(result, EdgecError):
             name = output if len(addresses) == 1 else output.with_name(f"{output.stem}.{address.label}{output.suffix}")
-            _write(name, result.model_dump_json(indent=1) + "\n")
+            _write(name, result.to_json())
     if as_json:
         found = [
             described(address, result)

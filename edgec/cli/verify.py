@@ -18,16 +18,21 @@ if TYPE_CHECKING:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @options.artefact
 @options.threads
+@click.option(
+    "--min-fidelity",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="The least cosine to float32 that the artefact may promise, if it was built to keep less than edgec allows otherwise.",
+)
 @options.as_json
-def verify(artefact: Path, threads: int | None, as_json: bool) -> None:
+def verify(artefact: Path, threads: int | None, min_fidelity: float | None, as_json: bool) -> None:
     """Run ARTEFACT's golden frames again and compare.
 
-    Checks the hash of every file, then every output against the features recorded at the build. Needs the artefact's runtime
-    and numpy only. Exit code 8: the artefact is damaged. 9: it computes something else.
+    Checks the hash of every file, then every output against the features recorded at the build: bit by bit on such a machine as
+    built it. Needs the artefact's runtime and numpy only. Exit code 8: the artefact is damaged. 9: it computes something else.
     """
     from edgec.artefact.verify import verify as run
 
-    result = run(artefact, threads=threads)
+    result = run(artefact, threads=threads, min_fidelity=min_fidelity)
     if as_json:
         click.echo(json.dumps(_plain(result), indent=2))
     else:
@@ -38,8 +43,11 @@ def _print(result: VerifyResult) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from edgec.cli.console import err
     from edgec.report.records import printable
 
+    for note in result.notes:
+        err.print(Text(f"Warning: {note}"))
     out.print(f"hashes ok, {result.files} files")
     threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
     run = (f"{result.frames} golden frames in {printable(result.runtime)}", printable(result.execution_precision), threads)
@@ -54,7 +62,7 @@ def _print(result: VerifyResult) -> None:
     for output in result.outputs:
         table.add_row(
             *([output.size] if several else []),
-            Text(printable(output.name)),
+            Text(printable(f"{output.name}, {output.variant}" if output.variant else output.name)),
             f"{output.difference:.3g}",
             f"{output.tolerance:.3g}",
             f"{output.float32_cosine_mean:.6f}",

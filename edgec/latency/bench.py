@@ -179,6 +179,7 @@ def as_report(result: BenchResult) -> Report:
             "reason": "It is the artefact that was measured.",
             "notes": (NOTE, *[YARDSTICK_NOTE] * len(yardsticks), *result.caveats),
             "host": result.host,
+            "files": (),
         }
     )
 

@@ -9,9 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from edgec.errors import EdgecError
 from edgec.precision.plan import PrecisionPlan, QuantisedWeight, Range
+from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 PLAN, WEIGHTS = "plan.json", "weights.npz"
+_LIMIT_BYTES = 256 << 20
+_MOST_VALUES = 10_000_000
+"""A number a channel of every operation that is smoothed or corrected."""
 
 
 def save_plan(directory: Path, plan: PrecisionPlan) -> None:
@@ -24,8 +29,16 @@ def save_plan(directory: Path, plan: PrecisionPlan) -> None:
 
 
 def load_plan(directory: Path, *, weights: bool = True) -> PrecisionPlan:
-    """Without its `weights` it is small, and says as much of everything else."""
-    said = json.loads((directory / PLAN).read_text(encoding="utf-8"))
+    """Without its `weights` it is small, and says as much of everything else. Raises `EdgecError` for what `save_plan` does not
+    write."""
+    try:
+        said = parse_json_object(read_bytes(directory / PLAN, _LIMIT_BYTES), most_values=_MOST_VALUES)
+    except (Refused, FileNotFoundError) as error:
+        raise EdgecError(
+            "A cached plan cannot be used.",
+            evidence=f"{directory / PLAN}: it {error}",
+            remedy="delete the cache, or set EDGEC_CACHE_DIR to another",
+        ) from error
     said["ranges"] = {name: Range(**seen) for name, seen in said["ranges"].items()}
     for field in ("smoothing", "corrections"):
         said[field] = {name: tuple(values) for name, values in said[field].items()}

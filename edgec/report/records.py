@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from edgec import __version__
+from edgec import __version__, seal
 from edgec.errors import ArtefactError
 from edgec.report.base import Record
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 from edgec.untrusted import printable as printable
 
-LIMIT_BYTES = 64 * 1024 * 1024
+LIMIT_BYTES = Record.limit_bytes
 _SHOWN = 8
 
 R = TypeVar("R", bound=Record)
@@ -26,11 +26,14 @@ def read_record(path: Path, schema: type[R], title: str, upgrades: Upgrades | No
     """The file as a `schema`; `title` is what messages call it ("manifest", "report"). `upgrades` are from older versions, each
     to the next.
 
-    Raises `ArtefactError` if it is no regular file, above 64 MB, not whole JSON in UTF-8, of a later schema version, or has a
-    field that is missing, unknown, of another type or out of range.
+    Raises `ArtefactError` if it is no regular file, above the schema's limit, not whole JSON in UTF-8, of a later schema version,
+    changed since it was sealed, or has a field that is missing, unknown, of another type or out of range.
     """
-    found = _parse(_read(path, title), path, title)
-    found = _upgraded(found, schema, path, title, upgrades or {})
+    data = _read(path, title, schema.limit_bytes)
+    found = _parse(data, path, title)
+    version = _version(found, schema, path, title, upgrades or {})
+    _check_seal(found, data, version, schema, path, title)
+    found = _upgraded({name: value for name, value in found.items() if name != seal.NAME}, version, upgrades or {})
     try:
         # Strict, and from JSON: no string passes for a number, and lists are still tuples.
         return schema.model_validate_json(json.dumps(found), strict=True)
@@ -46,9 +49,9 @@ def read_record(path: Path, schema: type[R], title: str, upgrades: Upgrades | No
         ) from None
 
 
-def _read(path: Path, title: str) -> bytes:
+def _read(path: Path, title: str, limit: int) -> bytes:
     try:
-        return read_bytes(path, LIMIT_BYTES)
+        return read_bytes(path, limit)
     except FileNotFoundError:
         raise ArtefactError(f"There is no {title} at {path}.") from None
     except Refused as error:
@@ -66,7 +69,7 @@ def _parse(data: bytes, path: Path, title: str) -> dict[str, Any]:
         ) from error
 
 
-def _upgraded(found: dict[str, Any], schema: type[Record], path: Path, title: str, upgrades: Upgrades) -> dict[str, Any]:
+def _version(found: dict[str, Any], schema: type[Record], path: Path, title: str, upgrades: Upgrades) -> int:
     newest = schema.model_fields["schema_version"].default
     known = [*upgrades, newest]
     version = found.get("schema_version")
@@ -82,7 +85,24 @@ def _upgraded(found: dict[str, Any], schema: type[Record], path: Path, title: st
             f"The {title} at {path} has no schema version that edgec knows.",
             evidence=f"schema_version: {printable(repr(version))[:40]}; this edgec reads {_listed(known)}",
         )
-    while version != newest:
+    return version
+
+
+def _check_seal(found: dict[str, Any], data: bytes, version: int, schema: type[Record], path: Path, title: str) -> None:
+    """One that is there must fit, whatever the version says of itself: the version may be what was changed."""
+    since = schema.sealed_since
+    if since is None or (version < since and seal.NAME not in found):
+        return
+    if not seal.is_whole(data):
+        raise ArtefactError(
+            f"The {title} at {path} is not as it was written: its seal does not fit.",
+            evidence=f"{len(data)} bytes, of which at least one has changed" if seal.NAME in found else "its seal is missing",
+            remedy="it was edited or damaged: copy it again from where it is whole, or have edgec write it again",
+        )
+
+
+def _upgraded(found: dict[str, Any], version: int, upgrades: Upgrades) -> dict[str, Any]:
+    while version in upgrades:
         found = upgrades[version](found)
         version += 1
     return found

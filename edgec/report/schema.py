@@ -9,20 +9,22 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
 | 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of `Candidate`; `import_ms`, `process_ms` of `ColdStart` |
 | 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
+| 5 | the `seal` of the file, and `files` of `Report` |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgec import seal
 from edgec.evidence import Evidence
 from edgec.report.base import Record
 from edgec.report.fidelity import HeadFacts, StageFidelity
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -300,8 +302,18 @@ class ModelFacts(Record):
     parameters: int = Field(ge=0)
 
 
+class Beside(Record):
+    """A file that shows what the report says, and lies in its folder."""
+
+    path: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
 class Report(Record):
-    schema_version: Literal[4] = SCHEMA_VERSION
+    sealed_since: ClassVar[int | None] = 5
+
+    schema_version: Literal[5] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -328,17 +340,32 @@ class Report(Record):
     reason: str
     notes: tuple[str, ...] = ()
     host: Host
+    files: tuple[Beside, ...] = ()
+    """Of an artefact's own report: report.md, and what is in report/."""
+
+    def to_json(self) -> str:
+        """As the file has it: sealed."""
+        return seal.sealed(self.model_dump_json(indent=1))
 
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: lambda found: {**found, "schema_version": 2},
     2: lambda found: {**found, "schema_version": 3},
     3: lambda found: {**found, "schema_version": 4},
+    4: lambda found: {**found, "schema_version": 5},
 }
 """By version: from what it wrote, not yet checked, to the next version."""
 
 
 def json_schema() -> dict[str, Any]:
-    """The newest version, for readers and writers in other languages. A schema cannot say that figures contradict each other:
-    `edgec.report.reading` also checks that."""
-    return {"$schema": DIALECT, "$id": f"urn:edgec:report:{SCHEMA_VERSION}", **Report.model_json_schema()}
+    """The newest version, for readers and writers in other languages. A schema cannot say that figures contradict each other, or
+    that the seal fits: `edgec.report.reading` also checks that."""
+    said = Report.model_json_schema()
+    said["properties"][seal.NAME] = {
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "The last member: SHA-256 of the file's bytes before its digits. A quotation mark, a line feed, a brace "
+        "and a line feed end the file.",
+    }
+    said["required"] = [*said["required"], "schema_version", seal.NAME]
+    return {"$schema": DIALECT, "$id": f"urn:edgec:report:{SCHEMA_VERSION}", **said}

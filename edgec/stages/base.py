@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgec import cache as cached
 from edgec.artefact.manifest import CheckpointFacts
 from edgec.cache import Cache
+from edgec.errors import EdgecError
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame
 from edgec.lowering.base import LoweredModel
@@ -22,11 +23,14 @@ from edgec.progress import Progress
 from edgec.report.fidelity import HeadFacts
 from edgec.report.schema import ModelFacts
 from edgec.request import Resolved, code_digest
+from edgec.untrusted import Refused, parse_json, read_bytes
 
 if TYPE_CHECKING:
     import onnx
 
     from edgec.graph.statistics import Statistics
+
+_LIMIT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -132,4 +136,12 @@ def dump(path: Path, value: Any) -> None:
 
 
 def load(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Raises `EdgecError` for what no stage writes: the cache checks that a file is as it was written, not who wrote it."""
+    try:
+        return parse_json(read_bytes(path, _LIMIT_BYTES))
+    except (Refused, FileNotFoundError) as error:
+        raise EdgecError(
+            "A cached result cannot be used.",
+            evidence=f"{path}: it {error}",
+            remedy="delete the cache, or set EDGEC_CACHE_DIR to another",
+        ) from error

@@ -18,6 +18,7 @@ from edgec.fidelity.tasks import TaskMeter
 from edgec.latency import statistics as latency
 from edgec.report.fidelity import Output, TaskFidelity
 from tests.apple_device.mac import Mac
+from tests.support.forging import written
 from tests.support.reports import samples
 
 
@@ -70,7 +71,7 @@ def test_a_function_has_frames_of_its_own(own: Path) -> None:
     one = {name: document[name] for name in ("input", "outputs", "golden")}
     other = one | {"input": one["input"] | {"shape": [1, 96, 96, 3]}}
     document["sizes"] = [{"function": "frames_64x96", **one}, {"function": "frames_96x96", **other}]
-    (own / MANIFEST).write_text(json.dumps(document))
+    (own / MANIFEST).write_text(written(document))
     assert (read(own).function, read(own).input_shape) == ("frames_64x96", (1, 64, 96, 3))
     assert read_artefact(own, "frames_96x96").input_shape == (1, 96, 96, 3)
     with pytest.raises(UsageError, match="no function main"):
@@ -92,7 +93,7 @@ def test_a_function_has_frames_of_its_own(own: Path) -> None:
 )
 def test_a_manifest_that_says_something_else_is_refused(own: Path, change: dict[str, Any], words: str) -> None:
     document = json.loads((own / MANIFEST).read_text())
-    (own / MANIFEST).write_text(json.dumps(document | change))
+    (own / MANIFEST).write_text(written(document | change))
     import re
 
     assert re.search(words, refusal(own))
@@ -120,7 +121,7 @@ def test_golden_arrays_that_do_not_fit_are_refused(own: Path, spoilt: str) -> No
         np.savez(place, **arrays)
     document = json.loads((own / MANIFEST).read_text())
     document["files"] = [file.model_dump() for file in build_manifest_files(own)]
-    (own / MANIFEST).write_text(json.dumps(document))
+    (own / MANIFEST).write_text(written(document))
     with pytest.raises(ArtefactError, match="does not fit the manifest"):
         read_golden(read(own))
 
@@ -147,7 +148,7 @@ def test_without_features_heads_alone_are_judged(own: Path) -> None:
 
     document = json.loads((own / MANIFEST).read_text())
     document["outputs"] = [each for each in document["outputs"] if each.get("role", "features") != "features"]
-    (own / MANIFEST).write_text(json.dumps(document))
+    (own / MANIFEST).write_text(written(document))
     found = read(own)
     assert not found.gives_features
     assert [(each.name, each.dtype, each.classes) for each in found.outputs] == [("floor", "int32", 3), ("kind", "float32", 0)]
@@ -177,7 +178,7 @@ def test_without_features_heads_alone_are_judged(own: Path) -> None:
 def test_an_output_that_cannot_be_is_refused(own: Path, change: dict[str, str]) -> None:
     document = json.loads((own / MANIFEST).read_text())
     document["outputs"][-1] |= change
-    (own / MANIFEST).write_text(json.dumps(document))
+    (own / MANIFEST).write_text(written(document))
     assert "does not say what an artefact must" in refusal(own)
 
 

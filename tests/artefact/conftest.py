@@ -13,12 +13,16 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
+from edgec.artefact.machine import execution
 from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 from edgec.artefact.write import write_artefact
+from edgec.durable import sha256_of
 from edgec.evidence import Evidence
 from edgec.lowering.base import Features, LoweredModel
 from edgec.lowering.registry import get
 from edgec.report.fidelity import StageFidelity
+from edgec.report.schema import Beside, Candidate, Host, ModelFacts, Report
+from tests.support import forging
 
 BATCH, SIDE, PATCH, WIDTH, GOLDEN = 2, 32, 16, 8, 3
 GRID = SIDE // PATCH
@@ -69,7 +73,7 @@ def float32_features() -> Features:
 def fill(folder: Path) -> None:
     save_model(folder / ENTRY, embedding())
     (folder / "LICENSE.txt").write_text("a licence")
-    runner = get("onnxruntime").load(LoweredModel("onnxruntime", folder, ENTRY, (ENTRY,)), threads=1)
+    runner = get("onnxruntime").load(LoweredModel("onnxruntime", folder, ENTRY, (ENTRY,), {"precision": "fp32"}), threads=1)
     frames = golden_frames()
     batches = [runner(frames[:2]), runner(frames[1:])]
     shipped = {name: np.concatenate([batches[0][name], batches[1][name][1:]]) for name in ("cls", "patches")}
@@ -96,7 +100,8 @@ def fill(folder: Path) -> None:
         target="cpu",
         runtime="onnxruntime",
         precision="fp32",
-        execution_precision="fp32",
+        execution_precision=runner.execution_precision,
+        execution=execution("onnxruntime", runner),
         entry=ENTRY,
         settings={"precision": "fp32"},
         input=Tensor(name="frames", dtype="uint8", shape=(BATCH, SIDE, SIDE, 3)),
@@ -118,8 +123,45 @@ def fill(folder: Path) -> None:
         files=build_manifest_files(folder),
     )
     (folder / "manifest.json").write_text(manifest.to_json())
-    (folder / "report.json").write_text("{}")
     (folder / "report.md").write_text("# report")
+    (folder / "report.json").write_text(report_of(folder, fidelity).to_json())
+
+
+def report_of(folder: Path, fidelity: StageFidelity) -> Report:
+    files = [Path("manifest.json"), Path("report.md")]
+    manifest, beside = (
+        Beside(path=str(path), sha256=sha256_of(folder / path), size_bytes=(folder / path).stat().st_size) for path in files
+    )
+    return Report(
+        edgec_version="0.1.0",
+        created="2026-01-01T00:00:00+00:00",
+        artefact_sha256=manifest.sha256,
+        model=ModelFacts(
+            name="small", arch="convolution", checkpoint_sha256="0" * 64, random_weights=True, gflops=0, parameters=6144
+        ),
+        target="cpu",
+        host_is_target=True,
+        input_shape=(BATCH, SIDE, SIDE, 3),
+        precision_asked="fp32",
+        min_fidelity=0.99,
+        calibration="noise",
+        validation_frames=3,
+        stages=(fidelity,),
+        candidates=(Candidate(name="onnxruntime-fp32", runtime="onnxruntime", precision="fp32", chosen=True),),
+        chosen="onnxruntime-fp32",
+        reason="there is no other",
+        host=Host(
+            cpu="any",
+            architecture="x86_64",
+            physical_cores=1,
+            logical_cores=1,
+            usable_cores=1,
+            memory_bytes=1,
+            os="Linux",
+            python="3",
+        ),
+        files=(beside,),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -134,21 +176,36 @@ def artefact(_whole: Path, tmp_path: Path) -> Path:
 
 
 class Forge:
-    """What someone does who edits an artefact: change the manifest, or change files and list them anew."""
+    """What someone does who edits an artefact: change the manifest, or change files and list them anew. Every hash and every seal
+    is made good again."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def edit(self, **fields: Any) -> None:
         """Set top-level fields; a dict is merged into the one there."""
-        path = self.directory / "manifest.json"
-        manifest = json.loads(path.read_text())
-        for name, value in fields.items():
-            manifest[name] = {**manifest[name], **value} if isinstance(value, dict) and name in manifest else value
-        path.write_text(json.dumps(manifest))
+
+        def change(manifest: dict[str, Any]) -> None:
+            for name, value in fields.items():
+                manifest[name] = {**manifest[name], **value} if isinstance(value, dict) and name in manifest else value
+
+        forging.edit(self.directory / "manifest.json", change)
+        forging.repair_report(self.directory)
 
     def relist(self) -> None:
-        self.edit(files=[file.model_dump() for file in build_manifest_files(self.directory)])
+        forging.repair(self.directory)
+
+
+def as_of_version_1(directory: Path) -> None:
+    """Let the artefact be as an edgec wrote it that knew no seals."""
+    path, report = directory / "manifest.json", directory / "report.json"
+    manifest = json.loads(path.read_text())
+    for name in ("seal", "execution", "variants"):
+        manifest.pop(name, None)
+    path.write_text(json.dumps({**manifest, "schema_version": 1}, indent=1))
+    said = {name: value for name, value in json.loads(report.read_text()).items() if name not in ("seal", "files")}
+    sha256 = sha256_of(path)
+    report.write_text(json.dumps({**said, "schema_version": 4, "artefact_sha256": sha256}, indent=1))
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgec.artefact.device_check import GATED
 from edgec.artefact.golden import write_golden
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import verify
+from edgec.artefact.verify import load_runner, verify
 from edgec.cli.verify import verify as command
 from edgec.errors import ArtefactError, RuntimeFailure, TargetError, VerificationError
+from tests.support import forging
 
-from .conftest import ENTRY, GOLDEN, Forge, embedding, save_model
+from .conftest import ENTRY, GOLDEN, Forge, as_of_version_1, embedding, save_model
 
 
 def replace_model(artefact: Path, forge: Forge, **options: object) -> None:
@@ -49,7 +51,9 @@ def test_features_of_float32_are_compared_too(artefact: Path, forge: Forge) -> N
     float32 = {name: -array for name, array in golden.expected_float32.items()}
     write_golden(artefact, golden.frames, float32, golden.expected_shipped)
     forge.relist()
-    assert [output.float32_cosine_mean for output in verify(artefact).outputs] == pytest.approx([-1, -1])
+    with pytest.raises(ArtefactError, match="promises another fidelity than its golden features have") as caught:
+        verify(artefact)
+    assert "artefact: cls_cosine_mean of the golden frames is -1.000000 (at least 0.999)" in caught.value.evidence
 
 
 def test_other_weights_are_noticed(artefact: Path, forge: Forge) -> None:
@@ -58,7 +62,7 @@ def test_other_weights_are_noticed(artefact: Path, forge: Forge) -> None:
         verify(artefact)
     assert caught.value.exit_code == 9
     assert "(tolerance" in caught.value.what
-    assert "worst cosine 1.000000 (at least 0.9999)" in caught.value.what
+    assert "worst cosine 1.000000 (at least 1)" in caught.value.what
     assert caught.value.evidence[0].startswith("output patches, golden frame")
     assert "computes here in: " in caught.value.evidence[1]
 
@@ -68,14 +72,113 @@ def test_the_frame_is_named(artefact: Path, forge: Forge, frame: int) -> None:
     record_shipped(artefact, forge, "patches", frame, 1.5)
     with pytest.raises(VerificationError, match=f"output patches, golden frame {frame}: largest difference") as caught:
         verify(artefact)
-    assert len(caught.value.evidence) == 1
+    assert len(caught.value.evidence) == 2
 
 
 def test_a_direction_that_turned_is_noticed_within_a_wide_tolerance(artefact: Path, forge: Forge) -> None:
     record_shipped(artefact, forge, "cls", 1, -1)
-    forge.edit(golden={"relative_tolerance": 1000.0})
-    with pytest.raises(VerificationError, match=r"output cls, golden frame 1: .* worst cosine -1\.0"):
+    with pytest.raises(ArtefactError, match="promises another fidelity"):
         verify(artefact)
+
+
+def test_where_it_was_built_a_hundred_thousandth_is_too_much(artefact: Path, forge: Forge) -> None:
+    replace_model(artefact, forge, weights=embedding() * np.float32(1.00001))
+    with pytest.raises(VerificationError, match="tolerance") as caught:
+        verify(artefact)
+    assert "with that version and as many threads" in caught.value.evidence[-1]
+
+
+@pytest.mark.parametrize("changed", [{"machine": "0" * 64}, {"version": "1.0.0"}, {"threads": 2}])
+def test_elsewhere_kernels_may_differ_and_weights_may_not(artefact: Path, forge: Forge, changed: dict[str, object]) -> None:
+    forge.edit(execution=changed)
+    replace_model(artefact, forge, weights=embedding() * np.float32(1.00001))
+    result = verify(artefact, threads=1)
+    assert not result.same_machine
+    assert all(0 < output.difference <= output.tolerance for output in result.outputs)
+    replace_model(artefact, forge, weights=embedding() * np.float32(1.01))
+    with pytest.raises(VerificationError, match="tolerance"):
+        verify(artefact, threads=1)
+
+
+def test_a_manifest_may_be_stricter_than_edgec(artefact: Path, forge: Forge) -> None:
+    forge.edit(golden={"relative_tolerance": 1e-12})
+    outputs = verify(artefact).outputs
+    assert all(output.tolerance < 1e-9 for output in outputs)
+
+
+def shipped_anew(artefact: Path, forge: Forge, weights: np.ndarray) -> None:  # type: ignore[type-arg]
+    """Other weights, and everything that was recorded of them as well, but for float32."""
+    replace_model(artefact, forge, weights=weights)
+    opened = open_artefact(artefact)
+    runner = load_runner(opened, 1)
+    frames = opened.golden.frames
+    shipped = {name: np.concatenate([runner(frames[:2])[name], runner(frames[1:])[name][1:]]) for name in ("cls", "patches")}
+    write_golden(artefact, frames, opened.golden.expected_float32, shipped)
+    forge.relist()
+
+
+def test_features_recorded_anew_must_still_be_those_that_were_promised(artefact: Path, forge: Forge) -> None:
+    weights = embedding()
+    weights[3] *= -1
+    shipped_anew(artefact, forge, weights)
+    with pytest.raises(ArtefactError, match="promises another fidelity") as caught:
+        verify(artefact)
+    assert any("the golden frames lose" in line for line in caught.value.evidence)
+    fidelity = [{**open_artefact(artefact).manifest.fidelity[0].model_dump(mode="json"), **dict.fromkeys(GATED, 0.1)}]
+    forge.edit(fidelity=fidelity)
+    forging.edit(artefact / "report.json", lambda report: report.update(stages=fidelity))
+    with pytest.raises(ArtefactError, match="or too little") as caught:
+        verify(artefact)
+    assert "artefact: worst cosine 0.100000 (at least 0.999)" in caught.value.evidence
+    assert verify(artefact, min_fidelity=0.1).same_machine
+
+
+def test_the_report_must_be_the_artefact_s_own(artefact: Path, forge: Forge) -> None:
+    (artefact / "report.md").write_text("# another report")
+    with pytest.raises(ArtefactError, match="is not the artefact's") as caught:
+        verify(artefact)
+    assert caught.value.evidence == ("changed: report.md is not as report.json says",)
+    (artefact / "report.md").unlink()
+    with pytest.raises(ArtefactError, match="is not the artefact's") as caught:
+        verify(artefact)
+    assert caught.value.evidence == ("missing: report.md",)
+    (artefact / "report.json").unlink()
+    with pytest.raises(ArtefactError, match="There is no report"):
+        verify(artefact)
+
+
+@pytest.mark.parametrize(
+    ("changes", "evidence"),
+    [
+        ({"artefact_sha256": "0" * 64}, "it is about a manifest with SHA-256 000000000000…"),
+        ({"artefact_sha256": None}, "it is about a manifest with SHA-256 None…"),
+        ({"stages": []}, "it has another fidelity than the manifest"),
+    ],
+)
+def test_a_report_of_something_else(artefact: Path, changes: dict[str, object], evidence: str) -> None:
+    forging.edit(artefact / "report.json", lambda report: report.update(changes))
+    with pytest.raises(ArtefactError, match="is not the artefact's") as caught:
+        verify(artefact)
+    assert caught.value.evidence == (evidence,)
+
+
+def test_a_report_may_not_name_files_outside(artefact: Path) -> None:
+    file = {"path": "../outside", "sha256": "0" * 64, "size_bytes": 1}
+    forging.edit(artefact / "report.json", lambda report: report.update(files=[file]))
+    with pytest.raises(ArtefactError, match="names a file outside the artefact"):
+        verify(artefact)
+
+
+def test_what_an_older_edgec_wrote_is_verified_with_a_warning(artefact: Path) -> None:
+    as_of_version_1(artefact)
+    result = verify(artefact)
+    assert not result.same_machine
+    assert "neither its manifest nor its report is sealed" in result.notes[0]
+    (artefact / "report.json").unlink()
+    assert verify(artefact).notes == result.notes
+    told = CliRunner().invoke(command, [str(artefact)])
+    assert told.exit_code == 0
+    assert "Warning: An older edgec wrote this artefact" in told.stderr
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -138,7 +241,8 @@ def test_only_numpy_and_the_runtime_are_needed(artefact: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from edgec.artefact.verify import verify
+from edgec.artefact.device_check import GATED
+from edgec.artefact.verify import load_runner, verify
 verify(Path(sys.argv[1]))
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """

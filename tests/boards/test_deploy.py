@@ -17,6 +17,7 @@ from edgec.report.reading import read_report
 from tests.boards.conftest import Said
 from tests.boards.loopback import NAME, Board, write_manifest
 from tests.device.robot import check_whole, write_facts
+from tests.support.forging import written
 
 
 def test_the_first_one_ends_with_an_active_engine_and_a_report(board: Board, artefact: Path, say: Said) -> None:
@@ -207,7 +208,7 @@ def test_an_artefact_that_no_board_can_finish(artefact: Path, say: Said) -> None
     assert "missing: device/bundle.json" in err
     manifest = json.loads((artefact / "manifest.json").read_text())
     manifest["files"] = [file for file in manifest["files"] if not file["path"].startswith("device/")]
-    (artefact / "manifest.json").write_text(json.dumps(manifest))
+    (artefact / "manifest.json").write_text(written(manifest))
     code, _, err = say(["deploy", str(artefact), "robot@nowhere"])
     assert code == 5
     assert "nothing to deploy" in err

@@ -11,6 +11,7 @@ import pytest
 
 from tests.boards.conftest import Said
 from tests.boards.loopback import Board
+from tests.support.forging import written
 
 LIAR = """#!{python}
 import os, sys
@@ -91,7 +92,7 @@ def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: P
         report["model"]["checkpoint_sha256"] = "f" * 64
     else:
         report["artefact_sha256"] = "f" * 64
-    tell(lies, *reports(lies, json.dumps(report)))
+    tell(lies, *reports(lies, written(report)))
     code, _, err = say(lies.deploy(artefact))
     assert code == 8
     assert "not about this artefact" in err

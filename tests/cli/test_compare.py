@@ -15,6 +15,7 @@ from edgec.latency.bench import as_report, bench
 from edgec.report.reading import read_report
 from edgec.report.schema import SCHEMA_VERSION
 from tests.support.commands import edgec, python
+from tests.support.forging import written
 from tests.support.reports import samples
 
 Said = Callable[..., tuple[int, str, str]]
@@ -26,7 +27,7 @@ def measured(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("measured")
     for name in ("before", "after"):
         report = as_report(bench(workplace / "made.edgec", iterations=40))
-        (folder / f"{name}.json").write_text(report.model_dump_json(indent=1))
+        (folder / f"{name}.json").write_text(report.to_json())
     return folder
 
 
@@ -38,7 +39,7 @@ def reports(measured: Path, tmp_path: Path) -> Path:
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     found = json.loads(path.read_text())
     change(found)
-    path.write_text(json.dumps(found))
+    path.write_text(written(found))
     return path
 
 
@@ -185,7 +186,7 @@ def broken(reports: Path) -> dict[str, tuple[Path, str]]:
         def change(text: str) -> str:
             found = json.loads(text)
             found["candidates"][0]["latency"].update(changes)
-            return json.dumps(found)
+            return written(found)
 
         return change
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import pickle
 import re
 import shutil
@@ -17,8 +16,9 @@ import pytest
 from onnx import numpy_helper
 
 from edgec import errors
-from edgec.artefact.contents import build_manifest_files
+from edgec.durable import sha256_of
 from edgec.errors import EdgecError
+from tests.support import forging
 from tests.support.commands import edgec
 from tests.support.files import save_profile
 from tests.support.frames import draw_pictures
@@ -75,11 +75,8 @@ class Scene:
         return self.tmp / name
 
     def relist(self) -> None:
-        """As a forger would: the manifest's hashes fit the changed files."""
-        path = self.artefact / "manifest.json"
-        manifest = json.loads(path.read_bytes())
-        manifest["files"] = [file.model_dump() for file in build_manifest_files(self.artefact)]
-        path.write_text(json.dumps(manifest))
+        """As a forger would: all hashes fit the changed files."""
+        forging.repair(self.artefact)
 
 
 Stage = Callable[[Scene], list[str]]
@@ -129,8 +126,8 @@ def broken_profile(scene: Scene) -> list[str]:
 
 
 def rotten_hub(scene: Scene) -> list[str]:
-    """The hub graph in the cache with one weight changed, and nothing yet that was judged by it. (Large files in the cache are
-    trusted by their size; the entry's index is made to fit, as it would be.)"""
+    """The hub graph in the cache with one weight changed, and nothing yet that was judged by it. The entry's index is made to
+    fit."""
     cache = Path(shutil.copytree(scene.workplace / "cache", scene.tmp / "rotten"))
     scene.monkeypatch.setenv("EDGEC_CACHE_DIR", str(cache))
     [hub] = (cache / "stages-1" / "hub").glob("*/content/hub.onnx")
@@ -138,12 +135,8 @@ def rotten_hub(scene: Scene) -> list[str]:
     weight = next(entry for entry in model.graph.initializer if entry.name == "blocks.0.attn.proj.weight")
     weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
     hub.write_bytes(model.SerializeToString(deterministic=True))
-    index = hub.parent.parent / "index.json"
-    from edgec.durable import sha256_of
-
-    listed = json.loads(index.read_bytes())
-    listed["hub.onnx"] = [hub.stat().st_size, sha256_of(hub)]
-    index.write_text(json.dumps(listed))
+    facts = [hub.stat().st_size, sha256_of(hub)]
+    forging.edit(hub.parent.parent / "index.json", lambda index: index["files"].update({"hub.onnx": facts}))
     for stage in ("hub-fidelity", "artefact"):
         shutil.rmtree(cache / "stages-1" / stage)
     return scene.build()
@@ -158,11 +151,11 @@ def tampered_model(scene: Scene) -> list[str]:
 
 
 def forged_features(scene: Scene) -> list[str]:
-    """What is expected was changed, hashes and all: the model computes something else."""
+    """What is expected was changed, hashes and all, in no direction: the model computes something else."""
     from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
 
     loaded = {path: dict(np.load(scene.artefact / path)) for path in (FRAMES, EXPECTED_FLOAT32, EXPECTED_SHIPPED)}
-    shipped = {name: np.roll(value, 1, axis=-1) for name, value in loaded[EXPECTED_SHIPPED].items()}
+    shipped = {name: value * np.float32(1.02) for name, value in loaded[EXPECTED_SHIPPED].items()}
     write_golden(scene.artefact, loaded[FRAMES]["frames"], loaded[EXPECTED_FLOAT32], shipped)
     scene.relist()
     return ["verify", str(scene.artefact)]

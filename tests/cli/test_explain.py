@@ -21,6 +21,7 @@ from edgec.errors import ArtefactError
 from edgec.precision.explanation import EXPLANATION
 from edgec.report.pictures import CAPTIONS, Layout
 from tests.support.commands import edgec, python
+from tests.support.forging import written
 
 Said = Callable[..., tuple[int, str, str]]
 HEAT = CAPTIONS[3]
@@ -31,7 +32,7 @@ def relist(artefact: Path, **fields: Any) -> None:
     path = artefact / "manifest.json"
     manifest = {**json.loads(path.read_text()), **fields}
     manifest["files"] = [file.model_dump() for file in build_manifest_files(artefact)]
-    path.write_text(json.dumps(manifest))
+    path.write_text(written(manifest))
 
 
 @pytest.fixture
@@ -295,7 +296,7 @@ def headed(artefact: Path) -> Path:
     for candidate in report["candidates"]:
         if candidate["fidelity"]:
             candidate["fidelity"]["tasks"] = [{"head": "floor", "output": "labels", "masks": masks}]
-    (artefact / "report.json").write_text(json.dumps({**report, "heads": heads, "min_iou": 0.9}))
+    (artefact / "report.json").write_text(written({**report, "heads": heads, "min_iou": 0.9}))
     relist(artefact, heads=heads, outputs=outputs)
     return artefact
 

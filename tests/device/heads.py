@@ -109,6 +109,7 @@ def _made(features: bool) -> Path:
             ),
             precision_asked="auto",
             calibration="made for a test",
+            threads=1,
             heads=facts,
         ),
     )

@@ -109,8 +109,8 @@ def make_artefact(make_model: Callable[..., LoweredModel]) -> Callable[[str], Pa
         frames = np.random.default_rng(1).integers(0, 256, (GOLDEN, 32, 32, 3), dtype=np.uint8)
         features = {"cls": np.ones((GOLDEN, WIDTH), dtype=np.float32)}
         write_golden(directory, frames, features, features)
-        (directory / "manifest.json").write_text(manifest(target, directory).model_dump_json())
-        (directory / "report.json").write_text(report(target).model_dump_json())
+        (directory / "manifest.json").write_text(manifest(target, directory).to_json())
+        (directory / "report.json").write_text(report(target).to_json())
         return directory
 
     return make
@@ -149,7 +149,7 @@ def test_a_changed_file_is_not_measured(make_artefact: Callable[[str], Path]) ->
 def test_a_model_that_the_runtime_refuses(make_artefact: Callable[[str], Path]) -> None:
     directory = make_artefact("cpu")
     (directory / "model.onnx").write_bytes(b"not a model")
-    (directory / "manifest.json").write_text(manifest("cpu", directory).model_dump_json())
+    (directory / "manifest.json").write_text(manifest("cpu", directory).to_json())
     with pytest.raises(RuntimeFailure) as caught:
         bench(directory, threads=1, iterations=5)
     assert "refuses the model" in str(caught.value)
@@ -165,7 +165,7 @@ def test_batches_are_filled_up_from_the_beginning() -> None:
 
 def test_the_report_is_of_this_artefact_here(make_artefact: Callable[[str], Path], tmp_path: Path) -> None:
     result = bench(make_artefact(own_target()), threads=1, iterations=5)
-    (tmp_path / "report.json").write_text(as_report(result).model_dump_json())
+    (tmp_path / "report.json").write_text(as_report(result).to_json())
     found = read_report(tmp_path / "report.json")
     candidate, stick = found.candidates
     assert (stick, stick.name, stick.chosen) == (result.yardstick, "yardstick", False)

@@ -17,6 +17,7 @@ from edgec.evidence import Evidence
 from edgec.model.spec import Size
 from edgec.running import RunRequest, run
 from edgec.running.results import ClassFound, DepthFound, MaskFound, ValuesFound
+from tests.support.forging import written
 from tests.support.meaning import CLASSES
 
 from .conftest import BLUE, GREEN, RED, Told, film, halves, plain, save
@@ -147,7 +148,7 @@ class Copy:
         manifest = json.loads((self.path / "manifest.json").read_text())
         manifest |= fields
         manifest["files"] = [file.model_dump() for file in build_manifest_files(self.path)]
-        (self.path / "manifest.json").write_text(json.dumps(manifest))
+        (self.path / "manifest.json").write_text(written(manifest))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.evidence import Evidence
 from edgec.report.fidelity import StageFidelity
+from edgec.report.reading import read_report
 from edgec.report.schema import Bound, Candidate, ColdStart, Host, Latency, ModelFacts, Report
 from edgec.sweep import rendering
 from edgec.sweep.answers import answer_all
@@ -58,7 +59,7 @@ def place(folder: Path, *candidates: Candidate, name: str = "cell", size: int = 
         reason="r",
         host=HOST,
     )
-    (artefact / "report.json").write_text(report.model_dump_json())
+    (artefact / "report.json").write_text(report.to_json())
     return Cell(
         name=name, checkpoint="m", target="cpu", size=(size, size), precision="auto", state="done", exit_code=0,
         log="l", artefact=artefact.name, seconds=1,
@@ -108,12 +109,12 @@ def test_each_board_answers_for_itself_by_the_least_bound_within_the_budget(tmp_
 
 def test_what_a_board_sent_back_counts_if_it_is_about_this_artefact(tmp_path: Path) -> None:
     cell = place(tmp_path, candidate(fidelity=kept(0.995), bounds=bounds(4)))
-    built = Report.model_validate_json((tmp_path / "cell.edgec/report.json").read_text())
+    built = read_report(tmp_path / "cell.edgec/report.json")
     measured = candidate(fidelity=kept(0.995), latency=latency(8, 9, evidence=Evidence.TARGET), chosen=True)
     sent = built.model_copy(update={"candidates": (measured,)})
-    (tmp_path / "cell.orin.report.json").write_text(sent.model_dump_json())
+    (tmp_path / "cell.orin.report.json").write_text(sent.to_json())
     stale = sent.model_copy(update={"artefact_sha256": "0" * 64})
-    (tmp_path / "cell.old.report.json").write_text(stale.model_dump_json())
+    (tmp_path / "cell.old.report.json").write_text(stale.to_json())
     found = answers(tmp_path, cell)
     assert [(each.board, each.verdict) for each in found] == [("orin", "yes"), ("board0", "cannot tell")]
     assert "measured on target" in found[0].why

@@ -52,7 +52,7 @@ def write(make: Made, tmp_path: Path) -> Written:
     def write(name: str, taken: Sequence[float] | None = None, **changes: Any) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(make(taken, **changes).model_dump_json())
+        path.write_text(make(taken, **changes).to_json())
         return path
 
     return write

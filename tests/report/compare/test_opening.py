@@ -99,7 +99,7 @@ def test_candidates_of_one_report_took_turns(make: Made, write: Written) -> None
         update={"latency": fp32.latency.model_copy(update={"blocks": (Block(round=0, runs=2), Block(round=7, runs=1))})}
     )
     path = write("report.json")
-    path.write_text(report.model_copy(update={"candidates": (other, *report.candidates[1:])}).model_dump_json())
+    path.write_text(report.model_copy(update={"candidates": (other, *report.candidates[1:])}).to_json())
     chosen, slow, without = open_side(path), open_side(path, "openvino fp32"), open_side(path, "onnxruntime int8")
     assert list(slow.runs[0].rounds) == [0, 0, 7]
     assert np.array_equal(chosen.runs[0].rounds, np.repeat(np.arange(40), 10))

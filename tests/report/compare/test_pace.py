@@ -65,7 +65,7 @@ def compared(bench: Callable[..., Report], tmp_path: Path) -> Callable[..., Comp
     def compared(first: dict[str, object], second: dict[str, object]) -> Comparison:
         paths = tmp_path / "first.json", tmp_path / "second.json"
         for seed, (path, changes) in enumerate(zip(paths, (first, second), strict=True)):
-            path.write_text(bench(seed, **changes).model_dump_json())
+            path.write_text(bench(seed, **changes).to_json())
         return compare(*map(open_side, paths))
 
     return compared

@@ -26,7 +26,7 @@ def against(headed: Report, tmp_path: Path) -> Any:
             ("after", with_tasks(headed, found, features=second.pop("features", True)).model_copy(update=second)),
         ):
             paths.append(tmp_path / f"{name}.json")
-            paths[-1].write_text(report.model_dump_json())
+            paths[-1].write_text(report.to_json())
         return compare(*map(open_side, paths))
 
     return against

@@ -6,7 +6,6 @@ github.com/apple/coremltools.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -19,8 +18,10 @@ from edgec.errors import RuntimeFailure
 from edgec.lowering.coreml.evaluator.blob import BlobFile
 from edgec.lowering.coreml.evaluator.types import TensorType, read_type, unpack
 from edgec.lowering.coreml.evaluator.wire import Message
+from edgec.untrusted import parse_json_object, read_bytes
 
 MODEL_PATH = "@model_path/"
+_MANIFEST_LIMIT_BYTES = 1 << 20
 COLOURS = {20: "RGB", 30: "BGR"}
 """ImageFeatureType.ColorSpace, of the spaces that a camera's frame can be given in."""
 
@@ -99,10 +100,10 @@ def read_package(path: Path) -> Package:
 def _model_file(path: Path) -> Path:
     """Manifest.json names the package's items and which of them is the model."""
     try:
-        manifest = json.loads(_read(path / "Manifest.json"))
+        manifest = parse_json_object(read_bytes(path / "Manifest.json", _MANIFEST_LIMIT_BYTES))
         items = manifest["itemInfoEntries"]
         relative = PurePosixPath(items[manifest["rootModelIdentifier"]]["path"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RuntimeFailure("The package's Manifest.json names no model.", evidence=(str(path), repr(error))) from error
     return _inside(path / "Data", relative)
 

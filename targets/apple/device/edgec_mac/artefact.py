@@ -16,6 +16,7 @@ from edgec_mac.untrusted import Refused, parse_object, read_bytes
 
 MANIFEST = "manifest.json"
 FACTS = "device/mac.json"
+_SEAL = "seal"
 GATES = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 FRAMES = "frames"
 FEATURES = "features"
@@ -23,7 +24,7 @@ LABELS = "labels"
 _RANKS = {"scores": 2, LABELS: 3, "logits": 4, "depth": 3}
 _ROLES = (FEATURES, *_RANKS, "values")
 _MAIN = "main"
-_SCHEMA_VERSIONS = {MANIFEST: (1,), FACTS: (1,)}
+_SCHEMA_VERSIONS = {MANIFEST: (1, 2), FACTS: (1,)}
 _LIMIT_BYTES = 64 << 20
 _FINDER = ".DS_Store"
 """What macOS leaves in every folder that somebody has looked at."""
@@ -140,7 +141,15 @@ def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
             evidence=[f"schema_version {printable(str(found.get('schema_version')))[:40]}"],
             remedy="use the program that lies in that artefact's device/ folder",
         )
+    if name == MANIFEST and (found["schema_version"] > 1 or _SEAL in found) and not _is_sealed(content):
+        raise ArtefactError(f"{directory}: {name} is not as it was written: its seal does not fit.", evidence=[], remedy=REMEDY)
     return found, content
+
+
+def _is_sealed(content: bytes) -> bool:
+    """Whether its last member is the SHA-256 of every byte before it (edgec/seal.py)."""
+    head, opening = content[: -len('"\n}\n') - 64], f',\n "{_SEAL}": "'.encode()
+    return head.endswith(opening) and content == head + f'{hashlib.sha256(head).hexdigest()}"\n}}\n'.encode()
 
 
 def _checked_files(directory: Path, manifest: Mapping[str, Any]) -> set[str]:

@@ -1,7 +1,8 @@
-"""report.json in edgec's own schema, version 4 (edgec/report/schema.py): a candidate a compute unit; and the table of it."""
+"""report.json in edgec's own schema, version 5 (edgec/report/schema.py): a candidate a compute unit; and the table of it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from edgec_mac.statistics import summary
 from edgec_mac.tasks import told
 from edgec_mac.text import printable, shorten
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 REPORT = "report.json"
 _ROW = "{:<19}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}  {}"
 _NOTE = (
@@ -85,12 +86,13 @@ def name_of(artefact: Artefact, result: Result) -> str:
 
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
-    """Whole or not at all: written beside, flushed, renamed."""
+    """Whole or not at all: written beside, flushed, renamed. Sealed as edgec's own reports are (edgec/seal.py)."""
+    text = json.dumps(report, indent=1, allow_nan=False)
+    head = text[: -len("\n}")] + ',\n "seal": "'
     descriptor, name = tempfile.mkstemp(prefix=".edgec-", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1, allow_nan=False)
-            file.write("\n")
+            file.write(f'{head}{hashlib.sha256(head.encode("utf-8")).hexdigest()}"\n}}\n')
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)

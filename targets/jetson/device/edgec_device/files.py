@@ -13,7 +13,7 @@ import stat
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Iterator, Mapping
 
 from edgec_device.errors import Busy, DeviceError
 from edgec_device.output import Output, elapsed
@@ -60,6 +60,13 @@ def sync(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Replace the file in one step. NaN is refused: it would be no JSON."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """As `write_json`, with a last member as edgec's own reports have: the SHA-256 of every byte before it (edgec/seal.py)."""
+    text = json.dumps(value, indent=1, allow_nan=False)
+    head = text[: -len("\n}")] + ',\n "seal": "'
+    write_text(path, f'{head}{hashlib.sha256(head.encode("utf-8")).hexdigest()}"\n}}\n')
 
 
 def write_text(path: Path, text: str) -> None:

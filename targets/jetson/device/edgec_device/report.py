@@ -14,13 +14,13 @@ from edgec_device import sensors, tasks
 from edgec_device.activation import Choice
 from edgec_device.bundle import BUNDLE, GATES, Variant
 from edgec_device.evidence import TARGET
-from edgec_device.files import read_json, remove, sha256_of, write_json
+from edgec_device.files import read_json, remove, sha256_of, write_json, write_sealed
 from edgec_device.output import WIDTH, megabytes, shorten
 from edgec_device.seal import current_engine
 from edgec_device.session import Engine, Session
 from edgec_device.versions import dotted
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _MANIFEST = "manifest.json"
 _UNDER = 9 * " "
 _UNBROKEN = "\u00a0"
@@ -51,7 +51,7 @@ def write_report(session: Session, variants: Sequence[Variant], chosen: Choice |
     if chosen is None:
         remove(places.report)
     else:
-        write_json(places.report, _report(session, engines, chosen, problems, created, facts))
+        write_sealed(places.report, _report(session, engines, chosen, problems, created, facts))
         details["report_sha256"] = sha256_of(places.report)
     write_json(places.details, details)
     path = None if chosen is None else str(places.report)

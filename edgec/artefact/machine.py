@@ -1,0 +1,43 @@
+"""Which machine this is, as far as its arithmetic goes: on one of the same fingerprint a runtime of the same version takes the
+same kernels, and computes the same bits with as many threads."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from pathlib import Path
+
+import numpy as np
+
+from edgec.artefact.manifest import Execution
+from edgec.lowering import registry
+from edgec.lowering.base import Runner
+
+_CPUINFO = Path("/proc/cpuinfo")
+_LIMIT_BYTES = 1 << 20
+_FIELDS = {
+    *("vendor_id", "cpu family", "model", "model name", "stepping", "cache size", "flags"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
+}
+"""What an x86 and an Arm kernel say of a core that no clock, load or driver changes."""
+
+
+def execution(runtime: str, runner: Runner) -> Execution:
+    """How `runner`, loaded by the lowering of this name, computes here."""
+    version = f"{registry.get(runtime).runnable().version}, numpy {np.__version__}"
+    return Execution(machine=fingerprint(), version=version, threads=runner.threads)
+
+
+def fingerprint(cpuinfo: Path = _CPUINFO) -> str:
+    """SHA-256 over the kinds of cores, their instructions and caches; of what Python tells where the kernel does not."""
+    said = {platform.machine(), platform.system()}
+    try:
+        with cpuinfo.open("rb") as file:
+            lines = file.read(_LIMIT_BYTES).decode("utf-8", "replace").splitlines()
+    except OSError:
+        lines = [f"model name: {platform.processor()}"]
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() in _FIELDS:
+            said.add(f"{name.strip()}: {' '.join(sorted(value.split()))}")
+    return hashlib.sha256("\n".join(sorted(said)).encode("utf-8", "surrogateescape")).hexdigest()

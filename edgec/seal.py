@@ -1,0 +1,36 @@
+"""A JSON document that says of itself whether it is as it was written: its last member is the SHA-256 of every byte before it.
+
+    {
+     "schema_version": 2,
+     …,
+     "seal": "<64 hexadecimal digits>"
+    }
+
+After the digest stand a quotation mark, a line feed, a brace and a line feed, and nothing else. So a changed byte anywhere, in
+spaces too, is noticed; any program that has SHA-256 can write and check one. A seal is no signature: who means to forge a
+document can seal it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+NAME = "seal"
+_OPENING = f',\n "{NAME}": "'
+_CLOSING = '"\n}\n'
+_DIGITS = 64
+
+
+def sealed(document: str) -> str:
+    """The text of a JSON object that is not empty and has no seal, with its seal."""
+    text = document.rstrip()
+    assert text.endswith("}"), "a seal is the last member of an object"
+    head = text[:-1].rstrip() + _OPENING
+    return head + hashlib.sha256(head.encode("utf-8")).hexdigest() + _CLOSING
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether these are the very bytes that `sealed` wrote."""
+    head = data[: -_DIGITS - len(_CLOSING)]
+    ending = f"{hashlib.sha256(head).hexdigest()}{_CLOSING}".encode("ascii")
+    return head.endswith(_OPENING.encode("ascii")) and data == head + ending
