@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from benchmarks.cases import MODELS, data_folder
+from benchmarks.fuzz.kinds import NAMES
+from benchmarks.small import FAMILIES
 from edgec.cli import options
 
 
@@ -136,6 +138,66 @@ def overhead(artefact: Path | None, rounds: int, seconds: float, threads: int | 
     from benchmarks.overhead import run_overhead
 
     run_overhead(artefact, rounds, seconds, threads)
+
+
+@main.command()
+@click.option("--kind", "kinds", type=click.Choice(NAMES), multiple=True, help="Repeatable.  [default: all]")
+@click.option("--count", type=click.IntRange(min=1), help="Inputs of each kind.  [default: 200]")
+@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="So long instead, all kinds together.")
+@click.option("--seed", type=click.IntRange(min=0), help="The first. Alone: only this one, and all that it led to is printed.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes that try inputs.  [default: one a usable core]")
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), default=Path("build/fuzz"), show_default=True, metavar="DIR",
+    help="Where inputs that failed are kept.",
+)  # fmt: skip
+def fuzz(kinds: tuple[str, ...], count: int | None, hours: float | None, seed: int | None, jobs: int | None, keep: Path) -> None:
+    """Hostile inputs of every kind: none may end edgec with exit code 70, by a signal, above 4 GB or after 20 s."""
+    from benchmarks.fuzz.figures import run_fuzz, show_one
+    from edgec.latency.host import available_cores
+
+    if seed is not None and count is None and hours is None:
+        raise SystemExit(show_one(kinds, seed, keep))
+    raise SystemExit(run_fuzz(kinds or NAMES, seed or 0, count, hours, jobs or available_cores(), keep))
+
+
+campaign_seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all that is drawn.")
+
+
+@main.command()
+@click.option("--count", type=click.IntRange(min=1), default=200, show_default=True, help="Builds that are killed.")
+@campaign_seed
+def kills(count: int, seed: int) -> None:
+    """Builds killed, ended and interrupted at any moment: nothing is half, and the same build again is as if undisturbed."""
+    from benchmarks.campaigns import show
+    from benchmarks.kills import run
+
+    raise SystemExit(show("kills", run, count, seed))
+
+
+@main.command()
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Builds on disks that are too small.")
+@campaign_seed
+def disk_full(count: int, seed: int) -> None:
+    """Builds whose cache, output or temporary files have too little room: a documented code, nothing half, and it goes on."""
+    from benchmarks.campaigns import show
+    from benchmarks.disk_full import in_own_mounts, run
+
+    try:
+        code = in_own_mounts()
+    except RuntimeError as error:
+        raise click.ClickException(str(error)) from error
+    raise SystemExit(show("small disks", run, count, seed) if code is None else code)
+
+
+@main.command()
+@click.option("--count", type=click.IntRange(min=1), default=1000, show_default=True, help="Bits, of each artefact.")
+@click.option("--family", "families", type=click.Choice(FAMILIES), multiple=True, default=FAMILIES, show_default=True)
+@campaign_seed
+def flips(count: int, families: tuple[str, ...], seed: int) -> None:
+    """One bit flipped anywhere in an artefact, again and again: `edgec verify` notices each."""
+    from benchmarks.campaigns import run_flips
+
+    raise SystemExit(run_flips(families, count, seed))
 
 
 if __name__ == "__main__":

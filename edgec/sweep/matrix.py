@@ -14,11 +14,13 @@ Paths are relative to the file.
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +40,9 @@ from edgec.request import BuildRequest, Effort
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 
 LIMIT_CELLS = 1000
+_MOST_EXCLUDED = 10 * LIMIT_CELLS
+"""Cells before any is left out."""
+_MOST_RULES = 256
 _SHOWN = 8
 _REMEDY = "`edgec sweep --help` shows an example; the keys are those of `edgec build`'s options"
 _RANDOM_FRAMES = "random"
@@ -58,9 +63,9 @@ def _several(value: Any) -> Any:
 
 
 def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = sorted({str(value) for value in values if values.count(value) > 1})
+    twice = sorted(str(value) for value, count in Counter(values).items() if count > 1)
     if twice:
-        raise ValueError(f"{', '.join(twice)} is given more than once")
+        raise ValueError(f"{', '.join(twice[:_SHOWN])} is given more than once")
     return values
 
 
@@ -82,8 +87,14 @@ class Exclude(_Table):
     precision: Annotated[tuple[Asked, ...], BeforeValidator(_several)] = ()
 
     def matches(self, checkpoint: str, target: str, size: str, precision: str) -> bool:
-        pairs = ((self.checkpoint, checkpoint), (self.target, target), (self.size, size), (self.precision, precision))
-        return all(not wanted or value in wanted for wanted, value in pairs)
+        return all(
+            not wanted or value in wanted
+            for wanted, value in zip(self._wanted, (checkpoint, target, size, precision), strict=True)
+        )
+
+    @cached_property
+    def _wanted(self) -> tuple[frozenset[str], ...]:
+        return tuple(map(frozenset, (self.checkpoint, self.target, self.size, self.precision)))
 
 
 class Include(_Table):
@@ -109,7 +120,7 @@ class MatrixFile(_Table):
     effort: Effort = "quick"
     iterations: int = Field(default=100, ge=5, le=1_000_000)
     fps: float = Field(default=30.0, gt=0, le=100_000)
-    exclude: tuple[Exclude, ...] = ()
+    exclude: tuple[Exclude, ...] = Field(default=(), max_length=_MOST_RULES)
     include: tuple[Include, ...] = ()
 
     @field_validator("checkpoints", mode="before")
@@ -203,6 +214,13 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
 
 def _product(found: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, Asked]]:
     """The matrix without what is excluded."""
+    whole = math.prod(map(len, (found.checkpoints, found.targets, found.sizes, found.precisions)))
+    if whole > _MOST_EXCLUDED:
+        raise _refused(
+            path,
+            f"{whole:,} cells before any is left out; the limit is {_MOST_EXCLUDED:,}",
+            "split the matrix into several files",
+        )
     idle = set(range(len(found.exclude)))
     for cell in product(found.checkpoints, found.targets, found.sizes, found.precisions):
         matching = {place for place, rule in enumerate(found.exclude) if rule.matches(*cell)}
@@ -211,9 +229,11 @@ def _product(found: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, Ask
             yield cell
     for place in sorted(idle):
         rule = found.exclude[place].model_dump(exclude_defaults=True)
-        shown = ", ".join(f"{key} {' or '.join(values)}" for key, values in rule.items())
+        shown = ", ".join(f"{key} {' or '.join(values[:_SHOWN])}" for key, values in rule.items())
         raise _refused(
-            path, f"exclude.{place}: no cell has {shown}", f"checkpoints are called {', '.join(found.checkpoints)}; leave it out"
+            path,
+            f"exclude.{place}: no cell has {shown}",
+            f"checkpoints are called {', '.join([*found.checkpoints][:_SHOWN])}; leave it out",
         )
     if any(not rule.model_dump(exclude_defaults=True) for rule in found.exclude):
         raise _refused(path, "exclude: an entry without a key leaves out everything", "name what it is to leave out")

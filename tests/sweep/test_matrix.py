@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,3 +107,30 @@ def test_what_checkpoints_leave_open_is_settled_for_all_cells(tmp_path: Path) ->
         path.write_text(f"{text}config = {config}\n")
         (cell,) = read(path).cells
         assert (cell.request.weights, cell.request.config) == ("student", expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sizes": [224, 256] * 20_000}, "given more than once"),
+        ({"targets": [f"t{number}" for number in range(300)], "sizes": list(range(32, 32 + 16 * 300, 16))}, "cells before any"),
+        ({"exclude": [{"size": 224}] * 20_000}, "at most 256"),
+        ({"exclude": [{"target": [f"t{number}" for number in range(20_000)]}]}, "no cell has"),
+    ],
+    ids=["repeated", "product", "rules", "a long rule"],
+)
+def test_a_matrix_that_asks_for_much_is_refused_at_once(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    table = {"checkpoints": ["demo"], "targets": ["cpu"], "sizes": [224], **change}
+    path = tmp_path / "m.toml"
+    path.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in table.items()))
+    with pytest.raises(RequestError) as caught:
+        read(path)
+    text = str(caught.value)
+    assert said in text
+    assert len(text) < 2000
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value) if not isinstance(value, list) else "[" + ", ".join(map(_toml, value)) + "]"

@@ -1,0 +1,66 @@
+"""Small campaigns of kills and of small disks, each in an interpreter of its own, and that they would notice."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import disturbed, small
+from tests.conftest import ROOT
+from tests.support.commands import environment
+
+SECONDS = 600
+
+
+def campaign(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env=environment(tmp_path / "cache", OMP_NUM_THREADS="1", TMPDIR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def test_builds_that_are_killed(tmp_path: Path) -> None:
+    done = campaign(tmp_path, "kills", "--count", "2", "--seed", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"2 kills in \d+ s: no problems", done.stdout)
+
+
+def test_builds_on_small_disks(tmp_path: Path) -> None:
+    done = campaign(tmp_path, "disk-full", "--count", "2", "--seed", "0")
+    if "cannot be mounted here" in done.stderr:
+        pytest.skip("needs the right to mount a small file system")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"2 small disks in \d+ s: no problems", done.stdout)
+
+
+def test_what_is_not_as_undisturbed_is_noticed(tmp_path: Path) -> None:
+    small.prepare(tmp_path)
+    made = tmp_path / "made.edgec"
+    small.build(tmp_path, "jetson", made)
+    manifest = json.loads((made / "manifest.json").read_text())
+    place = object.__new__(disturbed.Workplace)
+    place._references = {"jetson": disturbed.Reference(disturbed._hashes(made), disturbed._flat(manifest), (), 0, 0)}
+    assert place.differs(made, "jetson") == ""
+    other = Path(shutil.copytree(made, tmp_path / "other.edgec"))
+    data = bytearray((other / "model" / "fp32.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (other / "model" / "fp32.onnx").write_bytes(data)
+    assert "does not verify" in place.differs(other, "jetson")
+    place._references["jetson"].manifest["build_key"] = "another"  # type: ignore[index]
+    assert "another manifest" in place.differs(made, "jetson")
+    (tmp_path / "cache" / "work" / "left").mkdir(parents=True)
+    beside = tmp_path / "out"
+    beside.mkdir()
+    (beside / ".edgec-1.tmp").touch()
+    assert disturbed.remains(beside, tmp_path / "cache") == [".edgec-1.tmp", "cache/work/left"]

@@ -1,0 +1,72 @@
+"""Hostile inputs of every kind, a hundred or so each, and that a fault would be noticed. More: `python -m benchmarks fuzz`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fuzz.figures import table
+from benchmarks.fuzz.kinds import NAMES, Limits
+from benchmarks.fuzz.planted import WAYS as PLANTED
+from benchmarks.fuzz.running import FAILURES, Outcome, Zygote, run
+from benchmarks.fuzz.zygote import DOCUMENTED
+
+COUNTS = {
+    "checkpoints": 150,
+    "heads": 100,
+    "manifests": 150,
+    "reports": 150,
+    "events": 40,
+    "toml": 200,
+    "frames": 60,
+    "onnx": 150,
+}
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    with Zygote(tmp_path_factory.mktemp("fuzz")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_no_input_breaks_edgec(zygote: Zygote, kind: str) -> None:
+    zygote.prepare(kind)
+    outcomes = [zygote.attempt(kind, seed) for seed in range(COUNTS[kind])]
+    failed = [
+        f"{each.outcome}: python -m benchmarks fuzz --kind {kind} --seed {each.seed}\n{each.what}\n{each.said[-1500:]}"
+        for each in outcomes
+        if each.failed
+    ]
+    assert not failed, "\n\n".join([f"{len(failed)} of {len(outcomes)}", *failed[:5]])
+    assert {each.code for each in outcomes} <= DOCUMENTED
+    # A generator of nothing but rubbish, or of nothing that is wrong, would show nothing.
+    counts = Counter(each.outcome for each in outcomes)
+    assert counts["refused"] > 0.2 * len(outcomes)
+    assert counts["accepted"] > 0 or kind == "frames"  # lint refuses every set as small as these
+
+
+def test_an_input_is_the_same_each_time(zygote: Zygote) -> None:
+    for kind in NAMES:
+        zygote.prepare(kind)
+        first, again = (zygote.attempt(kind, 3) for _ in range(2))
+        assert (first.what, first.outcome, first.code) == (again.what, again.outcome, again.code)
+
+
+def test_every_fault_is_noticed_and_kept(tmp_path: Path) -> None:
+    """The check can fail: a kind whose inputs do in turn what no input may, and some that are innocent."""
+    outcomes: list[Outcome] = []
+    limits = Limits(seconds=1.5, peak_bytes=900_000_000)
+    tallies = run(["planted"], tmp_path, count=len(PLANTED), limits=limits, listener=outcomes.append)
+    assert [each.outcome for each in outcomes] == [expected for expected, *_ in PLANTED]
+    assert "planted.py" in outcomes[0].said
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"planted-{each.seed}.{suffix}" for each in outcomes if each.failed for suffix in ("txt", "bin")
+    }
+    assert "--kind planted --seed 0" in (tmp_path / "planted-0.txt").read_text()
+    assert {*tallies["planted"].counts} == {*FAILURES, "accepted", "refused"}
+    assert tallies["planted"].failed == len(PLANTED) - 2
+    assert table(tallies).row_count == 2
