@@ -243,7 +243,7 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     if request.calibration is None and request.checkpoint != DEMO:
         notes = ("calibrated and judged on edgec's demo pictures: give --calibration with frames of your own camera",)
-    frameset = frames.load(request.calibration or "demo")
+    frameset = frames.load("demo" if request.calibration is None else request.calibration)
     judges = None if request.validation is None else frames.load(request.validation)
     if not request.checkpoint.startswith("random:"):
         for option, found in (("--calibration", frameset), ("--validation", judges)):

@@ -38,7 +38,7 @@ def load(reference: str, *, most: int | None = None) -> FrameSet:
     if reference == "random" or reference.startswith("random:"):
         return random_set(reference)
     path = _shipped(reference) or home_of(reference)
-    status = stat_of(path)
+    status = stat_of(path) if reference else "no such file or directory"
     if isinstance(status, str):
         if status != "no such file or directory":
             raise CalibrationError(f"The calibration set {reference} cannot be opened.", evidence=status)

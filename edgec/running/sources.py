@@ -96,7 +96,7 @@ def open_source(reference: str) -> Source:
     if device is not None:
         return Camera(device)
     path = home_of(reference)
-    status = stat_of(path)
+    status = stat_of(path) if reference else "no such file or directory"
     if isinstance(status, str):
         raise CalibrationError(
             f"There is no source {printable(reference)!r}.",
