@@ -86,7 +86,8 @@ def samples(image: Image.Image, opened: Callable[[], Image.Image]) -> NDArray[np
     with opened() as other:
         other.tile = [_with_raw_mode(tile, f"{colours};16{'B' if order == 'L' else 'L'}") for tile in other.tile]
         lower = np.asarray(other)
-    return (upper.astype(np.uint16) << 8) | lower
+    both: NDArray[np.uint16] = (upper.astype(np.uint16) << 8) | lower
+    return both
 
 
 def to_bytes(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
@@ -169,7 +170,7 @@ def _evenly(found: Sequence[Any], count: int) -> list[Any]:
     return [found[step * len(found) // count] for step in range(count)]
 
 
-def _raw_mode(image: Image.Image) -> str:
+def _raw_mode(image: Any) -> str:
     """How samples lie in the file, in Pillow's words."""
     for tile in image.tile:
         arguments = tile[3]

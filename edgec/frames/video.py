@@ -21,6 +21,7 @@ from edgec.frames.types import Pixels
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm"})
 INSTALL = 'pip install "edgec[video]"'
@@ -173,7 +174,7 @@ class _Decoded:
     fault: str = ""
 
 
-def decode(packet: Packet) -> tuple[list[VideoFrame], str]:
+def decode(packet: Packet[VideoStream]) -> tuple[list[VideoFrame], str]:
     """The packet's frames, and what the decoder had to say against them: it goes on over damage, and only its log tells."""
     import av
 
@@ -206,7 +207,7 @@ class _Damage:
         self._leading = ""
         """What is wrong with frames that are shown before the last keyframe and stored after it."""
 
-    def saw(self, packet: Packet, fault: str) -> None:
+    def saw(self, packet: Packet[VideoStream], fault: str) -> None:
         pts = packet.pts
         if packet.is_keyframe:
             self._leading, self._bad, self._keyframe = self._bad, fault, pts

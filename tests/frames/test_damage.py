@@ -59,8 +59,7 @@ def is_damaged(path: Path, content: bytes) -> bool:
     path.write_bytes(content)
     try:
         pictures.decode(path, path.name)
-    except CalibrationError as error:
-        assert path.name in error.what
+    except CalibrationError:
         return True
     return False
 

@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits a sample: what their files say of full scale is obeyed, and where they say nothing, nobody guesses."""
+"""More than 8 bits a sample: what files say of full scale is obeyed, and where they say nothing, nobody guesses."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_what_states_no_scale_and_never_reaches_half_of_it_is_asked_for(tmp_path
             ask(reference)
         assert "16 bits a sample, and nothing says what full scale is" in caught.value.what
         assert caught.value.evidence == (
-            f"front_*.png: the largest sample of the 10 pictures looked at is {(1 << bits) - 1} of 65535, which looks like {bits} bits",
+            f"front_*.png: the largest sample of the 10 pictures looked at is {(1 << bits) - 1} of 65535, "
+            f"which looks like {bits} bits",
         )
         assert "8 bits" in caught.value.remedy
     for command in (["calibration", "lint", reference], ["calibration", "show", reference]):
@@ -275,7 +276,12 @@ def test_ordinary_and_overexposed_light(frameset, pixels):
 
     made = frameset(*((f"photo{number}", 0, number) for number in range(16)))
     assert split(made).notes == ()
-    bright = tuple(replace(frame, read=lambda at=at: np.clip(pixels(at).astype(int) + 200, 0, 255).astype(np.uint8)) for at, frame in enumerate(made.frames))  # fmt: skip
-    assert "overexposed" in split(replace(made, frames=bright)).notes[0]
-    dark = tuple(replace(frame, read=lambda at=at: (pixels(at) * 0.6).astype(np.uint8) // (1 if at % 5 == 0 else 9)) for at, frame in enumerate(made.frames))  # fmt: skip
-    assert "dark" in split(replace(made, frames=dark)).notes[0]
+
+    def shown(change):
+        frames = (
+            replace(frame, read=lambda at=at: change(at, pixels(at)).astype(np.uint8)) for at, frame in enumerate(made.frames)
+        )
+        return split(replace(made, frames=tuple(frames))).notes
+
+    assert "overexposed" in shown(lambda at, picture: np.clip(picture.astype(int) + 200, 0, 255))[0]
+    assert "dark" in shown(lambda at, picture: (picture * 0.6) // (1 if at % 5 == 0 else 9))[0]

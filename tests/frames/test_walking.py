@@ -9,8 +9,8 @@ import pytest
 
 from edgec.cli import run
 from edgec.errors import CalibrationError
-from edgec.frames import load, pictures, walking
 from edgec.frames import lint as linting
+from edgec.frames import load, pictures, walking
 from edgec.frames.collecting import sample
 from edgec.running.sources import open_source
 
@@ -175,7 +175,7 @@ def test_names_that_differ_by_spelling_alone_are_told(picture, tmp_path):
     picture("set/caf\u00e9.png", 1)
     picture("set/cafe\u0301.png", 2)
     loaded = load(str(tmp_path / "set"))
-    if len(os.listdir(tmp_path / "set")) == 2:  # not on a Mac, where they are one
+    if len(list((tmp_path / "set").iterdir())) == 2:  # not on a Mac, where they are one
         assert names(loaded) == ["caf\u00e9.png"]
         assert loaded.skipped == (("caf\u00e9.png", "another file's name is the same but for how Unicode spells it"),)
 
