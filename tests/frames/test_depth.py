@@ -278,7 +278,8 @@ def test_ordinary_and_overexposed_light(frameset, pixels):
     assert split(made).notes == ()
 
     def shown(change):
-        frames = (
+        numbered = enumerate(made.frames)
+        frames = (replace(frame, read=lambda at=at: change(at, pixels(at)).astype(np.uint8)) for at, frame in numbered)
             replace(frame, read=lambda at=at: change(at, pixels(at)).astype(np.uint8)) for at, frame in enumerate(made.frames)
         )
         return split(replace(made, frames=tuple(frames))).notes
