@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.flips import flip
 from edgec.artefact.reading import open_artefact
+from edgec.artefact.write import write_artefact
 from edgec.build import build
-from edgec.errors import ArtefactError
+from edgec.errors import ArtefactError, EdgecError
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 from tests.support.commands import python
@@ -153,8 +155,11 @@ def test_another_place_is_filled_from_the_cache(ask: BuildRequest, cache: Path, 
         lambda folder: (folder / "golden" / "frames.npz").write_bytes(b""),
         lambda folder: (folder / "report.json").unlink(),
         lambda folder: (folder / "extra.txt").write_text("mine"),
+        lambda folder: flip(folder / "report.json", 500, 0),
+        lambda folder: flip(folder / "report.md", 50, 0),
+        lambda folder: flip(folder / "manifest.json", 50, 0),
     ],
-    ids=["missing", "empty", "no report", "something more"],
+    ids=["missing", "empty", "no report", "something more", "report.json", "report.md", "manifest.json"],
 )
 def test_a_damaged_artefact_is_not_up_to_date(ask: BuildRequest, damage: Callable[[Path], object]) -> None:
     first = build(ask)
@@ -166,6 +171,33 @@ def test_a_damaged_artefact_is_not_up_to_date(ask: BuildRequest, damage: Callabl
     assert not mended.reused
     assert contents(mended.directory) == good
     open_artefact(mended.directory)
+
+
+def test_a_flipped_bit_in_what_is_cached_never_ships(ask: BuildRequest, cache: Path, tmp_path: Path) -> None:
+    good = contents(build(ask).directory)
+    for number, file in enumerate(sorted((cache / "stages-1" / "artefact").glob("*/content/model/*"))):
+        flip(file, file.stat().st_size // 2, number % 8)
+    again = build(replace(ask, output=tmp_path / "again.edgec"))
+    assert contents(again.directory) == good
+
+
+def test_what_changes_in_the_cache_while_it_is_copied_never_ships(
+    ask: BuildRequest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(ask)
+    (model,) = (cache / "stages-1" / "artefact").glob("*/content/model/model.onnx")
+
+    def late(destination: Path, fill: Callable[[Path], None], *, force: bool) -> Path:
+        flip(model, 1000, 3)
+        return write_artefact(destination, fill, force=force)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgec.build.write_artefact", late)
+        with pytest.raises(EdgecError, match="changed while the artefact was copied") as caught:
+            build(replace(ask, output=tmp_path / "again.edgec"))
+    assert caught.value.evidence == ("changed: model/model.onnx",)
+    assert not (tmp_path / "again.edgec").exists()
+    build(replace(ask, output=tmp_path / "again.edgec"))
 
 
 # --- nothing twice

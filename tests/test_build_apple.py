@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +12,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.manifest import MANIFEST
 from edgec.artefact.verify import verify
 from edgec.build import BuildResult, build
 from edgec.cli import run
@@ -23,8 +20,8 @@ from edgec.evidence import Evidence
 from edgec.fidelity.metrics import worst
 from edgec.report.reading import read_report
 from edgec.request import BuildRequest
+from tests.support import forging
 from tests.support.files import save_checkpoint
-from tests.support.forging import written
 from tests.support.frames import draw_pictures
 from tests.support.models import SMALL
 
@@ -208,9 +205,7 @@ def damaged(built: BuildResult, change: Damage, place: Path, *, listed: bool = T
     folder = Path(shutil.copytree(built.directory, place / "damaged.edgec"))
     change(next((folder / "model").glob("*.mlpackage")))
     if listed:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        manifest["files"] = [file.model_dump() for file in build_manifest_files(folder)]
-        (folder / MANIFEST).write_text(written(manifest))
+        forging.repair(folder)
     return folder
 
 

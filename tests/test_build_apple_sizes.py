@@ -32,9 +32,9 @@ from edgec.precision.static import uniform
 from edgec.report.reading import read_report
 from edgec.request import BuildRequest
 from edgec.stages.sizes import widest_peaks, widest_ranges
+from tests.support import forging
 from tests.support.commands import edgec
 from tests.support.files import save_checkpoint
-from tests.support.forging import written
 from tests.support.frames import draw_pictures
 from tests.support.models import CONVNEXT, VIT, exported
 
@@ -293,7 +293,8 @@ def _stored(hub: Any, weight: str) -> str:
 
 def _edit(artefact: Path, **fields: Any) -> None:
     manifest = json.loads((artefact / MANIFEST).read_text())
-    (artefact / MANIFEST).write_text(written({**manifest, **fields}))
+    (artefact / MANIFEST).write_text(forging.written({**manifest, **fields}))
+    forging.repair_report(artefact)
 
 
 def _functions(place: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES
 from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
+from edgec.report.fidelity import HeadFacts
 from tests.device.robot import COUNT, Robot, interpreter, write_bundle
 from tests.support.processes import running
 
@@ -23,6 +24,7 @@ SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/s
 NAME = "small-jetson-64x96"
 LATENCY = "int8=2,fp16=3,fp32=5"
 SECONDS = 60
+_LISTS = ("outputs", "classes", "reads")
 
 
 def write_artefact(folder: Path) -> Path:
@@ -58,6 +60,7 @@ def write_manifest(folder: Path) -> Path:
             frames=FRAMES, expected_float32=EXPECTED_FLOAT32, expected_shipped=EXPECTED_SHIPPED, count=COUNT,
             relative_tolerance=0.1, min_cosine=0.995,
         ),
+        heads=tuple(HeadFacts(**{**head, **{name: tuple(head[name]) for name in _LISTS}}) for head in bundle.get("heads", ())),
         tools={},
         files=tuple(build_manifest_files(folder)),
     )  # fmt: skip

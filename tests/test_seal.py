@@ -1,0 +1,40 @@
+"""A document that says of itself whether it is as it was written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from edgec.seal import is_whole, sealed
+
+DOCUMENT = '{\n "schema_version": 5,\n "name": "é",\n "seal of": {"seal": "none"}\n}\n'
+
+
+def test_what_is_sealed_says_the_same_and_its_last_member_is_of_all_before_it() -> None:
+    data = sealed(DOCUMENT).encode()
+    said = json.loads(data)
+    digest = said.pop("seal")
+    assert said == json.loads(DOCUMENT)
+    assert hashlib.sha256(data[: data.rindex(digest.encode())]).hexdigest() == digest
+    assert is_whole(data)
+
+
+def test_every_flipped_bit_is_noticed() -> None:
+    data = sealed(DOCUMENT).encode()
+    for position in range(len(data)):
+        for bit in range(8):
+            changed = bytearray(data)
+            changed[position] ^= 1 << bit
+            assert not is_whole(bytes(changed)), f"byte {position}, bit {bit}"
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\n}\n", b'"\n}\n', DOCUMENT.encode(), b"\xff" * 100])
+def test_what_was_never_sealed_is_not_whole(data: bytes) -> None:
+    assert not is_whole(data)
+
+
+def test_more_or_less_is_noticed() -> None:
+    data = sealed(DOCUMENT).encode()
+    assert not any(is_whole(each) for each in (data + b" ", b" " + data, data[:-1], data[1:], data.replace(b"\n", b"\r\n")))
