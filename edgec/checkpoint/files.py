@@ -37,8 +37,8 @@ _HEAD = 512
 class Contents:
     """What the files of one checkpoint hold.
 
-    `tensors` by name; a training checkpoint's nesting becomes dots: `teacher.backbone.…`. `statements` is everything else that is
-    said in the container, as a plain tree of dict, list, str, int (64 bits), float, bool and None, bounded in depth and number:
+    `tensors` by name; a training checkpoint's nesting becomes dots: `teacher.backbone.…`, and an item of a list is called by its
+    number: `ema.shadow_params.0`. `statements` is everything else that is said in the container, as a plain tree of dict, list, str, int (64 bits), float, bool and None, bounded in depth and number:
     `args`, `config`, `hyper_parameters` of a training file, the texts of safetensors under `__metadata__`.
 
     A tensor that cannot be made of the file's bytes has its shape and no values: its device is meta, and
@@ -47,15 +47,12 @@ class Contents:
 
     tensors: dict[str, Tensor]
     statements: Mapping[str, Any] = field(default_factory=dict)
-    unnamed: tuple[str, ...] = ()
-    """Places of lists that hold tensors: `ema.shadow_params`."""
 
 
 def load(paths: Sequence[Path]) -> Contents:
     """All that is in the files of one checkpoint. Raises `UnreadableCheckpoint` or `UnsafeCheckpoint`."""
     tensors: dict[str, Tensor] = {}
     statements: dict[str, Any] = {}
-    unnamed: tuple[str, ...] = ()
     for path in paths:
         part = _load(path)
         twice = tensors.keys() & part.tensors.keys()
@@ -63,14 +60,13 @@ def load(paths: Sequence[Path]) -> Contents:
             raise UnreadableCheckpoint(f"{shown(path)} repeats a tensor of another shard.", evidence=shown(min(twice)))
         tensors |= part.tensors
         statements |= part.statements
-        unnamed += part.unnamed
     if not tensors:
         raise UnreadableCheckpoint(
             f"{shown(paths[0])} holds no tensors.",
             evidence=f"it has {listed(map(str, statements))}" if statements else "it is empty",
             remedy="save model.state_dict() of the backbone",
         )
-    return Contents(tensors, statements, unnamed)
+    return Contents(tensors, statements)
 
 
 def check(paths: Sequence[Path]) -> None:
@@ -122,7 +118,13 @@ def _made(container: Container, mapped: Mapped) -> Contents:
             tensors[name] = stand_in(described, complaint)
         else:
             tensors[name] = mapped.tensor(described, container.extents[described.storage or ""])
-    return Contents(tensors, container.tree.statements, tuple(container.tree.unnamed))
+    statements = container.tree.statements
+    metadata = statements.get("__metadata__")
+    if isinstance(metadata, dict):
+        # safetensors' save_model writes a shared tensor once, and notes the other names that it has.
+        shared = {name: stored for name, stored in metadata.items() if isinstance(stored, str)}
+        tensors |= {name: tensors[stored] for name, stored in shared.items() if name not in tensors and stored in tensors}
+    return Contents(tensors, statements)
 
 
 @contextmanager

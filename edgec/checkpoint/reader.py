@@ -53,7 +53,7 @@ def read(reference: str, *, seed: int = 0, weights: str | None = None, config: s
     tensors = contents.tensors
     findings: list[Finding] = []
     backbones = recognise(tensors)
-    found = choose(backbones, tensors, contents.unnamed, weights, findings)
+    found = choose(backbones, tensors, weights, findings)
     statements = gather(_origin(source, contents.statements, config))
     for copy in source.copies:
         _check_copy(copy, source, {name: tensors[full] for name, full in found.names.items()})

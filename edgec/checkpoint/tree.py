@@ -34,8 +34,6 @@ class Tree:
 
     tensors: dict[str, Described] = field(default_factory=dict)
     statements: dict[str, Any] = field(default_factory=dict)
-    unnamed: list[str] = field(default_factory=list)
-    """Places of lists that hold tensors, which then have no names: `ema.shadow_params`."""
     _left: int = _VISITS
     _path: set[int] = field(default_factory=set)
     """What is being visited. A pickle can hold itself: that is entered once."""
@@ -50,7 +48,7 @@ class Tree:
         return tree
 
     def _visit(self, value: Any, prefix: str | None, depth: int) -> Any:
-        """A statement, or `_NOTHING`. `prefix` is None inside lists, where tensors have no name."""
+        """A statement, or `_NOTHING`. `prefix` is the name that a tensor here has."""
         self._left -= 1
         if self._left < 0:
             raise Refused("holds more values than any checkpoint")
@@ -97,11 +95,13 @@ class Tree:
         return statements if statements or not value else _NOTHING
 
     def _list(self, value: list[Any] | tuple[Any, ...], prefix: str | None, depth: int) -> Any:
-        if prefix and any(isinstance(item, Described) for item in value):
-            self.unnamed.append(prefix)
+        tensors = any(isinstance(item, (Described, dict, list, tuple)) for item in value)
+        if len(value) > _LONGEST_LIST and not tensors:
+            return _NOTHING
+        start = None if prefix is None else f"{prefix}." if prefix else ""
+        items = [self._visit(item, None if start is None else f"{start}{index}", depth + 1) for index, item in enumerate(value)]
         if len(value) > _LONGEST_LIST:
             return _NOTHING
-        items = [self._visit(item, None, depth + 1) for item in value]
         said = [None if item is _NOTHING else item for item in items]
         return said if not value or any(item is not _NOTHING for item in items) else _NOTHING
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from edgec.checkpoint import read
 from edgec.errors import AmbiguousCheckpoint, UnknownForm
-from edgec.model.spec import VitSpec
+from edgec.model.spec import ConvNextSpec, VitSpec
 
 STUDENT, TEACHER = VitSpec(192, 1, 3, 384), VitSpec(384, 2, 6, 768)
 State = dict[str, Tensor]
@@ -63,6 +63,18 @@ LAYOUTS: dict[str, Callable[[State, State], dict[str, Any]]] = {
         "model": raw,
         "ema": {"num_updates": 3, "collected_params": None, "shadow_params": [*ema.values()]},
     },
+    "ema-models": lambda raw, ema: {"model": raw, "ema_models": [ema]},
+    "composer-list": lambda raw, ema: {"state": {"model": raw, "algorithms": [("EMA", {"ema_model": {"parameters": ema}})]}},
+    "callback": lambda raw, ema: {"state_dict": raw, "callbacks": {"EMACallback": {"weights": list(ema.values())}}},
+    "camel": lambda raw, ema: {"model": raw, "modelEma": list(ema.values())},
+    "in-the-optimiser": lambda raw, ema: {"state_dict": raw, "optimizer_states": [{"ema": list(ema.values()), "state": {}}]},
+    "without-dots": lambda raw, ema: under("model.", raw) | {"model_ema." + n.replace(".", ""): t for n, t in ema.items()},
+    "of-what-was-trained": lambda raw, ema: {
+        "model": raw,
+        "ema": {name: tensor for name, tensor in ema.items() if name.startswith("blocks.0")},
+    },
+    "far-down": lambda raw, ema: {"model": raw, "a": {"b": {"c": {"d": {"e": {"f": {"g": {"ema": ema}}}}}}}},
+    "target-encoder": lambda raw, ema: under("encoder.", raw) | under("target_encoder.", ema),
     "fsdp": lambda raw, ema: {"model": under("_fsdp_wrapped_module.", raw), "averaged": under("_orig_mod.", ema)},
 }
 
@@ -78,9 +90,47 @@ def test_raw_weights_beside_averaged_ones(layout: str, states: tuple[State, Stat
     tokens = [read(str(tmp_path / "run.pt"), weights=choice).weights["cls_token"] for choice in choices]
     assert any(torch.equal(token, raw["cls_token"].float()) for token in tokens)
     if len(choices) == 1:
-        assert any("shadow_params" in line for line in caught.value.evidence)
+        assert any("cannot read" in line for line in caught.value.evidence)
     else:
         assert any(torch.equal(token, average["cls_token"].float()) for token in tokens)
+
+
+@pytest.mark.parametrize("student", ["resnet", "dinov2"])
+def test_a_student_of_another_architecture_is_not_replaced_by_its_teacher(
+    student: str, states: tuple[State, State, State], tmp_path: Path
+) -> None:
+    raw, _, teacher = states
+    own = {f"layer{n}.0.conv1.weight": torch.zeros(4, 4, 3, 3) for n in range(1, 5)}
+    own = own if student == "resnet" else raw | {"pos_embed": torch.zeros(1, 5, 192)}
+    torch.save(under("student.", own) | under("teacher.", teacher), tmp_path / "run.pth")
+    with pytest.raises(AmbiguousCheckpoint, match="student: .* of another architecture"):
+        read(str(tmp_path / "run.pth"))
+    assert read(str(tmp_path / "run.pth"), weights="teacher").spec.width == 384  # type: ignore[union-attr]
+
+
+def test_heads_and_counters_beside_a_backbone_raise_no_question(states: tuple[State, State, State], tmp_path: Path) -> None:
+    raw, _, _ = states
+    head = {"dino_head.mlp.0.weight": torch.zeros(4, 4), "dino_head.last_layer.weight": torch.zeros(4, 4)}
+    torch.save(
+        {
+            "teacher": under("backbone.", raw),
+            "student": head,
+            "ema": {"decay": torch.tensor(0.9), "head.weight": torch.zeros(2, 192)},
+            "dino_loss": {"center_ema": torch.zeros(1, 64)},
+            "optimizer": [{"state": {0: {"exp_avg": torch.zeros(192, 192)}}}],
+        },
+        tmp_path / "run.pth",
+    )
+    assert read(str(tmp_path / "run.pth")).spec.width == 192  # type: ignore[union-attr]
+
+
+def test_a_shared_tensor_under_its_other_name(kit: SimpleNamespace, tmp_path: Path) -> None:
+    state = kit.meta_state(kit.huggingface_model(ConvNextSpec((1, 1, 1, 1), (32, 64, 96, 128))))
+    shared = {f"norm.{kind}": f"norms.3.{kind}" for kind in ("weight", "bias")}
+    expected = [state.pop(name) for name in shared]
+    save_file(state, tmp_path / "a.safetensors", metadata=shared)  # as safetensors' save_model does
+    weights = read(str(tmp_path / "a.safetensors")).weights
+    assert all(torch.equal(weights[name], tensor) for name, tensor in zip(shared, expected, strict=True))
 
 
 def test_copies_are_no_contradiction(states: tuple[State, State, State], tmp_path: Path) -> None:
