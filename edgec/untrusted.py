@@ -8,12 +8,14 @@ are `Refused`, a `ValueError` whose text ends the sentence "it …": the caller,
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
 import re
 import stat
 import sys
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -153,6 +155,55 @@ def parse_yaml(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused(f"holds {type(value).__name__}, not a mapping")
     return value
+
+
+def parse_python(text: str) -> dict[str, Any]:
+    """Python that is nothing but values under names, as OpenMMLab writes its configurations, or one literal dictionary. It is
+    parsed and not run: what is no literal, list, tuple, dictionary or `dict(…)` of such is None.
+
+    Raises `Refused`.
+    """
+    if len(text) > TEXT_LIMIT // 4:
+        raise Refused(f"is too large: {len(text):,} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            body = ast.parse(text.strip()).body
+        value: Any = {
+            target.id: _literal(line.value)
+            for line in body
+            if isinstance(line, ast.Assign)
+            for target in line.targets
+            if isinstance(target, ast.Name)
+        }
+        if len(body) == 1 and isinstance(body[0], ast.Expr):
+            value = _literal(body[0].value)
+        _check_numbers(value)
+    except Refused:
+        raise
+    except (RecursionError, MemoryError):
+        raise Refused("is nested too deeply") from None
+    except (SyntaxError, ValueError) as error:
+        raise Refused(f"is not Python: {error}") from None
+    if not isinstance(value, dict):
+        raise Refused(f"holds {type(value).__name__}, not a dictionary")
+    return value
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, (bool, int, float, str)) else None
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_literal(each) for each in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [_literal(key) if key is not None else None for key in node.keys]
+        return {key: _literal(value) for key, value in zip(keys, node.values, strict=True) if isinstance(key, str)}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords if keyword.arg is not None}
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _literal(node.operand)
+        return -inner if isinstance(inner, (int, float)) else None
+    return None
 
 
 def _numbers(value: Any) -> Any:

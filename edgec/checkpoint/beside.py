@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from edgec.checkpoint.choosing import BASE
@@ -13,23 +14,67 @@ from edgec.paths import expand
 NO_CONFIG = "none"
 """Given as --config: nothing that is stated beside or around the weights is believed."""
 CONFIG = "config.json"
-_STATED = (
+STATED = (
     *(CONFIG, "preprocessor_config.json", "processor_config.json", "open_clip_config.json"),
     *("config.yaml", "config.yml", "hparams.yaml", "args.yaml", "args.json"),
 )
+"""Names that state something by convention: such a file must be readable."""
+_OTHERS = re.compile(
+    r"(\w+[-_.])*(config|cfg|hparams?|hyper_?param\w*|params|args|arguments|opts?|options|(pre)?process\w*|normali[sz]\w+|"
+    r"transforms?|stats|statistics|settings|metadata|model)"
+)
+"""Stems under which trainers leave the same things."""
+_OTHER_SUFFIXES = (".json", ".yaml", ".yml", ".toml")
+_NOT_OF_THE_MODEL = ("adapter", "generation", "tokenizer", "scheduler", "accelerate", "deepspeed", "ds_", "fsdp", "trainer_state")
+_MOST_OTHERS = 64
+_LARGEST_OTHER = 1 << 20
 _METAS_EVALUATION = "teacher_checkpoint.pth"
 """Meta's training code puts it two folders below its config.yaml."""
+_OF_A_RUN = re.compile(
+    r"checkpoints?|ckpts?|weights|pretrained_model|(checkpoint|step|epoch|iter|global_step)[-_=]?\d\w*", re.IGNORECASE
+)
+"""Folders in which a run keeps its weights. What is said of them is said one above."""
+_PIPELINE = "model_index.json"
+"""A pipeline of diffusers, one folder a part: the processor has a folder of its own."""
+_HYDRAS = Path(".hydra") / "config.yaml"
 _ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 _NO_MODEL = ("optimizer", "scheduler", "training_args", "rng_state", "random_states", "scaler", "adapter_model", "trainer_state")
 """Beginnings of files with the suffix of weights that trainers leave beside them."""
 
 
 def stated_files(folder: Path, weights: Sequence[Path]) -> tuple[Path, ...]:
-    """The files whose words count for these weights, in the order in which they are told."""
-    files = [folder / name for name in _STATED]
+    """The files whose words count for these weights, in the order in which they are told: those beside them, and those that a run
+    or a pipeline keeps one folder above."""
+    folder = folder.absolute()
+    stems = {path.name.lower().removesuffix(".tar").rpartition(".")[0] for path in weights}
+    files = _stated_in(folder, stems)
+    above = folder.parent
     if any(path.name == _METAS_EVALUATION for path in weights):
-        files.append(folder.absolute().parent.parent / "config.yaml")
-    return tuple(path for path in files if path.is_file())
+        files.append(above.parent / "config.yaml")
+    if (above / _PIPELINE).is_file():
+        files += [above / part / "preprocessor_config.json" for part in ("feature_extractor", "image_processor")]
+    place = folder
+    while _OF_A_RUN.fullmatch(place.name) and place.parent != place:
+        place = place.parent
+        names = {path.name for path in files if path.is_file()}
+        files += [path for path in _stated_in(place, set()) if path.name not in names]
+    return tuple(path for path in dict.fromkeys(files) if path.is_file())
+
+
+def _stated_in(folder: Path, stems: Set[str]) -> list[Path]:
+    known = [folder / name for name in (*STATED, _HYDRAS)]
+    try:
+        others = sorted(path for path in folder.iterdir() if _may_state(path, stems))
+    except OSError:
+        others = []
+    return [*known, *(path for path in others if path not in known)][: len(known) + _MOST_OTHERS]
+
+
+def _may_state(path: Path, stems: Set[str]) -> bool:
+    stem, name = path.stem.lower(), path.name.lower()
+    if path.suffix.lower() not in _OTHER_SUFFIXES or name.startswith(_NOT_OF_THE_MODEL) or name.endswith(".index.json"):
+        return False
+    return (stem in stems or bool(_OTHERS.fullmatch(stem))) and path.is_file() and path.stat().st_size <= _LARGEST_OTHER
 
 
 def config_path(config: str) -> Path:

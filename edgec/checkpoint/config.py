@@ -1,4 +1,4 @@
-"""Configuration files from outside: JSON and YAML, bounded, as plain tables."""
+"""Configuration files from outside: JSON, YAML and TOML, bounded, as plain tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from edgec.checkpoint.text import shown
 from edgec.errors import UnreadableCheckpoint
-from edgec.untrusted import TEXT_LIMIT, Refused, parse_json_object, parse_yaml, read_bytes
+from edgec.untrusted import TEXT_LIMIT, Refused, parse_json_object, parse_toml, parse_yaml, read_bytes
 
 _LIMIT = 16 << 20
 YAML = (".yaml", ".yml")
@@ -26,14 +26,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object, or a YAML mapping by the file's suffix. Raises `UnreadableCheckpoint` if it is anything else."""
-    if path.suffix.lower() not in YAML:
+    """A JSON object, or YAML or TOML by the file's suffix. Raises `UnreadableCheckpoint` if it is anything else."""
+    suffix = path.suffix.lower()
+    if suffix not in (*YAML, ".toml"):
         return read_json(path)
     try:
-        return parse_yaml(read_bytes(path, TEXT_LIMIT))
+        text = read_bytes(path, TEXT_LIMIT)
+        return parse_toml(text) if suffix == ".toml" else parse_yaml(text)
     except (Refused, OSError) as error:
         raise UnreadableCheckpoint(
-            f"{shown(path)} is not YAML that edgec reads.",
+            f"{shown(path)} is not {'TOML' if suffix == '.toml' else 'YAML'} that edgec reads.",
             evidence=f"it {shown(error)}",
             remedy="if it is not the checkpoint's, --config none builds without it; else write what matters as JSON for --config",
         ) from error

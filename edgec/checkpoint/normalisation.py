@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgec.checkpoint.published import Published
 from edgec.checkpoint.stated import Conflict, Statement, Statements
 from edgec.checkpoint.stated.types import same
-from edgec.checkpoint.text import shown
+from edgec.checkpoint.text import listed, shown
 from edgec.checkpoint.types import LVD, SAT, Finding, Normalisation
 
 _SETS = {"lvd1689m": ("LVD-1689M", LVD), "sat493m": ("SAT-493M", SAT)}
@@ -41,7 +41,10 @@ def normalisation(
         return _named(first.value, first.where)
     if local_cls_norm:
         return _named((*SAT[0], *SAT[1]), "it has a local_cls_norm, as the SAT-493M backbone has")
-    return Normalisation(*LVD, "LVD-1689M", "assumed, nothing says otherwise")
+    reason = "assumed, nothing says otherwise"
+    if statements.unreadable:
+        reason = f"assumed, nothing that could be read says otherwise; unread: {listed(statements.unreadable)}"
+    return Normalisation(*LVD, "LVD-1689M", reason)
 
 
 def _hints(statements: Statements, labels: tuple[str, ...], published: Published | None) -> list[Statement]:

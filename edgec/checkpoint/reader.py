@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgec.checkpoint.beside import NO_CONFIG, check_adapter, config_path
+from edgec.checkpoint.beside import NO_CONFIG, STATED, check_adapter, config_path
 from edgec.checkpoint.choosing import choose
 from edgec.checkpoint.convnext import read_convnext
 from edgec.checkpoint.forms import Recognised, recognise
@@ -17,6 +17,7 @@ from edgec.checkpoint.published import check_hashed_name, published
 from edgec.checkpoint.random import PREFIX, architecture, random_weights
 from edgec.checkpoint.source import Source, identify, locate
 from edgec.checkpoint.stated import Origin, Statements, gather
+from edgec.checkpoint.stated.pixels import from_tensors
 from edgec.checkpoint.text import counted, listed, shown
 from edgec.checkpoint.types import LVD, Checkpoint, Finding, Form, Normalisation
 from edgec.checkpoint.vit import read_vit
@@ -57,10 +58,11 @@ def read(reference: str, *, seed: int = 0, weights: str | None = None, config: s
     statements = gather(_origin(source, contents.statements, config))
     for copy in source.copies:
         _check_copy(copy, source, {name: tensors[full] for name, full in found.names.items()})
-    others = [part for each in backbones if each is not found for part in each.components]
+    others = [part for each in backbones if not _same_outline(each, found, tensors) for part in each.components]
     statements = statements.only(found.components, [part for part in others if part not in found.components])
+    heard = from_tensors(tensors, source.weights[0].name, statements) if config is None else set()
     classifier = _classifier(found, tensors)
-    shelf = Shelf({name: tensors[full] for name, full in found.names.items()}, found.names)
+    shelf = Shelf({name: tensors[full] for name, full in found.names.items() if full not in heard}, found.names)
     del tensors, contents
     local_cls_norm = any(name.startswith(_LOCAL_NORM) for name in found.names)
     reader = read_vit if found.layout.family == "vit" else read_convnext
@@ -87,6 +89,13 @@ def read(reference: str, *, seed: int = 0, weights: str | None = None, config: s
         statements=tuple(statements.rows()),
         findings=tuple(findings),
     )
+
+
+def _same_outline(one: Recognised, other: Recognised, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether two backbones are built alike, as a student and its average are: what is said of one holds for the other."""
+    if one.layout is not other.layout or one.names.keys() != other.names.keys():
+        return False
+    return all(tensors[one.names[name]].shape == tensors[other.names[name]].shape for name in one.names)
 
 
 def _check_copy(copy: Path, source: Source, tensors: Mapping[str, Tensor]) -> None:
@@ -121,8 +130,10 @@ def _classifier(found: Recognised, tensors: Mapping[str, Tensor]) -> Tensor | No
 
 def _origin(source: Source, container: Mapping[str, Any], config: str | None) -> Origin:
     if config is None:
-        return Origin(source.stated, container, source.weights[0].name)
-    return Origin() if config == NO_CONFIG else Origin((config_path(config),), chosen=True)
+        folder = source.weights[0].absolute().parent
+        return Origin(source.stated, container, source.weights[0].name, folder, STATED)
+    path = None if config == NO_CONFIG else config_path(config)
+    return Origin() if path is None else Origin((path,), known=(path.name,), chosen=True)
 
 
 def _random(reference: str, seed: int) -> Checkpoint:
@@ -150,6 +161,9 @@ def _oddities(found: Recognised, backbones: Sequence[Recognised], backbone: Back
     findings = []
     if backbone.stored_dtype != "float32":
         findings.append(Finding("note", f"stored in {backbone.stored_dtype}; computed in float32"))
+    if statements.unreadable:
+        text = f"beside the weights, not readable and passed over: {listed(statements.unreadable)}"
+        findings.append(Finding("warning", text))
     if statements.unread:
         findings.append(Finding("warning", f"stated and not read by the author's code either: {listed(statements.unread)}"))
     if found.prefix:

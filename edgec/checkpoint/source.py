@@ -23,7 +23,7 @@ from edgec.paths import expand
 from edgec.untrusted import is_file, read_bytes
 
 DEMO = "demo"
-SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".pth.tar")
 HUGGINGFACE_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _INDEX = ".index.json"
 _TEXT_LIMIT = 1 << 20
@@ -242,7 +242,7 @@ def _dangling(path: Path) -> UnreadableCheckpoint:
 
 def _weights_in(path: Path) -> list[Path]:
     try:
-        return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+        return sorted(file for file in path.iterdir() if file.name.lower().endswith(SUFFIXES) and file.is_file())
     except OSError as error:
         raise UnreadableCheckpoint(f"{shown(path)} cannot be listed.", evidence=shown(error)) from error
 

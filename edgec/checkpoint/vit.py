@@ -41,6 +41,7 @@ def read_vit(found: Recognised, shelf: Shelf, statements: Statements, findings: 
     hidden = "gate" if gated else "fc1"
     rows = (shelf.shape(layout.stored(f"blocks.{block}.mlp.{hidden}.weight")) for block in range(depth))
     mlp_width = usual((shape[0] if shape else None for shape in rows), "MLP")
+    separate = "cls_norm" in layout.modules and "cls_norm.weight" in shelf
     check_kind(statements, "vit", "silu" if gated else "gelu")
     for name, value in (
         ("width", width),
@@ -50,6 +51,7 @@ def read_vit(found: Recognised, shelf: Shelf, statements: Statements, findings: 
         ("registers", registers),
         ("patch", patch),
         ("channels", 3),
+        ("separate_cls_norm", separate),
     ):
         statements.check(name, value)
     if not gated:  # a gated one's width is rounded
@@ -65,7 +67,7 @@ def read_vit(found: Recognised, shelf: Shelf, statements: Statements, findings: 
         patch=patch,
         norm_eps=statements.number("norm_eps", NORM_EPS),
         key_bias=True,
-        separate_cls_norm="cls_norm" in layout.modules and "cls_norm.weight" in shelf,
+        separate_cls_norm=separate,
     )
     check_parameters(spec)
     weights: dict[str, Tensor] = {"rope_periods": periods}

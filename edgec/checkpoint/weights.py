@@ -27,6 +27,12 @@ Shape = tuple[int, ...]
 _LARGEST = 2_000_000_000
 _WIDEST = 1_000_000
 _MOST_ZEROS = 100_000_000
+_ON_THE_WAY = re.compile(
+    r"(patch_embed|embeddings|norm|cls_norm|rope\w*|stem|downsample_layers|stages|adapters?)\."
+    r"|(\w*prompts?|\w*prompt_\w+|norm_pre|ln_pre|pre_norm|norm_post|\w*pos_embed\w*|pos_emb|rel_pos\w*|query_tokens?|dist_token|"
+    r"\w*register_tokens?|reg_tokens?|storage_tokens|latents?)(\.|$)"
+)
+"""Names that stand in a backbone's own computation, or add tokens to it; heads and training's leftovers have others."""
 
 
 def shapes(spec: Spec) -> dict[str, Shape]:
@@ -203,6 +209,13 @@ def finish(spec: Spec, weights: Mapping[str, Tensor], shelf: Shelf, found: Recog
     left = [name for name in shelf.tensors if not found.layout.ignored.fullmatch(name)]
     inside = [name for name in left if re.match(template, name)]
     shelf.settle()
+    on_the_way = [name for name in left if name not in inside and _ON_THE_WAY.match(name)]
+    if on_the_way:
+        raise MismatchedWeights(
+            "This backbone holds weights that a DINOv3 backbone does not have.",
+            evidence=listed(shelf.names.get(name, name) for name in on_the_way),
+            remedy="leaving them out would change the features; if they are of another part, save the backbone's weights alone",
+        )
     if inside:
         raise MismatchedWeights(
             "The blocks of this checkpoint hold weights that a DINOv3 block does not have.",

@@ -103,7 +103,7 @@ def test_a_student_of_another_architecture_is_not_replaced_by_its_teacher(
     own = {f"layer{n}.0.conv1.weight": torch.zeros(4, 4, 3, 3) for n in range(1, 5)}
     own = own if student == "resnet" else raw | {"pos_embed": torch.zeros(1, 5, 192)}
     torch.save(under("student.", own) | under("teacher.", teacher), tmp_path / "run.pth")
-    with pytest.raises(AmbiguousCheckpoint, match="student: .* of another architecture"):
+    with pytest.raises(AmbiguousCheckpoint, match=r"student: .* of another architecture"):
         read(str(tmp_path / "run.pth"))
     assert read(str(tmp_path / "run.pth"), weights="teacher").spec.width == 384  # type: ignore[union-attr]
 

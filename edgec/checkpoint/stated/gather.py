@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from edgec.checkpoint.config import read_config
 from edgec.checkpoint.stated import generic, preprocessing, timm, transformers
@@ -13,6 +13,8 @@ from edgec.checkpoint.stated.types import Statements
 from edgec.checkpoint.text import shown
 from edgec.errors import UnreadableCheckpoint
 from edgec.untrusted import Refused, parse_json
+
+CONFIG: Final = "config.json"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,10 @@ class Origin:
     files: tuple[Path, ...] = ()
     container: Mapping[str, Any] | None = None
     name: str = ""
+    folder: Path | None = None
+    """Where the weights are; files in others are told with their folder."""
+    known: tuple[str, ...] = ()
+    """Names of files that must be readable; others are passed over, and told, where they are not."""
     chosen: bool = False
     """The one file was named with --config: it must say something."""
 
@@ -32,9 +38,19 @@ def gather(origin: Origin) -> Statements:
     statements = Statements()
     for path in origin.files:
         before = len(statements.said)
-        _from_file(read_config(path), shown(path.name), statements)
+        here = origin.folder is None or path.parent == origin.folder
+        where = shown(path.name) if here else shown(f"{path.parent.name}/{path.name}")
+        try:
+            values = read_config(path)
+        except UnreadableCheckpoint:
+            if path.name in origin.known:
+                raise
+            statements.unreadable.append(where)
+            continue
+        strict = origin.chosen or (here and path.name == CONFIG)
+        _from_file(values, where, strict, statements)
         if len(statements.said) > before:
-            statements.sources.append(path.name)
+            statements.sources.append(where)
     if origin.chosen and not statements.said:
         raise UnreadableCheckpoint(
             "The file given as --config says nothing that edgec knows of a model.",
@@ -63,17 +79,17 @@ def _with_metadata(container: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**container, "__metadata__": metadata}
 
 
-def _from_file(values: Mapping[str, Any], where: str, statements: Statements) -> None:
+def _from_file(values: Mapping[str, Any], where: str, strict: bool, statements: Statements) -> None:
+    """`strict`: the file is the model's own configuration, so that one of another model is refused."""
     if timm.is_timm(values):
         timm.from_timm(values, where, statements)
-    elif transformers.is_transformers(values):
+    elif transformers.is_transformers(values) and strict:
         transformers.from_transformers(values, where, statements)
         if preprocessing.is_processor(values):
             preprocessing.from_processor(values, where, statements)
-    elif preprocessing.is_processor(values):
+    elif preprocessing.is_processor(values) or ("processor" in where and "image_mean" in values):
         preprocessing.from_processor(values, where, statements)
-        generic.from_tree(
-            {key: value for key, value in values.items() if not key.startswith(("image_", "do_"))}, where, statements
-        )
+        rest = {key: value for key, value in values.items() if isinstance(value, Mapping)}
+        generic.from_tree(rest, where, statements)
     else:
         generic.from_tree(values, where, statements)

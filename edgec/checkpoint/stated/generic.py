@@ -9,16 +9,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from edgec.checkpoint.stated import meta, preprocessing, timm, transformers
+from edgec.checkpoint.stated import meta, pixels, preprocessing, timm, transformers
+from edgec.checkpoint.stated.pixels import join
 from edgec.checkpoint.stated.types import Statements
-from edgec.checkpoint.stated.values import normalisation, scalar
-from edgec.errors import EdgecError, UnknownForm
+from edgec.checkpoint.stated.values import activation, scalar
+from edgec.checkpoint.text import shown
+from edgec.errors import UnknownForm
+from edgec.untrusted import TEXT_LIMIT, Refused, parse_json, parse_python, parse_yaml
 
+_HEADS: Final = ("num_heads", "num_attention_heads", "n_heads", "nheads")
 _OBEYED: Final[Mapping[str, str]] = {
-    "num_heads": "heads",
-    "num_attention_heads": "heads",
-    "n_heads": "heads",
-    "nheads": "heads",
+    **dict.fromkeys(_HEADS, "heads"),
     "rope_theta": "rope_theta",
     "rope_base": "rope_theta",
     "rope_temperature": "rope_theta",
@@ -29,106 +30,153 @@ _OBEYED: Final[Mapping[str, str]] = {
     "patch_size": "patch",
     "num_register_tokens": "registers",
     "n_storage_tokens": "registers",
+    "untie_cls_and_patch_norms": "separate_cls_norm",
     "global_pool": "pooling",
     "gp": "pooling",
 }
-_PAIRS: Final = (("image_mean", "image_std"), ("pixel_mean", "pixel_std"), ("rgb_mean", "rgb_std"), ("mean", "std"))
-_OF_PIXELS: Final = re.compile(
-    r"normali[sz]|image|pixel|rgb|preproc|transform|data_c|pretrained_cfg|^args$|^hyper_parameters$|^config$"
+_FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
+    **meta.FIXED,
+    "rope_rotate_half": (True,),
+    "rope_type": ("dinov3", "default", None),
+    "use_abs_pos_emb": (False,),
+    "use_fc_norm": (False, None),
+    "num_kv_heads": (None,),
+}
+"""Arguments of DINOv3's own constructors that change what is computed, with the values of DINOv3."""
+_OF_DECODERS: Final = frozenset(
+    {"num_queries", "dim_feedforward", "dec_layers", "enc_layers", "num_decoder_layers", "n_decoder_layers", "dim_model"}
+    | {"chunk_size", "n_obs_steps", "vocab_size", "num_object_queries", "d_model"}
 )
-"""Components under which a plain `mean` and `std` are those of pixels, and not of a robot's joints."""
-_OF_PIXELS_BESIDE: Final = frozenset({"interpolation", "crop_pct", "input_size", "img_size", "image_size"})
-_BLUE_FIRST: Final = {"rgb_to_bgr": True, "to_bgr": True, "bgr": True, "bgr_to_rgb": False, "swap_rgb": True}
-_ORDERS: Final = frozenset(
-    {"format", "input_format", "channel_order", "color_format", "color_order", "color_space", "image_format"}
-)
-_NORMALISERS: Final = frozenset({"image_normalize", "normalize", "normalize_args", "normalization", "normalisation", "norm_cfg"})
-_MODEL_NAMES: Final = ("model", "model_name", "arch", "architecture", "timm_model", "backbone", "backbone_name")
-_ELSEWHERE: Final = (
+"""Beside these, heads are those of a decoder or of a policy."""
+_MODEL_NAMES: Final = (
     *(
-        "optimizer",
-        "optim",
-        "scheduler",
-        "loss",
-        "criterion",
-        "decoder",
-        "head",
-        "neck",
-        "projector",
-        "predictor",
-        "text",
-        "loop",
+        "model",
+        "model_name",
+        "arch",
+        "architecture",
+        "timm_model",
+        "timm_model_name",
+        "backbone",
+        "backbone_name",
+        "backbone_type",
     ),
-    *("augment", "mixup", "logger", "trainer", "dataset", "tokenizer", "discriminator", "matcher", "callbacks"),
+    *("encoder", "encoder_name"),
 )
-"""Beginnings and ends of components whose words are about something else than the backbone."""
-_DEPTH: Final = 8
+_ARGUMENTS: Final = ("model_kwargs", "model_args", "backbone_kwargs", "backbone_args", "encoder_kwargs", "timm_kwargs")
+_OTHER_FAMILIES: Final = re.compile(
+    r"(?:\w+/)*(?:(?:vit|deit3?|beit|beitv2|flexivit|samvit)_\w*patch\d+(?!\w*dinov3)\w*|eva02?_\w+|naflexvit_\w+|dinov2\w*|dino_vit\w*)(?:[.-].*)?"
+)
+"""Names of models that are known and not DINOv3's."""
+_ELSEWHERE: Final = (
+    *("optim", "scheduler", "loss", "criterion", "decoder", "head", "neck", "projector", "predictor", "text", "loop"),
+    *("mixup", "logger", "tokenizer", "discriminator", "matcher", "callbacks"),
+)
+"""Beginnings and ends of components whose words are about something else than the backbone and its frames."""
+_OF_FRAMES: Final = ("dataset", "augment", "trainer")
+"""Of components that have a word on frames alone."""
+_DEPTH: Final = 16
 
 
 def from_tree(values: Mapping[str, Any], where: str, statements: Statements, of: str = "") -> None:
     """Walks a container or a file that may be any trainer's. A part that is transformers', timm's or Meta's configuration is read
     as such. Raises what those readers raise."""
-    _walk(values, where, statements, of, _DEPTH)
+    _walk(values, "", where, statements, of, _DEPTH)
 
 
-def _walk(values: Mapping[str, Any], where: str, statements: Statements, of: str, depth: int) -> None:
-    if transformers.is_transformers(values) and (values["model_type"] in transformers.KINDS or "quantization_config" in values):
-        transformers.from_transformers(values, where, statements)
-        return
-    if timm.is_timm(values):
-        timm.from_timm(values, where, statements)
-        return
-    if meta.is_meta(values):
-        meta.from_meta(values, where, statements)
+def _walk(
+    values: Mapping[str, Any], key: str, where: str, statements: Statements, of: str, depth: int, frames: bool = False
+) -> None:
+    """`frames`: only words on frames are heard."""
+    if not frames and _from_a_known_file(values, where, statements):
         return
     if preprocessing.is_processor(values) and "model_type" not in values:
         preprocessing.from_processor(values, where, statements)
         return
-    values = {str(key).lower(): value for key, value in values.items()}
-    _refuse_blue_first(values, where)
+    lower = {str(key).lower(): value for key, value in values.items()}
+    pixels.from_table(lower, key, where, statements, of)
+    if not frames:
+        _from_architecture(lower, where, statements, of)
+    if depth:
+        for inner_key, value, only_frames in _inner(lower):
+            component = inner_key if inner_key in ("student", "teacher", "ema", "model_ema") else of
+            _walk(value, inner_key, join(where, inner_key), statements, component, depth - 1, frames or only_frames)
+
+
+def _from_a_known_file(values: Mapping[str, Any], where: str, statements: Statements) -> bool:
+    if transformers.is_transformers(values) and (values["model_type"] in transformers.KINDS or "quantization_config" in values):
+        transformers.from_transformers(values, where, statements)
+    elif timm.is_timm(values):
+        timm.from_timm(values, where, statements)
+    elif meta.is_meta(values):
+        meta.from_meta(values, where, statements)
+    else:
+        return False
+    return True
+
+
+def _inner(values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], bool]]:
+    """Tables inside this one, in lists and in texts too, and whether they have a word on frames alone."""
+    for key, value in values.items():
+        if any(key.startswith(word) or key.endswith(word) for word in _ELSEWHERE):
+            continue
+        frames = any(key.startswith(word) or key.endswith(word) for word in _OF_FRAMES)
+        if isinstance(value, str):
+            value = _parsed(value)
+        if isinstance(value, Mapping):
+            yield key, value, frames
+        elif isinstance(value, (list, tuple)):  # transforms, or the layers of anything
+            yield from ((key, each, True) for each in value if isinstance(each, Mapping))
+
+
+def _parsed(text: str, again: bool = True) -> Any:
+    """What a text holds that is JSON, YAML or OpenMMLab's Python: a whole configuration, as containers often have it."""
+    if len(text) > TEXT_LIMIT or not (text.lstrip().startswith(("{", '"{')) or "\n" in text):
+        return None
+    text = text.strip()
+    for parse in (parse_json, parse_python, lambda each: parse_yaml(each.encode("utf-8", "replace"))):
+        try:
+            value = parse(text)
+        except Refused:
+            continue
+        if isinstance(value, str) and again:
+            return _parsed(value, again=False)
+        if isinstance(value, dict) and value:
+            return value
+    return None
+
+
+def _from_architecture(values: Mapping[str, Any], where: str, statements: Statements, of: str) -> None:
+    _refuse_others(values, where)
     _of_timms_script(values, where, statements)
+    decoders = bool(_OF_DECODERS & values.keys())
     for key, name in _OBEYED.items():
         value = values.get(key)
-        if value is not None and not isinstance(value, Mapping):
-            statements.add(name, scalar(value, _join(where, key)), _join(where, key), of=of)
-    for mean, std in _PAIRS:
-        if mean == "mean" and not (_OF_PIXELS.search(_last(where)) or _OF_PIXELS_BESIDE & values.keys()):
-            continue
-        if values.get(mean) is not None and values.get(std) is not None and _is_triple(values[mean], values[std]):
-            statements.add(
-                "normalisation", normalisation(values[mean], values[std], where), f"{_join(where, mean)}, {std}", of=of
+        if value is not None and not isinstance(value, Mapping) and not (decoders and key in _HEADS):
+            statements.add(name, scalar(value, join(where, key), texts=True), join(where, key), of=of)
+    norm = values.get("norm_layer")
+    if isinstance(norm, str) and norm in meta.NORMS:
+        statements.add("norm_eps", meta.NORMS[norm], f"{join(where, 'norm_layer')} {norm} has an epsilon: it", of=of)
+    for key in ("hidden_act", "act_layer"):
+        if isinstance(values.get(key), str):
+            statements.add("activation", activation(values[key]), join(where, key), of=of)
+
+
+def _refuse_others(values: Mapping[str, Any], where: str) -> None:
+    for key, allowed in _FIXED.items():
+        if key in values and values[key] not in allowed:
+            raise UnknownForm(
+                f"{join(where, key)} changes what the model computes, to what no DINOv3 model does.",
+                evidence=f"it is {shown(values[key], 80)}; needed {' or '.join(map(str, allowed))}",
+                remedy="edgec compiles DINOv3's architecture only; if it is not about the backbone, --config none passes it over",
             )
-    for key in _NORMALISERS & values.keys():
-        if key == "image_normalize" and values[key] in (None, "none"):  # LightlyTrain's word for pixels in [0, 1] as they are
-            statements.add("normalisation", (0.0, 0.0, 0.0, 1.0, 1.0, 1.0), _join(where, key), of=of)
-    if depth:
-        for key, value in _inner(values):
-            component = key if key in ("student", "teacher", "ema", "model_ema") else of
-            _walk(value, _join(where, key), statements, component, depth - 1)
-
-
-def _inner(values: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for key, value in values.items():
-        lower = str(key).lower()
-        if isinstance(value, Mapping) and not any(lower.startswith(word) or lower.endswith(word) for word in _ELSEWHERE):
-            yield str(key), value
-
-
-def _last(where: str) -> str:
-    """The component that a place ends with; empty for a whole file."""
-    return where.rpartition(": ")[2].rpartition(".")[2].lower() if ": " in where else "image"
-
-
-def _refuse_blue_first(values: Mapping[str, Any], where: str) -> None:
-    stated = [key for key, value in _BLUE_FIRST.items() if values.get(key) is value]
-    stated += [key for key in _ORDERS & values.keys() if str(values[key]).upper() == "BGR"]
-    if stated:
-        raise UnknownForm(
-            "This model takes blue first, and edgec's take red first.",
-            evidence=f"{_join(where, stated[0])} is {values[stated[0]]}",
-            remedy="turn the patch embedding's input channels round (weight[:, [2, 1, 0]]), mean and std too, and say so; "
-            "--config FILE if this is not about the model",
-        )
+    for key in _MODEL_NAMES:
+        value = values.get(key)
+        if isinstance(value, str) and _OTHER_FAMILIES.fullmatch(value.lower()):
+            raise UnknownForm(
+                f"{join(where, key)} names a model that is not DINOv3's.",
+                evidence=f"it is {shown(value, 80)}, and the weights have a DINOv3 backbone's names",
+                remedy="if this is not about the backbone, --config none passes it over, or --config FILE states what counts",
+            )
 
 
 def _of_timms_script(values: Mapping[str, Any], where: str, statements: Statements) -> None:
@@ -136,19 +184,7 @@ def _of_timms_script(values: Mapping[str, Any], where: str, statements: Statemen
     name = next((values[key] for key in _MODEL_NAMES if isinstance(values.get(key), str) and timm.is_known(values[key])), None)
     if name is None:
         return
-    arguments = values.get("model_kwargs")
-    arguments = arguments if isinstance(arguments, Mapping) else {}
+    key = next((each for each in _ARGUMENTS if isinstance(values.get(each), Mapping)), "")
+    arguments = values[key] if key else {}
     timm.from_architecture(name, arguments, where, statements)
-    timm.from_arguments(arguments, _join(where, "model_kwargs"), statements)
-
-
-def _is_triple(mean: Any, std: Any) -> bool:
-    try:
-        normalisation(mean, std, "")
-    except EdgecError:
-        return False
-    return not isinstance(mean, (int, float))
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}: {key}" if ":" not in where else f"{where}.{key}"
+    timm.from_arguments(arguments, join(where, key), statements)

@@ -23,7 +23,7 @@ _ARCHITECTURES: Final[Mapping[str, tuple[int, int, int]]] = {
     "vit_7b": (4096, 40, 32),
 }
 """Width, depth and heads."""
-_NORMS: Final = {"layernorm": 1e-6, "layernormbf16": 1e-5}
+NORMS: Final = {"layernorm": 1e-6, "layernormbf16": 1e-5}
 _OBEYED: Final = {
     "patch_size": "patch",
     "n_storage_tokens": "registers",
@@ -33,8 +33,11 @@ _OBEYED: Final = {
     "embed_dim": "width",
     "depth": "depth",
     "n_blocks": "depth",
+    "untie_cls_and_patch_norms": "separate_cls_norm",
+    "proj_bias": "bias_proj",
+    "ffn_bias": "bias_mlp",
 }
-_FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
+FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
     "pos_embed_type": ("rope",),
     "pos_embed_rope_normalize_coords": ("separate",),
     "pos_embed_rope_min_period": (None,),
@@ -66,14 +69,18 @@ def from_meta(values: Mapping[str, Any], where: str, statements: Statements) -> 
     for key, name in _OBEYED.items():
         if student.get(key) is not None and vit is not None:
             statements.add(name, scalar(student[key], f"{place}.{key}"), f"{place}.{key}", of="student")
+    for part in "qkv" if vit is not None and student.get("qkv_bias") is False else ():
+        statements.add(f"bias_{part}", False, f"{place}.qkv_bias", of="student")
+    if vit is not None and student.get("mask_k_bias") is True:
+        statements.add("bias_k", False, f"{place}.mask_k_bias", of="student")
     norm = student.get("norm_layer")
     if norm is not None and vit is not None:
-        if norm not in _NORMS:
+        if norm not in NORMS:
             raise UnknownForm(f"{place}.norm_layer is one that distilled DINOv3 backbones do not have.", evidence=shown(norm, 80))
-        statements.add("norm_eps", _NORMS[norm], f"{place}.norm_layer {norm} has an epsilon: it", of="student")
+        statements.add("norm_eps", NORMS[norm], f"{place}.norm_layer {norm} has an epsilon: it", of="student")
     if isinstance(student.get("ffn_layer"), str) and vit is not None:
         statements.add("gated", student["ffn_layer"].startswith("swiglu"), f"{place}.ffn_layer", of="student")
-    for key, values_of_dinov3 in _FIXED.items():
+    for key, values_of_dinov3 in FIXED.items():
         if key in student and student[key] not in values_of_dinov3:
             raise UnknownForm(
                 f"{place}.{key} changes what the model computes, to what no published DINOv3 does.",

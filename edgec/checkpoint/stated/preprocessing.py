@@ -15,13 +15,16 @@ from edgec.errors import UnknownForm, UnreadableCheckpoint
 
 _PLAIN: Final = ("DINOv3ViTImageProcessor",)
 """Processors whose own figures are those of LVD-1689M."""
+_KEYS: Final = ("do_normalize", "do_rescale", "rescale_factor", "image_processor_type", "feature_extractor_type")
 _ORDER: Final = ("do_flip_channel_order", "do_grayscale")
 
 
+_OFFSETS: Final = ("offset", "rescale_offset")
+
+
 def is_processor(values: Mapping[str, Any]) -> bool:
-    return any(
-        key in values for key in ("image_mean", "image_std", "do_normalize", "image_processor_type", "feature_extractor_type")
-    )
+    """Whether this is a processor's file or a part of one, and not any table in which somebody notes mean and deviation."""
+    return any(key in values for key in _KEYS)
 
 
 def from_processor(values: Mapping[str, Any], where: str, statements: Statements) -> None:
@@ -32,6 +35,7 @@ def from_processor(values: Mapping[str, Any], where: str, statements: Statements
             raise UnknownForm(
                 f"{where} changes the frames' channels, which edgec does not.", evidence=f"{key}: {shown(values[key])}"
             )
+    _refuse_own_code(values, where)
     factor = values.get("rescale_factor", 1 / 255)
     if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < 1e3:
         raise UnreadableCheckpoint(f"{where} has no usable rescale_factor.", evidence=f"it is {shown(factor, 80)}")
@@ -40,6 +44,7 @@ def from_processor(values: Mapping[str, Any], where: str, statements: Statements
     if abs(divisor - 1) < 1e-4:  # 1/255 is written with more or fewer digits
         divisor = 1.0
     mean, std = values.get("image_mean"), values.get("image_std")
+    shift = 1.0 if any(values.get(key) for key in _OFFSETS) and values.get("do_rescale") is not False else 0.0
     if values.get("do_normalize") is False:
         mean, std = 0.0, 1.0
         place = f"{where}: do_normalize"
@@ -51,11 +56,26 @@ def from_processor(values: Mapping[str, Any], where: str, statements: Statements
                 evidence=f"{shown(kind, 80)}, whose own image_mean and image_std edgec does not know",
                 remedy="save it again with transformers, or write image_mean and image_std into it",
             )
-        if divisor == 1.0:
+        if divisor == 1.0 and not shift:
             return
         raise UnreadableCheckpoint(
             f"{where} scales pixels and has no image_mean.", evidence=f"rescale_factor {shown(factor, 40)}"
         )
     else:
         place = f"{where}: image_mean, image_std"
-    statements.add("normalisation", normalisation(mean, std, where, divisor), place)
+    six = normalisation(mean, std, where, divisor)
+    # Some take one away after scaling, and then normalise.
+    statements.add("normalisation", (*(each + shift / divisor for each in six[:3]), *six[3:]), place)
+
+
+def _refuse_own_code(values: Mapping[str, Any], where: str) -> None:
+    if values.get("auto_map"):
+        raise UnknownForm(
+            f"{where} names code of its own for the frames, which edgec does not run.",
+            evidence=f"auto_map: {shown(values['auto_map'])}",
+            remedy="if it only normalises, write image_mean and image_std into a JSON file and give it with --config",
+        )
+    if values.get("include_top"):
+        raise UnknownForm(
+            f"{where} normalises twice, which edgec does not.", evidence=f"include_top: {shown(values['include_top'], 40)}"
+        )

@@ -65,7 +65,7 @@ _FIXED: Final[Mapping[str, tuple[Any, ...]]] = {
 _IDLE: Final = re.compile(
     r"img_size|num_classes|.*drop.*|dynamic_img_(size|pad)|init_values|ls_init_value|head_init_scale|qkv_bias|qkv_fused|"
     r"rope_(shift|jitter|rescale)_coords|no_embed_class|ref_feat_shape|swiglu_align_to|attn_pool_\w+|pretrained\w*|checkpoint_path|scriptable|"
-    r"exportable|features_only|device|dtype|cache_dir"
+    r"exportable|features_only|out_indices|device|dtype|cache_dir"
 )
 
 
@@ -133,6 +133,8 @@ def from_arguments(arguments: Mapping[str, Any], where: str, statements: Stateme
             statements.add("activation", activation(value), place)
         elif key == "mlp_ratio":
             statements.add("mlp_ratio", scalar(value, place), place)
+        elif key in ("pretrained_cfg", "pretrained_cfg_overlay") and isinstance(value, Mapping):
+            from_pretrained(value, place, statements)
         elif key == "use_fc_norm" and value is None:
             continue
         elif key in _FIXED:

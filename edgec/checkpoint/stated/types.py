@@ -61,6 +61,8 @@ class Statements:
     unread: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     """Files and containers that were looked into and said something."""
+    unreadable: list[str] = field(default_factory=list)
+    """Files that may say something and could not be read."""
 
     def add(self, name: str, value: Value | None, where: str, *, default: bool = False, of: str = "") -> None:
         if value is not None:
@@ -113,7 +115,7 @@ class Statements:
     def only(self, components: Sequence[str], others: Sequence[str]) -> Statements:
         """Those that speak of the chosen weights: not those of a component that only backbones that were not chosen have."""
         said = [each for each in self.said if not each.of or each.of in components or each.of not in others]
-        return Statements(said, self.unread, self.sources)
+        return Statements(said, self.unread, self.sources, self.unreadable)
 
     def rows(self) -> list[str]:
         """A line a statement, for `inspect`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,6 +11,7 @@ from edgec.checkpoint.stated.types import Value
 from edgec.checkpoint.text import shown
 from edgec.errors import UnreadableCheckpoint
 
+_BETWEEN: Final = re.compile(r"[,\s]+")
 _ACTIVATIONS: Final = {
     "silu": "silu",
     "swish": "silu",
@@ -19,14 +22,15 @@ _ACTIVATIONS: Final = {
 }
 
 
-def scalar(value: Any, where: str) -> Value:
+def scalar(value: Any, where: str, *, texts: bool = False) -> Value:
     """A number, a truth, a text or a list of numbers; a list of equal numbers, as in a patch of [16, 16], is one number, unless
-    it has other than two.
+    it has other than two. `texts`: "6" is a number, as in metadata and command lines.
 
     Raises `UnreadableCheckpoint` for anything else.
     """
+    value = _unwritten(value) if texts else value
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        numbers = tuple(value)
+        numbers = tuple(map(_unwritten, value) if texts else value)
         if numbers and all(isinstance(each, (int, float)) and not isinstance(each, bool) for each in numbers):
             return numbers[0] if len(numbers) == 2 and numbers[0] == numbers[1] else numbers
     elif isinstance(value, (bool, int, float, str)):
@@ -47,7 +51,7 @@ def normalisation(mean: Any, std: Any, where: str, divisor: float | None = None)
     """
     means, stds = _triple(mean, where), _triple(std, where)
     if divisor is None:
-        divisor = 255.0 if max(stds) > 4 else 1.0  # no deviation of values in [0, 1] is above a half
+        divisor = 255.0 if max(*stds, *map(abs, means)) > 4 else 1.0  # no figure of values in [0, 1] is
     if min(stds) <= 0:
         raise UnreadableCheckpoint(
             f"{where}: standard deviations of pixels must be positive.", evidence=f"it is {shown(std, 80)}"
@@ -55,9 +59,40 @@ def normalisation(mean: Any, std: Any, where: str, divisor: float | None = None)
     return (*(each / divisor for each in means), *(each / divisor for each in stds))
 
 
+def is_plausible(six: Sequence[float]) -> bool:
+    """Whether these can be means and deviations of pixels in [0, 1]: those of a robot's joints seldom can."""
+    return all(0 <= mean <= 1 for mean in six[:3]) and all(0.02 < std <= 0.51 for std in six[3:])
+
+
 def _triple(value: Any, where: str) -> tuple[float, float, float]:
-    every = value if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else (value,) * 3
+    value = _unwritten(value)
+    every = _flat(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) else [value] * 3
     numbers = [each for each in every if isinstance(each, (int, float)) and not isinstance(each, bool) and abs(each) < 1e3]
     if len(numbers) != 3 or len(every) != 3:
         raise UnreadableCheckpoint(f"{where} is not usable.", evidence=f"it is {shown(value, 80)}; needed three numbers")
     return float(numbers[0]), float(numbers[1]), float(numbers[2])
+
+
+def _flat(value: Sequence[Any], depth: int = 4) -> list[Any]:
+    """`[[[0.5]], [[0.5]], [[0.5]]]`, as arrays of shape [3, 1, 1] are written, is `[0.5, 0.5, 0.5]`."""
+    flat = []
+    for each in value[:4]:
+        each = _unwritten(each)
+        flat += _flat(each, depth - 1) if isinstance(each, (list, tuple)) and depth else [each]
+    return flat
+
+
+def _unwritten(value: Any) -> Any:
+    """`"6"`, `"1e-5"`, `"true"` and `"0.5, 0.5, 0.5"` as what they say; everything else as it is."""
+    if not isinstance(value, str) or len(value) > 200:
+        return value
+    if value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    parts = [part for part in _BETWEEN.split(value.strip(" ()[]")) if part]
+    try:
+        numbers = [int(part) if part.lstrip("-").isdigit() else float(part) for part in parts]
+    except ValueError:
+        return value
+    if not numbers or not all(map(math.isfinite, numbers)):
+        return value
+    return numbers[0] if len(numbers) == 1 else numbers
