@@ -24,7 +24,8 @@
      ├── NothingToDo               14   nothing is deployed, to activate, or to roll back to
      ├── Busy                      15   another run is at work on the board
      ├── BoardError                16   the board cannot be reached, is lost, or does not behave as one
-     └── Regression                17   `compare --fail-on-regression` found one
+     ├── Regression                17   `compare --fail-on-regression` found one
+     └── UnsupportedOperation      18   a head has an operation that the target's runtime, or edgec's lowering to it, has not
 
 The programs on boards and Macs have the codes of 5 and from 8 to 15, too, and they mean the same there. Exit code 130 is Ctrl-C.
 Anything else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
@@ -151,6 +152,10 @@ class BoardError(EdgecError):
 
 class Regression(EdgecError):
     exit_code = 17
+
+
+class UnsupportedOperation(EdgecError):
+    exit_code = 18
 
 
 def of_exit_code(code: int) -> type[EdgecError]:

@@ -212,7 +212,7 @@ def _only_checkpoint(path: Path) -> Path:
     candidates = _weights_in(path)
     if len(candidates) == 1:
         return candidates[0]
-    gone = [file for file in every if file.suffix.lower() in SUFFIXES and file.is_symlink() and not file.exists()]
+    gone = [file for file in every if file.name.lower().endswith(SUFFIXES) and file.is_symlink() and not file.exists()]
     if gone and not candidates:
         raise _dangling(gone[0])
     other = folder_of_another_kind(path, [file.name for file in candidates or every])

@@ -8,7 +8,7 @@ its inputs have theirs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from edgec.checkpoint.text import counted, listed, shown
+from edgec.checkpoint.text import listed, shown
 from edgec.errors import HeadError
 from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT
 from edgec.heads.description import checked, from_texts
+from edgec.heads.folding import TooLarge, folded, without_expand
 from edgec.heads.opsets import converted, opset_of
-from edgec.heads.outside import take_in
+from edgec.heads.outside import check_values, take_in
 from edgec.heads.types import TWO_CLASSES, Description, Head, Output
+from edgec.untrusted import Refused, read_bytes
 
 _READABLE = re.compile(r"cls|patches|registers|patches_\d{1,3}")
 _RANKS: Mapping[Output, int] = {"scores": 2, "labels": 3, "logits": 4, "depth": 3}
@@ -31,6 +33,8 @@ _NUMBERS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT)
 _DICE = re.compile("Random|Bernoulli|Multinomial")
 _AGAIN = "export it again with torch.onnx.export, and compare it with onnx.checker's opinion"
 _COUNTS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL)
+MOST_NODES = 50_000
+"""Operations of a head, its functions written out. A DPT decoder has some 300."""
 Shape = tuple[int, ...]
 
 
@@ -95,7 +99,9 @@ def prepared(head: Head, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
-    model = _simplified(head, _converted(head, model))
+    # Before, so that nothing is left to convert of how shapes are worked out; behind, for what the conversion added.
+    model = _simplified(head, _converted(head, _simplified(head, model)))
+    model = _simplified(head, without_expand(model))
     _check(head, model, batch=shapes[head.inputs[0]][0])
     return model
 
@@ -103,22 +109,27 @@ def prepared(head: Head, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
 def _opened(path: Path) -> onnx.ModelProto:
     import onnx.inliner
 
-    size = path.stat().st_size
-    if size > LIMIT:
-        raise HeadError(f"{shown(path)} is too large for a head.", evidence=counted(size, "byte"))
-    if size == 0:
+    try:
+        content = read_bytes(path, LIMIT)
+    except (Refused, OSError) as error:
+        raise HeadError(f"The head {shown(path)} cannot be read.", evidence=f"it {shown(error)}") from error
+    if not content:
         raise HeadError(f"{shown(path)} is empty.", evidence="0 bytes", remedy=_AGAIN)
     try:
-        model: onnx.ModelProto = onnx.ModelProto.FromString(path.read_bytes())
+        model: onnx.ModelProto = onnx.ModelProto.FromString(content)
     except Exception as error:  # protobuf's own errors, of bytes from outside
         raise HeadError(f"{shown(path)} is no ONNX graph.", evidence=shown(error), remedy=_AGAIN) from error
     take_in(model, path)
     if model.graph.sparse_initializer:
         raise HeadError(f"{shown(path)} has sparse weights.", remedy="export it with dense ones")
+    _check_length(model, path)
     try:
+        check_values(model)
         onnx.checker.check_model(model)
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+        _turn_axes(model)
+        model = _without_unused(model)
     except Exception as error:
         raise HeadError(f"{shown(path)} is no valid ONNX graph.", evidence=_first_line(error), remedy=_AGAIN) from error
     for entry in model.graph.initializer:
@@ -133,6 +144,48 @@ def _opened(path: Path) -> onnx.ModelProto:
             remedy="export it without custom operations and before any optimiser of a runtime",
         )
     return model
+
+
+def _check_length(model: onnx.ModelProto, path: Path) -> None:
+    """Functions may call functions ten times each: how long the graph is becomes known before they are written out."""
+    functions = {(each.domain, each.name): each for each in model.functions}
+    lengths: dict[tuple[str, str], int] = {}
+
+    def length(nodes: Iterable[onnx.NodeProto], inside: frozenset[tuple[str, str]]) -> int:
+        total = 0
+        for node in nodes:
+            called = (node.domain, node.op_type)
+            if called in inside:
+                raise HeadError(f"{shown(path)} has a function that calls itself.", evidence=shown(node.op_type), remedy=_AGAIN)
+            if called in functions and called not in lengths:
+                lengths[called] = length(functions[called].node, inside | {called})
+            total += lengths.get(called, 1)
+            for attribute in node.attribute:
+                for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                    total += length(graph.node, inside)
+        return total
+
+    found = length(model.graph.node, frozenset())
+    if found > MOST_NODES:
+        raise HeadError(f"{shown(path)} is too long for a head.", evidence=f"{found:,} operations; {MOST_NODES:,} is the most")
+
+
+def _turn_axes(model: onnx.ModelProto) -> None:
+    """PyTorch's older exporter writes `movedim(-1, 1)` as a permutation with -1 in it, which ONNX does not know."""
+    for node in model.graph.node:
+        for attribute in node.attribute if node.op_type == "Transpose" else ():
+            if attribute.name == "perm" and any(-len(attribute.ints) <= axis < 0 for axis in attribute.ints):
+                attribute.ints[:] = [axis % len(attribute.ints) for axis in attribute.ints]
+
+
+def _without_unused(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What no output needs, runtimes would compute all the same."""
+    import onnx_ir as ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    graph = ir.from_proto(model)
+    RemoveUnusedNodesPass()(graph)
+    return ir.to_proto(graph)
 
 
 def _inputs(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
@@ -182,21 +235,17 @@ def _converted(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _simplified(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
     """What follows from shapes and constants alone, worked out."""
-    import onnx_ir as ir
-    from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
-    from onnxscript.optimizer import fold_constants
-
     try:
-        graph = ir.from_proto(onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True))
-        fold_constants(graph, onnx_shape_inference=True)
-        RemoveUnusedNodesPass()(graph)
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
-        folded = ir.to_proto(graph)
-        inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(folded, check_type=True, strict_mode=True, data_prop=True)
-        return inferred
+        return folded(model)
+    except TooLarge as error:
+        raise HeadError(
+            f"The head {head.name} makes a tensor that is too large.",
+            evidence=(f"head: {shown(head.path)}", shown(error)),
+            remedy="use a smaller --input-size, or export the head without it",
+        ) from error
     except Exception as error:
         raise HeadError(
-            f"The head {head.name} does not fit the backbone's features.",
+            f"The shapes in the head {head.name} do not go together, or not with the backbone's features.",
             evidence=(f"head: {shown(head.path)}", _first_line(error)),
             remedy="check which features, of which width and grid, it was made for",
         ) from error
@@ -205,7 +254,7 @@ def _simplified(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
 def _check(head: Head, model: onnx.ModelProto, *, batch: int) -> None:
     graph, broken = model.graph, []
     kinds = sorted({node.op_type for node in graph.node if node.op_type in FORBIDDEN})
-    broken += [f"it has {kind} nodes, which no runtime of edgec's takes" for kind in kinds]
+    broken += [f"it has {kind} nodes, {_WHY.get(kind, _OPEN)}" for kind in kinds]
     broken += [
         f"{node.op_type} holds a graph of its own"
         for node in graph.node
@@ -236,8 +285,17 @@ def _check(head: Head, model: onnx.ModelProto, *, batch: int) -> None:
         raise HeadError(
             f"The head {head.name} cannot be merged into the graph.",
             evidence=(f"head: {shown(head.path)}", *broken),
-            remedy="export it with static shapes and without branches",
+            remedy="export it so that what it computes, and how much of it, does not depend on what a frame shows",
         )
+
+
+_OPEN = "whose result's shape depends on what a frame shows; edgec's graphs have fixed shapes"
+_WHY = {
+    "If": "which choose a branch by what a frame shows; edgec's graphs compute the same for every frame",
+    "Loop": "which edgec's graphs cannot hold",
+    "Scan": "which edgec's graphs cannot hold",
+}
+"""Why what is left of an operation that the hub graph must not have could not be folded."""
 
 
 def _is_static(value: onnx.ValueInfoProto) -> bool:

@@ -5,28 +5,23 @@ Only that one file is read, because only that one is in the head's hash; whereve
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
+from math import prod
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from edgec.checkpoint.text import counted, listed, shown
 from edgec.errors import HeadError
 from edgec.graph.files import LIMIT
 from edgec.heads.description import data_beside
+from edgec.untrusted import Refused, read_bytes
 
 
 def take_in(model: onnx.ModelProto, path: Path) -> None:
     """Put all weights into the graph. Raises `HeadError` if some are anywhere else than beside it, or not whole."""
-    outside = [each for each in _tensors(model.graph) if each.data_location == TensorProto.EXTERNAL]
-    outside += [
-        each
-        for function in model.functions
-        for node in function.node
-        for each in _of_node(node)
-        if each.data_location == TensorProto.EXTERNAL
-    ]
+    outside = [each for each in _all_tensors(model) if each.data_location == TensorProto.EXTERNAL]
     if not outside:
         return
     data, wanted = data_beside(path), f"{path.name}.data"
@@ -37,23 +32,68 @@ def take_in(model: onnx.ModelProto, path: Path) -> None:
             evidence=(f"{listed(each.name for each in outside)}: in {listed(places)}", f"looked for {shown(wanted)} beside it"),
             remedy="copy that file too, under that name, or save one file: torch.onnx.export(…, external_data=False)",
         )
-    if data.stat().st_size > LIMIT:
-        raise HeadError(f"{shown(data)} is too large for a head.", evidence=counted(data.stat().st_size, "byte"))
     try:
-        content = data.read_bytes()
-    except OSError as error:
-        raise HeadError(f"{shown(data)} cannot be read.", evidence=shown(error)) from error
+        content = read_bytes(data, LIMIT)
+    except (Refused, OSError) as error:
+        raise HeadError(f"{shown(data)} cannot be read.", evidence=f"it {shown(error)}") from error
+    asked = sum(_length(tensor, content) for tensor in outside)
+    if asked > LIMIT:
+        raise HeadError(
+            f"{shown(path)} names weights that are too large for a head.",
+            evidence=f"{counted(asked, 'byte')}, many of them the same ones of {shown(data.name)}",
+        )
     for tensor in outside:
         _fill(tensor, content, data)
 
 
+def check_values(model: onnx.ModelProto) -> None:
+    """Whether every constant holds as many values as it says, before anything takes room for them. Raises `ValueError`."""
+    for tensor in _all_tensors(model):
+        name, dims = shown(tensor.name, 80), list(tensor.dims)
+        if tensor.data_type == TensorProto.STRING:
+            values = len(tensor.string_data)
+        elif tensor.HasField("raw_data"):
+            values = len(tensor.raw_data) * _PACKED.get(tensor.data_type, 1) // _width(tensor)
+        else:
+            # Complex numbers are two values each, numbers of four bits and less several to one.
+            numbers = max(len(field) for field in _fields(tensor))
+            values = numbers // 2 if tensor.data_type in _COMPLEX else numbers * _PACKED.get(tensor.data_type, 1)
+        count = prod(dims)
+        if any(side < 0 for side in dims) or count > values:
+            raise ValueError(f"{name} says that it is {dims}, and holds {values:,} values")
+
+
+_COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
+_PACKED = {TensorProto.INT4: 2, TensorProto.UINT4: 2, TensorProto.FLOAT4E2M1: 2}
+
+
+def _width(tensor: TensorProto) -> int:
+    try:
+        return max(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize, 1)
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{shown(tensor.name, 80)} is of a type that ONNX has not: {tensor.data_type}") from None
+
+
+def _fields(tensor: TensorProto) -> tuple[Sized, ...]:
+    return tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data
+
+
+def _place(tensor: TensorProto, content: bytes) -> tuple[int, int]:
+    """Where in the file it is said to begin, and how long it is; -1 for what is no number."""
+    said = _said(tensor)
+    start, length = said.get("offset", "0"), said.get("length", "")
+    if not all(text.isdecimal() and len(text) < 20 for text in (start, length or "0")):
+        return -1, -1
+    return int(start), int(length) if length else len(content) - int(start)
+
+
+def _length(tensor: TensorProto, content: bytes) -> int:
+    return max(_place(tensor, content)[1], 0)
+
+
 def _fill(tensor: TensorProto, content: bytes, data: Path) -> None:
     said = _said(tensor)
-    try:
-        start = int(said.get("offset", "0"))
-        length = int(said.get("length", str(len(content) - start)))
-    except ValueError:
-        start = length = -1
+    start, length = _place(tensor, content)
     if not 0 <= start <= start + length <= len(content):
         raise HeadError(
             f"{shown(data)} is truncated, or belongs to another graph.",
@@ -67,6 +107,14 @@ def _fill(tensor: TensorProto, content: bytes, data: Path) -> None:
 
 def _said(tensor: TensorProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _all_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Functions' among them."""
+    yield from _tensors(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _of_node(node)
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:

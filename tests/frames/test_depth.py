@@ -280,8 +280,6 @@ def test_ordinary_and_overexposed_light(frameset, pixels):
     def shown(change):
         numbered = enumerate(made.frames)
         frames = (replace(frame, read=lambda at=at: change(at, pixels(at)).astype(np.uint8)) for at, frame in numbered)
-            replace(frame, read=lambda at=at: change(at, pixels(at)).astype(np.uint8)) for at, frame in enumerate(made.frames)
-        )
         return split(replace(made, frames=tuple(frames))).notes
 
     assert "overexposed" in shown(lambda at, picture: np.clip(picture.astype(int) + 200, 0, 255))[0]
