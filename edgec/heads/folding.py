@@ -1,13 +1,19 @@
 """What follows from static shapes and constants alone, worked out, in graphs that anybody may have written.
 
 Requires static shapes of all inputs. Ensures that shapes which the graph works out as it runs are constants, that a broadcast is
-left to the operation that reads it, or is a `Tile`, and that no tensor is larger than `LARGEST_TENSOR`: what is folded is
-bounded by bytes before it is computed.
+left to the operation that reads it, or is a `Tile`, and that no tensor is larger than `LARGEST_TENSOR`, nor all that are held
+at once larger than `MOST_HELD`: what is folded is bounded by bytes before it is computed.
 """
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Mapping
+=======
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+>>>>>>> c2f1357 (ONNX heads: what is folded, held and written out is bounded; constants hold what they say)
 from math import prod
 
 import numpy as np
@@ -21,10 +27,11 @@ from edgec.graph.passes.prune import refill
 
 LARGEST_TENSOR = 1 << 30
 """Bytes of one tensor, as of a head's maps (`edgec.heads.fitting.LARGEST_MAP`)."""
-FOLDED_LIMIT = 1 << 30
-"""Bytes of everything that is folded in one graph, what is folded again included."""
-GROWTH = 1 << 24
-"""Bytes that a constant may be larger than those that it is folded from: a mask, or a grid of coordinates over a large map."""
+MOST_HELD = 1 << 31
+"""Bytes of all tensors that a runtime must hold at one time, weights aside."""
+FOLDED_LIMIT = 1 << 28
+"""Bytes of everything that is folded in one graph, what is folded again included, beside the size of the file: transposed weights,
+masks, grids of coordinates."""
 ROUNDS = 4
 """A branch that folds away leaves shapes to be folded, and those a branch inside it."""
 _LEFT = frozenset(
@@ -112,24 +119,66 @@ def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxscript.optimizer import fold_constants
 
     graph = ir.from_proto(_inferred(model))
-    allowed = _Allowance()
+    allowed = _Allowance(FOLDED_LIMIT + 2 * model.ByteSize())
     for _ in range(ROUNDS):
+<<<<<<< HEAD
         changed = fold_constants(graph, onnx_shape_inference=True, should_fold=allowed, output_size_limit=LARGEST_TENSOR).modified
+=======
+        with _unheard("onnxscript.optimizer._constant_folding"):
+            changed = fold_constants(
+                graph, onnx_shape_inference=True, should_fold=allowed, output_size_limit=LARGEST_TENSOR
+            ).modified
+>>>>>>> c2f1357 (ONNX heads: what is folded, held and written out is bounded; constants hold what they say)
         RemoveUnusedNodesPass()(graph)
         if not changed:
             break
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph)
     result = _inferred(ir.to_proto(graph))
-    check_sizes(result)
+    _check_sizes(result)
     return result
 
 
-def check_sizes(model: onnx.ModelProto) -> None:
-    """Raises `TooLarge` for a tensor that is, of those whose shapes are known."""
-    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+@contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """It warns of nodes that cannot be folded, quoting the file as it is."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _check_sizes(model: onnx.ModelProto) -> None:
+    """Raises `TooLarge` for a tensor that is, of those whose shapes are known, or for all together."""
+    graph = model.graph
+    sizes: dict[str, int] = {}
+    for value in (*graph.value_info, *graph.input, *graph.output):
         shape = shape_of(value) if value.type.tensor_type.HasField("shape") else None
-        if shape is not None and _bytes(shape, value.type.tensor_type.elem_type) > LARGEST_TENSOR:
-            raise TooLarge(f"{shown(value.name)} is {list(shape)}: beyond {counted(LARGEST_TENSOR, 'byte')}")
+        if shape is not None:
+            sizes[value.name] = _bytes(shape, value.type.tensor_type.elem_type)
+            if sizes[value.name] > LARGEST_TENSOR:
+                raise TooLarge(f"{shown(value.name)} is {list(shape)}: beyond {counted(LARGEST_TENSOR, 'byte')}")
+    last = {name: number for number, node in enumerate(graph.node) for name in node.input}
+    last |= dict.fromkeys((value.name for value in graph.output), len(graph.node))
+    constant = {entry.name for entry in graph.initializer}
+    held = most = 0
+    freed: dict[int, int] = {}
+    for number, node in enumerate(graph.node):
+        made = sum(sizes.get(name, 0) for name in node.output)
+        held += made
+        most = max(most, held)
+        if all(name in constant for name in node.input if name):
+            # Runtimes compute these when they load the graph, and keep them.
+            constant.update(node.output)
+        else:
+            for name in node.output:
+                end = last.get(name, number)
+                freed[end] = freed.get(end, 0) + sizes.get(name, 0)
+        held -= freed.pop(number, 0)
+    if most > MOST_HELD:
+        raise TooLarge(f"its tensors come to {counted(most, 'byte')} at one time; {counted(MOST_HELD, 'byte')} is the most")
 
 
 def without_expand(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -188,29 +237,30 @@ def _tiled(node: onnx.NodeProto, source: Shape, result: Shape, stem: str, graph:
 class _Allowance:
     """Whether a node whose inputs are all constant is folded."""
 
-    def __init__(self) -> None:
-        self._left = FOLDED_LIMIT
+    def __init__(self, most: int) -> None:
+        self._most = self._left = most
 
     def __call__(self, node: ir.Node) -> bool:
         if node.op_type in _LEFT or len(node.outputs) != 1:
             return False
-        read = sum(value.const_value.nbytes for value in node.inputs if value is not None and value.const_value is not None)
         if node.op_type in _LISTS:
-            return read <= _FEW
+            read = [value.const_value for value in node.inputs if value is not None]
+            return sum(each.nbytes for each in read if each is not None) <= _FEW
         value = node.outputs[0]
         if value.shape is None or not value.shape.is_static() or value.dtype is None or value.dtype == ir.DataType.STRING:
             return False
         size = _bytes(tuple(int(side) for side in value.shape.numpy()), value.dtype.value)
         if size > LARGEST_TENSOR:
             raise TooLarge(f"{node.op_type} would make a constant of {list(value.shape.numpy())}: {counted(size, 'byte')}")
-        if size > read + GROWTH or size > self._left:
-            return False
         self._left -= size
+        if self._left < 0:
+            raise TooLarge(f"its constants come to more than {counted(self._most, 'byte')} when they are worked out")
         return True
 
 
 def _inferred(model: onnx.ModelProto) -> onnx.ModelProto:
-    found: onnx.ModelProto = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    """Without ONNX's propagation of values, which takes room for a `Range` of any length. The folding does it, within bounds."""
+    found: onnx.ModelProto = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     return found
 
 

@@ -33,7 +33,7 @@ _NUMBERS = (TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT)
 _DICE = re.compile("Random|Bernoulli|Multinomial")
 _AGAIN = "export it again with torch.onnx.export, and compare it with onnx.checker's opinion"
 _COUNTS = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT8, TensorProto.INT8, TensorProto.BOOL)
-MOST_NODES = 50_000
+MOST_NODES = 10_000
 """Operations of a head, its functions written out. A DPT decoder has some 300."""
 Shape = tuple[int, ...]
 
@@ -253,8 +253,14 @@ def _simplified(head: Head, model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _check(head: Head, model: onnx.ModelProto, *, batch: int) -> None:
     graph, broken = model.graph, []
-    kinds = sorted({node.op_type for node in graph.node if node.op_type in FORBIDDEN})
-    broken += [f"it has {kind} nodes, {_WHY.get(kind, _OPEN)}" for kind in kinds]
+    constant = {entry.name for entry in graph.initializer}
+    for kind in sorted({node.op_type for node in graph.node if node.op_type in FORBIDDEN}):
+        nodes = [node for node in graph.node if node.op_type == kind]
+        failed = [node.name or node.output[0] for node in nodes if constant.issuperset(filter(None, node.input))]
+        why = f"which cannot be worked out: {listed(failed)}" if failed else _WHY.get(kind, _OPEN)
+        broken.append(f"it has {kind} nodes, {why}")
+    texts = [value.name for value in graph.value_info if value.type.tensor_type.elem_type == TensorProto.STRING]
+    broken += [f"text in {listed(texts)}"] if texts else []
     broken += [
         f"{node.op_type} holds a graph of its own"
         for node in graph.node

@@ -18,6 +18,8 @@ def converted(model: onnx.ModelProto) -> onnx.ModelProto:
     import onnx.version_converter
 
     version = opset_of(model)
+    if version > onnx.defs.onnx_opset_version():
+        raise ValueError(f"this ONNX, {onnx.__version__}, knows no opset after {onnx.defs.onnx_opset_version()}")
     if version < OPSET:
         model = onnx.version_converter.convert_version(model, OPSET)
     elif version > OPSET:
@@ -101,7 +103,7 @@ def _spell_out_gelu(model: onnx.ModelProto) -> None:
     graph = model.graph
     if not any(node.op_type == "Gelu" for node in graph.node):
         return
-    known = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    known = onnx.shape_inference.infer_shapes(model).graph
     types = {value.name: value.type.tensor_type.elem_type for value in (*known.value_info, *known.input, *known.output)}
     nodes: list[onnx.NodeProto] = []
     for number, node in enumerate(graph.node):

@@ -59,10 +59,12 @@ def check_values(model: onnx.ModelProto) -> None:
             numbers = max(len(field) for field in _fields(tensor))
             values = numbers // 2 if tensor.data_type in _COMPLEX else numbers * _PACKED.get(tensor.data_type, 1)
         count = prod(dims)
-        if any(side < 0 for side in dims) or count > values:
+        # An empty tensor may have any other sides, by which numpy counts all the same.
+        if any(side < 0 for side in dims) or count > values or prod(max(side, 1) for side in dims) > _MOST_COUNTED:
             raise ValueError(f"{name} says that it is {dims}, and holds {values:,} values")
 
 
+_MOST_COUNTED = 1 << 48
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 _PACKED = {TensorProto.INT4: 2, TensorProto.UINT4: 2, TensorProto.FLOAT4E2M1: 2}
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgec.checkpoint.text import shown
+from edgec.errors import HeadError
 from edgec.heads.types import Array, Head
 from edgec.model.camera import CameraModel
 
@@ -265,7 +267,14 @@ class _Onnx(_Head):
         session = open_session(onnx.ModelProto.FromString(self.head.graph))
         given = {name: features[name].numpy() for name in self.head.inputs}
         names = output_names(self.head)
-        values = session.run(list(names), given)
+        try:
+            values = session.run(list(names), given)
+        except Exception as error:  # ONNX Runtime's own, of what only shows when it runs
+            raise HeadError(
+                f"ONNX Runtime cannot run the head {self.head.name}.",
+                evidence=(f"head: {shown(self.head.path)}", shown(str(error).strip().splitlines()[0])),
+                remedy="run it in ONNX Runtime on features of this backbone's shapes, and export it again",
+            ) from error
         kind = torch.int32 if self.head.output == "labels" else torch.float32
         found = {name: torch.from_numpy(value).to(kind) for name, value in zip(names.values(), values, strict=True)}
         return {name: value[:, None] if value.ndim == 1 else value for name, value in found.items()}
