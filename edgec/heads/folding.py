@@ -7,13 +7,9 @@ at once larger than `MOST_HELD`: what is folded is bounded by bytes before it is
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Mapping
-=======
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
->>>>>>> c2f1357 (ONNX heads: what is folded, held and written out is bounded; constants hold what they say)
 from math import prod
 
 import numpy as np
@@ -121,14 +117,10 @@ def folded(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = ir.from_proto(_inferred(model))
     allowed = _Allowance(FOLDED_LIMIT + 2 * model.ByteSize())
     for _ in range(ROUNDS):
-<<<<<<< HEAD
-        changed = fold_constants(graph, onnx_shape_inference=True, should_fold=allowed, output_size_limit=LARGEST_TENSOR).modified
-=======
         with _unheard("onnxscript.optimizer._constant_folding"):
             changed = fold_constants(
                 graph, onnx_shape_inference=True, should_fold=allowed, output_size_limit=LARGEST_TENSOR
             ).modified
->>>>>>> c2f1357 (ONNX heads: what is folded, held and written out is bounded; constants hold what they say)
         RemoveUnusedNodesPass()(graph)
         if not changed:
             break
