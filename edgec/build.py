@@ -62,6 +62,7 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
 
 def compile_into(directory: Path, stages: Stages) -> None:
     """The stages in order, and nothing else."""
+    stages.check_heads()
     split = stages.split()
     hub = stages.export()
     everything = stages.reference(hub, split)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -74,6 +74,24 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
         _describe(model, heads)
     _check(model)
     return model
+
+
+def alone(head: Head, given: Mapping[str, tuple[int, ...]], frame: tuple[int, int]) -> onnx.ModelProto:
+    """The head as a graph of its own, its inputs features of these shapes: what a target is asked about before the backbone is
+    exported. Nodes are named as in the merged graph.
+
+    Raises `HeadError` if the head does not fit the features.
+    """
+    graph = onnx.GraphProto(name=head.name)
+    for name in head.inputs:
+        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, given[name]))
+    if head.kind == "onnx":
+        outputs = _spliced(graph, head, dict(given))
+        _check_maps(head, outputs, frame)
+    else:
+        outputs = [_built(graph, head, Builder(head.name, dict(given), frame))]
+    graph.output.extend(outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 
 def only(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:

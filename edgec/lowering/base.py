@@ -7,7 +7,7 @@ unavailable and harms no other.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,13 @@ class Lowering(ABC):
     @abstractmethod
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Write the runtime's files into `directory`, which exists and is empty."""
+
+    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:  # noqa: B027 - most run whatever ONNX has
+        """Whether the runtime, or this lowering to it, has all operations of a head, before anything is exported. The graph is the
+        head's alone (`edgec.heads.attach.alone`); `versions` are those of the runtime that boards have.
+
+        Raises `UnsupportedOperation`.
+        """
 
     def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         """The plan with what could overflow the target's types in wider ones. `peaks` are the largest absolute values that

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgec.cores import usable_cores
-from edgec.errors import RuntimeFailure, TargetError
+from edgec.errors import RuntimeFailure, TargetError, UnsupportedOperation
 from edgec.lowering.base import (
     Availability,
     Features,
@@ -42,6 +43,16 @@ class OnnxRuntime(Lowering):
         except ImportError as error:
             return Availability(False, problem=str(error), install=INSTALL)
         return Availability(True, version=onnxruntime.__version__)
+
+    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:
+        from edgec.graph.session import open_session
+
+        try:
+            open_session(head, threads=1)
+        except RuntimeFailure as error:
+            raise UnsupportedOperation(
+                "ONNX Runtime refuses it.", evidence=error.evidence, remedy="export the head without that operation"
+            ) from error
 
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         from edgec.graph.files import save

@@ -65,7 +65,10 @@ class OpenVino(Lowering):
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             path = Path(folder) / "model.onnx"
             save(model, path)
-            converted = ov.Core().read_model(path)
+            try:
+                converted = ov.Core().read_model(path)
+            except Exception as error:
+                raise RuntimeFailure("OpenVINO refuses the graph.", evidence=str(error).strip().splitlines()[:3]) from error
             smoothed = smooth(hub, plan.smoothing)
             values = constants(smoothed)
             per_token = {

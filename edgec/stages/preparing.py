@@ -16,11 +16,13 @@ from edgec.fidelity.gate import check_export
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Split
 from edgec.heads import check_heads, layers_needed, read_heads
+from edgec.heads.fitting import feature_shapes
 from edgec.model.spec import Size, describe, family_name, gflops, parameters
 from edgec.report.fidelity import HeadFacts, StageFidelity
 from edgec.report.schema import ModelFacts
 from edgec.request import code_digest
 from edgec.stages.base import Hub, Stage, dump, identities, load
+from edgec.stages.heads import require_operations
 
 if TYPE_CHECKING:
     from edgec.checkpoint import Checkpoint
@@ -41,6 +43,27 @@ class Preparing(Stage):
     def _layers(self) -> tuple[int, ...]:
         """Those that were asked for and those that heads read."""
         return tuple(sorted({*self.resolved.request.layers, *layers_needed(self._heads)}))
+
+    def check_heads(self) -> None:
+        """Whether each head fits the backbone, and whether some runtime of the target has its operations: before frames are read
+        and anything is exported. Raises `HeadError`, or `UnsupportedOperation` naming operation, head and target."""
+        resolved = self.resolved
+        if not resolved.heads:
+            return
+
+        def produce(directory: Path) -> None:
+            spec = self._checkpoint.spec
+            for size in resolved.request.sizes:
+                check_heads(self._heads, spec, size)
+                for head in self._heads:
+                    require_operations(head, feature_shapes(spec, size, resolved.request.batch), size, resolved)
+
+        with self.progress.stage("check the heads"):
+            self.cache.stage("heads", self._key([str(size) for size in resolved.request.sizes], self._runtimes()), produce)
+
+    def _runtimes(self) -> list[Any]:
+        resolved = self.resolved
+        return [resolved.target, list(resolved.pairs), [each.model_dump(mode="json") for each in resolved.boards]]
 
     def split(self) -> Split:
         """Choose the frames to calibrate on and those to judge by."""

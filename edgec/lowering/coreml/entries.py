@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import helper
 
-from edgec.errors import ExportError
+from edgec.errors import UnsupportedOperation
 from edgec.graph.operations import HEADS
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def unary(kind: str) -> Entry:
     return entry
 
 
-def refusal(node: onnx.NodeProto, what: str) -> ExportError:
+def refusal(node: onnx.NodeProto, what: str) -> UnsupportedOperation:
     """Of a node whose operation is translated, but not with this."""
-    return ExportError(
+    return UnsupportedOperation(
         f"Core ML's lowering has no translation of {node.op_type} with {what}.",
         evidence=f"the node {node.name}",
         remedy=remedy(node.name),

@@ -49,10 +49,15 @@ class CoreMl(Lowering):
     def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         return with_headroom(hub, plan, peaks)
 
+    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:
+        from edgec.lowering.coreml.writing import check_head
+
+        check_head(head)
+
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `<plan's name>.mlpackage`. `settings["float32"]` says which products had to stay in float32, and why.
 
-        Raises `TargetError` if coremltools is not installed, `ExportError` naming an operation that has no translation.
+        Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
         """
         from edgec.lowering.coreml.writing import MAIN, write
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from edgec.errors import ExportError
+from edgec.errors import UnsupportedOperation
 from edgec.lowering.coreml import head_operations
 from edgec.lowering.coreml.attention import attention, rotation
 from edgec.lowering.coreml.entries import Entry, attributes, binary, padding, reduction, refusal, remedy, unary
@@ -81,7 +81,7 @@ def _linear(p: Translator, node: onnx.NodeProto, match: Match) -> Any:
 def _layer_norm(p: Translator, node: onnx.NodeProto) -> Any:
     said, half = attributes(node), p.half(node)
     if said.get("axis", -1) not in (-1, len(p.shape(node.output[0])) - 1):
-        raise ExportError(f"{node.name} normalises over several axes.", evidence="Core ML's lowering takes the last one alone")
+        raise refusal(node, "several axes")
     x, epsilon = p.tensor(node.input[0], half), np.float32(said.get("epsilon", 1e-5))
     kind = np.float16 if half else np.float32
     if half:
@@ -139,7 +139,7 @@ def _slice(p: Translator, node: onnx.NodeProto) -> Any:
     steps = p.array(node.input[4]).tolist() if len(node.input) > 4 else [1] * len(starts)
     x = p.tensor(node.input[0], p.half(node))
     if set(steps) != {1}:
-        raise ExportError(f"{node.name} skips elements.", evidence=f"steps {steps}; Core ML's lowering takes whole ranges")
+        raise UnsupportedOperation(f"{node.name} skips elements.", evidence=f"steps {steps}; Core ML's lowering takes whole ranges")
     begin, end = [0] * len(x.shape), list(x.shape)
     for start, stop, axis in zip(starts, ends, axes, strict=True):
         begin[axis], end[axis], _ = slice(start, stop).indices(x.shape[axis])
@@ -241,10 +241,10 @@ INTEGERS = (*MOVES, "Cast", "DequantizeLinear")
 
 
 def check(node: onnx.NodeProto) -> None:
-    """Raises `ExportError` naming the node and what of it has no translation: it would be left out, and the program compute
+    """Raises `UnsupportedOperation` naming the node and what of it has no translation: it would be left out, and the program compute
     something else."""
     if node.op_type not in TABLE or node.domain not in ("", "ai.onnx"):
-        raise ExportError(
+        raise UnsupportedOperation(
             f"Core ML's lowering has no translation of {'.'.join(filter(None, (node.domain, node.op_type)))}.",
             evidence=f"the node {node.name}; translated are: {', '.join(sorted(TABLE))}",
             remedy=remedy(node.name),
@@ -257,7 +257,7 @@ def check(node: onnx.NodeProto) -> None:
 
 
 def translate(p: Translator, node: onnx.NodeProto) -> Any:
-    """One node, which was checked, by its entry in the table. Raises `ExportError` naming what it cannot be made of."""
+    """One node, which was checked, by its entry in the table. Raises `UnsupportedOperation` naming what it cannot be made of."""
     whole = [name for name in node.input if name in p.values and not p.is_float(p.values[name])]
     if whole and node.op_type not in INTEGERS:
         raise refusal(node, f"whole numbers ({whole[0]})")

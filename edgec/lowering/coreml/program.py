@@ -14,11 +14,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from edgec.errors import ExportError
+from edgec.errors import ExportError, UnsupportedOperation
 from edgec.graph.contract import shape_of
 from edgec.graph.operations import Kind, operations
 from edgec.lowering.coreml import patterns
 from edgec.lowering.coreml.constants import BITS, Constants
+from edgec.lowering.coreml.entries import remedy
 from edgec.lowering.coreml.types import MOVES, computes_in_half, mil_name
 from edgec.precision.plan import Precision, PrecisionPlan, QuantisedWeight
 
@@ -88,7 +89,9 @@ class Translator:
         if name in self._arrays:
             value = self.array(name)
             if value.dtype.kind != "f":
-                raise ExportError(f"{name} holds whole numbers, where Core ML's lowering takes floats.")
+                raise UnsupportedOperation(
+                    f"{name} holds whole numbers, where Core ML's lowering takes floats.", remedy=remedy(name)
+                )
             return self.constants.floats(value, half, self.name(name))
         value = self.values[name]
         if self.is_half(value) == half or not self.is_float(value):
@@ -99,9 +102,11 @@ class Translator:
         return self._casts[name, half]
 
     def array(self, name: str) -> NDArray[Any]:
-        """Raises `ExportError` if the tensor is no constant."""
+        """Raises `UnsupportedOperation` if the tensor is no constant."""
         if name not in self._arrays:
-            raise ExportError(f"{name} is computed, where Core ML takes constants alone.")
+            raise UnsupportedOperation(
+                f"{name} is computed, where Core ML's lowering takes constants alone.", remedy=remedy(name)
+            )
         return numpy_helper.to_array(self._arrays[name])
 
     def shape(self, tensor: str) -> tuple[int, ...]:
@@ -150,7 +155,7 @@ class Translator:
     def translate(self) -> list[Any]:
         """The program's outputs, float32 or int32, in the hub graph's order. `values` must hold what stands for the frames.
 
-        Raises `ExportError` naming an operation that has no translation.
+        Raises `UnsupportedOperation` naming an operation that has no translation.
         """
         from edgec.lowering.coreml.operations import PATTERNS, check, translate
 

@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from edgec.graph.contract import shape_of
 from edgec.graph.operations import constants, is_of_a_head
 from edgec.graph.planned import apply_plan
 from edgec.lowering.coreml import metadata, package
@@ -39,7 +40,7 @@ def write(hubs: Mapping[str, onnx.ModelProto], plan: PrecisionPlan, place: Path)
     """Write the package of these hub graphs by the names of their functions, the default first; returns the products that stay
     in float32 because their constants do not fit fp16, with the reason.
 
-    Raises `TargetError` if coremltools is not installed, `ExportError` naming an operation that has no translation.
+    Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
     """
     tools = sdk()
     kept: dict[str, str] = {}
@@ -61,6 +62,20 @@ def write(hubs: Mapping[str, onnx.ModelProto], plan: PrecisionPlan, place: Path)
         metadata.describe_frames(specification)
         package.write_package(place, specification, next(Path(folder).glob("*.bin")))
     return kept
+
+
+def check_head(head: onnx.ModelProto) -> None:
+    """Translate a head by itself, whose inputs are the backbone's features. Raises `UnsupportedOperation` naming an operation
+    that has no translation, `TargetError` if coremltools is not installed."""
+    tools = sdk()
+    shapes = {value.name: shape_of(value) for value in head.graph.input}
+    with quiet():
+        inputs = {name: tools.mb.placeholder(shape=shape, dtype=tools.types.fp32) for name, shape in shapes.items()}
+        with tools.Function(inputs, opset_version=tools.target) as function:
+            translator = Translator(head, PrecisionPlan("fp16", "fp16"), {}, tools)
+            translator.embedding = ""
+            translator.values |= {name: function.inputs[name] for name in inputs}
+            function.set_outputs(translator.translate())
 
 
 def _drop_names(specification: Any) -> None:

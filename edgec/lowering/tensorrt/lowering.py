@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgec.cores import usable_cores
-from edgec.errors import TargetError
+from edgec.errors import TargetError, UnsupportedOperation
 from edgec.evidence import Evidence
 from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
 
@@ -41,6 +41,20 @@ class TensorRt(Lowering):
 
     def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         return with_headroom(hub, plan, peaks)
+
+    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:
+        """By what is known of each version of TensorRT; nothing is, of no version."""
+        from edgec.lowering.tensorrt.check import check_graph
+        from edgec.lowering.tensorrt.opset import to_opset_17
+
+        findings = [finding for finding in check_graph(to_opset_17(head), versions) if finding.is_error]
+        if findings:
+            first = findings[0]
+            raise UnsupportedOperation(
+                f"TensorRT {', '.join(first.versions)} does not take it. {first.rule.consequence}",
+                evidence=[f"{finding.rule.id}: {', '.join(finding.places[:8])}" for finding in findings],
+                remedy=first.rule.remedy,
+            )
 
     def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""

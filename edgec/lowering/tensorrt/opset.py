@@ -15,7 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edgec.errors import ExportError
+from edgec.errors import UnsupportedOperation
 from edgec.graph.contract import shape_of
 
 OPSET = 17
@@ -58,7 +58,7 @@ class _Graph:
 
 
 def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A new model. Raises `ExportError` for an operator that opset 17 has not, or has with another meaning."""
+    """A new model. Raises `UnsupportedOperation` for an operator that opset 17 has not, or has with another meaning."""
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
     from_opset = model.opset_import[0].version
@@ -73,10 +73,10 @@ def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
         except ValueError as problem:
             strange.setdefault(node.op_type, str(problem))
     if strange:
-        raise ExportError(
+        raise UnsupportedOperation(
             f"The graph cannot be written in ONNX opset {OPSET}, the newest that every board's TensorRT reads.",
             evidence=[f"{kind}: {strange[kind]}" for kind in sorted(strange)],
-            remedy="export heads without these; if there is none, report this with the versions that `edgec doctor` prints",
+            remedy="export heads without these operations; if there is none, report this with the versions that `edgec doctor` prints",
         )
     read = {name for node in lowered.graph.node for name in node.input}
     for index in reversed(range(len(lowered.graph.initializer))):

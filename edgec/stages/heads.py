@@ -1,0 +1,47 @@
+"""Whether the target has what a head is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from edgec.checkpoint.text import shown
+from edgec.errors import UnsupportedOperation
+from edgec.lowering.tensorrt.lowering import TENSORRT
+from edgec.lowering.tensorrt.rules import parse_version
+from edgec.model.spec import Size
+from edgec.request import Resolved
+
+if TYPE_CHECKING:
+    from edgec.heads import Head
+
+
+def require_operations(head: Head, given: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
+    """Raises `UnsupportedOperation` if no runtime of the target has all operations of the head, for features of these shapes."""
+    from edgec.heads.attach import alone
+
+    graph = alone(head, given, (size.height, size.width))
+    refusals = []
+    for runtime, precision in resolved.pairs:
+        lowering = resolved.lowerings[runtime]
+        if not lowering.availability().available:
+            continue
+        try:
+            lowering.check_head(graph, _versions(precision, resolved) if runtime == "tensorrt" else ())
+            return
+        except UnsupportedOperation as error:
+            refusals.append((lowering.title, error))
+    if refusals:
+        title, error = refusals[0]
+        raise UnsupportedOperation(
+            f"The head {head.name} cannot run on {resolved.target}, which runs {title}.",
+            evidence=(error.what, *error.evidence, f"head: {shown(head.path)}"),
+            remedy=error.remedy or f"export the head {head.name} without it, or leave that head out and run it on the features",
+        )
+
+
+def _versions(precision: str, resolved: Resolved) -> tuple[str, ...]:
+    """The TensorRT versions of the target's boards that a variant of this precision is for."""
+    low, below = (parse_version(version) for version in TENSORRT[precision])
+    every = [version for board in resolved.boards if board.jetson is not None for version in board.jetson.tensorrt_versions]
+    return tuple(dict.fromkeys(version for version in every if low <= parse_version(version) < below))
