@@ -184,8 +184,8 @@ def test_a_flipped_bit_in_what_is_cached_never_ships(ask: BuildRequest, cache: P
 def test_what_changes_in_the_cache_while_it_is_copied_never_ships(
     ask: BuildRequest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(ask)
-    (model,) = (cache / "stages-1" / "artefact").glob("*/content/model/model.onnx")
+    key = build(ask).manifest.build_key
+    model = cache / "stages-1" / "artefact" / key / "content" / "model" / "model.onnx"
 
     def late(destination: Path, fill: Callable[[Path], None], *, force: bool) -> Path:
         flip(model, 1000, 3)
