@@ -18,6 +18,7 @@ import math
 import os
 import shutil
 import stat
+import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -190,9 +191,15 @@ class Cache:
 
     def _evict(self) -> None:
         entries = []
+        now = time.time_ns()
         for entry in (self.root / LAYOUT).glob("*/*"):
             with suppress(OSError):
-                entries.append((entry.stat().st_mtime_ns, entry, _size(entry)))
+                used = entry.stat().st_mtime_ns
+                if used > now:
+                    # The clock was ahead once, or is behind now: from here on the entry ages as others do.
+                    os.utime(entry)
+                    used = now
+                entries.append((used, entry, _size(entry)))
         total = sum(size for _, _, size in entries)
         for _, entry, size in sorted(entries):
             if total <= self.limit_bytes:

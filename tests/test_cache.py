@@ -284,6 +284,35 @@ def test_the_least_recently_used_go_first(root: Path) -> None:
     assert {entry.name for entry in entries(root)} == {"a", "0001", "0003"}
 
 
+@pytest.mark.parametrize("stamp", [2**33, 2**34 - 1])
+def test_entries_of_a_clock_that_was_ahead_go_as_others_do(root: Path, stamp: int) -> None:
+    """Else they would stay for years, and everything new would go before them."""
+
+    def produce(folder: Path) -> None:
+        (folder / "data").write_bytes(bytes(100_000))
+
+    finish(builder(root, name="old", count=3, pause=0))
+    ahead = [root / LAYOUT / "old" / f"{index:04d}" for index in range(3)]
+    for entry in ahead:
+        os.utime(entry, (stamp, stamp))
+    Cache(root, limit_bytes=10**9).stage("first", "a", produce)
+    assert all(entry.stat().st_mtime <= time.time() for entry in ahead)
+    finish(builder(root, name="new", count=1, pause=0))
+    Cache(root, limit_bytes=320_000).stage("last", "b", produce)
+    names = {entry.name for entry in entries(root)}
+    assert {"a", "b"} < names  # what this process uses
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize("stamp", [-(2**31), -1, 0, 2**31, 2**34 - 1])
+def test_whatever_the_clock_said_a_whole_entry_is_used(root: Path, stamp: int) -> None:
+    finish(builder(root, name="old", count=1, pause=0))
+    entry = root / LAYOUT / "old" / "0000"
+    for path in (entry, *entry.rglob("*")):
+        os.utime(path, (stamp, stamp))
+    assert Cache(root).stage("old", "0000", never) == entry / "content"
+
+
 def test_a_hit_makes_an_entry_recent(root: Path) -> None:
     finish(builder(root, name="old", count=2, pause=0))
     first = root / LAYOUT / "old" / "0000"

@@ -14,8 +14,9 @@ import pytest
 
 from tests.support.commands import SECONDS, command, environment, python
 from tests.support.frames import draw_pictures
+from tests.support.watch import HERE, compiled
 
-WATCH = Path(__file__).resolve().parent / "support" / "watch"
+ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (
     *("XDG_", "EDGEC_CACHE", "ORT_", "HF_", "TRANSFORMERS_", "MPLCONFIG", "TORCHINDUCTOR", "DO_NOT_TRACK"),
     *("CI", "TF_BUILD", "JENKINS"),
@@ -53,7 +54,7 @@ class Place:
             "TF_BUILD",
         )
         mine = {name: value for name, value in environment().items() if not name.startswith((*names, "JENKINS"))}
-        path = os.pathsep.join(filter(None, (str(WATCH), str(WATCH.parents[2]), mine.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (str(HERE), str(ROOT), mine.get("PYTHONPATH"))))
         watched = {} if self.library is None else {"LD_PRELOAD": str(self.library)}
         return mine | watched | {
             "HOME": str(self.root / "home"),
@@ -89,14 +90,7 @@ class Place:
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     """None where there is no compiler, or no LD_PRELOAD: then the hook watches alone."""
-    made = tmp_path_factory.mktemp("watch") / "watch.so"
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", made, WATCH / "watch.c", "-ldl"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return made
+    return compiled("watch", tmp_path_factory.mktemp("watch"))
 
 
 def new_place(root: Path, library: Path | None) -> Place:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,10 @@ def edgec_cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Deliberate errors are printed without a traceback; a bug shows one, with exit code 70."""
     keep_together()
+    for name in ("COLUMNS", "LINES"):
+        # A terminal of no width, as some containers and editors say, would show nothing of a result.
+        if not re.fullmatch(r"0*[1-9][0-9]{0,4}", os.environ.get(name, ""), re.ASCII):
+            os.environ.pop(name, None)
     sys.exit(run(arguments))
 
 
