@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import SECONDS, command, environment, python
+from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
 from tests.support.watch import HERE, compiled
 
@@ -167,6 +168,14 @@ COMMANDS: list[tuple[str | Path, ...]] = [
 @pytest.mark.parametrize("words", COMMANDS, ids=[" ".join(map(str, words[:4])) for words in COMMANDS])
 def test_a_command(place: Place, words: tuple[str | Path, ...]) -> None:
     edgec(place, *words)
+
+
+def test_a_build_that_runs_the_container_s_own_class(place: Place) -> None:
+    """transformers looks things up on a hub, and compiles, where it is not told otherwise."""
+    pytest.importorskip("transformers")
+    folder = save_checkpoint(place.work / "checkpoint")
+    words = ["--input-size", "32x48", "--precision", "fp32", "--iterations", "5", "-o", "against.edgec"]
+    edgec(place, "build", folder, "--against", "--calibration", "frames", *words)
 
 
 def test_a_sweep(empty: Place) -> None:
