@@ -103,6 +103,7 @@ def _folder(random: Random, corpus: Path, place: Path) -> tuple[str, Path]:
             document.write_bytes(json_text(random, value_changed(random, json.loads(document.read_bytes()))))
     if random.random() < 0.3:
         name = random.choice(("config.json", "preprocessor_config.json", "adapter_config.json", "LICENSE"))
+        (path / name).unlink(missing_ok=True)  # it may be a link by now: nothing is written through that
         (path / name).write_bytes(json_text(random, {name: hostile(random) for name in _KEYS if random.random() < 0.4}))
     named = random.random() < 0.2
     return source.name, next(path.glob("*.safetensors")) if named else path

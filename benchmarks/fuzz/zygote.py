@@ -8,6 +8,7 @@ kind's corpus. FOLDER gets `corpus/KIND/` and `tries/`; the others are what an i
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -32,6 +33,8 @@ _DRAWING_S = 60.0
 """To make an input; it does not count as edgec's time."""
 _TICK_S = 0.02
 _MOST_SAID = 1 << 16
+_DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h: a campaign that is killed leaves nobody waiting."""
 _PRELOADED = (
     "edgec.cli.inspect", "edgec.cli.check", "edgec.cli.compare", "edgec.cli.report", "edgec.cli.verify", "edgec.cli.explain",
     "edgec.cli.targets", "edgec.cli.calibration", "edgec.checkpoint.reader", "edgec.checkpoint.files", "edgec.checkpoint.vit",
@@ -89,6 +92,7 @@ def _try(folder: Path, limits: Limits, kind: str, seed: int) -> dict[str, Any]:
     if child == 0:
         os.close(hears)
         os.setsid()
+        ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         _silenced(place / "said")
         _last(lambda: _child(kind, seed, folder / "corpus" / kind, place / "input", says))
     os.close(says)
