@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -64,6 +63,8 @@ def inductor_folder_goes() -> Iterator[None]:
     if _INDUCTOR in os.environ:
         yield
         return
+    import tempfile  # every process imports this module, and few come here
+
     with tempfile.TemporaryDirectory(prefix="edgec-", ignore_cleanup_errors=True) as folder:
         os.environ[_INDUCTOR] = folder
         try:
