@@ -32,11 +32,11 @@ def require_operations(head: Head, given: Mapping[str, tuple[int, ...]], size: S
         except UnsupportedOperation as error:
             refusals.append((lowering.title, error))
     if refusals:
-        title, error = refusals[0]
+        title, first = refusals[0]
         raise UnsupportedOperation(
             f"The head {head.name} cannot run on {resolved.target}, which runs {title}.",
-            evidence=(error.what, *error.evidence, f"head: {shown(head.path)}"),
-            remedy=error.remedy or f"export the head {head.name} without it, or leave that head out and run it on the features",
+            evidence=(first.what, *first.evidence, f"head: {shown(head.path)}"),
+            remedy=first.remedy or f"export the head {head.name} without it, or leave that head out and run it on the features",
         )
 
 
