@@ -117,7 +117,7 @@ class FileFacts(Record):
 
 
 class Manifest(Record):
-    limit_bytes: ClassVar[int] = 16 << 20
+    limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
     schema_version: Literal[2] = SCHEMA_VERSION
