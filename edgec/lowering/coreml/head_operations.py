@@ -38,9 +38,12 @@ def _argmax(p: Translator, node: onnx.NodeProto) -> Any:
 def _cast(p: Translator, node: onnx.NodeProto) -> Any:
     """Between floats and whole numbers; how wide either is, is the plan's affair."""
     to = attributes(node)["to"]
-    if to not in (*FLOATS, *WHOLE) or node.input[0] not in p.values:
+    if to not in (*FLOATS, *WHOLE, TensorProto.BOOL) or node.input[0] not in p.values:
         raise refusal(node, f"to={TensorProto.DataType.Name(to)}")
     x = p.values[node.input[0]]
+    if TensorProto.BOOL == to or x.dtype == p.sdk.types.bool:
+        kind = "bool" if to == TensorProto.BOOL else "int32" if to in WHOLE else "fp16" if p.half(node) else "fp32"
+        return p.mb.cast(x=x, dtype=p.text(kind), name=p.name(node.name))
     if p.is_float(x) == (to in FLOATS):
         return p.mb.identity(x=x, name=p.name(node.name))
     kind = "int32" if to in WHOLE else "fp16" if p.half(node) else "fp32"
@@ -90,16 +93,19 @@ def _check_scales(p: Translator, node: onnx.NodeProto, shape: tuple[int, ...], w
 
 def _conv_transpose(p: Translator, node: onnx.NodeProto) -> Any:
     said, half = attributes(node), p.half(node)
-    if any(said.get("output_padding", ())) or "output_shape" in said:
-        raise refusal(node, "output_padding or output_shape")
     weight = p.constants.floats(p.array(node.input[1]), half, p.name(node.name, "_weight"))
     rank = len(weight.shape) - 2
+    pads, more = padding(node, rank), said.get("output_padding", [0] * rank)
+    # What is added behind is what was to be cut away there; beyond that it would be the bias alone.
+    if "output_shape" in said or any(added > pads[2 * axis + 1] for axis, added in enumerate(more)):
+        raise refusal(node, "output_padding or output_shape")
+    pads = [side - (more[place // 2] if place % 2 else 0) for place, side in enumerate(pads)]
     return p.mb.conv_transpose(
         x=p.tensor(node.input[0], half),
         weight=weight,
         **({"bias": p.tensor(node.input[2], half)} if len(node.input) > 2 else {}),
         strides=p.integers(*said.get("strides", [1] * rank)),
-        pad=p.integers(*padding(node, rank)),
+        pad=p.integers(*pads),
         pad_type=p.text("custom"),
         dilations=p.integers(*said.get("dilations", [1] * rank)),
         groups=p.number(int(said.get("group", 1))),

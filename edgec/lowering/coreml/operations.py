@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
-from edgec.errors import UnsupportedOperation
-from edgec.lowering.coreml import head_operations
+from edgec.errors import EdgecError, UnsupportedOperation
+from edgec.lowering.coreml import head_activations, head_operations, head_shapes
 from edgec.lowering.coreml.attention import attention, rotation
 from edgec.lowering.coreml.entries import Entry, attributes, binary, padding, reduction, refusal, remedy, unary
 from edgec.lowering.coreml.patterns import Match
@@ -138,20 +138,28 @@ def _slice(p: Translator, node: onnx.NodeProto) -> Any:
     starts, ends, axes = (p.array(name).tolist() for name in node.input[1:4])
     steps = p.array(node.input[4]).tolist() if len(node.input) > 4 else [1] * len(starts)
     x = p.tensor(node.input[0], p.half(node))
-    if set(steps) != {1}:
-        raise UnsupportedOperation(f"{node.name} skips elements.", evidence=f"steps {steps}; Core ML's lowering takes whole ranges")
-    begin, end = [0] * len(x.shape), list(x.shape)
-    for start, stop, axis in zip(starts, ends, axes, strict=True):
-        begin[axis], end[axis], _ = slice(start, stop).indices(x.shape[axis])
-    return p.mb.slice_by_index(x=x, begin=p.integers(*begin), end=p.integers(*end), name=p.name(node.name))
+    begin, end, stride = [0] * len(x.shape), list(x.shape), [1] * len(x.shape)
+    for start, stop, axis, step in zip(starts, ends, axes, steps, strict=True):
+        begin[axis], end[axis], stride[axis] = slice(start, stop, step).indices(x.shape[axis])
+    if min(stride) < 0:
+        turned = [axis for axis, step in enumerate(stride) if step < 0]
+        if any((begin[axis], end[axis], stride[axis]) != (x.shape[axis] - 1, -1, -1) for axis in turned):
+            raise refusal(node, f"steps {steps} of a part")
+        x = p.mb.reverse(x=x, axes=p.integers(*turned), name=p.name(node.name, "_turned"))
+        for axis in turned:
+            begin[axis], end[axis], stride[axis] = 0, x.shape[axis], 1
+    skipping = {"stride": p.integers(*stride)} if set(stride) != {1} else {}
+    return p.mb.slice_by_index(x=x, begin=p.integers(*begin), end=p.integers(*end), **skipping, name=p.name(node.name))
 
 
 def _gather(p: Translator, node: onnx.NodeProto) -> Any:
     """One element of an axis, whose dimension goes, or a list of them."""
-    index, axis = p.array(node.input[1]), int(attributes(node).get("axis", 0))
-    x = p.tensor(node.input[0], p.half(node))
-    if index.ndim > 1:
-        raise refusal(node, f"indices of shape {list(index.shape)}")
+    axis = int(attributes(node).get("axis", 0))
+    x = p.operand(node.input[0], p.half(node))
+    index = p.array(node.input[1]) if p.is_constant(node.input[1]) else None
+    if index is None or index.ndim > 1:
+        chosen = head_shapes.chosen(p, node, x.shape[axis])
+        return p.mb.gather(x=x, indices=chosen, axis=p.number(axis), validate_indices=p.number(False), name=p.name(node.name))
     if index.ndim:
         chosen = p.integers(*(index % x.shape[axis]).tolist())
         return p.mb.gather(x=x, indices=chosen, axis=p.number(axis), name=p.name(node.name))
@@ -213,7 +221,7 @@ TABLE: dict[str, Entry] = {
 }
 """What the family's hub graphs are made of, what plans put into them, and what heads bring. The `Cast` of the frames is none of
 them: Core ML does it itself."""
-TABLE |= head_operations.TABLE
+TABLE |= head_operations.TABLE | head_activations.TABLE | head_shapes.TABLE
 
 PATTERNS: dict[str, Callable[[Translator, onnx.NodeProto, Match], Any]] = {
     "attention": attention,
@@ -223,7 +231,7 @@ PATTERNS: dict[str, Callable[[Translator, onnx.NodeProto, Match], Any]] = {
     "silu": _silu,
 }
 
-ATTRIBUTES = head_operations.ATTRIBUTES | {
+ATTRIBUTES = head_operations.ATTRIBUTES | head_activations.ATTRIBUTES | head_shapes.ATTRIBUTES | {
     "Concat": "axis",
     "Conv": "auto_pad dilations group kernel_shape pads strides",
     "DequantizeLinear": "axis",
@@ -236,8 +244,11 @@ ATTRIBUTES = head_operations.ATTRIBUTES | {
     "Transpose": "perm",
 }
 """What an entry reads of a node, or may leave unread: dimensions are static here, and `Reshape`'s is its result's."""
-INTEGERS = (*MOVES, "Cast", "DequantizeLinear")
+INTEGERS = (*MOVES, "Cast", "DequantizeLinear", *head_activations.WHOLE, *head_shapes.WHOLE)
 """What may read whole numbers."""
+
+
+MOST_SIDES = 5
 
 
 def check(node: onnx.NodeProto) -> None:
@@ -252,7 +263,7 @@ def check(node: onnx.NodeProto) -> None:
     unknown = sorted({attribute.name for attribute in node.attribute} - set(ATTRIBUTES.get(node.op_type, "").split()))
     if unknown:
         raise refusal(node, ", ".join(unknown))
-    if any(node.output[1:]):
+    if any(node.output[1:]) and node.op_type not in head_shapes.SEVERAL:
         raise refusal(node, f"{len(node.output)} results")
 
 
@@ -261,4 +272,13 @@ def translate(p: Translator, node: onnx.NodeProto) -> Any:
     whole = [name for name in node.input if name in p.values and not p.is_float(p.values[name])]
     if whole and node.op_type not in INTEGERS:
         raise refusal(node, f"whole numbers ({whole[0]})")
-    return TABLE[node.op_type](p, node)
+    sides = [len(p.shape(name)) for name in node.output]
+    if max(sides) > MOST_SIDES:
+        raise refusal(node, f"{max(sides)} dimensions, where Core ML has {MOST_SIDES} at most")
+    try:
+        return TABLE[node.op_type](p, node)
+    except EdgecError:
+        raise
+    except Exception as error:  # coremltools' own, of types and shapes that its operation does not take
+        lines = str(error).strip().splitlines()
+        raise refusal(node, f"these shapes or types: {lines[0] if lines else type(error).__name__}") from error

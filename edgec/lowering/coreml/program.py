@@ -101,6 +101,13 @@ class Translator:
             self._casts[name, half] = self.mb.cast(x=value, dtype=self.text(kind), name=self.name(name, f"_{kind}"))
         return self._casts[name, half]
 
+    def operand(self, name: str, half: bool) -> Any:
+        """As `tensor`, of whole numbers and truths as well, which are int32 and bool."""
+        if name not in self._arrays or self.array(name).dtype.kind == "f":
+            return self.tensor(name, half)
+        value = self.array(name)
+        return self.constants.shared(value if value.dtype.kind == "b" else value.astype(np.int32), self.name(name))
+
     def array(self, name: str) -> NDArray[Any]:
         """Raises `UnsupportedOperation` if the tensor is no constant."""
         if name not in self._arrays:
@@ -114,6 +121,12 @@ class Translator:
         if shape is None:
             raise ExportError(f"{tensor} has no static shape.", remedy="edgec works on static shapes alone")
         return shape
+
+    def shape_of(self, tensor: str) -> tuple[int, ...]:
+        """As `shape`, of constants and the program's inputs as well."""
+        if tensor in self._arrays:
+            return tuple(self._arrays[tensor].dims)
+        return tuple(self.values[tensor].shape) if tensor in self.values else self.shape(tensor)
 
     # Literals' names have a capital letter, which outputs of heads have not.
 
@@ -171,7 +184,9 @@ class Translator:
                 made = PATTERNS[matches[node.name].kind](self, node, matches[node.name])
             else:
                 made = translate(self, node)
-            if made is not None:
+            if isinstance(made, list):
+                self.values |= dict(zip(node.output, made, strict=True))
+            elif made is not None:
                 self.values[node.output[0]] = made
         return [self._handed_over(output.name) for output in self._graph.output]
 

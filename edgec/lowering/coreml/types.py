@@ -34,9 +34,15 @@ if TYPE_CHECKING:
 
 TINY = 2.0**-14
 """fp16's smallest normal number."""
-MOVES = ("Reshape", "Transpose", "Slice", "Concat", "Gather", "Identity", "Flatten", "Squeeze", "Unsqueeze")
+MOVES = (
+    *("Reshape", "Transpose", "Slice", "Concat", "Gather", "Identity", "Flatten", "Squeeze", "Unsqueeze"),
+    *("DepthToSpace", "GatherElements", "SpaceToDepth", "Split", "Tile"),
+)
 """They round nothing, and stay in the type of what they read."""
-SUMS = ("ReduceMean", "ReduceSum", "ReduceL2", "GlobalAveragePool")
+SUMS = (
+    *("ReduceMean", "ReduceSum", "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare", "CumSum"),
+    *("GlobalAveragePool", "InstanceNormalization"),
+)
 """They sum up a whole map."""
 NORM_SCALE = 2.0**-5
 """The smallest scale of a norm's input: with it the square of every value that `with_headroom` lets pass is below fp16's end. It

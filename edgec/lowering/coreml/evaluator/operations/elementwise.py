@@ -25,6 +25,9 @@ _BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "greater_equal": np.greater_equal,
     "less": np.less,
     "less_equal": np.less_equal,
+    "logical_and": np.logical_and,
+    "logical_or": np.logical_or,
+    "logical_xor": np.logical_xor,
 }
 _UNARY: dict[str, Callable[[Array], Array]] = {
     "abs": np.abs,
@@ -99,6 +102,33 @@ def sin(x: Array) -> Array:
 @operation("cos")
 def cos(x: Array) -> Array:
     return np.cos(floats(x))
+
+
+@operation("atan")
+def atan(x: Array) -> Array:
+    return np.arctan(floats(x))
+
+
+@operation("elu")
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    values = floats(x)
+    return np.where(values < 0, np.float32(alpha) * np.expm1(np.minimum(values, 0)), values)
+
+
+@operation("sigmoid_hard")
+def sigmoid_hard(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
+    return np.clip(floats(x) * np.float32(alpha) + np.float32(beta), 0, 1)
+
+
+@operation("softplus")
+def softplus(x: Array) -> Array:
+    return np.asarray(np.logaddexp(floats(x), np.float32(0)))
+
+
+@operation("softsign")
+def softsign(x: Array) -> Array:
+    values = floats(x)
+    return values / (1 + np.abs(values))
 
 
 @operation("tanh")

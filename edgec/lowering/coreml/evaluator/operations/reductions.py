@@ -15,6 +15,8 @@ _REDUCTIONS: dict[str, Callable[..., Array]] = {
     "reduce_max": lambda x, **options: np.max(wide(x), **options),
     "reduce_min": lambda x, **options: np.min(wide(x), **options),
     "reduce_sum_square": lambda x, **options: np.sum(np.square(wide(x)), **options),
+    "reduce_prod": lambda x, **options: np.prod(wide(x), **options),
+    "reduce_l1_norm": lambda x, **options: np.sum(np.abs(wide(x)), **options),
     "reduce_l2_norm": lambda x, **options: np.sqrt(np.sum(np.square(floats(x)), **options)),
 }
 
@@ -40,6 +42,29 @@ def _argument(kind: str, function: Callable[..., Array]) -> None:
 
 _argument("reduce_argmax", np.argmax)
 _argument("reduce_argmin", np.argmin)
+
+
+@operation("cumsum")
+def cumsum(x: Array, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Array:
+    values = np.flip(wide(x), int(axis)) if reverse else wide(x)
+    sums = np.cumsum(values, int(axis))
+    sums = sums - values if exclusive else sums
+    return np.asarray(np.flip(sums, int(axis)) if reverse else sums)
+
+
+@operation("topk")
+def topk(
+    x: Array, k: int = 1, axis: int = -1, ascending: bool = False, sort: bool = True, return_indices: bool = True,
+    output_indices_dtype: str = "int32",
+) -> list[Array]:  # fmt: skip
+    """Of equal values the first; Apple's hardware may take another."""
+    values, count = wide(x), x.shape[int(axis)] if int(k) == -1 else int(k)
+    if output_indices_dtype not in ("int32", "uint16"):
+        raise Unsupported(f"output_indices_dtype {output_indices_dtype!r}")
+    order = np.argsort(values if ascending else -values, int(axis), kind="stable")
+    order = np.take(order, np.arange(count), int(axis))
+    best = np.take_along_axis(x, order, int(axis))
+    return [best, order.astype(output_indices_dtype)] if return_indices else [best]
 
 
 @operation("softmax")

@@ -73,6 +73,36 @@ def upsample_nearest_neighbor(x: Array, scale_factor_height: float = 1, scale_fa
     return np.repeat(np.repeat(x, int(factors[0]), -2), int(factors[1]), -1)
 
 
+@operation("resample")
+def resample(
+    x: Array, coordinates: Array, sampling_mode: str, padding_mode: str, padding_value: float, coordinates_mode: str,
+    align_corners: bool,
+) -> Array:  # fmt: skip
+    if (sampling_mode, coordinates_mode) != ("bilinear", "normalized_minus_one_to_one") or padding_mode not in _OUTSIDE:
+        raise Unsupported(f"{sampling_mode}, {coordinates_mode}, {padding_mode}")
+    values, places = floats(x), floats(coordinates)
+    sides = np.array(x.shape[:1:-1], np.float32)
+    points = (places + 1) / 2 * (sides - 1) if align_corners else ((places + 1) * sides - 1) / 2
+    if padding_mode == "border":
+        points = np.clip(points, 0, sides - 1)
+    first = np.floor(points)
+    share = points - first
+    found = np.zeros((*x.shape[:2], *coordinates.shape[1:3]), np.float32)
+    every = np.arange(len(values))[:, None, None]
+    for right in (0, 1):
+        for down in (0, 1):
+            corner = first + np.array([right, down], np.float32)
+            weight = np.prod(np.where([right, down], share, 1 - share), axis=-1, dtype=np.float32)
+            inside = ((corner >= 0) & (corner < sides)).all(axis=-1)
+            columns, rows = (np.clip(corner[..., side], 0, sides[side] - 1).astype(np.intp) for side in (0, 1))
+            part = np.moveaxis(values[every, :, rows, columns], -1, 1)
+            found += weight[:, None] * np.where(inside[:, None], part, np.float32(padding_value))
+    return found
+
+
+_OUTSIDE = ("constant", "border")
+
+
 @operation("max_pool")
 def max_pool(
     x: Array, kernel_sizes: Array, strides: Array | None = None, pad_type: str = "valid", pad: Array | None = None,
