@@ -26,76 +26,36 @@ LARGEST_TENSOR = 1 << 30
 MOST_HELD = 1 << 31
 """Bytes of all tensors that a runtime must hold at one time, weights aside."""
 FOLDED_LIMIT = 1 << 28
-"""Bytes of everything that is folded in one graph, what is folded again included, beside the size of the file: transposed weights,
-masks, grids of coordinates."""
+"""Bytes of everything that is folded in one graph, what is folded again included, beside twice the size of the file: transposed
+weights, masks, grids of coordinates."""
 ROUNDS = 4
 """A branch that folds away leaves shapes to be folded, and those a branch inside it."""
 _LEFT = frozenset(
-    [
-        "AffineGrid",
-        "AveragePool",
-        "Col2Im",
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "DFT",
-        "DeformConv",
-        "DequantizeLinear",
-        "Einsum",
-        "GRU",
-        "GlobalAveragePool",
-        "GridSample",
-        "ImageDecoder",
-        "LRN",
-        "LSTM",
-        "LpPool",
-        "MaxPool",
-        "MaxRoiPool",
-        "MaxUnpool",
-        "NonMaxSuppression",
-        "OptionalGetElement",
-        "QuantizeLinear",
-        "RNN",
-        "RegexFullMatch",
-        "Resize",
-        "RoiAlign",
-        "STFT",
-        "StringConcat",
-        "StringNormalizer",
-        "StringSplit",
-        "TfIdfVectorizer",
-        "Upsample",
-    ]
+    {
+        *("AffineGrid", "AveragePool", "Col2Im", "Conv", "ConvInteger", "ConvTranspose", "DFT", "DeformConv", "DequantizeLinear"),
+        *("Einsum", "GRU", "GlobalAveragePool", "GridSample", "ImageDecoder", "LRN", "LSTM", "LpPool", "MaxPool", "MaxRoiPool"),
+        *(
+            "MaxUnpool",
+            "NonMaxSuppression",
+            "OptionalGetElement",
+            "QuantizeLinear",
+            "RNN",
+            "RegexFullMatch",
+            "Resize",
+            "RoiAlign",
+        ),
+        *("STFT", "StringConcat", "StringNormalizer", "StringSplit", "TfIdfVectorizer", "Upsample"),
+    }
 )
 """Never folded: ONNX's reference loops over them in Python, or they are no arithmetic. Runtimes fold them as well."""
 _LISTS = frozenset({"NonZero", "Unique", "Compress", "StringSplit"})
 """The one kind whose shape follows from values: folded where these are few."""
 _FEW = 1 << 20
 _SPREADING = frozenset(
-    [
-        "Add",
-        "And",
-        "BitwiseAnd",
-        "BitwiseOr",
-        "BitwiseXor",
-        "Div",
-        "Equal",
-        "Greater",
-        "GreaterOrEqual",
-        "Less",
-        "LessOrEqual",
-        "Max",
-        "Mean",
-        "Min",
-        "Mod",
-        "Mul",
-        "Or",
-        "Pow",
-        "Sub",
-        "Sum",
-        "Where",
-        "Xor",
-    ]
+    {
+        *("Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less"),
+        *("LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "Pow", "Sub", "Sum", "Where", "Xor"),
+    }
 )
 """They broadcast what they read themselves."""
 

@@ -24,6 +24,7 @@ from edgec.heads.description import checked, from_texts
 from edgec.heads.folding import TooLarge, folded, without_expand
 from edgec.heads.opsets import converted, opset_of
 from edgec.heads.outside import check_values, take_in
+from edgec.heads.plain import plain
 from edgec.heads.types import TWO_CLASSES, Description, Head, Output
 from edgec.untrusted import Refused, read_bytes
 
@@ -101,7 +102,7 @@ def prepared(head: Head, shapes: Mapping[str, Shape]) -> onnx.ModelProto:
         value.type.tensor_type.ClearField("shape")
     # Before, so that nothing is left to convert of how shapes are worked out; behind, for what the conversion added.
     model = _simplified(head, _converted(head, _simplified(head, model)))
-    model = _simplified(head, without_expand(model))
+    model = _simplified(head, plain(without_expand(model)))
     _check(head, model, batch=shapes[head.inputs[0]][0])
     return model
 

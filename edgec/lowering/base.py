@@ -167,8 +167,8 @@ class Lowering(ABC):
         """Write the runtime's files into `directory`, which exists and is empty."""
 
     def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:  # noqa: B027 - most run whatever ONNX has
-        """Whether the runtime, or this lowering to it, has all operations of a head, before anything is exported. The graph is the
-        head's alone (`edgec.heads.attach.alone`); `versions` are those of the runtime that boards have.
+        """Whether the runtime, or this lowering to it, has all operations of a head, before anything is exported. The graph is
+        that of the head alone (`edgec.heads.attach.alone`); `versions` are those of the runtime that boards have.
 
         Raises `UnsupportedOperation`.
         """

@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto
 
 from edgec.lowering.coreml.entries import Entry, attributes, binary, padding, reduction, refusal, unary
+from edgec.lowering.coreml.matrices import MOST, resampling_matrix
 
 if TYPE_CHECKING:
     from edgec.lowering.coreml.program import Translator
@@ -41,7 +42,7 @@ def _cast(p: Translator, node: onnx.NodeProto) -> Any:
     if to not in (*FLOATS, *WHOLE, TensorProto.BOOL) or node.input[0] not in p.values:
         raise refusal(node, f"to={TensorProto.DataType.Name(to)}")
     x = p.values[node.input[0]]
-    if TensorProto.BOOL == to or x.dtype == p.sdk.types.bool:
+    if to == TensorProto.BOOL or x.dtype == p.sdk.types.bool:
         kind = "bool" if to == TensorProto.BOOL else "int32" if to in WHOLE else "fp16" if p.half(node) else "fp32"
         return p.mb.cast(x=x, dtype=p.text(kind), name=p.name(node.name))
     if p.is_float(x) == (to in FLOATS):
@@ -56,8 +57,10 @@ def _resize(p: Translator, node: onnx.NodeProto) -> Any:
     mode, how = (said.get(name, default).decode() for name, default in _RESIZED.items())
     shape, wanted = p.shape(node.input[0]), p.shape(node.output[0])
     rounding = said.get("nearest_mode", b"round_prefer_floor").decode()
-    if len(shape) != 4 or shape[:2] != wanted[:2] or any(said.get(name) for name in ("antialias", "exclude_outside", "axes")):
-        raise refusal(node, f"shapes {list(shape)} to {list(wanted)}, antialias, exclude_outside or axes")
+    if len(shape) != 4 or shape[:2] != wanted[:2] or said.get("axes"):
+        raise refusal(node, f"shapes {list(shape)} to {list(wanted)}, or axes")
+    if said.get("antialias") or said.get("exclude_outside") or mode == "cubic":
+        return _by_matrices(p, node, shape, wanted)
     _check_scales(p, node, shape, wanted)
     x, half = node.input[0], p.half(node)
     if mode == "linear" and how in SAMPLING and not (how == "pytorch_half_pixel" and 1 in wanted[2:]):
@@ -77,7 +80,29 @@ def _resize(p: Translator, node: onnx.NodeProto) -> Any:
             scale_factor_width=p.number(wanted[3] // shape[3]),
             name=p.name(node.name),
         )
-    raise refusal(node, f"mode {mode}, {how}" + f", {rounding}" * (mode == "nearest"))
+    return _by_matrices(p, node, shape, wanted)
+
+
+def _by_matrices(p: Translator, node: onnx.NodeProto, shape: tuple[int, ...], wanted: tuple[int, ...]) -> Any:
+    said = attributes(node)
+    if (
+        said.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
+        or max(shape[2] * wanted[2], shape[3] * wanted[3]) > MOST
+    ):
+        raise refusal(node, f"sides {list(shape[2:])} to {list(wanted[2:])}, or a region")
+    scales = p.array(node.input[2]).tolist() if len(node.input) > 2 and node.input[2] else []
+    half, no = p.half(node), p.number(False)
+    rows, columns = (
+        p.constants.floats(
+            resampling_matrix(node, shape[axis], wanted[axis], scales[axis] if scales else None)[None, None],
+            half,
+            p.name(node.name, f"_{what}"),
+        )
+        for axis, what in ((2, "rows"), (3, "columns"))
+    )
+    x = p.tensor(node.input[0], half)
+    wide = p.mb.matmul(x=x, y=columns, transpose_x=no, transpose_y=p.number(True), name=p.name(node.name, "_wide"))
+    return p.mb.matmul(x=rows, y=wide, transpose_x=no, transpose_y=no, name=p.name(node.name))
 
 
 _RESIZED = {"mode": b"nearest", "coordinate_transformation_mode": b"half_pixel"}

@@ -80,8 +80,8 @@ def _linear(p: Translator, node: onnx.NodeProto, match: Match) -> Any:
 
 def _layer_norm(p: Translator, node: onnx.NodeProto) -> Any:
     said, half = attributes(node), p.half(node)
-    if said.get("axis", -1) not in (-1, len(p.shape(node.output[0])) - 1):
-        raise refusal(node, "several axes")
+    rank = len(p.shape(node.output[0]))
+    first = int(said.get("axis", -1)) % rank
     x, epsilon = p.tensor(node.input[0], half), np.float32(said.get("epsilon", 1e-5))
     kind = np.float16 if half else np.float32
     if half:
@@ -93,7 +93,7 @@ def _layer_norm(p: Translator, node: onnx.NodeProto) -> Any:
         epsilon = np.float32(max(float(epsilon) * factor**2, SMALLEST))
     return p.mb.layer_norm(
         x=x,
-        axes=p.integers(-1),
+        axes=p.integers(*([-1] if first == rank - 1 else range(first, rank))),
         gamma=p.tensor(node.input[1], half),
         **({"beta": p.tensor(node.input[2], half)} if len(node.input) > 2 else {}),
         epsilon=p.constants.floats(epsilon, half, mil_name(f"Epsilon_{kind.__name__}_{kind(epsilon)}")),
@@ -231,18 +231,23 @@ PATTERNS: dict[str, Callable[[Translator, onnx.NodeProto, Match], Any]] = {
     "silu": _silu,
 }
 
-ATTRIBUTES = head_operations.ATTRIBUTES | head_activations.ATTRIBUTES | head_shapes.ATTRIBUTES | {
-    "Concat": "axis",
-    "Conv": "auto_pad dilations group kernel_shape pads strides",
-    "DequantizeLinear": "axis",
-    "Gather": "axis",
-    "LayerNormalization": "axis epsilon stash_type",
-    "QuantizeLinear": "axis saturate",
-    "ReduceMean": "keepdims noop_with_empty_axes",
-    "Reshape": "allowzero",
-    "Softmax": "axis",
-    "Transpose": "perm",
-}
+ATTRIBUTES = (
+    head_operations.ATTRIBUTES
+    | head_activations.ATTRIBUTES
+    | head_shapes.ATTRIBUTES
+    | {
+        "Concat": "axis",
+        "Conv": "auto_pad dilations group kernel_shape pads strides",
+        "DequantizeLinear": "axis",
+        "Gather": "axis",
+        "LayerNormalization": "axis epsilon stash_type",
+        "QuantizeLinear": "axis saturate",
+        "ReduceMean": "keepdims noop_with_empty_axes",
+        "Reshape": "allowzero",
+        "Softmax": "axis",
+        "Transpose": "perm",
+    }
+)
 """What an entry reads of a node, or may leave unread: dimensions are static here, and `Reshape`'s is its result's."""
 INTEGERS = (*MOVES, "Cast", "DequantizeLinear", *head_activations.WHOLE, *head_shapes.WHOLE)
 """What may read whole numbers."""
@@ -252,8 +257,8 @@ MOST_SIDES = 5
 
 
 def check(node: onnx.NodeProto) -> None:
-    """Raises `UnsupportedOperation` naming the node and what of it has no translation: it would be left out, and the program compute
-    something else."""
+    """Raises `UnsupportedOperation` naming the node and what of it has no translation: it would be left out, and the program
+    compute something else."""
     if node.op_type not in TABLE or node.domain not in ("", "ai.onnx"):
         raise UnsupportedOperation(
             f"Core ML's lowering has no translation of {'.'.join(filter(None, (node.domain, node.op_type)))}.",

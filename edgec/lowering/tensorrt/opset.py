@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 
 from edgec.errors import UnsupportedOperation
 from edgec.graph.contract import shape_of
+from edgec.graph.passes.prune import refill
 
 OPSET = 17
 IR_VERSION = 8
@@ -63,6 +64,7 @@ def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
     lowered.CopyFrom(model)
     from_opset = model.opset_import[0].version
     graph = _Graph(lowered)
+    _spell_out_mish(lowered)
     strange: dict[str, str] = {}
     for node in lowered.graph.node:
         try:
@@ -76,7 +78,7 @@ def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
         raise UnsupportedOperation(
             f"The graph cannot be written in ONNX opset {OPSET}, the newest that every board's TensorRT reads.",
             evidence=[f"{kind}: {strange[kind]}" for kind in sorted(strange)],
-            remedy="export heads without these operations; if there is none, report this with the versions that `edgec doctor` prints",
+            remedy="export heads without these; if there is none, report this with the versions that `edgec doctor` prints",
         )
     read = {name for node in lowered.graph.node for name in node.input}
     for index in reversed(range(len(lowered.graph.initializer))):
@@ -84,6 +86,27 @@ def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
             del lowered.graph.initializer[index]
     lowered.opset_import[0].version, lowered.ir_version = OPSET, IR_VERSION
     return lowered
+
+
+def _spell_out_mish(model: onnx.ModelProto) -> None:
+    """x · tanh(softplus(x)), which is what ONNX defines it by: opset 18 brought the operator, TensorRT 10.0 its importer."""
+    graph = model.graph
+    if not any(node.op_type == "Mish" for node in graph.node):
+        return
+    known = {value.name: value for value in (*graph.input, *graph.output, *graph.value_info)}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        if node.op_type != "Mish":
+            nodes.append(node)
+            continue
+        soft, bent = f"{node.output[0]}.softplus", f"{node.output[0]}.tanh"
+        nodes.append(helper.make_node("Softplus", [node.input[0]], [soft], name=f"{node.name}.softplus"))
+        nodes.append(helper.make_node("Tanh", [soft], [bent], name=f"{node.name}.tanh"))
+        nodes.append(helper.make_node("Mul", [node.input[0], bent], [node.output[0]], name=node.name))
+        for name in (soft, bent) if node.output[0] in known else ():
+            graph.value_info.add().CopyFrom(known[node.output[0]])
+            graph.value_info[-1].name = name
+    refill(graph.node, nodes)
 
 
 def _reshape(node: onnx.NodeProto, graph: _Graph) -> None:

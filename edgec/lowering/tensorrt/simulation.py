@@ -43,8 +43,10 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.op_type == "Cast" and kinds[node.input[0]] in (TensorProto.FLOAT, TensorProto.FLOAT16):
             if kinds[output] == TensorProto.FLOAT16:
                 rounded(node.input[0], output)
-            else:
+            elif kinds[output] == TensorProto.FLOAT:
                 nodes.append(helper.make_node("Identity", [node.input[0]], [output]))
+            else:
+                nodes.append(node)
         elif kinds[output] == TensorProto.FLOAT16 and node.op_type not in MOVES:
             exact = onnx.NodeProto()
             exact.CopyFrom(node)
