@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from edgec.artefact.verify import verify
 from edgec.build import BuildResult, build
 from edgec.cli import run
-from edgec.errors import FidelityError, TargetError
+from edgec.errors import FidelityError, TargetError, UnsupportedOperation, of_exit_code
 from edgec.evidence import Evidence
 from edgec.fidelity.metrics import worst
+from edgec.progress import Silent, Step
 from edgec.report.reading import read_report
 from edgec.request import BuildRequest
 from tests.support import forging
@@ -255,3 +259,27 @@ def test_verify_needs_no_run_where_the_hashes_tell(
     change = weight("blocks_1_mlp_fc1_weight", flipped)
     assert run(["verify", str(damaged(built, change, tmp_path, listed=False))]) == 8
     assert "changed: model/w8.mlpackage/Data/com.apple.CoreML/weights/weight.bin" in capsys.readouterr().err
+
+
+def test_a_head_that_core_ml_cannot_run_is_refused_at_once(request_: BuildRequest, tmp_path: Path) -> None:
+    """Before frames are read and anything is exported, with a code of its own."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", "c"]) for name in ("cls", "own")]
+    graph = helper.make_graph([helper.make_node("Sinh", ["cls"], ["own"])], "own", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), tmp_path / "own.onnx")
+    begun: list[str] = []
+
+    class Listening(Silent):
+        def stage(self, title: str, total: int | None = None) -> AbstractContextManager[Step]:
+            begun.append(title)
+            return super().stage(title, total)
+
+    asked = replace(request_, heads=(f"own={tmp_path / 'own.onnx'}",), output=tmp_path / "own.edgec")
+    with pytest.raises(UnsupportedOperation) as caught:
+        build(asked, Listening())
+    assert begun == ["resolve", "check the heads"]
+    assert caught.value.exit_code == 18
+    assert of_exit_code(18) is UnsupportedOperation
+    said = str(caught.value)
+    for word in ("head own", "apple", "Core ML", "Sinh", "heads.own.sinh0", "To do"):
+        assert word in said
+    assert not (tmp_path / "own.edgec").exists()

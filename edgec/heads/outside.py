@@ -84,7 +84,7 @@ def _place(tensor: TensorProto, content: bytes) -> tuple[int, int]:
     """Where in the file it is said to begin, and how long it is; -1 for what is no number."""
     said = _said(tensor)
     start, length = said.get("offset", "0"), said.get("length", "")
-    if not all(text.isdecimal() and len(text) < 20 for text in (start, length or "0")):
+    if not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in (start, length or "0")):
         return -1, -1
     return int(start), int(length) if length else len(content) - int(start)
 

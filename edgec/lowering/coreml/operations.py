@@ -277,9 +277,9 @@ def translate(p: Translator, node: onnx.NodeProto) -> Any:
     whole = [name for name in node.input if name in p.values and not p.is_float(p.values[name])]
     if whole and node.op_type not in INTEGERS:
         raise refusal(node, f"whole numbers ({whole[0]})")
-    sides = [len(p.shape(name)) for name in node.output]
-    if max(sides) > MOST_SIDES:
-        raise refusal(node, f"{max(sides)} dimensions, where Core ML has {MOST_SIDES} at most")
+    sides = max(p.sides(name) for name in node.output)
+    if sides > MOST_SIDES:
+        raise refusal(node, f"{sides} dimensions, where Core ML has {MOST_SIDES} at most")
     try:
         return TABLE[node.op_type](p, node)
     except EdgecError:

@@ -46,7 +46,9 @@ class Translator:
         self.values: dict[str, Any] = {}
         self._model, self._graph = model, model.graph
         self._arrays = {entry.name: entry for entry in model.graph.initializer}
-        self._shapes = {value.name: shape_of(value) for value in (*model.graph.value_info, *model.graph.output)}
+        self._shapes = {
+            value.name: shape_of(value) for value in (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        }
         self._held: dict[str, QuantisedWeight] = {}
         self._compressed = compressed
         convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
@@ -121,6 +123,10 @@ class Translator:
         if shape is None:
             raise ExportError(f"{tensor} has no static shape.", remedy="edgec works on static shapes alone")
         return shape
+
+    def sides(self, tensor: str) -> int:
+        """How many dimensions a result has; 0 where nothing is said of it, as of quantised tensors."""
+        return len(self._shapes.get(tensor) or ())
 
     def shape_of(self, tensor: str) -> tuple[int, ...]:
         """As `shape`, of constants and the program's inputs as well."""

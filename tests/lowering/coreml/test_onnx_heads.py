@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec.errors import ExportError
+from edgec.errors import UnsupportedOperation
 from edgec.graph.session import features_of, open_session
 from edgec.heads import Head, read_head
 from edgec.heads.attach import attach
@@ -120,13 +120,13 @@ def test_what_onnx_heads_usually_bring_is_translated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        (helper.make_node("Sin", ["cls"], ["out"]), "no translation of Sin"),
-        (helper.make_node("Resize", ["planes", "", "twice"], ["out"], mode="cubic"), "Resize with mode cubic"),
+        (helper.make_node("Sinh", ["cls"], ["out"]), "no translation of Sinh"),
         (helper.make_node("Resize", ["planes", "", "odd"], ["out"], mode="linear"), "which give no whole pixels"),
-        (helper.make_node("Resize", ["planes", "", "", "sizes"], ["out"], mode="nearest"), "mode nearest, half_pixel"),
-        (helper.make_node("ConvTranspose", ["planes", "kernels"], ["out"], output_padding=[1, 0]), "output_padding"),
+        (helper.make_node("GridSample", ["planes", "grid"], ["out"], mode="nearest"), "GridSample with mode nearest"),
+        (helper.make_node("GridSample", ["planes", "grid"], ["out"], padding_mode="reflection"), "padding reflection"),
+        (helper.make_node("Pad", ["patches", "around"], ["out"], mode="reflect"), "more than the last two"),
+        (helper.make_node("ConvTranspose", ["planes", "kernels"], ["out"], output_padding=[1, 0], strides=[2, 1]), "padding or"),
         (helper.make_node("MaxPool", ["planes"], ["out"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1), "ceil_mode"),
-        (helper.make_node("Conv", ["planes", "filters"], ["out"], auto_pad="SAME_UPPER"), "Conv with auto_pad"),
         (helper.make_node("ReduceMax", ["planes"], ["out"], noop_with_empty_axes=1), "noop_with_empty_axes"),
         (helper.make_node("ArgMax", ["planes"], ["whole"], select_last_index=1), "select_last_index"),
         (helper.make_node("Max", ["planes", "planes", "low"], ["out"]), "3 inputs"),
@@ -136,9 +136,10 @@ def test_what_onnx_heads_usually_bring_is_translated(tmp_path: Path) -> None:
 def test_anything_else_is_refused_by_name(node: onnx.NodeProto, words: str, tmp_path: Path) -> None:
     constants = {name: CONSTANTS[name] for name in ("twice", "kernels", "low", "sizes") if name in node.input}
     constants |= {"odd": np.array([1, 1, 1.3, 1.3], np.float32)} if "odd" in node.input else {}
-    constants |= {"filters": drawn(4, 64, 3, 3)} if "filters" in node.input else {}
+    constants |= {"grid": np.clip(drawn(1, 3, 4, 2), -1, 1)} if "grid" in node.input else {}
+    constants |= {"around": np.array([0, 1, 1, 1] * 2)} if "around" in node.input else {}
     hub = attach(exported(VIT, SIZE, layers=BOTH).hub, [onnx_head(tmp_path, [node], list(node.output), **constants)])
-    with pytest.raises(ExportError) as caught:
+    with pytest.raises(UnsupportedOperation) as caught:
         lower(hub, uniform("fp16"), tmp_path / "package")
     assert words in caught.value.what
     assert f"heads.own.{node.op_type.lower()}" in caught.value.evidence[0]
@@ -148,7 +149,7 @@ def test_anything_else_is_refused_by_name(node: onnx.NodeProto, words: str, tmp_
 def test_arithmetic_on_labels_is_refused_by_name(tmp_path: Path) -> None:
     nodes = [helper.make_node("ArgMax", ["planes"], ["best"], axis=1), helper.make_node("Add", ["best", "one"], ["whole"])]
     hub = attach(exported(VIT, SIZE, layers=BOTH).hub, [onnx_head(tmp_path, nodes, ["whole"], one=np.array(1))])
-    with pytest.raises(ExportError, match=r"Add with whole numbers \(heads\.own\.best\)"):
+    with pytest.raises(UnsupportedOperation, match=r"Add with whole numbers \(heads\.own\.best\)"):
         lower(hub, uniform("fp16"), tmp_path / "package")
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec.errors import ExportError
+from edgec.errors import UnsupportedOperation
 from edgec.fidelity.cosines import cosines
 from edgec.graph.operations import is_of_a_head, operations
 from edgec.graph.session import features_of, open_session
@@ -274,21 +275,48 @@ def test_what_opset_18_says_in_other_words(name: str) -> None:
             "of the largest",
         ),
         (node("ReduceMax", "x", "y", noop_with_empty_axes=1), {}, "reduces nothing"),
-        (node("Mish", "x", "y"), {}, "absent there"),
+        (node("BitwiseNot", "x", "y"), {}, "absent there"),
     ],
-    ids="antialias policy scatter nothing mish".split(),  # noqa: SIM905
+    ids="antialias policy scatter nothing bitwise".split(),  # noqa: SIM905
 )
 def test_what_opset_17_cannot_say_is_refused_by_name(made_node: onnx.NodeProto, constants: dict[str, Any], words: str) -> None:
     model = single(made_node, {"none": np.zeros(0, np.float32), **constants})
-    with pytest.raises(ExportError, match="opset 17") as caught:
+    with pytest.raises(UnsupportedOperation, match="opset 17") as caught:
         to_opset_17(model)
     assert words in str(caught.value)
     assert made_node.op_type in str(caught.value)
 
 
+def test_mish_is_written_out() -> None:
+    """TensorRT reads it from 10.0 on, opset 17 has not got it."""
+    model = single(
+        node(
+            "Mish",
+            "x",
+            "y",
+        ),
+        {},
+    )
+    x = np.random.default_rng(0).normal(0, 3, (1, 5, 7)).astype(np.float32)
+    lowered = to_opset_17(model)
+    onnx.checker.check_model(lowered, full_check=True)
+    assert not check_graph(lowered, ["8.6", "10.3"])
+    wanted = torch.nn.functional.mish(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(open_session(lowered).run(None, {"x": x})[0], wanted, atol=1e-6)
+
+
+def test_numbers_are_cut_off_and_not_passed_on() -> None:
+    """A cast of floats to whole numbers and back takes the fraction away, in the imitation too."""
+    model = graph([node("Cast", "x", "whole", to=I64), node("Cast", "whole", "y", to=F32)], [("x", F32, [4])], [("y", F32, [4])])
+    model.graph.value_info.append(helper.make_tensor_value_info("whole", I64, [4]))
+    typed, _ = typed_model(model, uniform("fp32"))
+    found = open_session(simulated(typed), optimise=False).run(None, {"x": np.array([-1.7, -0.2, 0.9, 2.5], np.float32)})[0]
+    np.testing.assert_array_equal(found, [-1, 0, 0, 2])
+
+
 def test_axes_that_are_computed_are_refused() -> None:
     model = graph([node("ReduceMax", "x axes", "y")], [("x", F32, [1, 5]), ("axes", I64, [1])], [("y", F32, None)], opset=18)
-    with pytest.raises(ExportError, match="opset 17") as caught:
+    with pytest.raises(UnsupportedOperation, match="opset 17") as caught:
         to_opset_17(model)
     assert "axes is computed" in str(caught.value)
 

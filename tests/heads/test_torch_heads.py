@@ -1,0 +1,146 @@
+"""What people build heads of, exported by PyTorch: each target computes it as PyTorch does, or refuses it before anything is
+exported, naming operation and head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edgec.errors import UnsupportedOperation
+from edgec.graph.session import features_of, open_session
+from edgec.heads import Head, check_heads, read_head
+from edgec.heads.attach import alone, attach
+from edgec.heads.fitting import feature_shapes
+from edgec.lowering import registry
+from edgec.lowering.tensorrt.check import check_graph
+from edgec.lowering.tensorrt.lowering import typed_model
+from edgec.lowering.tensorrt.simulation import simulated
+from edgec.precision.static import uniform
+from tests.support.models import SMALL, VIT, exported
+from tests.support.torch_heads import export, heads
+
+TORCH = heads()
+NEWER = (
+    *("normalize", "expand", "repeat", "interleave", "index", "index_two", "gather", "best_tokens", "grid", "grid_border"),
+    *("grid_nearest", "deformed", "mish", "group_norm", "circular", "bicubic", "einsum", "attention", "gelu"),
+    *("pixel_unshuffle", "chunks", "where"),
+)
+"""Also by PyTorch's newer exporter, which takes a second or two each."""
+WAYS = {**{f"{name}_17": (name, False, 17) for name in TORCH}, **{f"{name}_20": (name, True, 20) for name in NEWER}}
+REFUSED: dict[str, dict[str, str]] = {
+    "coreml": {
+        "grid_nearest_17": "GridSample with mode nearest",
+        "grid_nearest_20": "GridSample with mode nearest",
+        "grid_reflection_17": "padding reflection",
+        "ceil_pool_17": "ceil_mode",
+        "assigned_17": "no translation of ScatterND",
+        "lstm_17": "no translation of LSTM",
+    },
+    "tensorrt": {},
+    "onnxruntime": {},
+}
+VERSIONS = ("8.6", "10.3", "10.16", "11.4")
+"""Of the boards that `--target jetson` means."""
+
+
+@dataclass(frozen=True)
+class Made:
+    folder: Path
+
+    @cached_property
+    def heads(self) -> dict[str, Head]:
+        found = {}
+        for name, (which, dynamo, opset) in WAYS.items():
+            path = export(TORCH[which], self.folder / f"{name}.onnx", dynamo=dynamo, opset=opset)
+            found[name] = read_head(name, path)
+        return found
+
+    def expected(self, name: str) -> NDArray[Any]:
+        head, given = TORCH[WAYS[name][0]], exported(VIT).expected
+        with torch.inference_mode():
+            return head(*(torch.from_numpy(given[each]) for each in head.reads)).numpy()
+
+    def hub(self, runtime: str) -> onnx.ModelProto:
+        taken = [head for name, head in self.heads.items() if name not in REFUSED[runtime]]
+        return attach(exported(VIT).hub, taken)
+
+    def differing(self, found: dict[str, NDArray[Any]]) -> dict[str, float]:
+        """By head, how far it is from PyTorch, of those that are further than float32 explains."""
+        errors = {}
+        for name in self.heads.keys() & found.keys():
+            wanted = self.expected(name)
+            assert found[name].shape == wanted.shape, name
+            error = np.linalg.norm(found[name] - wanted) / np.linalg.norm(wanted)
+            if not error < 1e-4:
+                errors[name] = float(error)
+        return errors
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("torch"))
+
+
+def test_merged_they_compute_what_pytorch_does(made: Made) -> None:
+    check_heads(list(made.heads.values()), VIT, SMALL)
+    found = features_of(open_session(made.hub("onnxruntime")), exported(VIT).frames)
+    assert found.keys() >= made.heads.keys()
+    assert made.differing(found) == {}
+
+
+def test_no_merged_head_works_out_shapes(made: Made) -> None:
+    kinds = {node.op_type for node in made.hub("onnxruntime").graph.node}
+    assert not kinds & {"Expand", "Shape", "Range", "ConstantOfShape", "GatherND", "Einsum", "If", "SequenceAt"}
+
+
+def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
+    typed, _ = typed_model(made.hub("tensorrt"), uniform("fp32"))
+    assert [finding.rule.id for finding in check_graph(typed, VERSIONS) if finding.is_error] == []
+    found = features_of(open_session(simulated(typed), optimise=False), exported(VIT).frames)
+    assert made.differing(found) == {}
+
+
+def test_in_a_core_ml_package_they_compute_the_same(made: Made, tmp_path: Path) -> None:
+    pytest.importorskip("coremltools")
+    lowering = registry.get("coreml")
+    model = lowering.lower(made.hub("coreml"), uniform("fp32"), tmp_path)
+    assert made.differing(lowering.load(model)(exported(VIT).frames)) == {}
+
+
+@pytest.mark.parametrize("runtime", REFUSED)
+def test_what_a_target_lacks_is_told_of_the_head_alone(made: Made, runtime: str) -> None:
+    """Before there is a backbone's graph: exactly those that the whole graph would be refused for."""
+    if runtime == "coreml":
+        pytest.importorskip("coremltools")
+    shapes = feature_shapes(VIT, SMALL)
+    refused: dict[str, UnsupportedOperation] = {}
+    for name, head in made.heads.items():
+        try:
+            registry.get(runtime).check_head(alone(head, shapes, (SMALL.height, SMALL.width)), VERSIONS)
+        except UnsupportedOperation as error:
+            refused[name] = error
+    assert refused.keys() == REFUSED[runtime].keys()
+    for name, words in REFUSED[runtime].items():
+        assert words in str(refused[name])
+        assert f"heads.{name}." in str(refused[name]), "the node is named"
+        assert f"the head {name}" in refused[name].remedy
+
+
+def test_each_operation_of_tensorrt_s_table_is_of_its_version(made: Made) -> None:
+    """A graph with what no version reads is refused by the operation's name."""
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("cls", "own")]
+    graph = helper.make_graph([helper.make_node("Det", ["cls"], ["own"], name="heads.own.det0")], "own", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(UnsupportedOperation, match=r"TensorRT .*8\.6.* does not take it") as caught:
+        registry.get("tensorrt").check_head(model, VERSIONS)
+    assert "Det" in str(caught.value)
