@@ -39,8 +39,8 @@ class Contents:
 
     `tensors` by name; a training checkpoint's nesting becomes dots: `teacher.backbone.…`, and an item of a list is called by its
     number: `ema.shadow_params.0`. `statements` is everything else that is said in the container, as a plain tree of dict, list,
-    str, int (64 bits), float, bool and None, bounded in depth and number: `args`, `config`, `hyper_parameters` of a training file,
-    the texts of safetensors under `__metadata__`.
+    str, int (64 bits), float, bool and None, bounded in depth and number: `args`, `config` or `hyper_parameters` of a training
+    file, the texts of safetensors under `__metadata__`.
 
     A tensor that cannot be made of the file's bytes has its shape and no values: its device is meta, and
     `edgec.checkpoint.stored.reason_of` it says why. Values are taken by `edgec.checkpoint.taking`.

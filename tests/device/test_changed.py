@@ -91,8 +91,8 @@ def golden(robot: Robot) -> None:
 
 def document(robot: Robot) -> None:
     (release,) = (robot.home / "releases").iterdir()
-    with (release / "device" / "bundle.json").open("a") as file:
-        file.write("\n")
+    path = release / "device" / "bundle.json"
+    path.write_text(path.read_text().replace('"build_key"', '"added": 1, "build_key"', 1))
 
 
 CHANGES = [flipped, grown, consistent, link_to_the_plan, gone, other_directory, no_link, facts, graph, golden, document]

@@ -24,6 +24,8 @@ _OF_OTHERS: Final = re.compile(
 )
 """What else has three means and deviations, a robot's joints above all."""
 _BESIDE: Final = frozenset({"interpolation", "crop_pct", "input_size", "img_size", "image_size", "input_space", "to_rgb"})
+_SETTINGS: Final = frozenset({"", "args", "hparams", "hyper_parameters", "config", "cfg", "opt", "options", "settings", "params"})
+"""Tables of a whole run, where a plain mean and std are the model's."""
 _NONE: Final = (0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 _IMAGENET: Final = (0.485, 0.456, 0.406, 0.229, 0.224, 0.225)
 _CLIP: Final = (0.48145466, 0.4578275, 0.40821073, 0.26862954, 0.26130258, 0.27577711)
@@ -63,7 +65,7 @@ def from_table(values: Mapping[str, Any], key: str, where: str, statements: Stat
         six = _six(values[mean], values[std])
         if six is None and values[mean] is not None and values[std] is not None and _OF_PIXELS.search(about):
             normalisation(values[mean], values[std], join(where, mean))  # it says why these are none
-        if six is not None and _is_of_pixels(six, f"{key} {about}", not key or bool(_BESIDE & values.keys())):
+        if six is not None and _is_of_pixels(six, f"{key} {about}", key.lower() in _SETTINGS or bool(_BESIDE & values.keys())):
             statements.add("normalisation", six, f"{join(where, mean)}, {std}", of=of)
     for name in (*_NORMALISERS, *_PERHAPS):
         if name in values:
