@@ -66,7 +66,7 @@ def check_values(model: onnx.ModelProto) -> None:
 
 _MOST_COUNTED = 1 << 48
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
-_PACKED = {TensorProto.INT4: 2, TensorProto.UINT4: 2, TensorProto.FLOAT4E2M1: 2}
+_PACKED: dict[int, int] = {TensorProto.INT4: 2, TensorProto.UINT4: 2, TensorProto.FLOAT4E2M1: 2}
 
 
 def _width(tensor: TensorProto) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 import onnx
@@ -169,7 +170,7 @@ def _product(node: onnx.NodeProto, found: _Graph, stem: str) -> list[onnx.NodePr
         return None
     nodes: list[onnx.NodeProto] = []
 
-    def made(kind: str, inputs: list[str], **said: object) -> str:
+    def made(kind: str, inputs: list[str], **said: Any) -> str:
         nodes.append(helper.make_node(kind, inputs, [f"{stem}.{len(nodes)}"], name=f"{stem}.{len(nodes)}", **said))
         return str(nodes[-1].output[0])
 

@@ -87,13 +87,21 @@ USUAL: dict[str, tuple[str, list[str], dict[str, Any]]] = {
     "whole_cut": ("Cast", ["clipped"], {"to": TensorProto.INT64}),
     "shares": ("Softmax", ["patches"], {}),
     "softly": ("Softmax", ["patches"], {"axis": 1}),
+    "spaced": ("DepthToSpace", ["planes"], {"blocksize": 2}),
+    "shuffled": ("DepthToSpace", ["planes"], {"blocksize": 2, "mode": "CRD"}),
+    "deeper": ("SpaceToDepth", ["planes"], {"blocksize": 2}),
+    "lowest": ("ReduceSumSquare", ["planes", "axes"], {"keepdims": 0}),
+    "whole_least": ("ArgMin", ["planes"], {"axis": 1}),
+    "running": ("CumSum", ["planes", "one"], {"exclusive": 1, "reverse": 1}),
+    "inverse": ("Reciprocal", ["positive_cls"], {}),
+    "framed": ("Pad", ["planes", "around", "low"], {}),
 }
 CONSTANTS: dict[str, NDArray[Any]] = {
     "square": drawn(64, 64), "row": drawn(1, 64), "line": drawn(64), "positive": np.abs(drawn(64)) + np.float32(0.1),
     "low": np.float32(-0.5) * np.ones((), np.float32), "high": np.ones((), np.float32), "two": 2 * np.ones((), np.float32),
     "axes": np.array([2, 3]), "last": np.array([-1]), "sizes": np.array([1, 64, 9, 17]),
     "twice": np.array([1, 1, 2, 2], np.float32), "kernels": drawn(64, 3, 4, 2), "places": np.array([5, -1, 0]),
-    "zero": np.array(0),
+    "zero": np.array(0), "one": np.array(1), "around": np.array([0, 0, 1, 2, 0, 0, 0, 3]),
 }  # fmt: skip
 
 
@@ -102,6 +110,7 @@ def test_what_onnx_heads_usually_bring_is_translated(tmp_path: Path) -> None:
     nodes.insert(0, helper.make_node("Transpose", ["patches"], ["over"]))
     nodes[1 + list(USUAL).index("rounded")].output[0] = "half"
     nodes.append(helper.make_node("Cast", ["half"], ["rounded"], to=TensorProto.FLOAT))
+    nodes.insert(0, helper.make_node("Max", ["cls", "high"], ["positive_cls"]))
     source = exported(VIT, SIZE, layers=BOTH)
     hub = attach(source.hub, [onnx_head(tmp_path, nodes, list(USUAL), **CONSTANTS)])
     frames, expected = source.frames, features_of(open_session(hub), source.frames)

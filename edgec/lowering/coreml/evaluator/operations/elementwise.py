@@ -117,7 +117,7 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
 
 @operation("sigmoid_hard")
 def sigmoid_hard(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
-    return np.clip(floats(x) * np.float32(alpha) + np.float32(beta), 0, 1)
+    return np.asarray(np.clip(floats(x) * np.float32(alpha) + np.float32(beta), 0, 1))
 
 
 @operation("softplus")
@@ -128,7 +128,7 @@ def softplus(x: Array) -> Array:
 @operation("softsign")
 def softsign(x: Array) -> Array:
     values = floats(x)
-    return values / (1 + np.abs(values))
+    return np.asarray(values / (1 + np.abs(values)))
 
 
 @operation("tanh")

@@ -93,7 +93,7 @@ def resample(
         for down in (0, 1):
             corner = first + np.array([right, down], np.float32)
             weight = np.prod(np.where([right, down], share, 1 - share), axis=-1, dtype=np.float32)
-            inside = ((corner >= 0) & (corner < sides)).all(axis=-1)
+            inside = np.asarray(((corner >= 0) & (corner < sides)).all(axis=-1))
             columns, rows = (np.clip(corner[..., side], 0, sides[side] - 1).astype(np.intp) for side in (0, 1))
             part = np.moveaxis(values[every, :, rows, columns], -1, 1)
             found += weight[:, None] * np.where(inside[:, None], part, np.float32(padding_value))

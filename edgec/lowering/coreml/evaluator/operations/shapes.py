@@ -141,7 +141,7 @@ def depth_to_space(x: Array, block_size: int) -> Array:
     count, channels, rows, columns = x.shape
     size = int(block_size)
     parts = x.reshape(count, size, size, channels // size**2, rows, columns).transpose(0, 3, 4, 1, 5, 2)
-    return parts.reshape(count, -1, rows * size, columns * size)
+    return np.asarray(parts.reshape(count, -1, rows * size, columns * size))
 
 
 @operation("pixel_shuffle")
@@ -150,7 +150,7 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
     count, channels, rows, columns = x.shape
     size = int(upscale_factor)
     parts = x.reshape(count, channels // size**2, size, size, rows, columns).transpose(0, 1, 4, 2, 5, 3)
-    return parts.reshape(count, -1, rows * size, columns * size)
+    return np.asarray(parts.reshape(count, -1, rows * size, columns * size))
 
 
 @operation("space_to_depth")
@@ -158,7 +158,7 @@ def space_to_depth(x: Array, block_size: int) -> Array:
     count, channels, rows, columns = x.shape
     size = int(block_size)
     parts = x.reshape(count, channels, rows // size, size, columns // size, size).transpose(0, 3, 5, 1, 2, 4)
-    return parts.reshape(count, -1, rows // size, columns // size)
+    return np.asarray(parts.reshape(count, -1, rows // size, columns // size))
 
 
 @operation("tile")
