@@ -243,7 +243,8 @@ def test_no_flipped_bits_that_the_decoder_notices_give_a_frame(tmp_path, name, c
         if damaged:
             noticed += 1
             assert damaged == list(range(damaged[0], up_to_a_keyframe(packets, number)))
-    assert noticed >= (0 if codec == "libvpx" else 2)
+    # VP8's arithmetic decoder takes any bits for a picture: of all the codecs, it alone never notices.
+    assert noticed == 0 if codec == "libvpx" else noticed >= 2
 
 
 def test_sixteen_bits_and_hdr_are_refused_by_name(tmp_path):
@@ -256,7 +257,10 @@ def test_sixteen_bits_and_hdr_are_refused_by_name(tmp_path):
             if curve is not None:
                 stream.codec_context.color_trc = curve
             for _ in range(10):
-                container.mux(stream.encode(VideoFrame(64, 48, pixel_format)))
+                frame = VideoFrame(64, 48, pixel_format)
+                for plane in frame.planes:  # a new frame holds whatever the memory held, and encoders need not bear samples over 10 bits
+                    plane.update(bytes(plane.buffer_size))
+                container.mux(stream.encode(frame))
             container.mux(stream.encode())
         return path
 
