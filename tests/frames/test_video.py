@@ -243,8 +243,8 @@ def test_no_flipped_bits_that_the_decoder_notices_give_a_frame(tmp_path, name, c
         if damaged:
             noticed += 1
             assert damaged == list(range(damaged[0], up_to_a_keyframe(packets, number)))
-    # VP8's arithmetic decoder takes any bits for a picture: of all the codecs, it alone never notices.
-    assert noticed == 0 if codec == "libvpx" else noticed >= 2
+    # VP8's arithmetic decoder takes nearly any bits for a picture.
+    assert noticed >= (1 if codec == "libvpx" else 2)
 
 
 def test_sixteen_bits_and_hdr_are_refused_by_name(tmp_path):
