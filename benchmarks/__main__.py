@@ -97,7 +97,7 @@ def int8(
     Checkpoint and frames are by default those of the shared data folder (`$EDGEC_DATA`), or, where there is none, the demo's.
     """
     from benchmarks.int8 import Settings, run_int8
-    from edgec.latency.host import available_cores
+    from edgec.host.facts import available_cores
     from edgec.model.spec import Size
 
     settings = Settings(
@@ -153,7 +153,7 @@ def overhead(artefact: Path | None, rounds: int, seconds: float, threads: int | 
 def fuzz(kinds: tuple[str, ...], count: int | None, hours: float | None, seed: int | None, jobs: int | None, keep: Path) -> None:
     """Hostile inputs of every kind: none may end edgec with exit code 70, by a signal, above 4 GB or after 20 s."""
     from benchmarks.fuzz.figures import run_fuzz, show_one
-    from edgec.latency.host import available_cores
+    from edgec.host.facts import available_cores
 
     if seed is not None and count is None and hours is None:
         raise SystemExit(show_one(kinds, seed, keep))

@@ -25,8 +25,8 @@ from rich.table import Table
 from benchmarks.outliers import write_huggingface
 from edgec.build import build
 from edgec.checkpoint import read
+from edgec.latency.bootstrap import level_ms
 from edgec.model.spec import Size, VitSpec
-from edgec.report.compare.bootstrap import level_ms
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Verdict, compare, gate

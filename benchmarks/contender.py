@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgec.evidence import Evidence
 from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import Features
 from edgec.frames import Pixels
+from edgec.records.evidence import Evidence
 
 Run = Callable[[Pixels], Features]
 

@@ -13,7 +13,7 @@ from benchmarks.peers import peer_contenders
 from benchmarks.race import race
 from benchmarks.tables import Result, contest_table, host_line
 from edgec import frames as framing
-from edgec.latency import host
+from edgec.host import facts as host
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 

@@ -21,8 +21,8 @@ import psutil
 
 from benchmarks import small
 from edgec.artefact.contents import is_report
-from edgec.artefact.verify import verify
 from edgec.errors import EdgecError
+from edgec.verify import verify
 
 FAMILIES = ("cpu-onnxruntime", "jetson", "apple")
 """`cpu` in float32 alone: what is chosen by latency is not the same each time."""

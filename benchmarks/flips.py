@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgec.artefact.verify import verify
 from edgec.errors import EdgecError
+from edgec.verify import verify
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks.contender import Judgement
 from benchmarks.neighbours import Neighbours
 from benchmarks.race import Ratio
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
 
 KNN_POINTS = 0.5
 INT8_SHARE = 0.85

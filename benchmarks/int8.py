@@ -25,7 +25,7 @@ from benchmarks.race import percentile, race, ratio
 from benchmarks.roofline import Roofline, measure_roofline
 from benchmarks.tables import Result, contest_table, goals_table, host_line
 from benchmarks.tensorrt import Simulated, simulate
-from edgec.latency import host
+from edgec.host import facts as host
 from edgec.model.spec import Size
 from edgec.request import BuildRequest, Effort
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from benchmarks.race import ratio
 from edgec.artefact.reading import open_artefact
+from edgec.bench import batches
 from edgec.build import build
-from edgec.evidence import Evidence
-from edgec.latency import host
+from edgec.host import facts as host
+from edgec.host.sensors import Sensors
 from edgec.latency.arrivals import back_to_back
-from edgec.latency.bench import batches
 from edgec.latency.process import Worker
-from edgec.latency.sensors import Sensors
 from edgec.latency.sustained import attend
+from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
 
 GOAL = 1.01

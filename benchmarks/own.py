@@ -17,7 +17,7 @@ from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 from edgec.precision.choice import choose
 from edgec.progress import Silent
-from edgec.report.schema import Candidate
+from edgec.records.report import Candidate
 from edgec.request import BuildRequest, resolve
 from edgec.stages import Stages
 

@@ -10,9 +10,9 @@ from rich.table import Table
 from benchmarks.contender import Contender, Judgement
 from benchmarks.goals import Goal
 from benchmarks.race import Blocks, median, percentile, ratio
-from edgec.evidence import Evidence
-from edgec.latency import host
+from edgec.host import facts as host
 from edgec.model.spec import Size
+from edgec.records.evidence import Evidence
 
 PACKAGES = ("openvino", "onnxruntime", "nncf", "torch")
 

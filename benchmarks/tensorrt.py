@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import onnx
 
 from benchmarks.contender import Judgement, judge
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import Features
 from edgec.frames import Pixels
 from edgec.graph.operations import operations
@@ -16,6 +15,7 @@ from edgec.graph.planned import apply_plan
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics
 from edgec.precision.planning import int8_plan
+from edgec.records.evidence import Evidence
 
 KINDS = ("linear", "convolution")
 

@@ -10,18 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgec.artefact.device_check import check_program
-from edgec.artefact.manifest import MANIFEST, UPGRADES, Manifest
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.statements import check_report
 from edgec.artefact.write import check_destination, existing_build_key, write_artefact
+from edgec.backends.checking import check_program
 from edgec.cache import Cache
 from edgec.durable import copy_hashed
 from edgec.errors import ArtefactError, EdgecError
 from edgec.progress import Progress, Silent
-from edgec.report.reading import read_report
-from edgec.report.records import read_record
-from edgec.report.schema import Report
+from edgec.records.consistency import read_report
+from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
+from edgec.records.reading import read_record
+from edgec.records.report import Report
 from edgec.request import BuildRequest, Resolved, resolve
 from edgec.stages import Stages
 

@@ -15,25 +15,26 @@ from typing import Literal
 
 import edgec
 from edgec import cache as cached
-from edgec import checkpoint, frames, targets
-from edgec.artefact.device import program_sources
+from edgec import checkpoint, frames
+from edgec.backends import profiles as targets
+from edgec.backends.profiles import Profile
+from edgec.backends.program import program_sources
 from edgec.checkpoint import Identity
 from edgec.checkpoint.source import DEMO
 from edgec.errors import CalibrationError, RequestError, TargetError
 from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
 from edgec.fidelity.tasks import TaskBudgets
 from edgec.frames import FrameSet
+from edgec.graph.plan import Precision
 from edgec.heads.reading import identify_heads
-from edgec.latency import host
+from edgec.host import facts as host
 from edgec.lowering import registry
 from edgec.lowering.base import Lowering
 from edgec.lowering.sizes import ManySizes
 from edgec.model.spec import Size
 from edgec.paths import given
 from edgec.precision.candidates import Asked, wanted
-from edgec.precision.plan import Precision
-from edgec.report.schema import Host
-from edgec.targets import Profile
+from edgec.records.report import Host
 
 Effort = Literal["quick", "full"]
 """How long to look for a precision plan: `quick` follows rules, `full` also measures every operation's sensitivity."""

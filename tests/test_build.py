@@ -16,19 +16,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgec import targets
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import verify
+from edgec.backends import profiles as targets
 from edgec.build import BuildResult, build
 from edgec.errors import ArtefactError, CheckpointError, EdgecError, FidelityError, InputSizeError, RequestError
-from edgec.evidence import Evidence
 from edgec.fidelity.cosines import cosines
-from edgec.latency.host import facts
+from edgec.host.facts import facts
 from edgec.latency.measure import NOTE
 from edgec.lowering import registry
 from edgec.model.spec import Size
 from edgec.progress import Step
+from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest, resolve
+from edgec.verify import verify
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures, pictures
 from tests.support.models import SMALL

@@ -15,15 +15,15 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgec.artefact.verify import verify
 from edgec.build import BuildResult, build
 from edgec.cli import run
 from edgec.errors import FidelityError, TargetError, UnsupportedOperation, of_exit_code
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import worst
 from edgec.progress import Silent, Step
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
+from edgec.verify import verify
 from tests.support import forging
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures

@@ -14,24 +14,24 @@ import numpy as np
 import pytest
 
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.manifest import MANIFEST, Manifest
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import load_runner, verify
 from edgec.build import BuildResult, build
 from edgec.errors import ArtefactError, InputSizeError, RuntimeFailure, VerificationError
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import compare, worst
 from edgec.graph.operations import operations
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import Statistics
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.coreml import CoreMl, package
 from edgec.lowering.coreml.evaluator.package import read_package
 from edgec.model.spec import Size, Spec, VitSpec
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.static import uniform
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
+from edgec.records.manifest import MANIFEST, Manifest
 from edgec.request import BuildRequest
 from edgec.stages.sizes import widest_peaks, widest_ranges
+from edgec.verify import load_runner, verify
 from tests.support import forging
 from tests.support.commands import edgec
 from tests.support.files import save_checkpoint

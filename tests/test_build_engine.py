@@ -14,9 +14,9 @@ import pytest
 from edgec.artefact.reading import open_artefact
 from edgec.cli import run
 from edgec.errors import NoTensorRT, TargetError
-from edgec.evidence import Evidence
 from edgec.lowering.tensorrt.engine import host
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
 from tests.support.gpu import environment

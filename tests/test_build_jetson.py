@@ -12,17 +12,17 @@ import onnx
 import pytest
 
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import verify
+from edgec.backends.profiles import family
+from edgec.bench import bench
 from edgec.build import BuildResult, build
 from edgec.errors import ArtefactError, FidelityError, RuntimeFailure, TargetError
-from edgec.evidence import Evidence
-from edgec.latency.bench import bench
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.lowering.tensorrt.rules import parse_version
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
-from edgec.targets import family
+from edgec.verify import verify
 from tests.device.robot import Robot, write_facts
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures

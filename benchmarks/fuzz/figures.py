@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.fuzz.running import FAILURES, Outcome, Tally, run
-from edgec.report.records import printable
+from edgec.records.reading import printable
 
 _LINE_S = 30.0
 

@@ -75,8 +75,8 @@ def _changed(random: Random, report: Any) -> Any:
 
 def _read(path: Path) -> int:
     """And rendered as Markdown, as a build does."""
+    from edgec.records.consistency import read_report
     from edgec.report.markdown import to_markdown
-    from edgec.report.reading import read_report
 
     print(to_markdown(read_report(path)))
     return 0

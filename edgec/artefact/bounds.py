@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Tensor
 from edgec.artefact.tolerances import limits
 from edgec.fidelity.cosines import cosines
+from edgec.records.manifest import Tensor
 
 FEATURES = "features"
 TIMES = 2.0

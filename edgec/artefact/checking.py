@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Tensor
 from edgec.artefact.reading import OpenSize
 from edgec.artefact.tolerances import Allowed
 from edgec.fidelity.cosines import cosines
+from edgec.records.manifest import Tensor
 
 Array = NDArray[Any]
 FEATURES = "features"
@@ -31,7 +31,7 @@ class OutputCheck:
 
     name: str
     role: str
-    """As `edgec.artefact.manifest.Tensor.role`."""
+    """As `edgec.records.manifest.Tensor.role`."""
     size: str
     """Of the frames, where the artefact takes several."""
     variant: str

@@ -6,10 +6,10 @@ import os
 import stat
 from pathlib import Path, PurePosixPath
 
-from edgec.artefact.manifest import MANIFEST, FileFacts
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
-from edgec.report.records import printable
+from edgec.records.manifest import MANIFEST, FileFacts
+from edgec.records.reading import printable
 
 
 def is_report(path: str) -> bool:

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.artefact.contents import inside
-from edgec.artefact.manifest import Manifest, SizeFacts
 from edgec.errors import ArtefactError
 from edgec.lowering.base import Features, Frames
+from edgec.records.manifest import Manifest, SizeFacts
 
 FRAMES = "golden/frames.npz"
 EXPECTED_FLOAT32 = "golden/expected_float32.npz"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgec.artefact.manifest import Execution
 from edgec.lowering import registry
 from edgec.lowering.base import Runner
+from edgec.records.manifest import Execution
 
 _CPUINFO = Path("/proc/cpuinfo")
 _LIMIT_BYTES = 1 << 20

@@ -18,12 +18,12 @@ from edgec.artefact.reading import OpenArtefact, OpenSize
 from edgec.errors import ArtefactError, FidelityError
 from edgec.fidelity.trace import TRACE, Difference, Trace, Traceable, first_difference
 from edgec.lowering.base import Frames, Runner
-from edgec.report.records import read_record
+from edgec.records.reading import read_record
 
 if TYPE_CHECKING:
     import onnx
 
-    from edgec.precision.plan import PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 
 @runtime_checkable

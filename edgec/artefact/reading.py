@@ -8,12 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from edgec.artefact.contents import inside, own_files
 from edgec.artefact.golden import GoldenData, read_expected, read_golden
-from edgec.artefact.manifest import MANIFEST, UPGRADES, Manifest, SizeFacts, VariantFacts
 from edgec.artefact.tolerances import looser
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.lowering.base import Features, LoweredModel
-from edgec.report.records import printable, read_record
+from edgec.records.manifest import MANIFEST, UPGRADES, Manifest, SizeFacts, VariantFacts
+from edgec.records.reading import printable, read_record
 
 _SHOWN = 20
 _LEGAL = ("licence", "license", "notice")

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from edgec.artefact.contents import inside
-from edgec.artefact.manifest import MANIFEST, Manifest
 from edgec.artefact.reading import OpenArtefact, OpenSize
 from edgec.artefact.tolerances import LEAST_FIDELITY
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import Fidelity, worst
-from edgec.report.fidelity import StageFidelity, TaskFidelity
-from edgec.report.reading import read_report
-from edgec.report.records import printable
-from edgec.report.schema import Report
+from edgec.records.consistency import read_report
+from edgec.records.fidelity import StageFidelity, TaskFidelity
+from edgec.records.manifest import MANIFEST, Manifest
+from edgec.records.reading import printable
+from edgec.records.report import Report
 
 REPORT = "report.json"
 _REMEDY = "it was edited or damaged: build it again, or copy it again from where it is whole"

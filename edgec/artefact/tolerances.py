@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgec.artefact.manifest import Execution, Golden, Manifest
 from edgec.lowering.base import Runner
+from edgec.records.manifest import Execution, Golden, Manifest
 
 TOLERANCES = {
     "fp32": (1e-3, 0.9999),

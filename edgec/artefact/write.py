@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from edgec.artefact.manifest import MANIFEST, Manifest
 from edgec.durable import IN_THE_WAY, disk_is_full, replace_directory, scratch, sweep, sync, sync_tree
 from edgec.errors import ArtefactError, EdgecError
+from edgec.records.manifest import MANIFEST, Manifest
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from edgec.artefact.device import PROGRAM, device_program
-from edgec.artefact.device_check import BUNDLE, check_documents, read_document
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import check_report
+from edgec.backends.checking import BUNDLE, check_documents, read_document
+from edgec.backends.program import PROGRAM, device_program
 from edgec.errors import ArtefactError, TargetError
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.untrusted import Refused, parse_json_object
 
 

@@ -14,7 +14,7 @@ from edgec.boards.results import bring_details, bring_report, require_place
 from edgec.boards.running import Command, Listener, Outcome, run
 from edgec.boards.ssh import Connection
 from edgec.errors import ArtefactError, EdgecError, NothingToDo
-from edgec.report.schema import Report
+from edgec.records.report import Report
 
 _CHANGED = "EngineChanged"
 """What the device program calls its refusal of an engine that is not what was verified (edgec_device/errors.py)."""

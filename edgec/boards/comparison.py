@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgec.records.report import Candidate, Report
 from edgec.report.columns import ABSENT, cosine_cell
-from edgec.report.schema import Candidate, Report
 
 TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
 NUMBERS = frozenset(TITLES[4:8])

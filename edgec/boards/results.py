@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgec.artefact.manifest import MANIFEST
 from edgec.boards.artefact import BoardArtefact
 from edgec.boards.running import fetch
 from edgec.boards.ssh import Connection
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError, BoardError, EdgecError
-from edgec.report.reading import read_report
-from edgec.report.records import LIMIT_BYTES, printable
-from edgec.report.schema import Report
+from edgec.records.consistency import read_report
+from edgec.records.manifest import MANIFEST
+from edgec.records.reading import LIMIT_BYTES, printable
+from edgec.records.report import Report
 from edgec.untrusted import Refused, parse_json
 
 LONGEST_TEXT = 1 << 16

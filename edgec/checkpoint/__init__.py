@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgec.checkpoint.reader import read
 from edgec.checkpoint.source import Identity, identify
-from edgec.checkpoint.types import Checkpoint, Finding, Form, Licence, Normalisation
+from edgec.checkpoint.types import Checkpoint, Finding, Form, Licence
+from edgec.model.normalisation import Normalisation
 
 __all__ = ["Checkpoint", "Finding", "Form", "Identity", "Licence", "Normalisation", "identify", "read"]

@@ -21,8 +21,8 @@ from edgec.checkpoint.source import locate
 from edgec.checkpoint.stated.timm import is_timm
 from edgec.checkpoint.stated.transformers import KINDS
 from edgec.checkpoint.text import shown
-from edgec.checkpoint.types import Normalisation
 from edgec.errors import CheckpointError, RequestError
+from edgec.model.normalisation import Normalisation
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

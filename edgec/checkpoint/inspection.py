@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgec.checkpoint.text import shown
-from edgec.checkpoint.types import Checkpoint, Finding, Normalisation
+from edgec.checkpoint.types import Checkpoint, Finding
+from edgec.model.normalisation import Normalisation
 from edgec.model.spec import Size, check_size, describe, family_name, gflops, grid, parameters, tokens
 
 

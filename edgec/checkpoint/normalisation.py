@@ -6,7 +6,8 @@ from edgec.checkpoint.published import Published
 from edgec.checkpoint.stated import Conflict, Statement, Statements
 from edgec.checkpoint.stated.types import same
 from edgec.checkpoint.text import listed, shown
-from edgec.checkpoint.types import LVD, SAT, Finding, Normalisation
+from edgec.checkpoint.types import Finding
+from edgec.model.normalisation import LVD, SAT, Normalisation
 
 _SETS = {"lvd1689m": ("LVD-1689M", LVD), "sat493m": ("SAT-493M", SAT)}
 

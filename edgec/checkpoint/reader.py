@@ -19,10 +19,11 @@ from edgec.checkpoint.source import Source, identify, locate
 from edgec.checkpoint.stated import Origin, Statements, gather
 from edgec.checkpoint.stated.pixels import from_tensors
 from edgec.checkpoint.text import counted, listed, shown
-from edgec.checkpoint.types import LVD, Checkpoint, Finding, Form, Normalisation
+from edgec.checkpoint.types import Checkpoint, Finding, Form
 from edgec.checkpoint.vit import read_vit
 from edgec.checkpoint.weights import Backbone, Shelf
 from edgec.errors import AmbiguousCheckpoint
+from edgec.model.normalisation import LVD, Normalisation
 from edgec.model.spec import FAMILY, VitSpec
 
 if TYPE_CHECKING:

@@ -6,26 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from edgec.model.normalisation import Normalisation
 from edgec.model.spec import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Form = Literal["meta", "meta-training", "huggingface", "timm", "random"]
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and standard deviation of RGB in [0, 1], and why these: the weights' training set, or what a config says."""
-
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    name: str
-    reason: str
-
-
-LVD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-SAT = ((0.430, 0.411, 0.296), (0.213, 0.156, 0.143))
 
 
 @dataclass(frozen=True)

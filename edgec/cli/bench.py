@@ -11,8 +11,8 @@ from edgec.cli import options
 from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
-    from edgec.latency.bench import BenchResult
-    from edgec.report.schema import Candidate
+    from edgec.bench import BenchResult
+    from edgec.records.report import Candidate
 
 
 @click.command()
@@ -80,9 +80,9 @@ def bench(
         _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
         return
     _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
+    from edgec.bench import as_report
+    from edgec.bench import bench as run
     from edgec.latency.asked import asked, check_idle, parse_seconds
-    from edgec.latency.bench import as_report
-    from edgec.latency.bench import bench as run
 
     seconds = None if duration is None else parse_seconds(duration)
     wanted = asked(fps=fps, seconds=seconds, streams=streams, queue=queue, deadline_ms=deadline)
@@ -211,8 +211,8 @@ def _print(result: BenchResult) -> None:
     from rich.text import Text
 
     from edgec.cli.runs import print_idle, print_run
-    from edgec.latency.host import describe
-    from edgec.report.records import printable
+    from edgec.host.facts import describe
+    from edgec.records.reading import printable
 
     manifest, latency, cold = result.artefact.manifest, result.latency, result.cold_start
     table = Table(box=None, pad_edge=False)
@@ -275,7 +275,7 @@ def _yardstick(candidate: Candidate) -> str:
 
 
 def _standing(result: BenchResult) -> str:
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
 
     target = printable(result.artefact.manifest.target)
     if result.lacks is None:

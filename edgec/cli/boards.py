@@ -15,14 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from edgec.cli.console import err, plain, wide
-from edgec.report.records import printable
+from edgec.records.reading import printable
 
 if TYPE_CHECKING:
     from edgec.boards.address import Address
     from edgec.boards.events import Event
     from edgec.boards.ssh import SshOptions
     from edgec.errors import EdgecError
-    from edgec.report.schema import Report
+    from edgec.records.report import Report
 
 _QUIET = {"table", "report", "wanted", "error", "end", "status", "progress"}
 """Events whose text comes otherwise, or at the end."""

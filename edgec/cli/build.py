@@ -72,9 +72,9 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
 
 def _find_driver(target: str, progress: Progress) -> Driver:
     """Raises `TargetError` before any work if there could be no engine at its end."""
-    from edgec import targets
+    from edgec.backends import profiles as targets
     from edgec.errors import TargetError
-    from edgec.latency import host
+    from edgec.host import facts as host
     from edgec.lowering.tensorrt.engine.host import find_driver
 
     profiles = targets.family(target) or (targets.resolve(target, host.facts()),)
@@ -90,7 +90,7 @@ def _find_driver(target: str, progress: Progress) -> Driver:
 
 def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
     """Beside the artefact, whose own files are hashed and stay as they are."""
-    from edgec.artefact.device import PROGRAM
+    from edgec.backends.program import PROGRAM
     from edgec.lowering.tensorrt.engine.host import finish
 
     return finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)

@@ -51,7 +51,7 @@ def _print(path: Path, asked: tuple[str, ...], findings: tuple[Finding, ...]) ->
     from rich.table import Table
     from rich.text import Text
 
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
 
     errors = sum(finding.is_error for finding in findings)
     counted = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"

@@ -117,7 +117,7 @@ def _print(addresses: list[Address], results: list[Any]) -> None:
     from edgec.cli.boards import print_comparison
     from edgec.cli.console import out
     from edgec.errors import EdgecError
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
     from edgec.report.table import candidates_table, heads_table
 
     done = [None if isinstance(result, EdgecError) else result for result in results]

@@ -16,7 +16,7 @@ from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
     from edgec.lowering.base import Availability
-    from edgec.report.schema import Host
+    from edgec.records.report import Host
 
 
 BOARDS = (
@@ -68,11 +68,11 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 def examine() -> Findings:
     """Looks at everything and changes nothing."""
+    from edgec.backends.profiles import HOST, resolve
     from edgec.cache import cache_root, cache_size
     from edgec.errors import TargetError
-    from edgec.latency.host import caveats, facts, load_average
+    from edgec.host.facts import caveats, facts, load_average
     from edgec.lowering.registry import all_lowerings
-    from edgec.targets import HOST, resolve
 
     load = load_average()
     host = facts()

@@ -84,9 +84,9 @@ def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | 
 def _draw(
     opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: str | None, **choice: str | None
 ) -> tuple[Path, ...]:
-    from edgec.artefact.features import features_on
+    from edgec.records.reading import printable
     from edgec.report.pictures import write_pages, write_pictures
-    from edgec.report.records import printable
+    from edgec.running.compared import features_on
 
     manifest = opened.manifest
     height, width = manifest.input.shape[1:3]
@@ -103,9 +103,9 @@ def _draw(
 
 
 def _golden_pages(opened: OpenArtefact, title: str) -> dict[str, Image]:
-    from edgec.artefact.features import gives_features, golden_features, golden_heads
     from edgec.report.head_pictures import head_sheets
     from edgec.report.pictures import feature_pages
+    from edgec.running.compared import gives_features, golden_features, golden_heads
 
     heads = golden_heads(opened)
     pages: dict[str, Image] = {}

@@ -12,9 +12,9 @@ import click
 from edgec.cli.console import document
 
 if TYPE_CHECKING:
+    from edgec.records.report import Report
     from edgec.report.html.page import Compared
     from edgec.report.html.subjects import Subject
-    from edgec.report.schema import Report
 
 
 def subjects(paths: Sequence[Path]) -> list[Subject]:
@@ -22,9 +22,9 @@ def subjects(paths: Sequence[Path]) -> list[Subject]:
 
     An artefact whose features cannot be read is shown without them, and the page says why.
     """
+    from edgec.records.consistency import read_report
     from edgec.report.compare.opening import REPORT
     from edgec.report.html.subjects import Subject, short_names
-    from edgec.report.reading import read_report
 
     files = [file for path in paths for file in _files(path)]
     names = short_names([file.parent if file.name == REPORT else file for file in files])
@@ -52,17 +52,17 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_artefact(file: Path) -> bool:
-    from edgec.artefact.manifest import MANIFEST
+    from edgec.records.manifest import MANIFEST
     from edgec.report.compare.opening import REPORT
 
     return file.name == REPORT and (file.parent / MANIFEST).is_file()
 
 
 def _with_pictures(name: str, report: Report, directory: Path) -> Subject:
-    from edgec.artefact.features import gives_features, golden_features, golden_heads
     from edgec.artefact.reading import open_artefact
     from edgec.errors import EdgecError
     from edgec.report.html.subjects import Subject
+    from edgec.running.compared import gives_features, golden_features, golden_heads
 
     try:
         opened = open_artefact(directory, check_hashes=False)

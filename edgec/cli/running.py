@@ -103,8 +103,8 @@ def _print(summary: Summary) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from edgec.latency.host import describe
-    from edgec.report.records import printable
+    from edgec.host.facts import describe
+    from edgec.records.reading import printable
 
     table = Table(box=None, pad_edge=False)
     table.add_column("")
@@ -127,7 +127,7 @@ def _print(summary: Summary) -> None:
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
 
     ended = {
         "source": "to the source's end",
@@ -161,7 +161,7 @@ def _latency(summary: Summary) -> str:
 
 
 def _found(plain: dict[str, Any]) -> str:
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
 
     if "top_class_frames" in plain:
         counts = list(plain["top_class_frames"].items())

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from edgec.cli.console import err
 from edgec.errors import EdgecError
-from edgec.report.records import printable
+from edgec.records.reading import printable
 
 if TYPE_CHECKING:
     from edgec.frames import Skipped

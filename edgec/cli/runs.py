@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgec.cli.console import out
 
 if TYPE_CHECKING:
-    from edgec.report.schema import AfterIdle, Run
+    from edgec.records.report import AfterIdle, Run
 
 
 def print_run(run: Run, batch: int) -> None:
@@ -90,7 +90,7 @@ def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
 
 
 def _sensors(run: Run) -> list[tuple[str, str]]:
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
 
     found = []
     clocks = [reading.cpu_mhz for reading in run.readings if reading.cpu_mhz is not None]

@@ -17,6 +17,6 @@ def schema(what: str) -> None:
     if what == "sweep":
         from edgec.sweep.schema import json_schema
     else:
-        from edgec.report.schema import json_schema
+        from edgec.records.report import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

@@ -11,9 +11,9 @@ from edgec.cli import options
 from edgec.cli.console import out
 
 if TYPE_CHECKING:
+    from edgec.backends.profiles import Profile
     from edgec.lowering.base import Availability
-    from edgec.report.schema import Host
-    from edgec.targets import Profile
+    from edgec.records.report import Host
 
 
 @click.group(invoke_without_command=True)
@@ -41,8 +41,8 @@ def list_command(above: bool, as_json: bool) -> None:
 def show(above: bool, name: str, as_json: bool) -> None:
     """Show what target NAME promises, with the sources. NAME may be `cpu`, `jetson`, `apple`, a name of the list, or the path of
     a TOML file."""
-    from edgec.latency.host import facts
-    from edgec.targets import family, resolve
+    from edgec.backends.profiles import family, resolve
+    from edgec.host.facts import facts
 
     host = facts()
     several = family(name)
@@ -62,8 +62,8 @@ def _list(as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from edgec.latency.host import facts
-    from edgec.targets import APPLE, HOST, JETSON, family, list_profiles, resolve
+    from edgec.backends.profiles import APPLE, HOST, JETSON, family, list_profiles, resolve
+    from edgec.host.facts import facts
 
     host, profiles = facts(), list_profiles()
     states = _runtimes(profiles)
@@ -184,7 +184,7 @@ def _runtimes(profiles: tuple[Profile, ...]) -> dict[str, Availability]:
 
 
 def _lacks(profile: Profile, host: Host) -> tuple[str, ...]:
-    from edgec.targets import missing
+    from edgec.backends.profiles import missing
 
     return missing(profile, host)
 

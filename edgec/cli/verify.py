@@ -12,7 +12,7 @@ from edgec.cli import options
 from edgec.cli.console import out
 
 if TYPE_CHECKING:
-    from edgec.artefact.verify import VerifyResult
+    from edgec.verify import VerifyResult
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,7 +30,7 @@ def verify(artefact: Path, threads: int | None, min_fidelity: float | None, as_j
     Checks the hash of every file, then every output against the features recorded at the build: bit by bit on such a machine as
     built it. Needs the artefact's runtime and numpy only. Exit code 8: the artefact is damaged. 9: it computes something else.
     """
-    from edgec.artefact.verify import verify as run
+    from edgec.verify import verify as run
 
     result = run(artefact, threads=threads, min_fidelity=min_fidelity)
     if as_json:
@@ -44,7 +44,7 @@ def _print(result: VerifyResult) -> None:
     from rich.text import Text
 
     from edgec.cli.console import err
-    from edgec.report.records import printable
+    from edgec.records.reading import printable
 
     for note in result.notes:
         err.print(Text(f"Warning: {note}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from edgec.errors import RequestError
 from edgec.fidelity.metrics import worst
 from edgec.fidelity.tasks import TaskBudgets, shortfalls
-from edgec.report.fidelity import StageFidelity
+from edgec.records.fidelity import StageFidelity
 
 WITHOUT_FEATURES = TaskBudgets(min_agreement=0.99, min_iou=0.97, max_depth_error=0.02)
 """Of what a user does not bound, where a model gives no features that could be judged."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import CheckpointError, ExportError, FidelityError
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import Features, worst
 from edgec.fidelity.reference import Reference
-from edgec.report.fidelity import StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
 
 EXPORT_TOLERANCE = 1e-3
 """Largest absolute difference of a feature between PyTorch and the hub graph, as a share of the output's largest value: float32

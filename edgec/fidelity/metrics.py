@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.evidence import Evidence
 from edgec.fidelity.cosines import cosines
 from edgec.fidelity.tasks import meters
-from edgec.report.fidelity import HeadFacts, StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import HeadFacts, StageFidelity
 
 Features = dict[str, NDArray[Any]]
 """By output name: float32, or int32 where a head gives labels."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgec.errors import CheckpointError
 from edgec.fidelity.metrics import Features, Fidelity
 from edgec.frames.types import Pixels
-from edgec.report.fidelity import HeadFacts
+from edgec.records.fidelity import HeadFacts
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgec.errors import RequestError
 from edgec.fidelity.cosines import cosines
-from edgec.report.base import Record
-from edgec.report.fidelity import Classes, Depths, HeadFacts, Masks, Output, TaskFidelity, Vectors
+from edgec.records.base import Record
+from edgec.records.fidelity import Classes, Depths, HeadFacts, Masks, Output, TaskFidelity, Vectors
 
 Array = NDArray[Any]
 MOST_CLASSES = 4096

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.report.base import Record
+from edgec.records.base import Record
 
 SCHEMA_VERSION: Final = 1
 TRACE = "golden/operations.json"

@@ -10,7 +10,7 @@ import onnx
 from edgec.graph.passes.correct import correct_biases
 from edgec.graph.passes.quantise import insert_quantisation
 from edgec.graph.passes.smooth import smooth
-from edgec.precision.plan import PrecisionPlan
+from edgec.graph.plan import PrecisionPlan
 
 
 def apply_plan(hub: onnx.ModelProto, plan: PrecisionPlan) -> onnx.ModelProto:

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.graph.files import LIMIT, save, weight_bytes
+from edgec.host.cores import usable_cores
 
 
 def open_session(model: onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:

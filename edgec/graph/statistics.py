@@ -21,8 +21,8 @@ from edgec.errors import CalibrationError
 from edgec.frames.types import Pixels
 from edgec.graph.contract import shape_of
 from edgec.graph.passes.prune import prune
+from edgec.graph.plan import Range
 from edgec.graph.session import open_session
-from edgec.precision.plan import Range
 
 ROWS = 256
 """Rows kept of each activation: enough to rank candidates by their mean squared error, small enough for a ViT-H."""

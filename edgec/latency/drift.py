@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgec.report.compare import bootstrap
-from edgec.report.schema import Drift
+from edgec.latency import bootstrap
+from edgec.records.report import Drift
 
 SHARE = 10
 LEAST = SHARE * bootstrap.needed(0.5)

@@ -22,13 +22,13 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from edgec.evidence import Evidence
-from edgec.latency.host import available_cores
+from edgec.host.facts import available_cores
 from edgec.latency.process import Worker
 from edgec.latency.recording import Measurement as Measurement
 from edgec.latency.recording import Recording
 from edgec.latency.statistics import block_size, enough
 from edgec.lowering.base import LoweredModel
+from edgec.records.evidence import Evidence
 
 NOTE = (
     "Candidates ran in processes of their own, in interleaved blocks of at most ten runs, in random order; each block began with "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgec.lowering.base import Step
-from edgec.report.schema import OperationTime
+from edgec.records.report import OperationTime
 
 OTHER: Final = "other"
 WORDS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Manifest
 from edgec.artefact.reading import OpenArtefact
 from edgec.bounded import communicate
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.evidence import Evidence
+from edgec.host.facts import available_cores
 from edgec.latency.answers import read_answer
-from edgec.latency.host import available_cores
 from edgec.latency.process import ANSWER_SECONDS, MOST_LOG_BYTES, describe_exit
 from edgec.latency.profile_mapping import Known, mapped
 from edgec.lowering.base import LoweredModel, Step
-from edgec.precision.explanation import EXPLANATION, Explanation
-from edgec.report.records import read_record
-from edgec.report.schema import Profile
+from edgec.records.evidence import Evidence
+from edgec.records.explanation import EXPLANATION, Explanation
+from edgec.records.manifest import Manifest
+from edgec.records.reading import read_record
+from edgec.records.report import Profile
 from edgec.untrusted import Refused
 
 DEFAULT_ITERATIONS = 50

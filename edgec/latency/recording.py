@@ -11,10 +11,10 @@ from typing import Any
 
 import psutil
 
-from edgec.evidence import Evidence
 from edgec.latency.process import Helper, WorkerProblem
 from edgec.latency.statistics import LEAD_IN_MS, summary
-from edgec.report.schema import Block, ColdStart, Latency
+from edgec.records.evidence import Evidence
+from edgec.records.report import Block, ColdStart, Latency
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.evidence import Evidence
 from edgec.latency.measure import FRAME_BYTES, Progress
 from edgec.latency.process import Helper, Worker
 from edgec.latency.recording import Measurement, Recording
 from edgec.latency.statistics import block_size, enough, summary
 from edgec.latency.yardstick import ENVIRONMENT, WORK
 from edgec.lowering.base import LoweredModel
-from edgec.report.compare.pace import YARDSTICK
-from edgec.report.schema import Block, Candidate, Latency
+from edgec.records.evidence import Evidence
+from edgec.records.report import YARDSTICK, Block, Candidate, Latency
 
 PROCESSES, FEWEST = 5, 2
 BEGINNING_MS = 10_000.0

@@ -20,17 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import RequestError
-from edgec.evidence import Evidence
+from edgec.host.sensors import Sensors, whole_mw
 from edgec.latency.asked import Asked
 from edgec.latency.drift import drift
 from edgec.latency.measure import FRAME_BYTES, Progress, groups, memory_budget
 from edgec.latency.process import ANSWER_SECONDS, Worker, WorkerProblem
 from edgec.latency.recording import busy_ms
-from edgec.latency.sensors import Sensors, whole_mw
 from edgec.latency.statistics import LEAD_IN_MS
 from edgec.lowering.base import LoweredModel
-from edgec.report.runs import DECIMALS, figures
-from edgec.report.schema import AfterIdle, Reading, Run
+from edgec.records.evidence import Evidence
+from edgec.records.report import AfterIdle, Reading, Run
+from edgec.records.runs import DECIMALS, figures
 
 READING_SECONDS = 1.0
 IDLE_SAMPLES = 5

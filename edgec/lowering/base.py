@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import RuntimeFailure
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
     import onnx
 
-    from edgec.precision.plan import PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 Frames = NDArray[np.uint8]
 """uint8 [N, H, W, 3], RGB."""

@@ -11,7 +11,7 @@ import onnx
 from onnx import numpy_helper
 
 from edgec.graph.operations import constants
-from edgec.precision.plan import PrecisionPlan
+from edgec.graph.plan import PrecisionPlan
 
 
 def lift_biases(model: onnx.ModelProto, plan: PrecisionPlan) -> onnx.ModelProto:

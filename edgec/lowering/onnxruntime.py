@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure, TargetError, UnsupportedOperation
+from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
     Availability,
     Features,
@@ -26,7 +26,7 @@ from edgec.lowering.base import (
 if TYPE_CHECKING:
     import onnx
 
-    from edgec.precision.plan import PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 INSTALL = "pip install 'edgec[cpu]'"
 

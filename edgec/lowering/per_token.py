@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgec.precision.plan import QuantisedWeight
+from edgec.graph.plan import QuantisedWeight
 
 GROUP_LIMIT = 384
 """Channels that share a scale at most. On ViT-S/16 groups of 384 took 4 % less time than groups of 128, for a little less

@@ -12,7 +12,7 @@ from edgec.model.spec import Size
 if TYPE_CHECKING:
     import onnx
 
-    from edgec.precision.plan import PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 
 @runtime_checkable

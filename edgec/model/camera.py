@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import torch
 from torch import Tensor, nn
 
-from edgec.checkpoint.types import Checkpoint, Normalisation
 from edgec.errors import RequestError
 from edgec.model.convnext import ConvNext
 from edgec.model.fold import fold
+from edgec.model.normalisation import Normalisation
 from edgec.model.spec import Size, Spec, VitSpec, check_size
 from edgec.model.vit import VisionTransformer
+
+
+class Trained(Protocol):
+    """What a model is made of: `edgec.checkpoint.Checkpoint` is one."""
+
+    @property
+    def spec(self) -> Spec: ...
+
+    @property
+    def weights(self) -> Mapping[str, Tensor]: ...
+
+    @property
+    def normalisation(self) -> Normalisation: ...
 
 
 class CameraModel(nn.Module):
@@ -42,7 +58,7 @@ class CameraModel(nn.Module):
 
 
 def assemble(
-    checkpoint: Checkpoint, size: Size, *, folded: bool, registers: bool = False, layers: tuple[int, ...] = ()
+    checkpoint: Trained, size: Size, *, folded: bool, registers: bool = False, layers: tuple[int, ...] = ()
 ) -> CameraModel:
     """The checkpoint's model at one size, in evaluation mode. `folded=False` is the float32 reference.
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from edgec.checkpoint.types import Normalisation
+from edgec.model.normalisation import Normalisation
 from edgec.model.spec import Spec, VitSpec
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 import onnx
 
 from edgec.errors import TargetError
+from edgec.graph.plan import Precision
 from edgec.lowering.base import Lowering
-from edgec.precision.plan import Precision
 from edgec.precision.recipes import Recipe, measured_recipes, quick_recipes, rule_recipes
 
 Asked = Literal["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst
-from edgec.report.schema import Candidate
+from edgec.records.report import Candidate
 
 EXACTNESS = ("fp32", "bf16", "fp16", "w8", "int8", "w6", "w4")
 """Between candidates that are equal otherwise, the first of these ships."""

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from edgec.errors import ExportError
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import worst
 from edgec.graph.contract import shape_of
 from edgec.graph.operations import Operation, operations
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import Statistics
-from edgec.precision.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import Recipe
-from edgec.report.schema import Candidate
+from edgec.records.evidence import Evidence
+from edgec.records.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
+from edgec.records.report import Candidate
 
 MASSIVE = 4.0
 """An activation is called massive when its largest value is this many times the usual row's largest."""

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgec.errors import CalibrationError
+from edgec.graph.numbers import quantise_static
 from edgec.graph.operations import Operation, constants, operations
 from edgec.graph.passes.constants import ConstantEditor
 from edgec.graph.passes.correct import bias_node
 from edgec.graph.passes.quantise import quantised_weight
 from edgec.graph.passes.smooth import smooth
+from edgec.graph.plan import Precision, PrecisionPlan, QuantisedWeight
 from edgec.graph.statistics import Statistics
-from edgec.precision.numbers import quantise_static
-from edgec.precision.plan import Precision, PrecisionPlan, QuantisedWeight
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.rounding import compensation, round_weight
 from edgec.precision.smoothing import search_smoothing

@@ -13,7 +13,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.precision.numbers import LIMIT, PAIR_LIMIT, weight_scales
+from edgec.graph.numbers import LIMIT, PAIR_LIMIT, weight_scales
 
 DAMPING = 0.1
 """Of the mean variance, added to each channel's: what keeps a small calibration set from being taken at its word. On ViT-S/16

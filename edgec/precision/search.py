@@ -9,13 +9,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from edgec.graph.numbers import quantise_static
 from edgec.graph.operations import Operation, constants, operations
 from edgec.graph.passes.quantise import quantised_weight
 from edgec.graph.passes.smooth import by_input_channel, smooth
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.residual import residual_writers
 from edgec.graph.statistics import Statistics
-from edgec.precision.numbers import quantise_static
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import Recipe, ranked
 
 PASSED_ON = 0.1

@@ -14,9 +14,9 @@ from edgec.frames.types import Pixels
 from edgec.graph.passes.prune import prune
 from edgec.graph.passes.smooth import smooth
 from edgec.graph.passes.switch import SWITCHES, with_switches
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import open_session
 from edgec.graph.statistics import stacked
-from edgec.precision.plan import PrecisionPlan
 
 PATCHES = "patches"
 

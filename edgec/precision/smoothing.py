@@ -9,10 +9,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from edgec.graph.numbers import quantise_rows, quantise_static, quantise_weight
 from edgec.graph.operations import constants
 from edgec.graph.passes.smooth import by_input_channel, groups
 from edgec.graph.statistics import Statistics
-from edgec.precision.numbers import quantise_rows, quantise_static, quantise_weight
 from edgec.precision.static import HEADROOM
 
 STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from edgec.graph.operations import Kind, operations
-from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.graph.plan import Precision, PrecisionPlan
 
 INT8_KINDS: tuple[Kind, ...] = ("linear", "convolution")
 """Not the first convolution, which sees raw pixels and costs 1 %; not depthwise ones, which are bound by memory; not

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgec.errors import EdgecError
-from edgec.precision.plan import PrecisionPlan, QuantisedWeight, Range
+from edgec.graph.plan import PrecisionPlan, QuantisedWeight, Range
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 PLAN, WEIGHTS = "plan.json", "weights.npz"

@@ -9,8 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgec.report.records import printable
-from edgec.report.schema import OperationTime, Profile
+from edgec.records.reading import printable
+from edgec.records.report import OperationTime, Profile
 
 OUTSIDE = "outside"
 """Before and behind the blocks, and what the runtime put in under a name that leads to no block."""

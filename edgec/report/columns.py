@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgec.records.reading import printable
+from edgec.records.report import Candidate
 from edgec.report.decisions import Decided, decided
-from edgec.report.records import printable
-from edgec.report.schema import Candidate
 
 ABSENT = "-"
 

@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.tasks import TaskBudgets
-from edgec.report.fidelity import Classes, HeadFacts, Masks, StageFidelity, TaskFidelity
-from edgec.report.records import printable
-from edgec.report.schema import Candidate, Report
+from edgec.records.fidelity import Classes, HeadFacts, Masks, StageFidelity, TaskFidelity
+from edgec.records.reading import printable
+from edgec.records.report import Candidate, Report
 
 ABSENT: Final = "-"
 Measure = Literal["classes", "masks", "depths", "values"]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import worst
-from edgec.precision.explanation import EXPLANATION, ExceptionFacts, Explanation, OperationFacts
+from edgec.records.consistency import read_report
+from edgec.records.explanation import EXPLANATION, ExceptionFacts, Explanation, OperationFacts
+from edgec.records.fidelity import StageFidelity
+from edgec.records.reading import printable, read_record
+from edgec.records.report import Report
 from edgec.report.decisions import has_features
-from edgec.report.fidelity import StageFidelity
-from edgec.report.reading import read_report
-from edgec.report.records import printable, read_record
-from edgec.report.schema import Report
 
 if TYPE_CHECKING:
     from rich.table import Table

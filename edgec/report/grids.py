@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from edgec.records.fidelity import Classes, Depths, Masks, TaskFidelity, Vectors
+from edgec.records.reading import printable
+from edgec.records.report import Report
 from edgec.report.decisions import (
     ABSENT,
     Decided,
@@ -17,9 +20,6 @@ from edgec.report.decisions import (
     head_of,
     measure_of,
 )
-from edgec.report.fidelity import Classes, Depths, Masks, TaskFidelity, Vectors
-from edgec.report.records import printable
-from edgec.report.schema import Report
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw
 
+from edgec.records.reading import printable
 from edgec.report.lettering import Ink, write
 from edgec.report.maps import CAPTIONS, LARGEST_ERROR, Headed, Maps, Scores, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, LINE, Bytes, Swatch, Swatches, class_swatches, draw_scale
-from edgec.report.records import printable
 
 _PANEL = 360
 """Pixels of a panel's longer side, about: frames are enlarged or made smaller to it."""

@@ -9,10 +9,10 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.records.fidelity import HeadFacts
+from edgec.records.reading import printable
 from edgec.report.decisions import class_name
-from edgec.report.fidelity import HeadFacts
 from edgec.report.overlays import Bytes, depth_range, draw_depth, draw_differences, draw_labels, fitted, ramp
-from edgec.report.records import printable
 
 Array = NDArray[Any]
 CAPTIONS: Final = ("frame", "float32", "shipped", "difference")

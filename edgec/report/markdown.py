@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from edgec.records.fidelity import StageFidelity
+from edgec.records.reading import printable
+from edgec.records.report import YARDSTICK, Host, Report
 from edgec.report.columns import cosine_cell, telling
-from edgec.report.compare.pace import YARDSTICK
 from edgec.report.decisions import beyond_lines, budget_lines, decided
-from edgec.report.fidelity import StageFidelity
 from edgec.report.grids import Grid, heads_grid, iou_grids, kept_grids
-from edgec.report.records import printable
 from edgec.report.run_rows import run_tables
-from edgec.report.schema import Host, Report
 
 RANDOM_WEIGHTS = "**Random weights: latency is real; fidelity is against the same random model and says nothing of features.**"
 _SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")

@@ -6,7 +6,7 @@ Functions from arrays to arrays, numpy and PIL only: a frame is uint8 [H, W, 3],
 Ito's palette, which people tell apart who do not tell red from green. Depth goes by viridis, whose lightness alone says as much.
 
 `draw_labels(frame, labels, classes)`, `draw_depth(frame, depth, low, high)`; `draw_differences` marks pixels; `Swatches` and
-`draw_scale` are legends on a PIL picture. Class names come from files: give them through `edgec.report.records.printable`.
+`draw_scale` are legends on a PIL picture. Class names come from files: give them through `edgec.records.reading.printable`.
 """
 
 from __future__ import annotations

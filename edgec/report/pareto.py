@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgec.records.reading import printable
+from edgec.records.report import Report
 from edgec.report.decisions import beyond_lines, has_features
 from edgec.report.labels import Label, place_labels
 from edgec.report.points import FLOOR, Point, budgets_of, points_of
-from edgec.report.records import printable
-from edgec.report.schema import Report
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

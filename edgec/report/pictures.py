@@ -18,8 +18,8 @@ from PIL import Image, ImageDraw
 from edgec.durable import scratch, sync
 from edgec.errors import EdgecError
 from edgec.fidelity.cosines import cosines
+from edgec.records.reading import printable
 from edgec.report.lettering import Ink, font, write
-from edgec.report.records import printable
 
 SHEET = "sheet.png"
 CAPTIONS = ("frame", "float32", "shipped", "cosine of each patch")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Candidate, Report
 from edgec.report.decisions import bound, budget_words, decided, has_features
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Candidate, Report
 
 FLOOR = 1e-6
 """A report's cosines have six decimals: whoever has lost less is drawn here."""

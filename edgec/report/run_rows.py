@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgec.records.reading import printable
+from edgec.records.report import Report, Run
 from edgec.report.columns import ABSENT
-from edgec.report.records import printable
-from edgec.report.schema import Report, Run
 
 BESIDE = 3
 """Runs in one table: a fourth would not fit beside them on a page."""

@@ -8,11 +8,11 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from edgec.records.reading import printable
+from edgec.records.report import Report
 from edgec.report.columns import ABSENT, EVIDENCE, fitting
 from edgec.report.decisions import beyond_lines, head_of, words
 from edgec.report.grids import chosen_rows
-from edgec.report.records import printable
-from edgec.report.schema import Report
 
 _GAP = 2
 

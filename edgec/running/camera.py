@@ -16,7 +16,7 @@ import numpy as np
 from edgec.errors import CalibrationError, RequestError
 from edgec.frames import Pixels, video
 from edgec.frames.collecting import natural
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.running.sources import Source
 from edgec.running.types import Shot
 

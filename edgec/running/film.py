@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgec.errors import EdgecError, TargetError
 from edgec.frames import video
+from edgec.records.reading import printable
 from edgec.report.overlays import Bytes
-from edgec.report.records import printable
 from edgec.running.painting import Painter
 from edgec.running.sinks import FileSink, Written
 from edgec.running.types import Done

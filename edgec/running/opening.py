@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgec.artefact.manifest import SizeFacts
 from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError, RequestError, TargetError
-from edgec.evidence import Evidence
 from edgec.lowering import registry
 from edgec.model.spec import Size
-from edgec.report.records import printable
+from edgec.records.evidence import Evidence
+from edgec.records.manifest import SizeFacts
+from edgec.records.reading import printable
 from edgec.running.features import RESERVED, FeatureFile, FeatureFolder
 from edgec.running.film import Film, require_encoder
 from edgec.running.painting import Painter

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from edgec.records.reading import printable
 from edgec.report.lettering import font, write
 from edgec.report.overlays import LINE, SWATCH, Bytes, Swatches, ramp
-from edgec.report.records import printable
 from edgec.running.panels import FITTED_ON, Bar, Drawn, Panel, enlarged
 from edgec.running.results import ClassFound
 from edgec.running.types import Done

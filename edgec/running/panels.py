@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from edgec.artefact.manifest import Manifest, SizeFacts
 from edgec.errors import RequestError
-from edgec.report.fidelity import HeadFacts
+from edgec.records.fidelity import HeadFacts
+from edgec.records.manifest import Manifest, SizeFacts
+from edgec.records.reading import printable
 from edgec.report.overlays import Bytes, Swatch, class_swatches, depth_range, draw_labels, ramp
 from edgec.report.pictures import Basis, Floats, colours, fit_basis
-from edgec.report.records import printable
 from edgec.running.results import Values, counts, label_map
 from edgec.running.types import Done
 

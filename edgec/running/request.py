@@ -11,7 +11,7 @@ from edgec.errors import EdgecError, RequestError
 from edgec.frames import Crop
 from edgec.model.spec import Size
 from edgec.paths import given, is_special
-from edgec.report.records import printable
+from edgec.records.reading import printable
 
 FASTEST_FPS = 1000.0
 FILMS = frozenset({".mp4", ".m4v", ".mov", ".mkv"})

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.report.fidelity import HeadFacts
-from edgec.report.records import printable
+from edgec.records.fidelity import HeadFacts
+from edgec.records.reading import printable
 
 Values = NDArray[Any]
 

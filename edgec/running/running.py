@@ -11,17 +11,17 @@ from typing import Literal, Protocol
 import numpy as np
 
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import load_runner
+from edgec.backends.profiles import list_profiles, missing
 from edgec.errors import CalibrationError, EdgecError, RequestError, VerificationError
-from edgec.evidence import Evidence
 from edgec.frames import Skipped, fit
-from edgec.latency.host import available_cores, facts
+from edgec.host.facts import available_cores, facts
 from edgec.latency.statistics import Summary as Spread
 from edgec.latency.statistics import summary as spread
 from edgec.lowering.base import Frames, Runner
 from edgec.model.spec import Size
-from edgec.report.records import printable
-from edgec.report.schema import Host
+from edgec.records.evidence import Evidence
+from edgec.records.reading import printable
+from edgec.records.report import Host
 from edgec.running.feeds import Asked, Clocked, Feed
 from edgec.running.figures import Figures, Recent, Tally
 from edgec.running.opening import PICTURES_FPS, Opened, require_here, sinks_of, size_of, total
@@ -30,7 +30,7 @@ from edgec.running.results import found
 from edgec.running.sinks import Sink, Written
 from edgec.running.sources import open_source
 from edgec.running.types import Done, Taken, one_of
-from edgec.targets import list_profiles, missing
+from edgec.verify import load_runner
 
 _WARM_UP = 3
 _TOLD = 10

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgec.durable import disk_is_full, scratch, sweep, sync
 from edgec.errors import EdgecError
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.running.types import Done
 
 _LONGEST = 60

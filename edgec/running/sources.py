@@ -12,7 +12,7 @@ from edgec.frames import Pixels, Skipped, pictures, video
 from edgec.frames.collecting import File, cameras_of, is_frame_file, name_of
 from edgec.frames.pictures import damaged
 from edgec.frames.walking import Walk, home_of, remedy_for, stat_of
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.running.types import Shot
 
 _BITS = "convert the pictures to 8 bits as those were that the artefact was calibrated on"

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edgec import targets
-from edgec.artefact.assemble import Ingredients, assemble_artefact
-from edgec.artefact.bundle import Variant
+from edgec.backends import profiles as targets
+from edgec.backends.jetson.packing import Variant
 from edgec.errors import RuntimeFailure
 from edgec.fidelity.reference import Reference
 from edgec.frames import Split
@@ -18,8 +17,9 @@ from edgec.lowering.base import LoweredModel
 from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS
 from edgec.precision.choice import Choice
 from edgec.precision.explaining import explain
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Candidate
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Candidate
+from edgec.stages.assembling import Ingredients, assemble_artefact
 from edgec.stages.base import Calibration, Hub, Lowered
 from edgec.stages.candidates import Candidates
 from edgec.stages.preparing import Preparing

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgec import cache as cached
-from edgec.artefact.manifest import CheckpointFacts
 from edgec.cache import Cache
 from edgec.errors import EdgecError
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame
+from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.base import LoweredModel
 from edgec.model.spec import Size
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import Recipe
 from edgec.progress import Progress
-from edgec.report.fidelity import HeadFacts
-from edgec.report.schema import ModelFacts
+from edgec.records.fidelity import HeadFacts
+from edgec.records.manifest import CheckpointFacts
+from edgec.records.report import ModelFacts
 from edgec.request import Resolved, code_digest
 from edgec.untrusted import Refused, parse_json, read_bytes
 

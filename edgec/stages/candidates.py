@@ -8,26 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from edgec import targets
+from edgec.backends import profiles as targets
+from edgec.backends.jetson.foresight import foresee
 from edgec.errors import RuntimeFailure
-from edgec.evidence import Evidence
 from edgec.fidelity.gate import measure_fidelity
 from edgec.fidelity.reference import Reference
-from edgec.latency.host import contention
+from edgec.graph.plan import PrecisionPlan
+from edgec.host.facts import contention
 from edgec.latency.measure import Measurement, measure
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.sizes import ManySizes
 from edgec.precision.candidates import Attempt, attempts, rest_of
 from edgec.precision.choice import Choice, choose, choose_first, choose_unmeasured, finalists
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
 from edgec.precision.static import uniform
 from edgec.precision.storing import load_plan
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Candidate, ColdStart, Latency
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Candidate, ColdStart, Latency
 from edgec.stages.base import Calibration, Hub, Lowered, dump, frames_key, load
-from edgec.stages.foresight import foresee
 from edgec.stages.quantising import Plans, Quantising
 from edgec.stages.sizes import least, size_of
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from edgec import cache as cached
 from edgec import checkpoint as checkpoints
 from edgec import frames as framing
-from edgec.artefact.manifest import CheckpointFacts, LicenceFacts
 from edgec.fidelity.gate import check_export
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Split
 from edgec.heads import check_heads, layers_needed, read_heads
 from edgec.heads.fitting import feature_shapes
 from edgec.model.spec import Size, describe, family_name, gflops, parameters
-from edgec.report.fidelity import HeadFacts, StageFidelity
-from edgec.report.schema import ModelFacts
+from edgec.records.fidelity import HeadFacts, StageFidelity
+from edgec.records.manifest import CheckpointFacts, LicenceFacts
+from edgec.records.report import ModelFacts
 from edgec.request import code_digest
 from edgec.stages.base import Hub, Stage, dump, identities, load
 from edgec.stages.heads import require_operations

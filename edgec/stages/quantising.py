@@ -12,7 +12,7 @@ from edgec import frames as framing
 from edgec.frames import Frame, Pixels, Split
 from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
-from edgec.precision.plan import Precision, PrecisionPlan
+from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.precision.planning import Activations, Planner
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.static import INT8_KINDS, int8_activations

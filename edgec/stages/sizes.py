@@ -19,7 +19,7 @@ from edgec.fidelity.metrics import worst
 from edgec.fidelity.reference import Reference
 from edgec.lowering.sizes import function_name
 from edgec.model.spec import Size
-from edgec.report.fidelity import StageFidelity
+from edgec.records.fidelity import StageFidelity
 
 if TYPE_CHECKING:
     from edgec.graph.statistics import Statistics

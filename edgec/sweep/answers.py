@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgec.artefact.manifest import MANIFEST
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import worst
-from edgec.latency.host import contention
-from edgec.report.reading import read_report
-from edgec.report.records import printable
-from edgec.report.schema import Bound, Candidate, Report
+from edgec.host.facts import contention
+from edgec.records.consistency import read_report
+from edgec.records.manifest import MANIFEST
+from edgec.records.reading import printable
+from edgec.records.report import Bound, Candidate, Report
 from edgec.sweep.schema import Answer, BoundFacts, Cell, FidelityFacts, LatencyFacts, MemoryFacts, Verdict
 
 ORDER: tuple[Verdict, ...] = ("yes", "cannot tell", "no", "failed")

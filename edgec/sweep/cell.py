@@ -25,7 +25,7 @@ from edgec.errors import ArtefactError, EdgecError
 from edgec.model.spec import Size
 from edgec.progress import Step
 from edgec.quiet import keep_together
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.request import BuildRequest
 from edgec.stages.candidates import MEASURING
 from edgec.sweep.turns import Turns

@@ -35,7 +35,7 @@ from edgec.frames.loading import shipped
 from edgec.model.spec import Size
 from edgec.paths import expand
 from edgec.precision.candidates import Asked
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.request import BuildRequest, Effort
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 

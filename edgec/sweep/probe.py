@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import edgec
-from edgec.latency import host
+from edgec.host import facts as host
 from edgec.request import TOOLS, code_digest
 from edgec.sweep.cell import request_of
 from edgec.sweep.child import Stopped, run_cell

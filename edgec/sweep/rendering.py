@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgec.records.reading import printable
 from edgec.report.columns import ABSENT
 from edgec.report.markdown import escape, markdown_table
-from edgec.report.records import printable
 from edgec.sweep.answers import ORDER
 from edgec.sweep.schema import Answer, Cell, SweepReport
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgec import __version__
 from edgec.errors import ArtefactError, BoardError, RequestError
-from edgec.report.records import printable
+from edgec.records.reading import printable
 from edgec.request import code_digest
 from edgec.sweep.child import LOGS, Outcome, Stopped, asked_of, outcome_of
 from edgec.sweep.matrix import Cell

@@ -12,10 +12,10 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from edgec.evidence import Evidence
-from edgec.report.base import Record
-from edgec.report.records import read_record
-from edgec.report.schema import DIALECT
+from edgec.records.base import Record
+from edgec.records.evidence import Evidence
+from edgec.records.reading import read_record
+from edgec.records.report import DIALECT
 
 SCHEMA_VERSION: Final = 2
 SWEEP = "sweep.json"

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgec import __version__, durable
-from edgec.artefact.manifest import MANIFEST
 from edgec.durable import disk_is_full, scratch, sha256_of, sync, try_lock
 from edgec.errors import ArtefactError, Busy
 from edgec.paths import expand
+from edgec.records.manifest import MANIFEST
 from edgec.sweep import schema
 from edgec.sweep.answers import answer_all, answers_of, in_order
 from edgec.sweep.child import ENDING, LOGS, Outcome

@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 from edgec import checkpoint as checkpoints
 from edgec import frames as framing
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import load_runner
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import Fidelity
 from edgec.fidelity.reference import frame_features
 from edgec.heads import read_heads
@@ -35,7 +33,9 @@ from edgec.heads.reference import CameraModelWithHeads
 from edgec.latency.measure import measure
 from edgec.model.camera import assemble
 from edgec.model.spec import Size
-from edgec.report.fidelity import StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.verify import load_runner
 
 HERE = Path(__file__).resolve().parent
 LATER = 0.5

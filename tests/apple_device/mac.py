@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgec.artefact.device import MAC_PROGRAM
+from edgec.backends.program import MAC_PROGRAM
 from edgec.build import build
-from edgec.report.reading import read_report
-from edgec.report.schema import Candidate, Report
+from edgec.records.consistency import read_report
+from edgec.records.report import Candidate, Report
 from edgec.request import BuildRequest
 from tests.support import heads
 from tests.support.frames import draw_pictures

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.manifest import MANIFEST
-from edgec.evidence import Evidence
 from edgec.fidelity import metrics
 from edgec.fidelity.tasks import TaskMeter
 from edgec.latency import statistics as latency
-from edgec.report.fidelity import Output, TaskFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import Output, TaskFidelity
+from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import Mac
 from tests.support.forging import written
 from tests.support.reports import samples

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from edgec.artefact.manifest import MANIFEST
+from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import Mac, write_facts
 
 

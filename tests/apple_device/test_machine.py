@@ -47,7 +47,7 @@ def look(monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: str) -> Any:
 def profiles() -> list[Any]:
     from edgec_mac.machine import Profile
 
-    from edgec.targets import list_profiles
+    from edgec.backends.profiles import list_profiles
 
     return [
         Profile(each.name, each.title, each.examples, each.apple.minimum_os.get("macos"), each.apple.compute_units)

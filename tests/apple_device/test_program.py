@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edgec.artefact.device import MAC_PROGRAM, SHEBANG, write_device_program
-from edgec.artefact.manifest import MANIFEST
 from edgec.artefact.reading import open_artefact
+from edgec.backends.program import MAC_PROGRAM, SHEBANG, write_device_program
+from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import SOURCES
 from tests.device.robot import interpreter
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgec.artefact.device import MAC_PROGRAM
-from edgec.artefact.manifest import MANIFEST
+from edgec.backends.program import MAC_PROGRAM
 from edgec.cli import run as edgec
 from edgec.durable import sha256_of
-from edgec.evidence import Evidence
-from edgec.report.fidelity import Classes, Masks
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import Classes, Masks
+from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import SECONDS, STANDIN, Done, Mac, write_facts
 
 FEW = ("--iterations", "12")

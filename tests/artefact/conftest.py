@@ -14,14 +14,14 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
 from edgec.artefact.machine import execution
-from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 from edgec.artefact.write import write_artefact
 from edgec.durable import sha256_of
-from edgec.evidence import Evidence
 from edgec.lowering.base import Features, LoweredModel
 from edgec.lowering.registry import get
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Beside, Candidate, Host, ModelFacts, Report
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
+from edgec.records.report import Beside, Candidate, Host, ModelFacts, Report
 from tests.support import forging
 
 BATCH, SIDE, PATCH, WIDTH, GOLDEN = 2, 32, 16, 8, 3

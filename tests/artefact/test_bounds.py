@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edgec.artefact.bounds import MOST, Bound, head_bounds
-from edgec.artefact.manifest import Tensor
 from edgec.artefact.recording import TOLERANCES
+from edgec.records.manifest import Tensor
 
 OUTPUTS = (
     Tensor(name="cls", dtype="float32", shape=(1, 4)),

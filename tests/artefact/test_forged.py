@@ -14,13 +14,13 @@ import pytest
 from safetensors.numpy import load_file
 
 from benchmarks.flips import run as flip_bits
-from edgec.artefact.device import MAC_PROGRAM, PROGRAM
 from edgec.artefact.reading import open_artefact
-from edgec.artefact.verify import verify
+from edgec.backends.program import MAC_PROGRAM, PROGRAM
 from edgec.boards.artefact import open_for_boards
 from edgec.build import build
 from edgec.errors import ArtefactError, VerificationError
 from edgec.request import BuildRequest
+from edgec.verify import verify
 from tests.support import forging
 from tests.support import heads as made
 from tests.support.files import SMALL as SHALLOW

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, read_golden, write_golden
-from edgec.artefact.manifest import Manifest
 from edgec.artefact.reading import open_artefact
 from edgec.errors import ArtefactError
+from edgec.records.manifest import Manifest
 
 PATHS = (FRAMES, EXPECTED_FLOAT32, EXPECTED_SHIPPED)
 

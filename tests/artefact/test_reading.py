@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgec.artefact.manifest import UPGRADES, Manifest
 from edgec.artefact.reading import open_artefact
 from edgec.errors import ArtefactError
-from edgec.report.records import read_record
+from edgec.records.manifest import UPGRADES, Manifest
+from edgec.records.reading import read_record
 from tests.support.forging import written
 
 from .conftest import ENTRY, GOLDEN, SIDE, Forge, as_of_version_1

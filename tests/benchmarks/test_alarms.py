@@ -6,8 +6,8 @@ from pathlib import Path
 
 from benchmarks.alarms import PAIRS, draw, rates
 from edgec.latency.statistics import summary
+from edgec.records.consistency import read_report
 from edgec.report.compare.sides import Side
-from edgec.report.reading import read_report
 from tests.support.reports import samples
 
 KEPT = Path(__file__).parents[1] / "report" / "kept" / "version-1.json"

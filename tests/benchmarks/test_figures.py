@@ -14,7 +14,7 @@ from benchmarks.goals import RANDOM, TRAINED, Goal, build_goals, fidelity_goals,
 from benchmarks.neighbours import Neighbours, right
 from benchmarks.race import BLOCK, Blocks, median, percentile, race, ratio
 from benchmarks.tables import Result, contest_table, goals_table
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
 
 PEER = Judgement(cls_mean=0.99, patch_mean=0.998, patch_p01=0.96, frames=8, evidence="measured on host")
 OURS = replace(PEER, patch_mean=0.9996, patch_p01=0.995)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES
-from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
-from edgec.report.fidelity import HeadFacts
+from edgec.records.fidelity import HeadFacts
+from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 from tests.device.robot import COUNT, Robot, interpreter, write_bundle
 from tests.support.processes import running
 

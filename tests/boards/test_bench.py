@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
 from tests.boards.conftest import Said
 from tests.boards.loopback import Board
 

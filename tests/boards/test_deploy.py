@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.manifest import MANIFEST
 from edgec.durable import sha256_of
-from edgec.evidence import Evidence
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
+from edgec.records.manifest import MANIFEST
 from tests.boards.conftest import Said
 from tests.boards.loopback import NAME, Board, write_manifest
 from tests.device.robot import check_whole, write_facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
 from tests.boards.conftest import Said
 from tests.boards.loopback import Board, write_manifest
 from tests.device.heads import write_heads

@@ -11,8 +11,8 @@ import pytest
 from edgec.checkpoint import Checkpoint, read
 from edgec.checkpoint.published import check_hashed_name, published
 from edgec.checkpoint.source import locate
-from edgec.checkpoint.types import LVD, SAT
 from edgec.errors import AmbiguousCheckpoint, UnreadableCheckpoint
+from edgec.model.normalisation import LVD, SAT
 
 DEMO = locate("demo")
 LICENCE_TEXT = "# DINOv3 License\n\n(the agreement, as a user puts it beside the weights)\n"

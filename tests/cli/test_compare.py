@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from edgec.latency.bench import as_report, bench
-from edgec.report.reading import read_report
-from edgec.report.schema import SCHEMA_VERSION
+from edgec.bench import as_report, bench
+from edgec.records.consistency import read_report
+from edgec.records.report import SCHEMA_VERSION
 from tests.support.commands import edgec, python
 from tests.support.forging import written
 from tests.support.reports import samples
@@ -247,7 +247,7 @@ def test_comparing_imports_no_runtime(reports: Path) -> None:
 
 
 def test_schemas_are_printed(say: Said) -> None:
-    from edgec.report.schema import json_schema
+    from edgec.records.report import json_schema
     from edgec.sweep.schema import json_schema as of_sweeps
 
     for arguments, expected in (((), json_schema()), (("report",), json_schema()), (("sweep",), of_sweeps())):

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.features import features_on, golden_features, golden_heads
 from edgec.artefact.golden import write_golden
 from edgec.artefact.reading import open_artefact
 from edgec.errors import ArtefactError
-from edgec.precision.explanation import EXPLANATION
+from edgec.records.explanation import EXPLANATION
 from edgec.report.pictures import CAPTIONS, Layout
+from edgec.running.compared import features_on, golden_features, golden_heads
 from tests.support.commands import edgec, python
 from tests.support.forging import written
 

@@ -15,18 +15,18 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from edgec.artefact import bundle
 from edgec.artefact.golden import write_golden
-from edgec.artefact.manifest import Tensor
+from edgec.backends.jetson import packing as bundle
+from edgec.backends.profiles import family
 from edgec.heads import Head, read_head
 from edgec.heads.attach import attach, only
 from edgec.heads.reference import CameraModelWithHeads
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.precision.static import int8_activations, uniform
-from edgec.report.fidelity import HeadFacts
-from edgec.report.schema import ModelFacts
-from edgec.targets import family
+from edgec.records.fidelity import HeadFacts
+from edgec.records.manifest import Tensor
+from edgec.records.report import ModelFacts
 from tests.device.robot import COUNT, SIZE
 from tests.support import heads as made
 from tests.support.frames import pictures

@@ -21,8 +21,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgec.artefact.device import PROGRAM, write_device_program
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES, write_golden
+from edgec.backends.program import PROGRAM, write_device_program
 from edgec.graph.operations import operations
 from edgec.graph.planned import apply_plan
 from edgec.model.spec import Size

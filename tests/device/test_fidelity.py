@@ -13,12 +13,12 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import compare
 from edgec.fidelity.tasks import TaskMeter
 from edgec.latency.statistics import summary
-from edgec.report.fidelity import Output, TaskFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import Output, TaskFidelity
 from tests.device.robot import _content
 
 

@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.artefact.bundle import BUNDLE
+from edgec.backends.jetson.packing import BUNDLE
 from edgec.durable import sha256_of
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import Fidelity
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.tensorrt import TensorRt
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
 from tests.device.conftest import told
 from tests.device.heads import said, write_heads
 from tests.device.robot import Robot, check_whole

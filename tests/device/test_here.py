@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.report.reading import read_report
+from edgec.records.consistency import read_report
 from tests.device.robot import Robot
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.artefact.device import PROGRAM, SHEBANG, write_device_program
+from edgec.backends.program import PROGRAM, SHEBANG, write_device_program
 from edgec.errors import EdgecError
 from tests.device.robot import PYTHONS, Robot, interpreter
 
@@ -30,7 +30,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_installation_without_the_sources_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgec.artefact.device.room", lambda name: tmp_path)
+    monkeypatch.setattr("edgec.backends.program.room", lambda name: tmp_path)
     with pytest.raises(EdgecError, match="installation is incomplete"):
         write_device_program(_made(tmp_path / "artefact"))
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edgec.artefact.bundle import BUNDLE
-from edgec.artefact.manifest import MANIFEST
+from edgec.backends.jetson.packing import BUNDLE
 from edgec.durable import sha256_of
-from edgec.report.reading import read_report
-from edgec.report.schema import SCHEMA_VERSION
+from edgec.records.consistency import read_report
+from edgec.records.manifest import MANIFEST
+from edgec.records.report import SCHEMA_VERSION
 from tests.device.robot import Robot, check_whole
 
 VERSIONS = ("8.6.2", "10.3.0", "10.13.3", "10.16.2", "11.0.0", "11.1.0")

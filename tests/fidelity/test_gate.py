@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from edgec.errors import ExportError, FidelityError
-from edgec.evidence import Evidence
 from edgec.fidelity.gate import check_export, measure_fidelity, require_kept
 from edgec.fidelity.metrics import compare
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.graph.session import features_of, open_session
-from edgec.report.fidelity import StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
 from tests.support.frames import pictures
 from tests.support.models import CLS_NORM, CONVNEXT, SPECS, VIT, Exported, exported
 from tests.support.onnx_graphs import AnyArray, constant, node, replace_constant

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.evidence import Evidence
 from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import Fidelity, compare, worst
-from edgec.report.fidelity import StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
 
 RANDOM = np.random.default_rng(0)
 

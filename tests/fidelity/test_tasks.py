@@ -7,7 +7,7 @@ import pytest
 
 from edgec.errors import RequestError
 from edgec.fidelity.tasks import TaskBudgets, TaskMeter, shortfalls
-from edgec.report.fidelity import Output, TaskFidelity
+from edgec.records.fidelity import Output, TaskFidelity
 
 RANDOM = np.random.default_rng(0)
 

@@ -258,7 +258,9 @@ def test_sixteen_bits_and_hdr_are_refused_by_name(tmp_path):
                 stream.codec_context.color_trc = curve
             for _ in range(10):
                 frame = VideoFrame(64, 48, pixel_format)
-                for plane in frame.planes:  # a new frame holds whatever the memory held, and encoders need not bear samples over 10 bits
+                for (
+                    plane
+                ) in frame.planes:  # a new frame holds whatever the memory held, and encoders need not bear samples over 10 bits
                     plane.update(bytes(plane.buffer_size))
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())

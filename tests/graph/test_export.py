@@ -15,11 +15,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edgec.checkpoint.types import LVD
 from edgec.errors import ExportError, InputSizeError, RequestError, RuntimeFailure
 from edgec.graph.export import export
 from edgec.graph.session import features_of, open_session
 from edgec.model.camera import CameraModel, assemble
+from edgec.model.normalisation import LVD
 from edgec.model.spec import Size, Spec, VitSpec
 from tests.support.frames import pictures
 from tests.support.models import CLS_NORM, CONVNEXT, KEY_BIAS, SMALL, SPECS, SWIGLU, VIT, Exported, exported, random_checkpoint

@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 
+from edgec.graph.numbers import weight_scales
 from edgec.graph.operations import operations
 from edgec.graph.passes.quantise import activation_parameters, insert_quantisation
+from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.session import features_of, open_session
-from edgec.precision.numbers import weight_scales
-from edgec.precision.plan import PrecisionPlan, Range
 from edgec.precision.static import INT8_KINDS, int8_activations, uniform
 from tests.support.frames import pictures
 from tests.support.models import CONVNEXT, SMALL, SPECS, SWIGLU, VIT, Exported, exported

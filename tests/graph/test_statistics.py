@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from edgec.errors import CalibrationError
 from edgec.graph.operations import operations
+from edgec.graph.plan import Range
 from edgec.graph.session import open_session
 from edgec.graph.statistics import Statistics, load_statistics, observe, save_statistics, stacked
-from edgec.precision.plan import Range
 from edgec.precision.static import int8_activations
 from tests.support.frames import pictures
 from tests.support.models import SMALL, SPECS, VIT, Exported, exported

@@ -10,8 +10,8 @@ import pytest
 
 from edgec.graph.passes.quantise import insert_quantisation
 from edgec.graph.passes.switch import SWITCHES, with_switches
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import open_session
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.sensitivity import measure_sensitivity
 from edgec.precision.static import INT8_KINDS, int8_activations
 from tests.support.frames import pictures

@@ -12,18 +12,18 @@ import pytest
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
-from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
+from edgec.backends.profiles import list_profiles, missing
+from edgec.bench import as_report, batches, bench
 from edgec.cli import run
 from edgec.errors import ArtefactError, RuntimeFailure
-from edgec.evidence import Evidence
-from edgec.latency.bench import as_report, batches, bench
-from edgec.latency.host import facts
+from edgec.host.facts import facts
 from edgec.lowering.base import LoweredModel
-from edgec.report.fidelity import StageFidelity
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
+from edgec.records.report import Candidate, ModelFacts, Report
 from edgec.report.markdown import to_markdown
-from edgec.report.reading import read_report
-from edgec.report.schema import Candidate, ModelFacts, Report
-from edgec.targets import list_profiles, missing
 
 GOLDEN, BATCH, WIDTH = 3, 2, 16
 

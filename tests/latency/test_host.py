@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgec.latency.host import caveats, contention, describe, facts, governor, within_quota
-from edgec.report.schema import Host
+from edgec.host.facts import caveats, contention, describe, facts, governor, within_quota
+from edgec.records.report import Host
 
 
 def host(**changes: object) -> Host:

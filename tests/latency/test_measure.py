@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.latency import measure as measuring
 from edgec.latency.measure import HEAT, Measurement, groups, measure
 from edgec.lowering.base import LoweredModel
+from edgec.records.evidence import Evidence
 
 MakeModel = Callable[..., LoweredModel]
 MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from edgec.evidence import Evidence
+from edgec.backends.jetson.roofline import lower_bound, lower_bounds
+from edgec.backends.profiles import Rates, list_profiles
 from edgec.graph.work import Work
-from edgec.latency.roofline import lower_bound, lower_bounds
-from edgec.targets import Rates, list_profiles
+from edgec.records.evidence import Evidence
 
 BOARDS = {profile.name: profile.jetson for profile in list_profiles() if profile.jetson is not None}
 RATES = Rates(int8_tops=20, fp16_tflops=10, fp32_tflops=5, bandwidth_gbs=100)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.latency.sensors import Sensors, whole_mw
+from edgec.host.sensors import Sensors, whole_mw
 
 
 def write(root: Path, files: dict[str, str]) -> None:

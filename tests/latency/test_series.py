@@ -13,13 +13,13 @@ import numpy as np
 import psutil
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.latency import series
 from edgec.latency.recording import Measurement
 from edgec.latency.series import PROCESSES, by_process, measure_series, processes
 from edgec.latency.yardstick import WORK
 from edgec.lowering.base import LoweredModel
-from edgec.report.schema import Candidate
+from edgec.records.evidence import Evidence
+from edgec.records.report import Candidate
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
 MakeModel = Callable[..., LoweredModel]

@@ -13,15 +13,15 @@ import psutil
 import pytest
 
 from edgec.errors import RequestError
-from edgec.evidence import Evidence
 from edgec.latency import measure as measuring
 from edgec.latency import sustained
 from edgec.latency.asked import Asked
 from edgec.latency.process import WorkerProblem
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering.base import LoweredModel
-from edgec.report.reading import _of_columns, _of_run
-from edgec.report.schema import Run
+from edgec.records.consistency import _of_columns, _of_run
+from edgec.records.evidence import Evidence
+from edgec.records.report import Run
 
 MakeModel = Callable[..., LoweredModel]
 MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]

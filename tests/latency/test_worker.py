@@ -27,7 +27,7 @@ MEASURE_FOR_EVER = """
     import sys
     from pathlib import Path
     import numpy as np, psutil
-    from edgec.evidence import Evidence
+    from edgec.records.evidence import Evidence
     from edgec.latency.measure import measure
     from edgec.lowering.base import LoweredModel
 

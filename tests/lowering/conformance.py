@@ -22,19 +22,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec import targets
-from edgec.cores import usable_cores
+from edgec.backends import profiles as targets
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import compare
 from edgec.graph.passes.quantise import insert_quantisation
+from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.session import features_of, open_session
-from edgec.latency import host
+from edgec.host import facts as host
+from edgec.host.cores import usable_cores
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel, Lowering, Runner
-from edgec.precision.plan import PrecisionPlan, Range
 from edgec.precision.static import int8_activations, uniform
-from edgec.report.fidelity import StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
 from tests.support.commands import python
 from tests.support.frames import pictures
 from tests.support.models import SMALL, SPECS, VIT, Exported, exported
@@ -378,7 +378,7 @@ for name in ("torch", "onnx", "transformers", "click", "rich"):
     sys.modules[name] = None
 from pathlib import Path
 import numpy as np
-from edgec.latency import host
+from edgec.host import facts as host
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 

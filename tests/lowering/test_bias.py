@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 
 from edgec.graph.passes.quantise import insert_quantisation
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import features_of, open_session
 from edgec.lowering.bias import lift_biases
-from edgec.precision.plan import PrecisionPlan
 from tests.lowering.conformance import ranges
 from tests.support.models import CONVNEXT, VIT, exported
 from tests.support.onnx_graphs import constant, constants, node

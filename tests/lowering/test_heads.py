@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from edgec.fidelity.cosines import cosines
 from edgec.graph.export import export
 from edgec.graph.operations import HEADS, operations
+from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics, observe
 from edgec.heads import Head, read_head
@@ -26,7 +27,6 @@ from edgec.lowering import registry
 from edgec.lowering.base import Lowering
 from edgec.model.camera import assemble
 from edgec.model.spec import ConvNextSpec
-from edgec.precision.plan import Precision, PrecisionPlan
 from edgec.precision.planning import Planner
 from edgec.precision.recipes import rule_recipes, tail_recipe
 from edgec.precision.static import INT8_KINDS, int8_activations, uniform

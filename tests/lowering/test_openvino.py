@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edgec.cores import usable_cores
 from edgec.errors import RuntimeFailure
-from edgec.latency.host import facts
+from edgec.host.cores import usable_cores
+from edgec.host.facts import facts
 from edgec.lowering.base import LoweredModel, Lowering
 from edgec.precision.static import uniform
 from tests.lowering.conformance import KINDS, Case, LoweringConformance, plan_of

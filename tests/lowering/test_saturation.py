@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec import targets
+from edgec.backends import profiles as targets
+from edgec.graph.numbers import weight_scales
 from edgec.graph.passes.quantise import insert_quantisation
+from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.session import open_session
-from edgec.latency import host
-from edgec.precision.numbers import weight_scales
-from edgec.precision.plan import PrecisionPlan, Range
+from edgec.host import facts as host
 
 Floats = NDArray[np.float32]
 ROWS, DEPTH, WIDTH = 9, 64, 32

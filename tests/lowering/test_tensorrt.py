@@ -9,17 +9,17 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.cores import usable_cores
-from edgec.evidence import Evidence
+from edgec.backends.profiles import list_profiles
 from edgec.graph import files
 from edgec.graph.peaks import observe_peaks
+from edgec.graph.plan import PrecisionPlan
+from edgec.host.cores import usable_cores
 from edgec.lowering.base import Lowering
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.check import check_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS, typed_model, with_headroom
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.static import uniform
-from edgec.targets import list_profiles
+from edgec.records.evidence import Evidence
 from tests.lowering.conformance import KINDS, Case, LoweringConformance, judge, plan_of
 from tests.support.commands import python
 from tests.support.frames import pictures

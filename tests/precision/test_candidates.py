@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import pytest
 
 from edgec.errors import TargetError
+from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.lowering import registry
 from edgec.lowering.base import Availability, Lowering
 from edgec.lowering.onnxruntime import OnnxRuntime
 from edgec.lowering.openvino import OpenVino
 from edgec.lowering.tensorrt import TensorRt
 from edgec.precision.candidates import Attempt, attempts, rest_of, wanted
-from edgec.precision.plan import Precision, PrecisionPlan
 from edgec.precision.static import uniform
 from tests.support.models import VIT, exported
 

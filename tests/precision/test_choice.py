@@ -8,11 +8,11 @@ from itertools import permutations
 import pytest
 
 from edgec.errors import FidelityError, RuntimeFailure
-from edgec.evidence import Evidence
 from edgec.fidelity.budget import Budget
 from edgec.precision.choice import IN_QUESTION, NEAR, WORTH, choose, choose_first, choose_unmeasured, finalists
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Candidate, Latency
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Candidate, Latency
 
 
 def candidate(

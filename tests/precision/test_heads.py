@@ -7,7 +7,6 @@ from dataclasses import replace
 import onnx
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.graph.operations import HEADS, operations
 from edgec.graph.residual import residual_writers
 from edgec.graph.statistics import Statistics, observe
@@ -19,8 +18,9 @@ from edgec.precision.recipes import STATIC
 from edgec.precision.search import predict_sensitivity
 from edgec.precision.sensitivity import measure_sensitivity
 from edgec.precision.static import INT8_KINDS, int8_activations
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Candidate
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Candidate
 from tests.support import heads as made
 from tests.support.frames import pictures
 from tests.support.models import SMALL, VIT, exported

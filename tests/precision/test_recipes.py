@@ -11,21 +11,21 @@ import onnx
 import pytest
 
 from edgec.errors import CalibrationError
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import compare
+from edgec.graph.numbers import quantise_rows, quantise_static, quantise_weight
 from edgec.graph.operations import operations
+from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.planned import apply_plan
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics, observe
 from edgec.lowering.openvino import OpenVino
 from edgec.lowering.per_token import GROUP_LIMIT, group_size
-from edgec.precision.numbers import quantise_rows, quantise_static, quantise_weight
-from edgec.precision.plan import PrecisionPlan, Range
 from edgec.precision.planning import int8_plan
 from edgec.precision.recipes import STATIC, Recipe, measured_recipes, rule_recipes, tail_recipe
 from edgec.precision.smoothing import search_smoothing
 from edgec.precision.static import HEADROOM, INT8_KINDS, int8_activations
-from edgec.report.fidelity import StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
 from tests.support.frames import pictures
 from tests.support.models import CONVNEXT, SMALL, SWIGLU, VIT, Spec
 from tests.support.outliers import outlier_hub

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.precision.numbers import quantise_weight, weight_scales
+from edgec.graph.numbers import quantise_weight, weight_scales
 from edgec.precision.rounding import compensation, round_weight
 
 Floats = NDArray[np.float32]

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import compare, worst
 from edgec.graph.operations import operations
 from edgec.graph.planned import apply_plan
@@ -16,6 +15,7 @@ from edgec.precision.planning import Planner
 from edgec.precision.recipes import Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
 from edgec.precision.static import INT8_KINDS, int8_activations
+from edgec.records.evidence import Evidence
 from tests.support.frames import pictures
 from tests.support.models import CONVNEXT, SMALL, VIT, Spec
 from tests.support.outliers import outlier_hub

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from edgec.evidence import Evidence
-from edgec.report.fidelity import Classes, Depths, HeadFacts, Masks, StageFidelity, TaskFidelity, Vectors
-from edgec.report.schema import Candidate, ColdStart, Host, Latency, ModelFacts, Report
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import Classes, Depths, HeadFacts, Masks, StageFidelity, TaskFidelity, Vectors
+from edgec.records.report import Candidate, ColdStart, Host, Latency, ModelFacts, Report
 
 
 def candidate(name: str, p50: float, *, chosen: bool = False) -> Candidate:

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
+from edgec.records.report import OperationTime, Profile
 from edgec.report.breakdown import breakdown_table, by_block, by_kind, unattributed_ms
-from edgec.report.schema import OperationTime, Profile
 
 
 def profile(**changes: object) -> Profile:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from edgec.records.report import Report
 from edgec.report.decisions import beyond_lines, budget_lines, decided, has_features, head_of, short, words
 from edgec.report.grids import chosen_rows, heads_grid, iou_grids, kept_grids
 from edgec.report.points import FLOOR, budgets_of, points_of
-from edgec.report.schema import Report
 from tests.report.conftest import tasks, with_tasks
 
 

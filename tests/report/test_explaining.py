@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from edgec.evidence import Evidence
-from edgec.precision.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
+from edgec.records.evidence import Evidence
+from edgec.records.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Report
 from edgec.report import explaining
 from edgec.report.explaining import Explained, Loss, Price
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Report
 
 LEAVES = {"attn.q": "int8", "attn.scores": "bf16", "attn.proj": "int8-per-token", "mlp.fc1": "int8", "mlp.fc2": "int8-per-token"}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgec.report.fidelity import HeadFacts, Output
+from edgec.records.fidelity import HeadFacts, Output
 from edgec.report.head_pictures import head_sheets
 from edgec.report.maps import Headed, figures, headed, panels, verdict
 from edgec.report.overlays import DIFFERENT, HOLE

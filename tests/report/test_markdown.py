@@ -6,9 +6,9 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
+from edgec.records.report import Bound, Report
 from edgec.report.columns import COLUMNS
 from edgec.report.markdown import RANDOM_WEIGHTS, escape, to_markdown
-from edgec.report.schema import Bound, Report
 from tests.report.conftest import tasks, with_tasks
 
 NASTY = [

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from edgec.records.report import Candidate, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import FLOOR, pareto_figure, pareto_svg, points_of
-from edgec.report.schema import Candidate, Report
 from tests.support.commands import python
 
 ODD = '<script>&"'
@@ -220,7 +220,7 @@ def test_equal_reports_give_equal_bytes_whatever_the_user_s_plots_look_like(repo
     (tmp_path / "matplotlibrc").write_text("font.family: monospace\nsvg.hashsalt: other\n")
     (tmp_path / "report.json").write_text(report.model_dump_json())
     code = (
-        "import sys, pathlib; from edgec.report.pareto import pareto_svg; from edgec.report.schema import Report\n"
+        "import sys, pathlib; from edgec.report.pareto import pareto_svg; from edgec.records.report import Report\n"
         "pathlib.Path('out.svg').write_bytes(pareto_svg(Report.model_validate_json(open('report.json').read())))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

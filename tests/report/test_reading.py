@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edgec.errors import ArtefactError
-from edgec.report.reading import read_report
-from edgec.report.records import LIMIT_BYTES, printable
-from edgec.report.schema import SCHEMA_VERSION, Report
+from edgec.records.consistency import read_report
+from edgec.records.reading import LIMIT_BYTES, printable
+from edgec.records.report import SCHEMA_VERSION, Report
 from tests.support.forging import written
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgec.errors import ArtefactError
-from edgec.report.reading import read_report
-from edgec.report.schema import SCHEMA_VERSION, UPGRADES, Report, json_schema
+from edgec.records.consistency import read_report
+from edgec.records.report import SCHEMA_VERSION, UPGRADES, Report, json_schema
 from tests.support.forging import written as as_written
 
 KEPT = Path(__file__).parent / "kept"

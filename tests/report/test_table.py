@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
+from edgec.records.report import Report
 from edgec.report.columns import COLUMNS
-from edgec.report.schema import Report
 from edgec.report.table import candidates_table, heads_table
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.artefact.manifest import Manifest
 from edgec.artefact.reading import open_artefact
 from edgec.errors import RequestError
-from edgec.report.fidelity import HeadFacts
+from edgec.records.fidelity import HeadFacts
+from edgec.records.manifest import Manifest
 from edgec.report.overlays import UNKNOWN, class_colour, draw_labels
 from edgec.running.painting import Painter
 from edgec.running.panels import FITTED_ON, MapPanel, MaskPanel, Panel, panels_of, shown_classes

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from edgec.report.fidelity import HeadFacts
+from edgec.records.fidelity import HeadFacts
 from edgec.running.figures import Figures, Tally
 from edgec.running.results import ClassFound, DepthFound, MaskFound, counts, found
 

@@ -13,8 +13,8 @@ import pytest
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.errors import ArtefactError, CalibrationError, EdgecError, RequestError, TargetError, VerificationError
-from edgec.evidence import Evidence
 from edgec.model.spec import Size
+from edgec.records.evidence import Evidence
 from edgec.running import RunRequest, run
 from edgec.running.results import ClassFound, DepthFound, MaskFound, ValuesFound
 from tests.support.forging import written

@@ -12,12 +12,12 @@ from onnx import TensorProto, checker, helper, numpy_helper, save
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
-from edgec.artefact.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 from edgec.artefact.write import write_artefact
-from edgec.evidence import Evidence
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.registry import get
-from edgec.report.fidelity import HeadFacts, StageFidelity
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import HeadFacts, StageFidelity
+from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 
 CLASSES = ("red", "green", "blue")
 HEIGHT, WIDTH, PATCH, FEATURES = 32, 48, 16, 8

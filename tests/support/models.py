@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from edgec.checkpoint import Checkpoint, Licence, Normalisation
-from edgec.checkpoint.types import LVD
 from edgec.graph.export import export
 from edgec.model.camera import CameraModel, assemble
 from edgec.model.convnext import ConvNext
+from edgec.model.normalisation import LVD
 from edgec.model.spec import ConvNextSpec, Size, Spec, VitSpec
 from edgec.model.vit import VisionTransformer, rope_periods
 from tests.support.frames import pictures

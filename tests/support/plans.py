@@ -9,8 +9,8 @@ import onnx
 
 from edgec.frames.types import Pixels
 from edgec.graph.operations import operations
+from edgec.graph.plan import Precision, PrecisionPlan, Range
 from edgec.graph.statistics import observe
-from edgec.precision.plan import Precision, PrecisionPlan, Range
 
 
 def observed_ranges(hub: onnx.ModelProto, tensors: Sequence[str], frames: Iterable[Pixels], batch: int) -> dict[str, Range]:

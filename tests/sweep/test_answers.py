@@ -9,10 +9,10 @@ import pytest
 
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
-from edgec.evidence import Evidence
-from edgec.report.fidelity import StageFidelity
-from edgec.report.reading import read_report
-from edgec.report.schema import Bound, Candidate, ColdStart, Host, Latency, ModelFacts, Report
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Bound, Candidate, ColdStart, Host, Latency, ModelFacts, Report
 from edgec.sweep import rendering
 from edgec.sweep.answers import answer_all
 from edgec.sweep.schema import Answer, Cell, SweepReport, read_sweep

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edgec.backends.profiles import family, list_profiles, missing, order, resolve
 from edgec.errors import TargetError
 from edgec.lowering.coreml import CoreMl
-from edgec.targets import family, list_profiles, missing, order, resolve
 from tests.targets.test_resolve import HERE
 
 CHIPS = {profile.name: profile for profile in list_profiles() if profile.family == "apple"}

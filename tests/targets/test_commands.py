@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edgec.backends.profiles import family, list_profiles
 from edgec.cli import run
 from edgec.lowering import registry
 from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
-from edgec.targets import family, list_profiles
 
 
 class Missing(Lowering):

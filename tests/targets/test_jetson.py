@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edgec.backends.profiles import Profile, family, list_profiles, missing, resolve
 from edgec.errors import TargetError
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.rules import newest_known, oldest_known, parse_version
-from edgec.targets import Profile, family, list_profiles, missing, resolve
 from tests.targets.test_resolve import HERE, host
 
 BOARDS = {profile.name: profile for profile in list_profiles() if profile.family == "jetson"}

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edgec.latency.cpuinfo import FLAGS
+from edgec.backends.profiles import Profile, list_profiles
+from edgec.host.cpuinfo import FLAGS
 from edgec.lowering.registry import all_lowerings
 from edgec.resources import room
-from edgec.targets import Profile, list_profiles
 
 PROFILES = {profile.name: profile for profile in list_profiles()}
 CPUS = {name: profile for name, profile in PROFILES.items() if profile.family == "cpu"}

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from edgec.backends.profiles import list_profiles, missing, resolve
 from edgec.errors import TargetError
-from edgec.latency.cpuinfo import from_proc
-from edgec.report.schema import Host
-from edgec.targets import list_profiles, missing, resolve
+from edgec.host.cpuinfo import from_proc
+from edgec.records.report import Host
 
 TEXTS = Path(__file__).parent.parent / "latency" / "cpuinfo"
 

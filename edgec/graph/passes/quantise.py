@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgec.graph.numbers import LIMIT, weight_scales
 from edgec.graph.operations import Operation, constants, operations
-from edgec.precision.numbers import LIMIT, weight_scales
-from edgec.precision.plan import PrecisionPlan, QuantisedWeight, Range
+from edgec.graph.plan import PrecisionPlan, QuantisedWeight, Range
 
 ActivationType = Literal["u8", "s8"]
 

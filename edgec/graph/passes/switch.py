@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 
 from edgec.graph.operations import constants, operations
 from edgec.graph.passes.quantise import activation_parameters, quantised_weight
-from edgec.precision.plan import PrecisionPlan
+from edgec.graph.plan import PrecisionPlan
 
 SWITCHES = "switches"
 

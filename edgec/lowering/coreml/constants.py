@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.graph.plan import QuantisedWeight
 from edgec.lowering.coreml.palettes import palettise
-from edgec.precision.plan import QuantisedWeight
 
 BITS = {"w6": 6, "w4": 4}
 GROUP = {"w6": 64, "w4": 16}

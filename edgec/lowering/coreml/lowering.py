@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec.errors import RuntimeFailure
-from edgec.evidence import Evidence
 from edgec.lowering.base import Availability, Features, Frames, Label, LoweredModel, Lowering, Runner, require_frames
 from edgec.lowering.coreml import metadata, package, sdk
 from edgec.lowering.coreml.types import with_headroom
 from edgec.lowering.sizes import function_name
 from edgec.model.spec import Size
+from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
     import onnx
 
     from edgec.fidelity.trace import Trace
+    from edgec.graph.plan import PrecisionPlan
     from edgec.lowering.coreml.evaluator import Program
     from edgec.lowering.coreml.evaluator.compare import HubDifference
     from edgec.lowering.coreml.evaluator.package import Package
-    from edgec.precision.plan import PrecisionPlan
 
 
 SLACK = 3.0

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 
 from edgec.errors import EdgecError, UnsupportedOperation
+from edgec.graph.plan import QuantisedWeight
 from edgec.lowering.coreml import head_activations, head_operations, head_shapes
 from edgec.lowering.coreml.attention import attention, rotation
 from edgec.lowering.coreml.entries import Entry, attributes, binary, padding, reduction, refusal, remedy, unary
 from edgec.lowering.coreml.patterns import Match
 from edgec.lowering.coreml.types import MOVES, PIXEL_SCALE, mil_name, norm_scale
-from edgec.precision.plan import QuantisedWeight
 
 if TYPE_CHECKING:
     from edgec.lowering.coreml.program import Translator

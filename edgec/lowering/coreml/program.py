@@ -17,11 +17,11 @@ from onnx import numpy_helper
 from edgec.errors import ExportError, UnsupportedOperation
 from edgec.graph.contract import shape_of
 from edgec.graph.operations import Kind, operations
+from edgec.graph.plan import Precision, PrecisionPlan, QuantisedWeight
 from edgec.lowering.coreml import patterns
 from edgec.lowering.coreml.constants import BITS, Constants
 from edgec.lowering.coreml.entries import remedy
 from edgec.lowering.coreml.types import MOVES, computes_in_half, mil_name
-from edgec.precision.plan import Precision, PrecisionPlan, QuantisedWeight
 
 COMPRESSED: tuple[Kind, ...] = ("linear", "convolution")
 """The kinds whose weights are stored in fewer bits. The others hold a hundredth of all weights."""

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgec.precision.plan import Precision, PrecisionPlan, Range
+from edgec.graph.plan import Precision, PrecisionPlan, Range
 
 if TYPE_CHECKING:
     import onnx

@@ -19,6 +19,7 @@ from onnx import numpy_helper
 
 from edgec.graph.contract import shape_of
 from edgec.graph.operations import constants, is_of_a_head
+from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.planned import apply_plan
 from edgec.lowering.coreml import metadata, package
 from edgec.lowering.coreml.head_operations import FLOATS
@@ -26,7 +27,6 @@ from edgec.lowering.coreml.program import Translator, compressed_weights
 from edgec.lowering.coreml.sdk import SPECIFICATION, quiet, sdk
 from edgec.lowering.coreml.types import HALVES, PIXEL_SCALE, mil_name
 from edgec.lowering.halves import constant_problem, unfit_products
-from edgec.precision.plan import Precision, PrecisionPlan
 
 FRAMES = "frames.transpose"
 """The hub graph's first tensor that is laid out as Core ML hands images over, [N, 3, H, W]: the program begins with it."""

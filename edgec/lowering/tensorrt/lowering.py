@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgec.cores import usable_cores
 from edgec.errors import TargetError, UnsupportedOperation
-from edgec.evidence import Evidence
+from edgec.host.cores import usable_cores
 from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
+from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
     import onnx
 
-    from edgec.precision.plan import Precision, PrecisionPlan
+    from edgec.graph.plan import Precision, PrecisionPlan
 
 VARIANTS = ("int8", "fp16", "fp32")
 """In the order in which a board tries them when one does not reproduce the features."""

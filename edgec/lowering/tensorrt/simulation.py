@@ -15,7 +15,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import RuntimeFailure
-from edgec.evidence import Evidence
 from edgec.graph.files import load
 from edgec.graph.operations import PRODUCTS
 from edgec.graph.session import open_session
@@ -23,6 +22,7 @@ from edgec.lowering.base import LoweredModel
 from edgec.lowering.onnxruntime import SessionRunner
 from edgec.lowering.tensorrt.typed import MOVES
 from edgec.lowering.tensorrt.view import FreeNames
+from edgec.records.evidence import Evidence
 
 
 def simulated(model: onnx.ModelProto) -> onnx.ModelProto:

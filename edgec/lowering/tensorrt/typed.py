@@ -32,9 +32,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import ExportError
 from edgec.graph.operations import PRODUCTS, constants, is_of_a_head
+from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.halves import constant_problem, to_half
 from edgec.lowering.tensorrt.view import FreeNames
-from edgec.precision.plan import PrecisionPlan
 
 ALWAYS_FLOAT32 = (
     *("LayerNormalization", "InstanceNormalization", "Softmax", "LogSoftmax", "QuantizeLinear", "DequantizeLinear", "Cast"),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgec.errors import RequestError
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
+from edgec.records.reading import printable
 from edgec.report.columns import ABSENT, cosine_cell
 from edgec.report.compare.sides import Side
 from edgec.report.decisions import Decided, decided
-from edgec.report.records import printable
 
 _HOW_LONG = re.compile(r"--(duration|iterations|warmUp|avgRuns)=")
 """Flags of trtexec that say how much was measured, not how."""

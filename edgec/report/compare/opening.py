@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgec.errors import RequestError
+from edgec.records.consistency import read_report
+from edgec.records.reading import printable
+from edgec.records.report import Candidate, Report
 from edgec.report.compare.conditions import CONDITIONS
 from edgec.report.compare.sides import Side
-from edgec.report.reading import read_report
-from edgec.report.records import printable
-from edgec.report.schema import Candidate, Report
 
 REPORT = "report.json"
 

@@ -7,11 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.report.compare.bootstrap import Floats, Run
-from edgec.report.schema import Candidate, Latency, Report
-
-YARDSTICK = "yardstick"
-"""The name of the candidate that is none."""
+from edgec.latency.bootstrap import Floats, Run
+from edgec.records.report import YARDSTICK, Candidate, Latency, Report
 
 
 def yardstick(report: Report) -> Candidate | None:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgec.latency.bootstrap import CONFIDENCE, POWER
+from edgec.records.reading import printable
 from edgec.report.columns import ABSENT
-from edgec.report.compare.bootstrap import CONFIDENCE, POWER
 from edgec.report.compare.conditions import FACTS, FIGURES, head_figures
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
 from edgec.report.decisions import FIGURES as FIGURE_NAMES
 from edgec.report.decisions import figure
 from edgec.report.markdown import escape, markdown_table
-from edgec.report.records import printable
 
 JSON_VERSION = 1
 _FEW = 3

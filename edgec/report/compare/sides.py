@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from edgec.report.compare.bootstrap import Run, level_ms
+from edgec.latency.bootstrap import Run, level_ms
+from edgec.records.fidelity import StageFidelity
+from edgec.records.report import Candidate, ColdStart, Latency, Report
 from edgec.report.compare.pace import as_run, kind, paced, yardstick
-from edgec.report.fidelity import StageFidelity
-from edgec.report.schema import Candidate, ColdStart, Latency, Report
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgec.fidelity.budget import WITHOUT_FEATURES
+from edgec.records.fidelity import TaskFidelity
+from edgec.records.reading import printable
 from edgec.report.compare.sides import Side
 from edgec.report.decisions import Decided, bound, decided, figure, head_of, headline
-from edgec.report.fidelity import TaskFidelity
-from edgec.report.records import printable
 
 _DEFAULTS = {
     "classes": WITHOUT_FEATURES.min_agreement,

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from edgec.errors import Regression
-from edgec.report.compare.bootstrap import QUANTILES, Ratio, needed, paired_ratio, ratio
+from edgec.latency.bootstrap import QUANTILES, Ratio, needed, paired_ratio, ratio
+from edgec.records.reading import printable
 from edgec.report.compare.conditions import Difference, differences, other_work
 from edgec.report.compare.sides import Side
 from edgec.report.compare.tasks import Tasks, alarm, compare_tasks
-from edgec.report.records import printable
 
 COSINES = {"cls_cosine_mean": "cls", "patch_cosine_mean": "patch mean", "patch_cosine_p01": "patch p01"}
 PACE_DOUBT = 0.25

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import StageFidelity
+from edgec.records.reading import printable
+from edgec.records.report import Candidate, Latency, Report, Run
 from edgec.report.breakdown import Part, by_block, by_kind
 from edgec.report.compare.verdicts import COSINES, Comparison
 from edgec.report.decisions import has_features
-from edgec.report.fidelity import StageFidelity
 from edgec.report.html import specs
 from edgec.report.html.series import bands, histogram, rounded, slower_share, thinned, wide
 from edgec.report.html.specs import Spec
 from edgec.report.html.subjects import Subject, candidates_of
 from edgec.report.points import FLOOR, budgets_of, points_of
-from edgec.report.records import printable
-from edgec.report.schema import Candidate, Latency, Report, Run
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from edgec.records.reading import printable
+from edgec.records.report import Candidate, Reading, Report, Run
 from edgec.report.decisions import bound, budget_words, class_name, decided, head_of, lost
 from edgec.report.grids import worst_classes
 from edgec.report.html import head_specs
 from edgec.report.html.charts import Charts
 from edgec.report.html.series import rounded, thinned
 from edgec.report.points import FLOOR
-from edgec.report.records import printable
-from edgec.report.schema import Candidate, Reading, Report, Run
 
 _MOST_HEADS, _MOST_CLASSES = 40, 30
 """Rows of a chart."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgec.records.reading import printable
+from edgec.records.report import Report, Run
 from edgec.report.decisions import beyond_lines
 from edgec.report.grids import heads_grid, iou_grids, kept_grids
 from edgec.report.html import sheets
@@ -12,8 +14,6 @@ from edgec.report.html.charts import Charts
 from edgec.report.html.head_charts import UNITS, add_heads, add_iou, add_readings, sensors
 from edgec.report.html.sheets import Sheet, sheet
 from edgec.report.html.subjects import Subject
-from edgec.report.records import printable
-from edgec.report.schema import Report, Run
 
 if TYPE_CHECKING:
     from edgec.report.html.images import ShownHeads

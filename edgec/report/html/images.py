@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgec.fidelity.cosines import cosines
+from edgec.records.reading import printable
 from edgec.report.html.subjects import Subject
 from edgec.report.maps import CAPTIONS as MAP_CAPTIONS
 from edgec.report.maps import LARGEST_ERROR, Headed, Maps, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, class_swatches, draw_differences, fitted, ramp
 from edgec.report.pictures import CAPTIONS, Bytes, Compared, colours, fit_basis, heat
-from edgec.report.records import printable
 
 _MOST, _SHARED = 4, 24
 """Frames of a report, and about how many of a whole page."""

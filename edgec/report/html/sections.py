@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgec.fidelity.metrics import worst
+from edgec.records.reading import printable
+from edgec.records.report import Candidate, Profile, Report
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
 from edgec.report.columns import EVIDENCE
 from edgec.report.decisions import budget_lines, decided
@@ -15,8 +17,6 @@ from edgec.report.html.head_sections import HeadSection, Sensed, head_section, s
 from edgec.report.html.series import thinned
 from edgec.report.html.sheets import Sheet, sheet, size_of
 from edgec.report.html.subjects import Subject
-from edgec.report.records import printable
-from edgec.report.schema import Candidate, Profile, Report
 
 if TYPE_CHECKING:
     from edgec.report.html.images import Shown

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.report.schema import Block
+from edgec.records.report import Block
 
 RATES_HZ = (10, 15, 24, 30, 60)
 """Of cameras that robots have."""

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst
+from edgec.records.reading import printable
+from edgec.records.report import Candidate, Latency, Report, Run
 from edgec.report.columns import ABSENT, EVIDENCE, cosine_cell, telling
 from edgec.report.decisions import Decided, decided
 from edgec.report.grids import Grid
 from edgec.report.html.series import RATES_HZ, above
 from edgec.report.html.subjects import Subject, candidates_of
-from edgec.report.records import printable
-from edgec.report.schema import Candidate, Latency, Report, Run
 
 _MOST_HEADS = 12
 """Columns of a table."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgec.report.compare.pace import YARDSTICK
-from edgec.report.schema import Candidate, Report
+from edgec.records.report import YARDSTICK, Candidate, Report
 
 if TYPE_CHECKING:
     from edgec.report.maps import Headed

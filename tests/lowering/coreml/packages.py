@@ -7,10 +7,10 @@ from typing import Any
 
 import onnx
 
+from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.coreml import CoreMl, package
 from edgec.lowering.coreml.sdk import quiet
-from edgec.precision.plan import PrecisionPlan
 
 
 def lower(hub: onnx.ModelProto, plan: PrecisionPlan, folder: Path) -> LoweredModel:

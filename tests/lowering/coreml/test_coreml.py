@@ -14,14 +14,14 @@ import onnx
 import pytest
 from onnx import helper
 
-from edgec.cores import usable_cores
 from edgec.errors import TargetError, UnsupportedOperation
-from edgec.evidence import Evidence
 from edgec.graph.operations import constants
 from edgec.graph.operations import operations as hub_operations
 from edgec.graph.passes.quantise import quantised_weight
 from edgec.graph.peaks import observe_peaks
+from edgec.graph.plan import Range
 from edgec.graph.session import features_of, open_session
+from edgec.host.cores import usable_cores
 from edgec.lowering.base import Label, LoweredModel, Lowering
 from edgec.lowering.coreml import CoreMl
 from edgec.lowering.coreml.evaluator import load
@@ -29,8 +29,8 @@ from edgec.lowering.coreml.sdk import quiet
 from edgec.lowering.coreml.types import mil_name, norm_scale, with_headroom
 from edgec.lowering.halves import HEADROOM, LIMIT
 from edgec.model.spec import VitSpec
-from edgec.precision.plan import Range
 from edgec.precision.static import uniform
+from edgec.records.evidence import Evidence
 from tests.lowering.conformance import Case, LoweringConformance, plan_of
 from tests.lowering.coreml.packages import element_type, kinds, lower, named, operations, specification
 from tests.support.models import SPECS, VIT, exported

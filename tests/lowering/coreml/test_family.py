@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import compare, worst
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.session import features_of, open_session
@@ -20,6 +19,7 @@ from edgec.lowering.coreml.evaluator import load
 from edgec.lowering.coreml.evaluator.compare import first_difference
 from edgec.model.spec import FAMILY, Size, Spec, VitSpec
 from edgec.precision.static import uniform
+from edgec.records.evidence import Evidence
 from tests.support.commands import edgec
 from tests.support.frames import pictures
 from tests.support.models import Exported

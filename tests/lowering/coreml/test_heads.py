@@ -19,6 +19,7 @@ from edgec.errors import ExportError
 from edgec.fidelity.trace import first_difference as first_changed
 from edgec.graph.operations import operations as hub_operations
 from edgec.graph.peaks import observe_peaks
+from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import features_of, open_session
 from edgec.heads import Head, read_head
 from edgec.heads.attach import attach
@@ -28,7 +29,6 @@ from edgec.lowering.coreml.evaluator import load
 from edgec.lowering.coreml.evaluator.compare import first_difference
 from edgec.lowering.coreml.evaluator.tracing import trace
 from edgec.model.spec import Size, Spec
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.static import int8_activations, uniform
 from tests.lowering.coreml.evaluator.tampering import change_weight, edited
 from tests.lowering.coreml.packages import element_type, kinds, lower, named, operations, specification

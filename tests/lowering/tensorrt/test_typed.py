@@ -10,11 +10,11 @@ import pytest
 from onnx import TensorProto
 
 from edgec.errors import ExportError, UnsupportedOperation
+from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.halves import constant_problem, to_half
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.lowering import typed_model
 from edgec.lowering.tensorrt.opset import to_opset_17
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
 from tests.lowering.tensorrt.graphs import F32, graph, node, weights

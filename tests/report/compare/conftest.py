@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgec.latency.statistics import summary
-from edgec.report.schema import Report
+from edgec.records.report import Report
 from tests.support.reports import samples
 
 Made = Callable[..., Report]

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgec.latency.bootstrap import CONFIDENCE, LEVEL_FLOOR, Run, block_length, needed, paired_ratio, quantile, ratio
 from edgec.latency.statistics import summary
-from edgec.report.compare.bootstrap import CONFIDENCE, LEVEL_FLOOR, Run, block_length, needed, paired_ratio, quantile, ratio
 
 NO_ROUNDS = np.empty(0, dtype=np.int64)
 

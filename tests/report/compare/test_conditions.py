@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgec.errors import RequestError
-from edgec.evidence import Evidence
+from edgec.records.evidence import Evidence
 from edgec.report.compare.conditions import differences, require_comparable
 from edgec.report.compare.opening import open_side
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgec.errors import ArtefactError, EdgecError, RequestError
+from edgec.records.report import Block, Report
 from edgec.report.compare.opening import open_side
-from edgec.report.schema import Block, Report
 from tests.support.reports import samples
 
 Made = Callable[..., Report]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.latency.statistics import summary
+from edgec.records.evidence import Evidence
+from edgec.records.report import Block, Candidate, Latency, Report
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.pace import YARDSTICK, as_run, paced, yardstick
 from edgec.report.compare.rendering import remarks, to_json
 from edgec.report.compare.verdicts import Comparison, Verdict, compare, gate
-from edgec.report.schema import Block, Candidate, Latency, Report
 
 Made = Callable[..., Report]
 PROCESSES, ROUNDS, RUNS, READINGS = 5, 4, 20, 8

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from edgec.records.fidelity import TaskFidelity
+from edgec.records.report import Report
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.rendering import rows, to_json, to_markdown, warnings
 from edgec.report.compare.verdicts import Comparison, compare, gate
-from edgec.report.fidelity import TaskFidelity
-from edgec.report.schema import Report
 from tests.report.conftest import tasks, with_tasks
 
 

@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgec.evidence import Evidence
 from edgec.latency.statistics import summary
-from edgec.report.fidelity import HeadFacts, Output
-from edgec.report.html.page import render
-from edgec.report.html.subjects import Subject
-from edgec.report.maps import Headed, headed
-from edgec.report.pictures import Compared
-from edgec.report.schema import (
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import HeadFacts, Output
+from edgec.records.report import (
     AfterIdle,
     Block,
     Candidate,
@@ -27,6 +23,10 @@ from edgec.report.schema import (
     Run,
     Spread,
 )
+from edgec.report.html.page import render
+from edgec.report.html.subjects import Subject
+from edgec.report.maps import Headed, headed
+from edgec.report.pictures import Compared
 from tests.support.pages import browser
 from tests.support.reports import samples
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgec.records.report import Report
 from edgec.report.html.subjects import Subject
 from edgec.report.pictures import Compared
-from edgec.report.schema import Report
 from tests.support.pages import opened
 
 Written = Callable[..., Path]

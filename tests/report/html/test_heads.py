@@ -9,10 +9,10 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from edgec.records.report import Reading, Report
 from edgec.report.html.page import render
 from edgec.report.html.subjects import Subject
 from edgec.report.maps import Headed
-from edgec.report.schema import Reading, Report
 from tests.report.conftest import tasks, with_tasks
 from tests.support.pages import opened
 

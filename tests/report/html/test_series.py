@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgec.records.report import Block
 from edgec.report.html.series import above, bands, histogram, slower_share, thinned, wide
-from edgec.report.schema import Block
 from tests.support.reports import samples
 
 

@@ -9,7 +9,7 @@ import importlib
 from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 
-from edgec.cores import usable_cores
+from edgec.host.cores import usable_cores
 
 
 def blas_threads() -> int:

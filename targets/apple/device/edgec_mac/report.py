@@ -1,4 +1,4 @@
-"""report.json in edgec's own schema, version 5 (edgec/report/schema.py): a candidate a compute unit; and the table of it."""
+"""report.json in edgec's own schema, version 5 (edgec/records/report.py): a candidate a compute unit; and the table of it."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ def _notes(facts: Facts, results: Sequence[Result]) -> list[str]:
 
 
 def _host(facts: Facts) -> dict[str, Any]:
-    """As edgec.latency.host describes one."""
+    """As edgec.host.facts describes one."""
     mac = facts.mac
     cores = max(1, mac.logical_cores)
     return {

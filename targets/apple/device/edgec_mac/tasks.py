@@ -1,5 +1,5 @@
 """How much of what heads decide a compute unit reproduces: the figures of edgec/fidelity/tasks.py, and how far an output may be
-from what was recorded, as edgec/artefact/verify.py has it.
+from what was recorded, as edgec/verify.py has it.
 
 Arrays are of all golden frames: scores [M, C], labels [M, H, W], logits [M, C, H, W], depth [M, H, W], values [M, …].
 """
@@ -22,7 +22,7 @@ MIN_AGREEMENT_ROUNDED = 0.99
 
 
 def summary(tensor: Tensor, expected: Array, actual: Array) -> dict[str, Any]:
-    """Beside float32's, as edgec's report has it (edgec/report/fidelity.py, TaskFidelity)."""
+    """Beside float32's, as edgec's report has it (edgec/records/fidelity.py, TaskFidelity)."""
     found: dict[str, Any] = {"head": tensor.name, "output": tensor.role}
     if tensor.role == "scores":
         found["classes"] = _classes(expected.astype(np.float64), actual)

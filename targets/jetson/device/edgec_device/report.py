@@ -1,4 +1,4 @@
-"""What is brought home: report.json in edgec's own schema (edgec/report/schema.py), and details.json with everything else."""
+"""What is brought home: report.json in edgec's own schema (edgec/records/report.py), and details.json with everything else."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def _without_layers(flags: Sequence[str]) -> list[str]:
 
 
 def _host(session: Session) -> dict[str, Any]:
-    """As edgec.latency.host describes one."""
+    """As edgec.host.facts describes one."""
     board, system = session.board, session.system
     cores = os.cpu_count() or 1
     version = dotted(session.trtexec.version)

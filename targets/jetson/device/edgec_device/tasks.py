@@ -44,7 +44,7 @@ class Meter:
         add[self._tensor.role](expected, actual)
 
     def summary(self) -> dict[str, Any]:
-        """As edgec's report has it (edgec/report/fidelity.py, TaskFidelity)."""
+        """As edgec's report has it (edgec/records/fidelity.py, TaskFidelity)."""
         found: dict[str, Any] = {"head": self._tensor.name, "output": self._tensor.role}
         if self._tensor.role == "scores":
             found["classes"] = {

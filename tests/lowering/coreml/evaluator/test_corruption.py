@@ -16,13 +16,13 @@ from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.trace import Trace, first_difference
 from edgec.graph.contract import shape_of
 from edgec.graph.passes.smooth import groups, smooth
+from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.coreml import CoreMl
 from edgec.lowering.coreml.evaluator import compare, load
 from edgec.lowering.coreml.evaluator.compare import first_difference as first_from_hub
 from edgec.lowering.coreml.evaluator.tracing import trace
 from edgec.model.spec import Size
-from edgec.precision.plan import PrecisionPlan
 from edgec.precision.static import int8_activations, uniform
 from tests.lowering.coreml.packages import lower
 from tests.support.models import CONVNEXT, HEADS, Exported, exported

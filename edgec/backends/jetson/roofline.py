@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from edgec.evidence import Evidence
-from edgec.targets import Jetson, Rates
+from edgec.backends.profiles import Jetson, Rates
+from edgec.records.evidence import Evidence
 
 
 class Work(Protocol):

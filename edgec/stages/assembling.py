@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edgec
-from edgec.artefact.bundle import Bundle, Variant, write_bundle
 from edgec.artefact.contents import build_manifest_files
-from edgec.artefact.mac import write_mac
 from edgec.artefact.machine import execution
-from edgec.artefact.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor, VariantFacts
 from edgec.artefact.operations import require_faithful
 from edgec.artefact.recording import golden_count, input_of, meanings, record_sizes, size_of
 from edgec.artefact.statements import REPORT
+from edgec.backends.apple.packing import write_mac
+from edgec.backends.jetson.packing import Bundle, Variant, write_bundle
+from edgec.backends.profiles import Profile
 from edgec.durable import sha256_of
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.gate import measure_fidelity, require_kept
@@ -26,17 +26,17 @@ from edgec.frames import Frame, FrameSet, Split
 from edgec.latency.measure import NOTE
 from edgec.lowering.base import Label, LoweredModel, Lowering, Runner
 from edgec.precision.choice import Choice
-from edgec.precision.explanation import EXPLANATION, Explanation
-from edgec.report.fidelity import StageFidelity
+from edgec.records.explanation import EXPLANATION, Explanation
+from edgec.records.fidelity import StageFidelity
+from edgec.records.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor, VariantFacts
+from edgec.records.report import Beside, Candidate, Host, ModelFacts, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
-from edgec.report.schema import Beside, Candidate, Host, ModelFacts, Report
-from edgec.targets import Profile
 
 if TYPE_CHECKING:
     import onnx
 
-    from edgec.precision.plan import PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 PARETO = "report/pareto.svg"
 MARKDOWN = "report.md"

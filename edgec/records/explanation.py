@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from edgec.evidence import Evidence
-from edgec.report.base import Record
+from edgec.records.base import Record
+from edgec.records.evidence import Evidence
 
 EXPLANATION = "explanation.json"
 SCHEMA_VERSION = 1

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from edgec.evidence import Evidence
-from edgec.report.base import Record
+from edgec.records.base import Record
+from edgec.records.evidence import Evidence
 
 Output = Literal["scores", "labels", "logits", "depth", "values"]
 """As `edgec.heads.types.Output`, which readers of reports and robots need not have."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.report.schema import Spread
+from edgec.records.report import Spread
 
 Floats = NDArray[np.float64]
 DECIMALS = 4

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from edgec import __version__, seal
 from edgec.errors import ArtefactError
-from edgec.report.base import Record
+from edgec.records.base import Record
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 from edgec.untrusted import printable as printable
 

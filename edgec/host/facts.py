@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 
 import edgec
-from edgec.cores import usable_cores
-from edgec.latency import cgroup, cpuinfo
-from edgec.report.schema import Host
+from edgec.host import cgroup, cpuinfo
+from edgec.host.cores import usable_cores
+from edgec.records.report import Host
 
 PACKAGES = ("numpy", "openvino", "onnxruntime", "onnx", "torch", "coremltools", "tensorrt")
 

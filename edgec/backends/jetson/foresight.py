@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgec.backends.jetson.roofline import lower_bounds
+from edgec.backends.profiles import Profile
 from edgec.graph.work import count_work
-from edgec.latency.roofline import lower_bounds
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.lowering.tensorrt.rules import parse_version
-from edgec.report.schema import Bound
-from edgec.targets import Profile
+from edgec.records.report import Bound
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from edgec.errors import TargetError
-from edgec.latency.cpuinfo import FLAGS
+from edgec.host.cpuinfo import FLAGS
 from edgec.paths import given
-from edgec.report.base import Record
-from edgec.report.schema import Host
+from edgec.records.base import Record
+from edgec.records.report import Host
 from edgec.resources import room
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 

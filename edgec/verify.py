@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.artefact.checking import OutputCheck, check_outputs
-from edgec.artefact.device_check import BUNDLE, below_least, check_documents, check_program, looser_bounds, read_document
 from edgec.artefact.machine import execution, fingerprint
 from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
 from edgec.artefact.statements import check_fidelity, check_report
 from edgec.artefact.tolerances import allowed, ran_alike
+from edgec.backends.checking import BUNDLE, below_least, check_documents, check_program, looser_bounds, read_document
 from edgec.errors import TargetError, VerificationError
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
 from edgec.lowering.base import Features, LoweredModel, Runner
-from edgec.report.records import printable
+from edgec.records.reading import printable
 
 Array = NDArray[Any]
 _OLD = "An older edgec wrote this artefact: neither its manifest nor its report is sealed, and less of it can be checked."

@@ -14,15 +14,15 @@ from typing import Any
 
 import edgec
 from edgec.artefact.bounds import FEATURES, Arrays, head_bounds
-from edgec.artefact.device import MAC_PROGRAM, PROGRAM, device_program
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
-from edgec.artefact.manifest import Manifest, Tensor
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_FIDELITY, LEAST_GATE, TOLERANCES, Allowed
+from edgec.backends.program import MAC_PROGRAM, PROGRAM, device_program
 from edgec.errors import ArtefactError
-from edgec.evidence import Evidence
 from edgec.fidelity.metrics import Features, compare
-from edgec.report.records import printable
+from edgec.records.evidence import Evidence
+from edgec.records.manifest import Manifest, Tensor
+from edgec.records.reading import printable
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 BUNDLE = "device/bundle.json"

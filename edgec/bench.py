@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec import __version__
-from edgec.artefact.manifest import MANIFEST
 from edgec.artefact.reading import OpenArtefact, open_artefact
+from edgec.backends.profiles import list_profiles, missing
 from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.evidence import Evidence
+from edgec.host.facts import available_cores, caveats, contention, facts, load_average
 from edgec.latency.asked import Asked
-from edgec.latency.host import available_cores, caveats, contention, facts, load_average
 from edgec.latency.measure import Progress
 from edgec.latency.process import WorkerProblem
 from edgec.latency.profiling import profile as profile_artefact
@@ -26,9 +25,10 @@ from edgec.latency.series import NOTE, YARDSTICK_NOTE, measure_series
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering import registry
 from edgec.lowering.base import Frames
-from edgec.report.reading import read_report
-from edgec.report.schema import AfterIdle, Candidate, ColdStart, Host, Latency, Profile, Report, Run
-from edgec.targets import list_profiles, missing
+from edgec.records.consistency import read_report
+from edgec.records.evidence import Evidence
+from edgec.records.manifest import MANIFEST
+from edgec.records.report import AfterIdle, Candidate, ColdStart, Host, Latency, Profile, Report, Run
 
 DEFAULT_ITERATIONS = 100
 DEFAULT_SECONDS = 60.0

@@ -11,7 +11,6 @@ import numpy as np
 from edgec import checkpoint as checkpoints
 from edgec import frames as framing
 from edgec.artefact.reading import OpenArtefact
-from edgec.artefact.verify import load_runner
 from edgec.checkpoint import Checkpoint, Identity
 from edgec.errors import ArtefactError, CalibrationError, RequestError
 from edgec.fidelity.reference import Reference, read_reference, write_reference
@@ -20,6 +19,7 @@ from edgec.lowering.base import Frames
 from edgec.model.spec import Size
 from edgec.report.maps import Headed, headed
 from edgec.report.pictures import Compared, Floats
+from edgec.verify import load_runner
 
 PATCHES = "patches"
 MOST = 6

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from edgec.errors import ArtefactError
-from edgec.report.fidelity import Output, StageFidelity, TaskFidelity
-from edgec.report.records import printable, read_record
-from edgec.report.runs import figures
-from edgec.report.schema import UPGRADES, Candidate, Latency, Report, Run, Spread
+from edgec.records.fidelity import Output, StageFidelity, TaskFidelity
+from edgec.records.reading import printable, read_record
+from edgec.records.report import UPGRADES, Candidate, Latency, Report, Run, Spread
+from edgec.records.runs import figures
 
 _SLACK_MS = 1e-3
 """Samples and what was computed of them are rounded apart."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from edgec.report.schema import Reading
+from edgec.records.report import Reading
 
 _WHOLE = ("VDD_IN", "POM_5V_IN")
 """Rails that feed all the others of a board. Source: Jetson Linux Developer Guide, Power Monitors."""

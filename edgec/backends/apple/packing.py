@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import edgec
-from edgec.artefact.device import write_device_program
-from edgec.report.schema import ModelFacts
-from edgec.targets import FIRST_OS, Profile
+from edgec.backends.profiles import FIRST_OS, Profile
+from edgec.backends.program import write_device_program
+from edgec.records.report import ModelFacts
 
 FACTS = "device/mac.json"
 SCHEMA_VERSION = 1

@@ -20,11 +20,13 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from edgec import seal
-from edgec.evidence import Evidence
-from edgec.report.base import Record
-from edgec.report.fidelity import HeadFacts, StageFidelity
+from edgec.records.base import Record
+from edgec.records.evidence import Evidence
+from edgec.records.fidelity import HeadFacts, StageFidelity
 
 SCHEMA_VERSION: Final = 5
+YARDSTICK: Final = "yardstick"
+"""The name of the candidate that is none, but tells how fast the machine was (`edgec.latency.yardstick`)."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -359,7 +361,7 @@ UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 
 def json_schema() -> dict[str, Any]:
     """The newest version, for readers and writers in other languages. A schema cannot say that figures contradict each other, or
-    that the seal fits: `edgec.report.reading` also checks that."""
+    that the seal fits: `edgec.records.consistency` also checks that."""
     said = Report.model_json_schema()
     said["properties"][seal.NAME] = {
         "type": "string",

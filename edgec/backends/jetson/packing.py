@@ -17,18 +17,18 @@ import numpy as np
 
 import edgec
 from edgec.artefact.bounds import head_bounds
-from edgec.artefact.device import PROGRAM, write_device_program
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, VARIANTS, write_expected
-from edgec.artefact.manifest import Tensor, VariantFacts
 from edgec.artefact.recording import run_golden
+from edgec.backends.profiles import Profile
+from edgec.backends.program import PROGRAM, write_device_program
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
-from edgec.report.fidelity import HeadFacts
-from edgec.report.schema import ModelFacts
-from edgec.targets import Profile
+from edgec.records.fidelity import HeadFacts
+from edgec.records.manifest import Tensor, VariantFacts
+from edgec.records.report import ModelFacts
 
 BUNDLE = "device/bundle.json"
 SCHEMA_VERSION = 1

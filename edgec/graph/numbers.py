@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.precision.plan import Range
+from edgec.graph.plan import Range
 
 Floats = NDArray[np.float32]
 

@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from edgec import seal
-from edgec.report.base import Record
-from edgec.report.fidelity import HeadFacts, Output, StageFidelity
+from edgec.records.base import Record
+from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
 SCHEMA_VERSION: Final = 2
 MANIFEST = "manifest.json"
@@ -58,7 +58,7 @@ class Tensor(Record):
     shape: tuple[int, ...]
     meaning: str = ""
     role: Literal["features"] | Output = "features"
-    """What an output is, by which a re-run is compared with what was recorded: `edgec.artefact.verify`."""
+    """What an output is, by which a re-run is compared with what was recorded: `edgec.verify`."""
 
 
 class Golden(Record):

@@ -1,0 +1,1 @@
+"""Facts about this machine: its CPU, cores, memory, container and sensors."""
