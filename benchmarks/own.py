@@ -8,6 +8,7 @@ import onnx
 
 from benchmarks.contender import Contender, Run
 from edgec.artefact.reading import open_artefact
+from edgec.backends.cpu.choosing import choose
 from edgec.build import build
 from edgec.cache import Cache
 from edgec.fidelity.budget import Budget
@@ -15,11 +16,13 @@ from edgec.fidelity.metrics import worst
 from edgec.graph.statistics import Statistics
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
-from edgec.precision.choice import choose
 from edgec.progress import Silent
-from edgec.records.report import Candidate
+from edgec.records.report import CandidateFigures
 from edgec.request import BuildRequest, resolve
-from edgec.stages import Stages
+from edgec.stages.base import Build
+from edgec.stages.candidates import lower, search_within_budget, verify_candidates
+from edgec.stages.preparing import choose_frames, compute_references, export_hub
+from edgec.stages.quantising import Plans, calibrate, measure_int8_costs
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,17 @@ def all_contenders(request: BuildRequest) -> Built:
     """Builds, and loads every candidate that ran; the shipped one is the artefact itself."""
     shipped = shipped_contender(request)
     assert request.output is not None
-    stages = Stages(resolve(replace(request, output=request.output.with_suffix(".unused"))), Cache(), Silent())
+    stages = Build(resolve(replace(request, output=request.output.with_suffix(".unused"))), Cache(), Silent())
     # The build has just run these stages: they come from the cache.
-    split, hub = stages.split(), stages.export()
-    calibration = stages.calibrate(hub, split)
-    sensitivity, reference = stages.sensitivity(hub, calibration, split), stages.reference(hub, split)
-    lowered = stages.lower(hub, calibration, sensitivity)
-    judged = stages.verify_candidates(lowered, reference)
-    lowered, _ = stages.search(hub, calibration, sensitivity, lowered, judged, reference)
+    split, hub = choose_frames(stages), export_hub(stages)
+    calibration = calibrate(stages, hub, split)
+    plans = Plans(stages, hub, calibration)
+    sensitivity, references = measure_int8_costs(stages, hub, plans, calibration, split), compute_references(stages, hub, split)
+    candidates = verify_candidates(stages, lower(stages, hub, plans, sensitivity), references)
+    candidates = search_within_budget(stages, hub, plans, calibration, sensitivity, candidates, references)
     report = build(request).report
     ran = [candidate for candidate in report.candidates if candidate.fidelity and candidate.latency]
-    models = {entry.name: entry.model for entry in lowered if entry.model is not None}
+    models = {entry.name: entry.model for entry in candidates if entry.model is not None}
     contenders = [shipped]
     for candidate in ran:
         if candidate.name != report.chosen:
@@ -73,7 +76,7 @@ def all_contenders(request: BuildRequest) -> Built:
     )
 
 
-def _int8(ran: list[Candidate], chosen: str, min_fidelity: float) -> str:
+def _int8(ran: list[CandidateFigures], chosen: str, min_fidelity: float) -> str:
     candidates = [candidate for candidate in ran if candidate.precision == "int8"]
     if any(candidate.name == chosen for candidate in candidates):
         return chosen

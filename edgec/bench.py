@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgec import __version__
 from edgec.artefact.reading import OpenArtefact, open_artefact
-from edgec.backends.profiles import list_profiles, missing
+from edgec.backends.profiles import lacks
 from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores, caveats, contention, facts, load_average
@@ -28,7 +28,7 @@ from edgec.lowering.base import Frames
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.records.manifest import MANIFEST
-from edgec.records.report import AfterIdle, Candidate, ColdStart, Host, Latency, Profile, Report, Run
+from edgec.records.report import AfterIdle, CandidateFigures, ColdStart, Host, Latency, Profile, Report, Run
 
 DEFAULT_ITERATIONS = 100
 DEFAULT_SECONDS = 60.0
@@ -48,7 +48,7 @@ class BenchResult:
     runs: tuple[Run, ...] = ()
     after_idle: AfterIdle | None = None
     profile: Profile | None = None
-    yardstick: Candidate | None = None
+    yardstick: CandidateFigures | None = None
     """No candidate, but how fast the machine was meanwhile (`edgec.latency.yardstick`)."""
 
 
@@ -87,8 +87,8 @@ def bench(
             remedy=f"edgec deploy {path} user@board, then edgec bench {path} --on user@board",
         )
     host = facts()
-    lacks = _lacks(manifest.target, host)
-    evidence = Evidence.TARGET if lacks == () else Evidence.HOST
+    lacked = lacks(manifest.target, host)
+    evidence = Evidence.TARGET if lacked == () else Evidence.HOST
     streams = wanted.streams if wanted else 1
     threads = threads or max(1, available_cores() // streams)
     frames = batches(artefact.golden.frames, manifest.input.shape[0])
@@ -123,7 +123,7 @@ def bench(
             progress("profiling", 0, 1)
         steps = profile_artefact(artefact, frames, threads=threads, evidence=evidence)
     return BenchResult(
-        artefact, latency, measurement.cold_start, measurement, host, lacks, tuple(doubts), runs, idle, steps, yardstick
+        artefact, latency, measurement.cold_start, measurement, host, lacked, tuple(doubts), runs, idle, steps, yardstick
     )
 
 
@@ -182,8 +182,3 @@ def as_report(result: BenchResult) -> Report:
             "files": (),
         }
     )
-
-
-def _lacks(target: str, host: Host) -> tuple[str, ...] | None:
-    profile = {profile.name: profile for profile in list_profiles()}.get(target)
-    return None if profile is None else missing(profile, host)

@@ -1,8 +1,8 @@
 """The compiler, in one sentence:
 
 read a checkpoint → assemble the model at its camera resolution → export it to one ONNX graph, the hub → calibrate that graph on
-real frames → quantise it under a fidelity budget → lower it to a runtime → verify what was written by running it → measure its
-latency → write the artefact.
+real frames → plan its precision under a fidelity budget → hand both to the target family's backend, which lowers, judges,
+measures, chooses and packs → write the artefact.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.statements import check_report
 from edgec.artefact.write import check_destination, existing_build_key, write_artefact
-from edgec.backends.checking import check_program
 from edgec.cache import Cache
 from edgec.durable import copy_hashed
 from edgec.errors import ArtefactError, EdgecError
@@ -23,7 +22,19 @@ from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
 from edgec.records.reading import read_record
 from edgec.records.report import Report
 from edgec.request import BuildRequest, Resolved, resolve
-from edgec.stages import Stages
+from edgec.stages.assembling import Made, write
+from edgec.stages.base import Build
+from edgec.stages.candidates import assess, choose, lower, search_within_budget, verify_candidates
+from edgec.stages.preparing import (
+    check_the_heads,
+    choose_frames,
+    compute_references,
+    export_hub,
+    only_shipped,
+    verify_against_author,
+    verify_export,
+)
+from edgec.stages.quantising import Plans, calibrate, measure_int8_costs
 
 REPORT = "report.json"
 
@@ -53,29 +64,30 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
     if existing is not None:
         return existing
     check_destination(resolved.output, request.force)
-    stages = Stages(resolved, Cache(note=progress.note), progress)
+    stages = Build(resolved, Cache(note=progress.note), progress)
     made = stages.cache.stage("artefact", resolved.key, lambda directory: compile_into(directory, stages))
     with progress.stage("write"):
         directory = write_artefact(resolved.output, lambda work: _copy(stages.cache, made, work), force=request.force)
     return _result(directory)
 
 
-def compile_into(directory: Path, stages: Stages) -> None:
+def compile_into(directory: Path, build: Build) -> None:
     """The stages in order, and nothing else."""
-    stages.check_heads()
-    split = stages.split()
-    hub = stages.export()
-    everything = stages.reference(hub, split)
-    fidelity = (*stages.verify_against(everything), *stages.verify_export(hub, everything))
-    reference = stages.shipped(hub, everything)
-    calibration = stages.calibrate(hub, split)
-    sensitivity = stages.sensitivity(hub, calibration, split)
-    lowered = stages.lower(hub, calibration, sensitivity)
-    judged = stages.verify_candidates(lowered, reference)
-    lowered, judged = stages.search(hub, calibration, sensitivity, lowered, judged, reference)
-    measured, doubts = stages.measure(judged, lowered, reference)
-    choice = stages.choose(measured)
-    stages.write(directory, hub, split, reference, lowered, measured, choice, fidelity, calibration, sensitivity, doubts)
+    check_the_heads(build)
+    split = choose_frames(build)
+    hub = export_hub(build)
+    everything = compute_references(build, hub, split)
+    fidelity = (*verify_against_author(build, everything), *verify_export(build, hub, everything))
+    references = only_shipped(hub, everything)
+    calibration = calibrate(build, hub, split)
+    plans = Plans(build, hub, calibration)
+    sensitivity = measure_int8_costs(build, hub, plans, calibration, split)
+    candidates = lower(build, hub, plans, sensitivity)
+    candidates = verify_candidates(build, candidates, references)
+    candidates = search_within_budget(build, hub, plans, calibration, sensitivity, candidates, references)
+    candidates, doubts = assess(build, candidates, references)
+    choice = choose(build, candidates)
+    write(directory, Made(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, doubts))
 
 
 def _copy(cache: Cache, made: Path, work: Path) -> None:
@@ -102,8 +114,8 @@ def _up_to_date(resolved: Resolved) -> BuildResult | None:
         return None
     try:
         opened = open_artefact(resolved.output)
-        check_report(opened.manifest, opened.directory)
-        check_program(opened)
+        report = check_report(opened.manifest, opened.directory)
+        resolved.backend.check(opened, None if report is None else report.min_fidelity, None)
         return _result(resolved.output, reused=True)
     except ArtefactError:
         return None

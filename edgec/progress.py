@@ -17,8 +17,8 @@ class Progress(Protocol):
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
         """What was resolved from the request, before work starts."""
 
-    def stage(self, title: str, total: int | None = None) -> AbstractContextManager[Step]:
-        """Around each stage; `total` is its number of units where that is known."""
+    def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> AbstractContextManager[Step]:
+        """Around each stage; `total` is its number of units where that is known. `alone`: it wants the machine to itself."""
 
     def note(self, text: str) -> None:
         """Something that the user should know and that stops nothing."""
@@ -31,7 +31,7 @@ class Silent:
         return
 
     @contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Step]:
+    def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> Iterator[Step]:
         yield lambda done=1, doing="": None
 
     def note(self, text: str) -> None:

@@ -6,10 +6,8 @@ Nothing here imports torch or a runtime, so that a repeated build is over in a s
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +15,13 @@ import edgec
 from edgec import cache as cached
 from edgec import checkpoint, frames
 from edgec.backends import profiles as targets
-from edgec.backends.profiles import Profile
-from edgec.backends.program import program_sources
+from edgec.backends import registry as backends
+from edgec.backends.base import Backend
+from edgec.backends.offering import Asked, offered_pairs
+from edgec.backends.profile import Profile
 from edgec.checkpoint import Identity
 from edgec.checkpoint.source import DEMO
+from edgec.dependencies import everything, packages
 from edgec.errors import CalibrationError, RequestError, TargetError
 from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
 from edgec.fidelity.tasks import TaskBudgets
@@ -33,14 +34,13 @@ from edgec.lowering.base import Lowering
 from edgec.lowering.sizes import ManySizes
 from edgec.model.spec import Size
 from edgec.paths import given
-from edgec.precision.candidates import Asked, wanted
 from edgec.records.report import Host
 
 Effort = Literal["quick", "full"]
 """How long to look for a precision plan: `quick` follows rules, `full` also measures every operation's sensitivity."""
 DEFAULT_SIZE = Size(224, 224)
-TOOLS = ("edgec", "coremltools", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
-"""Packages whose version can change what a stage computes."""
+TOOLS = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
+"""Packages whose versions manifests name. What a stage depends on is `edgec.dependencies`' to say."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,9 @@ class Resolved:
     heads: tuple[tuple[str, str], ...]
     """Name and SHA-256 of each."""
     identity: Identity
-    profile: Profile
+    backend: Backend
+    profiles: tuple[Profile, ...]
+    """All that the artefact is for."""
     host: Host
     pairs: tuple[tuple[str, Precision], ...]
     lowerings: dict[str, Lowering]
@@ -120,15 +122,21 @@ class Resolved:
     tools: dict[str, str]
     key: str
     notes: tuple[str, ...]
-    boards: tuple[Profile, ...] = ()
-    """The boards that finish the artefact themselves; empty for a target that is built for here."""
-    devices: tuple[Profile, ...] = ()
-    """All that the artefact is for, where none of them is this machine: boards, and what Core ML runs on."""
+
+    @property
+    def profile(self) -> Profile:
+        """The first that the artefact is for."""
+        return self.profiles[0]
 
     @property
     def target(self) -> str:
         """The name that was asked for: a family's, or the profile's."""
-        return self.request.target if len(self.devices) > 1 else self.profile.name
+        return self.request.target if len(self.profiles) > 1 else self.profile.name
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Those that the backend and the lowerings are in, which may be somebody else's."""
+        return tuple(sorted({type(each).__module__ for each in (self.backend, *self.lowerings.values())}))
 
     def rows(self) -> tuple[tuple[str, str], ...]:
         """For people, before work starts."""
@@ -139,7 +147,7 @@ class Resolved:
         outputs = [*(outputs if request.features else []), *(name for name, _ in self.heads)]
         return (
             ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
-            ("target", ", ".join(f"{each.name}: {each.title}" for each in self.devices or (self.profile,))),
+            ("target", ", ".join(f"{each.name}: {each.title}" for each in self.profiles)),
             ("input", f"uint8 NHWC {shapes}"),
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
@@ -160,21 +168,19 @@ def resolve(request: BuildRequest) -> Resolved:
     heads = identify_heads(request.heads)
     here = host.facts()
     identity = checkpoint.identify(request.checkpoint, seed=request.seed, config=request.config)
-    profiles = targets.family(request.target) or (targets.resolve(request.target, here),)
-    profile = profiles[0]
-    boards = tuple(each for each in profiles if each.jetson is not None)
-    devices = tuple(each for each in profiles if each.is_remote)
+    profiles = targets.chosen(request.target, here)
+    backend = backends.get(profiles[0].family)
     offered = tuple(dict.fromkeys(pair for each in profiles for pair in each.candidates))
-    pairs = wanted(request.precision, offered, palettes=request.effort == "full")
+    pairs = offered_pairs(request.precision, offered, palettes=request.effort == "full")
     lowerings = {name: registry.get(name) for name in sorted({runtime for runtime, _ in pairs})}
     _check_sizes(request, lowerings)
     _check_available(lowerings)
     frameset, notes = _frames(request)
-    lacking = () if devices else targets.missing(profile, here)
+    lacking = backend.lacks(profiles[0], here) if backend.runs_here else ()
     if lacking:
-        notes += (f"this host lacks {', '.join(lacking)} of {profile.name}: its latencies say nothing about the target",)
+        notes += (f"this host lacks {', '.join(lacking)} of {profiles[0].name}: its latencies say nothing about the target",)
     threads = request.threads or here.usable_cores
-    tools = {name: version for name in TOOLS if (version := _version(name))}
+    tools = {"edgec": edgec.__version__} | {name: version for name, version in packages().items() if name in TOOLS}
     key = cached.key(
         replace(
             request, checkpoint="", config=None, target="", calibration="", validation="", output=None, force=False, heads=()
@@ -187,19 +193,17 @@ def resolve(request: BuildRequest) -> Resolved:
         [each.model_dump(mode="json") for each in profiles],
         here.model_dump(mode="json", exclude={"governor", "usable_cores"}),
         threads,
-        tools,
-        code_digest(),
+        everything([type(each).__module__ for each in (backend, *lowerings.values())]),
         # What goes with the artefact is part of it.
-        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in program_sources(profile.family).items())
-        if devices
-        else (),
+        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in backend.programs().items()),
     )
     return Resolved(
         request=request,
         budget=budget,
         heads=heads,
         identity=identity,
-        profile=profile,
+        backend=backend,
+        profiles=profiles,
         host=here,
         pairs=pairs,
         lowerings=lowerings,
@@ -209,8 +213,6 @@ def resolve(request: BuildRequest) -> Resolved:
         tools=tools,
         key=key,
         notes=notes,
-        boards=boards,
-        devices=devices,
     )
 
 
@@ -278,22 +280,3 @@ def _default_output(request: BuildRequest, identity: Identity) -> Path:
     batch = f"-b{request.batch}" if request.batch > 1 else ""
     heads = "".join(f"-{each.partition('=')[0]}" for each in request.heads)
     return Path(f"{name}-{target}-{'-'.join(map(str, request.sizes))}{batch}{heads}.edgec")
-
-
-def _version(name: str) -> str:
-    if name == "edgec":
-        return edgec.__version__
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256 over edgec's own source: a stage that was programmed otherwise is another stage."""
-    root = Path(edgec.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()

@@ -20,7 +20,8 @@ from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
 from edgec.artefact.statements import check_fidelity, check_report
 from edgec.artefact.tolerances import allowed, ran_alike
-from edgec.backends.checking import BUNDLE, below_least, check_documents, check_program, looser_bounds, read_document
+from edgec.backends.checking import BUNDLE, below_least, looser_bounds, read_document
+from edgec.backends.registry import all_backends
 from edgec.errors import TargetError, VerificationError
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
@@ -72,8 +73,8 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
     report = check_report(manifest, artefact.directory)
     check_fidelity(artefact, min_fidelity)
     notes = [] if manifest.execution else [_OLD]
-    notes += check_program(artefact)
-    check_documents(artefact, None if report is None else report.min_fidelity, min_fidelity)
+    for backend in all_backends().values():
+        notes += backend.check(artefact, None if report is None else report.min_fidelity, min_fidelity)
     runner = load_runner(artefact, threads or _recorded_threads(artefact))
     same = ran_alike(manifest, runner, execution(manifest.runtime, runner))
     outputs: list[OutputCheck] = []

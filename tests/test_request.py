@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from edgec.dependencies import packages
 from edgec.errors import CalibrationError, EdgecError, RequestError, TargetError, UnreadableCheckpoint
 from edgec.model.spec import Size
 from edgec.request import BuildRequest, resolve
@@ -91,7 +92,8 @@ def test_what_a_profile_says_is_in_the_key(request_: BuildRequest, tmp_path: Pat
 def test_the_versions_of_tools_are_in_the_key(request_: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     before = resolve(request_)
     assert {"edgec", "numpy", "onnx", "onnxruntime", "openvino", "torch"} <= set(before.tools)
-    monkeypatch.setattr("edgec.request._version", lambda name: "99" if name == "torch" else before.tools.get(name, ""))
+    others = {**packages(), "torch": "99"}
+    monkeypatch.setattr("edgec.dependencies.packages", lambda: others)
     assert resolve(request_).key != before.key
 
 

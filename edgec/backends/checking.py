@@ -17,7 +17,7 @@ from edgec.artefact.bounds import FEATURES, Arrays, head_bounds
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_FIDELITY, LEAST_GATE, TOLERANCES, Allowed
-from edgec.backends.program import MAC_PROGRAM, PROGRAM, device_program
+from edgec.backends.program import PROGRAM
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import Features, compare
 from edgec.records.evidence import Evidence
@@ -26,51 +26,50 @@ from edgec.records.reading import printable
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 BUNDLE = "device/bundle.json"
-MAC_FACTS = "device/mac.json"
 GATED = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
-_PROGRAMS = {PROGRAM: "jetson", MAC_PROGRAM: "apple"}
-_DOCUMENTS = {PROGRAM: BUNDLE, MAC_PROGRAM: MAC_FACTS}
 _LIMIT_BYTES = 16 << 20
 _SHOWN = 20
 _SLACK = 1e-5
 _REMEDY = "it was edited or damaged: build it again, or copy it again from where it is whole"
 
 
-def check_program(artefact: OpenArtefact) -> tuple[str, ...]:
-    """The program must be this edgec's own, where one of this version wrote it; returned is a note where another one did, or an
+def check_program(artefact: OpenArtefact, path: str, own: bytes) -> tuple[str, ...]:
+    """The program at `path`, if the artefact has one, must be this edgec's own, where one of this version wrote
+    it; returned is a note where another one did, or an
     artefact is so old that it may have.
 
     Raises `ArtefactError`.
     """
     listed = {file.path for file in artefact.manifest.files}
     version = artefact.manifest.edgec_version
-    for path, family in _PROGRAMS.items():
-        if path not in listed:
-            continue
-        if version != edgec.__version__ or artefact.manifest.execution is None:
-            sent = f"; edgec deploy sends the one of this edgec, {edgec.__version__}" if path == PROGRAM else ""
-            return (f"{path} is of edgec {printable(version)[:40]}, and nothing says whether it is that version's own{sent}.",)
-        if (artefact.directory / path).read_bytes() != device_program(family):
-            raise ArtefactError(
-                f"The program for the device in {artefact.directory} is not the one of edgec {version}.",
-                evidence=f"{path} has other content, though the manifest lists its hash",
-                remedy="do not run it: build the artefact again",
-            )
+    if path not in listed:
+        return ()
+    if version != edgec.__version__ or artefact.manifest.execution is None:
+        sent = f"; edgec deploy sends the one of this edgec, {edgec.__version__}" if path == PROGRAM else ""
+        return (f"{path} is of edgec {printable(version)[:40]}, and nothing says whether it is that version's own{sent}.",)
+    if (artefact.directory / path).read_bytes() != own:
+        raise ArtefactError(
+            f"The program for the device in {artefact.directory} is not the one of edgec {version}.",
+            evidence=f"{path} has other content, though the manifest lists its hash",
+            remedy="do not run it: build the artefact again",
+        )
     return ()
 
 
-def check_documents(artefact: OpenArtefact, min_fidelity: float | None, least: float | None = None) -> None:
-    """`min_fidelity` is the budget of the artefact's report, None where that is not known. `least` is what a gate must be at
+def check_document(
+    artefact: OpenArtefact, program: str, document: str, min_fidelity: float | None, least: float | None = None
+) -> None:
+    """What the program at `program` is told, `document`, if the artefact has one. `min_fidelity` is the budget of the
+    artefact's report, None where that is not known. `least` is what a gate must be at
     least, by default what edgec allows.
 
     Raises `ArtefactError`.
     """
     listed = {file.path for file in artefact.manifest.files}
-    for program, document in _DOCUMENTS.items():
-        if document in listed:
-            _check_document(artefact, document, min_fidelity, LEAST_GATE if least is None else least)
-        elif program in listed:
-            raise ArtefactError(f"{artefact.directory} has {program}, but no {document}.", remedy=_REMEDY)
+    if document in listed:
+        _check_document(artefact, document, min_fidelity, LEAST_GATE if least is None else least)
+    elif program in listed:
+        raise ArtefactError(f"{artefact.directory} has {program}, but no {document}.", remedy=_REMEDY)
 
 
 def read_document(artefact: OpenArtefact, path: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import check_report
-from edgec.backends.checking import BUNDLE, check_documents, read_document
+from edgec.backends.checking import BUNDLE, check_document, read_document
 from edgec.backends.program import PROGRAM, device_program
 from edgec.errors import ArtefactError, TargetError
 from edgec.records.reading import printable
@@ -62,7 +62,7 @@ def open_for_boards(path: Path) -> BoardArtefact:
             remedy="build one for boards: edgec build CHECKPOINT --target jetson; to measure this one: edgec bench",
         )
     report = check_report(manifest, directory)
-    check_documents(opened, None if report is None else report.min_fidelity)
+    check_document(opened, PROGRAM, BUNDLE, None if report is None else report.min_fidelity)
     program = device_program()
     return BoardArtefact(opened, program, _naming(opened, program), {**files, PROGRAM: program})
 

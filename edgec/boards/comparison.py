@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgec.records.report import Candidate, Report
+from edgec.records.report import CandidateFigures, Report
 from edgec.report.columns import ABSENT, cosine_cell
 
 TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
@@ -35,7 +35,7 @@ def compare(boards: Sequence[tuple[str, Report | None]]) -> list[Row]:
     return rows
 
 
-def _figures(candidate: Candidate) -> tuple[str, ...]:
+def _figures(candidate: CandidateFigures) -> tuple[str, ...]:
     latency, fidelity = candidate.latency, candidate.fidelity
     assert latency is not None
     times = (f"{value:.2f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))

@@ -12,7 +12,7 @@ from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
     from edgec.bench import BenchResult
-    from edgec.records.report import Candidate
+    from edgec.records.report import CandidateFigures
 
 
 @click.command()
@@ -268,7 +268,7 @@ def _processes(result: BenchResult) -> str:
     return f"1, p50 {told} ms" if len(medians) == 1 else f"{len(medians)} one after another, p50 of each {told} ms"
 
 
-def _yardstick(candidate: Candidate) -> str:
+def _yardstick(candidate: CandidateFigures) -> str:
     latency = candidate.latency
     assert latency is not None
     return f"p50 {latency.p50_ms:.2f}, p90 {latency.p90_ms:.2f} ms: a fixed piece of work, for how fast the machine was"

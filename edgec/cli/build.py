@@ -72,17 +72,17 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
 
 def _find_driver(target: str, progress: Progress) -> Driver:
     """Raises `TargetError` before any work if there could be no engine at its end."""
-    from edgec.backends import profiles as targets
+    from edgec.backends.jetson.profile import JetsonProfile
+    from edgec.backends.profiles import chosen
     from edgec.errors import TargetError
-    from edgec.host import facts as host
+    from edgec.host.facts import facts
     from edgec.lowering.tensorrt.engine.host import find_driver
 
-    profiles = targets.family(target) or (targets.resolve(target, host.facts()),)
-    if any(profile.jetson is None for profile in profiles):
+    if not all(isinstance(profile, JetsonProfile) for profile in chosen(target, facts())):
         raise TargetError(
             "Engines are TensorRT's, and this target runs none.",
             evidence=f"--engine with --target {target}",
-            remedy=f"leave out --engine, or build for boards: --target {targets.JETSON}",
+            remedy="leave out --engine, or build for boards: --target jetson",
         )
     with progress.stage("look for TensorRT and a GPU"):
         return find_driver()

@@ -64,7 +64,7 @@ class Shown:
         err.print()
 
     @contextlib.contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Step]:
+    def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> Iterator[Step]:
         self._interrupts.check()
         task = self._live.add_task(title, total=total, doing="")
         begun = time.monotonic()

@@ -11,7 +11,8 @@ from edgec.cli import options
 from edgec.cli.console import out
 
 if TYPE_CHECKING:
-    from edgec.backends.profiles import Profile
+    from edgec.backends.base import Backend
+    from edgec.backends.profile import DetailTable, Profile
     from edgec.lowering.base import Availability
     from edgec.records.report import Host
 
@@ -62,7 +63,8 @@ def _list(as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from edgec.backends.profiles import APPLE, HOST, JETSON, family, list_profiles, resolve
+    from edgec.backends.profiles import list_profiles
+    from edgec.backends.registry import all_backends
     from edgec.host.facts import facts
 
     host, profiles = facts(), list_profiles()
@@ -78,12 +80,24 @@ def _list(as_json: bool) -> None:
         cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _here(profile, host, states))
         table.add_row(profile.name, *map(Text, cells))
     out.print(table)
-    own = [profile for profile in profiles if profile.rank is not None and not _lacks(profile, host)]
-    if own:
-        out.print(f"\n{HOST} is {resolve(HOST, host).name} on this host.", soft_wrap=True)
-    for name in (JETSON, APPLE):
-        out.print(f"{name} is {', '.join(profile.name for profile in family(name))} in one artefact.", soft_wrap=True)
+    out.print()
+    for name, backend in all_backends().items():
+        meaning = _meaning(backend, [profile for profile in profiles if profile.family == name], host)
+        if meaning:
+            out.print(f"{name} is {meaning}.", soft_wrap=True)
     _print_missing(states)
+
+
+def _meaning(backend: Backend, profiles: list[Profile], host: Host) -> str:
+    """What the family's name means as a target; empty if it means nothing on this host."""
+    from edgec.errors import TargetError
+
+    if several := backend.members(profiles):
+        return f"{', '.join(profile.name for profile in several)} in one artefact"
+    try:
+        return f"{backend.best(profiles, host).name} on this host"
+    except TargetError:
+        return ""
 
 
 def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None:
@@ -96,23 +110,20 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
     facts.add_column()
     facts.add_column(overflow="fold")
     rows = [("examples", profile.examples), ("architecture", profile.architecture)]
-    if profile.isa:
-        rows.append(("requires", ", ".join(profile.isa)))
+    if profile.requires:
+        rows.append(("requires", ", ".join(profile.requires)))
     rows += [(precision, f"in {', '.join(runtimes)}") for precision, runtimes in profile.precisions.items()]
-    if profile.int8 is not None:
-        dot = "dot products" if profile.int8.dot_product else "no dot products"
-        weights = "8 bits, scaled so that no pair of products saturates" if profile.int8.pairs_saturate else "8 bits"
-        rows.append(("8-bit", f"{dot}; {profile.int8.activations} activations; weights of {weights}"))
     if profile.cores is not None:
         rows.append(("cores", str(profile.cores)))
     if profile.memory_gib is not None:
         rows.append(("memory", f"{profile.memory_gib:g} GiB"))
-    rows += _jetson_rows(profile) + _apple_rows(profile)
+    rows += profile.details
     rows.append(("this host", _here(profile, host, states)))
     for name, value in rows:
         facts.add_row(name, Text(value))
     out.print(facts)
-    _show_modes(profile)
+    for table in profile.tables:
+        _show_table(table)
     out.print("\nPromises")
     for promise in profile.promises:
         out.print(Padding(Text(promise.text), (0, 0, 0, 2)))
@@ -120,56 +131,22 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
     _print_missing(states)
 
 
-def _jetson_rows(profile: Profile) -> list[tuple[str, str]]:
-    board = profile.jetson
-    if board is None:
-        return []
-    releases = ", ".join(f"{release.version} (TensorRT {release.tensorrt})" for release in board.jetpack)
-    installable = f"; TensorRT {', '.join(board.installable)} can be installed" if board.installable else ""
-    return [
-        ("compute", f"capability {board.compute_capability}"),
-        ("JetPack", f"{releases}{installable}"),
-        ("compatible", ", ".join(board.compatible)),
-    ]
-
-
-def _apple_rows(profile: Profile) -> list[tuple[str, str]]:
-    chip = profile.apple
-    if chip is None:
-        return []
-    engine = chip.neural_engine
-    rate = f", {engine.tops:g} TOPS" if engine.tops else ""
-    return [
-        ("from", ", ".join(f"{SYSTEMS[system]} {version}" for system, version in chip.minimum_os.items())),
-        ("compute units", ", ".join(chip.compute_units)),
-        ("Neural Engine", f"{engine.generation or 'generation unknown'}, {engine.cores} cores{rate} ({engine.source})"),
-        ("W8A8", "pays on the Neural Engine" if chip.w8a8_pays else "does not pay: bytes are multiplied no faster than halves"),
-    ]
-
-
-SYSTEMS = {"ios": "iOS and iPadOS", "macos": "macOS"}
-
-
-def _show_modes(profile: Profile) -> None:
-    """Peaks of each power mode, as the data sheets have them."""
+def _show_table(details: DetailTable) -> None:
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    if profile.jetson is None:
-        return
-    out.print("\nPower modes: dense peaks, not what a model reaches")
+    out.print(f"\n{details.title}")
     table = Table(box=None, pad_edge=False)
-    table.add_column("mode")
-    for title in ("id", "watts", "int8 TOPS", "fp16 TFLOPS", "fp32 TFLOPS", "GB/s"):
+    first, *others = details.columns
+    table.add_column(first)
+    for title in others:
         table.add_column(title, justify="right")
-    for mode in profile.jetson.modes:
-        rates = mode.rates
-        peaks = (rates.int8_tops, rates.fp16_tflops, rates.fp32_tflops, rates.bandwidth_gbs) if rates else (None,) * 4
-        table.add_row(Text(mode.name), str(mode.id), *(f"{value:g}" if value else "" for value in (mode.watts, *peaks)))
+    for name, *cells in details.rows:
+        table.add_row(Text(name), *cells)
     out.print(table)
-    for mode in profile.jetson.modes:
-        out.print(Padding(Text(f"{mode.name}: {mode.source}."), (0, 0, 0, 2)))
+    for note in details.notes:
+        out.print(Padding(Text(note), (0, 0, 0, 2)))
 
 
 def _runtimes(profiles: tuple[Profile, ...]) -> dict[str, Availability]:
@@ -191,10 +168,12 @@ def _lacks(profile: Profile, host: Host) -> tuple[str, ...]:
 
 def _here(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
     """What this host is to the target: whether it has a runtime to build for it, and whether it could be one itself."""
+    from edgec.backends import registry as backends
+
     absent = [name for name in profile.runtimes if not states[name].available]
     if len(absent) == len(profile.runtimes):
         return "unavailable: no runtime installed"
-    if profile.is_remote:
+    if not backends.get(profile.family).runs_here:
         return "builds and imitates it"
     lacks = _lacks(profile, host)
     if lacks[:1] == (profile.architecture,):

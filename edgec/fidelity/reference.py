@@ -32,6 +32,8 @@ class Reference:
     frames: NDArray[np.uint8]
     features: Features
     heads: tuple[HeadFacts, ...] = ()
+    key: str = ""
+    """What it was made from, where it was kept under a key."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -30,12 +30,6 @@ from edgec.latency.statistics import block_size, enough
 from edgec.lowering.base import LoweredModel
 from edgec.records.evidence import Evidence
 
-NOTE = (
-    "Candidates ran in processes of their own, in interleaved blocks of at most ten runs, in random order; each block began with "
-    "a tenth of a second of unrecorded runs. Percentiles are nearest-rank over all recorded runs; nothing is clipped."
-)
-"""For reports: how the figures were taken."""
-
 FRAME_BYTES = 32 << 20
 """Frames are part of a worker's memory, which is reported: enough of them to vary, not so many as to weigh."""
 

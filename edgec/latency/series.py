@@ -27,7 +27,7 @@ from edgec.latency.statistics import block_size, enough, summary
 from edgec.latency.yardstick import ENVIRONMENT, WORK
 from edgec.lowering.base import LoweredModel
 from edgec.records.evidence import Evidence
-from edgec.records.report import YARDSTICK, Block, Candidate, Latency
+from edgec.records.report import YARDSTICK, Block, CandidateFigures, Latency
 
 PROCESSES, FEWEST = 5, 2
 BEGINNING_MS = 10_000.0
@@ -60,7 +60,7 @@ def measure_series(
     seed: int = 0,
     progress: Progress | None = None,
     evidence: Evidence,
-) -> tuple[Measurement, Candidate | None]:
+) -> tuple[Measurement, CandidateFigures | None]:
     """The figures on `frames`, uint8 [M, N, H, W, 3], and the yardstick as a candidate of its own; None if it failed, which does
     the figures no harm.
 
@@ -91,11 +91,11 @@ class _Yardstick(Helper):
             self._recording.samples_ms += samples
             self._recording.blocks.append(Block(round=number, runs=len(samples)))
 
-    def candidate(self, evidence: Evidence) -> Candidate | None:
+    def candidate(self, evidence: Evidence) -> CandidateFigures | None:
         found = self._recording
         if found.problem or not found.samples_ms:
             return None
-        return Candidate(
+        return CandidateFigures(
             name=YARDSTICK,
             runtime="numpy",
             precision="fp32",

@@ -15,7 +15,7 @@ from edgec.graph.statistics import Statistics
 from edgec.precision.recipes import Recipe
 from edgec.records.evidence import Evidence
 from edgec.records.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
-from edgec.records.report import Candidate
+from edgec.records.report import CandidateFigures
 
 MASSIVE = 4.0
 """An activation is called massive when its largest value is this many times the usual row's largest."""
@@ -37,8 +37,8 @@ def explain(
     statistics: Mapping[str, Statistics],
     sensitivity: Mapping[str, float],
     frames: Sequence[str],
-    chosen: Candidate,
-    candidates: Sequence[Candidate],
+    chosen: CandidateFigures,
+    candidates: Sequence[CandidateFigures],
 ) -> Explanation:
     """`frames` names what the statistics' batches held, in order; `candidates` are all that were tried, `chosen` among them."""
     found = operations(hub)
@@ -78,7 +78,7 @@ def _reason(operation: Operation, plan: PrecisionPlan, recipe: Recipe | None) ->
 
 
 def _exceptions(
-    recipe: Recipe | None, plan: PrecisionPlan, chosen: Candidate, candidates: Sequence[Candidate]
+    recipe: Recipe | None, plan: PrecisionPlan, chosen: CandidateFigures, candidates: Sequence[CandidateFigures]
 ) -> tuple[ExceptionFacts, ...]:
     if recipe is None or not recipe.per_token | recipe.kept:
         return ()

@@ -12,7 +12,7 @@ from typing import Final
 from edgec.errors import ArtefactError
 from edgec.records.fidelity import Output, StageFidelity, TaskFidelity
 from edgec.records.reading import printable, read_record
-from edgec.records.report import UPGRADES, Candidate, Latency, Report, Run, Spread
+from edgec.records.report import UPGRADES, CandidateFigures, Latency, Report, Run, Spread
 from edgec.records.runs import figures
 
 _SLACK_MS = 1e-3
@@ -101,7 +101,7 @@ def _twice(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _of_candidate(candidate: Candidate, batch: int) -> Iterator[str]:
+def _of_candidate(candidate: CandidateFigures, batch: int) -> Iterator[str]:
     if candidate.latency is not None:
         yield from _unordered(candidate.latency)
     if candidate.after_idle is not None and min(candidate.after_idle.samples_ms) <= 0:

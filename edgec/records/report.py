@@ -7,7 +7,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | --- | --- |
 | 1 | |
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
-| 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of `Candidate`; `import_ms`, `process_ms` of `ColdStart` |
+| 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of candidates; `import_ms`, `process_ms` of `ColdStart` |
 | 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
 | 5 | the `seal` of the file, and `files` of `Report` |
 """
@@ -247,7 +247,7 @@ class Bound(Record):
     evidence: Evidence = Evidence.ESTIMATED
 
 
-class Candidate(Record):
+class CandidateFigures(Record):
     """One runtime at one precision. What could not be made or run says so in `problem` and has no figures."""
 
     name: str
@@ -337,7 +337,7 @@ class Report(Record):
     calibration: str
     validation_frames: int
     stages: tuple[StageFidelity, ...] = ()
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateFigures, ...]
     chosen: str
     reason: str
     notes: tuple[str, ...] = ()

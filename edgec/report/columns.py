@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgec.records.reading import printable
-from edgec.records.report import Candidate
+from edgec.records.report import CandidateFigures
 from edgec.report.decisions import Decided, decided
 
 ABSENT = "-"
@@ -17,16 +17,16 @@ class Column:
     """`cell` gives plain text, not escaped for anything. `rank`: the lower, the longer it stays as the terminal gets narrower."""
 
     title: str
-    cell: Callable[[Candidate], str]
+    cell: Callable[[CandidateFigures], str]
     rank: int
     number: bool = True
 
 
-def _ms(field: str) -> Callable[[Candidate], str]:
+def _ms(field: str) -> Callable[[CandidateFigures], str]:
     return lambda candidate: ABSENT if candidate.latency is None else f"{getattr(candidate.latency, field):.2f}"
 
 
-def _cosine(field: str) -> Callable[[Candidate], str]:
+def _cosine(field: str) -> Callable[[CandidateFigures], str]:
     return lambda candidate: cosine_cell(getattr(candidate.fidelity, field, None))
 
 
@@ -35,35 +35,35 @@ def cosine_cell(value: float | None, digits: int = 5) -> str:
     return ABSENT if value is None else f"{value:.{digits}f}"
 
 
-def _cold(field: str, unit: float, digits: int) -> Callable[[Candidate], str]:
+def _cold(field: str, unit: float, digits: int) -> Callable[[CandidateFigures], str]:
     return lambda candidate: (
         ABSENT if candidate.cold_start is None else f"{getattr(candidate.cold_start, field) / unit:.{digits}f}"
     )
 
 
-def _bound(candidate: Candidate) -> str:
+def _bound(candidate: CandidateFigures) -> str:
     """The range over boards, each in its fastest mode."""
     found = [bound.bound_ms for bound in candidate.bounds]
     return f">= {min(found):.2f}..{max(found):.2f}" if found else ABSENT
 
 
-def _name(candidate: Candidate) -> str:
+def _name(candidate: CandidateFigures) -> str:
     return printable(candidate.name) + (" (chosen)" if candidate.chosen else "")
 
 
-def _runs(candidate: Candidate) -> str:
+def _runs(candidate: CandidateFigures) -> str:
     return ABSENT if candidate.latency is None else str(candidate.latency.iterations)
 
 
-def _size(candidate: Candidate) -> str:
+def _size(candidate: CandidateFigures) -> str:
     return ABSENT if candidate.size_bytes is None else f"{candidate.size_bytes / 1e6:.1f}"
 
 
-def _executes(candidate: Candidate) -> str:
+def _executes(candidate: CandidateFigures) -> str:
     return printable(candidate.execution_precision) or ABSENT
 
 
-def _evidence(candidate: Candidate) -> str:
+def _evidence(candidate: CandidateFigures) -> str:
     measured = (candidate.latency, candidate.cold_start, candidate.fidelity, *candidate.bounds)
     return ", ".join(dict.fromkeys(part.evidence.value for part in measured if part is not None)) or ABSENT
 
@@ -95,7 +95,7 @@ COLUMNS = (
 )
 
 
-def head_columns(candidates: Sequence[Candidate]) -> tuple[Column, ...]:
+def head_columns(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
     """One for what each output of a head keeps."""
 
     def column(each: Decided) -> Column:
@@ -104,14 +104,14 @@ def head_columns(candidates: Sequence[Candidate]) -> tuple[Column, ...]:
     return tuple(column(each) for each in decided(candidate.fidelity for candidate in candidates))
 
 
-def telling(candidates: Sequence[Candidate]) -> tuple[Column, ...]:
+def telling(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
     """The columns of which some candidate has something; those of heads stand behind the features' own."""
     behind = COLUMNS.index(_LAST_COSINE) + 1
     columns = (*COLUMNS[:behind], *head_columns(candidates), *COLUMNS[behind:])
     return tuple(column for column in columns if any(column.cell(candidate) != ABSENT for candidate in candidates))
 
 
-def fitting(candidates: Sequence[Candidate], width: int, gap: int) -> tuple[Column, ...]:
+def fitting(candidates: Sequence[CandidateFigures], width: int, gap: int) -> tuple[Column, ...]:
     """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first.
     Those of which no candidate has anything are left out."""
     kept: list[Column] = []

@@ -10,7 +10,7 @@ from edgec.fidelity.budget import Budget
 from edgec.fidelity.tasks import TaskBudgets
 from edgec.records.fidelity import Classes, HeadFacts, Masks, StageFidelity, TaskFidelity
 from edgec.records.reading import printable
-from edgec.records.report import Candidate, Report
+from edgec.records.report import CandidateFigures, Report
 
 ABSENT: Final = "-"
 Measure = Literal["classes", "masks", "depths", "values"]
@@ -167,7 +167,7 @@ def has_features(report: Report) -> bool:
     return not judged or any(each.cosines for each in judged)
 
 
-def beyond(report: Report, candidate: Candidate) -> tuple[str, ...]:
+def beyond(report: Report, candidate: CandidateFigures) -> tuple[str, ...]:
     """What of a candidate's fidelity is beyond a budget, in words."""
     if candidate.fidelity is None:
         return ()

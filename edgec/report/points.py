@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst
 from edgec.records.fidelity import StageFidelity
-from edgec.records.report import Candidate, Report
+from edgec.records.report import CandidateFigures, Report
 from edgec.report.decisions import bound, budget_words, decided, has_features
 
 FLOOR = 1e-6
@@ -18,7 +18,7 @@ class Point:
     """`lost` is 1 minus the worst of the three cosines or, of a model without features, what its worst head lost; at least
     `FLOOR`. Times are milliseconds."""
 
-    candidate: Candidate
+    candidate: CandidateFigures
     p50: float
     p90: float
     lost: float

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from edgec.artefact.reading import open_artefact
-from edgec.backends.profiles import list_profiles, missing
+from edgec.backends.profiles import lacks
 from edgec.errors import CalibrationError, EdgecError, RequestError, VerificationError
 from edgec.frames import Skipped, fit
 from edgec.host.facts import available_cores, facts
@@ -241,8 +241,7 @@ class _Run:
     def _summary(self, feed: Feed, live: bool, ended: End, written: tuple[Written, ...]) -> Summary:
         figures, host = self._figures, facts()
         target = self._opened.artefact.manifest.target
-        profile = {profile.name: profile for profile in list_profiles()}.get(target)
-        lacks = None if profile is None else missing(profile, host)
+        lacking = lacks(target, host)
         return Summary(
             frames=figures.frames,
             skipped=figures.skipped,
@@ -256,8 +255,8 @@ class _Run:
             threads=self._runner.threads,
             live=live,
             fps=self._request.fps,
-            evidence=Evidence.TARGET if lacks == () else Evidence.HOST,
-            lacks=lacks,
+            evidence=Evidence.TARGET if lacking == () else Evidence.HOST,
+            lacks=lacking,
             host=host,
             execution_precision=self._runner.execution_precision,
             ended=ended,

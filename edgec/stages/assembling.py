@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import edgec
 from edgec.artefact.contents import build_manifest_files
@@ -15,127 +15,131 @@ from edgec.artefact.machine import execution
 from edgec.artefact.operations import require_faithful
 from edgec.artefact.recording import golden_count, input_of, meanings, record_sizes, size_of
 from edgec.artefact.statements import REPORT
-from edgec.backends.apple.packing import write_mac
-from edgec.backends.jetson.packing import Bundle, Variant, write_bundle
-from edgec.backends.profiles import Profile
+from edgec.backends.base import Packing
+from edgec.backends.candidate import Candidate
+from edgec.backends.choosing import Choice
 from edgec.durable import sha256_of
-from edgec.fidelity.budget import Budget
 from edgec.fidelity.gate import measure_fidelity, require_kept
 from edgec.fidelity.reference import Reference
-from edgec.frames import Frame, FrameSet, Split
-from edgec.latency.measure import NOTE
-from edgec.lowering.base import Label, LoweredModel, Lowering, Runner
-from edgec.precision.choice import Choice
+from edgec.frames import Frame, Split
+from edgec.graph.plan import PrecisionPlan
+from edgec.lowering.base import Label, LoweredModel, Runner
+from edgec.precision.explaining import explain
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.records.fidelity import StageFidelity
-from edgec.records.manifest import MANIFEST, CheckpointFacts, FrameSetFacts, Manifest, SizeFacts, Tensor, VariantFacts
-from edgec.records.report import Beside, Candidate, Host, ModelFacts, Report
+from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, SizeFacts, Tensor, VariantFacts
+from edgec.records.report import Beside, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
-
-if TYPE_CHECKING:
-    import onnx
-
-    from edgec.graph.plan import PrecisionPlan
+from edgec.stages.base import Build, Calibration, Hub
+from edgec.stages.sizes import size_notes
 
 PARETO = "report/pareto.svg"
 MARKDOWN = "report.md"
-BOARDS_NOTE = (
-    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
-    "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
-)
-"""For reports of artefacts that boards finish."""
-APPLE_NOTE = (
-    "No latency was measured: Core ML runs on Apple's devices alone. Fidelity is that of the saved package, fp16's rounding "
-    "included, run here by edgec's own evaluator; the Neural Engine, the GPU and the CPU each round in ways of their own, "
-    "which device/edgec-mac.pyz compares and measures on a Mac."
-)
-"""For reports of Core ML packages."""
 
 
 @dataclass(frozen=True)
-class Ingredients:
-    """Everything that goes into an artefact. `lowering` runs `lowered`, the files of `choice`'s candidate."""
+class Made:
+    """All that the stages made of a build."""
 
-    build_key: str
-    target: str
-    host: Host
-    host_is_target: bool
-    threads: int
-    tools: Mapping[str, str]
-    precision_asked: str
-    budget: Budget
-    batch: int
-    checkpoint: CheckpointFacts
-    model: ModelFacts
-    licence: str
-    notice: str
-    frames: FrameSet
+    build: Build
+    hub: Hub
     split: Split
     references: tuple[Reference, ...]
     """One a size, the default's first."""
-    lowering: Lowering
-    lowered: LoweredModel
-    graphs: tuple[Callable[[], onnx.ModelProto], ...]
-    """Load the hub graphs that `lowered` was made from, by `plan`: one a size."""
-    plan: PrecisionPlan
-    explanation: Explanation
+    calibration: Calibration
+    sensitivity: dict[str, float]
     candidates: tuple[Candidate, ...]
     choice: Choice
     fidelity: tuple[StageFidelity, ...]
-    kept: tuple[StageFidelity, ...]
-    """The chosen candidate's, one a size."""
-    notes: tuple[str, ...]
-    boards: tuple[Profile, ...] = ()
-    """Those that finish the artefact themselves, and what they may choose from, `lowered` among it."""
-    variants: tuple[tuple[Variant, LoweredModel], ...] = ()
-    devices: tuple[Profile, ...] = ()
-    """All that the artefact is for, where none of them is this machine."""
+    """Of the stages before any candidate."""
+    doubts: tuple[str, ...]
 
     @property
     def reference(self) -> Reference:
         """Of the default size."""
         return self.references[0]
 
+    @cached_property
+    def chosen(self) -> Candidate:
+        return next(candidate for candidate in self.candidates if candidate.name == self.choice.candidate.name)
+
+    @property
+    def model(self) -> LoweredModel:
+        """The chosen candidate's files."""
+        assert self.chosen.model is not None
+        return self.chosen.model
+
+    @property
+    def plan(self) -> PrecisionPlan:
+        assert self.chosen.plan is not None
+        return self.chosen.plan
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        figures = [candidate.figures() for candidate in self.candidates]
+        return explain(
+            self.hub.load_shipped(),
+            self.plan,
+            self.chosen.recipe,
+            self.calibration.statistics,
+            self.sensitivity,
+            [frame.name for frame in self.split.calibration],
+            self.choice.candidate,
+            figures,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        sizes = self.build.resolved.request.sizes
+        at_sizes = {candidate.name: candidate.fidelity for candidate in self.candidates if candidate.fidelity}
+        several = size_notes(sizes, at_sizes) if self.hub.others else ()
+        return (*self.build.resolved.notes, *self.split.notes, *several, *self.doubts)
+
+    @property
+    def calibrated_on(self) -> str:
+        frames = self.build.resolved.frames
+        return f"{frames.name}, {len(self.split.calibration)} frames ({frames.sha256[:12]})"
+
     def at(self, reference: Reference) -> str:
         """Its size, where there are several to tell apart."""
         return str(size_of(reference)) if len(self.references) > 1 else ""
 
 
-def assemble_artefact(directory: Path, made: Ingredients, step: Callable[[], None]) -> None:
+def write(directory: Path, made: Made) -> None:
+    """Put the chosen candidate's files together with all that is known of them, and run what was put together."""
+    build = made.build
+    with build.progress.stage("verify the artefact", build.batches(made.references)) as step:
+        assemble_artefact(directory, made, step)
+
+
+def assemble_artefact(directory: Path, made: Made, step: Callable[[], None]) -> None:
     """Fill `directory`. The written files are loaded from it and run on every validation frame: the last stage's fidelity.
 
     Raises `FidelityError` if they compute other features than the candidate did, or if one of their operations, where those can
     be watched, computes something else than the hub graph's.
     """
+    resolved = made.build.resolved
+    variants = resolved.backend.variants(made.candidates, made.chosen, resolved.budget)
     (directory / "model").mkdir()
-    written = _copy_model(made.lowered, directory / "model")
-    for _, other in made.variants:
-        _copy_model(other, directory / "model")
-    made.lowering.label(written, _label(made))
-    runner = made.lowering.load(written, threads=made.threads)
+    written = _copy_model(made.model, directory / "model")
+    for variant in variants:
+        if variant.model is not None and variant is not made.chosen:
+            _copy_model(variant.model, directory / "model")
+    lowering = resolved.lowerings[made.chosen.runtime]
+    lowering.label(written, _label(made))
+    runner = lowering.load(written, threads=resolved.threads)
     final = [_run(made, reference, runner, step) for reference in made.references]
-    for before, after in zip(made.kept, final, strict=True):
+    for before, after in zip(made.chosen.fidelity, final, strict=True):
         require_kept(before, after)
-    for reference, graph in zip(made.references, made.graphs, strict=True):
-        require_faithful(runner, graph, made.plan, reference.frames, made.batch)
-    sizes = record_sizes(directory, made.references, runner, made.batch, made.choice.candidate.precision)
+    for reference, hub in zip(made.references, made.hub.all, strict=True):
+        require_faithful(runner, hub.load_shipped, made.plan, reference.frames, resolved.request.batch)
+    sizes = record_sizes(directory, made.references, runner, resolved.request.batch, made.chosen.precision)
     _write_texts(directory, made)
     (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    variants: tuple[VariantFacts, ...] = ()
-    if made.boards:
-        variants = write_bundle(directory, _bundle(made, sizes[0].outputs, runner.threads))
-    elif made.devices:
-        write_mac(
-            directory,
-            made.devices,
-            min_fidelity=made.budget.min_fidelity,
-            model=made.model,
-            precision_asked=made.precision_asked,
-            calibration=_calibration(made),
-        )
-    fidelity = (*made.fidelity, *made.kept, *final)
-    manifest = _manifest(made, directory, runner, sizes, fidelity, variants)
+    packed = resolved.backend.pack(_packing(directory, made, variants, sizes[0].outputs, runner.threads))
+    fidelity = (*made.fidelity, *made.chosen.fidelity, *final)
+    manifest = _manifest(made, directory, runner, sizes, fidelity, packed)
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     report = _report(made, fidelity).model_copy(update={"artefact_sha256": sha256_of(directory / MANIFEST)})
     measured = any(candidate.latency for candidate in report.candidates)
@@ -152,27 +156,29 @@ def _beside(directory: Path, path: str) -> Beside:
     return Beside(path=path, sha256=sha256_of(directory / path), size_bytes=(directory / path).stat().st_size)
 
 
-def _run(made: Ingredients, reference: Reference, runner: Runner, step: Callable[[], None]) -> StageFidelity:
-    at = made.at(reference)
-    stage = f"artefact at {at}" if at else "artefact"
-    return measure_fidelity(reference, runner, made.batch, stage, step, made.lowering.evidence)
+def _run(made: Made, reference: Reference, runner: Runner, step: Callable[[], None]) -> StageFidelity:
+    resolved, at = made.build.resolved, made.at(reference)
+    evidence = resolved.lowerings[made.chosen.runtime].evidence
+    return measure_fidelity(reference, runner, resolved.request.batch, f"artefact at {at}" if at else "artefact", step, evidence)
 
 
-def _bundle(made: Ingredients, outputs: tuple[Tensor, ...], threads: int) -> Bundle:
+def _packing(directory: Path, made: Made, variants: Sequence[Candidate], outputs: tuple[Tensor, ...], threads: int) -> Packing:
+    resolved, batch = made.build.resolved, made.build.resolved.request.batch
     height, width = made.reference.frames.shape[1:3]
-    return Bundle(
-        name=f"{made.checkpoint.name}-{made.target}-{height}x{width}",
-        build_key=made.build_key,
-        boards=made.boards,
-        target=made.target,
-        input=input_of(made.reference, made.batch),
+    return Packing(
+        directory=directory,
+        name=f"{made.hub.facts.name}-{resolved.target}-{height}x{width}",
+        build_key=resolved.key,
+        profiles=resolved.profiles,
+        target=resolved.target,
+        input=input_of(made.reference, batch),
         outputs=outputs,
-        variants=[variant for variant, _ in made.variants],
+        variants=variants,
         golden_count=golden_count(made.reference),
-        min_fidelity=made.budget.min_fidelity,
-        model=made.model,
-        precision_asked=made.precision_asked,
-        calibration=_calibration(made),
+        budget=resolved.budget,
+        model=made.hub.model,
+        precision_asked=resolved.request.precision,
+        calibration=made.calibrated_on,
         threads=threads,
         heads=made.reference.heads,
     )
@@ -185,59 +191,55 @@ def _copy_model(model: LoweredModel, folder: Path) -> LoweredModel:
     return LoweredModel(model.runtime, folder, model.entry, model.files, model.settings)
 
 
-def _label(made: Ingredients) -> Label:
+def _label(made: Made) -> Label:
     """What the model's files may say of themselves. The manifest holds their hashes, so that they cannot hold its own: they name
     the build, as it does."""
-    checkpoint = made.checkpoint
+    checkpoint = made.hub.facts
     return Label(
         author=f"edgec {edgec.__version__}",
-        licence=made.licence.strip() or checkpoint.licence.name,
+        licence=made.hub.licence.strip() or checkpoint.licence.name,
         version=edgec.__version__,
-        description=f"{checkpoint.name}: DINOv3 {checkpoint.arch} features of a camera frame, {made.choice.candidate.precision}",
-        input=input_of(made.reference, made.batch).meaning,
+        description=f"{checkpoint.name}: DINOv3 {checkpoint.arch} features of a camera frame, {made.chosen.precision}",
+        input=input_of(made.reference, made.build.resolved.request.batch).meaning,
         outputs=meanings(made.reference),
         facts={
-            "edgec.build_key": made.build_key,
+            "edgec.build_key": made.build.resolved.key,
             "edgec.checkpoint_sha256": checkpoint.sha256,
             "edgec.licence": checkpoint.licence.spdx,
-            "edgec.precision": made.choice.candidate.precision,
-            "edgec.target": made.target,
+            "edgec.precision": made.chosen.precision,
+            "edgec.target": made.build.resolved.target,
         },
     )
 
 
-def _calibration(made: Ingredients) -> str:
-    return f"{made.frames.name}, {len(made.split.calibration)} frames ({made.frames.sha256[:12]})"
-
-
-def _write_texts(directory: Path, made: Ingredients) -> None:
-    for name, text in (("LICENSE", made.licence), ("NOTICE", made.notice)):
+def _write_texts(directory: Path, made: Made) -> None:
+    for name, text in (("LICENSE", made.hub.licence), ("NOTICE", made.hub.notice)):
         if text:
             (directory / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def _manifest(
-    made: Ingredients,
+    made: Made,
     directory: Path,
     runner: Runner,
     sizes: tuple[SizeFacts, ...],
     fidelity: tuple[StageFidelity, ...],
     variants: tuple[VariantFacts, ...],
 ) -> Manifest:
-    precision = made.choice.candidate.precision
+    precision = made.chosen.precision
     return Manifest(
         edgec_version=edgec.__version__,
-        build_key=made.build_key,
-        checkpoint=made.checkpoint,
+        build_key=made.build.resolved.key,
+        checkpoint=made.hub.facts,
         calibration=_facts(made, made.split.calibration) if precision == "int8" else None,
         validation=_facts(made, made.split.validation),
-        target=made.target,
-        runtime=made.lowered.runtime,
+        target=made.build.resolved.target,
+        runtime=made.model.runtime,
         precision=precision,
         execution_precision=runner.execution_precision,
-        execution=execution(made.lowered.runtime, runner),
-        entry=f"model/{made.lowered.entry}",
-        settings=made.lowered.settings,
+        execution=execution(made.model.runtime, runner),
+        entry=f"model/{made.model.entry}",
+        settings=made.model.settings,
         input=sizes[0].input,
         outputs=sizes[0].outputs,
         operations={entry.name: entry.precision for entry in made.explanation.operations},
@@ -246,47 +248,46 @@ def _manifest(
         heads=made.reference.heads,
         sizes=sizes if len(sizes) > 1 else (),
         variants=variants,
-        tools=dict(made.tools),
+        tools=dict(made.build.resolved.tools),
         files=build_manifest_files(directory),
     )
 
 
-def _facts(made: Ingredients, frames: tuple[Frame, ...]) -> FrameSetFacts:
-    skipped = (*made.frames.skipped, *made.split.skipped)
+def _facts(made: Made, frames: tuple[Frame, ...]) -> FrameSetFacts:
+    skipped = (*made.build.resolved.frames.skipped, *made.split.skipped)
     return FrameSetFacts(
-        name=made.frames.name,
-        sha256=made.frames.sha256,
+        name=made.build.resolved.frames.name,
+        sha256=made.build.resolved.frames.sha256,
         frames=len(frames),
         skipped=tuple(f"{name}: {reason}" for name, reason in skipped),
     )
 
 
-def _report(made: Ingredients, fidelity: tuple[StageFidelity, ...]) -> Report:
+def _report(made: Made, fidelity: tuple[StageFidelity, ...]) -> Report:
     height, width = made.reference.frames.shape[1:3]
-    name = made.choice.candidate.name
-    how = BOARDS_NOTE if made.boards else APPLE_NOTE if made.devices else NOTE
-    notes = [how, *made.notes, *made.checkpoint.findings]
-    skipped = (*made.frames.skipped, *made.split.skipped)
+    name, resolved = made.chosen.name, made.build.resolved
+    notes = [resolved.backend.note, *made.notes, *made.hub.facts.findings]
+    skipped = (*made.build.resolved.frames.skipped, *made.split.skipped)
     notes += [f"frame skipped: {frame}: {reason}" for frame, reason in skipped]
     return Report(
         edgec_version=edgec.__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        model=made.model,
-        target=made.target,
-        host_is_target=made.host_is_target,
-        input_shape=(made.batch, height, width, 3),
-        precision_asked=made.precision_asked,
-        min_fidelity=made.budget.min_fidelity,
-        min_agreement=made.budget.tasks.min_agreement,
-        min_iou=made.budget.tasks.min_iou,
-        max_depth_error=made.budget.tasks.max_depth_error,
+        model=made.hub.model,
+        target=made.build.resolved.target,
+        host_is_target=not resolved.backend.lacks(resolved.profile, resolved.host),
+        input_shape=(made.build.resolved.request.batch, height, width, 3),
+        precision_asked=made.build.resolved.request.precision,
+        min_fidelity=made.build.resolved.budget.min_fidelity,
+        min_agreement=made.build.resolved.budget.tasks.min_agreement,
+        min_iou=made.build.resolved.budget.tasks.min_iou,
+        max_depth_error=made.build.resolved.budget.tasks.max_depth_error,
         heads=made.reference.heads,
-        calibration=_calibration(made),
+        calibration=made.calibrated_on,
         validation_frames=len(made.split.validation),
         stages=fidelity,
-        candidates=tuple(entry.model_copy(update={"chosen": entry.name == name}) for entry in made.candidates),
+        candidates=tuple(each.figures().model_copy(update={"chosen": each is made.chosen}) for each in made.candidates),
         chosen=name,
         reason=made.choice.reason,
         notes=tuple(notes),
-        host=made.host,
+        host=made.build.resolved.host,
     )

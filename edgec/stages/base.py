@@ -1,34 +1,38 @@
-"""What the stages of a build have in common: where they are kept, by which key, and what passes from one to the next."""
+"""What the stages of a build have in common: where their results are kept, by which key, and what passes from one to the next."""
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgec import cache as cached
+from edgec import checkpoint as checkpoints
+from edgec.backends.base import Circumstances
 from edgec.cache import Cache
+from edgec.dependencies import fingerprint
 from edgec.errors import EdgecError
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame
-from edgec.graph.plan import PrecisionPlan
-from edgec.lowering.base import LoweredModel
+from edgec.heads import layers_needed, read_heads
 from edgec.model.spec import Size
-from edgec.precision.recipes import Recipe
 from edgec.progress import Progress
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import CheckpointFacts
 from edgec.records.report import ModelFacts
-from edgec.request import Resolved, code_digest
+from edgec.request import Resolved
 from edgec.untrusted import Refused, parse_json, read_bytes
 
 if TYPE_CHECKING:
     import onnx
 
+    from edgec.checkpoint import Checkpoint
     from edgec.graph.statistics import Statistics
+    from edgec.heads import Head
 
 _LIMIT_BYTES = 64 << 20
 
@@ -68,19 +72,6 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """A candidate's files, or the problem that prevented them."""
-
-    name: str
-    runtime: str
-    precision: str
-    plan: PrecisionPlan | None
-    recipe: Recipe | None
-    model: LoweredModel | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
 class Calibration:
     """What one pass over the calibration frames gave, and the key that it is kept under; empty if nothing is int8."""
 
@@ -90,41 +81,72 @@ class Calibration:
     """By tensor, the largest absolute value, for targets where fp16 could overflow."""
 
 
-class Stage:
-    def __init__(self, resolved: Resolved, cache: Cache, progress: Progress) -> None:
-        self.resolved, self.cache, self.progress = resolved, cache, progress
-        self._base = (resolved.identity.key, resolved.identity.name, resolved.tools, code_digest())
-        self._asked = (resolved.request.registers, resolved.request.layers, resolved.heads, resolved.request.features)
+@dataclass(frozen=True)
+class Build:
+    """One build: what was asked, where results are kept, and who is told."""
+
+    resolved: Resolved
+    cache: Cache
+    progress: Progress
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """Read once, and only if a stage that needs the weights runs."""
+        request = self.resolved.request
+        return checkpoints.read(request.checkpoint, seed=request.seed, weights=request.weights, config=request.config)
+
+    @cached_property
+    def heads(self) -> tuple[Head, ...]:
+        return read_heads(self.resolved.request.heads)
 
     @property
-    def _batch(self) -> int:
+    def layers(self) -> tuple[int, ...]:
+        """Those that were asked for and those that heads read."""
+        return tuple(sorted({*self.resolved.request.layers, *layers_needed(self.heads)}))
+
+    @property
+    def batch(self) -> int:
         return self.resolved.request.batch
 
-    def _batches(self, references: Sequence[Reference]) -> int:
-        return sum(-(-len(reference.frames) // self._batch) for reference in references)
+    @property
+    def circumstances(self) -> Circumstances:
+        resolved, request = self.resolved, self.resolved.request
+        return Circumstances(
+            resolved.profiles, resolved.host, resolved.threads, request.iterations, request.seed, request.batch, resolved.budget
+        )
 
-    def _key(self, *parts: Any) -> str:
-        """Over the checkpoint, what is asked of it and the tools, whatever else a stage depends on: a hub graph stands for its
-        size."""
-        return cached.key(self._base, self._asked, self._batch, [_plain(part) for part in parts])
+    def batches(self, references: Sequence[Reference]) -> int:
+        return sum(-(-len(reference.frames) // self.batch) for reference in references)
 
-    def _at(self, size: Size) -> str:
+    def at(self, size: Size) -> str:
         """The size, where there are several to tell apart: an ending for names."""
         return f" at {size}" if self.resolved.request.more_sizes else ""
+
+    def key(self, *parts: Any) -> str:
+        """Over the checkpoint, what is asked of it, and whatever else a stage depends on: a hub graph stands for its size."""
+        resolved, request = self.resolved, self.resolved.request
+        asked = request.registers, request.layers, resolved.heads, request.features, request.batch
+        return cached.key(resolved.identity.key, resolved.identity.name, asked, [_plain(part) for part in parts])
+
+    def stage(self, name: str, key: str, produce: Callable[[Path], None], *, by: Sequence[str]) -> Path:
+        """The directory that `produce` filled, now or once before, from what `key` stands for. `by` are the modules that compute
+        it: with other code, data or packages than then it is made again."""
+        return self.cache.stage(name, cached.key(key, inspect.getsource(produce), fingerprint(by)), produce)
 
 
 def _plain(part: Any) -> Any:
     if isinstance(part, Hub):
         return part.path.parent.parent.name
     if isinstance(part, Reference):
-        return frames_key(part)
+        return [part.key, part.outputs]
     if isinstance(part, tuple):
         return [_plain(each) for each in part]
     return part
 
 
-def frames_key(reference: Reference) -> str:
-    return hashlib.sha256(reference.frames.tobytes()).hexdigest()
+def key_of(directory: Path) -> str:
+    """Under which a result that `Build.stage` returned is kept."""
+    return directory.parent.name
 
 
 def identities(frames: Sequence[Frame]) -> list[list[str]]:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from edgec.checkpoint.text import shown
 from edgec.errors import UnsupportedOperation
-from edgec.lowering.tensorrt.lowering import TENSORRT
-from edgec.lowering.tensorrt.rules import parse_version
 from edgec.model.spec import Size
 from edgec.request import Resolved
 
@@ -27,7 +25,7 @@ def require_operations(head: Head, given: Mapping[str, tuple[int, ...]], size: S
         if not lowering.availability().available:
             continue
         try:
-            lowering.check_head(graph, _versions(precision, resolved) if runtime == "tensorrt" else ())
+            lowering.check_head(graph, resolved.backend.runtime_versions(precision, resolved.profiles))
             return
         except UnsupportedOperation as error:
             refusals.append((lowering.title, error))
@@ -38,10 +36,3 @@ def require_operations(head: Head, given: Mapping[str, tuple[int, ...]], size: S
             evidence=(first.what, *first.evidence, f"head: {shown(head.path)}"),
             remedy=first.remedy or f"export the head {head.name} without it, or leave that head out and run it on the features",
         )
-
-
-def _versions(precision: str, resolved: Resolved) -> tuple[str, ...]:
-    """The TensorRT versions of the target's boards that a variant of this precision is for."""
-    low, below = (parse_version(version) for version in TENSORRT[precision])
-    every = [version for board in resolved.boards if board.jetson is not None for version in board.jetson.tensorrt_versions]
-    return tuple(dict.fromkeys(version for version in every if low <= parse_version(version) < below))

@@ -13,12 +13,12 @@ from edgec.frames import Frame, Pixels, Split
 from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import Precision, PrecisionPlan
-from edgec.precision.planning import Activations, Planner
+from edgec.precision.planning import Planner
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.static import INT8_KINDS, int8_activations
 from edgec.precision.storing import load_plan, save_plan
 from edgec.progress import Step
-from edgec.stages.base import Calibration, Hub, Stage, dump, identities, load
+from edgec.stages.base import Build, Calibration, Hub, dump, identities, key_of, load
 from edgec.stages.sizes import widest_peaks, widest_ranges
 
 if TYPE_CHECKING:
@@ -35,25 +35,17 @@ that are seen (`edgec.lowering.halves.HEADROOM`), and every candidate is run on 
 class Plans:
     """int8 plans for a hub graph, each made once and kept; nothing is computed if all are there."""
 
-    def __init__(self, stage: Stage, hub: Hub, calibration: Calibration) -> None:
-        int8 = stage.resolved.profile.int8
-        self._cache, self._hub, self._calibration = stage.cache, hub, calibration
-        devices, lowerings = stage.resolved.devices, stage.resolved.lowerings
+    def __init__(self, build: Build, hub: Hub, calibration: Calibration) -> None:
+        self._build, self._hub, self._calibration = build, hub, calibration
+        resolved = build.resolved
         # What runs elsewhere has one runtime, and that one's types hold less than float32.
-        self._elsewhere = next(iter(lowerings.values())) if devices else None
-        # TensorRT and the Neural Engine quantise symmetrically; a CPU's profile says what is fastest there.
-        self._activations: Activations = "s8" if devices else int8.activations if int8 else "u8"
-        self._paired = bool(int8 and int8.pairs_saturate)
+        self._elsewhere = None if resolved.backend.runs_here else next(iter(resolved.lowerings.values()))
+        self._rules = resolved.backend.int8_rules(resolved.profiles)
 
     @cached_property
     def _planner(self) -> Planner:
-        statistics = self._calibration.statistics
-        return Planner(self._hub.load_shipped(), statistics, activations=self._activations, paired=self._paired)
-
-    def key(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> str:
-        said = recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
-        ways = self._activations, self._paired, self._elsewhere.name if self._elsewhere else ""
-        return cached.key(self._calibration.key, ways, said, kinds, rest)
+        graph, statistics = self._hub.load_shipped(), self._calibration.statistics
+        return Planner(graph, statistics, activations=self._rules.activations, paired=self._rules.paired)
 
     def directory(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> Path:
         """Where the plan is (`edgec.precision.storing`)."""
@@ -62,100 +54,102 @@ class Plans:
             plan = self._planner.plan(recipe, kinds=kinds, rest=rest)
             save_plan(directory, self.fitted(plan))
 
-        return self._cache.stage("plan", self.key(recipe, kinds, rest), produce)
+        said = recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
+        ways = self._rules.activations, self._rules.paired, self._elsewhere.name if self._elsewhere else ""
+        key = cached.key(self._calibration.key, ways, said, kinds, rest)
+        by = ["edgec.precision.planning", "edgec.precision.storing"]
+        return self._build.stage("plan", key, produce, by=[*by, type(self._elsewhere).__module__] if self._elsewhere else by)
 
     def fitted(self, plan: PrecisionPlan) -> PrecisionPlan:
         """With what could overflow a device's fp16 in float32."""
         return self._elsewhere.fitted(self._hub.load_shipped(), plan, self._calibration.peaks) if self._elsewhere else plan
 
-
-class Quantising(Stage):
-    _made: Plans | None = None
-
-    def plans(self, hub: Hub, calibration: Calibration) -> Plans:
-        """Those of this build, until they are dropped: what plans have in common is worked out once."""
-        self._made = self._made or Plans(self, hub, calibration)
-        return self._made
-
-    def drop_plans(self) -> None:
-        """Makes room for what is measured next."""
-        self._made = None
-
-    def calibrate(self, hub: Hub, split: Split) -> Calibration:
-        """Statistics of every activation that an int8 operation reads, and what fp16 must hold; nothing if no candidate is in
-        either. Of several sizes one calibration, which one plan for all of them follows from (`edgec.stages.sizes`)."""
-        tried = {precision for _, precision in self.resolved.pairs}
-        watched = self.resolved.devices and tried - {"fp32"}
-        peaks = widest_peaks([self._peaks(each, split) for each in hub.all]) if watched else {}
-        if "int8" not in tried:
-            return Calibration({}, peaks=peaks)
-        found = [self._statistics(each, split) for each in hub.all]
-        return Calibration(widest_ranges(found), self._statistics_key(hub.all, split), peaks)
-
-    def _statistics_key(self, hubs: tuple[Hub, ...], split: Split) -> str:
-        return self._key(hubs, identities(split.calibration), self.resolved.request.seed)
-
-    def _statistics(self, hub: Hub, split: Split) -> Mapping[str, Statistics]:
-        from edgec.graph.statistics import load_statistics, observe, save_statistics
-
-        request = self.resolved.request
-
-        def produce(directory: Path) -> None:
-            graph = hub.load_shipped()
-            tensors, threads = int8_activations(graph), self.resolved.threads
-            pictures = self._pictures(hub, split.calibration, step)
-            found = observe(graph, tensors, pictures, self._batch, threads=threads, seed=request.seed)
-            save_statistics(directory / "statistics.npz", found)
-
-        with self.progress.stage(f"calibrate{self._at(hub.size)}", len(split.calibration)) as step:
-            directory = self.cache.stage("statistics", self._statistics_key((hub,), split), produce)
-        return load_statistics(directory / "statistics.npz")
-
-    def _pictures(self, hub: Hub, frames: Sequence[Frame], step: Step) -> Iterator[Pixels]:
-        for frame, picture in framing.batches(frames, hub.size):
-            step(doing=frame.name)
-            yield picture
-
-    def _peaks(self, hub: Hub, split: Split) -> dict[str, float]:
-        chosen = _spread(split.calibration, PEAK_FRAMES)
-
-        def produce(directory: Path) -> None:
-            pictures = self._pictures(hub, chosen, step)
-            peaks = observe_peaks(hub.load_shipped(), pictures, self._batch, threads=self.resolved.threads)
-            dump(directory / "peaks.json", peaks)
-
-        with self.progress.stage(f"find what fp16 must hold{self._at(hub.size)}", len(chosen)) as step:
-            key = self._key(hub, identities(chosen))
-            found: dict[str, float] = load(self.cache.stage("peaks", key, produce) / "peaks.json")
-        return found
-
-    def sensitivity(self, hub: Hub, calibration: Calibration, split: Split) -> dict[str, float]:
-        """What each operation's int8 costs the features, on calibration frames of the default size; nothing unless the effort is
-        full."""
-        request = self.resolved.request
-        if request.effort != "full" or not calibration.statistics:
-            return {}
-        chosen = _spread(split.calibration, SENSITIVITY_FRAMES)
-        plans = self.plans(hub, calibration)
-
-        def produce(directory: Path) -> None:
-            from edgec.precision.sensitivity import measure_sensitivity
-
-            pictures = [picture for _, picture in framing.batches(chosen, hub.size)]
-            plan = load_plan(plans.directory(STATIC, INT8_KINDS, "fp32"))
-            found = measure_sensitivity(
-                hub.load_shipped(), plan, pictures, self._batch, threads=self.resolved.threads, step=lambda name: step(doing=name)
-            )
-            dump(directory / "sensitivity.json", found)
-
-        with self.progress.stage("measure sensitivity", _count(hub)) as step:
-            key = self._key(hub, plans.key(STATIC, INT8_KINDS, "fp32"), identities(chosen))
-            found: dict[str, float] = load(self.cache.stage("sensitivity", key, produce) / "sensitivity.json")
-        return found
+    def release(self) -> None:
+        """Makes room: what plans have in common is worked out again if another one is asked for."""
+        self.__dict__.pop("_planner", None)
 
 
-def _count(hub: Hub) -> int:
-    return sum(operation.kind in INT8_KINDS for operation in operations(hub.load_shipped()))
+def calibrate(build: Build, hub: Hub, split: Split) -> Calibration:
+    """Statistics of every activation that an int8 operation reads, and what fp16 must hold; nothing if no candidate is in
+    either. Of several sizes one calibration, which one plan for all of them follows from (`edgec.stages.sizes`)."""
+    resolved = build.resolved
+    precisions = {precision for _, precision in resolved.pairs}
+    watched = not resolved.backend.runs_here and precisions - {"fp32"}
+    peaks = widest_peaks([_peaks(build, each, split) for each in hub.all]) if watched else {}
+    if "int8" not in precisions:
+        return Calibration({}, peaks=peaks)
+    statistics, keys = zip(*(_statistics(build, each, split) for each in hub.all), strict=True)
+    return Calibration(widest_ranges(statistics), cached.key(keys, sorted(peaks.items())), peaks)
+
+
+def _statistics(build: Build, hub: Hub, split: Split) -> tuple[Mapping[str, Statistics], str]:
+    """And under which key they are kept."""
+    from edgec.graph.statistics import load_statistics, observe, save_statistics
+
+    seed, threads = build.resolved.request.seed, build.resolved.threads
+
+    def produce(directory: Path) -> None:
+        graph = hub.load_shipped()
+        pictures = _pictures(hub, split.calibration, step)
+        statistics = observe(graph, int8_activations(graph), pictures, build.batch, threads=threads, seed=seed)
+        save_statistics(directory / "statistics.npz", statistics)
+
+    with build.progress.stage(f"calibrate{build.at(hub.size)}", len(split.calibration)) as step:
+        key = build.key(hub, identities(split.calibration), seed)
+        by = "edgec.frames", "edgec.graph.statistics", "edgec.precision.static"
+        directory = build.stage("statistics", key, produce, by=by)
+    return load_statistics(directory / "statistics.npz"), key_of(directory)
+
+
+def _pictures(hub: Hub, frames: Sequence[Frame], step: Step) -> Iterator[Pixels]:
+    for frame, picture in framing.batches(frames, hub.size):
+        step(doing=frame.name)
+        yield picture
+
+
+def _peaks(build: Build, hub: Hub, split: Split) -> dict[str, float]:
+    watched = _spread(split.calibration, PEAK_FRAMES)
+
+    def produce(directory: Path) -> None:
+        pictures = _pictures(hub, watched, step)
+        peaks = observe_peaks(hub.load_shipped(), pictures, build.batch, threads=build.resolved.threads)
+        dump(directory / "peaks.json", peaks)
+
+    with build.progress.stage(f"find what fp16 must hold{build.at(hub.size)}", len(watched)) as step:
+        key = build.key(hub, identities(watched))
+        directory = build.stage("peaks", key, produce, by=("edgec.frames", "edgec.graph.peaks"))
+    peaks: dict[str, float] = load(directory / "peaks.json")
+    return peaks
+
+
+def measure_int8_costs(build: Build, hub: Hub, plans: Plans, calibration: Calibration, split: Split) -> dict[str, float]:
+    """What each operation's int8 costs the features, on calibration frames of the default size; nothing unless the effort is
+    full."""
+    if build.resolved.request.effort != "full" or not calibration.statistics:
+        return {}
+    frames = _spread(split.calibration, SENSITIVITY_FRAMES)
+    place = plans.directory(STATIC, INT8_KINDS, "fp32")
+
+    def produce(directory: Path) -> None:
+        from edgec.precision.sensitivity import measure_sensitivity
+
+        pictures = [picture for _, picture in framing.batches(frames, hub.size)]
+        sensitivity = measure_sensitivity(
+            hub.load_shipped(),
+            load_plan(place),
+            pictures,
+            build.batch,
+            threads=build.resolved.threads,
+            step=lambda name: step(doing=name),
+        )
+        dump(directory / "sensitivity.json", sensitivity)
+
+    count = sum(operation.kind in INT8_KINDS for operation in operations(hub.load_shipped()))
+    with build.progress.stage("measure sensitivity", count) as step:
+        key = build.key(hub, key_of(place), identities(frames))
+        directory = build.stage("sensitivity", key, produce, by=("edgec.frames", "edgec.precision.sensitivity"))
+    sensitivity: dict[str, float] = load(directory / "sensitivity.json")
+    return sensitivity
 
 
 def _spread(frames: Sequence[Frame], count: int) -> tuple[Frame, ...]:

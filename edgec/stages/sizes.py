@@ -46,13 +46,6 @@ def size_of(reference: Reference) -> Size:
     return Size(*reference.frames.shape[1:3])
 
 
-def least(found: Sequence[StageFidelity]) -> StageFidelity:
-    """A candidate is as faithful as it is at its worst size, and each of its heads as at its own worst."""
-    tasks = zip(*(entry.tasks for entry in found), strict=True)
-    worst_tasks = tuple(min(entries, key=lambda task: task.kept) for entries in tasks)
-    return min(found, key=worst).model_copy(update={"tasks": worst_tasks})
-
-
 def size_notes(sizes: Sequence[Size], found: Mapping[str, Sequence[StageFidelity]]) -> tuple[str, ...]:
     """For the report: what the artefact takes, and each candidate's fidelity at each size."""
     named = ", ".join(f"{size} (function {function_name(size)})" for size in sizes)

@@ -16,7 +16,7 @@ from edgec.host.facts import contention
 from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST
 from edgec.records.reading import printable
-from edgec.records.report import Bound, Candidate, Report
+from edgec.records.report import Bound, CandidateFigures, Report
 from edgec.sweep.schema import Answer, BoundFacts, Cell, FidelityFacts, LatencyFacts, MemoryFacts, Verdict
 
 ORDER: tuple[Verdict, ...] = ("yes", "cannot tell", "no", "failed")
@@ -80,7 +80,7 @@ def _of_cell(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> Itera
             yield _judge(cell, board, sent, best, None, fps, min_fidelity)
 
 
-def _least(report: Report, board: str, min_fidelity: float, chosen: Candidate) -> tuple[Candidate, Bound | None]:
+def _least(report: Report, board: str, min_fidelity: float, chosen: CandidateFigures) -> tuple[CandidateFigures, Bound | None]:
     """The board keeps the fastest of those within the budget, so that the least of their bounds is the board's."""
     kept = [each for each in report.candidates if not each.problem and each.fidelity and worst(each.fidelity) >= min_fidelity]
     pairs = [(bound, each) for each in kept for bound in each.bounds if bound.board == board]
@@ -91,7 +91,7 @@ def _least(report: Report, board: str, min_fidelity: float, chosen: Candidate) -
 
 
 def _judge(
-    cell: Cell, board: str, report: Report, candidate: Candidate, bound: Bound | None, fps: float, min_fidelity: float
+    cell: Cell, board: str, report: Report, candidate: CandidateFigures, bound: Bound | None, fps: float, min_fidelity: float
 ) -> Answer:
     latency, fidelity, cold = candidate.latency, candidate.fidelity, candidate.cold_start
     doubts: tuple[str, ...] = ()
@@ -130,7 +130,7 @@ def _judge(
 
 
 def _verdict(
-    report: Report, candidate: Candidate, bound: Bound | None, period_ms: float, min_fidelity: float, *, disturbed: bool
+    report: Report, candidate: CandidateFigures, bound: Bound | None, period_ms: float, min_fidelity: float, *, disturbed: bool
 ) -> tuple[Verdict, str]:
     latency, fidelity = candidate.latency, candidate.fidelity
     if fidelity is not None and worst(fidelity) < min_fidelity:

@@ -27,7 +27,6 @@ from edgec.progress import Step
 from edgec.quiet import keep_together
 from edgec.records.reading import printable
 from edgec.request import BuildRequest
-from edgec.stages.candidates import MEASURING
 from edgec.sweep.turns import Turns
 
 BUG, INTERRUPTED = 70, 130
@@ -49,14 +48,14 @@ class Told:
             _log(f"{name}: {value}")
 
     @contextmanager
-    def stage(self, title: str, total: int | None = None) -> Iterator[Step]:
+    def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> Iterator[Step]:
         self._turns.pause()
         self.event(event="stage", title=title)
 
         def step(done: int = 1, doing: str = "") -> None:
             self._turns.pause()
 
-        if title == MEASURING:
+        if alone:
             with self._turns.alone():
                 self.event(event="alone")
                 yield from self._timed(title, step)

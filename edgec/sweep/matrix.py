@@ -27,6 +27,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from edgec.backends.offering import Asked
 from edgec.checkpoint.beside import NO_CONFIG
 from edgec.checkpoint.random import PREFIX
 from edgec.checkpoint.source import DEMO, SUFFIXES
@@ -34,7 +35,6 @@ from edgec.errors import EdgecError, RequestError
 from edgec.frames.loading import shipped
 from edgec.model.spec import Size
 from edgec.paths import expand
-from edgec.precision.candidates import Asked
 from edgec.records.reading import printable
 from edgec.request import BuildRequest, Effort
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes

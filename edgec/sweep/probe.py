@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import edgec
+from edgec.dependencies import source
 from edgec.host import facts as host
-from edgec.request import TOOLS, code_digest
+from edgec.request import TOOLS
 from edgec.sweep.cell import request_of
 from edgec.sweep.child import Stopped, run_cell
 from edgec.untrusted import Refused, read_bytes
@@ -41,7 +42,7 @@ def probe(folder: str, token: str, content: str, inputs: Sequence[str]) -> dict[
         "refusal": writable,
         "missing": [path for path in inputs if not Path(path).exists()],
         "edgec": edgec.__version__,
-        "code": code_digest(),
+        "code": source(),
         "tools": tools(),
         "machine": {
             "usable_cores": here.usable_cores,

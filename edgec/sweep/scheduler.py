@@ -19,9 +19,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edgec import __version__
+from edgec.dependencies import source
 from edgec.errors import ArtefactError, BoardError, RequestError
 from edgec.records.reading import printable
-from edgec.request import code_digest
 from edgec.sweep.child import LOGS, Outcome, Stopped, asked_of, outcome_of
 from edgec.sweep.matrix import Cell
 from edgec.sweep.probe import build_cell, probe, tools
@@ -178,8 +178,8 @@ def _lacks(found: Any, folder: Path) -> Iterator[str]:
         return
     if found["edgec"] != __version__:
         yield f"edgec {found['edgec']}, here {__version__}"
-    elif found["code"] != code_digest():
-        yield f"edgec {__version__} with other source ({found['code'][:12]}, here {code_digest()[:12]})"
+    elif found["code"] != source():
+        yield f"edgec {__version__} with other source ({found['code'][:12]}, here {source()[:12]})"
     here = tools()
     for name, version in found["tools"].items():
         if version != here.get(name):

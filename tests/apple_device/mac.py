@@ -13,7 +13,7 @@ from pathlib import Path
 from edgec.backends.program import MAC_PROGRAM
 from edgec.build import build
 from edgec.records.consistency import read_report
-from edgec.records.report import Candidate, Report
+from edgec.records.report import CandidateFigures, Report
 from edgec.request import BuildRequest
 from tests.support import heads
 from tests.support.frames import draw_pictures
@@ -131,6 +131,6 @@ class Mac:
     def report(self) -> Report:
         return read_report(self.place)
 
-    def candidates(self) -> dict[str, Candidate]:
+    def candidates(self) -> dict[str, CandidateFigures]:
         """By compute units."""
         return {candidate.name.rpartition(" on ")[2]: candidate for candidate in self.report().candidates}

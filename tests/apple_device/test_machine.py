@@ -52,7 +52,7 @@ def profiles() -> list[Any]:
     return [
         Profile(each.name, each.title, each.examples, each.apple.minimum_os.get("macos"), each.apple.compute_units)
         for each in list_profiles()
-        if each.apple
+        if each.family == "apple"
     ]
 
 

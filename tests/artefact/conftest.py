@@ -21,7 +21,7 @@ from edgec.lowering.registry import get
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
 from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
-from edgec.records.report import Beside, Candidate, Host, ModelFacts, Report
+from edgec.records.report import Beside, CandidateFigures, Host, ModelFacts, Report
 from tests.support import forging
 
 BATCH, SIDE, PATCH, WIDTH, GOLDEN = 2, 32, 16, 8, 3
@@ -147,7 +147,7 @@ def report_of(folder: Path, fidelity: StageFidelity) -> Report:
         calibration="noise",
         validation_frames=3,
         stages=(fidelity,),
-        candidates=(Candidate(name="onnxruntime-fp32", runtime="onnxruntime", precision="fp32", chosen=True),),
+        candidates=(CandidateFigures(name="onnxruntime-fp32", runtime="onnxruntime", precision="fp32", chosen=True),),
         chosen="onnxruntime-fp32",
         reason="there is no other",
         host=Host(

@@ -22,7 +22,7 @@ from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
 from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
-from edgec.records.report import Candidate, ModelFacts, Report
+from edgec.records.report import CandidateFigures, ModelFacts, Report
 from edgec.report.markdown import to_markdown
 
 GOLDEN, BATCH, WIDTH = 3, 2, 16
@@ -73,7 +73,7 @@ def manifest(target: str, directory: Path) -> Manifest:
 
 
 def report(target: str) -> Report:
-    shipped = Candidate(name="onnxruntime-fp32", runtime="onnxruntime", precision="fp32", fidelity=FIDELITY, chosen=True)
+    shipped = CandidateFigures(name="onnxruntime-fp32", runtime="onnxruntime", precision="fp32", fidelity=FIDELITY, chosen=True)
     return Report(
         edgec_version="0.1.0",
         created="2026-11-24T00:00:00+00:00",
@@ -87,7 +87,7 @@ def report(target: str) -> Report:
         min_fidelity=0.99,
         calibration="none",
         validation_frames=3,
-        candidates=(shipped, Candidate(name="openvino-fp32", runtime="openvino", precision="fp32", problem="not made")),
+        candidates=(shipped, CandidateFigures(name="openvino-fp32", runtime="openvino", precision="fp32", problem="not made")),
         chosen="onnxruntime-fp32",
         reason="It was the only one.",
         host=facts(),

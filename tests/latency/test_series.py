@@ -19,7 +19,7 @@ from edgec.latency.series import PROCESSES, by_process, measure_series, processe
 from edgec.latency.yardstick import WORK
 from edgec.lowering.base import LoweredModel
 from edgec.records.evidence import Evidence
-from edgec.records.report import Candidate
+from edgec.records.report import CandidateFigures
 
 Frames = np.ndarray[Any, np.dtype[np.uint8]]
 MakeModel = Callable[..., LoweredModel]
@@ -28,7 +28,7 @@ MakeFrames = Callable[..., Frames]
 
 def taken(
     model: LoweredModel, frames: np.ndarray[Any, np.dtype[np.uint8]], **changes: Any
-) -> tuple[Measurement, Candidate | None]:
+) -> tuple[Measurement, CandidateFigures | None]:
     settings: dict[str, Any] = {"threads": 1, "iterations": 30, "max_seconds": math.inf, "evidence": Evidence.HOST, **changes}
     return measure_series(model, frames, **settings)
 

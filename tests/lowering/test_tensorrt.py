@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.backends.profiles import list_profiles
+from edgec.backends.profiles import family
 from edgec.graph import files
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import PrecisionPlan
@@ -102,7 +102,7 @@ def test_graphs_are_strictly_typed_opset_17_and_accepted(kind: str, precision: s
     assert {output.type.tensor_type.elem_type for output in model.graph.output} == {onnx.TensorProto.FLOAT}
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
     low = tuple(int(part) for part in TENSORRT[precision][0].split("."))
-    versions = {version for profile in list_profiles() if profile.jetson for version in profile.jetson.tensorrt_versions}
+    versions = {version for profile in family("jetson") for version in profile.jetson.tensorrt_versions}
     newer = sorted(version for version in versions if tuple(int(part) for part in version.split(".")) >= low)
     assert newer
     assert check_graph(model, newer) == ()

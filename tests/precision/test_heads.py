@@ -20,7 +20,7 @@ from edgec.precision.sensitivity import measure_sensitivity
 from edgec.precision.static import INT8_KINDS, int8_activations
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
-from edgec.records.report import Candidate
+from edgec.records.report import CandidateFigures
 from tests.support import heads as made
 from tests.support.frames import pictures
 from tests.support.models import SMALL, VIT, exported
@@ -68,7 +68,7 @@ def test_what_is_explained_of_them(hub: onnx.ModelProto, statistics: dict[str, S
     fidelity = StageFidelity(
         stage="x", cls_cosine_mean=None, patch_cosine_mean=None, patch_cosine_p01=None, frames=1, evidence=Evidence.HOST
     )
-    candidate = Candidate(name="openvino-int8-static", runtime="openvino", precision="int8", fidelity=fidelity)
+    candidate = CandidateFigures(name="openvino-int8-static", runtime="openvino", precision="int8", fidelity=fidelity)
     for model in (hub, only(onnx.ModelProto.FromString(hub.SerializeToString()), ["kind"])):
         told = explain(model, plan, STATIC, statistics, {}, [], candidate, [candidate])
         heads = [entry for entry in told.operations if entry.kind == "head"]
@@ -88,7 +88,7 @@ def test_what_could_overflow_in_a_head_is_no_operation_to_search(hub: onnx.Model
     fidelity = StageFidelity(
         stage="x", cls_cosine_mean=1, patch_cosine_mean=1, patch_cosine_p01=1, frames=1, evidence=Evidence.SIMULATED
     )
-    candidate = Candidate(name="tensorrt-int8-static", runtime="tensorrt", precision="int8", fidelity=fidelity)
+    candidate = CandidateFigures(name="tensorrt-int8-static", runtime="tensorrt", precision="int8", fidelity=fidelity)
     told = explain(hub, careful, STATIC, statistics, {}, [], candidate, [candidate])
     wide = {entry.name: entry.reason for entry in told.operations if entry.precision == "fp32"}
     assert set(wide) == set(careful.of("fp32"))

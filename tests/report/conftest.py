@@ -4,13 +4,13 @@ import pytest
 
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import Classes, Depths, HeadFacts, Masks, StageFidelity, TaskFidelity, Vectors
-from edgec.records.report import Candidate, ColdStart, Host, Latency, ModelFacts, Report
+from edgec.records.report import CandidateFigures, ColdStart, Host, Latency, ModelFacts, Report
 
 
-def candidate(name: str, p50: float, *, chosen: bool = False) -> Candidate:
+def candidate(name: str, p50: float, *, chosen: bool = False) -> CandidateFigures:
     runtime, precision = name.split(" ")
     samples = (p50 - 1, p50, p50 + 3)
-    return Candidate(
+    return CandidateFigures(
         name=name,
         runtime=runtime,
         precision=precision,
@@ -76,7 +76,7 @@ def report() -> Report:
             candidate("openvino fp32", 62.0),
             candidate("openvino int8", 25.25, chosen=True),
             candidate("onnxruntime int8", 42.0),
-            Candidate(name="openvino bf16", runtime="openvino", precision="bf16", problem="this CPU has\nno bf16"),
+            CandidateFigures(name="openvino bf16", runtime="openvino", precision="bf16", problem="this CPU has\nno bf16"),
         ),
         chosen="openvino int8",
         reason="fastest at p50 of those inside the budget",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from edgec.records.report import Candidate, Report
+from edgec.records.report import CandidateFigures, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import FLOOR, pareto_figure, pareto_svg, points_of
 from tests.support.commands import python
@@ -37,7 +37,9 @@ def made(report: Report):
             runtime, _, rest = name.partition("-")
             precision = rest.split("-")[0] or "int8"
             candidates.append(
-                Candidate(name=name, runtime=runtime, precision=precision, latency=latency, fidelity=fidelity, chosen=index == 1)
+                CandidateFigures(
+                    name=name, runtime=runtime, precision=precision, latency=latency, fidelity=fidelity, chosen=index == 1
+                )
             )
         chosen = candidates[min(1, len(candidates) - 1)].name
         return report.model_copy(update={"candidates": tuple(candidates), "chosen": chosen, **fields})

@@ -12,7 +12,7 @@ from edgec.errors import ArtefactError
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
-from edgec.records.report import Bound, Candidate, ColdStart, Host, Latency, ModelFacts, Report
+from edgec.records.report import Bound, CandidateFigures, ColdStart, Host, Latency, ModelFacts, Report
 from edgec.sweep import rendering
 from edgec.sweep.answers import answer_all
 from edgec.sweep.schema import Answer, Cell, SweepReport, read_sweep
@@ -35,7 +35,7 @@ def bounds(*times: float) -> tuple[Bound, ...]:
     return tuple(Bound(board=f"board{at}", power_mode="MAXN", bound_ms=ms, limited_by="compute") for at, ms in enumerate(times))
 
 
-def place(folder: Path, *candidates: Candidate, name: str = "cell", size: int = 32, **more: Any) -> Cell:
+def place(folder: Path, *candidates: CandidateFigures, name: str = "cell", size: int = 32, **more: Any) -> Cell:
     """An artefact's report, and a manifest to hash; the first candidate is chosen."""
     artefact = folder / f"{name}.edgec"
     artefact.mkdir()
@@ -66,8 +66,8 @@ def place(folder: Path, *candidates: Candidate, name: str = "cell", size: int = 
     )  # fmt: skip
 
 
-def candidate(name: str = "a", **figures: Any) -> Candidate:
-    return Candidate(name=name, runtime="r", precision="fp32", **figures)
+def candidate(name: str = "a", **figures: Any) -> CandidateFigures:
+    return CandidateFigures(name=name, runtime="r", precision="fp32", **figures)
 
 
 def answers(folder: Path, *cells: Cell) -> tuple[Answer, ...]:

@@ -1,0 +1,1 @@
+"""CPUs: what is built runs, and is measured, on the machine that builds."""

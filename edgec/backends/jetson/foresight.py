@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgec.backends.jetson.profile import Jetson, JetsonProfile
 from edgec.backends.jetson.roofline import lower_bounds
-from edgec.backends.profiles import Profile
 from edgec.graph.work import count_work
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT
@@ -25,16 +25,10 @@ class Foresight:
     notes: tuple[str, ...]
 
 
-def foresee(graph: Path, precision: str, boards: Sequence[Profile]) -> Foresight:
+def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile]) -> Foresight:
     """Of a variant of this precision, for these boards. Versions that the variant is not for are not looked at."""
     model = read_graph(graph)
-    low, below = (parse_version(version) for version in TENSORRT[precision])
-    suited = {
-        board.name: (board.jetson, found)
-        for board in boards
-        if board.jetson is not None
-        and (found := [version for version in board.jetson.tensorrt_versions if low <= parse_version(version) < below])
-    }
+    suited = {board.name: (board.jetson, versions) for board in boards if (versions := versions_for(precision, board.jetson))}
     if not suited:
         return Foresight(
             (), f"none of these boards has a TensorRT for {precision}: it takes {TENSORRT[precision][0]} or newer", ()
@@ -49,3 +43,9 @@ def foresee(graph: Path, precision: str, boards: Sequence[Profile]) -> Foresight
         for bound in lower_bounds(work, board)[:1]
     )
     return Foresight(bounds, "; ".join(said[: len(errors)]), tuple(said[len(errors) :]))
+
+
+def versions_for(precision: str, board: Jetson) -> tuple[str, ...]:
+    """Of the TensorRT versions that the board may have, those that a graph of this precision is for."""
+    low, below = (parse_version(version) for version in TENSORRT[precision])
+    return tuple(version for version in board.tensorrt_versions if low <= parse_version(version) < below)

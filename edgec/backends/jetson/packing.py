@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,16 +18,17 @@ import edgec
 from edgec.artefact.bounds import head_bounds
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, VARIANTS, write_expected
 from edgec.artefact.recording import run_golden
-from edgec.backends.profiles import Profile
+from edgec.backends.base import Packing
+from edgec.backends.candidate import Candidate
+from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.program import PROGRAM, write_device_program
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
-from edgec.records.fidelity import HeadFacts
+from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.records.manifest import Tensor, VariantFacts
-from edgec.records.report import ModelFacts
 
 BUNDLE = "device/bundle.json"
 SCHEMA_VERSION = 1
@@ -36,87 +36,65 @@ RUNTIME = "tensorrt"
 GATED = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One graph, which a board may choose. `tensorrt` is the first version that takes it and the first that was not looked at."""
-
-    precision: str
-    path: str
-    tensorrt: tuple[str, str]
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """`variants` are in the order in which they are tried when one does not reproduce the features: the artefact's own first."""
-
-    name: str
-    build_key: str
-    boards: Sequence[Profile]
-    target: str
-    input: Tensor
-    outputs: Sequence[Tensor]
-    variants: Sequence[Variant]
-    golden_count: int
-    min_fidelity: float
-    model: ModelFacts
-    precision_asked: str
-    calibration: str
-    threads: int
-    heads: tuple[HeadFacts, ...] = ()
-    """Those whose outputs are among the outputs. Every variant says how near to float32 an engine of it must be in them."""
-
-
-def write_bundle(directory: Path, bundle: Bundle) -> tuple[VariantFacts, ...]:
+def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
     """Write the program and its bundle into `device/` of an artefact whose model and golden files are there, and beside these
     what every variant makes of the golden frames.
 
     Raises `RuntimeFailure` if a variant cannot be run here.
     """
+    directory = packing.directory
     write_device_program(directory)
     golden = Reference(_arrays(directory, FRAMES)["frames"], _arrays(directory, EXPECTED_FLOAT32))
-    ran = {variant.precision: _run(directory, bundle, variant, golden) for variant in bundle.variants}
-    paths = [*(variant.path for variant in bundle.variants), FRAMES, EXPECTED_FLOAT32, PROGRAM]
+    ran = {variant.precision: _run(directory, packing, variant, golden) for variant in packing.variants}
+    paths = [*(path_of(variant) for variant in packing.variants), FRAMES, EXPECTED_FLOAT32, PROGRAM]
     said = {
         "schema_version": SCHEMA_VERSION,
         "edgec_version": edgec.__version__,
-        "name": safe_name(bundle.name),
-        "build_key": bundle.build_key,
-        "family": bundle.boards[0].family,
-        "boards": [_board(board) for board in bundle.boards],
-        "input": _tensor(bundle.input),
-        "outputs": [_tensor(output) for output in bundle.outputs],
+        "name": safe_name(packing.name),
+        "build_key": packing.build_key,
+        "family": packing.profiles[0].family,
+        "boards": [_board(board) for board in as_boards(packing.profiles)],
+        "input": _tensor(packing.input),
+        "outputs": [_tensor(output) for output in packing.outputs],
         "variants": [
             {
                 "name": variant.precision,
-                "path": variant.path,
+                "path": path_of(variant),
                 "precision": variant.precision,
-                "tensorrt": dict(zip(("min", "below"), variant.tensorrt, strict=True)),
+                "tensorrt": dict(zip(("min", "below"), TENSORRT[variant.precision], strict=True)),
                 "bounds": {
                     name: bound.said()
                     for name, bound in head_bounds(
-                        bundle.outputs, variant.precision, golden.features, ran[variant.precision]
+                        packing.outputs, variant.precision, golden.features, ran[variant.precision]
                     ).items()
                 },
             }
-            for variant in bundle.variants
+            for variant in packing.variants
         ],
-        "heads": [head.model_dump(mode="json") for head in bundle.heads],
-        "golden": {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": bundle.golden_count},
-        "gate": dict.fromkeys(GATED, bundle.min_fidelity),
-        "model": bundle.model.model_dump(mode="json"),
-        "target": bundle.target,
-        "precision_asked": bundle.precision_asked,
-        "calibration": bundle.calibration,
+        "heads": [head.model_dump(mode="json") for head in packing.heads],
+        "golden": {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": packing.golden_count},
+        "gate": dict.fromkeys(GATED, packing.budget.min_fidelity),
+        "model": packing.model.model_dump(mode="json"),
+        "target": packing.target,
+        "precision_asked": packing.precision_asked,
+        "calibration": packing.calibration,
         "files": [_file(directory, path) for path in paths],
     }
     (directory / BUNDLE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    own, *others = bundle.variants
+    own, *others = packing.variants
     recorded = {own.precision: EXPECTED_SHIPPED} | {each.precision: f"{VARIANTS}/{each.precision}.npz" for each in others}
     for variant in others:
         write_expected(directory, recorded[variant.precision], ran[variant.precision])
     return tuple(
-        VariantFacts(precision=each.precision, entry=each.path, expected=recorded[each.precision]) for each in bundle.variants
+        VariantFacts(precision=each.precision, entry=path_of(each), expected=recorded[each.precision])
+        for each in packing.variants
     )
+
+
+def path_of(variant: Candidate) -> str:
+    """Of its graph, in the artefact."""
+    assert variant.model is not None
+    return f"model/{variant.model.entry}"
 
 
 def _arrays(directory: Path, path: str) -> Features:
@@ -137,15 +115,14 @@ def _tensor(tensor: Tensor) -> Mapping[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "role": tensor.role}
 
 
-def _run(directory: Path, bundle: Bundle, variant: Variant, golden: Reference) -> Features:
-    place = PurePosixPath(variant.path)
+def _run(directory: Path, packing: Packing, variant: Candidate, golden: Reference) -> Features:
+    place = PurePosixPath(path_of(variant))
     model = LoweredModel(RUNTIME, directory / place.parent, place.name, (place.name,))
-    return run_golden(registry.get(RUNTIME).load(model, threads=bundle.threads), golden, bundle.input.shape[0])
+    return run_golden(registry.get(RUNTIME).load(model, threads=packing.threads), golden, packing.input.shape[0])
 
 
-def _board(profile: Profile) -> Mapping[str, Any]:
+def _board(profile: JetsonProfile) -> Mapping[str, Any]:
     board = profile.jetson
-    assert board is not None
     return {
         "profile": profile.name,
         "title": profile.title,

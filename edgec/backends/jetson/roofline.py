@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from edgec.backends.profiles import Jetson, Rates
+from edgec.backends.jetson.profile import Jetson, Rates
 from edgec.records.evidence import Evidence
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgec.errors import RequestError
 from edgec.records.consistency import read_report
 from edgec.records.reading import printable
-from edgec.records.report import Candidate, Report
+from edgec.records.report import CandidateFigures, Report
 from edgec.report.compare.conditions import CONDITIONS
 from edgec.report.compare.sides import Side
 
@@ -44,7 +44,7 @@ def _reports(path: Path) -> list[Path]:
     return found
 
 
-def _find(report: Report, name: str | None, path: Path) -> Candidate:
+def _find(report: Report, name: str | None, path: Path) -> CandidateFigures:
     for candidate in report.candidates:
         if candidate.name == (report.chosen if name is None else name):
             return candidate
@@ -78,7 +78,7 @@ def _check_one_thing(side: Side, paths: Sequence[Path]) -> None:
             )
 
 
-def _identity(report: Report, candidate: Candidate) -> dict[str, str]:
+def _identity(report: Report, candidate: CandidateFigures) -> dict[str, str]:
     conditions = {each.title: each.cell(Side("", (report,), (candidate,))) for each in CONDITIONS}
     found = {
         "artefact": report.artefact_sha256 or "unknown",

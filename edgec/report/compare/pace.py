@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.latency.bootstrap import Floats, Run
-from edgec.records.report import YARDSTICK, Candidate, Latency, Report
+from edgec.records.report import YARDSTICK, CandidateFigures, Latency, Report
 
 
-def yardstick(report: Report) -> Candidate | None:
+def yardstick(report: Report) -> CandidateFigures | None:
     """The report's, if it has one with samples."""
     return next((each for each in report.candidates if each.name == YARDSTICK and each.latency and each.latency.samples_ms), None)
 

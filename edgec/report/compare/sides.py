@@ -9,7 +9,7 @@ import numpy as np
 
 from edgec.latency.bootstrap import Run, level_ms
 from edgec.records.fidelity import StageFidelity
-from edgec.records.report import Candidate, ColdStart, Latency, Report
+from edgec.records.report import CandidateFigures, ColdStart, Latency, Report
 from edgec.report.compare.pace import as_run, kind, paced, yardstick
 
 
@@ -19,7 +19,7 @@ class Side:
 
     name: str
     reports: tuple[Report, ...]
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateFigures, ...]
     """The one that is compared, in each report."""
 
     @property
@@ -27,7 +27,7 @@ class Side:
         return self.reports[0]
 
     @property
-    def candidate(self) -> Candidate:
+    def candidate(self) -> CandidateFigures:
         return self.candidates[0]
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
-from edgec.records.report import Candidate, Latency, Report, Run
+from edgec.records.report import CandidateFigures, Latency, Report, Run
 from edgec.report.breakdown import Part, by_block, by_kind
 from edgec.report.compare.verdicts import COSINES, Comparison
 from edgec.report.decisions import has_features
@@ -90,7 +90,7 @@ def _broad(rows: Sequence[Mapping[str, Any]]) -> bool:
     return wide([row["p50"] for row in rows])
 
 
-def _point(label: str, candidate: Candidate, p50: float, p90: float, lost: float) -> dict[str, Any]:
+def _point(label: str, candidate: CandidateFigures, p50: float, p90: float, lost: float) -> dict[str, Any]:
     evidence = candidate.latency.evidence.value if candidate.latency else ""
     measured = evidence in (Evidence.TARGET.value, Evidence.HOST.value)
     return {
@@ -164,7 +164,7 @@ def add_stages(charts: Charts, name: str, report: Report) -> str | None:
     return charts.add(name, specs.stages(), height=24 * len(named), lost=rows, budget=_budget(report)) if rows else None
 
 
-def add_times(charts: Charts, name: str, candidate: Candidate) -> dict[str, str]:
+def add_times(charts: Charts, name: str, candidate: CandidateFigures) -> dict[str, str]:
     """By kind and, where the runtime's steps can be told apart so, by block."""
     assert candidate.profile is not None
     found = {"kind": by_kind(candidate.profile), "block": by_block(candidate.profile)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgec.records.reading import printable
-from edgec.records.report import Candidate, Reading, Report, Run
+from edgec.records.report import CandidateFigures, Reading, Report, Run
 from edgec.report.decisions import bound, budget_words, class_name, decided, head_of, lost
 from edgec.report.grids import worst_classes
 from edgec.report.html import head_specs
@@ -73,7 +73,7 @@ def add_iou(charts: Charts, name: str, report: Report) -> tuple[tuple[str, str],
     return tuple(found)
 
 
-def _mark(candidate: Candidate, row: str, loss: float, kept: str) -> dict[str, Any]:
+def _mark(candidate: CandidateFigures, row: str, loss: float, kept: str) -> dict[str, Any]:
     return {
         "row": row, "name": printable(candidate.name), "runtime": printable(candidate.runtime),
         "precision": printable(candidate.precision), "lost": max(rounded(loss), FLOOR), "kept": kept, "chosen": candidate.chosen,

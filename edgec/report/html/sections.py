@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgec.fidelity.metrics import worst
 from edgec.records.reading import printable
-from edgec.records.report import Candidate, Profile, Report
+from edgec.records.report import CandidateFigures, Profile, Report
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
 from edgec.report.columns import EVIDENCE
 from edgec.report.decisions import budget_lines, decided
@@ -123,7 +123,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
     )  # fmt: skip
 
 
-def facet(number: int, report: Report, candidate: Candidate) -> dict[str, Any]:
+def facet(number: int, report: Report, candidate: CandidateFigures) -> dict[str, Any]:
     """What the page filters a row of its overview by."""
     return {
         "report": number,
@@ -178,7 +178,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     return [(title, printable(text)) for title, text in found.items()]
 
 
-def _sampled(charts: Charts, key: str, candidate: Candidate) -> Sampled:
+def _sampled(charts: Charts, key: str, candidate: CandidateFigures) -> Sampled:
     latency = candidate.latency
     assert latency is not None
     drawn = len(thinned(latency.samples_ms).places)
@@ -195,7 +195,7 @@ def _sampled(charts: Charts, key: str, candidate: Candidate) -> Sampled:
     return Sampled(printable(candidate.name), add_latency(charts, key, latency), caption, candidate.chosen)
 
 
-def _timed(charts: Charts, key: str, candidate: Candidate) -> Timed:
+def _timed(charts: Charts, key: str, candidate: CandidateFigures) -> Timed:
     profile = candidate.profile
     assert profile is not None
     blocks = by_block(profile)

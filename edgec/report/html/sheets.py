@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst
 from edgec.records.reading import printable
-from edgec.records.report import Candidate, Latency, Report, Run
+from edgec.records.report import CandidateFigures, Latency, Report, Run
 from edgec.report.columns import ABSENT, EVIDENCE, cosine_cell, telling
 from edgec.report.decisions import Decided, decided
 from edgec.report.grids import Grid
@@ -72,7 +72,7 @@ def overview(subjects: Sequence[Subject]) -> Sheet:
     return sheet(titles, rows, strong)
 
 
-def _headline(candidate: Candidate, heads: Sequence[Decided]) -> list[str]:
+def _headline(candidate: CandidateFigures, heads: Sequence[Decided]) -> list[str]:
     latency, fidelity, cold = candidate.latency, candidate.fidelity, candidate.cold_start
     features = fidelity if fidelity is not None and fidelity.cosines else None
     return [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgec.records.report import YARDSTICK, Candidate, Report
+from edgec.records.report import YARDSTICK, CandidateFigures, Report
 
 if TYPE_CHECKING:
     from edgec.report.maps import Headed
@@ -28,7 +28,7 @@ class Subject:
     heads: Headed | None = None
 
 
-def candidates_of(report: Report) -> tuple[Candidate, ...]:
+def candidates_of(report: Report) -> tuple[CandidateFigures, ...]:
     """Those that are models: a benchmark's yardstick stands among them, and says nothing of any model."""
     return tuple(each for each in report.candidates if each.name != YARDSTICK)
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgec.latency.statistics import summary
 from edgec.records.evidence import Evidence
-from edgec.records.report import Block, Candidate, Latency, Report
+from edgec.records.report import Block, CandidateFigures, Latency, Report
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.pace import YARDSTICK, as_run, paced, yardstick
 from edgec.report.compare.rendering import remarks, to_json
@@ -54,7 +54,9 @@ def bench(make: Made) -> Callable[..., Report]:
         (chosen,) = (each for each in report.candidates if each.chosen)
         model = latency(series(ms, RUNS), [Block(round=number, runs=RUNS, process=process) for number, process in rounds])
         beside = latency(series(2.0, READINGS), [Block(round=number, runs=READINGS) for number, _ in rounds])
-        stick = Candidate(name=YARDSTICK, runtime="numpy", precision="fp32", latency=beside.model_copy(update={"flags": (work,)}))
+        stick = CandidateFigures(
+            name=YARDSTICK, runtime="numpy", precision="fp32", latency=beside.model_copy(update={"flags": (work,)})
+        )
         return report.model_copy(update={"candidates": (chosen.model_copy(update={"latency": model}), stick)})
 
     return bench

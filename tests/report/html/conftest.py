@@ -14,7 +14,7 @@ from edgec.records.fidelity import HeadFacts, Output
 from edgec.records.report import (
     AfterIdle,
     Block,
-    Candidate,
+    CandidateFigures,
     Fallen,
     OperationTime,
     Placement,
@@ -56,7 +56,7 @@ def spread(values: list[float]) -> Spread:
     return Spread(count=len(values), **{name: found[name] for name in Spread.model_fields if name != "count"})
 
 
-def timed(candidate: Candidate, taken: list[float]) -> Candidate:
+def timed(candidate: CandidateFigures, taken: list[float]) -> CandidateFigures:
     assert candidate.latency is not None
     figures = {**asdict(summary(taken)), "samples_ms": tuple(taken), "iterations": len(taken)}
     blocks = tuple(Block(round=turn, runs=len(taken) // 4) for turn in range(4))

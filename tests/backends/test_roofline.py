@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from edgec.backends.jetson.profile import Rates
 from edgec.backends.jetson.roofline import lower_bound, lower_bounds
-from edgec.backends.profiles import Rates, list_profiles
+from edgec.backends.profiles import list_profiles
 from edgec.graph.work import Work
 from edgec.records.evidence import Evidence
 
-BOARDS = {profile.name: profile.jetson for profile in list_profiles() if profile.jetson is not None}
+BOARDS = {profile.name: profile.jetson for profile in list_profiles() if profile.family == "jetson"}
 RATES = Rates(int8_tops=20, fp16_tflops=10, fp32_tflops=5, bandwidth_gbs=100)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.profiles import Profile, list_profiles
+from edgec.backends.profile import Profile
+from edgec.backends.profiles import list_profiles
 from edgec.host.cpuinfo import FLAGS
 from edgec.lowering.registry import all_lowerings
 from edgec.resources import room
@@ -42,7 +43,7 @@ def test_each_profile_is_complete(profile: Profile) -> None:
     assert profile.title
     assert profile.examples
     assert profile.promises
-    assert "fp32" in profile.precisions or profile.apple  # the Neural Engine has none
+    assert "fp32" in profile.precisions or profile.family == "apple"  # the Neural Engine has none
     assert set(profile.runtimes) <= set(all_lowerings())
 
 
@@ -56,17 +57,17 @@ def test_bf16_and_whole_weights_only_where_the_cpu_has_the_instructions(profile:
 
 
 def test_no_two_classes_of_an_architecture_have_one_rank() -> None:
-    ranked = [(profile.architecture, profile.rank) for profile in PROFILES.values() if profile.rank is not None]
+    ranked = [(profile.architecture, profile.standing) for profile in PROFILES.values() if profile.standing is not None]
     assert len(set(ranked)) == len(ranked)
     assert {architecture for architecture, _ in ranked} == set(FLAGS)
 
 
 def test_a_class_that_asks_for_more_ranks_higher() -> None:
-    ranked = [profile for profile in PROFILES.values() if profile.rank is not None]
+    ranked = [profile for profile in PROFILES.values() if profile.standing is not None]
     for one in ranked:
         for other in ranked:
             if one.architecture == other.architecture and set(one.isa) < set(other.isa):
-                assert (one.rank or 0) < (other.rank or 0), f"{one.name} and {other.name}"
+                assert (one.standing or 0) < (other.standing or 0), f"{one.name} and {other.name}"
 
 
 def test_a_board_is_what_it_extends_and_more() -> None:
@@ -74,6 +75,6 @@ def test_a_board_is_what_it_extends_and_more() -> None:
     assert board.precisions == base.precisions
     assert board.int8 == base.int8
     assert board.cores == 4
-    assert board.rank is None
+    assert board.standing is None
     assert board.promises[: len(base.promises)] == base.promises
     assert len(board.promises) > len(base.promises)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from edgec.backends.candidate import Candidate
+from edgec.backends.offering import attempts, offered_pairs, rest_of
 from edgec.errors import TargetError
 from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.lowering import registry
@@ -13,7 +15,6 @@ from edgec.lowering.base import Availability, Lowering
 from edgec.lowering.onnxruntime import OnnxRuntime
 from edgec.lowering.openvino import OpenVino
 from edgec.lowering.tensorrt import TensorRt
-from edgec.precision.candidates import Attempt, attempts, rest_of, wanted
 from edgec.precision.static import uniform
 from tests.support.models import VIT, exported
 
@@ -41,24 +42,24 @@ def tried(
     dot_product: bool = True,
     sensitivity: Mapping[str, float] | None = None,
     remote: bool = False,
-) -> dict[str, Attempt]:
+) -> dict[str, Candidate]:
     made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, remote=remote)
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 
 
 def test_auto_tries_everything_that_the_target_offers() -> None:
-    assert wanted("auto", OFFERED) == OFFERED
+    assert offered_pairs("auto", OFFERED) == OFFERED
 
 
 def test_a_precision_that_was_asked_for_is_tried_in_every_runtime() -> None:
-    assert wanted("int8", OFFERED) == (("openvino", "int8"), ("onnxruntime", "int8"))
-    assert wanted("bf16", OFFERED) == (("openvino", "bf16"),)
+    assert offered_pairs("int8", OFFERED) == (("openvino", "int8"), ("onnxruntime", "int8"))
+    assert offered_pairs("bf16", OFFERED) == (("openvino", "bf16"),)
 
 
 def test_what_the_target_does_not_offer_is_refused_with_what_it_does() -> None:
     with pytest.raises(TargetError, match="does not offer bf16") as caught:
-        wanted("bf16", (("openvino", "fp32"), ("onnxruntime", "fp32"), ("openvino", "int8")))
+        offered_pairs("bf16", (("openvino", "fp32"), ("onnxruntime", "fp32"), ("openvino", "int8")))
     assert caught.value.exit_code == 5
     assert caught.value.evidence == ("it offers: fp32, int8",)
 
@@ -76,9 +77,9 @@ def test_int8_is_tried_in_every_way_that_the_runtime_has() -> None:
 
 def test_lookup_tables_are_tried_where_they_are_asked_for() -> None:
     offered = (("coreml", "fp16"), ("coreml", "w8"), ("coreml", "w4"))
-    assert wanted("auto", offered) == offered[:2]
-    assert wanted("auto", offered, palettes=True) == offered
-    assert wanted("w4", offered) == offered[2:]
+    assert offered_pairs("auto", offered) == offered[:2]
+    assert offered_pairs("auto", offered, palettes=True) == offered
+    assert offered_pairs("w4", offered) == offered[2:]
 
 
 def test_nothing_runs_per_token_where_bytes_have_no_dot_product() -> None:

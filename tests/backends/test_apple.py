@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.profiles import family, list_profiles, missing, order, resolve
+from edgec.backends.apple.choosing import order
+from edgec.backends.profiles import family, list_profiles, missing, resolve
 from edgec.errors import TargetError
 from edgec.lowering.coreml import CoreMl
-from tests.targets.test_resolve import HERE
+from tests.backends.test_resolve import HERE
 
 CHIPS = {profile.name: profile for profile in list_profiles() if profile.family == "apple"}
 
@@ -47,7 +48,7 @@ def test_w8a8_comes_first_only_where_it_pays_everywhere() -> None:
         ("[apple]\nminimum_os = { ios = '17.0' }\n", "takes no package"),
         ("[apple]\ncompute_units = ['abacus']\n", "compute_units"),
         ("[apple]\nwheels = 4\n", "wheels"),
-        ("isa = ['asimddp']\n", "are for CPUs"),
+        ("isa = ['asimddp']\n", "isa: profiles of the family 'apple' have no such key"),
     ],
 )
 def test_a_profile_of_one_s_own_is_checked(tmp_path: Path, said: str, complaint: str) -> None:

@@ -7,17 +7,19 @@ from itertools import permutations
 
 import pytest
 
+from edgec.backends.apple.choosing import choose_first
+from edgec.backends.cpu.choosing import IN_QUESTION, NEAR, WORTH, choose, finalists
+from edgec.backends.jetson.choosing import choose_unmeasured
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.budget import Budget
-from edgec.precision.choice import IN_QUESTION, NEAR, WORTH, choose, choose_first, choose_unmeasured, finalists
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
-from edgec.records.report import Candidate, Latency
+from edgec.records.report import CandidateFigures, Latency
 
 
 def candidate(
     name: str, p50: float | None, cosine: float | None = 0.9999, *, problem: str = "", figures: dict[str, float] | None = None
-) -> Candidate:
+) -> CandidateFigures:
     """`name` is runtime and precision, as in `openvino-int8`."""
     runtime, precision = name.split("-")
     cosines = dict.fromkeys(("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"), cosine) | (figures or {})
@@ -28,13 +30,13 @@ def candidate(
             min_ms=p50, p50_ms=p50, p90_ms=p50, p99_ms=9 * p50, max_ms=9 * p50, mean_ms=2 * p50,
             iterations=10, warmup=3, threads=2, evidence=Evidence.HOST,
         )  # fmt: skip
-    return Candidate(name=name, runtime=runtime, precision=precision, fidelity=fidelity, latency=latency, problem=problem)
+    return CandidateFigures(name=name, runtime=runtime, precision=precision, fidelity=fidelity, latency=latency, problem=problem)
 
 
 FP32, BF16 = candidate("openvino-fp32", 60.0, 1.0), candidate("openvino-bf16", 40.0)
 
 
-def chosen(*candidates: Candidate, budget: float = 0.99) -> str:
+def chosen(*candidates: CandidateFigures, budget: float = 0.99) -> str:
     """The choice, which may not depend on the order that candidates come in."""
     names = {choose(order, Budget(budget)).candidate.name for order in permutations(candidates)}
     assert len(names) == 1
@@ -131,12 +133,12 @@ def test_choices_of_many_random_candidates_are_sound() -> None:
         assert ships is fastest or lost(ships) <= WORTH * lost(fastest)
 
 
-def p50(entry: Candidate) -> float:
+def p50(entry: CandidateFigures) -> float:
     assert entry.latency is not None
     return entry.latency.p50_ms
 
 
-def lost(entry: Candidate) -> float:
+def lost(entry: CandidateFigures) -> float:
     assert entry.fidelity is not None
     return 1 - entry.fidelity.patch_cosine_p01
 

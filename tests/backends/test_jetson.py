@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.profiles import Profile, family, list_profiles, missing, resolve
+from edgec.backends.profile import Profile
+from edgec.backends.profiles import family, list_profiles, missing, resolve
 from edgec.errors import TargetError
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.rules import newest_known, oldest_known, parse_version
-from tests.targets.test_resolve import HERE, host
+from tests.backends.test_resolve import HERE, host
 
 BOARDS = {profile.name: profile for profile in list_profiles() if profile.family == "jetson"}
 
@@ -26,7 +27,7 @@ def test_the_family_is_all_of_orin_and_thor() -> None:
         "jetson-orin-nx",
         "jetson-thor",
     ]
-    assert {profile.jetson.compute_capability for profile in family("jetson") if profile.jetson} == {"8.7", "11.0"}
+    assert {profile.jetson.compute_capability for profile in family("jetson")} == {"8.7", "11.0"}
     for name in ("cpu", "jetson-thor", "", "Jetson"):
         assert family(name) == ()
 
@@ -52,7 +53,7 @@ def test_no_host_is_a_board() -> None:
 
 
 def test_a_compatible_string_names_one_board() -> None:
-    found = [string for profile in BOARDS.values() if profile.jetson for string in profile.jetson.compatible]
+    found = [string for profile in BOARDS.values() for string in profile.jetson.compatible]
     assert len(set(found)) == len(found)
     assert all(string.startswith("nvidia,p") for string in found)
 
@@ -129,10 +130,11 @@ def test_a_robots_own_board(tmp_path: Path) -> None:
         (ROBOT + "[[jetson.modes]]\nname = 'SLOW'\nid = 9\nsource = 'me'\n", "must have rates"),
         (ROBOT + "[jetson]\nwheels = 4\n", "wheels"),
         (ROBOT + "[jetson]\ncompute_capability = '87'\n", "compute_capability"),
-        (ROBOT + "isa = ['asimd']\n", "are for CPUs"),
-        (ROBOT + "rank = 3\n", "are for CPUs"),
-        (ROBOT + "family = 'cpu'\n", "no other has it"),
-        ("extends = 'cpu-arm64'\nname = 'x'\nfamily = 'jetson'\n", "has this table"),
+        (ROBOT + "isa = ['asimd']\n", "isa: profiles of the family 'jetson' have no such key"),
+        (ROBOT + "rank = 3\n", "rank: profiles of the family 'jetson' have no such key"),
+        (ROBOT + "family = 'cpu'\n", "jetson: profiles of the family 'cpu' have no such key"),
+        (ROBOT + "family = 'toaster'\n", "no family of targets named 'toaster'"),
+        ("extends = 'cpu-arm64'\nname = 'x'\nfamily = 'jetson'\n", "jetson: profiles of the family 'jetson' must have it"),
         ("extends = 'cpu-arm64'\nname = 'x'\nisa = []\n", "must name the flags"),
     ],
 )

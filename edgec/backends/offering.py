@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import onnx
 
+from edgec.backends.candidate import Candidate
 from edgec.errors import TargetError
 from edgec.graph.plan import Precision
 from edgec.lowering.base import Lowering
-from edgec.precision.recipes import Recipe, measured_recipes, quick_recipes, rule_recipes
+from edgec.precision.recipes import measured_recipes, quick_recipes, rule_recipes
 
 Asked = Literal["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
 PALETTES = ("w6", "w4")
 """Weights in lookup tables: nobody knows of a device that they make faster, and they cost features. They save space."""
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One thing to try. `recipe` is that of an int8 plan; `problem` says why it cannot be tried at all."""
-
-    name: str
-    runtime: str
-    precision: str
-    recipe: Recipe | None = None
-    problem: str = ""
-
-
-def wanted(
+def offered_pairs(
     asked: Asked, offered: Sequence[tuple[str, Precision]], *, palettes: bool = False
 ) -> tuple[tuple[str, Precision], ...]:
     """The pairs of runtime and precision to try: everything that the target offers, or the precision that was asked for. Of
@@ -56,21 +45,21 @@ def attempts(
     *,
     dot_product: bool,
     remote: bool = False,
-) -> tuple[Attempt, ...]:
+) -> tuple[Candidate, ...]:
     """What to try for each pair: one thing, or for int8 one a recipe; `sensitivity`, where it was measured, gives more.
 
     `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8: they
     unpack the weights and multiply in float, which is int8 in the files alone. `remote`: whether the target is another machine,
     which gets static int8 whole: nothing here can measure what an exception costs there.
     """
-    found = []
+    tried: list[Candidate] = []
     for runtime, precision in pairs:
         lowering, name = lowerings[runtime], f"{runtime}-{precision}"
         availability = lowering.availability()
         if not availability.available:
-            found.append(Attempt(name, runtime, precision, problem=f"not installed: {availability.install}"))
+            tried.append(Candidate(name, runtime, precision, problem=f"not installed: {availability.install}"))
         elif precision not in lowering.precisions:
-            found.append(Attempt(name, runtime, precision, problem=f"{lowering.title} has no fast {precision} on CPUs"))
+            tried.append(Candidate(name, runtime, precision, problem=f"{lowering.title} has no fast {precision} on CPUs"))
         elif precision == "int8":
             per_token = lowering.per_token and dot_product
             recipes = rule_recipes(hub, per_token=per_token)
@@ -79,10 +68,10 @@ def attempts(
             elif not remote:
                 recipes = quick_recipes(hub, per_token=per_token)
             recipes = tuple(dict.fromkeys(recipes))
-            found += [Attempt(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
+            tried += [Candidate(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
         else:
-            found.append(Attempt(name, runtime, precision))
-    return tuple(found)
+            tried.append(Candidate(name, runtime, precision))
+    return tuple(tried)
 
 
 def rest_of(offered: Collection[str], lowering: Lowering) -> Precision:

@@ -1,0 +1,58 @@
+"""The family of Apple's chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgec.backends.apple.profile import AppleProfile, as_chips
+from edgec.backends.base import Backend, Packing
+from edgec.backends.profile import Profile
+from edgec.backends.program import MAC_PROGRAM, device_program, program_sources
+from edgec.records.manifest import VariantFacts
+from edgec.records.report import CandidateFigures
+
+if TYPE_CHECKING:
+    from edgec.artefact.reading import OpenArtefact
+    from edgec.backends.choosing import Choice
+    from edgec.fidelity.budget import Budget
+
+NOTE = (
+    "No latency was measured: Core ML runs on Apple's devices alone. Fidelity is that of the saved package, fp16's rounding "
+    "included, run here by edgec's own evaluator; the Neural Engine, the GPU and the CPU each round in ways of their own, "
+    "which device/edgec-mac.pyz compares and measures on a Mac."
+)
+
+
+class AppleBackend(Backend):
+    """One Core ML package, in the precision that comes first in the chips' order and keeps the features."""
+
+    name = "apple"
+    profile_type = AppleProfile
+    note = NOTE
+
+    def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
+        """Every M-series chip; phones must be asked for by their names."""
+        return tuple(profile for profile in as_chips(profiles) if profile.apple.in_family)
+
+    def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+        from edgec.backends.apple.choosing import choose_first, order
+
+        return choose_first(candidates, budget, order(as_chips(profiles)))
+
+    def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
+        from edgec.backends.apple.packing import write_mac
+
+        write_mac(packing)
+        return ()
+
+    def programs(self) -> Mapping[str, bytes]:
+        return program_sources(self.name)
+
+    def check(self, artefact: OpenArtefact, min_fidelity: float | None, least: float | None) -> tuple[str, ...]:
+        from edgec.backends.apple.packing import FACTS
+        from edgec.backends.checking import check_document, check_program
+
+        notes = check_program(artefact, MAC_PROGRAM, device_program(self.name))
+        check_document(artefact, MAC_PROGRAM, FACTS, min_fidelity, least)
+        return notes

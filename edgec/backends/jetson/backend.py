@@ -1,0 +1,93 @@
+"""The family of Jetsons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from edgec.backends.base import Backend, Circumstances, Packing, Tell
+from edgec.backends.candidate import Assessment, Candidate
+from edgec.backends.jetson.profile import JetsonProfile, as_boards
+from edgec.backends.profile import Profile
+from edgec.backends.program import PROGRAM, device_program, program_sources
+from edgec.records.manifest import VariantFacts
+from edgec.records.report import CandidateFigures
+
+if TYPE_CHECKING:
+    from edgec.artefact.reading import OpenArtefact
+    from edgec.backends.choosing import Choice
+    from edgec.fidelity.budget import Budget
+    from edgec.fidelity.reference import Reference
+
+NOTE = (
+    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
+    "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
+)
+
+
+class JetsonBackend(Backend):
+    """One artefact holds a graph a precision; the board builds engines, measures them and keeps the fastest that reproduces the
+    features."""
+
+    name = "jetson"
+    profile_type = JetsonProfile
+    note = NOTE
+    assessing: ClassVar[str] = "check against TensorRT's versions"
+
+    def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
+        """All of Orin and Thor. AGX Xavier, whose TensorRT is another generation, must be asked for by its name."""
+        return tuple(profile for profile in as_boards(profiles) if profile.jetson.in_family)
+
+    def runtime_versions(self, precision: str, profiles: Sequence[Profile]) -> tuple[str, ...]:
+        from edgec.backends.jetson.foresight import versions_for
+
+        every = (version for board in as_boards(profiles) for version in versions_for(precision, board.jetson))
+        return tuple(dict.fromkeys(every))
+
+    def assess(
+        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, tell: Tell
+    ) -> tuple[Assessment, ...]:
+        """Whether every board's TensorRT takes each graph, and how long it must take there at least."""
+        from edgec.backends.jetson.foresight import foresee
+
+        assessments = []
+        for number, candidate in enumerate(candidates):
+            assert candidate.model is not None
+            tell(candidate.name, number)
+            graph = candidate.model.directory / candidate.model.entry
+            foreseen = foresee(graph, candidate.precision, as_boards(circumstances.profiles))
+            notes = tuple(f"{candidate.name}: {note}" for note in foreseen.notes)
+            assessments.append(Assessment(bounds=foreseen.bounds, problem=foreseen.problem, notes=notes))
+        return tuple(assessments)
+
+    def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+        from edgec.backends.jetson.choosing import choose_unmeasured
+
+        return choose_unmeasured(candidates, budget)
+
+    def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
+        """The chosen one, and the first of every other precision that keeps the features."""
+        from edgec.backends.choosing import keeps
+        from edgec.lowering.tensorrt.lowering import VARIANTS
+
+        first = {chosen.precision: chosen}
+        for candidate in candidates:
+            if candidate.ran and keeps(candidate.figures(), budget):
+                first.setdefault(candidate.precision, candidate)
+        return tuple(first[precision] for precision in VARIANTS if precision in first)
+
+    def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
+        from edgec.backends.jetson.packing import write_bundle
+
+        return write_bundle(packing)
+
+    def programs(self) -> Mapping[str, bytes]:
+        return program_sources(self.name)
+
+    def check(self, artefact: OpenArtefact, min_fidelity: float | None, least: float | None) -> tuple[str, ...]:
+        from edgec.backends.checking import check_document, check_program
+        from edgec.backends.jetson.packing import BUNDLE
+
+        notes = check_program(artefact, PROGRAM, device_program(self.name))
+        check_document(artefact, PROGRAM, BUNDLE, min_fidelity, least)
+        return notes
