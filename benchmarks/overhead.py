@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.race import ratio
 from edgec.artefact.reading import open_artefact
-from edgec.bench import batches
+from edgec.batches import stacks
 from edgec.build import build
 from edgec.host import facts as host
 from edgec.host.sensors import Sensors
@@ -33,7 +33,7 @@ def run_overhead(artefact: Path | None, rounds: int, seconds: float, threads: in
         if artefact is None:
             artefact = build(BuildRequest("demo", output=scratch / "demo.edgec", threads=threads)).directory
         opened = open_artefact(artefact)
-        np.save(scratch / "frames.npy", batches(opened.golden.frames, opened.manifest.input.shape[0]))
+        np.save(scratch / "frames.npy", stacks(opened.golden.frames, opened.manifest.input.shape[0]))
         with Worker(opened.lowered, "overhead", scratch) as worker:
             worker.load(scratch / "frames.npy", threads or host.available_cores())
             usual = statistics.median(worker.ask({"do": "warm"})["runs_ms"])

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgec import __version__
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.backends.profiles import lacks
+from edgec.batches import stacks
 from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores, caveats, contention, facts, load_average
@@ -24,7 +22,6 @@ from edgec.latency.recording import Measurement
 from edgec.latency.series import NOTE, YARDSTICK_NOTE, measure_series
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering import registry
-from edgec.lowering.base import Frames
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.records.manifest import MANIFEST
@@ -91,7 +88,7 @@ def bench(
     evidence = Evidence.TARGET if lacked == () else Evidence.HOST
     streams = wanted.streams if wanted else 1
     threads = threads or max(1, available_cores() // streams)
-    frames = batches(artefact.golden.frames, manifest.input.shape[0])
+    frames = stacks(artefact.golden.frames, manifest.input.shape[0])
     measurement, yardstick = measure_series(
         artefact.lowered,
         frames,
@@ -140,15 +137,7 @@ def _crowded(host: Host, run: Run) -> tuple[str, ...]:
     threads = run.threads * run.streams
     if threads > host.usable_cores:
         return (f"{run.streams} streams of {run.threads} threads have {host.usable_cores} cores: they took turns.",)
-    found = contention(host, threads, [run.other_cores or 0.0])
-    return tuple(each.replace("While measuring", "During the run", 1) for each in found)
-
-
-def batches(frames: Frames, batch: int) -> NDArray[np.uint8]:
-    """uint8 [M, H, W, 3] as [ceil(M / N), N, H, W, 3]; the last batch is filled up from the beginning."""
-    count = math.ceil(len(frames) / batch)
-    filled: NDArray[np.uint8] = frames[np.arange(count * batch) % len(frames)]
-    return filled.reshape(count, batch, *frames.shape[1:])
+    return contention(host, threads, [run.other_cores or 0.0], during="During the run")
 
 
 def as_report(result: BenchResult) -> Report:

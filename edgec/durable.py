@@ -1,6 +1,6 @@
-"""Directories that appear whole or not at all, whatever kills the process that makes them.
+"""Files and directories that appear whole or not at all, whatever kills the process that makes them.
 
-A directory is filled under a hidden name on the same filesystem, flushed, and renamed. While its owner lives, it holds an
+Each is filled under a hidden name on the same filesystem, flushed, and renamed. While its owner lives, it holds an
 advisory lock on a file beside; the kernel lets go of it at the owner's death, so that `sweep` can tell remains from work in
 progress in any process, container or machine that shares the filesystem. Where locks are not supported nothing is swept.
 
@@ -75,6 +75,20 @@ def sweep(parent: Path) -> None:
                 _clear(lock)
         finally:
             os.close(descriptor)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file of this content, in place of one that is there. Raises `OSError`."""
+    with scratch(path.parent) as work:
+        (work / path.name).write_bytes(content)
+        publish(work / path.name, path)
+
+
+def publish(made: Path, path: Path) -> None:
+    """Give a file that was made in a `scratch` beside it its name, flushed, in place of one that is there. Raises `OSError`."""
+    sync(made)
+    made.replace(path)
+    sync(path.parent)
 
 
 def sync_tree(directory: Path) -> None:

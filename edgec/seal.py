@@ -14,6 +14,7 @@ document can seal it again.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 NAME = "seal"
 _OPENING = f',\n "{NAME}": "'
@@ -27,6 +28,18 @@ def sealed(document: str) -> str:
     assert text.endswith("}"), "a seal is the last member of an object"
     head = text[:-1].rstrip() + _OPENING
     return head + hashlib.sha256(head.encode("utf-8")).hexdigest() + _CLOSING
+
+
+def described(schema: dict[str, Any]) -> dict[str, Any]:
+    """The JSON Schema of an object, which then has its version and its seal. A schema cannot say that a seal fits."""
+    said = {
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "The last member: SHA-256 of the file's bytes before its digits. A quotation mark, a line feed, a brace "
+        "and a line feed end the file.",
+    }
+    required = [*schema["required"], "schema_version", NAME]
+    return {**schema, "properties": {**schema["properties"], NAME: said}, "required": required}
 
 
 def is_whole(data: bytes) -> bool:

@@ -16,7 +16,7 @@ import re
 import stat
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,6 +75,11 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def complaint(problem: Mapping[str, Any]) -> str:
+    """Of one of pydantic's `ValidationError.errors()`: what our own validator said, or pydantic's words."""
+    return str(problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"])
 
 
 def is_folder(path: Path) -> bool:

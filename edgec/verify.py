@@ -22,6 +22,7 @@ from edgec.artefact.statements import check_fidelity, check_report
 from edgec.artefact.tolerances import allowed, ran_alike
 from edgec.backends.checking import BUNDLE, below_least, looser_bounds, read_document
 from edgec.backends.registry import all_backends
+from edgec.batches import batches
 from edgec.errors import TargetError, VerificationError
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
@@ -176,16 +177,11 @@ def _name(size: OpenSize, artefact: OpenArtefact) -> str:
 
 
 def _run(runner: Runner, size: OpenSize) -> Features:
-    """All golden frames of a size, in batches of the artefact's own; a last one that is not full repeats its last frame."""
-    frames, wanted = size.golden.frames, size.facts.outputs
-    whole = size.facts.input.shape[0]
+    """All golden frames of a size, in batches of the artefact's own."""
+    wanted = size.facts.outputs
     parts: dict[str, list[Array]] = {output.name: [] for output in wanted}
-    for start in range(0, len(frames), whole):
-        batch = frames[start : start + whole]
-        count = len(batch)
-        if count < whole:
-            batch = np.concatenate([batch, np.repeat(batch[-1:], whole - count, axis=0)])
-        features = runner(np.ascontiguousarray(batch))
+    for batch, places in batches(size.golden.frames, size.facts.input.shape[0]):
+        features = runner(batch)
         for output in wanted:
             found = features.get(output.name)
             if found is None or found.shape != output.shape:
@@ -197,7 +193,7 @@ def _run(runner: Runner, size: OpenSize) -> Features:
                     ),
                     remedy="build the artefact again",
                 )
-            parts[output.name].append(found[:count])
+            parts[output.name].append(found[: places.stop - places.start])
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 

@@ -269,7 +269,7 @@ def test_a_head_that_core_ml_cannot_run_is_refused_at_once(request_: BuildReques
     begun: list[str] = []
 
     class Listening(Silent):
-        def stage(self, title: str, total: int | None = None) -> AbstractContextManager[Step]:
+        def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> AbstractContextManager[Step]:
             begun.append(title)
             return super().stage(title, total)
 

@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "seal": set(),
     "progress": set(),
     "durable": set(),
+    "batches": set(),
     "host": {"records", "errors", ""},
     "model": {"errors"},
 }
@@ -44,7 +45,8 @@ SDKS: dict[str, set[str]] = {
     "onnx": {"edgec.graph", "edgec.heads", "edgec.precision", "edgec.lowering", "edgec.stages", "edgec.backends"},
     "onnxruntime": {"edgec.lowering.onnxruntime", "edgec.graph.session"},
     "openvino": {"edgec.lowering"},
-    "safetensors": {"edgec.checkpoint"},
+    "safetensors": set(),
+    "google": {"edgec.lowering.coreml.evaluator"},
     "click": {"edgec.cli"},
     # Beside the command line: tables that are made where their columns are defined.
     "rich": {"edgec.cli", "edgec.report.table", "edgec.report.explaining", "edgec.report.breakdown"},
@@ -181,7 +183,7 @@ def test_only_declared_packages_are_imported() -> None:
         import tomli as tomllib
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
-    spelt = {"pil": "pillow", "ml_dtypes": "ml-dtypes", "onnx_ir": "onnx-ir"}
+    spelt = {"pil": "pillow", "ml_dtypes": "ml-dtypes", "onnx_ir": "onnx-ir", "google": "protobuf"}
     for each in imports():
         package = each.target.split(".")[0]
         if package not in ("edgec", *sys.stdlib_module_names) and not each.late and not each.typing:

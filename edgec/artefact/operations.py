@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
-
 from edgec.artefact.golden import golden_path
 from edgec.artefact.reading import OpenArtefact, OpenSize
+from edgec.batches import filled
 from edgec.errors import ArtefactError, FidelityError
 from edgec.fidelity.trace import TRACE, Difference, Trace, Traceable, first_difference
 from edgec.lowering.base import Frames, Runner
@@ -42,7 +41,7 @@ def require_faithful(runner: Runner, hub: Callable[[], onnx.ModelProto], plan: P
     Raises `FidelityError` naming the first operation of the written files that computes something else than the hub graph's.
     """
     if isinstance(runner, Comparable):
-        found = runner.first_difference(hub(), plan, _first(frames, batch))
+        found = runner.first_difference(hub(), plan, filled(frames[:batch], batch))
         if found is not None:
             raise FidelityError(
                 "The written model does not compute what the hub graph does.",
@@ -54,7 +53,7 @@ def require_faithful(runner: Runner, hub: Callable[[], onnx.ModelProto], plan: P
 def write_operations(directory: Path, runner: Runner, frames: Frames, batch: int, *, folder: str = "") -> None:
     """Beside the golden vectors of an artefact that is in the making. Nothing, if the runner's operations cannot be watched."""
     if isinstance(runner, Traceable):
-        found = runner.trace(_first(frames, batch))
+        found = runner.trace(filled(frames[:batch], batch))
         (directory / golden_path(TRACE, folder)).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
@@ -75,9 +74,5 @@ def first_changed_operation(artefact: OpenArtefact, size: OpenSize, runner: Runn
             remedy="it was edited: build it again",
         )
     recorded = read_record(artefact.directory / path, Trace, "record of operations")
-    return first_difference(recorded, runner.trace(_first(size.golden.frames, size.facts.input.shape[0])))
-
-
-def _first(frames: Frames, batch: int) -> Frames:
-    """One batch, its last frame repeated where there are too few."""
-    return np.ascontiguousarray(frames[np.minimum(np.arange(batch), len(frames) - 1)])
+    batch = size.facts.input.shape[0]
+    return first_difference(recorded, runner.trace(filled(size.golden.frames[:batch], batch)))

@@ -17,7 +17,7 @@ from edgec.backends.registry import all_backends, get
 from edgec.errors import TargetError
 from edgec.paths import given
 from edgec.records.report import Host
-from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
+from edgec.untrusted import TEXT_LIMIT, Refused, complaint, parse_toml, read_bytes
 
 HOST = "cpu"
 """The target that is the host's own best profile."""
@@ -120,7 +120,7 @@ def _complaint(error: dict[str, Any], family: str) -> str:
         "extra_forbidden": f"profiles of the family {family!r} have no such key",
         "missing": f"profiles of the family {family!r} must have it",
     }
-    text = said.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
+    text = said.get(error["type"], complaint(error))
     return f"{place}: {text}" if place else text
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from edgec.boards.artefact import BoardArtefact
 from edgec.boards.running import fetch
 from edgec.boards.ssh import Connection
-from edgec.durable import sha256_of
+from edgec.durable import sha256_of, write_whole
 from edgec.errors import ArtefactError, BoardError, EdgecError
 from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST
@@ -57,7 +57,7 @@ def bring_report(connection: Connection, path: str, artefact: BoardArtefact, des
         )
     report = report.model_copy(update={"artefact_sha256": sha256})
     if destination is not None:
-        write_whole(destination, report.to_json().encode())
+        _write(destination, report.to_json().encode())
     return report
 
 
@@ -70,7 +70,7 @@ def bring_details(connection: Connection, path: str, destination: Path) -> None:
         raise BoardError(
             f"The details from {connection.address.given} are no JSON.", evidence=f"it {error}", remedy="run `edgec deploy` again"
         ) from error
-    write_whole(destination, content)
+    _write(destination, content)
 
 
 def _short(value: object) -> str:
@@ -101,21 +101,9 @@ def require_place(path: Path) -> None:
         )
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
+def _write(path: Path, content: bytes) -> None:
     try:
-        descriptor, name = tempfile.mkstemp(prefix=".edgec-", dir=path.parent)
-        beside = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.chmod(0o644)
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
     except OSError as error:
         raise EdgecError(
             f"What the board sent could not be written to {path}.", evidence=str(error), remedy="make the folder writable"

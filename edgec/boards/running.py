@@ -74,8 +74,7 @@ class Outcome:
         what = event.what or "The board gave up without saying why."
         given = (event.evidence,) if isinstance(event.evidence, str) else event.evidence
         evidence = [fact[:_EVIDENCE_WIDTH] for fact in given[:_MOST_EVIDENCE]]
-        # What the program calls --root is --dir here.
-        return kind(what[:_EVIDENCE_WIDTH], evidence=evidence, remedy=event.remedy[:_EVIDENCE_WIDTH].replace("--root", "--dir"))
+        return kind(what[:_EVIDENCE_WIDTH], evidence=evidence, remedy=event.remedy[:_EVIDENCE_WIDTH])
 
     def words(self) -> list[str]:
         return [*self.noise, *self.stderr.decode("utf-8", "replace").splitlines()]

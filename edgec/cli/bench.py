@@ -193,13 +193,11 @@ def _require_folder(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    from edgec.durable import write_whole
     from edgec.errors import EdgecError
 
-    beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
         raise EdgecError(
             f"The report could not be written to {path}.", evidence=str(error), remedy="choose a file that you may write"

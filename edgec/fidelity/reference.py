@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.batches import batches
 from edgec.errors import CheckpointError
 from edgec.fidelity.metrics import Features, Fidelity
 from edgec.frames.types import Pixels
@@ -48,12 +49,9 @@ class Reference:
         return Fidelity(self.heads, features="patches" in self.features)
 
     def batches(self, size: int) -> Iterator[tuple[NDArray[np.uint8], Features, int]]:
-        """Frames as [size, H, W, 3], the features expected of them, and how many of them are real: the last batch is filled up
-        by repeating its last frame."""
-        for start in range(0, len(self.frames), size):
-            real = min(size, len(self.frames) - start)
-            index = np.minimum(np.arange(start, start + size), start + real - 1)
-            yield self.frames[index], {name: array[start : start + real] for name, array in self.features.items()}, real
+        """Frames as [size, H, W, 3], the features expected of them, and how many of them are real (`edgec.batches`)."""
+        for batch, places in batches(self.frames, size):
+            yield batch, {name: array[places] for name, array in self.features.items()}, places.stop - places.start
 
 
 def frame_features(model: nn.Module, frame: Pixels) -> Features:

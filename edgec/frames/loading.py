@@ -15,7 +15,8 @@ from edgec.frames.collecting import Collection, File, frames_at, is_frame_file, 
 from edgec.frames.noise import random_set
 from edgec.frames.types import Frame, FrameSet, Skipped
 from edgec.frames.video import Projector
-from edgec.frames.walking import Walk, home_of, is_link, remedy_for, stat_of
+from edgec.frames.walking import ABSENT, Walk, is_link, remedy_for, stat_of
+from edgec.paths import expand
 from edgec.resources import room
 from edgec.untrusted import Refused, read_bytes
 
@@ -37,10 +38,10 @@ def load(reference: str, *, most: int | None = None) -> FrameSet:
     """
     if reference == "random" or reference.startswith("random:"):
         return random_set(reference)
-    path = _shipped(reference) or home_of(reference)
-    status = stat_of(path) if reference else "no such file or directory"
+    path = _shipped(reference) or expand(reference)
+    status = stat_of(path) if reference else ABSENT
     if isinstance(status, str):
-        if status != "no such file or directory":
+        if status != ABSENT:
             raise CalibrationError(f"The calibration set {reference} cannot be opened.", evidence=status)
         raise CalibrationError(
             f"There is no calibration set {reference!r}.",
@@ -92,7 +93,7 @@ def _listed(path: Path, walk: Walk) -> list[File]:
     for line in (line.strip() for line in lines):
         if not line or line.startswith("#"):
             continue
-        entry = path.parent / home_of(line)
+        entry = path.parent / expand(line)
         status = stat_of(entry)
         if not isinstance(status, str) and stat.S_ISDIR(status.st_mode):
             named = walk.files_in(entry, path.parent)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from edgec.durable import scratch, sync
+from edgec.durable import publish, scratch
 from edgec.errors import CalibrationError
 from edgec.frames.fitting import fit
 from edgec.frames.types import FrameSet, Split
@@ -39,8 +39,7 @@ def write_sheet(frameset: FrameSet, parts: Split | None, path: Path) -> int:
     try:
         with scratch(path.parent) as work:
             sheet.save(work / path.name, kind)
-            sync(work / path.name)
-            (work / path.name).replace(path)
+            publish(work / path.name, path)
     except OSError as error:
         raise CalibrationError(f"The contact sheet {path} cannot be written.", evidence=error.strerror or str(error)) from error
     return shown

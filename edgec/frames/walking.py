@@ -20,6 +20,7 @@ MOST_ENTRIES = 1_000_000
 """Files and folders that one set may make us look at."""
 MOST_DEPTH = 64
 
+ABSENT = "no such file or directory"
 _SYSTEM = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"  # noqa: S108 - a place for files like any other
 _GLOB = frozenset("*?[")
@@ -53,12 +54,12 @@ def remedy_for(path: Path, otherwise: str) -> str:
 
 
 def stat_of(path: Path) -> os.stat_result | str:
-    """Of what a path leads to, or why that cannot be told: no such file, a name too long, no character of a name."""
+    """Of what a path leads to, or why that cannot be told: `ABSENT`, a name too long, no character of a name."""
     try:
         return path.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return "no such file or directory"
+            return ABSENT
         return (error.strerror or str(error)).lower()
     except ValueError as error:
         return str(error)
@@ -75,14 +76,6 @@ def is_link(path: Path) -> bool:
         return path.is_symlink()
     except (OSError, ValueError):
         return False
-
-
-def home_of(text: str) -> Path:
-    """The path, with `~` as the user's home. Of a user that there is none of, it stands for itself."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
 
 
 @dataclass

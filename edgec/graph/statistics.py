@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from edgec.batches import filled
 from edgec.errors import CalibrationError
 from edgec.frames.types import Pixels
 from edgec.graph.contract import shape_of
@@ -105,15 +106,15 @@ def observe(
 
 
 def stacked(frames: Iterable[Pixels], batch: int) -> Iterator[NDArray[np.uint8]]:
-    """Frames as uint8 [batch, H, W, 3]; the last stack is filled up by repeating its last frame."""
+    """Frames as uint8 [batch, H, W, 3] (`edgec.batches`)."""
     held: list[Pixels] = []
     for frame in frames:
         held.append(frame)
         if len(held) == batch:
-            yield np.stack(held)
+            yield filled(held, batch)
             held = []
     if held:
-        yield np.stack(held + [held[-1]] * (batch - len(held)))
+        yield filled(held, batch)
 
 
 def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:

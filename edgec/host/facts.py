@@ -98,13 +98,14 @@ def caveats(host: Host, load: float) -> tuple[str, ...]:
     return tuple(found)
 
 
-def contention(host: Host, threads: int, other_cores: Sequence[float]) -> tuple[str, ...]:
-    """Whether other work took cores that `threads` of ours needed, in a sentence; `other_cores` are `Measurement.other_cores`."""
+def contention(host: Host, threads: int, other_cores: Sequence[float], *, during: str = "While measuring") -> tuple[str, ...]:
+    """Whether other work took cores that `threads` of ours needed, in a sentence, which begins with `during`; `other_cores` are
+    `Measurement.other_cores`."""
     most = max(other_cores, default=0.0)
     if most <= max(0, host.logical_cores - threads) + _TAKEN * threads:
         return ()
     return (
-        f"While measuring, other work used up to {most:.1f} of {host.logical_cores} logical cores: the figures are too high, p90 "
+        f"{during}, other work used up to {most:.1f} of {host.logical_cores} logical cores: the figures are too high, p90 "
         "and above most of all.",
     )
 

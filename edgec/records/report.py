@@ -362,12 +362,4 @@ UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
 def json_schema() -> dict[str, Any]:
     """The newest version, for readers and writers in other languages. A schema cannot say that figures contradict each other, or
     that the seal fits: `edgec.records.consistency` also checks that."""
-    said = Report.model_json_schema()
-    said["properties"][seal.NAME] = {
-        "type": "string",
-        "pattern": "^[0-9a-f]{64}$",
-        "description": "The last member: SHA-256 of the file's bytes before its digits. A quotation mark, a line feed, a brace "
-        "and a line feed end the file.",
-    }
-    said["required"] = [*said["required"], "schema_version", seal.NAME]
-    return {"$schema": DIALECT, "$id": f"urn:edgec:report:{SCHEMA_VERSION}", **said}
+    return {"$schema": DIALECT, "$id": f"urn:edgec:report:{SCHEMA_VERSION}", **seal.described(Report.model_json_schema())}

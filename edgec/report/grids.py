@@ -85,14 +85,15 @@ def iou_grids(report: Report, most: int) -> tuple[Grid, ...]:
     for each in decided(candidate.fidelity for candidate in judged):
         if each.measure != "masks":
             continue
-        columns = {
-            printable(candidate.name) + " (chosen)" * candidate.chosen: task.masks.iou
+        columns = [
+            (candidate, task.masks.iou)
             for candidate in judged
             if (task := each.find(candidate.fidelity)) is not None and task.masks is not None
-        }
+        ]
         head = head_of(report, each.output)
-        values = list(zip_longest(*columns.values()))
-        leading = next((index for index, name in enumerate(columns) if name.endswith(" (chosen)")), 0)
+        names = [printable(candidate.name) + " (chosen)" * candidate.chosen for candidate, _ in columns]
+        values = list(zip_longest(*(iou for _, iou in columns)))
+        leading = next((index for index, (candidate, _) in enumerate(columns) if candidate.chosen), 0)
         shown = worst_classes([row[leading] for row in values], most)
         rows = tuple(
             (class_name(head.classes if head else (), index), *(ABSENT if v is None else f"{v:.5f}" for v in values[index]))
@@ -100,7 +101,7 @@ def iou_grids(report: Report, most: int) -> tuple[Grid, ...]:
         )
         left_out = f": the {most} lowest of {len(values)} classes" if len(values) > most else ""
         title = f"IoU by class, {printable(each.output)}{left_out}"
-        found.append(Grid(title, ("class", *columns), (False, *[True] * len(columns)), rows))
+        found.append(Grid(title, ("class", *names), (False, *[True] * len(names)), rows))
     return tuple(found)
 
 

@@ -1,6 +1,7 @@
 """The candidates as a picture: latency against what is lost of the features, the Pareto front, and the one that ships.
 
-matplotlib's object interface alone: no global state is left behind, and no display is needed.
+matplotlib, not Altair as on pages: every build draws this, and Vega's engine, 88 MB of JavaScript's, ends the whole process where
+address space is limited. Its object interface alone: no global state is left behind, and no display is needed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from edgec.records.reading import printable
 from edgec.records.report import Report
 from edgec.report.decisions import beyond_lines, has_features
 from edgec.report.labels import Label, place_labels
-from edgec.report.points import FLOOR, Point, budgets_of, points_of
+from edgec.report.points import FLOOR, Point, budgets_of, looks, points_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -78,8 +79,8 @@ def _draw(report: Report) -> Figure:
     from matplotlib.figure import Figure
 
     points = points_of(report)
-    runtimes = _assigned([point.candidate.runtime for point in points], _RUNTIMES, _OTHER_RUNTIMES)
-    precisions = _assigned([point.candidate.precision for point in points], _PRECISIONS, _OTHER_PRECISIONS)
+    runtimes = looks([point.candidate.runtime for point in points], _RUNTIMES, _OTHER_RUNTIMES)
+    precisions = looks([point.candidate.precision for point in points], _PRECISIONS, _OTHER_PRECISIONS)
     caption = _caption(report, points)
     entries = _legend(points, runtimes, precisions)
     rows = -(-len(entries) // 4)
@@ -189,13 +190,6 @@ def _legend(points: Sequence[Point], runtimes: dict[str, str], precisions: dict[
         if str(entry.get_label()).startswith("_"):  # which legends leave out
             entry.set_label(f"\N{ZERO WIDTH SPACE}{entry.get_label()}")
     return entries
-
-
-def _assigned(names: Sequence[str], known: dict[str, str], others: Sequence[str]) -> dict[str, str]:
-    """Of those that occur: the known ones always look the same, the others take turns."""
-    strange = [name for name in dict.fromkeys(names) if name not in known]
-    turns = {name: others[index % len(others)] for index, name in enumerate(strange)}
-    return {name: look for name, look in known.items() if name in names} | turns
 
 
 def _title(report: Report) -> str:

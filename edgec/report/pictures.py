@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from edgec.durable import scratch, sync
+from edgec.durable import publish, scratch
 from edgec.errors import EdgecError
 from edgec.fidelity.cosines import cosines
 from edgec.records.reading import printable
@@ -150,9 +150,8 @@ def write_pages(pages: Mapping[str, Image.Image], directory: Path) -> tuple[Path
         with scratch(directory) as work:
             for name, page in pages.items():
                 page.save(work / name, "PNG")
-                sync(work / name)
             for name in pages:
-                (work / name).replace(directory / name)
+                publish(work / name, directory / name)
     except OSError as error:
         raise EdgecError(
             f"The pictures could not be written to {directory}.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst
@@ -23,6 +24,13 @@ class Point:
     p90: float
     lost: float
     on_front: bool
+
+
+def looks(names: Sequence[str], known: Mapping[str, str], others: Sequence[str]) -> dict[str, str]:
+    """Of those that occur, colours or shapes by name: known ones always look the same, and come first; others take turns."""
+    strange = [name for name in dict.fromkeys(names) if name not in known]
+    turns = {name: others[index % len(others)] for index, name in enumerate(strange)}
+    return {name: look for name, look in known.items() if name in names} | turns
 
 
 def points_of(report: Report) -> tuple[Point, ...]:

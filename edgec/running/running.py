@@ -8,16 +8,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
-
 from edgec.artefact.reading import open_artefact
 from edgec.backends.profiles import lacks
+from edgec.batches import filled
 from edgec.errors import CalibrationError, EdgecError, RequestError, VerificationError
 from edgec.frames import Skipped, fit
 from edgec.host.facts import available_cores, facts
 from edgec.latency.statistics import Summary as Spread
 from edgec.latency.statistics import summary as spread
-from edgec.lowering.base import Frames, Runner
+from edgec.lowering.base import Runner
 from edgec.model.spec import Size
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
@@ -177,7 +176,7 @@ class _Run:
         """The first runs of a model are slower than all others, and say nothing of them."""
         golden = next(each.golden.frames for each in self._opened.artefact.sizes if each.facts is self._opened.size)
         for _ in range(_WARM_UP):
-            outputs = self._runner(_filled(list(golden[: self._batch]), self._batch))
+            outputs = self._runner(filled(golden[: self._batch], self._batch))
         wanted = {each.name: each.shape for each in self._opened.size.outputs}
         given = {name: values.shape for name, values in outputs.items()}
         if any(given.get(name) != shape for name, shape in wanted.items()):
@@ -189,7 +188,7 @@ class _Run:
 
     def _work(self, taken: list[Taken], sinks: Sequence[Sink]) -> None:
         fitted = [fit(each.pixels, self._size, self._request.crop) for each in taken]
-        frames = _filled(fitted, self._batch)
+        frames = filled(fitted, self._batch)
         started = time.monotonic_ns()
         outputs = self._runner(frames)
         done_ns = time.monotonic_ns()
@@ -277,8 +276,3 @@ def _breaking(sink: Sink) -> Iterator[None]:
 
 def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{printable(name)} {list(shape)}" for name, shape in shapes.items())
-
-
-def _filled(frames: Sequence[np.ndarray], batch: int) -> Frames:
-    """A last batch that is not full repeats its last frame."""
-    return np.ascontiguousarray(np.stack([*frames, *[frames[-1]] * (batch - len(frames))]))

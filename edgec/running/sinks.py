@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgec.durable import disk_is_full, scratch, sweep, sync
+from edgec.durable import disk_is_full, publish, scratch, sweep
 from edgec.errors import EdgecError
 from edgec.records.reading import printable
 from edgec.running.types import Done
@@ -93,9 +93,7 @@ class FileSink(Sink):
     def place(self, note: str = "") -> Written:
         """What is in `unfinished` gets its name."""
         size = self.unfinished.stat().st_size
-        sync(self.unfinished)
-        self.unfinished.replace(Path(os.path.realpath(self.path)))
-        sync(self.folder)
+        publish(self.unfinished, Path(os.path.realpath(self.path)))
         return Written(self.path, self.frames, size, note)
 
 
@@ -125,7 +123,7 @@ class FolderSink(Sink):
     def place(self, name: str) -> None:
         """What is in `work` under this name moves into the folder."""
         self._bytes += (self.work / name).stat().st_size
-        (self.work / name).replace(self.folder / name)
+        (self.work / name).replace(self.folder / name)  # not flushed: there is one every few milliseconds
         self.frames += 1
 
     def name_of(self, done: Done) -> str:

@@ -11,7 +11,8 @@ from edgec.errors import CalibrationError
 from edgec.frames import Pixels, Skipped, pictures, video
 from edgec.frames.collecting import File, cameras_of, is_frame_file, name_of
 from edgec.frames.pictures import damaged
-from edgec.frames.walking import Walk, home_of, remedy_for, stat_of
+from edgec.frames.walking import ABSENT, Walk, remedy_for, stat_of
+from edgec.paths import expand
 from edgec.records.reading import printable
 from edgec.running.types import Shot
 
@@ -95,8 +96,8 @@ def open_source(reference: str) -> Source:
     device = device_of(reference)
     if device is not None:
         return Camera(device)
-    path = home_of(reference)
-    status = stat_of(path) if reference else "no such file or directory"
+    path = expand(reference)
+    status = stat_of(path) if reference else ABSENT
     if isinstance(status, str):
         raise CalibrationError(
             f"There is no source {printable(reference)!r}.",

@@ -37,7 +37,7 @@ from edgec.model.spec import Size
 from edgec.paths import expand
 from edgec.records.reading import printable
 from edgec.request import BuildRequest, Effort
-from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
+from edgec.untrusted import TEXT_LIMIT, Refused, complaint, parse_toml, read_bytes
 
 LIMIT_CELLS = 1000
 _MOST_EXCLUDED = 10 * LIMIT_CELLS
@@ -279,7 +279,7 @@ def _fact(problem: dict[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         known = Exclude if place.startswith("exclude") else Include if place.startswith("include") else MatrixFile
         return f"{place}: there is no such key; there are {', '.join(known.model_fields)}"
-    return f"{place}: {printable(str(problem['msg']).removeprefix('Value error, '))}"
+    return f"{place}: {printable(complaint(problem))}"
 
 
 def _refused(path: Path, fact: str, remedy: str) -> RequestError:

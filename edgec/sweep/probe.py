@@ -52,7 +52,8 @@ def probe(folder: str, token: str, content: str, inputs: Sequence[str]) -> dict[
 
 
 def tools() -> dict[str, str]:
-    """Versions of the packages that a build's key holds, edgec apart."""
+    """Versions of the packages that a build's key holds, edgec apart. Not by dask's `get_versions`: in
+    older releases that imports each of them."""
     return {name: _version(name) for name in TOOLS if name != "edgec"}
 
 

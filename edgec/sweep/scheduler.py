@@ -2,7 +2,8 @@
 
 The sweep's folder and all inputs must have the same paths on every worker, and all workers must be of one kind, with this very
 edgec: then a cell's build key, and with it the artefact, is the same wherever it is built. Each worker builds one cell at a time,
-unless `--jobs` asks for more; `edgec.sweep.turns` keeps measurements apart on each machine.
+unless `--jobs` asks for more; `edgec.sweep.turns` keeps measurements apart on each machine. dask connects, places, hands on what
+a dead worker had, and carries results. A cell is a process of its own even so: dask cannot end a task that runs.
 """
 
 from __future__ import annotations
@@ -59,11 +60,6 @@ def address_of(scheduler: str) -> str:
     return f"tcp://{host}:{port}"
 
 
-def _place(scheduler: str) -> tuple[str, int]:
-    host, _, port = scheduler.removeprefix(SCHEME).rpartition(":")
-    return host.strip("[]"), int(port)
-
-
 @contextmanager
 def workers_of(scheduler: str, jobs: int | None, folder: Path, cells: Sequence[Cell]) -> Iterator[Workers]:
     """The scheduler's workers, all of which were asked whether they can do it; `folder` exists and is absolute.
@@ -74,14 +70,15 @@ def workers_of(scheduler: str, jobs: int | None, folder: Path, cells: Sequence[C
     address = address_of(scheduler)
     try:
         import distributed
+        from distributed.comm.addressing import get_address_host_port
     except ImportError as error:
         raise RequestError("--scheduler needs dask.distributed.", evidence=str(error), remedy=INSTALL) from error
     for name in ("distributed", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is told as an error
     try:
         # A refusal is told at once: distributed would go on trying.
-        socket.create_connection(_place(scheduler), timeout=_CONNECT_S).close()
-        client = _untyped(distributed).Client(address, timeout=_CONNECT_S, set_as_default=False)
+        socket.create_connection(get_address_host_port(address), timeout=_CONNECT_S).close()
+        client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise _lost(scheduler, error) from error
     try:
@@ -199,11 +196,6 @@ def _unlike(found: Mapping[str, Any]) -> Iterator[str]:
         for name, value in each["machine"].items():
             if value != reference["machine"].get(name):
                 yield f"{address}: {name.replace('_', ' ')} {value}; {first}: {reference['machine'].get(name)}"
-
-
-def _untyped(module: Any) -> Any:
-    """Much of distributed has no types."""
-    return module
 
 
 def _lost(scheduler: str, error: BaseException) -> BoardError:

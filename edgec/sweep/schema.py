@@ -1,23 +1,25 @@
 """sweep.json: what became of every cell, and what each artefact means for a camera. Times are milliseconds, sizes are bytes.
 
 It is written anew whenever a cell has ended, so that a sweep which was interrupted says what it had; `unfinished` are the others.
-Reports of their own, with every candidate and sample, lie in the artefacts; here is what is compared between them.
+Reports of their own, with every candidate and sample, lie in the artefacts; here is what is compared between them. It is sealed
+(`edgec.seal`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from edgec import seal
 from edgec.records.base import Record
 from edgec.records.evidence import Evidence
 from edgec.records.reading import read_record
 from edgec.records.report import DIALECT
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 SWEEP = "sweep.json"
 
 Verdict = Literal["yes", "no", "cannot tell", "failed"]
@@ -101,7 +103,9 @@ class Answer(Record):
 
 
 class SweepReport(Record):
-    schema_version: Literal[2] = SCHEMA_VERSION
+    sealed_since: ClassVar[int | None] = 3
+
+    schema_version: Literal[3] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -114,9 +118,16 @@ class SweepReport(Record):
     answers: tuple[Answer, ...]
     """Sorted: what does it, what may, what does not; within each the largest input first, then the fastest."""
 
+    def to_json(self) -> str:
+        """As the file has it: sealed."""
+        return seal.sealed(self.model_dump_json(indent=1))
 
-UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: lambda found: {**found, "schema_version": 2}}
-"""By version: from what it wrote, not yet checked, to the next version. The second has `unfinished`."""
+
+UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: lambda found: {**found, "schema_version": 2},
+    2: lambda found: {**found, "schema_version": 3},
+}
+"""By version: from what it wrote, not yet checked, to the next version. The second has `unfinished`, the third a seal."""
 
 
 def read_sweep(path: Path) -> SweepReport:
@@ -125,4 +136,4 @@ def read_sweep(path: Path) -> SweepReport:
 
 
 def json_schema() -> dict[str, Any]:
-    return {"$schema": DIALECT, "$id": f"urn:edgec:sweep:{SCHEMA_VERSION}", **SweepReport.model_json_schema()}
+    return {"$schema": DIALECT, "$id": f"urn:edgec:sweep:{SCHEMA_VERSION}", **seal.described(SweepReport.model_json_schema())}

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgec import __version__, durable
-from edgec.durable import disk_is_full, scratch, sha256_of, sync, try_lock
+from edgec.durable import disk_is_full, sha256_of, try_lock, write_whole
 from edgec.errors import ArtefactError, Busy
 from edgec.paths import expand
 from edgec.records.manifest import MANIFEST
@@ -128,14 +128,9 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 def _keep(folder: Path, report: SweepReport) -> None:
     """As sweep.json and sweep.md, each whole or not at all."""
-    texts = {SWEEP: report.model_dump_json(indent=1) + "\n", MARKDOWN: to_markdown(report)}
     try:
-        with scratch(folder) as work:
-            for name, text in texts.items():
-                (work / name).write_text(text, encoding="utf-8")
-                sync(work / name)
-                (work / name).replace(folder / name)
-            sync(folder)
+        write_whole(folder / SWEEP, report.to_json().encode("utf-8"))
+        write_whole(folder / MARKDOWN, to_markdown(report).encode("utf-8"))
     except OSError as error:
         full = disk_is_full(error, folder)
         raise ArtefactError(

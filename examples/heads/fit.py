@@ -33,7 +33,7 @@ from sklearn.preprocessing import StandardScaler
 
 from edgec import checkpoint as checkpoints
 from edgec import frames as framing
-from edgec.durable import scratch
+from edgec.durable import publish, scratch
 from edgec.frames import Pixels
 from edgec.model.camera import CameraModel, assemble
 from edgec.model.spec import Size
@@ -69,7 +69,7 @@ def main() -> None:
         write(work / "class.safetensors", *classifier, kind="linear", features="cls+mean", **about)
         write(work / "movers.safetensors", *mask, kind="segmentation", output="labels", **about)
         for path in sorted(work.iterdir()):
-            path.replace(asked.output / path.name)
+            publish(path, asked.output / path.name)
             print(f"wrote {asked.output / path.name}")
 
 

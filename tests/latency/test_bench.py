@@ -13,7 +13,7 @@ import pytest
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
 from edgec.backends.profiles import list_profiles, missing
-from edgec.bench import as_report, batches, bench
+from edgec.bench import as_report, bench
 from edgec.cli import run
 from edgec.errors import ArtefactError, RuntimeFailure
 from edgec.host.facts import facts
@@ -153,14 +153,6 @@ def test_a_model_that_the_runtime_refuses(make_artefact: Callable[[str], Path]) 
     with pytest.raises(RuntimeFailure) as caught:
         bench(directory, threads=1, iterations=5)
     assert "refuses the model" in str(caught.value)
-
-
-def test_batches_are_filled_up_from_the_beginning() -> None:
-    frames = np.arange(3 * 12, dtype=np.uint8).reshape(3, 2, 2, 3)
-    found = batches(frames, 2)
-    assert found.shape == (2, 2, 2, 2, 3)
-    assert (found.reshape(4, 2, 2, 3) == frames[[0, 1, 2, 0]]).all()
-    assert batches(frames, 1).shape == (3, 1, 2, 2, 3)
 
 
 def test_the_report_is_of_this_artefact_here(make_artefact: Callable[[str], Path], tmp_path: Path) -> None:

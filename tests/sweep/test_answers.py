@@ -159,17 +159,33 @@ def test_answers_are_sorted_and_sizes_make_a_ladder(tmp_path: Path) -> None:
 def test_a_sweeps_report_is_read_back_and_others_are_refused(tmp_path: Path) -> None:
     report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(1, 2))))
     path = tmp_path / "sweep.json"
-    path.write_text(report.model_dump_json())
+    path.write_text(report.to_json())
     assert read_sweep(path) == report
-    path.write_text(report.model_dump_json().replace('"fps":30.0', '"fps":NaN'))
+    path.write_text(report.to_json().replace('"fps": 30.0', '"fps": NaN'))
     with pytest.raises(ArtefactError, match="not whole JSON"):
         read_sweep(path)
-    path.write_text(report.model_dump_json().replace('"schema_version":2', '"schema_version":9'))
+    path.write_text(report.to_json().replace('"schema_version": 3', '"schema_version": 9'))
     with pytest.raises(ArtefactError, match="cannot read it"):
         read_sweep(path)
-    older = report.model_dump_json().replace('"schema_version":2', '"schema_version":1').replace('"unfinished":[],', "")
-    path.write_text(older)
-    assert read_sweep(path) == report
+    second = report.model_dump_json().replace('"schema_version":3', '"schema_version":2')
+    for older in (second, second.replace('"schema_version":2', '"schema_version":1').replace('"unfinished":[],', "")):
+        path.write_text(older)
+        assert read_sweep(path) == report
+
+
+def test_a_flipped_bit_of_a_sweeps_report_is_noticed(tmp_path: Path) -> None:
+    """Of every byte one, and the seal as a whole."""
+    report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(1, 2))))
+    path, written = tmp_path / "sweep.json", report.to_json().encode()
+    for position in range(len(written)):
+        damaged = bytearray(written)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ArtefactError):
+            read_sweep(path)
+    path.write_text(report.model_dump_json())
+    with pytest.raises(ArtefactError, match="its seal is missing"):
+        read_sweep(path)
 
 
 def test_a_damaged_report_answers_nothing(tmp_path: Path) -> None:

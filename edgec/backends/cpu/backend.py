@@ -78,15 +78,14 @@ class CpuBackend(Backend):
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, tell: Tell
     ) -> tuple[Assessment, ...]:
         """Latency, cold start and memory, candidates in turn."""
-        import numpy as np
-
         from edgec.backends.cpu.choosing import finalists
+        from edgec.batches import stacks
         from edgec.latency.measure import measure
 
         figures = [candidate.figures() for candidate in candidates]
         measured = measure(
             as_models(candidates),
-            np.stack([frames for frames, _, _ in reference.batches(circumstances.batch)]),
+            stacks(reference.frames, circumstances.batch),
             threads=circumstances.threads,
             iterations=circumstances.iterations,
             max_seconds=MAX_SECONDS,

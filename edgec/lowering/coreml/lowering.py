@@ -43,7 +43,7 @@ class CoreMl(Lowering):
         return sdk.availability()
 
     def runnable(self) -> Availability:
-        """edgec's evaluator needs nothing but numpy."""
+        """edgec's evaluator needs nothing but numpy and protobuf."""
         return Availability(True, version="edgec's evaluator")
 
     def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
@@ -83,7 +83,7 @@ class CoreMl(Lowering):
         metadata.write(_package(model), label)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        """The saved package in edgec's own evaluator. Needs numpy only, and takes one thread, or as many as numpy
+        """The saved package in edgec's own evaluator. Needs numpy and protobuf only, and takes one thread, or as many as numpy
         likes."""
         from edgec.lowering.coreml.evaluator.package import read_package
 

@@ -18,8 +18,8 @@ from edgec.report.html.specs import (
     SKY,
     Spec,
     finished,
-    looks,
 )
+from edgec.report.points import looks
 
 _SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4], [4, 1])
@@ -32,8 +32,7 @@ def heads(precisions: tuple[str, ...], runtimes: tuple[str, ...], title: str) ->
     class of one; `title` says what is lost."""
     import altair as alt
 
-    domain, colours = looks(precisions, PRECISIONS, OTHER_PRECISIONS)
-    names, shapes = looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
+    colours, shapes = looks(precisions, PRECISIONS, OTHER_PRECISIONS), looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
     x = alt.X("lost:Q").scale(type="log", nice=False, padding=14).title(title).axis(format=".6~g", tickCount=5)
     y = alt.Y("row:N").sort(None).title(None).axis(labelLimit=190)
     points, budget = alt.Chart(alt.NamedData("lost")), alt.Chart(alt.NamedData("budget"))
@@ -54,8 +53,8 @@ def heads(precisions: tuple[str, ...], runtimes: tuple[str, ...], title: str) ->
                 x=x,
                 y=y,
                 yOffset=offset,
-                color=alt.Color("precision:N").scale(domain=domain, range=colours).title("precision"),
-                shape=alt.Shape("runtime:N").scale(domain=names, range=shapes).title("runtime"),
+                color=alt.Color("precision:N").scale(domain=[*colours], range=[*colours.values()]).title("precision"),
+                shape=alt.Shape("runtime:N").scale(domain=[*shapes], range=[*shapes.values()]).title("runtime"),
                 tooltip=told,
             ),
         ),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import edgec
-from edgec.durable import scratch, sync
+from edgec.durable import write_whole
 from edgec.errors import EdgecError, RequestError
 from edgec.paths import is_special
 from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, rows, verdict_rows, warnings
@@ -111,11 +111,7 @@ def write_page(page: str, path: Path, *, inputs: Sequence[Path] = ()) -> None:
             f"{path} is not a page of edgec's, so it is not replaced.", remedy="choose another name, or remove the file first"
         )
     try:
-        with scratch(path.absolute().parent) as work:
-            made = work / "page.html"
-            made.write_text(page, encoding="utf-8")
-            sync(made)
-            made.replace(path)
+        write_whole(path, page.encode("utf-8"))
     except OSError as error:
         raise EdgecError(
             f"The page could not be written to {path}.",

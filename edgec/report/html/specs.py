@@ -9,6 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from edgec.report.points import looks
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -29,13 +31,6 @@ LOST = {
     (False, True): "lost: 1 − worst cosine, or worst head without features",
 }
 """By whether all models give features, and whether some do."""
-
-
-def looks(names: tuple[str, ...], known: dict[str, str], others: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Domain and range of a scale: known names always look the same, others take turns."""
-    ordered = [name for name in known if name in names] + [name for name in names if name not in known]
-    strange = [name for name in ordered if name not in known]
-    return ordered, [known.get(name) or others[strange.index(name) % len(others)] for name in ordered]
 
 
 def _scale(wide: bool, *, padding: int = 0) -> alt.Scale:
@@ -63,8 +58,7 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *,
     page's script adds dx, dy and align, where each point's label goes. `lost` is the title of what is lost."""
     import altair as alt
 
-    domain, colours = looks(precisions, PRECISIONS, OTHER_PRECISIONS)
-    names, shapes = looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
+    colours, shapes = looks(precisions, PRECISIONS, OTHER_PRECISIONS), looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
     scale = _scale(wide, padding=18)
     x = alt.X("p50:Q", scale=scale).title("latency of a batch, ms (median; whisker to p90)").axis(tickCount=6, format=".6~g")
     y = alt.Y("lost:Q").scale(type="log", nice=False, padding=18).title(lost).axis(tickCount=5, format=".6~g")
@@ -82,8 +76,8 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *,
             points.mark_point(filled=True, size=95, opacity=1, strokeWidth=0.8).encode(
                 x=x,
                 y=y,
-                color=alt.Color("precision:N").scale(domain=domain, range=colours).title("precision"),
-                shape=alt.Shape("runtime:N").scale(domain=names, range=shapes).title("runtime"),
+                color=alt.Color("precision:N").scale(domain=[*colours], range=[*colours.values()]).title("precision"),
+                shape=alt.Shape("runtime:N").scale(domain=[*shapes], range=[*shapes.values()]).title("runtime"),
                 tooltip=[
                     alt.Tooltip("full:N", title="no."), alt.Tooltip("name:N", title="candidate"),
                     alt.Tooltip("p50:Q", title="p50 ms"), alt.Tooltip("p90:Q", title="p90 ms"),

@@ -1,12 +1,8 @@
-"""An `.mlpackage` on disk, read as it was saved: manifest, model description, MIL program, weights.
-
-Message and field numbers are those of Model.proto, FeatureTypes.proto and MIL.proto: mlmodel/format in
-github.com/apple/coremltools.
-"""
+"""An `.mlpackage` on disk, read as it was saved: manifest, model description, MIL program, weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path, PurePosixPath
@@ -16,8 +12,8 @@ import numpy as np
 
 from edgec.errors import RuntimeFailure
 from edgec.lowering.coreml.evaluator.blob import BlobFile
+from edgec.lowering.coreml.evaluator.messages import Message, read_model
 from edgec.lowering.coreml.evaluator.types import TensorType, read_type, unpack
-from edgec.lowering.coreml.evaluator.wire import Message
 from edgec.untrusted import parse_json_object, read_bytes
 
 MODEL_PATH = "@model_path/"
@@ -81,20 +77,19 @@ class Package:
 def read_package(path: Path) -> Package:
     """Raises `RuntimeFailure` if it is no ML program package, damaged, or holds what the evaluator does not know."""
     model_file = _model_file(path)
-    model = Message(_read(model_file))
-    if 502 not in model:
+    model = read_model(_read(model_file))
+    if not model.HasField("mlProgram"):
         raise RuntimeFailure("The package holds no ML program.", evidence=str(model_file))
-    description, program = model.message(2), model.message(502)
-    blobs = _Blobs(model_file.parent)
-    described = {entry.text(1): entry.messages(2) for entry in description.messages(20)}
+    description, blobs = model.description, _Blobs(model_file.parent)
+    described = {entry.name: entry.input for entry in description.functions}
     functions = {
-        name: _function(name, entry, described.get(name) or description.messages(1), blobs)
-        for name, entry in program.entries(2).items()
+        entry.key: _function(entry.key, entry.value, described.get(entry.key) or description.input, blobs)
+        for entry in model.mlProgram.functions
     }
-    default = description.text(21) or "main"
+    default = description.defaultFunctionName or "main"
     if default not in functions:
         raise RuntimeFailure("The package's default function is missing.", evidence=f"{default}, of {', '.join(functions)}")
-    return Package(path, model.integer(1), functions, default)
+    return Package(path, model.specificationVersion, functions, default)
 
 
 def _model_file(path: Path) -> Path:
@@ -138,81 +133,70 @@ class _Blobs:
         return self._read[key]
 
 
-def _function(name: str, function: Message, features: list[Message], blobs: _Blobs) -> Function:
-    opset = function.text(2)
-    blocks = function.entries(3)
+def _function(name: str, function: Message, features: Iterable[Message], blobs: _Blobs) -> Function:
+    opset = function.opset
+    blocks = {entry.key: entry.value for entry in function.block_specializations}
     if opset not in blocks:
         raise RuntimeFailure(f"Function {name} has no block for its operation set.", evidence=f"{opset}, of {', '.join(blocks)}")
     block = blocks[opset]
-    inputs = tuple((entry.text(1), read_type(entry.message(2), entry.text(1))) for entry in function.messages(1))
-    images = {feature.text(1): image for feature in features if (image := _image(feature)) is not None}
-    operations = tuple(_operation(entry, blobs) for entry in block.messages(3))
-    return Function(name, opset, inputs, operations, tuple(block.texts(2)), images)
+    images = {feature.name: image for feature in features if (image := _image(feature)) is not None}
+    operations = tuple(_operation(entry, blobs) for entry in block.operations)
+    return Function(name, opset, _named(function.inputs), operations, tuple(block.outputs), images)
+
+
+def _named(entries: Iterable[Message]) -> tuple[tuple[str, TensorType], ...]:
+    return tuple((entry.name, read_type(entry.type, entry.name)) for entry in entries)
 
 
 def _image(feature: Message) -> ImageInput | None:
-    kind = feature.message(3)
-    if 4 not in kind:
+    if not feature.type.HasField("imageType"):
         return None
-    image = kind.message(4)
-    colour = COLOURS.get(image.integer(3))
-    if colour is None or 31 in image:
-        raise RuntimeFailure(f"Input {feature.text(1)} is an image of another kind than RGB or BGR of fixed or enumerated size.")
-    sizes = [image, *image.message(21).messages(1)]
-    return ImageInput(colour, frozenset((entry.integer(2), entry.integer(1)) for entry in sizes))
+    image = feature.type.imageType
+    colour = COLOURS.get(image.colorSpace)
+    if colour is None or image.HasField("imageSizeRange"):
+        raise RuntimeFailure(f"Input {feature.name} is an image of another kind than RGB or BGR of fixed or enumerated size.")
+    return ImageInput(colour, frozenset((entry.height, entry.width) for entry in (image, *image.enumeratedSizes.sizes)))
 
 
 def _operation(message: Message, blobs: _Blobs) -> Operation:
-    attributes = {key: _value(value, blobs, key) for key, value in message.entries(5).items()}
-    results = message.messages(3)
-    name = str(attributes.pop("name", "") or (results[0].text(1) if results else "?"))
-    kind = message.text(1)
-    if message.messages(4):
+    attributes = {entry.key: _value(entry.value, blobs, entry.key) for entry in message.attributes}
+    name = str(attributes.pop("name", "") or (message.outputs[0].name if message.outputs else "?"))
+    kind = message.type
+    if message.blocks:
         raise RuntimeFailure(f"Operation {name} ({kind}) holds blocks of its own; edgec's evaluator knows no control flow.")
     inputs = {}
-    for parameter, argument in message.entries(2).items():
-        bindings = argument.messages(1)
-        named = tuple(1 in binding for binding in bindings)
-        inputs[parameter] = Argument(
+    for entry in message.inputs:
+        bindings = entry.value.arguments
+        named = tuple(not binding.HasField("value") for binding in bindings)
+        inputs[entry.key] = Argument(
             tuple(
-                binding.text(1) if is_name else _value(binding.message(2), blobs, f"{name}.{parameter}")
+                binding.name if is_name else _value(binding.value, blobs, f"{name}.{entry.key}")
                 for binding, is_name in zip(bindings, named, strict=True)
             ),
             named,
         )
-    outputs = tuple((entry.text(1), read_type(entry.message(2), entry.text(1))) for entry in results)
-    return Operation(kind, name, inputs, outputs, attributes)
+    return Operation(kind, name, inputs, _named(message.outputs), attributes)
 
 
 def _value(value: Message, blobs: _Blobs, name: str) -> Literal:
-    kind = read_type(value.message(2), name)
-    if 5 in value:
-        blob = value.message(5)
-        return blobs.tensor(blob.text(1), blob.integer(2), kind)
-    tensor = value.message(3).message(1)
-    if kind.kind == "string":
-        return tensor.message(4).texts(1)[0] if not kind.shape else np.array(tensor.message(4).texts(1))
+    kind = read_type(value.type, name)
+    if value.HasField("blobFileValue"):
+        return blobs.tensor(value.blobFileValue.fileName, value.blobFileValue.offset, kind)
+    tensor = value.immediateValue.tensor
+    if kind.kind == "string" and not kind.shape:
+        return next(iter(tensor.strings.values), "")
     return _immediate(tensor, kind, name)
-
-
-_FIELDS: dict[int, Callable[[Message], Any]] = {
-    1: lambda field: field.numbers(1, np.float32),
-    2: lambda field: field.integers(1),
-    3: lambda field: field.integers(1),
-    5: lambda field: field.integers(1),
-    6: lambda field: field.numbers(1, np.float64),
-}
-"""TensorValue's repeated fields: floats, ints, bools, longInts, doubles."""
 
 
 def _immediate(tensor: Message, kind: TensorType, name: str) -> Literal:
     count = prod(kind.static)
-    if 7 in tensor:
-        data = np.frombuffer(tensor.message(7).data(1), np.uint8)
+    field = next((field.name for field, _ in tensor.ListFields()), "floats")
+    if field == "bytes":
+        data = np.frombuffer(tensor.bytes.values, np.uint8)
         if 8 * len(data) < count * kind.bits:
             raise RuntimeFailure(f"The value of {name} is damaged.", evidence=f"{len(data)} bytes for {kind}")
         return unpack(data, kind) if kind.bits < 8 else data.view(kind.dtype).reshape(kind.static)
-    found: Any = next((read(tensor.message(number)) for number, read in _FIELDS.items() if number in tensor), [])
-    if len(found) != count:
-        raise RuntimeFailure(f"The value of {name} is damaged.", evidence=f"{len(found)} elements for {kind}")
-    return np.array(found).astype(kind.dtype).reshape(kind.static)
+    values = getattr(tensor, field).values
+    if len(values) != count:
+        raise RuntimeFailure(f"The value of {name} is damaged.", evidence=f"{len(values)} elements for {kind}")
+    return np.array(values).astype(kind.dtype).reshape(kind.static)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import RuntimeFailure
-from edgec.lowering.coreml.evaluator.wire import Message
+from edgec.lowering.coreml.evaluator.messages import Message
 
 KINDS = {
     1: "bool", 2: "string", 10: "fp16", 11: "fp32", 12: "fp64", 21: "int8", 22: "int16", 23: "int32", 24: "int64", 25: "int4",
@@ -60,13 +60,13 @@ class TensorType:
 
 def read_type(value_type: Message, name: str) -> TensorType:
     """Of a ValueType message. Raises `RuntimeFailure` naming `name` for what is no tensor of a known type."""
-    if 1 not in value_type:
+    if not value_type.HasField("tensorType"):
         raise RuntimeFailure(f"{name} is no tensor; edgec's evaluator knows no lists, tuples, dictionaries or states.")
-    tensor = value_type.message(1)
-    kind = KINDS.get(tensor.integer(1))
+    tensor = value_type.tensorType
+    kind = KINDS.get(tensor.dataType)
     if kind is None:
-        raise RuntimeFailure(f"{name} has an element type that edgec's evaluator does not know: {tensor.integer(1)}.")
-    return TensorType(kind, tuple(dim.message(1).integer(1) if 1 in dim else None for dim in tensor.messages(3)))
+        raise RuntimeFailure(f"{name} has an element type that edgec's evaluator does not know: {tensor.dataType}.")
+    return TensorType(kind, tuple(dim.constant.size if dim.HasField("constant") else None for dim in tensor.dimensions))
 
 
 def unpack(data: NDArray[np.uint8], wanted: TensorType) -> NDArray[Any]:

@@ -90,9 +90,9 @@ class Artefact:
 
     @property
     def batches(self) -> list[list[int]]:
-        """Which golden frames go through the package together; the last batch is filled up from the beginning."""
+        """Which golden frames go through the package together; a last batch that is not full repeats its last frame."""
         count, size = self.golden_count, self.input_shape[0]
-        return [[index % count for index in range(start, start + size)] for start in range(0, count, size)]
+        return [[min(index, count - 1) for index in range(start, start + size)] for start in range(0, count, size)]
 
 
 def read_artefact(directory: Path, function: str | None = None) -> Artefact:

@@ -108,7 +108,7 @@ def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
     with session.places.scratch(session.places.work) as work:
         frames = read_npz(session.release / session.bundle.golden_frames)[session.bundle.input.name]
         count, batch = session.bundle.golden_count, session.bundle.input.shape[0]
-        (work / FRAMES).write_bytes(b"".join(frames.row(index % count).tobytes() for index in range(batch)))
+        (work / FRAMES).write_bytes(b"".join(frames.row(min(index, count - 1)).tobytes() for index in range(batch)))
         paths = [f"--loadEngine={engine.plan.resolve()}", f"--loadInputs={session.bundle.input.name}:{FRAMES}"]
         finished = session.trtexec.run(
             [*paths, "--exportTimes=" + _TIMES, *flags],

@@ -34,7 +34,7 @@ _RECEIVING = ("install", "run-all")
 
 STEPS = {
     "preflight": "look at board, TensorRT, disk, memory, power mode and bundle; change nothing",
-    "install": "copy the bundle under --root",
+    "install": "copy the bundle under --dir",
     "build": "build an engine for each variant; what is there is kept",
     "verify": "run the golden frames through the engines and compare the features",
     "bench": "measure the engines that are verified",
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, output: Output) -> int:
-    root = _folder(options.root or _default_root(), "--root")
+    root = _folder(options.root or _default_root(), "--dir")
     chosen = Options(
         root=root,
         trtexec=options.trtexec,
@@ -302,7 +302,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in STEPS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument("--root", metavar="DIR", help="where installed things live (default: ~/.local/share/edgec)")
+        command.add_argument(  # `edgec deploy` says --dir, too; --root is what it was called before
+            "--dir", "--root", dest="root", metavar="DIR", help="where installed things live (default: ~/.local/share/edgec)"
+        )
         command.add_argument(
             "--bundle", metavar="DIR", help="the artefact (default: the one that this program lies in); `-` is for `edgec deploy`"
         )

@@ -108,5 +108,5 @@ def from_os_error(error: OSError) -> DeviceError:
     return DeviceError(
         "The operating system refused.",
         evidence=evidence,
-        remedy="check the permissions of --root, and that its filesystem is not mounted read-only",
+        remedy="check the permissions of --dir, and that its filesystem is not mounted read-only",
     )

@@ -179,9 +179,9 @@ def _take(descriptor: int, path: Path, output: Output, wait: bool) -> None:
             pass
         except OSError as error:
             raise DeviceError(
-                "The folder given as --root is on a filesystem without locks, so two runs could build at once.",
+                "The folder given as --dir is on a filesystem without locks, so two runs could build at once.",
                 evidence=[f"{path}: {error.strerror}"],
-                remedy="choose a folder on the board's own disk with --root",
+                remedy="choose a folder on the board's own disk with --dir",
             ) from error
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         if not wait:

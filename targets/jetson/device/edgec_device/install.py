@@ -24,7 +24,7 @@ _LITTLE_MEMORY_BYTES = 2 << 30
 
 
 def preflight(session: Session) -> dict[str, Any]:
-    """Raises for what makes the rest pointless, says what else may spoil it. Needs no lock; of all things it makes --root."""
+    """Raises for what makes the rest pointless, says what else may spoil it. Needs no lock; of all things it makes --dir."""
     output, bundle = session.output, session.bundle
     output.step("preflight", f"{bundle.name} ({bundle.key})")
     session.identify()
@@ -62,7 +62,7 @@ def board_facts(session: Session) -> dict[str, Any]:
 
 
 def install(session: Session) -> None:
-    """Copy the bundle under --root, whole or not at all. The same again does nothing but check."""
+    """Copy the bundle under --dir, whole or not at all. The same again does nothing but check."""
     output, bundle, release = session.output, session.bundle, session.release
     output.step("install", str(release))
     if bundle.root.resolve() == release.resolve() or _is_installed(session):
@@ -133,7 +133,7 @@ def check_room(session: Session, copy: int | None = None) -> None:
         raise DiskFull(
             "There is not enough room on the disk.",
             evidence=[f"{megabytes(free)} free under {root}, {megabytes(needed)} needed"],
-            remedy="free some space (`status` lists engines that nothing needs), or choose another disk with --root",
+            remedy="free some space (`status` lists engines that nothing needs), or choose another disk with --dir",
         )
 
 

@@ -1,4 +1,4 @@
-"""What every step works with: the bundle, the board, trtexec, and where things lie under --root.
+"""What every step works with: the bundle, the board, trtexec, and where things lie under --dir.
 
 ROOT/.lock                           held by the run that is at work
 ROOT/NAME/releases/KEY/              a bundle as it was installed; never changed

@@ -89,9 +89,9 @@ class _Golden:
         self.largest = {name: max(map(abs, self.expected[name].values)) for name in heads}
 
     def batches(self, bundle: Bundle) -> list[list[int]]:
-        """Which frames go through the engine together; the last batch is filled up from the beginning."""
+        """Which frames go through the engine together; a last batch that is not full repeats its last frame."""
         count, batch = bundle.golden_count, bundle.input.shape[0]
-        return [[index % count for index in range(start, start + batch)] for start in range(0, count, batch)]
+        return [[min(index, count - 1) for index in range(start, start + batch)] for start in range(0, count, batch)]
 
 
 def _arrays(path: Path, tensors: Sequence[Tensor], count: int) -> Mapping[str, Array]:
