@@ -31,8 +31,8 @@ class Runner(Protocol):
 
 
 class Local:
-    """Processes of this machine. Not dask's `LocalCluster`: that is an extra, tells no stages, gives a cell no log of its own, and
-    cannot end a task that runs: each cell would have to be a process below a worker's."""
+    """Processes of this machine. Not dask's `LocalCluster`: that is an extra, tells no stages, gives a cell no log of its own,
+    and cannot end a task that runs: each cell would have to be a process below a worker's."""
 
     def __init__(self, jobs: int) -> None:
         self.slots = jobs
