@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.outliers import write_huggingface
-from edgec.build import build
+from edgec.building import build
 from edgec.checkpoint import read
 from edgec.latency.bootstrap import level_ms
 from edgec.model.spec import Size, VitSpec

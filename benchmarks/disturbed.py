@@ -22,7 +22,7 @@ import psutil
 from benchmarks import small
 from edgec.artefact.contents import is_report
 from edgec.errors import EdgecError
-from edgec.verify import verify
+from edgec.verifying import verify
 
 FAMILIES = ("cpu-onnxruntime", "jetson", "apple")
 """`cpu` in float32 alone: what is chosen by latency is not the same each time."""
@@ -36,7 +36,7 @@ _PRELOADED = (
     "onnxruntime",
     "onnxscript",
     "onnx_ir",
-    "edgec.build",
+    "edgec.building",
     "edgec.cli.build",
     "matplotlib.pyplot",
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgec.errors import EdgecError
-from edgec.verify import verify
+from edgec.verifying import verify
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.race import ratio
 from edgec.artefact.reading import open_artefact
 from edgec.batches import stacks
-from edgec.build import build
+from edgec.building import build
 from edgec.host import facts as host
 from edgec.host.sensors import Sensors
 from edgec.latency.arrivals import back_to_back

@@ -9,7 +9,7 @@ import onnx
 from benchmarks.contender import Contender, Run
 from edgec.artefact.reading import open_artefact
 from edgec.backends.cpu.choosing import choose
-from edgec.build import build
+from edgec.building import build
 from edgec.cache import Cache
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst

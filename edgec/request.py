@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 import edgec
 from edgec import cache as cached
@@ -99,6 +99,36 @@ class BuildRequest:
                 remedy="give --head NAME=PATH, or leave these options out",
             )
         return Budget(self.min_fidelity, asked if self.features else asked.or_else(WITHOUT_FEATURES))
+
+
+class BuildOptions(TypedDict, total=False):
+    """The fields of a `BuildRequest` but the checkpoint, for `edgec.build`."""
+
+    weights: str | None
+    config: str | None
+    against: bool
+    target: str
+    calibration: str | None
+    validation: str | None
+    size: Size
+    more_sizes: tuple[Size, ...]
+    batch: int
+    precision: Asked
+    min_fidelity: float
+    heads: tuple[str, ...]
+    features: bool
+    min_agreement: float | None
+    min_iou: float | None
+    max_depth_error: float | None
+    registers: bool
+    layers: tuple[int, ...]
+    output: Path | None
+    force: bool
+    threads: int | None
+    iterations: int
+    calibration_frames: int
+    effort: Effort
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pytest
 
 from edgec.artefact.reading import open_artefact
 from edgec.backends import profiles as targets
-from edgec.build import BuildResult, build
+from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, CheckpointError, EdgecError, FidelityError, InputSizeError, RequestError
 from edgec.fidelity.cosines import cosines
 from edgec.host.facts import facts
@@ -28,7 +28,7 @@ from edgec.model.spec import Size
 from edgec.progress import Step
 from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest, resolve
-from edgec.verify import verify
+from edgec.verifying import verify
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures, pictures
 from tests.support.models import SMALL

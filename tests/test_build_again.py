@@ -14,7 +14,7 @@ import pytest
 from benchmarks.flips import flip
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.write import write_artefact
-from edgec.build import build
+from edgec.building import build
 from edgec.errors import ArtefactError, EdgecError
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
@@ -192,7 +192,7 @@ def test_what_changes_in_the_cache_while_it_is_copied_never_ships(
         return write_artefact(destination, fill, force=force)
 
     with monkeypatch.context() as patch:
-        patch.setattr("edgec.build.write_artefact", late)
+        patch.setattr("edgec.building.write_artefact", late)
         with pytest.raises(EdgecError, match="changed while the artefact was copied") as caught:
             build(replace(ask, output=tmp_path / "again.edgec"))
     assert caught.value.evidence == ("changed: model/model.onnx",)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.build import build
+from edgec.building import build
 from edgec.errors import CheckpointError, RequestError
 from edgec.request import BuildRequest
 from tests.support.files import save_checkpoint, save_profile

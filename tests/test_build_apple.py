@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgec.build import BuildResult, build
+from edgec.building import BuildResult, build
 from edgec.cli import run
 from edgec.errors import FidelityError, TargetError, UnsupportedOperation, of_exit_code
 from edgec.fidelity.metrics import worst
@@ -23,7 +23,7 @@ from edgec.progress import Silent, Step
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
-from edgec.verify import verify
+from edgec.verifying import verify
 from tests.support import forging
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures

@@ -15,7 +15,7 @@ import pytest
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.reading import open_artefact
-from edgec.build import BuildResult, build
+from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, InputSizeError, RuntimeFailure, VerificationError
 from edgec.fidelity.metrics import compare, worst
 from edgec.graph.operations import operations
@@ -31,7 +31,7 @@ from edgec.records.evidence import Evidence
 from edgec.records.manifest import MANIFEST, Manifest
 from edgec.request import BuildRequest
 from edgec.stages.sizes import widest_peaks, widest_ranges
-from edgec.verify import load_runner, verify
+from edgec.verifying import load_runner, verify
 from tests.support import forging
 from tests.support.commands import edgec
 from tests.support.files import save_checkpoint

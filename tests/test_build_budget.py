@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edgec.build import build
+from edgec.building import build
 from edgec.errors import FidelityError
 from edgec.fidelity.metrics import worst
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.request import BuildRequest
-from edgec.verify import verify
+from edgec.verifying import verify
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures
 from tests.support.models import SMALL

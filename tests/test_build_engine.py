@@ -140,7 +140,7 @@ def test_it_is_refused_before_any_work(
     def never(*arguments: object) -> None:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr("edgec.build.build", never)
+    monkeypatch.setattr("edgec.building.build", never)
     more: tuple[str, ...] = ()
     if lack == "tensorrt":
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

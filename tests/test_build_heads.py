@@ -11,11 +11,11 @@ import pytest
 
 from edgec.artefact.golden import write_golden
 from edgec.artefact.reading import open_artefact
-from edgec.build import BuildResult, build
+from edgec.building import BuildResult, build
 from edgec.errors import FidelityError, HeadError, RequestError, VerificationError
 from edgec.fidelity.metrics import worst
 from edgec.request import BuildRequest, resolve
-from edgec.verify import load_runner, verify
+from edgec.verifying import load_runner, verify
 from tests.support import forging
 from tests.support import heads as made
 from tests.support.commands import edgec

@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from edgec.artefact.reading import open_artefact
-from edgec.build import build
+from edgec.building import build
 from edgec.errors import ArtefactError, EdgecError
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
-from edgec.verify import verify
+from edgec.verifying import verify
 from tests.support.commands import SECONDS, command, environment
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures

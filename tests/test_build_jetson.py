@@ -13,8 +13,8 @@ import pytest
 
 from edgec.artefact.reading import open_artefact
 from edgec.backends.profiles import family
-from edgec.bench import bench
-from edgec.build import BuildResult, build
+from edgec.benchmarking import bench
+from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, FidelityError, RuntimeFailure, TargetError
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT
@@ -22,7 +22,7 @@ from edgec.lowering.tensorrt.rules import parse_version
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
-from edgec.verify import verify
+from edgec.verifying import verify
 from tests.device.robot import Robot, write_facts
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures

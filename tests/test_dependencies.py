@@ -10,7 +10,7 @@ import pytest
 
 import edgec
 from edgec import dependencies
-from edgec.build import build
+from edgec.building import build
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 from edgec.stages.base import Build

@@ -119,7 +119,7 @@ def within(module: str, places: set[str]) -> bool:
 
 def test_the_walk_sees_the_imports() -> None:
     """What the tests below rest on."""
-    assert Import("edgec.cli.build", "edgec.build", True, False) in imports()
+    assert Import("edgec.cli.build", "edgec.building", True, False) in imports()
     assert Import("edgec.lowering.base", "onnx", False, True) in imports()
     assert Import("edgec.model.vit", "torch", False, False) in imports()
     assert len(modules()) > 60
@@ -157,7 +157,7 @@ def test_no_module_is_needed_to_import_itself() -> None:
         if each.target in modules() and not each.late and not each.typing:
             graph[each.module].add(each.target)
     order = list(TopologicalSorter(graph).static_order())
-    assert order.index("edgec.errors") < order.index("edgec.build")
+    assert order.index("edgec.errors") < order.index("edgec.building")
 
 
 @pytest.mark.parametrize("package", SDKS)
@@ -207,7 +207,7 @@ RUNTIMES = ["onnxruntime", "openvino"]
         ("import edgec", []),
         ("import edgec.cli", []),
         ("import edgec.errors, edgec.model.spec, edgec.backends.profiles, edgec.records.consistency", []),
-        ("import edgec.verify, edgec.lowering.registry; edgec.lowering.registry.all_lowerings()", []),
+        ("import edgec.verifying, edgec.lowering.registry; edgec.lowering.registry.all_lowerings()", []),
         ("import edgec.latency.worker, edgec.latency.measure", []),
         ("import edgec.checkpoint, edgec.cache", []),
         (QUIETLY.format(arguments=["--help"]), []),
@@ -273,7 +273,7 @@ def test_the_public_surface_of_frames() -> None:
 
 
 def test_the_public_surface_of_builds() -> None:
-    from edgec.build import BuildResult, build
+    from edgec.building import BuildResult, build
     from edgec.request import BuildRequest
 
     assert list(inspect.signature(build).parameters) == ["request", "progress"]

@@ -193,7 +193,7 @@ API = """
 from pathlib import Path
 import os, sys
 before = dict(os.environ)
-from edgec.build import build
+from edgec.building import build
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 build(BuildRequest("demo", size=Size(64, 64), precision="fp32", iterations=5, output=Path("made.edgec")))

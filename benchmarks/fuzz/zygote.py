@@ -39,7 +39,7 @@ _PRELOADED = (
     "edgec.cli.inspect", "edgec.cli.check", "edgec.cli.compare", "edgec.cli.report", "edgec.cli.verify", "edgec.cli.explain",
     "edgec.cli.targets", "edgec.cli.calibration", "edgec.checkpoint.reader", "edgec.checkpoint.files", "edgec.checkpoint.vit",
     "edgec.checkpoint.convnext", "edgec.heads.foreign", "edgec.heads.attach", "edgec.heads.reference", "edgec.boards.commands",
-    "edgec.boards.results", "edgec.verify", "edgec.artefact.reading", "edgec.report.html.page", "edgec.records.consistency",
+    "edgec.boards.results", "edgec.verifying", "edgec.artefact.reading", "edgec.report.html.page", "edgec.records.consistency",
     "edgec.report.explaining", "edgec.report.compare.verdicts", "edgec.report.compare.rendering", "edgec.sweep.matrix",
     "edgec.sweep.schema", "edgec.frames.lint", "edgec.lowering.tensorrt.check", "edgec.lowering.onnxruntime", "edgec.cache",
     "torch", "safetensors.torch", "onnx", "onnxruntime", "PIL.Image", "rich.table", "rich.text", "altair",

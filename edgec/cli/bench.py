@@ -11,7 +11,7 @@ from edgec.cli import options
 from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
-    from edgec.bench import BenchResult
+    from edgec.benchmarking import BenchResult
     from edgec.records.report import CandidateFigures
 
 
@@ -80,8 +80,8 @@ def bench(
         _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
         return
     _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
-    from edgec.bench import as_report
-    from edgec.bench import bench as run
+    from edgec.benchmarking import as_report
+    from edgec.benchmarking import bench as run
     from edgec.latency.asked import asked, check_idle, parse_seconds
 
     seconds = None if duration is None else parse_seconds(duration)

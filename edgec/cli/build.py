@@ -11,7 +11,7 @@ import click
 from edgec.cli import options
 
 if TYPE_CHECKING:
-    from edgec.build import BuildResult
+    from edgec.building import BuildResult
     from edgec.lowering.tensorrt.engine.host import Driver, Finished
     from edgec.model.spec import Size
     from edgec.progress import Progress
@@ -50,7 +50,7 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
 
     CHECKPOINT is a .pth or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`.
     """
-    from edgec.build import build as compile_checkpoint
+    from edgec.building import build as compile_checkpoint
     from edgec.cli.progress import Shown
     from edgec.request import BuildRequest
 

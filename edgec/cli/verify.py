@@ -12,7 +12,7 @@ from edgec.cli import options
 from edgec.cli.console import out
 
 if TYPE_CHECKING:
-    from edgec.verify import VerifyResult
+    from edgec.verifying import VerifyResult
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,7 +30,7 @@ def verify(artefact: Path, threads: int | None, min_fidelity: float | None, as_j
     Checks the hash of every file, then every output against the features recorded at the build: bit by bit on such a machine as
     built it. Needs the artefact's runtime and numpy only. Exit code 8: the artefact is damaged. 9: it computes something else.
     """
-    from edgec.verify import verify as run
+    from edgec.verifying import verify as run
 
     result = run(artefact, threads=threads, min_fidelity=min_fidelity)
     if as_json:

@@ -58,7 +58,7 @@ class Tensor(Record):
     shape: tuple[int, ...]
     meaning: str = ""
     role: Literal["features"] | Output = "features"
-    """What an output is, by which a re-run is compared with what was recorded: `edgec.verify`."""
+    """What an output is, by which a re-run is compared with what was recorded: `edgec.verifying`."""
 
 
 class Golden(Record):

@@ -19,7 +19,7 @@ from edgec.lowering.base import Frames
 from edgec.model.spec import Size
 from edgec.report.maps import Headed, headed
 from edgec.report.pictures import Compared, Floats
-from edgec.verify import load_runner
+from edgec.verifying import load_runner
 
 PATCHES = "patches"
 MOST = 6

@@ -29,7 +29,7 @@ from edgec.running.results import found
 from edgec.running.sinks import Sink, Written
 from edgec.running.sources import open_source
 from edgec.running.types import Done, Taken, one_of
-from edgec.verify import load_runner
+from edgec.verifying import load_runner
 
 _WARM_UP = 3
 _TOLD = 10

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgec.artefact.write import existing_build_key
-from edgec.build import BuildResult, build
+from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, EdgecError
 from edgec.model.spec import Size
 from edgec.progress import Step

@@ -35,7 +35,7 @@ from edgec.model.camera import assemble
 from edgec.model.spec import Size
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
-from edgec.verify import load_runner
+from edgec.verifying import load_runner
 
 HERE = Path(__file__).resolve().parent
 LATER = 0.5

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgec.backends.program import MAC_PROGRAM
-from edgec.build import build
+from edgec.building import build
 from edgec.records.consistency import read_report
 from edgec.records.report import CandidateFigures, Report
 from edgec.request import BuildRequest

@@ -17,10 +17,10 @@ from benchmarks.flips import run as flip_bits
 from edgec.artefact.reading import open_artefact
 from edgec.backends.program import MAC_PROGRAM, PROGRAM
 from edgec.boards.artefact import open_for_boards
-from edgec.build import build
+from edgec.building import build
 from edgec.errors import ArtefactError, VerificationError
 from edgec.request import BuildRequest
-from edgec.verify import verify
+from edgec.verifying import verify
 from tests.support import forging
 from tests.support import heads as made
 from tests.support.files import SMALL as SHALLOW

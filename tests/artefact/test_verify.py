@@ -14,7 +14,7 @@ from edgec.artefact.reading import open_artefact
 from edgec.backends.checking import GATED
 from edgec.cli.verify import verify as command
 from edgec.errors import ArtefactError, RuntimeFailure, TargetError, VerificationError
-from edgec.verify import load_runner, verify
+from edgec.verifying import load_runner, verify
 from tests.support import forging
 
 from .conftest import ENTRY, GOLDEN, Forge, as_of_version_1, embedding, save_model
@@ -242,7 +242,7 @@ def test_only_numpy_and_the_runtime_are_needed(artefact: Path) -> None:
 import sys
 from pathlib import Path
 from edgec.backends.checking import GATED
-from edgec.verify import load_runner, verify
+from edgec.verifying import load_runner, verify
 verify(Path(sys.argv[1]))
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.build import build
+from edgec.building import build
 from edgec.cli import run
 from edgec.model.spec import Size
 from edgec.request import BuildRequest

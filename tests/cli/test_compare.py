@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgec.bench import as_report, bench
+from edgec.benchmarking import as_report, bench
 from edgec.records.consistency import read_report
 from edgec.records.report import SCHEMA_VERSION
 from tests.support.commands import edgec, python

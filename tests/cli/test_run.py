@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgec.build import build
+from edgec.building import build
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 from tests.support import heads as made

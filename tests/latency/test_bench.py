@@ -13,7 +13,7 @@ import pytest
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
 from edgec.backends.profiles import list_profiles, missing
-from edgec.bench import as_report, bench
+from edgec.benchmarking import as_report, bench
 from edgec.cli import run
 from edgec.errors import ArtefactError, RuntimeFailure
 from edgec.host.facts import facts

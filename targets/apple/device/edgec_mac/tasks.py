@@ -1,5 +1,5 @@
 """How much of what heads decide a compute unit reproduces: the figures of edgec/fidelity/tasks.py, and how far an output may be
-from what was recorded, as edgec/verify.py has it.
+from what was recorded, as edgec/verifying.py has it.
 
 Arrays are of all golden frames: scores [M, C], labels [M, H, W], logits [M, C, H, W], depth [M, H, W], values [M, …].
 """
