@@ -37,6 +37,8 @@ SDKS: dict[str, set[str]] = {
     "torch": {
         "edgec.model",
         "edgec.checkpoint",
+        "edgec.heads.exporting",
+        "edgec.heads.kinds",
         "edgec.heads.reference",
         "edgec.heads.weights",
         "edgec.graph.export",

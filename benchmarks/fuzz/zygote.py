@@ -42,6 +42,7 @@ _PRELOADED = (
     "edgec.boards.results", "edgec.verifying", "edgec.artefact.reading", "edgec.report.html.page", "edgec.records.consistency",
     "edgec.report.explaining", "edgec.report.compare.verdicts", "edgec.report.compare.rendering", "edgec.sweep.matrix",
     "edgec.sweep.schema", "edgec.frames.lint", "edgec.lowering.tensorrt.check", "edgec.lowering.onnxruntime", "edgec.cache",
+    "torch._export.converter", "torch.onnx._internal.exporter._core", "onnxscript.optimizer", "edgec.heads.exporting",
     "torch", "safetensors.torch", "onnx", "onnxruntime", "PIL.Image", "rich.table", "rich.text", "altair",
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -48,46 +48,57 @@ def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> onnx.Model
     names = ["cls", "patches"]
     names += ["registers"] if model.registers and spec.registers else []
     names += [f"patches_{index}" for index in sorted(model.layers)]
-    try:
-        with _quiet() as said, inductor_folder_goes():
-            program = torch.onnx.export(
-                _Positional(model),
-                (frames,),
-                dynamo=True,
-                opset_version=OPSET,
-                external_data=False,
-                input_names=["frames"],
-                output_names=names,
-                verbose=False,
-                optimize=False,
-            )
-            assert program is not None
-            _simplify(program.model)
-    except Exception as error:
-        raise ExportError(
-            "PyTorch could not export the model to ONNX.",
-            evidence=[f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", *said.getvalue().splitlines()[-5:]],
-            remedy="check the versions of torch and onnxscript with `edgec doctor`",
-        ) from error
-    hub = program.model_proto
-    name_by_module(hub, "model.backbone")
+    hub = to_onnx(_Positional(model), {"frames": frames}, names, {"model.backbone": ""})
     hub.producer_name, hub.producer_version, hub.doc_string = "edgec", "", ""
     hub.graph.name = "hub"
     check_contract(hub, spec, size, batch)
     return hub
 
 
-def _simplify(model: ir.Model) -> None:
+def to_onnx(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], roots: Mapping[str, str], *, shared: bool = True
+) -> onnx.ModelProto:
+    """What the module computes of tensors of these shapes, in the hub graph's opset: inputs and outputs by name in the order in
+    which it takes and gives them, nodes and constants called as `roots` say (`edgec.graph.passes.naming`). Without `shared` equal
+    constants and operations stay apart.
+
+    Raises `ExportError` if the exporter fails.
+    """
+    try:
+        with _quiet() as said, inductor_folder_goes():
+            program = torch.onnx.export(
+                module,
+                tuple(inputs.values()),
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                verbose=False,
+                optimize=False,
+            )
+            assert program is not None
+            _simplify(program.model, shared=shared)
+    except Exception as error:
+        raise ExportError(
+            "PyTorch could not export the model to ONNX.",
+            evidence=[f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", *said.getvalue().splitlines()[-5:]],
+            remedy="check the versions of torch and onnxscript with `edgec doctor`",
+        ) from error
+    model = program.model_proto
+    name_by_module(model, roots)
+    return model
+
+
+def _simplify(model: ir.Model, *, shared: bool) -> None:
     """What the exporter's own optimisation leaves of the family's graphs, in an eighth of its time: of its rewriting rules, which
     try a hundred patterns on each node, none applies to them."""
     fold_constants(model, onnx_shape_inference=True)
-    for simplify in (
-        RemoveUnusedNodesPass(),
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        DeduplicateInitializersPass(),
-        CommonSubexpressionEliminationPass(),
-    ):
-        simplify(model)
+    RemoveUnusedNodesPass()(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    if shared:
+        DeduplicateInitializersPass()(model)
+        CommonSubexpressionEliminationPass()(model)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """Heads: small models that read the backbone's features and say what a robot asks for: a class, a mask, a depth map.
 
-A head is read from a file (`edgec.heads.reading`), checked against the backbone (`edgec.heads.fitting`), merged into the hub
-graph (`edgec.heads.attach`), and run in PyTorch on the float32 backbone's features, by code that shares nothing with the graph's
-(`edgec.heads.reference`).
+A head is read from a file (`edgec.heads.reading`) and checked against the backbone (`edgec.heads.fitting`). Each kind that edgec
+knows is one torch module (`edgec.heads.kinds`): on the float32 backbone it is the reference (`edgec.heads.reference`), and it is
+exported with the backbone into the hub graph (`edgec.heads.attach`), into which ONNX heads are spliced (`edgec.heads.foreign`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from __future__ import annotations
 from edgec.errors import HeadError
 from edgec.heads.fitting import check_heads, layers_needed
 from edgec.heads.reading import identify_heads, read_head, read_heads
-from edgec.heads.types import Description, Head, Kind, Output
+from edgec.heads.types import Description, Head, Output
 
 __all__ = [
     "Description",
     "Head",
     "HeadError",
-    "Kind",
     "Output",
     "check_heads",
     "identify_heads",

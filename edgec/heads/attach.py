@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,22 +22,16 @@ from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT, weight_bytes
 from edgec.graph.operations import HEADS
 from edgec.graph.passes.prune import prune, refill
-from edgec.heads.building import Builder
-from edgec.heads.dense import build_linear, build_mlp, build_segmentation
-from edgec.heads.depth import build_depth
+from edgec.heads.exporting import exported
 from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
-from edgec.heads.types import Head
+from edgec.heads.types import FOREIGN, Head
+from edgec.model.spec import Size
 
 METADATA: Final = "edgec.heads"
 """Where a graph says what its heads are, as JSON: by name, `Head.facts`."""
 FEATURES: Final = ("cls", "patches", "registers")
-_BUILDERS: dict[str, Callable[[Head, Builder], str]] = {
-    "linear": build_linear,
-    "segmentation": build_segmentation,
-    "mlp": build_mlp,
-    "depth": build_depth,
-}
+Shape = tuple[int, ...]
 
 
 def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True, layers: Sequence[int] = ()) -> onnx.ModelProto:
@@ -55,18 +49,13 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
     given = {value.name: shape for value in graph.output if (shape := shape_of(value)) is not None}
     frames = shape_of(graph.input[0])
     assert frames is not None
-    added = []
     _check_names(graph, heads)
     for head in heads:
         check_inputs(head, given, f"gives {', '.join(f'{name} {list(shape)}' for name, shape in given.items())}")
-        if head.kind == "onnx":
-            added += _spliced(graph, head, given)
-            _check_maps(head, added, (frames[1], frames[2]))
-        else:
-            added.append(_built(graph, head, Builder(head.name, given, (frames[1], frames[2]))))
-    kept = {*FEATURES, *(f"patches_{layer}" for layer in layers)} if features else set()
-    outputs = [value for value in graph.output if value.name in kept]
-    inside = [value for value in graph.output if value.name not in kept]
+    added = _merged(graph, heads, given, Size(frames[1], frames[2]))
+    shipped = {*FEATURES, *(f"patches_{layer}" for layer in layers)} if features else set()
+    outputs = [value for value in graph.output if value.name in shipped]
+    inside = [value for value in graph.output if value.name not in shipped]
     graph.value_info.extend(inside)
     refill(graph.output, [*outputs, *added])
     prune(graph)
@@ -76,22 +65,23 @@ def attach(hub: onnx.ModelProto, heads: Sequence[Head], *, features: bool = True
     return model
 
 
-def alone(head: Head, given: Mapping[str, tuple[int, ...]], frame: tuple[int, int]) -> onnx.ModelProto:
-    """The head as a graph of its own, its inputs features of these shapes: what a target is asked about before the backbone is
-    exported. Nodes are named as in the merged graph.
+def apart(heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> dict[str, onnx.ModelProto]:
+    """Each head as a graph of its own, by name, its inputs features of these shapes: what a target is asked about before the
+    backbone is exported. Nodes are named as in the merged graph.
 
-    Raises `HeadError` if the head does not fit the features.
+    Raises `HeadError` if a head does not fit the features.
     """
-    graph = onnx.GraphProto(name=head.name)
-    for name in head.inputs:
-        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, given[name]))
-    if head.kind == "onnx":
-        outputs = _spliced(graph, head, dict(given))
-        _check_maps(head, outputs, frame)
-    else:
-        outputs = [_built(graph, head, Builder(head.name, dict(given), frame))]
-    graph.output.extend(outputs)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    graph = onnx.GraphProto(name="heads")
+    outputs = _merged(graph, heads, given, frame)
+    graphs = {}
+    for head in heads:
+        own = onnx.GraphProto()
+        own.CopyFrom(graph)
+        own.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, given[name]) for name in head.inputs)
+        own.output.extend(value for value in outputs if value.name in head.outputs())
+        prune(own)
+        graphs[head.name] = helper.make_model(own, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    return graphs
 
 
 def only(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
@@ -104,16 +94,21 @@ def only(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
     return model
 
 
-def _built(graph: onnx.GraphProto, head: Head, builder: Builder) -> onnx.ValueInfoProto:
-    builder.named(_BUILDERS[head.kind](head, builder), head.name)
-    graph.node.extend(builder.nodes)
-    graph.initializer.extend(builder.constants.values())
-    for node in builder.nodes:
-        name = node.output[0]
-        if name != head.name:
-            element = TensorProto.INT64 if node.op_type == "ArgMax" else TensorProto.FLOAT
-            graph.value_info.append(helper.make_tensor_value_info(name, element, builder.shapes[name]))
-    return helper.make_tensor_value_info(head.name, _element(head), builder.shapes[head.name])
+def _merged(graph: onnx.GraphProto, heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> list[onnx.ValueInfoProto]:
+    """Nodes, constants and shapes of all heads, put into the graph; returns their outputs, in the heads' order."""
+    outputs: dict[str, onnx.ValueInfoProto] = {}
+    if own := [head for head in heads if head.kind != FOREIGN]:
+        made = exported(own, given, frame).graph
+        graph.node.extend(made.node)
+        graph.initializer.extend(made.initializer)
+        graph.value_info.extend(made.value_info)
+        outputs |= {value.name: value for value in made.output}
+    for head in heads:
+        if head.kind == FOREIGN:
+            spliced = _spliced(graph, head, dict(given))
+            _check_maps(head, spliced, (frame.height, frame.width))
+            outputs |= {value.name: value for value in spliced}
+    return [outputs[name] for head in heads for name in head.outputs()]
 
 
 def _spliced(graph: onnx.GraphProto, head: Head, given: dict[str, tuple[int, ...]]) -> list[onnx.ValueInfoProto]:

@@ -15,8 +15,9 @@ from edgec.heads.types import Description
 from edgec.untrusted import TEXT_LIMIT, Refused, is_file, parse_json, parse_toml, read_bytes
 
 _LIMIT = 1 << 20
-_TEXTS = frozenset({"kind", "name", "description", "prefix", "features", "output", "activation", "bins", "weighting"})
-"""Fields that are text, even where it looks like a number."""
+_TEXTS = frozenset({"kind", "name", "description", "prefix", "output"})
+"""Fields that are text, even where it looks like a number. Those of which one of a few words is chosen need not be here: none of
+the words is JSON."""
 _FOREIGN = frozenset({"format"})
 """What writers of safetensors files put into the metadata on their own."""
 
@@ -60,15 +61,18 @@ def from_texts(texts: Mapping[str, str]) -> dict[str, Any]:
 
 def checked(found: Mapping[str, Any], where: str) -> Description:
     """Raises `HeadError` naming every field that is missing, unknown, of another type or out of range."""
+    from edgec.heads.kinds import description
+
+    model = description()
     try:
         # Strict, and from JSON: no text passes for a number, and lists are still tuples.
-        described = Description.model_validate_json(json.dumps(dict(found)), strict=True)
+        described = model.model_validate_json(json.dumps(dict(found)), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         raise HeadError(
             f"{shown(where)} does not describe a head.",
             evidence=[f"{shown('.'.join(map(str, each['loc'])), 80)}: {shown(each['msg'])}" for each in problems[:8]],
-            remedy=f"known are: {', '.join(Description.model_fields)}",
+            remedy=f"known are: {', '.join(model.model_fields)}",
         ) from None
     except (TypeError, ValueError, RecursionError) as error:  # dates, NaN and the like
         raise HeadError(f"{shown(where)} does not describe a head.", evidence=shown(error)) from error
@@ -77,19 +81,18 @@ def checked(found: Mapping[str, Any], where: str) -> Description:
 
 
 def _check_sense(described: Description, where: str) -> None:
-    problems = []
+    from edgec.heads.kinds import KINDS
+
+    problems, kind = [], KINDS.get(described.kind)
     if len(set(described.layers)) != len(described.layers) or any(layer < 0 for layer in described.layers):
         problems.append(f"layers {list(described.layers)}: each once, counted from 0")
-    if described.kind != "linear" and list(described.layers) != sorted(described.layers):
+    if (kind is None or kind.reads_layers) and list(described.layers) != sorted(described.layers):
         given = f"as DINOv3's own code gives them whatever order it is asked for: {sorted(described.layers)}"
         problems.append(f"layers {list(described.layers)}: ascending, {given}")
-    if described.features and described.kind != "linear":
-        problems.append(f'features "{described.features}" is for a linear classifier; a {described.kind} head reads patches')
     if len(set(described.classes)) != len(described.classes):
         problems.append("two classes have one name")
     if any(not name.strip() or not name.isprintable() for name in described.classes):
         problems.append("a class has no name, or one that cannot be printed")
-    if described.min_depth >= described.max_depth:
-        problems.append(f"min_depth {described.min_depth:g} is not below max_depth {described.max_depth:g}")
+    problems += [problem for each in KINDS.values() for problem in each.problems(described)]
     if problems:
         raise HeadError(f"{shown(where)} does not describe a head.", evidence=problems)

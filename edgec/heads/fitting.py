@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 
 from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
-from edgec.heads.types import Head
-from edgec.heads.weights import channels, pooled
-from edgec.model.spec import CONVNEXT_STRIDE, ConvNextSpec, Size, Spec, VitSpec, describe, grid
+from edgec.heads.types import FOREIGN, Head
+from edgec.model.spec import CONVNEXT_STRIDE, Size, Spec, VitSpec, describe, grid
 
 Shape = tuple[int, ...]
 LARGEST_MAP = 1 << 28
@@ -47,6 +46,8 @@ def check_heads(
     `pooling` is what the checkpoint says that its own classifier reads (`avg`, `token`, …), and `classifier` that one's weights
     [C, D]: a head that is this classifier must read the same.
     """
+    from edgec.heads.kinds import kind_of
+
     shapes = feature_shapes(spec, size)
     reads = _reads(pooling, spec)
     for head in heads:
@@ -60,12 +61,10 @@ def check_heads(
             what = "blocks" if isinstance(spec, VitSpec) else "stages"
             numbers = ", ".join(map(str, layers_needed([head])))
             raise _refused(head, spec, f"it reads the {what} {numbers}; this model has 0 to {spec.blocks - 1}")
-        if head.kind == "linear" and described.layers not in ((), (spec.blocks - 1,)):
-            given = list(described.layers)
-            raise _refused(head, spec, f"it reads the layers {given}; a classifier gets the last one, {spec.blocks - 1}")
+        if head.kind != FOREIGN and (why := kind_of(head).refusal(head, spec)):
+            raise _refused(head, spec, why)
         check_inputs(head, shapes, describe(spec), reads)
         check_size_of_map(head, (size.height, size.width))
-    _check_convnext(heads, spec)
 
 
 def _reads(pooling: str, spec: Spec) -> str:
@@ -79,10 +78,12 @@ def _reads(pooling: str, spec: Spec) -> str:
 
 
 def _check_pooling(head: Head, reads: str, pooling: str, classifier: NDArray[np.float32] | None) -> None:
-    if head.kind != "linear" or classifier is None or not reads or not np.array_equal(head.weights["weight"], classifier):
+    from edgec.heads.kinds.linear import Linear, features_of
+
+    if head.kind != Linear.kind or classifier is None or not reads or not np.array_equal(head.weights["weight"], classifier):
         return
-    if head.description.features != reads:
-        said = head.description.features
+    said = features_of(head.description)
+    if said != reads:
         raise HeadError(
             f"The head {head.name} is this checkpoint's own classifier, and reads something else.",
             evidence=(
@@ -106,48 +107,25 @@ def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str, reads: str
     there = [shapes[name][-1] for name in head.inputs]
     stated = head.description.width
     if stated is not None and any(width != stated for width in there):
-        raise _unfit(head, f"it was made for features {stated} wide; this model's are {_spoken(there)}", model)
-    if head.kind == "onnx":
+        raise _unfit(head, f"it was made for features {stated} wide; this model's are {spoken(there)}", model)
+    if head.kind == FOREIGN:
         from edgec.heads.foreign import check_onnx
 
         check_onnx(head, shapes)
         return
-    made_for = widths(head)
-    if head.kind in ("segmentation", "mlp"):
-        if sum(there) != made_for[0]:
-            read = " and ".join(head.inputs)
-            why = f"its weights take {made_for[0]} channels; {read} of this model have {sum(there)}"
-            raise _unfit(head, why, model, _side_by_side(head, made_for[0], sum(there)))
-    elif made_for != there and head.kind == "linear" and head.description.features is None:
-        whole = sum(made_for)
-        why = f"its weights take {whole} inputs: CLS and the patches' mean of {made_for[0]} each; this model's have {there[0]}"
-        hint = (
-            'if it reads CLS alone, say features = "cls" in a TOML beside it; if the mean of the patches alone, features = "mean"'
-        )
-        if reads:
-            hint = f'the checkpoint says that its classifier reads features = "{reads}": say so in a TOML beside the head'
+    from edgec.heads.kinds import kind_of
+
+    why, hint = kind_of(head).misfit(head, there, reads)
+    if why:
         raise _unfit(head, why, model, hint)
-    elif made_for != there:
-        raise _unfit(head, f"it was made for features {_spoken(made_for)} wide; this model's are {_spoken(there)}", model)
-
-
-def widths(head: Head) -> list[int]:
-    """Channels of what the head reads: one number an input, or their sum where they are read side by side."""
-    if head.kind == "depth":
-        return [head.weights[f"reassemble_blocks.projects.{index}.conv.weight"].shape[1] for index in range(4)]
-    if head.kind == "mlp":
-        return [head.weights["0.weight"].shape[1]]
-    weight = head.weights["weight"].shape[1]
-    if head.kind == "segmentation":
-        return [weight]
-    count = pooled(head.description, head.weights)
-    return [weight // count] * count
 
 
 def check_size_of_map(head: Head, frame: tuple[int, int]) -> None:
     """Raises `HeadError` for a head whose map of all classes would not fit into any robot's memory."""
-    if head.output in ("labels", "logits", "depth") and head.kind != "onnx":
-        planes = channels(head.description, head.weights)
+    if head.output in ("labels", "logits", "depth") and head.kind != FOREIGN:
+        from edgec.heads.kinds import kind_of
+
+        planes = kind_of(head).channels(head.weights)
         values = planes * frame[0] * frame[1]
         if values > LARGEST_MAP:
             raise HeadError(
@@ -157,23 +135,9 @@ def check_size_of_map(head: Head, frame: tuple[int, int]) -> None:
             )
 
 
-def _check_convnext(heads: Sequence[Head], spec: Spec) -> None:
-    """A depth head's four maps are those of four resolutions; a ConvNeXt has its own."""
-    for head in heads:
-        if isinstance(spec, ConvNextSpec) and head.kind == "depth" and list(head.description.layers) != [0, 1, 2, 3]:
-            raise _refused(head, spec, f"it reads the stages {list(head.description.layers)}; a depth head needs [0, 1, 2, 3]")
-
-
-def _spoken(numbers: Sequence[int]) -> str:
+def spoken(numbers: Sequence[int]) -> str:
+    """One number if all are the same."""
     return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers))
-
-
-def _side_by_side(head: Head, made_for: int, there: int) -> str:
-    """What a head that takes a multiple of the channels may be."""
-    if head.description.layers or made_for % there:
-        return ""
-    told = f"if it reads {made_for // there} layers side by side, say layers = […] in a TOML beside it"
-    return told + ("; CLS beside the patches only an ONNX head can read" if made_for == 2 * there else "")
 
 
 def _refused(head: Head, spec: Spec, why: str) -> HeadError:

@@ -22,10 +22,11 @@ from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
 from edgec.graph.files import LIMIT
 from edgec.heads.description import checked, from_texts
 from edgec.heads.folding import TooLarge, folded, without_expand
+from edgec.heads.kinds import description
 from edgec.heads.opsets import converted, opset_of
 from edgec.heads.outside import check_values, take_in
 from edgec.heads.plain import plain
-from edgec.heads.types import TWO_CLASSES, Description, Head, Output
+from edgec.heads.types import FOREIGN, TWO_CLASSES, Head, Output
 from edgec.untrusted import Refused, read_bytes
 
 _READABLE = re.compile(r"cls|patches|registers|patches_\d{1,3}")
@@ -42,9 +43,9 @@ Shape = tuple[int, ...]
 def read_onnx(name: str, path: Path, digest: str, stated: Mapping[str, Any], toml: Path | None) -> Head:
     """Raises `HeadError` for a file that is no ONNX graph, is not whole in itself, or reads what no backbone gives."""
     model = _opened(path)
-    said = {entry.key: entry.value for entry in model.metadata_props if entry.key in Description.model_fields}
-    described = checked({"kind": "onnx", **from_texts(said), **stated}, str(toml or path))
-    if described.kind != "onnx":
+    said = {entry.key: entry.value for entry in model.metadata_props if entry.key in description().model_fields}
+    described = checked({"kind": FOREIGN, **from_texts(said), **stated}, str(toml or path))
+    if described.kind != FOREIGN:
         raise HeadError(f"{shown(toml or path)} says {described.kind}, but {shown(path.name)} is an ONNX graph.")
     reads = tuple(_inputs(model))
     strange = [each for each in reads if not _READABLE.fullmatch(each)]

@@ -15,7 +15,7 @@ from edgec.durable import sha256_of
 from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
 from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
-from edgec.heads.types import OUTPUTS, TWO_CLASSES, Description, Head, Output
+from edgec.heads.types import FOREIGN, TWO_CLASSES, Description, Head, Output
 from edgec.untrusted import is_file, is_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -65,6 +65,8 @@ def read_head(name: str, path: Path) -> Head:
     Raises `RequestError` for a name that an output cannot have, `HeadError` or another `CheckpointError` for a file that is
     missing, damaged, unsafe, or no head.
     """
+    from edgec.heads.kinds import KINDS
+
     _check_place(name, path)
     toml = beside(path)
     stated = read_toml(toml) if toml else {}
@@ -81,14 +83,15 @@ def read_head(name: str, path: Path) -> Head:
     if described is None:
         described = taking.recognised(tensors, path)
     taken = taking.take(described, tensors, where)
-    output: Output = described.output or OUTPUTS[described.kind][0]
-    if output not in OUTPUTS[described.kind]:
+    kind = KINDS[described.kind]
+    output: Output = described.output or kind.gives[0]
+    if output not in kind.gives:
         raise HeadError(
             f"{shown(where)} asks for an output that a {described.kind} head does not have.",
-            evidence=f"output is {output}; a {described.kind} head gives {' or '.join(OUTPUTS[described.kind])}",
+            evidence=f"output is {output}; a {described.kind} head gives {' or '.join(kind.gives)}",
         )
-    _check_classes(described, taking.channels(described, taken), output, where)
-    return Head(name, str(path), digest, described, taking.inputs(described, taken), output, taken)
+    _check_classes(described, kind.channels(taken), output, where)
+    return Head(name, str(path), digest, described, kind.inputs(described, taken), output, taken)
 
 
 def _expanded(path: str) -> Path:
@@ -144,7 +147,7 @@ def _described(inside: dict[str, Any], stated: dict[str, Any], path: Path, toml:
     if not both:
         return None, str(path)
     where = str(toml or path)
-    if both.get("kind") == "onnx":
+    if both.get("kind") == FOREIGN:
         raise HeadError(f"{shown(where)} says onnx, but {shown(path.name)} is no .onnx file.")
     return checked(both, where), where
 

@@ -10,22 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["linear", "segmentation", "mlp", "depth", "onnx"]
-
 Output = Literal["scores", "labels", "logits", "depth", "values"]
 """What a head gives, float32 unless named: `scores` [N, C], of the whole frame and before any softmax; `logits` [N, C, H, W] and
 `labels` [N, H, W], int32, of every pixel of the frame; `depth` [N, H, W]; `values` [N, rows, columns, K], a vector a patch, or
 whatever an ONNX head makes."""
 
-OUTPUTS: Final[Mapping[Kind, tuple[Output, ...]]] = {
-    "linear": ("scores",),
-    "segmentation": ("labels", "logits"),
-    "mlp": ("values", "labels", "logits"),
-    "depth": ("depth",),
-    "onnx": ("values", "scores", "labels", "logits", "depth"),
-}
-"""By kind: what it can give; the first is the default."""
-
+FOREIGN: Final = "onnx"
+"""The kind of heads that are ONNX files; all others are in `edgec.heads.kinds`."""
 TWO_CLASSES: Final = 'write a yes or no as two classes, the first with weights and bias 0, or give ONNX with output = "values"'
 """What to do with a head that has one class: it would win everywhere, and every measure of agreement would be perfect."""
 Array = NDArray[np.float32]
@@ -36,11 +27,12 @@ class Description(BaseModel):
 
     `layers` are the backbone's blocks (stages, of a ConvNeXt), counted from 0, whose patches it reads, side by side; none: the
     last one's, `patches`. `width` is that of one feature vector and `patch` the pixels of a patch's side: checked where given.
+    These are what any kind knows; some have fields of their own (`edgec.heads.kinds`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    kind: Kind
+    kind: str
     name: str = ""
     """For people. In the graph a head has the name that it was given on the command line."""
     description: str = ""
@@ -51,25 +43,15 @@ class Description(BaseModel):
     patch: int | None = Field(default=None, ge=1)
     prefix: str = ""
     """The head's tensors are those whose names begin with it, where a file holds more than them."""
-    features: Literal["cls", "mean", "cls+mean"] | None = None
-    """What a linear classifier reads: CLS, the mean of the patches, or both side by side."""
     output: Output | None = None
-    activation: Literal["gelu", "relu"] = "gelu"
-    """Between the layers of a multi-layer perceptron."""
     norm_eps: float = Field(default=1e-5, gt=0)
-    """Of the batch norm, where a segmentation or depth head has one."""
-    bins: Literal["linear", "log"] = "linear"
-    """How the depths of a depth head's bins are spaced between `min_depth` and `max_depth`."""
-    weighting: Literal["linear", "softmax", "sigmoid"] = "linear"
-    """How bins are weighted: by max(x, 0) + 0.1, by e^x or by sigmoid(x), each over its sum."""
-    min_depth: float = Field(default=0.001, gt=0)
-    max_depth: float = Field(default=80.0, gt=0)
+    """Of the batch norms, where a head has some."""
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A head that was read. `weights` are under edgec's names (`edgec.heads.weights`); an ONNX head has `graph` instead, the
-    bytes of its file. `inputs` are names of the hub graph's outputs, in the order in which the head reads them."""
+    """A head that was read. `weights` are under edgec's names (the classes in `edgec.heads.kinds`); an ONNX head has `graph`
+    instead, the bytes of its file. `inputs` are names of the hub graph's outputs, in the order in which the head reads them."""
 
     name: str
     path: str
@@ -82,7 +64,7 @@ class Head:
     graph: bytes = field(default=b"", repr=False)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> str:
         return self.description.kind
 
     @property
@@ -91,7 +73,7 @@ class Head:
 
     def outputs(self) -> tuple[str, ...]:
         """The names of its outputs in the graph: its own, and for an ONNX head with several, `NAME_OUTPUT` each."""
-        if self.kind != "onnx":
+        if self.kind != FOREIGN:
             return (self.name,)
         from edgec.heads.foreign import output_names
 

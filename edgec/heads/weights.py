@@ -1,8 +1,4 @@
-"""A head's tensors, under one set of names, each checked against the shape that it must have.
-
-    linear, segmentation   weight [C, D], bias [C]; segmentation may have norm.{weight,bias,mean,variance} [D]
-    mlp                    N.weight [K, D], N.bias [K], N counting from 0
-    depth                  Meta's names (`edgec.heads.depth`)
+"""The tensors of a head's file, under one set of names, each checked against the shape that it must have.
 
 Accepted besides: the layouts of Meta's published heads and of what its evaluation code saves (facebookresearch/dinov3:
 `hub/classifiers.py`, `eval/linear.py`, `eval/segmentation/models/heads/linear_head.py`, `eval/depth/models/dpt_head.py`).
@@ -80,40 +76,28 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recognised(tensors: Mapping[str, Tensor], path: Path) -> Description:
-    """Of a file without description. Meta's classifiers and segmentation heads say enough by themselves."""
-    names = {_spelt(name) for name in tensors}
-    if names == {"weight", "bias"} and tensors.keys() != {"conv.weight", "conv.bias"}:
-        return Description(kind="linear")
-    if {"weight", "bias"} <= names <= {"weight", "bias", *NORM}:
-        return Description(kind="segmentation")
-    if any(name.startswith("reassemble_blocks.") for name in tensors):
-        raise HeadError(
-            f"{shown(path)} is a DPT depth head, and nothing says which layers it reads.",
-            evidence="Meta's own are for ViT-L/16 ([4, 11, 17, 23], depths 0.001 to 100) and 7B",
-            remedy=f'write {shown(path.with_suffix(".toml").name)}: kind = "depth", layers = […], min_depth = …, max_depth = …',
-        )
-    toml = shown(path.with_suffix(".toml").name)
+    """Of a file without description. Raises `HeadError` if no kind of head knows it by its names alone."""
+    from edgec.heads.kinds import KINDS, description
+
+    for kind in KINDS.values():
+        if kind.recognises(tensors.keys(), path):
+            return description()(kind=kind.kind)
+    *kinds, last = (f'"{kind}"' for kind in KINDS)
     raise HeadError(
         f"{shown(path)} does not say what kind of head it is.",
         evidence=f"its tensors: {listed(tensors)}",
-        remedy=f'write {toml} with kind = "linear", "segmentation", "mlp" or "depth", and with prefix = "…" if the file holds '
-        "more than the head; export what is none of these as ONNX",
+        remedy=f"write {shown(path.with_suffix('.toml').name)} with kind = {', '.join(kinds)} or {last}, and with "
+        'prefix = "…" if the file holds more than the head; export what is none of these as ONNX',
     )
 
 
 def take(described: Description, tensors: Mapping[str, Tensor], where: str) -> dict[str, Array]:
     """The head's weights, float32. Raises `HeadError` telling everything that is missing, too much, of a wrong shape or type, or
     not finite."""
-    arrays, problems = _arrays(tensors)
-    if described.kind in ("linear", "segmentation"):
-        arrays = {_spelt(name): value for name, value in arrays.items()}
-        arrays, wrong = _take_linear(described, arrays)
-    elif described.kind == "mlp":
-        arrays, wrong = _take_mlp(arrays)
-    else:
-        from edgec.heads.depth import shapes
+    from edgec.heads.kinds import KINDS
 
-        wrong = _compare(arrays, shapes(described, {name: value.shape for name, value in arrays.items()}, where))
+    arrays, problems = _arrays(tensors)
+    arrays, wrong = KINDS[described.kind].take(described, arrays, where)
     if problems or wrong:
         raise HeadError(
             f"{shown(where)} holds no usable {described.kind} head.",
@@ -123,45 +107,8 @@ def take(described: Description, tensors: Mapping[str, Tensor], where: str) -> d
     return arrays
 
 
-def inputs(described: Description, weights: Mapping[str, Array]) -> tuple[str, ...]:
-    """What the head reads of the hub graph's outputs."""
-    if described.kind == "linear":
-        if described.features == "mean":
-            pooled(described, weights)
-            return ("patches",)
-        return ("cls",) if pooled(described, weights) == 1 else ("cls", "patches")
-    return tuple(f"patches_{layer}" for layer in described.layers) or ("patches",)
-
-
-def pooled(described: Description, weights: Mapping[str, Array]) -> int:
-    """How many vectors a linear classifier reads side by side: 1 is CLS or the mean of the patches, 2 are both.
-
-    Without a word about it they are two, as in Meta's own classifiers. Raises `HeadError` if width and weights disagree.
-    """
-    columns = weights["weight"].shape[1]
-    count = {"cls": 1, "mean": 1, "cls+mean": 2, None: 2}[described.features]
-    if described.features is None and described.width == columns:
-        count = 1
-    if columns % count or described.width not in (None, columns // count):
-        raise HeadError(
-            "The classifier's weights do not fit what is said of it.",
-            evidence=f"{columns} inputs; width {described.width or 'not given'}, "
-            + (f"features {described.features}" if described.features else "features not given: CLS and the patches' mean"),
-            remedy='say features = "cls", "mean" or "cls+mean", and the width of one of them',
-        )
-    return count
-
-
-def channels(described: Description, weights: Mapping[str, Array]) -> int:
-    """How many classes, values or bins come out."""
-    if described.kind == "depth":
-        return len(weights["conv_depth.head.4.weight"])
-    if described.kind == "mlp":
-        return len(weights[f"{len(weights) // 2 - 1}.weight"])
-    return len(weights["weight"])
-
-
-def _spelt(name: str) -> str:
+def spelt(name: str) -> str:
+    """What edgec calls the tensor of a classifier, a segmentation head or its batch norm, whatever a framework calls it."""
     return next((pattern.sub(right, name) for pattern, right in _SPELLINGS if pattern.fullmatch(name)), name)
 
 
@@ -184,55 +131,31 @@ def _arrays(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[str]]
     return arrays, problems
 
 
-def _take_linear(described: Description, arrays: dict[str, Array]) -> tuple[dict[str, Array], list[str]]:
+def take_rows(arrays: Mapping[str, Array], *, norm: bool = False) -> tuple[dict[str, Array], list[str]]:
+    """`weight` [C, D] and `bias` [C], which may be absent, of a linear layer or a 1x1 convolution, and with `norm` the batch norm
+    before it, if there is one; and what is wrong with them."""
+    arrays = {spelt(name): value for name, value in arrays.items()}
     weight = arrays.get("weight")
     if weight is not None and weight.ndim == 4 and weight.shape[2:] == (1, 1):
         arrays["weight"] = weight = weight[:, :, 0, 0]
     if weight is None or weight.ndim != 2:
-        found = "missing" if weight is None else dimensions(weight.shape)
-        return arrays, [f"weight is {found}; needed classes x inputs", f"there are: {listed(arrays)}"]
+        actual = "missing" if weight is None else dimensions(weight.shape)
+        return arrays, [f"weight is {actual}; needed classes x inputs", f"there are: {listed(arrays)}"]
     rows, columns = weight.shape
     expected: dict[str, Shape] = {"weight": (rows, columns), "bias": (rows,)}
-    if described.kind == "segmentation" and any(name in arrays for name in NORM):
+    if norm and any(name in arrays for name in NORM):
         arrays = {"norm.weight": np.ones(columns, np.float32), "norm.bias": np.zeros(columns, np.float32)} | arrays
         expected |= dict.fromkeys(NORM, (columns,))
     if "bias" not in arrays:
         arrays["bias"] = np.zeros(rows, np.float32)
-    wrong = _compare(arrays, expected)
+    wrong = compare(arrays, expected)
     if not wrong and (arrays.get("norm.variance", np.ones(1)) < 0).any():
         wrong.append("norm.variance is negative")
     return arrays, wrong
 
 
-def _take_mlp(arrays: dict[str, Array]) -> tuple[dict[str, Array], list[str]]:
-    """Numbers are those of an `nn.Sequential`, whose activations take numbers too."""
-    numbers = sorted({int(match.group(1)) for name in arrays if (match := re.search(r"(\d{1,3})\.(?:weight|bias)$", name))})
-    taken: dict[str, Array] = {}
-    wrong = []
-    for index, number in enumerate(numbers):
-        for part in ("weight", "bias"):
-            ends = [name for name in arrays if re.fullmatch(rf"(?:.*\.)?{number}\.{part}", name)]
-            if len(ends) != 1:
-                wrong.append(f"{'no' if not ends else 'more than one'} tensor {number}.{part}")
-                continue
-            value = arrays[ends[0]]
-            taken[f"{index}.{part}"] = value[:, :, 0, 0] if value.ndim == 4 and value.shape[2:] == (1, 1) else value
-    if not numbers or len(taken) != len(arrays):
-        wrong.append(f"needed 0.weight, 0.bias, 2.weight, …; there are: {listed(arrays)}")
-    if not wrong:
-        wrong += [f"{name} has {value.ndim} dimensions" for name, value in taken.items() if value.ndim != 2 - ("bias" in name)]
-    if not wrong:
-        for index in range(len(numbers)):
-            weight, bias = taken[f"{index}.weight"], taken[f"{index}.bias"]
-            if len(bias) != len(weight):
-                wrong.append(f"{index}.bias is {len(bias)}; {index}.weight has {len(weight)} outputs")
-            if index and weight.shape[1] != len(taken[f"{index - 1}.weight"]):
-                given = len(taken[f"{index - 1}.weight"])
-                wrong.append(f"{index}.weight has {weight.shape[1]} inputs; {index - 1}.weight gives {given}")
-    return taken, wrong
-
-
-def _compare(arrays: Mapping[str, Array], expected: Mapping[str, Shape]) -> list[str]:
+def compare(arrays: Mapping[str, Array], expected: Mapping[str, Shape]) -> list[str]:
+    """What is missing, of another shape, or not known."""
     wrong = [f"{name} is missing; needed {dimensions(shape)}" for name, shape in expected.items() if name not in arrays]
     wrong += [
         f"{name} is {dimensions(arrays[name].shape)}; needed {dimensions(shape)}"

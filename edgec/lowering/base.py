@@ -168,7 +168,7 @@ class Lowering(ABC):
 
     def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:  # noqa: B027 - most run whatever ONNX has
         """Whether the runtime, or this lowering to it, has all operations of a head, before anything is exported. The graph is
-        that of the head alone (`edgec.heads.attach.alone`); `versions` are those of the runtime that boards have.
+        that of the head alone (`edgec.heads.attach.apart`); `versions` are those of the runtime that boards have.
 
         Raises `UnsupportedOperation`.
         """

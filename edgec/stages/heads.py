@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edgec.checkpoint.text import shown
@@ -11,14 +11,22 @@ from edgec.model.spec import Size
 from edgec.request import Resolved
 
 if TYPE_CHECKING:
+    import onnx
+
     from edgec.heads import Head
 
 
-def require_operations(head: Head, given: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
-    """Raises `UnsupportedOperation` if no runtime of the target has all operations of the head, for features of these shapes."""
-    from edgec.heads.attach import alone
+def require_operations(heads: Sequence[Head], given: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
+    """Raises `UnsupportedOperation` for the first head whose operations no runtime of the target has all of, for features of
+    these shapes."""
+    from edgec.heads.attach import apart
 
-    graph = alone(head, given, (size.height, size.width))
+    graphs = apart(heads, given, size)
+    for head in heads:
+        _require(head, graphs[head.name], resolved)
+
+
+def _require(head: Head, graph: onnx.ModelProto, resolved: Resolved) -> None:
     refusals = []
     for runtime, precision in resolved.pairs:
         lowering = resolved.lowerings[runtime]

@@ -36,8 +36,7 @@ def check_the_heads(build: Build) -> None:
         spec = build.checkpoint.spec
         for size in resolved.request.sizes:
             check_heads(build.heads, spec, size)
-            for head in build.heads:
-                require_operations(head, feature_shapes(spec, size, build.batch), size, resolved)
+            require_operations(build.heads, feature_shapes(spec, size, build.batch), size, resolved)
 
     key = build.key(
         [str(size) for size in resolved.request.sizes],

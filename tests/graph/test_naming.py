@@ -61,7 +61,7 @@ def make_graph(counter: int = 0) -> onnx.ModelProto:
 @pytest.fixture
 def named() -> onnx.ModelProto:
     model = make_graph()
-    name_by_module(model, ROOT)
+    name_by_module(model, {ROOT: ""})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -97,7 +97,7 @@ def test_inputs_and_outputs_keep_their_names(named: onnx.ModelProto) -> None:
 
 def test_names_do_not_move_with_the_exporter_s_counters(named: onnx.ModelProto) -> None:
     other = make_graph(counter=731)
-    name_by_module(other, ROOT)
+    name_by_module(other, {ROOT: ""})
     assert other.SerializeToString(deterministic=True) == named.SerializeToString(deterministic=True)
 
 
@@ -109,7 +109,7 @@ def test_nodes_without_a_scope_get_a_name_all_the_same() -> None:
     model = make_graph()
     for node in model.graph.node:
         del node.metadata_props[:]
-    name_by_module(model, ROOT)
+    name_by_module(model, {ROOT: ""})
     names = [node.name for node in model.graph.node]
     assert len(set(names)) == len(names) == 10
     assert all(names)

@@ -1,9 +1,11 @@
-"""Every kind of head in the hub graph, run in ONNX Runtime, against PyTorch on the float32 backbone and real pictures."""
+"""Every kind of head in the hub graph, run in ONNX Runtime, against PyTorch on the float32 backbone and real pictures, and
+against heads as their authors write them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +21,12 @@ from edgec.graph.operations import operations
 from edgec.graph.session import features_of, open_session
 from edgec.heads import Head, HeadError, check_heads, layers_needed, read_head
 from edgec.heads.attach import METADATA, attach
-from edgec.heads.reference import CameraModelWithHeads, module_of
+from edgec.heads.reference import CameraModelWithHeads, ReferenceHead
+from edgec.heads.types import FOREIGN
 from edgec.model.spec import ConvNextSpec, Size, Spec
 from tests.support import heads as made
 from tests.support.models import CONVNEXT, VIT, exported
+from tests.support.plain_heads import by_its_author
 
 DEEP = replace(VIT, depth=4)
 SIZE = Size(96, 160)
@@ -48,14 +52,15 @@ def both(spec: Spec, heads: Sequence[Head], *, features: bool = True, batch: int
     return expected, features_of(open_session(model), backbone.frames), model
 
 
-def on_its_own_features(hub: onnx.ModelProto, head: Head, frames: NDArray[np.uint8]) -> tuple[Run, Run]:
-    """The head's outputs by the graph, and by PyTorch of the features that the same graph gives: the backbone's own rounding,
-    which a deep head enlarges, is in both."""
-    model = attach(hub, [head], layers=FOUR)
-    found = features_of(open_session(model), frames)
+def on_its_own_features(found: Run, head: Head, frames: NDArray[np.uint8]) -> tuple[Run, Run]:
+    """The head's outputs by the graph that gave all this, and by PyTorch of the features that the same graph gives: the
+    backbone's own rounding, which a deep head enlarges, is in both."""
     given = {name: torch.from_numpy(found[name]) for name in head.inputs}
     with torch.inference_mode():
-        made_by_torch = module_of(head)(given, (frames.shape[1], frames.shape[2]))
+        made_by_torch = ReferenceHead(head)(given, Size(frames.shape[1], frames.shape[2]))
+        if head.kind != FOREIGN:
+            author = {head.name: by_its_author(head, given, frames.shape[1:3])}
+            require_alike(*({name: value.numpy() for name, value in each.items()} for each in (author, made_by_torch)))
     return {name: value.numpy() for name, value in made_by_torch.items()}, {name: found[name] for name in head.outputs()}
 
 
@@ -99,15 +104,49 @@ KINDS: dict[str, Make] = {
 }
 
 
+@dataclass(frozen=True)
+class Everything:
+    """All kinds at once: one pass through the exporter."""
+
+    spec: Spec
+    folder: Path
+
+    @cached_property
+    def heads(self) -> dict[str, Head]:
+        heads = {}
+        for kind, make in KINDS.items():
+            (self.folder / kind).mkdir()
+            heads[kind] = replace(make(self.folder / kind, self.spec), name=kind.replace("-", "_"))
+        check_heads(list(heads.values()), self.spec, SIZE)
+        return heads
+
+    @cached_property
+    def model(self) -> onnx.ModelProto:
+        return attach(hub_of(self.spec), list(self.heads.values()), layers=FOUR)
+
+    @cached_property
+    def actual(self) -> Run:
+        return features_of(open_session(self.model), exported(self.spec, SIZE, layers=FOUR).frames)
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Everything]:
+    return {name: Everything(spec, tmp_path_factory.mktemp(name)) for name, spec in (("vit", DEEP), ("convnext", CONVNEXT))}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("spec", [DEEP, CONVNEXT], ids=["vit", "convnext"])
-def test_the_graph_computes_what_pytorch_does(kind: str, spec: Spec, tmp_path: Path) -> None:
-    head = KINDS[kind](tmp_path, spec)
-    check_heads([head], spec, SIZE)
-    require_alike(*on_its_own_features(hub_of(spec), head, exported(spec, SIZE, layers=FOUR).frames))
-    model = attach(hub_of(spec), [head])
-    assert [value.name for value in model.graph.output] == ["cls", "patches", head.name]
-    assert {node.op_type for node in model.graph.node}.isdisjoint(FORBIDDEN)
+@pytest.mark.parametrize("spec", ["vit", "convnext"])
+def test_the_graph_computes_what_pytorch_does(kind: str, spec: str, every: dict[str, Everything]) -> None:
+    frames = exported(every[spec].spec, SIZE, layers=FOUR).frames
+    require_alike(*on_its_own_features(every[spec].actual, every[spec].heads[kind], frames))
+
+
+@pytest.mark.parametrize("spec", ["vit", "convnext"])
+def test_no_kind_of_head_breaks_the_contract(spec: str, every: dict[str, Everything]) -> None:
+    names = [kind.replace("-", "_") for kind in KINDS]
+    graph = every[spec].model.graph
+    assert [value.name for value in graph.output] == ["cls", "patches", *(f"patches_{layer}" for layer in FOUR), *names]
+    assert {node.op_type for node in graph.node}.isdisjoint(FORBIDDEN)
 
 
 def test_several_heads_share_one_pass_of_a_batch(tmp_path: Path) -> None:
@@ -180,7 +219,8 @@ def test_metas_padding_of_odd_maps_is_followed(tmp_path: Path) -> None:
     head = made.depth(tmp_path, widths(DEEP), FOUR)
     size = Size(80, 48)
     backbone = exported(DEEP, size, layers=FOUR)
-    expected, actual = on_its_own_features(backbone.hub, head, backbone.frames)
+    found = features_of(open_session(attach(backbone.hub, [head], layers=FOUR)), backbone.frames)
+    expected, actual = on_its_own_features(found, head, backbone.frames)
     require_alike(expected, actual)
     assert actual["depth"].shape == (1, 80, 48)
 

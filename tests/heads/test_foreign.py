@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from edgec.graph.session import features_of, open_session
 from edgec.heads import HeadError, check_heads, identify_heads, read_head
 from edgec.heads.attach import attach
-from edgec.heads.reference import module_of
+from edgec.heads.reference import ReferenceHead
 from edgec.model.spec import Size
 from tests.support import heads as made
 from tests.support.models import VIT, exported
@@ -194,7 +194,7 @@ def test_outputs_have_the_type_that_manifests_promise(said: str, kind: type, tmp
     path.with_suffix(".toml").write_text(f'kind = "onnx"\noutput = "{said}"\n')
     head, backbone = read_head("most", path), exported(VIT, SIZE)
     found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)["most"]
-    wanted = module_of(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, (64, 96))["most"].numpy()
+    wanted = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
     assert found.dtype == wanted.dtype == kind
     np.testing.assert_array_equal(found, wanted)
 
@@ -204,7 +204,7 @@ def test_one_number_a_frame_is_a_vector_of_one(tmp_path: Path) -> None:
     head = read_head("most", small(tmp_path / "head.onnx", nodes, {"most": 1}, opset=17))
     backbone = exported(VIT, SIZE)
     found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)["most"]
-    wanted = module_of(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, (64, 96))["most"].numpy()
+    wanted = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
     assert found.shape == wanted.shape == (1, 1)
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgec.errors import UnsupportedOperation
 from edgec.graph.session import features_of, open_session
 from edgec.heads import Head, check_heads, read_head
-from edgec.heads.attach import alone, attach
+from edgec.heads.attach import apart, attach
 from edgec.heads.fitting import feature_shapes
 from edgec.lowering import registry
 from edgec.lowering.tensorrt.check import check_graph
@@ -124,7 +124,7 @@ def test_what_a_target_lacks_is_told_of_the_head_alone(made: Made, runtime: str)
     refused: dict[str, UnsupportedOperation] = {}
     for name, head in made.heads.items():
         try:
-            registry.get(runtime).check_head(alone(head, shapes, (SMALL.height, SMALL.width)), VERSIONS)
+            registry.get(runtime).check_head(apart([head], shapes, SMALL)[name], VERSIONS)
         except UnsupportedOperation as error:
             refused[name] = error
     assert refused.keys() == REFUSED[runtime].keys()

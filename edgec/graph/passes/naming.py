@@ -8,17 +8,19 @@ with the paths of the machine that exported.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain, count
 
 import onnx
 
 SCOPES = "pkg.torch.onnx.name_scopes"
-ROLES = {"MatMul": "product", "LayerNormalization": "norm", "Conv": "conv"}
+OWN = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "LayerNormalization", "Resize"})
+"""Operations with constants for which their modules are there: they have the module's name."""
 
 
-def name_by_module(model: onnx.ModelProto, root: str) -> None:
-    """`root` is the module whose children's names begin the path, e.g. `model.backbone`."""
+def name_by_module(model: onnx.ModelProto, roots: Mapping[str, str]) -> None:
+    """`roots` are modules, and what their names are in the graph: those of their children begin with it, as `stages.0` does in
+    `{"model.backbone": ""}`."""
     graph = model.graph
     constants = {initializer.name for initializer in graph.initializer}
     kept = {value.name for value in (*graph.input, *graph.output)}
@@ -34,12 +36,12 @@ def name_by_module(model: onnx.ModelProto, root: str) -> None:
     softmax_inputs = {node.input[0] for node in graph.node if node.op_type == "Softmax"}
     softmax_outputs = {node.output[0] for node in graph.node if node.op_type == "Softmax"}
     for node in graph.node:
-        module, leaf = _module(node, root)
+        module, leaf = _module(node, roots)
         if node.op_type == "MatMul" and node.output[0] in softmax_inputs:
             leaf = "scores"
         elif node.op_type == "MatMul" and node.input[0] in softmax_outputs:
             leaf = "mix"
-        elif leaf and any(name in constants for name in node.input[1:]) and node.op_type in ROLES:
+        elif leaf and any(name in constants for name in node.input[1:]) and node.op_type in OWN:
             leaf = ""
         else:
             leaf = node.op_type.lower()
@@ -59,18 +61,21 @@ def name_by_module(model: onnx.ModelProto, root: str) -> None:
     del graph.metadata_props[:]
 
 
-def _module(node: onnx.NodeProto, root: str) -> tuple[str, str]:
-    """The path below `root`, and the exporter's own name of the operation within that module."""
+def _module(node: onnx.NodeProto, roots: Mapping[str, str]) -> tuple[str, str]:
+    """The module's path in the graph, and the exporter's own name of the operation within that module."""
     text = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "['']")
     scopes: list[str] = ast.literal_eval(text)
     module, leaf = (scopes[-2] if len(scopes) > 1 else ""), scopes[-1]
-    if module == root:
-        return "", leaf
-    return module.removeprefix(f"{root}.") if module.startswith(f"{root}.") else "frames", leaf
+    for root, name in roots.items():
+        if f"{module}.".startswith(f"{root}."):
+            return f"{name}{module.removeprefix(root)}".lstrip("."), leaf
+    return "frames", leaf
 
 
 def _constant_role(node: onnx.NodeProto, index: int) -> str:
-    if node.op_type in ("MatMul", "Conv", "LayerNormalization"):
+    if node.op_type == "Resize":
+        return "sizes" if index == 3 else f"constant{index}"
+    if node.op_type in OWN:
         return "weight" if index == 1 else "bias"
     return "bias" if node.op_type == "Add" else f"constant{index}"
 

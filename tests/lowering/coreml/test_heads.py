@@ -143,7 +143,7 @@ def test_labels_are_whole_numbers_and_all_else_float32(robots: dict[str, Robot],
     assert found.count("reduce_argmax") == 1
     assert {"resize_bilinear", "conv_transpose", "relu", "softmax", "sigmoid", "real_div"} <= set(found)
     wide = {each.outputs[0].name for each in operations(model) if element_type(each) == "FLOAT32" and each.type != "const"}
-    assert {name for name in wide if name.startswith("heads_")} == {"heads_kind_mean"}
+    assert {name for name in wide if name.startswith("heads_")} == {"heads_kind_reducemean"}
 
 
 def test_without_features_a_package_gives_what_heads_say(robots: dict[str, Robot], tmp_path: Path) -> None:
@@ -202,10 +202,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
         "heads_depth_reassemble_blocks_resize_layers_0",
     ),
     "another sampling, wherever it is the same": (
-        lambda package: resample(package, "heads_depth_conv_depth_upsample", "UNALIGN_CORNERS"),
+        lambda package: resample(package, "heads_depth_conv_depth_head_1", "UNALIGN_CORNERS"),
         "heads_depth_fusion_blocks_0_upsample",
     ),
-    "labels over another axis": (lambda package: turn_labels(package), "heads_floor_best"),
+    "labels over another axis": (lambda package: turn_labels(package), "heads_floor_argmax"),
     "a class's weights": (
         lambda package: change_weight(package, "heads_floor_classes_weight", lambda weight: weight[::-1]),
         "heads_floor_classes_add",
@@ -222,7 +222,7 @@ def resample(package: Path, name: str, mode: str) -> None:
 def turn_labels(package: Path) -> None:
     """The smallest instead of the largest."""
     with edited(package) as found:
-        found["heads_floor_best"].type = "reduce_argmin"
+        found["heads_floor_argmax"].type = "reduce_argmin"
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +249,7 @@ def test_labels_that_a_few_pixels_share_are_no_damage(whole: LoweredModel, robot
     """Where two classes are all but equal, another order of summing may choose another."""
     frames = robots["convnext"].source.frames
     recorded = trace(load((whole.directory / whole.entry).parent), frames)
-    place = next(index for index, entry in enumerate(recorded.operations) if entry.name == "heads_floor_best")
+    place = next(index for index, entry in enumerate(recorded.operations) if entry.name == "heads_floor_argmax")
     best = recorded.operations[place]
     assert sum(best.sizes) == pytest.approx(4 * 96 * 160)
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import UnsupportedOperation
 from edgec.fidelity.cosines import cosines
-from edgec.graph.operations import is_of_a_head, operations
+from edgec.graph.operations import PRODUCTS, is_of_a_head, operations
 from edgec.graph.session import features_of, open_session
 from edgec.graph.work import count_work
 from edgec.heads import Head, read_head
@@ -159,10 +159,10 @@ def test_heads_change_nothing_in_the_backbone(merged: onnx.ModelProto) -> None:
 def test_products_of_heads_are_fp16_and_what_is_behind_the_last_is_float32(merged: onnx.ModelProto) -> None:
     model, kept = typed_model(merged, uniform("fp16"))
     found, by_name = kinds(model), {each.name: each for each in model.graph.node}
-    products = [each for each in model.graph.node if is_of_a_head(each) and each.op_type in ("MatMul", "Conv", "ConvTranspose")]
+    products = [each for each in model.graph.node if is_of_a_head(each) and each.op_type in PRODUCTS]
     assert len(products) > 30
     assert {found[each.output[0]] for each in products} == {F16}
-    for name in ("heads.floor.upsample", "heads.parts.upsample", "heads.depth.bins.depth"):
+    for name in ("heads.floor.upsample", "heads.parts.upsample", "heads.depth.bins.div"):
         made_by = by_name[name] if name in by_name else makers(model)[name]
         assert found[made_by.output[0]] == F32, name
     # Sums of two maps inside a depth head are no residual stream.
@@ -200,13 +200,13 @@ def test_a_head_s_work_is_counted(merged: onnx.ModelProto) -> None:
 
 def test_a_head_that_would_overflow_is_float32(merged: onnx.ModelProto) -> None:
     """As calibration sees it: the products that make and read what is too large."""
-    changed = with_headroom(merged, uniform("fp16"), {"heads.depth.bins.add": 1e5, "heads.grasp.layer0.gelu": 2e4})
+    changed = with_headroom(merged, uniform("fp16"), {"heads.depth.bins.add": 1e5, "heads.grasp.layers.1.mul_2": 2e4})
     assert set(changed.operations) == {
         *("heads.depth.conv_depth.head.4", "heads.depth.bins.weighed", "heads.depth.bins.whole"),
-        *("heads.grasp.layer0", "heads.grasp.layer1"),
+        *("heads.grasp.layers.0", "heads.grasp.layers.2"),
     }
     found = kinds(typed_model(merged, changed)[0])
-    assert found["heads.depth.bins.add"] == found["heads.grasp.layer0.gelu"] == F32
+    assert found["heads.depth.bins.add"] == found["heads.grasp.layers.1.mul_2"] == F32
 
 
 # --- opset 17
