@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import onnx
+import onnx_ir as ir
 
 from benchmarks.contender import Contender, Run
 from edgec.artefact.reading import open_artefact
@@ -30,7 +30,7 @@ class Built:
     """`int8` names the artefact that goals are about: what ships, or, where that is no int8, what `--precision int8` would
     ship. `execution` is by contender what the runtime says that it computes in."""
 
-    hub: onnx.ModelProto
+    hub: ir.Model
     statistics: dict[str, Statistics]
     contenders: tuple[Contender, ...]
     shipped: str

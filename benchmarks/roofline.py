@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec.graph.operations import constants, operations
+from edgec.graph.operations import operations
 from edgec.graph.session import open_session
 
 LINKS = 8
@@ -51,7 +52,7 @@ class Roofline:
         return max(self.rates.values())
 
 
-def measure_roofline(hub: onnx.ModelProto, threads: int) -> Roofline:
+def measure_roofline(hub: ir.Model, threads: int) -> Roofline:
     shapes, others = product_shapes(hub)
     rates = {shape: max(_rate(shape, threads) for _ in range(ATTEMPTS)) for shape in sorted(set(shapes))}
     seconds = sum(shape.macs / rates[shape] for shape in shapes)
@@ -59,15 +60,14 @@ def measure_roofline(hub: onnx.ModelProto, threads: int) -> Roofline:
     return Roofline(rates, 1000 * (seconds + others / mean))
 
 
-def product_shapes(hub: onnx.ModelProto) -> tuple[list[Shape], int]:
+def product_shapes(hub: ir.Model) -> tuple[list[Shape], int]:
     """The shapes of all products and convolutions that int8 is for, and the multiply-accumulates of the rest."""
-    values = constants(hub)
     shapes, others = [], 0
     for operation in operations(hub):
         if operation.kind not in ("linear", "convolution"):
             others += operation.macs
             continue
-        dims = tuple(values[operation.weight].dims)
+        dims = operation.weights.shape
         width = dims[operation.channel_axis]
         depth = prod(dims) // width
         shapes.append(Shape(operation.macs // (depth * width), depth, width))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import onnx
+import onnx_ir as ir
 
 from benchmarks.contender import Judgement, judge
 from edgec.fidelity.metrics import Features
@@ -31,7 +31,7 @@ class Simulated:
 
 
 def simulate(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     statistics: dict[str, Statistics],
     frames: Sequence[Pixels],
     expected: Sequence[Features],

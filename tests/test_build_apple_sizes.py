@@ -216,7 +216,7 @@ def test_int8_is_one_set_of_integers_for_every_size(request_: BuildRequest, buil
 @pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
 def test_one_plan_fits_every_size(spec: Spec, tmp_path: Path) -> None:
     """Plans go by the names of operations and tensors."""
-    hubs = [exported(spec, size).hub for size in SIZES]
+    hubs = [exported(spec, size).graph for size in SIZES]
     first, other = ({node.name: list(node.output) for node in hub.graph.node} for hub in hubs)
     assert first == other
     assert [entry.name for entry in operations(hubs[0])] == [entry.name for entry in operations(hubs[1])]
@@ -229,7 +229,7 @@ def test_one_plan_fits_every_size(spec: Spec, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "w8", "w4"])
 def test_weights_are_in_the_package_once(precision: Any, tmp_path: Path) -> None:
-    hubs = [exported(WIDE, size).hub for size in SIZES]
+    hubs = [exported(WIDE, size).graph for size in SIZES]
     plan: PrecisionPlan = uniform(precision)
     one = CoreMl().lower(hubs[1], plan, _new(tmp_path / "one"))
     both = CoreMl().lower_sizes(hubs, plan, _new(tmp_path / "both"))
@@ -244,7 +244,7 @@ def test_weights_are_in_the_package_once(precision: Any, tmp_path: Path) -> None
 
 def test_what_differs_by_a_bit_is_not_taken_for_equal(tmp_path: Path) -> None:
     """coremltools' own deduplication takes fp16 constants for equal within 6e-8, which is all of a subnormal weight."""
-    hubs = [exported(VIT, size).hub for size in SIZES]
+    hubs = [exported(VIT, size).graph for size in SIZES]
     name = next(entry.weight for entry in operations(hubs[1]) if entry.kind == "linear")
     tensor = next(entry for entry in hubs[1].graph.initializer if entry.name == name)
     values = np.frombuffer(tensor.raw_data, np.float32).copy()

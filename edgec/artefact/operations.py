@@ -20,7 +20,7 @@ from edgec.lowering.base import Frames, Runner
 from edgec.records.reading import read_record
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.graph.plan import PrecisionPlan
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 class Comparable(Protocol):
     """A runner that can hold its operations against those of the graph that its files were made from."""
 
-    def first_difference(self, hub: onnx.ModelProto, plan: PrecisionPlan, frames: Frames) -> object | None:
+    def first_difference(self, hub: ir.Model, plan: PrecisionPlan, frames: Frames) -> object | None:
         """Of one batch: the first that computes something else, as people read it."""
         ...
 
 
-def require_faithful(runner: Runner, hub: Callable[[], onnx.ModelProto], plan: PrecisionPlan, frames: Frames, batch: int) -> None:
+def require_faithful(runner: Runner, hub: Callable[[], ir.Model], plan: PrecisionPlan, frames: Frames, batch: int) -> None:
     """What will be recorded is checked itself. `hub` loads the hub graph of the frames' size. Nothing, if the runner's operations
     cannot be compared.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
-import onnx
+import onnx_ir as ir
 
 from edgec.backends.candidate import Candidate
 from edgec.errors import TargetError
@@ -38,7 +38,7 @@ def offered_pairs(
 
 
 def attempts(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     pairs: Sequence[tuple[str, Precision]],
     lowerings: Mapping[str, Lowering],
     sensitivity: Mapping[str, float],

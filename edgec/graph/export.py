@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
-import onnx
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import (
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from edgec.errors import ExportError
 from edgec.graph.contract import OPSET, check_contract
-from edgec.graph.passes.naming import name_by_module
+from edgec.graph.passes.naming import NameByModule
 from edgec.model.camera import CameraModel
 from edgec.model.spec import Size, Spec
 from edgec.quiet import inductor_folder_goes
@@ -39,7 +38,7 @@ class _Positional(nn.Module):
         return tuple(self.model(frames).values())
 
 
-def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> onnx.ModelProto:
+def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> ir.Model:
     """The hub graph of a folded model. Input `frames`, uint8 [batch, H, W, 3]; outputs by name, float32.
 
     Raises `ExportError` if the exporter fails or the graph breaks the contract.
@@ -49,15 +48,14 @@ def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> onnx.Model
     names += ["registers"] if model.registers and spec.registers else []
     names += [f"patches_{index}" for index in sorted(model.layers)]
     hub = to_onnx(_Positional(model), {"frames": frames}, names, {"model.backbone": ""})
-    hub.producer_name, hub.producer_version, hub.doc_string = "edgec", "", ""
-    hub.graph.name = "hub"
+    hub.producer_name, hub.producer_version, hub.graph.name = "edgec", None, "hub"
     check_contract(hub, spec, size, batch)
     return hub
 
 
 def to_onnx(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], roots: Mapping[str, str], *, shared: bool = True
-) -> onnx.ModelProto:
+) -> ir.Model:
     """What the module computes of tensors of these shapes, in the hub graph's opset: inputs and outputs by name in the order in
     which it takes and gives them, nodes and constants called as `roots` say (`edgec.graph.passes.naming`). Without `shared` equal
     constants and operations stay apart.
@@ -85,9 +83,8 @@ def to_onnx(
             evidence=[f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", *said.getvalue().splitlines()[-5:]],
             remedy="check the versions of torch and onnxscript with `edgec doctor`",
         ) from error
-    model = program.model_proto
-    name_by_module(model, roots)
-    return model
+    NameByModule(roots)(program.model)
+    return program.model
 
 
 def _simplify(model: ir.Model, *, shared: bool) -> None:

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import onnx
+import onnx_ir as ir
 
 LIMIT = 2**31 - 2**20
 """A margin below protobuf's 2 GiB for everything that is not weights."""
 
 
-def weight_bytes(model: onnx.ModelProto) -> int:
-    return sum(len(initializer.raw_data) for initializer in model.graph.initializer)
+def weight_bytes(model: ir.Model) -> int:
+    return sum(tensor.nbytes for tensor in model.graph.initializers.tensors())
 
 
-def save(model: onnx.ModelProto, path: Path) -> tuple[str, ...]:
+def save(model: ir.Model, path: Path) -> tuple[str, ...]:
     """Write the model; returns the names of the files. One file below the limit, a `.data` file beside it above."""
     if weight_bytes(model) < LIMIT:
-        path.write_bytes(model.SerializeToString(deterministic=True))
+        path.write_bytes(serialised(model))
         return (path.name,)
     data = f"{path.name}.data"
-    # onnx.save moves the weights out of the model that it is given; the caller still needs them.
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    onnx.save(copy, path, save_as_external_data=True, all_tensors_to_one_file=True, location=data)
+    ir.save(model, path, external_data=data)
     return path.name, data
 
 
-def load(path: Path) -> onnx.ModelProto:
-    return onnx.load(path)
+def serialised(model: ir.Model) -> bytes:
+    """The file's bytes, of a model whose weights are below the limit. The same model gives the same bytes."""
+    content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
+    return content
+
+
+def load(path: Path) -> ir.Model:
+    """With all weights in memory, those beside the file too."""
+    return ir.external_data.load_to_model(ir.load(path))

@@ -6,14 +6,15 @@ backbone's operations is done to them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
 
 from edgec.errors import ExportError
-from edgec.graph.contract import shape_of
+from edgec.graph.values import array_of, given, name_of, shape_of
 
 Kind = Literal["linear", "convolution", "depthwise", "embedding", "attention", "head"]
 PRODUCTS: Final = ("MatMul", "Conv", "ConvTranspose", "Gemm")
@@ -28,7 +29,7 @@ Shape = tuple[int, ...]
 class Operation:
     """`name` is the node's: a module path. `activation` and `weight` are tensor names; `weight` is empty for attention's own
     products. `channel_axis` is the weight's output axis. `macs` are multiply-accumulates, `activation_size` elements, of a
-    batch."""
+    batch. `node` is the operation in the model that it was found in."""
 
     name: str
     kind: Kind
@@ -37,22 +38,31 @@ class Operation:
     channel_axis: int
     macs: int
     activation_size: int
+    node: ir.Node = field(repr=False, compare=False)
+
+    @property
+    def weights(self) -> NDArray[Any]:
+        """What the node reads now; not to be written to."""
+        return array_of(given(self.node, 1))
+
+    @property
+    def spread(self) -> list[int]:
+        """The shape in which one number a channel goes with the weights."""
+        sides = given(self.node, 1).shape
+        assert sides is not None
+        return [-1 if axis == self.channel_axis else 1 for axis in range(len(sides))]
 
 
-def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
+def operations(model: ir.Model) -> tuple[Operation, ...]:
     """In the order of execution. Raises `ExportError` if a shape is open."""
-    graph = model.graph
-    shapes = {value.name: shape_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
-    weights = {initializer.name: tuple(initializer.dims) for initializer in graph.initializer}
     found = []
     first_convolution = True
-    for node in graph.node:
+    for node in model.graph:
         if node.op_type not in PRODUCTS:
             continue
-        sides = [weights.get(name, shapes.get(name)) for name in (*node.input[:2], node.output[0])]
-        left, right, output = (_known(node, side) for side in sides)
-        weight = node.input[1] if node.input[1] in weights else ""
-        macs = multiplications(node, left, right, output)
+        activation, other = given(node), given(node, 1)
+        left, right = known_shape(node, activation), known_shape(node, other)
+        weight = name_of(other) if other.is_initializer() else ""
         kind: Kind = "linear" if weight else "attention"
         if is_of_a_head(node):
             kind = "head"
@@ -60,29 +70,29 @@ def operations(model: onnx.ModelProto) -> tuple[Operation, ...]:
             kind = "embedding" if first_convolution else ("depthwise" if right[1] == 1 and left[1] > 1 else "convolution")
             first_convolution = False
         axis = 0 if node.op_type == "Conv" else 1
-        found.append(Operation(node.name, kind, node.input[0], weight, axis, macs, prod(left)))
+        macs = multiplications(node)
+        found.append(Operation(name_of(node), kind, name_of(activation), weight, axis, macs, prod(left), node))
     return tuple(found)
 
 
-def is_of_a_head(node: onnx.NodeProto) -> bool:
-    return node.name.startswith(HEADS)
+def is_of_a_head(node: ir.Node) -> bool:
+    return name_of(node).startswith(HEADS)
 
 
-def multiplications(node: onnx.NodeProto, left: Shape, right: Shape, output: Shape) -> int:
-    """Multiply-accumulates of one of the `PRODUCTS`, from the shapes of its first two inputs and its output."""
+def multiplications(node: ir.Node) -> int:
+    """Multiply-accumulates of one of the `PRODUCTS`. Raises `ExportError` if a shape is open."""
+    left, right, output = (known_shape(node, value) for value in (given(node), given(node, 1), node.outputs[0]))
     if node.op_type == "Conv":
         return prod(output) * prod(right[1:])
     if node.op_type == "ConvTranspose":
         return prod(left) * prod(right[1:])
-    transposed = node.op_type == "Gemm" and any(each.name == "transA" and each.i for each in node.attribute)
+    transposed = bool(node.attributes.get_int("transA", 0)) if node.op_type == "Gemm" else False
     return prod(output) * left[0 if transposed else -1]
 
 
-def constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    return {initializer.name: initializer for initializer in model.graph.initializer}
-
-
-def _known(node: onnx.NodeProto, shape: Shape | None) -> Shape:
+def known_shape(node: ir.Node, value: ir.Value) -> Shape:
+    """Of what the node reads or makes."""
+    shape = shape_of(value)
     if shape is None:
         raise ExportError(f"{node.name} has an open shape.", remedy="edgec works on static shapes alone")
     return shape

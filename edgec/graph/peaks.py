@@ -5,35 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx_ir as ir
 
 from edgec.errors import CalibrationError
 from edgec.frames.types import Pixels
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.session import open_session
 from edgec.graph.statistics import stacked
+from edgec.graph.values import add_constant, name_of
 
 
-def observe_peaks(hub: onnx.ModelProto, frames: Iterable[Pixels], batch: int, *, threads: int | None = None) -> dict[str, float]:
+def observe_peaks(hub: ir.Model, frames: Iterable[Pixels], batch: int, *, threads: int | None = None) -> dict[str, float]:
     """By tensor, over all frames, uint8 [H, W, 3]. Two numbers a tensor and batch leave the runtime.
 
     Raises `CalibrationError` if there is no frame, or an activation is not finite.
     """
-    watched = onnx.ModelProto()
-    watched.CopyFrom(hub)
-    graph = watched.graph
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
-    tensors = [name for node in graph.node for name in node.output if kinds.get(name) == TensorProto.FLOAT]
-    del graph.output[:]
-    graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), "peaks.flat"))
-    for tensor in tensors:
-        graph.node.append(helper.make_node("Abs", [tensor], [f"{tensor}.size"]))
-        graph.node.append(helper.make_node("Reshape", [f"{tensor}.size", "peaks.flat"], [f"{tensor}.sizes"]))
+    watched = hub.clone()
+    tape = ir.tape.Tape(watched.graph)
+    flat = add_constant(watched.graph, "peaks.flat", np.array([-1], np.int64))
+    floats = [value for node in watched.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT]
+    tensors = [name_of(value) for value in floats]
+    for value in floats:
+        sizes = tape.op("Reshape", [tape.op("Abs", [value]), flat])
         for part, kind in (("peak", "ReduceMax"), ("mean", "ReduceMean")):
-            graph.node.append(helper.make_node(kind, [f"{tensor}.sizes"], [f"{tensor}.{part}"], keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", TensorProto.FLOAT, []))
-    session = open_session(watched, threads=threads)
+            tape.op(kind, [sizes], {"keepdims": 0}, output=ir.val(f"{value.name}.{part}", ir.DataType.FLOAT, []))
     names = [f"{tensor}.{part}" for part in ("peak", "mean") for tensor in tensors]
+    GiveOnly(names)(watched)
+    session = open_session(watched, threads=threads)
     largest = np.full(len(tensors), -1.0)
     for stack in stacked(frames, batch):
         # The mean carries NaN along, while the runtime's extremes pass over it.

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.graph.files import LIMIT, save, weight_bytes
+from edgec.graph.files import LIMIT, save, serialised, weight_bytes
 from edgec.host.cores import usable_cores
 
 
-def open_session(model: onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:
-    """An `onnxruntime.InferenceSession`. `optimise=False` runs every node as it stands, Q/DQ included.
+def open_session(model: ir.Model | onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:
+    """An `onnxruntime.InferenceSession`. `optimise=False` runs every node as it stands, Q/DQ included. A protobuf, as somebody's
+    head is one, is run as it is.
 
     Raises `TargetError` if ONNX Runtime is not installed, `RuntimeFailure` if it refuses the graph.
     """
@@ -34,8 +36,10 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None, optimise
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
     try:
-        if weight_bytes(model) < LIMIT:
+        if isinstance(model, onnx.ModelProto):
             return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        if weight_bytes(model) < LIMIT:
+            return ort.InferenceSession(serialised(model), options, providers=["CPUExecutionProvider"])
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             path = Path(folder) / "model.onnx"
             save(model, path)

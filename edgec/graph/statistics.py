@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from edgec.batches import filled
 from edgec.errors import CalibrationError
 from edgec.frames.types import Pixels
-from edgec.graph.contract import shape_of
-from edgec.graph.passes.prune import prune
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.plan import Range
 from edgec.graph.session import open_session
+from edgec.graph.values import add_constant, shape_of
 
 ROWS = 256
 """Rows kept of each activation: enough to rank candidates by their mean squared error, small enough for a ViT-H."""
@@ -79,7 +78,7 @@ class Statistics:
 
 
 def observe(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     tensors: Sequence[str],
     frames: Iterable[Pixels],
     batch: int,
@@ -223,43 +222,40 @@ def _reservoir(random: np.random.Generator, number: int) -> list[int | None]:
     return places
 
 
-def _observed(hub: onnx.ModelProto, tensors: Sequence[str]) -> tuple[onnx.ModelProto, dict[str, int]]:
+def _observed(hub: ir.Model, tensors: Sequence[str]) -> tuple[ir.Model, dict[str, int]]:
     """The hub graph with statistics for outputs, and how many rows each tensor has."""
-    model = onnx.ModelProto()
-    model.CopyFrom(hub)
-    graph = model.graph
-    shapes = {value.name: shape_of(value) for value in (*graph.input, *graph.output, *graph.value_info)}
-    convolved = {node.input[0] for node in graph.node if node.op_type == "Conv"}
-    del graph.output[:]
-    for name, value in (("axis", 0), ("last", 1), ("all", -1)):
-        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), f"statistics.{name}"))
+    model = hub.clone()
+    graph, tape = model.graph, ir.tape.Tape(model.graph)
+    values = ir.convenience.create_value_mapping(graph)
+    axis, last, whole = (
+        add_constant(graph, f"statistics.{name}", np.array([value], np.int64))
+        for name, value in (("axis", 0), ("last", 1), ("all", -1))
+    )
     counts: dict[str, int] = {}
+    drawn: dict[int, ir.Value] = {}
+    names = []
     for tensor in tensors:
-        shape = shapes[tensor]
+        source, shape = values[tensor], shape_of(values[tensor])
         assert shape is not None
-        source = tensor
-        if tensor in convolved:
-            source = f"{tensor}.channels_last"
-            graph.node.append(helper.make_node("Transpose", [tensor], [source], perm=[0, 2, 3, 1]))
-            shape = (shape[0], *shape[2:], shape[1])
-        counts[tensor] = prod(shape[:-1])
-        flat, to = f"{tensor}.flat", f"{tensor}.flat.shape"
-        graph.initializer.append(numpy_helper.from_array(np.array([-1, shape[-1]], np.int64), to))
-        graph.node.append(helper.make_node("Reshape", [source, to], [flat]))
-        for part, kind in (("low", "ReduceMin"), ("high", "ReduceMax"), ("mean", "ReduceMean")):
-            graph.node.append(helper.make_node(kind, [flat, "statistics.axis"], [f"{tensor}.{part}"], keepdims=0))
-        graph.node.append(helper.make_node("Gather", [flat, f"rows.{counts[tensor]}"], [f"{tensor}.drawn"], axis=0))
-        largest = f"{tensor}.largest"
-        graph.node.append(helper.make_node("Abs", [flat], [f"{tensor}.abs"]))
-        graph.node.append(helper.make_node("ReduceMax", [f"{tensor}.abs", "statistics.last"], [largest], keepdims=0))
-        graph.node.append(helper.make_node("ReduceMean", [largest], [f"{tensor}.usual"], keepdims=0))
-        graph.node.append(helper.make_node("Reshape", [f"{tensor}.abs", "statistics.all"], [f"{tensor}.whole"]))
-        graph.node.append(helper.make_node("ArgMax", [f"{tensor}.whole"], [f"{tensor}.peak"], axis=0))
-        sizes = {"drawn": [DRAWN, shape[-1]], "usual": [], "peak": [1]}
-        for part in PARTS:
-            element = onnx.TensorProto.INT64 if part == "peak" else onnx.TensorProto.FLOAT
-            graph.output.append(helper.make_tensor_value_info(f"{tensor}.{part}", element, sizes.get(part, [shape[-1]])))
-    for count in sorted(set(counts.values())):
-        graph.input.append(helper.make_tensor_value_info(f"rows.{count}", onnx.TensorProto.INT64, [DRAWN]))
-    prune(graph)  # heads, which would take their time on every frame
+        if any(use.node.op_type == "Conv" and use.idx == 0 for use in source.uses()):
+            source, shape = tape.op("Transpose", [source], {"perm": [0, 2, 3, 1]}), (shape[0], *shape[2:], shape[1])
+        count = counts[tensor] = prod(shape[:-1])
+        rows = drawn.setdefault(count, ir.val(f"rows.{count}", ir.DataType.INT64, [DRAWN]))
+        flat = tape.op("Reshape", [source, add_constant(graph, f"{tensor}.flat.shape", np.array([-1, shape[-1]], np.int64))])
+        sizes = tape.op("Abs", [flat])
+        largest = tape.op("ReduceMax", [sizes, last], {"keepdims": 0})
+        made: dict[str, tuple[str, list[ir.Value], dict[str, int], list[int]]] = {
+            "low": ("ReduceMin", [flat, axis], {"keepdims": 0}, [shape[-1]]),
+            "high": ("ReduceMax", [flat, axis], {"keepdims": 0}, [shape[-1]]),
+            "mean": ("ReduceMean", [flat, axis], {"keepdims": 0}, [shape[-1]]),
+            "drawn": ("Gather", [flat, rows], {"axis": 0}, [DRAWN, shape[-1]]),
+            "usual": ("ReduceMean", [largest], {"keepdims": 0}, []),
+            "peak": ("ArgMax", [tape.op("Reshape", [sizes, whole])], {"axis": 0}, [1]),
+        }
+        for part, (kind, inputs, attributes, sides) in made.items():
+            element = ir.DataType.INT64 if part == "peak" else ir.DataType.FLOAT
+            tape.op(kind, inputs, attributes, output=ir.val(f"{tensor}.{part}", element, sides))
+            names.append(f"{tensor}.{part}")
+    graph.inputs.extend(drawn[count] for count in sorted(drawn))
+    GiveOnly(names)(model)  # without heads, which would take their time on every frame
     return model, counts

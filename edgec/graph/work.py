@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-import numpy as np
-import onnx
-from onnx import TensorProto, helper
+import onnx_ir as ir
 
 from edgec.graph.operations import PRODUCTS, multiplications
+from edgec.graph.values import given, shape_of
 
 Kind = Literal["int8", "fp16", "fp32"]
 
@@ -28,43 +27,37 @@ class Work:
     exchanged_bytes: int
 
 
-def count_work(typed: onnx.ModelProto) -> Work:
+def count_work(typed: ir.Model) -> Work:
     """Of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 if it reads
     DequantizeLinear."""
     graph = typed.graph
-    values = (*graph.input, *graph.output, *graph.value_info)
-    shapes: dict[str, tuple[int, ...]] = {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values
-    }
-    kinds = {value.name: value.type.tensor_type.elem_type for value in values}
-    for constant in graph.initializer:
-        shapes[constant.name], kinds[constant.name] = tuple(constant.dims), constant.data_type
-    makers = {name: node for node in graph.node for name in node.output}
-
-    def size(name: str) -> int:
-        width: np.dtype[np.generic] = helper.tensor_dtype_to_np_dtype(kinds[name])
-        return prod(shapes[name]) * width.itemsize
-
-    def dequantised(name: str) -> bool:
-        return name in makers and makers[name].op_type == "DequantizeLinear"
-
     macs: Counter[Kind] = Counter()
     exchanged = 0
-    constants = {constant.name for constant in graph.initializer}
-    for node in graph.node:
+    for node in graph:
         if node.op_type not in PRODUCTS:
             continue
-        sides = [shapes[name] for name in (*node.input[:2], node.output[0])]
-        int8 = dequantised(node.input[0]) and dequantised(node.input[1])
-        half = kinds[node.input[0]] == TensorProto.FLOAT16
-        macs["int8" if int8 else "fp16" if half else "fp32"] += multiplications(node, *sides)
-        for name in node.input[:2]:
-            source = makers[name].input[0] if dequantised(name) else name
-            exchanged += 0 if source in constants else size(source)
-        exchanged += size(node.output[0])
+        sides = given(node), given(node, 1)
+        half = sides[0].dtype == ir.DataType.FLOAT16
+        macs["int8" if all(map(_dequantiser, sides)) else "fp16" if half else "fp32"] += multiplications(node)
+        for value in sides:
+            maker = _dequantiser(value)
+            source = given(maker) if maker else value
+            exchanged += 0 if source.is_initializer() else _size(source)
+        exchanged += _size(node.outputs[0])
     return Work(
         macs=dict(macs),
-        weight_bytes=sum(size(name) for name in constants),
-        frame_bytes=sum(size(value.name) for value in (*graph.input, *graph.output)),
+        weight_bytes=sum(map(_size, graph.initializers.values())),
+        frame_bytes=sum(map(_size, (*graph.inputs, *graph.outputs))),
         exchanged_bytes=exchanged,
     )
+
+
+def _dequantiser(value: ir.Value) -> ir.Node | None:
+    maker = value.producer()
+    return maker if maker is not None and maker.op_type == "DequantizeLinear" else None
+
+
+def _size(value: ir.Value) -> int:
+    """Bytes."""
+    assert value.dtype is not None
+    return prod(shape_of(value) or ()) * value.dtype.numpy().itemsize

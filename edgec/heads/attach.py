@@ -14,14 +14,15 @@ from typing import Final
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.checkpoint.text import shown
 from edgec.errors import ExportError, HeadError, RequestError
-from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
-from edgec.graph.files import LIMIT, weight_bytes
+from edgec.graph.contract import FORBIDDEN, OPSET
+from edgec.graph.files import LIMIT
 from edgec.graph.operations import HEADS
-from edgec.graph.passes.prune import prune, refill
+from edgec.graph.protobuf import prune, refill, shape_of, weight_bytes
 from edgec.heads.exporting import exported
 from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
@@ -98,7 +99,7 @@ def _merged(graph: onnx.GraphProto, heads: Sequence[Head], given: Mapping[str, S
     """Nodes, constants and shapes of all heads, put into the graph; returns their outputs, in the heads' order."""
     outputs: dict[str, onnx.ValueInfoProto] = {}
     if own := [head for head in heads if head.kind != FOREIGN]:
-        made = exported(own, given, frame).graph
+        made = ir.to_proto(exported(own, given, frame)).graph
         graph.node.extend(made.node)
         graph.initializer.extend(made.initializer)
         graph.value_info.extend(made.value_info)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import onnx
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from edgec.model.spec import Size
 Shape = tuple[int, ...]
 
 
-def exported(heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> onnx.ModelProto:
+def exported(heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> ir.Model:
     """These heads, none of them an ONNX file, as one graph: from features of these shapes to each head's output under its name.
     No two heads share a node or a constant. It is not the caller's to change.
 
@@ -33,7 +33,7 @@ def exported(heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> 
 
 
 @lru_cache(maxsize=2)
-def _exported(heads: tuple[Head, ...], given: tuple[tuple[str, Shape], ...], frame: Size) -> onnx.ModelProto:
+def _exported(heads: tuple[Head, ...], given: tuple[tuple[str, Shape], ...], frame: Size) -> ir.Model:
     """Kept: a build asks for it twice, before the backbone is exported and after."""
     inputs = {name: torch.zeros(shape) for name, shape in given}
     roots = {f"heads.{index}": f"{HEADS}{head.name}" for index, head in enumerate(heads)}

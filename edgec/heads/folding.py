@@ -18,8 +18,7 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.checkpoint.text import counted, shown
-from edgec.graph.contract import shape_of
-from edgec.graph.passes.prune import refill
+from edgec.graph.protobuf import refill, shape_of
 
 LARGEST_TENSOR = 1 << 30
 """Bytes of one tensor, as of a head's maps (`edgec.heads.fitting.LARGEST_MAP`)."""

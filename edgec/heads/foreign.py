@@ -18,8 +18,9 @@ from onnx import TensorProto
 
 from edgec.checkpoint.text import listed, shown
 from edgec.errors import HeadError
-from edgec.graph.contract import FORBIDDEN, OPSET, shape_of
+from edgec.graph.contract import FORBIDDEN, OPSET
 from edgec.graph.files import LIMIT
+from edgec.graph.protobuf import shape_of
 from edgec.heads.description import checked, from_texts
 from edgec.heads.folding import TooLarge, folded, without_expand
 from edgec.heads.kinds import description

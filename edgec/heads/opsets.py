@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec.graph.contract import OPSET, shape_of
-from edgec.graph.passes.prune import refill
+from edgec.graph.contract import OPSET
+from edgec.graph.protobuf import refill, shape_of
 
 
 def converted(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -14,8 +14,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edgec.graph.contract import shape_of
-from edgec.graph.passes.prune import refill
+from edgec.graph.protobuf import refill, shape_of
 
 Shape = tuple[int, ...]
 MOST_SIDES = 5

@@ -19,7 +19,7 @@ from edgec.errors import RuntimeFailure
 from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.graph.plan import PrecisionPlan
 
@@ -163,17 +163,17 @@ class Lowering(ABC):
         return self.availability()
 
     @abstractmethod
-    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Write the runtime's files into `directory`, which exists and is empty."""
 
-    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:  # noqa: B027 - most run whatever ONNX has
+    def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:  # noqa: B027 - most run whatever ONNX has
         """Whether the runtime, or this lowering to it, has all operations of a head, before anything is exported. The graph is
         that of the head alone (`edgec.heads.attach.apart`); `versions` are those of the runtime that boards have.
 
         Raises `UnsupportedOperation`.
         """
 
-    def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+    def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         """The plan with what could overflow the target's types in wider ones. `peaks` are the largest absolute values that
         calibration saw, by tensor."""
         return plan

@@ -7,30 +7,43 @@ is not joined.
 
 from __future__ import annotations
 
-import onnx
-from onnx import numpy_helper
+from collections.abc import Iterable, Iterator
 
-from edgec.graph.operations import constants
+import onnx_ir as ir
+
+from edgec.graph.passes.base import Rewrite, unread
+from edgec.graph.passes.constants import bias_add
 from edgec.graph.plan import PrecisionPlan
+from edgec.graph.values import add_constant, array_of, drop_unread, given, shape_of
 
 
-def lift_biases(model: onnx.ModelProto, plan: PrecisionPlan) -> onnx.ModelProto:
-    """Give the bias of each int8 product the rank of what it is added to. Changes `model`, and returns it."""
-    graph = model.graph
-    values = constants(model)
-    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in graph.value_info}
-    products = {node.output[0] for node in graph.node if node.op_type == "MatMul" and plan.precision_of(node.name) == "int8"}
-    for node in graph.node:
-        if node.op_type != "Add" or node.input[0] not in products or node.input[1] not in values:
-            continue
-        bias = numpy_helper.to_array(values[node.input[1]])
-        # A constant of its own: the exporter lets equal constants share one, and the others need their rank.
-        name = f"{node.name}.lifted_bias"
-        shape = (1,) * (ranks[node.input[0]] - 1) + (-1,)
-        graph.initializer.append(numpy_helper.from_array(bias.reshape(shape), name))
-        node.input[1] = name
-    used = {name for node in graph.node for name in node.input}
-    kept = [onnx.TensorProto.FromString(value.SerializeToString()) for value in graph.initializer if value.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    return model
+class LiftBiases(Rewrite):
+    """Requires a graph with the plan's pairs in it. Ensures that the bias of each int8 product has the rank of what it is added
+    to, and that no constant is left unread."""
+
+    def __init__(self, plan: PrecisionPlan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        return (f"the shape of {add.name} is not known" for add in self._adds(model) if shape_of(given(add)) is None)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        for add in self._adds(model):
+            shape = (1,) * (len(shape_of(given(add)) or ()) - 1) + (-1,)
+            # A constant of its own: the exporter lets equal constants share one, and the others need their rank.
+            lifted = array_of(given(add, 1)).reshape(shape)
+            add.replace_input_with(1, add_constant(model.graph, f"{add.name}.lifted_bias", lifted))
+        drop_unread(model.graph)
+        return ir.passes.PassResult(model, modified=True)
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        for add in self._adds(model):
+            if len(shape_of(given(add, 1)) or ()) != len(shape_of(given(add)) or ()):
+                yield f"{add.name} adds a bias of another rank"
+        yield from unread(model.graph)
+
+    def _adds(self, model: ir.Model) -> Iterator[ir.Node]:
+        for node in model.graph:
+            if node.op_type == "MatMul" and self._plan.operations.get(node.name or "") == "int8" and (add := bias_add(node)):
+                yield add

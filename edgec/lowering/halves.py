@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgec.errors import ExportError
-from edgec.graph.operations import PRODUCTS, constants
+from edgec.graph.operations import PRODUCTS
+from edgec.graph.values import array_of, name_of
 
 LIMIT = float(np.finfo(np.float16).max)
 HEADROOM = 8.0
@@ -49,20 +49,27 @@ def to_half(value: NDArray[Any], name: str) -> NDArray[np.float16]:
     return value.astype(np.float16)
 
 
-def unfit_products(model: onnx.ModelProto) -> dict[str, str]:
+def unfit_products(model: ir.Model) -> dict[str, str]:
     """By product, which of its constants (weight or bias) does not fit fp16, and why."""
-    values = constants(model)
     found: dict[str, str] = {}
-    products: dict[str, str] = {}
-    for node in model.graph.node:
-        if node.op_type in PRODUCTS:
-            name = products[node.output[0]] = node.name
-        elif node.op_type == "Add" and node.input[0] in products:
-            name = products[node.input[0]]
-        else:
-            continue
-        for constant in node.input:
-            problem = constant_problem(numpy_helper.to_array(values[constant])) if constant in values else ""
-            if problem and name not in found:
-                found[name] = f"{constant} {problem}"
+    for node in model.graph:
+        product = product_of(node)
+        for value in node.inputs if product is not None else ():
+            problem = unfit(value)
+            if problem and product is not None:
+                found.setdefault(name_of(product), problem)
     return found
+
+
+def unfit(value: ir.Value | None) -> str:
+    """Why what a node reads cannot be fp16, with its name; empty if it can, or is no constant."""
+    problem = constant_problem(array_of(value)) if value is not None and value.is_initializer() else ""
+    return f"{value.name} {problem}" if value is not None and problem else ""
+
+
+def product_of(node: ir.Node) -> ir.Node | None:
+    """The product that the node is, or whose outputs it is the first to add something to."""
+    if node.op_type == "Add" and node.inputs[0] is not None:
+        maker = node.inputs[0].producer()
+        return maker if maker is not None and maker.op_type in PRODUCTS else None
+    return node if node.op_type in PRODUCTS else None

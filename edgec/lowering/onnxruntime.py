@@ -24,7 +24,7 @@ from edgec.lowering.base import (
 )
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.graph.plan import PrecisionPlan
 
@@ -44,7 +44,7 @@ class OnnxRuntime(Lowering):
             return Availability(False, problem=str(error), install=INSTALL)
         return Availability(True, version=onnxruntime.__version__)
 
-    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:
+    def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         from edgec.graph.session import open_session
 
         try:
@@ -54,12 +54,13 @@ class OnnxRuntime(Lowering):
                 "ONNX Runtime refuses it.", evidence=error.evidence, remedy="export the head without that operation"
             ) from error
 
-    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         from edgec.graph.files import save
+        from edgec.graph.passes.base import rewritten
         from edgec.graph.planned import apply_plan
-        from edgec.lowering.bias import lift_biases
+        from edgec.lowering.bias import LiftBiases
 
-        model = lift_biases(apply_plan(hub, plan), plan) if plan.quantised else hub
+        model = rewritten(apply_plan(hub, plan), LiftBiases(plan)) if plan.quantised else hub
         files = save(model, directory / "model.onnx")
         return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
 

@@ -24,7 +24,7 @@ from edgec.lowering.base import (
 )
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.graph.plan import PrecisionPlan
 
@@ -49,34 +49,30 @@ class OpenVino(Lowering):
             return Availability(False, problem=str(error), install=INSTALL)
         return Availability(True, version=openvino.__version__.split("-")[0])
 
-    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         import openvino as ov
 
         from edgec.graph.files import save
-        from edgec.graph.operations import constants, operations
+        from edgec.graph.operations import operations
         from edgec.graph.passes.quantise import quantised_weight
-        from edgec.graph.passes.smooth import smooth
-        from edgec.graph.planned import apply_plan
+        from edgec.graph.planned import apply_plan, smoothed
         from edgec.lowering.per_token import compress_products
 
         # The hint is part of the model: left to itself, OpenVINO runs "f32" as bf16 on CPUs that have it.
         settings = {"INFERENCE_PRECISION_HINT": HINTS[plan.default]}
-        model = apply_plan(hub, plan)
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             path = Path(folder) / "model.onnx"
-            save(model, path)
+            save(apply_plan(hub, plan), path)
             try:
                 converted = ov.Core().read_model(path)
             except Exception as error:
                 raise RuntimeFailure("OpenVINO refuses the graph.", evidence=str(error).strip().splitlines()[:3]) from error
-            smoothed = smooth(hub, plan.smoothing)
-            values = constants(smoothed)
-            per_token = {
-                operation.name: quantised_weight(operation, values, plan)
-                for operation in operations(smoothed)
-                if plan.precision_of(operation.name) == "int8-per-token"
-            }
-            if per_token:
+            if plan.of("int8-per-token"):
+                per_token = {
+                    operation.name: quantised_weight(operation, plan)
+                    for operation in operations(smoothed(hub, plan))
+                    if plan.precision_of(operation.name) == "int8-per-token"
+                }
                 settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
             _name_all(converted)
             ov.save_model(converted, directory / "model.xml", compress_to_fp16=False)

@@ -10,7 +10,7 @@ from edgec.lowering.base import LoweredModel
 from edgec.model.spec import Size
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.graph.plan import PrecisionPlan
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ManySizes(Protocol):
     """A lowering that makes such files. What its `load` gives takes frames of each size, and tells sizes by the frames' shape."""
 
-    def lower_sizes(self, hubs: Sequence[onnx.ModelProto], plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower_sizes(self, hubs: Sequence[ir.Model], plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """As `Lowering.lower`, of hub graphs of one checkpoint at several sizes; the first is the default. The plan goes by the
         names of operations and tensors, which are the same at every size."""
         ...

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import onnx
+import onnx_ir as ir
 
-from edgec.errors import ExportError
 from edgec.fidelity.metrics import worst
-from edgec.graph.contract import shape_of
-from edgec.graph.operations import Operation, operations
+from edgec.graph.operations import Operation, known_shape, operations
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import Statistics
+from edgec.graph.values import given, name_of, shape_of
 from edgec.precision.recipes import Recipe
 from edgec.records.evidence import Evidence
 from edgec.records.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
@@ -31,7 +30,7 @@ WHY_FLOAT = {
 
 
 def explain(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     plan: PrecisionPlan,
     recipe: Recipe | None,
     statistics: Mapping[str, Statistics],
@@ -98,10 +97,9 @@ def _exceptions(
 
 
 def _massive(
-    hub: onnx.ModelProto, found: Sequence[Operation], statistics: Mapping[str, Statistics], frames: Sequence[str]
+    hub: ir.Model, found: Sequence[Operation], statistics: Mapping[str, Statistics], frames: Sequence[str]
 ) -> tuple[MassiveActivation, ...]:
-    shapes = {value.name: shape_of(value) for value in (*hub.graph.input, *hub.graph.output, *hub.graph.value_info)}
-    grid = _grid(shapes)
+    grid = _grid(hub)
     massive = []
     seen: set[str] = set()
     for operation in found:
@@ -112,9 +110,7 @@ def _massive(
         low, high = float(entry.low.min()), float(entry.high.max())
         value = high if high >= -low else low
         ratio = abs(value) / max(float(entry.usual), 1e-12)
-        shape = shapes[operation.activation]
-        if shape is None:
-            raise ExportError(f"{operation.activation} has an open shape.")
+        shape = known_shape(operation.node, given(operation.node))
         if ratio < MASSIVE:
             continue
         batch, row, channel = (int(number) for number in entry.peak)
@@ -133,10 +129,11 @@ def _massive(
     return tuple(sorted(massive, key=lambda each: -each.ratio)[:SHOWN])
 
 
-def _grid(shapes: Mapping[str, tuple[int, ...] | None]) -> tuple[int, ...]:
+def _grid(hub: ir.Model) -> tuple[int, ...]:
     """Rows and columns of patches; nothing for a graph that makes none any more."""
-    maps = sorted(name for name in shapes if name.startswith("patches"))
-    return (shapes[maps[0]] or ())[1:3] if maps else ()
+    made = {name_of(value): value for node in hub.graph for value in node.outputs}
+    maps = sorted(name for name in made if name.startswith("patches"))
+    return (shape_of(made[maps[0]]) or ())[1:3] if maps else ()
 
 
 def _token(shape: tuple[int, ...], row: int, grid: tuple[int, ...], *, convolution: bool) -> tuple[int, str]:

@@ -8,18 +8,16 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgec.errors import CalibrationError
 from edgec.graph.numbers import quantise_static
-from edgec.graph.operations import Operation, constants, operations
-from edgec.graph.passes.constants import ConstantEditor
-from edgec.graph.passes.correct import bias_node
+from edgec.graph.operations import Operation, operations
+from edgec.graph.passes.constants import bias_add
 from edgec.graph.passes.quantise import quantised_weight
-from edgec.graph.passes.smooth import smooth
 from edgec.graph.plan import Precision, PrecisionPlan, QuantisedWeight
+from edgec.graph.planned import smoothed
 from edgec.graph.statistics import Statistics
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.rounding import compensation, round_weight
@@ -37,7 +35,7 @@ class Planner:
 
     def __init__(
         self,
-        hub: onnx.ModelProto,
+        hub: ir.Model,
         statistics: Mapping[str, Statistics],
         *,
         activations: Activations = "u8",
@@ -70,12 +68,13 @@ class Planner:
             activations=self._activations,
             paired=self._paired,
         )
-        smoothed = smooth(self._hub, scales)
         linear = [
-            operation for operation in operations(smoothed) if operation.name in plan.operations and operation.kind == "linear"
+            operation
+            for operation in operations(smoothed(self._hub, plan))
+            if operation.name in plan.operations and operation.kind == "linear"
         ]
-        plan = replace(plan, weights=self._weights(smoothed, linear, seen, scales))
-        return replace(plan, corrections=_corrections(smoothed, linear, seen, plan))
+        plan = replace(plan, weights=self._weights(linear, seen, scales))
+        return replace(plan, corrections=_corrections(linear, seen, plan))
 
     def _scales(self, recipe: Recipe) -> dict[str, tuple[float, ...]]:
         """The same for every runtime."""
@@ -93,21 +92,19 @@ class Planner:
 
     def _weights(
         self,
-        smoothed: onnx.ModelProto,
         linear: Iterable[Operation],
         seen: Mapping[str, Statistics],
         scales: Mapping[str, tuple[float, ...]],
     ) -> dict[str, QuantisedWeight]:
-        editor, values = ConstantEditor(smoothed), constants(smoothed)
         factors: dict[tuple[str, bool], NDArray[np.float32]] = {}
         found = {}
         for operation in linear:
-            weight = numpy_helper.to_array(values[operation.weight])
+            weight = operation.weights
             # The weight itself tells apart what a scale behind it has done to its outputs.
             key = hashlib.sha256(weight.tobytes() + np.asarray(scales.get(operation.activation, ())).tobytes()).hexdigest()
             if key not in self._rounded:
                 # A bias takes what the mean loses: only what varies about it need be kept.
-                centred = editor.has(bias_node(operation.name), 1)
+                centred = bias_add(operation.node) is not None
                 way = operation.activation, centred
                 if way not in factors:
                     entry = seen[operation.activation]
@@ -118,7 +115,7 @@ class Planner:
 
 
 def int8_plan(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     statistics: Mapping[str, Statistics],
     recipe: Recipe = STATIC,
     *,
@@ -132,23 +129,21 @@ def int8_plan(
 
 
 def _corrections(
-    smoothed: onnx.ModelProto, linear: Iterable[Operation], statistics: Mapping[str, Statistics], plan: PrecisionPlan
+    linear: Iterable[Operation], statistics: Mapping[str, Statistics], plan: PrecisionPlan
 ) -> dict[str, tuple[float, ...]]:
     """What each product's outputs lose on average, for those that have a bias to give it back in.
 
     What rounded weights take is exact, from the activation's mean over all frames. What rounding a static activation takes is
     estimated on the sampled rows, and shrunk by how much of the estimate sampling alone would explain.
     """
-    values, editor = constants(smoothed), ConstantEditor(smoothed)
     found = {}
     for operation in linear:
-        if not editor.has(bias_node(operation.name), 1):
+        if bias_add(operation.node) is None:
             continue
-        weight = numpy_helper.to_array(values[operation.weight])
-        held = quantised_weight(operation, values, plan)
+        held = quantised_weight(operation, plan)
         rounded = held.integers * held.scales
         seen = statistics[operation.activation]
-        correction = seen.mean @ (weight - rounded)
+        correction = seen.mean @ (operation.weights - rounded)
         if plan.precision_of(operation.name) == "int8":
             lost = (seen.rows - quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)) @ rounded
             mean, noise = lost.mean(axis=0), lost.var(axis=0) / len(lost)

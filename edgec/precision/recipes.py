@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import onnx
+import onnx_ir as ir
 
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.smooth import groups
@@ -37,7 +37,7 @@ class Recipe:
 STATIC = Recipe("static")
 
 
-def tail_recipe(hub: onnx.ModelProto) -> Recipe:
+def tail_recipe(hub: ir.Model) -> Recipe:
     """Static int8 but for the last products that add to the residual stream; static where none does."""
     linear = {operation.name for operation in operations(hub) if operation.kind == "linear"}
     writers = [name for name in residual_writers(hub) if name in linear]
@@ -48,7 +48,7 @@ def tail_recipe(hub: onnx.ModelProto) -> Recipe:
     return Recipe(f"but-last-{count}", kept=frozenset(writers[-count:]), reason=reason)
 
 
-def rule_recipes(hub: onnx.ModelProto, *, per_token: bool) -> tuple[Recipe, ...]:
+def rule_recipes(hub: ir.Model, *, per_token: bool) -> tuple[Recipe, ...]:
     """The recipes that need no measurement, from the fastest to the most faithful; static alone where the runtime has no int8 per
     token."""
     linear = [operation for operation in operations(hub) if operation.kind == "linear"]
@@ -63,7 +63,7 @@ def rule_recipes(hub: onnx.ModelProto, *, per_token: bool) -> tuple[Recipe, ...]
     )
 
 
-def quick_recipes(hub: onnx.ModelProto, *, per_token: bool) -> tuple[Recipe, ...]:
+def quick_recipes(hub: ir.Model, *, per_token: bool) -> tuple[Recipe, ...]:
     """The rules that a quick build tries: what each costs to lower, verify and measure decides how many there can be.
 
     Where products run per token, all of them per token are left out: slower than the mixture, and than bfloat16 where the CPU has
@@ -76,7 +76,7 @@ def quick_recipes(hub: onnx.ModelProto, *, per_token: bool) -> tuple[Recipe, ...
     return tuple(dict.fromkeys((static, tail_recipe(hub), *tokens[:1])))
 
 
-def measured_recipes(hub: onnx.ModelProto, sensitivity: Mapping[str, float], *, per_token: bool) -> tuple[Recipe, ...]:
+def measured_recipes(hub: ir.Model, sensitivity: Mapping[str, float], *, per_token: bool) -> tuple[Recipe, ...]:
     """Recipes that take out of static int8 the operations that lose most for what taking them out costs, a few and then more."""
     found = operations(hub)
     linear = {entry.name for entry in found if entry.kind == "linear"}

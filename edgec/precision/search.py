@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgec.graph.numbers import quantise_static
-from edgec.graph.operations import Operation, constants, operations
+from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.quantise import quantised_weight
-from edgec.graph.passes.smooth import by_input_channel, smooth
+from edgec.graph.passes.smooth import by_input_channel
 from edgec.graph.plan import PrecisionPlan
+from edgec.graph.planned import smoothed
 from edgec.graph.residual import residual_writers
 from edgec.graph.statistics import Statistics
 from edgec.precision.recipes import Recipe, ranked
@@ -22,9 +22,7 @@ PASSED_ON = 0.1
 """Of a share of error in what attention or an activation function reads, how much is left in what they give (ViT-S/16)."""
 
 
-def ladder(
-    hub: onnx.ModelProto, sensitivity: Mapping[str, float], *, kinds: Sequence[str], per_token: bool
-) -> tuple[Recipe, ...]:
+def ladder(hub: ir.Model, sensitivity: Mapping[str, float], *, kinds: Sequence[str], per_token: bool) -> tuple[Recipe, ...]:
     """One more operation leaves static int8 with each step, the one that buys most features for its cost first.
 
     Where the runtime has int8 per token, all products take that before any leaves int8 altogether.
@@ -58,21 +56,21 @@ def fewest(steps: Sequence[Recipe], within: Callable[[Recipe], bool]) -> Recipe 
     return steps[high]
 
 
-def predict_sensitivity(hub: onnx.ModelProto, statistics: Mapping[str, Statistics], plan: PrecisionPlan) -> dict[str, float]:
+def predict_sensitivity(hub: ir.Model, statistics: Mapping[str, Statistics], plan: PrecisionPlan) -> dict[str, float]:
     """Where nothing was measured: by operation, what rounding adds to the residual stream, squared, on the sampled rows.
 
     For an operation that adds to the stream itself that is its outputs' error about its mean, which a bias takes. Of another's
     error the share in its outputs goes on to the next that adds, and `PASSED_ON` of it is left. (ViT-S/16, 72 operations: rank
     correlation with what was measured 0.8; that of the outputs' relative errors alone 0.05.)
     """
-    smoothed = smooth(hub, plan.smoothing)
-    values, writers = constants(smoothed), set(residual_writers(smoothed))
+    model = smoothed(hub, plan)
+    writers = set(residual_writers(model))
     found: dict[str, float] = {}
     waiting: dict[str, float] = {}
-    for operation in operations(smoothed):
+    for operation in operations(model):
         if not plan.precision_of(operation.name).startswith("int8"):
             continue
-        exact, rounded = _outputs(operation, values, statistics, plan)
+        exact, rounded = _outputs(operation, statistics, plan)
         energy, error = float(np.square(exact).sum(axis=1).mean()), float((rounded - exact).var(axis=0).sum())
         if operation.name not in writers:
             waiting[operation.name] = error / max(energy, 1e-30)
@@ -83,17 +81,14 @@ def predict_sensitivity(hub: onnx.ModelProto, statistics: Mapping[str, Statistic
 
 
 def _outputs(
-    operation: Operation, values: Mapping[str, onnx.TensorProto], statistics: Mapping[str, Statistics], plan: PrecisionPlan
+    operation: Operation, statistics: Mapping[str, Statistics], plan: PrecisionPlan
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Of the sampled rows, exact and in int8. A convolution's rows are positions, its columns neighbours too."""
     seen = statistics[operation.activation]
     if operation.activation in plan.smoothing:
         seen = seen.scaled(np.asarray(plan.smoothing[operation.activation], np.float32))
     rows = quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)
-    weight = numpy_helper.to_array(values[operation.weight])
-    held = quantised_weight(operation, values, plan)
-    scales = held.scales.reshape([-1 if axis == operation.channel_axis else 1 for axis in range(weight.ndim)])
-    exact, rounded = (
-        by_input_channel(operation, each).reshape(seen.rows.shape[1], -1) for each in (weight, held.integers * scales)
-    )
+    held = quantised_weight(operation, plan)
+    weights = operation.weights, held.integers * held.scales.reshape(operation.spread)
+    exact, rounded = (by_input_channel(operation, each).reshape(seen.rows.shape[1], -1) for each in weights)
     return seen.rows @ exact, rows @ rounded

@@ -6,23 +6,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.fidelity.cosines import cosines
 from edgec.frames.types import Pixels
-from edgec.graph.passes.prune import prune
-from edgec.graph.passes.smooth import smooth
-from edgec.graph.passes.switch import SWITCHES, with_switches
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.outputs import GiveOnly
+from edgec.graph.passes.smooth import Smooth
+from edgec.graph.passes.switch import SWITCHES, InsertSwitches
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import open_session
 from edgec.graph.statistics import stacked
+from edgec.graph.values import name_of
 
 PATCHES = "patches"
 
 
 def measure_sensitivity(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     plan: PrecisionPlan,
     frames: Sequence[Pixels],
     batch: int,
@@ -34,15 +36,17 @@ def measure_sensitivity(
     to the same graph without int8, over these frames, uint8 [H, W, 3]. The plan's smoothing is in place throughout. Of a graph
     that gives no patches it is what its outputs lose, on average.
     """
-    outputs = [value.name for value in hub.graph.output]
+    outputs = [name_of(value) for value in hub.graph.outputs]
     watched = [PATCHES] if PATCHES in outputs else outputs
-    model, names = with_switches(_giving(smooth(hub, plan.smoothing), watched), plan)
+    # A head beside would be computed for each of the operations.
+    switching = InsertSwitches(plan)
+    model = rewritten(hub, Smooth(plan.smoothing), GiveOnly(watched), switching)
     session = open_session(model, threads=threads)
     stacks = list(stacked(frames, batch))
-    switches = np.zeros(len(names), dtype=np.float32)
+    switches = np.zeros(len(switching.names), dtype=np.float32)
     exact = [session.run(watched, {"frames": stack, SWITCHES: switches}) for stack in stacks]
     found = {}
-    for index, name in enumerate(names):
+    for index, name in enumerate(switching.names):
         switches[:] = 0
         switches[index] = 1
         lost = []
@@ -52,17 +56,6 @@ def measure_sensitivity(
         found[name] = max(0.0, float(np.mean(lost)))
         step(name)
     return found
-
-
-def _giving(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
-    """The model, changed to give these alone. A head beside would be computed for each of the operations."""
-    graph = model.graph
-    graph.value_info.extend(value for value in graph.output if value.name not in outputs)
-    for index in reversed(range(len(graph.output))):
-        if graph.output[index].name not in outputs:
-            del graph.output[index]
-    prune(graph)
-    return model
 
 
 def _lost(name: str, wanted: NDArray[Any], found: NDArray[Any]) -> float:

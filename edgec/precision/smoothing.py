@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgec.graph.numbers import quantise_rows, quantise_static, quantise_weight
-from edgec.graph.operations import constants
 from edgec.graph.passes.smooth import by_input_channel, groups
 from edgec.graph.statistics import Statistics
 from edgec.precision.static import HEADROOM
@@ -27,7 +25,7 @@ Floats = NDArray[np.float32]
 
 
 def search_smoothing(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     statistics: Mapping[str, Statistics],
     *,
     per_token: Collection[str] = (),
@@ -41,13 +39,12 @@ def search_smoothing(
     channel and the activation as the plan will: a scale for each row where all its products are among `per_token`, else in one
     static range. Nothing is smoothed for products that are all `kept` out of int8.
     """
-    values = constants(hub)
     found = {}
     for group in groups(hub):
         seen = statistics.get(group.activation)
         if seen is None or all(reader.name in kept for reader in group.readers):
             continue
-        weights = [by_input_channel(reader, numpy_helper.to_array(values[reader.weight])) for reader in group.readers]
+        weights = [by_input_channel(reader, reader.weights) for reader in group.readers]
         weight = np.concatenate([each.reshape(len(each), -1) for each in weights], axis=1)
         rows = all(reader.name in per_token for reader in group.readers)
         worth = WORTH_A_NODE if group.kind == "inserted" else 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import onnx
+import onnx_ir as ir
 
 from edgec.graph.operations import Kind, operations
 from edgec.graph.plan import Precision, PrecisionPlan
@@ -17,7 +17,7 @@ On ViT-S/16 and scenes that calibration did not have, 1.1 took two fifths off th
 gave nothing more."""
 
 
-def int8_activations(hub: onnx.ModelProto) -> tuple[str, ...]:
+def int8_activations(hub: ir.Model) -> tuple[str, ...]:
     """The activation tensors whose range calibration must find, each once, in the order of execution."""
     return tuple(dict.fromkeys(entry.activation for entry in operations(hub) if entry.kind in INT8_KINDS))
 

@@ -28,7 +28,7 @@ from edgec.request import Resolved
 from edgec.untrusted import Refused, parse_json, read_bytes
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.checkpoint import Checkpoint
     from edgec.graph.statistics import Statistics
@@ -59,16 +59,16 @@ class Hub:
         """One a size, the default's first."""
         return (self, *self.others)
 
-    def load(self) -> onnx.ModelProto:
+    def load(self) -> ir.Model:
         from edgec.graph.files import load
 
         return load(self.path)
 
-    def load_shipped(self) -> onnx.ModelProto:
+    def load_shipped(self) -> ir.Model:
         """With the artefact's outputs alone, and what they need."""
-        from edgec.heads.attach import only
+        from edgec.graph.passes.outputs import GiveOnly
 
-        return only(self.load(), self.outputs)
+        return GiveOnly(self.outputs)(self.load()).model
 
 
 @dataclass(frozen=True)

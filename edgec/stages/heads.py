@@ -11,7 +11,7 @@ from edgec.model.spec import Size
 from edgec.request import Resolved
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.heads import Head
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 def require_operations(heads: Sequence[Head], given: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
     """Raises `UnsupportedOperation` for the first head whose operations no runtime of the target has all of, for features of
     these shapes."""
+    import onnx_ir as ir
+
     from edgec.heads.attach import apart
 
     graphs = apart(heads, given, size)
     for head in heads:
-        _require(head, graphs[head.name], resolved)
+        _require(head, ir.from_proto(graphs[head.name]), resolved)
 
 
-def _require(head: Head, graph: onnx.ModelProto, resolved: Resolved) -> None:
+def _require(head: Head, graph: ir.Model, resolved: Resolved) -> None:
     refusals = []
     for runtime, precision in resolved.pairs:
         lowering = resolved.lowerings[runtime]

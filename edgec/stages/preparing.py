@@ -87,9 +87,12 @@ def _export_one(build: Build, size: Size) -> Hub:
     request = build.resolved.request
 
     def produce(directory: Path) -> None:
+        import onnx_ir as ir
+
         from edgec.graph.export import export
         from edgec.graph.files import save
         from edgec.graph.operations import operations
+        from edgec.graph.values import name_of
         from edgec.heads.attach import attach
         from edgec.model.camera import assemble
 
@@ -98,10 +101,10 @@ def _export_one(build: Build, size: Size) -> Hub:
         check_heads(heads, checkpoint.spec, size, pooling=checkpoint.pooling, classifier=classifier)
         model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=build.layers)
         hub = export(model, checkpoint.spec, size, request.batch)
-        if heads:
-            hub = attach(hub, heads, layers=request.layers)
+        if heads:  # which are written as protobufs
+            hub = ir.from_proto(attach(ir.to_proto(hub), heads, layers=request.layers))
         save(hub, directory / "hub.onnx")
-        outputs = [output.name for output in hub.graph.output]
+        outputs = [name_of(output) for output in hub.graph.outputs]
         macs = sum(operation.macs for operation in operations(hub) if operation.kind == "head") / request.batch
         dump(directory / "checkpoint.json", _describe(build, checkpoint, size, outputs, 2e-9 * macs))
 

@@ -43,7 +43,7 @@ def tried(
     sensitivity: Mapping[str, float] | None = None,
     remote: bool = False,
 ) -> dict[str, Candidate]:
-    made = attempts(exported(VIT).hub, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, remote=remote)
+    made = attempts(exported(VIT).graph, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, remote=remote)
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 

@@ -73,7 +73,7 @@ def test_an_artefact_s_graphs_are_all_checked(say: Said, tmp_path: Path) -> None
     made = exported(VIT)
     (tmp_path / "a.edgec" / "model").mkdir(parents=True)
     for precision in ("fp16", "fp32"):
-        TensorRt().lower(made.hub, uniform(precision), tmp_path / "a.edgec" / "model")  # type: ignore[arg-type]
+        TensorRt().lower(made.graph, uniform(precision), tmp_path / "a.edgec" / "model")  # type: ignore[arg-type]
     code, out, _ = say("check", tmp_path / "a.edgec", "--json")
     found = json.loads(out)
     assert code == 0

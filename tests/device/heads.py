@@ -12,14 +12,17 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
 from edgec.artefact.golden import write_golden
 from edgec.backends.jetson import packing as bundle
 from edgec.backends.profiles import family
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.heads import Head, read_head
-from edgec.heads.attach import attach, only
+from edgec.heads.attach import attach
 from edgec.heads.reference import CameraModelWithHeads
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.lowering import TENSORRT
@@ -77,7 +80,7 @@ def _made(features: bool) -> Path:
     facts = tuple(HeadFacts.model_validate(head.facts) for head in heads)
     roles = {name: head.output for head in facts for name in head.outputs}
     expected = {name: value for name, value in expected.items() if features or name in roles}
-    hub = onnx.ModelProto.FromString(content)
+    hub = ir.from_proto(onnx.ModelProto.FromString(content))
     tensors = int8_activations(hub)
     ranges = observed_ranges(hub, list(tensors), list(frames), BATCH)
     plans = {
@@ -87,7 +90,7 @@ def _made(features: bool) -> Path:
     }
     (folder / "model").mkdir(parents=True)
     for plan in plans.values():
-        TensorRt().lower(only(onnx.ModelProto.FromString(content), list(expected)), plan, folder / "model")
+        TensorRt().lower(rewritten(hub, GiveOnly(list(expected))), plan, folder / "model")
     write_golden(folder, frames, expected, expected)
     bundle.write_bundle(
         folder,

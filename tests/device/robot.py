@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES, write_golden
 from edgec.backends.program import PROGRAM, write_device_program
+from edgec.graph.files import serialised
 from edgec.graph.operations import operations
 from edgec.graph.planned import apply_plan
 from edgec.model.spec import Size
@@ -58,7 +59,7 @@ def interpreter(version: str) -> str | None:
 def _content() -> tuple[dict[str, bytes], NDArray[np.uint8], dict[str, NDArray[np.float32]]]:
     """The three graphs, golden frames, and the PyTorch model's features of them."""
     model = exported(VIT, SIZE)
-    hub = model.hub
+    hub = model.graph
     frames = pictures(SIZE, COUNT)
     features = [model.features(frames[index : index + 1]) for index in range(COUNT)]
     expected = {name: np.concatenate([each[name] for each in features]) for name in ("cls", "patches")}
@@ -69,11 +70,11 @@ def _content() -> tuple[dict[str, bytes], NDArray[np.uint8], dict[str, NDArray[n
     return {stem: _named(graph, stem) for stem, graph in graphs.items()}, frames, expected
 
 
-def _named(graph: onnx.ModelProto, stem: str) -> bytes:
+def _named(graph: ir.Model, stem: str) -> bytes:
     """A file of its own, whatever it shares with others."""
-    copy = onnx.ModelProto.FromString(graph.SerializeToString())
+    copy = graph.clone()
     copy.graph.name = stem
-    return bytes(copy.SerializeToString(deterministic=True))
+    return serialised(copy)
 
 
 def write_bundle(folder: Path, **changes: Any) -> Path:

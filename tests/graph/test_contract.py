@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
@@ -17,14 +18,14 @@ from tests.support.onnx_graphs import node, nodes
 
 def _broken(hub: onnx.ModelProto, *, spec: str = "vit", batch: int = 1) -> str:
     with pytest.raises(ExportError, match="breaks the hub graph's contract") as caught:
-        check_contract(hub, SPECS[spec], SMALL, batch)
+        check_contract(ir.from_proto(hub), SPECS[spec], SMALL, batch)
     assert caught.value.exit_code == 6
     return "\n".join(caught.value.evidence)
 
 
 def test_every_export_keeps_it() -> None:
     for spec in SPECS.values():
-        check_contract(exported(spec).hub, spec, SMALL, 1)
+        check_contract(exported(spec).graph, spec, SMALL, 1)
 
 
 def _other_opset(hub: onnx.ModelProto) -> None:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from torch import Tensor, nn
 
 from edgec.errors import ExportError, InputSizeError, RequestError, RuntimeFailure
 from edgec.graph.export import export
+from edgec.graph.files import serialised
 from edgec.graph.session import features_of, open_session
 from edgec.model.camera import CameraModel, assemble
 from edgec.model.normalisation import LVD
@@ -147,7 +149,7 @@ def test_a_second_export_gives_the_same_bytes(spec: Spec, capfd: pytest.CaptureF
     capfd.readouterr()
     again = export(model, spec, SMALL, 1)
     assert capfd.readouterr() == ("", "")
-    assert again.SerializeToString(deterministic=True) == first
+    assert serialised(again) == first
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -236,7 +238,7 @@ def test_rope_is_two_tables_of_this_size(spec: VitSpec, size: Size) -> None:
 
 @pytest.mark.parametrize("optimise", [True, False], ids=["optimised", "as it stands"])
 def test_computes_what_the_unfolded_model_does(made: Exported, optimise: bool) -> None:
-    assert_same_features(features_of(open_session(made.hub, optimise=optimise), made.frames), made.expected)
+    assert_same_features(features_of(open_session(made.graph, optimise=optimise), made.frames), made.expected)
 
 
 @pytest.mark.parametrize(
@@ -354,7 +356,7 @@ def test_sessions_refuse_a_broken_graph() -> None:
     hub = exported(VIT).hub
     node(hub, "blocks.0.mlp.fc1").input[1] = "nowhere"
     with pytest.raises(RuntimeFailure, match="refuses the graph") as caught:
-        open_session(hub)
+        open_session(ir.from_proto(hub))
     assert "nowhere" in str(caught.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import onnx_ir as ir
 import pytest
 
 from edgec.errors import ExportError
@@ -16,18 +17,18 @@ from tests.support.onnx_graphs import constant, node, nodes
 
 @pytest.mark.parametrize("name", SPECS)
 def test_costs_add_up_to_the_spec_s(name: str) -> None:
-    assert sum(entry.macs for entry in operations(exported(SPECS[name]).hub)) == macs(SPECS[name], SMALL)
+    assert sum(entry.macs for entry in operations(exported(SPECS[name]).graph)) == macs(SPECS[name], SMALL)
 
 
 @pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
 def test_costs_are_of_the_whole_batch(spec: Spec) -> None:
-    assert sum(entry.macs for entry in operations(exported(spec, batch=2).hub)) == 2 * macs(spec, SMALL)
+    assert sum(entry.macs for entry in operations(exported(spec, batch=2).graph)) == 2 * macs(spec, SMALL)
 
 
 def test_costs_of_another_size_follow_the_tokens() -> None:
     size = Size(480, 640)
     for spec in (VitSpec(64, 1, 1, 64), CONVNEXT):
-        assert sum(entry.macs for entry in operations(exported(spec, size).hub)) == macs(spec, size)
+        assert sum(entry.macs for entry in operations(exported(spec, size).graph)) == macs(spec, size)
 
 
 PUBLISHED = {
@@ -82,7 +83,7 @@ def _convnext_by_hand(spec: ConvNextSpec, size: Size) -> int:
 
 
 def test_kinds_of_a_vit() -> None:
-    found = operations(exported(VIT).hub)
+    found = operations(exported(VIT).graph)
     kinds = Counter(entry.kind for entry in found)
     assert kinds == {"linear": 12, "attention": 4, "embedding": 1}
     assert found[0].name == "patch_embed"
@@ -90,7 +91,7 @@ def test_kinds_of_a_vit() -> None:
 
 
 def test_kinds_of_a_convnext() -> None:
-    found = operations(exported(CONVNEXT).hub)
+    found = operations(exported(CONVNEXT).graph)
     kinds = {entry.name: entry.kind for entry in found}
     assert Counter(kinds.values()) == {"linear": 8, "depthwise": 4, "convolution": 3, "embedding": 1}
     assert kinds["stages.0.downsample"] == "embedding"
@@ -101,7 +102,7 @@ def test_kinds_of_a_convnext() -> None:
 @pytest.mark.parametrize("name", SPECS)
 def test_each_says_what_it_reads(name: str) -> None:
     hub = exported(SPECS[name]).hub
-    found = operations(hub)
+    found = operations(exported(SPECS[name]).graph)
     assert len(found) == len(nodes(hub, "MatMul")) + len(nodes(hub, "Conv"))
     order = [entry.name for entry in hub.graph.node]
     assert [order.index(entry.name) for entry in found] == sorted(order.index(entry.name) for entry in found)
@@ -120,11 +121,11 @@ def test_each_says_what_it_reads(name: str) -> None:
 
 def test_activations_to_calibrate_are_named_once() -> None:
     """Q, K and V read the same tensor, and so do gate and up."""
-    vit = int8_activations(exported(VIT).hub)
+    vit = int8_activations(exported(VIT).graph)
     assert len(vit) == len(set(vit)) == 8
     assert vit[0] == "blocks.0.norm1"
-    assert len(int8_activations(exported(SPECS["swiglu"]).hub)) == 8
-    convnext = int8_activations(exported(CONVNEXT).hub)
+    assert len(int8_activations(exported(SPECS["swiglu"]).graph)) == 8
+    convnext = int8_activations(exported(CONVNEXT).graph)
     assert len(convnext) == 11
     assert "frames.transpose" not in (*vit, *convnext)
 
@@ -134,4 +135,4 @@ def test_an_open_shape_is_refused() -> None:
     value = next(value for value in hub.graph.value_info if value.name == "blocks.1.mlp.fc2")
     value.type.tensor_type.shape.dim[0].dim_param = "N"
     with pytest.raises(ExportError, match=r"blocks\.1\.mlp\.fc2 has an open shape"):
-        operations(hub)
+        operations(ir.from_proto(hub))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
+from edgec.graph.files import serialised
 from edgec.graph.numbers import weight_scales
 from edgec.graph.operations import operations
-from edgec.graph.passes.quantise import activation_parameters, insert_quantisation
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.quantise import Quantise, activation_parameters
 from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.session import features_of, open_session
 from edgec.precision.static import INT8_KINDS, int8_activations, uniform
@@ -23,8 +26,12 @@ from tests.support.plans import observed_ranges, plain_int8
 Activations = Literal["u8", "s8"]
 
 
+def quantise(hub: ir.Model, plan: PrecisionPlan) -> onnx.ModelProto:
+    return ir.to_proto(rewritten(hub, Quantise(plan)))
+
+
 def plan_for(made: Exported, activations: Activations = "u8", paired: bool = False) -> PrecisionPlan:
-    hub = made.hub
+    hub = made.graph
     ranges = observed_ranges(hub, int8_activations(hub), pictures(made.size, 6), made.batch)
     return plain_int8(hub, ranges, kinds=INT8_KINDS, rest="fp32", activations=activations, paired=paired)
 
@@ -41,7 +48,7 @@ def plan(made: Exported) -> PrecisionPlan:
 
 @pytest.fixture(scope="module", params=["u8", "s8"])
 def quantised(request: pytest.FixtureRequest, made: Exported, plan: PrecisionPlan) -> onnx.ModelProto:
-    return insert_quantisation(made.hub, replace(plan, activations=request.param))
+    return quantise(made.graph, replace(plan, activations=request.param))
 
 
 def test_is_valid_onnx_of_the_same_opset(made: Exported, quantised: onnx.ModelProto) -> None:
@@ -55,7 +62,7 @@ def test_every_int8_product_reads_a_pair_and_quantised_weights(
     made: Exported, plan: PrecisionPlan, quantised: onnx.ModelProto
 ) -> None:
     made_by, held = makers(quantised), constants(quantised)
-    for operation in operations(made.hub):
+    for operation in operations(made.graph):
         reads = [made_by.get(name) for name in node(quantised, operation.name).input[:2]]
         if plan.precision_of(operation.name) != "int8":
             assert all(maker is None or maker.op_type != "DequantizeLinear" for maker in reads)
@@ -95,7 +102,7 @@ def test_the_rest_of_the_graph_is_as_it_was(made: Exported, plan: PrecisionPlan,
             restored.input[0], restored.input[1] = before[entry.name].input[:2]
             entry = restored
         assert entry == before[entry.name]
-    weights = {operation.weight for operation in operations(made.hub) if operation.name in plan.operations}
+    weights = {operation.weight for operation in operations(made.graph) if operation.name in plan.operations}
     old, new = constants(made.hub), constants(quantised)
     for name in set(old) - weights:
         assert new[name].tobytes() == old[name].tobytes()
@@ -103,21 +110,21 @@ def test_the_rest_of_the_graph_is_as_it_was(made: Exported, plan: PrecisionPlan,
 
 
 def test_the_hub_is_not_touched(made: Exported, plan: PrecisionPlan) -> None:
-    hub = made.hub
-    insert_quantisation(hub, plan)
-    assert hub.SerializeToString(deterministic=True) == made.content
+    hub = made.graph
+    quantise(hub, plan)
+    assert serialised(hub) == made.content
 
 
 def test_the_same_plan_gives_the_same_bytes(made: Exported, plan: PrecisionPlan) -> None:
-    first, second = (insert_quantisation(made.hub, plan).SerializeToString(deterministic=True) for _ in range(2))
+    first, second = (quantise(made.graph, plan).SerializeToString(deterministic=True) for _ in range(2))
     assert first == second
 
 
 @pytest.mark.parametrize("paired", [False, True], ids=["alone", "paired"])
 def test_weights_are_symmetric_a_channel_and_within_half_a_step(made: Exported, plan: PrecisionPlan, paired: bool) -> None:
-    quantised = insert_quantisation(made.hub, replace(plan, paired=paired))
+    quantised = quantise(made.graph, replace(plan, paired=paired))
     held = constants(quantised)
-    for operation in operations(made.hub):
+    for operation in operations(made.graph):
         if operation.name not in plan.operations:
             continue
         weight, name = constant(made.hub, operation.weight), operation.weight
@@ -200,9 +207,9 @@ def test_one_product_computes_what_integer_arithmetic_does(activations: Activati
     """`blocks.0.mlp.fc1` alone, run as it stands, against numpy."""
     made = exported(VIT)
     name, tensor = "blocks.0.mlp.fc1", "blocks.0.norm2"
-    seen = observed_ranges(made.hub, [tensor], pictures(SMALL, 4), 1)[tensor]
+    seen = observed_ranges(made.graph, [tensor], pictures(SMALL, 4), 1)[tensor]
     plan = PrecisionPlan("one", "fp32", {name: "int8"}, {tensor: seen}, activations)
-    quantised = insert_quantisation(made.hub, plan)
+    quantised = quantise(made.graph, plan)
     for output in (tensor, name):
         quantised.graph.output.append(next(value for value in made.hub.graph.value_info if value.name == output))
     features = features_of(open_session(quantised, optimise=False), made.frames)
@@ -226,20 +233,21 @@ def test_pairs_that_cannot_saturate_cost_less_than_a_bit() -> None:
 
 def test_an_empty_plan_changes_nothing() -> None:
     made = exported(CONVNEXT)
-    assert insert_quantisation(made.hub, uniform("fp32")).SerializeToString(deterministic=True) == made.content
+    assert quantise(made.graph, uniform("fp32")).SerializeToString(deterministic=True) == made.content
 
 
 def test_operations_may_share_a_weight() -> None:
     """The exporter lets equal constants share one; both readers must find it, also when one of them stays in float."""
     made = exported(VIT)
-    hub = made.hub
+    hub: Any = made.hub
     first, second = "blocks.0.mlp.fc1", "blocks.1.mlp.fc1"
     node(hub, second).input[1] = f"{first}.weight"
+    hub = ir.from_proto(hub)
     ranges = observed_ranges(hub, int8_activations(hub), pictures(SMALL, 3), 1)
     whole = plain_int8(hub, ranges, kinds=INT8_KINDS, rest="fp32")
     expected = features_of(open_session(hub), made.frames)
     for names in ([first, second], [first], [second]):
-        quantised = insert_quantisation(hub, replace(whole, operations=dict.fromkeys(names, "int8")))
+        quantised = quantise(hub, replace(whole, operations=dict.fromkeys(names, "int8")))
         onnx.checker.check_model(quantised, full_check=True)
         features = features_of(open_session(quantised, optimise=False), made.frames)
         assert np.abs(features["patches"] - expected["patches"]).mean() < 0.1

@@ -8,7 +8,7 @@ from tests.support.models import CONVNEXT, SWIGLU, VIT, exported
 
 
 def test_a_block_of_a_vit_adds_twice() -> None:
-    assert residual_writers(exported(VIT).hub) == (
+    assert residual_writers(exported(VIT).graph) == (
         "blocks.0.attn.proj",
         "blocks.0.mlp.fc2",
         "blocks.1.attn.proj",
@@ -17,14 +17,14 @@ def test_a_block_of_a_vit_adds_twice() -> None:
 
 
 def test_a_gated_mlp_adds_with_its_last_projection() -> None:
-    assert [name for name in residual_writers(exported(SWIGLU).hub) if ".mlp." in name] == [
+    assert [name for name in residual_writers(exported(SWIGLU).graph) if ".mlp." in name] == [
         "blocks.0.mlp.down",
         "blocks.1.mlp.down",
     ]
 
 
 def test_a_convnext_block_adds_once_and_what_makes_a_stage_begins_the_stream() -> None:
-    hub = exported(CONVNEXT).hub
+    hub = exported(CONVNEXT).graph
     found = residual_writers(hub)
     blocks = [entry.name for entry in operations(hub) if entry.name.endswith(".fc2")]
     assert [name for name in found if ".blocks." in name] == blocks

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgec.errors import CalibrationError
+from edgec.graph.files import serialised
 from edgec.graph.operations import operations
 from edgec.graph.plan import Range
 from edgec.graph.session import open_session
@@ -44,7 +45,7 @@ def torch_ranges(made: Exported, frames: NDArray[np.uint8]) -> dict[str, tuple[f
 @pytest.mark.parametrize("kind", ["vit", "swiglu", "convnext"])
 def test_ranges_are_the_extremes_over_all_frames(kind: str) -> None:
     made, frames = exported(SPECS[kind]), pictures(SMALL, 7)
-    hub = made.hub
+    hub = made.graph
     ranges = observed_ranges(hub, int8_activations(hub), frames, 1)
     expected = torch_ranges(made, frames)
     checked = 0
@@ -62,7 +63,7 @@ def test_ranges_are_the_extremes_over_all_frames(kind: str) -> None:
 
 def test_no_frame_is_missed() -> None:
     """The set's range is that of its frames together, and every frame widens some."""
-    hub = exported(VIT).hub
+    hub = exported(VIT).graph
     tensors, frames = int8_activations(hub), pictures(SMALL, 3)
     together = observed_ranges(hub, tensors, frames, 1)
     alone = [observed_ranges(hub, tensors, [frame], 1) for frame in frames]
@@ -74,7 +75,7 @@ def test_no_frame_is_missed() -> None:
 
 def test_frames_need_not_fill_the_last_batch() -> None:
     frames = pictures(SMALL, 5)
-    single, double = exported(VIT).hub, exported(VIT, batch=2).hub
+    single, double = exported(VIT).graph, exported(VIT, batch=2).graph
     one, two = (observed_ranges(hub, int8_activations(hub), frames, batch) for hub, batch in ((single, 1), (double, 2)))
     assert list(one) == list(two)
     for tensor, seen in one.items():
@@ -103,7 +104,7 @@ def test_frames_are_let_go_of_one_by_one() -> None:
             del copy
             assert sum(reference() is not None for reference in alive) <= 2
 
-    hub = exported(VIT).hub
+    hub = exported(VIT).graph
     observed_ranges(hub, int8_activations(hub)[:1], frames(), 1)
     assert len(alive) == 8
 
@@ -120,7 +121,7 @@ def test_frames_are_let_go_of_one_by_one() -> None:
 )
 def test_one_bad_weight_is_found_and_the_activation_named(weight: str, tensor: str, value: float) -> None:
     """It spoils one channel in 64 of the activation named here; everything before is sound."""
-    hub = exported(VIT).hub
+    hub = exported(VIT).graph
 
     def spoil(values: NDArray[np.float32]) -> NDArray[np.float32]:
         values[..., 3] = value
@@ -134,7 +135,7 @@ def test_one_bad_weight_is_found_and_the_activation_named(weight: str, tensor: s
 
 def test_a_frame_that_spoils_the_model_is_found_wherever_it_comes() -> None:
     """Weights that overflow on white frames only."""
-    hub = exported(VIT).hub
+    hub = exported(VIT).graph
     replace_constant(hub, "patch_embed.weight", lambda values: np.abs(values) * np.float32(1e37))
     black, white = np.zeros((64, 96, 3), np.uint8), np.full((64, 96, 3), 255, np.uint8)
     with pytest.raises(CalibrationError, match="NaN or Inf"):
@@ -144,9 +145,9 @@ def test_a_frame_that_spoils_the_model_is_found_wherever_it_comes() -> None:
 
 def test_the_hub_is_not_touched() -> None:
     made = exported(VIT)
-    hub = made.hub
+    hub = made.graph
     observe(hub, int8_activations(hub), pictures(SMALL, 1), 1)
-    assert hub.SerializeToString(deterministic=True) == made.content
+    assert serialised(hub) == made.content
 
 
 def activations_of(made: Exported, frames: NDArray[np.uint8], operation: str) -> list[NDArray[np.float32]]:
@@ -162,7 +163,7 @@ def activations_of(made: Exported, frames: NDArray[np.uint8], operation: str) ->
 
 def test_channels_rows_and_the_peak_are_those_of_the_activation() -> None:
     made, frames = exported(VIT), pictures(SMALL, 5)
-    hub = made.hub
+    hub = made.graph
     fc2 = next(operation for operation in operations(hub) if operation.name == "blocks.1.mlp.fc2")
     found = observe(hub, [fc2.activation], frames, 1)[fc2.activation]
     seen = activations_of(made, frames, fc2.name)
@@ -179,7 +180,7 @@ def test_channels_rows_and_the_peak_are_those_of_the_activation() -> None:
 
 
 def test_the_same_seed_draws_the_same_rows_and_memory_stays_bounded() -> None:
-    hub, frames = exported(VIT).hub, pictures(SMALL, 6)
+    hub, frames = exported(VIT).graph, pictures(SMALL, 6)
     [tensor] = int8_activations(hub)[:1]
     many = [frames[index % 6] for index in range(45)]
     first, again, other = (observe(hub, [tensor], many, 1, seed=seed)[tensor].rows for seed in (1, 1, 2))
@@ -193,11 +194,11 @@ def test_covariance_is_that_of_the_activation(limit: int, monkeypatch: pytest.Mo
     """All its rows drawn, in effect: many batches of one frame."""
     monkeypatch.setattr("edgec.graph.statistics.BLOCK", limit)
     made, frames = exported(VIT), pictures(SMALL, 1)
-    hub = made.hub
+    hub = made.graph
     fc2 = next(operation for operation in operations(hub) if operation.name == "blocks.1.mlp.fc2")
     found = observe(hub, [fc2.activation], [frames[0]] * 60, 1)[fc2.activation]
     watched = exported(VIT).hub
-    watched.graph.output.append(next(value for value in hub.graph.value_info if value.name == fc2.activation))
+    watched.graph.output.append(next(value for value in watched.graph.value_info if value.name == fc2.activation))
     rows = open_session(watched).run([fc2.activation], {"frames": frames})[0].reshape(-1, 128)
     size = found.covariance.shape[-1]
     assert found.covariance.shape == ((1, 128, 128) if limit == 1024 else (4, 32, 32))
@@ -211,8 +212,8 @@ def test_covariance_is_that_of_the_activation(limit: int, monkeypatch: pytest.Mo
 
 def test_scaling_statistics_is_scaling_the_activation() -> None:
     made, frames = exported(VIT), pictures(SMALL, 3)
-    [tensor] = int8_activations(made.hub)[:1]
-    found = observe(made.hub, [tensor], frames, 1)[tensor]
+    [tensor] = int8_activations(made.graph)[:1]
+    found = observe(made.graph, [tensor], frames, 1)[tensor]
     scale = np.linspace(0.5, 4, 64, dtype=np.float32)
     scaled = found.scaled(scale)
     np.testing.assert_allclose(scaled.rows * scale, found.rows, rtol=1e-5)
@@ -221,7 +222,7 @@ def test_scaling_statistics_is_scaling_the_activation() -> None:
 
 
 def test_statistics_survive_their_file(tmp_path: Path) -> None:
-    hub = exported(VIT).hub
+    hub = exported(VIT).graph
     found = observe(hub, int8_activations(hub)[:2], pictures(SMALL, 2), 1)
     save_statistics(tmp_path / "statistics.npz", found)
     back = load_statistics(tmp_path / "statistics.npz")

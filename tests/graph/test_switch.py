@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
-from edgec.graph.passes.quantise import insert_quantisation
-from edgec.graph.passes.switch import SWITCHES, with_switches
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.quantise import Quantise
+from edgec.graph.passes.switch import SWITCHES, InsertSwitches
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import open_session
 from edgec.precision.sensitivity import measure_sensitivity
@@ -20,7 +22,7 @@ from tests.support.plans import observed_ranges, plain_int8
 
 
 def plan_of(made: Exported) -> PrecisionPlan:
-    hub = made.hub
+    hub = made.graph
     return plain_int8(hub, observed_ranges(hub, int8_activations(hub), pictures(SMALL, 4), 1), kinds=INT8_KINDS, rest="fp32")
 
 
@@ -28,8 +30,10 @@ def plan_of(made: Exported) -> PrecisionPlan:
 def test_each_switch_is_that_operation_s_int8(kind: str) -> None:
     made = exported(SPECS[kind])
     plan = plan_of(made)
-    graph, names = with_switches(made.hub, plan)
-    onnx.checker.check_model(graph, full_check=True)
+    switching = InsertSwitches(plan)
+    graph = rewritten(made.graph, switching)
+    names = switching.names
+    onnx.checker.check_model(ir.to_proto(graph), full_check=True)
     session = open_session(graph)
 
     def patches(*on: str) -> np.ndarray:
@@ -38,7 +42,7 @@ def test_each_switch_is_that_operation_s_int8(kind: str) -> None:
 
     def expected(*on: str) -> np.ndarray:
         part = replace(plan, operations=dict.fromkeys(on, "int8"))
-        return open_session(insert_quantisation(made.hub, part), optimise=False).run(["patches"], {"frames": made.frames})[0]
+        return open_session(rewritten(made.graph, Quantise(part)), optimise=False).run(["patches"], {"frames": made.frames})[0]
 
     assert set(names) == set(plan.operations)
     scale = float(np.abs(expected()).max())
@@ -56,7 +60,7 @@ def test_the_operation_with_the_coarsest_range_costs_most() -> None:
     wide = replace(plan.ranges[tensor], low=50 * plan.ranges[tensor].low, high=50 * plan.ranges[tensor].high)
     coarse = replace(plan, ranges={**plan.ranges, tensor: wide})
     told: list[str] = []
-    found = measure_sensitivity(made.hub, coarse, list(pictures(SMALL, 3)), 1, step=told.append)
+    found = measure_sensitivity(made.graph, coarse, list(pictures(SMALL, 3)), 1, step=told.append)
     assert max(found, key=lambda name: found[name]) == "blocks.1.mlp.fc1"
     assert told == list(found) == list(plan.operations)
     assert all(value >= 0 for value in found.values())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgec.graph.operations import operations
@@ -21,7 +22,7 @@ def test_what_a_product_takes_is_counted_by_hand() -> None:
         {"w": weights(8, 4, kind=np.float16)},
     )
     model.graph.value_info.append(onnx.helper.make_tensor_value_info("y", F16, [2, 4]))
-    assert count_work(model) == Work(
+    assert count_work(ir.from_proto(model)) == Work(
         macs={"fp16": 2 * 8 * 4}, weight_bytes=8 * 4 * 2, frame_bytes=2 * 8 * 2 + 2 * 4 * 4, exchanged_bytes=2 * 8 * 2 + 2 * 4 * 2
     )
 
@@ -31,8 +32,8 @@ def test_what_a_product_takes_is_counted_by_hand() -> None:
 def test_every_multiplication_of_a_model_is_counted_in_its_type(spec: object, precision: str) -> None:
     made = exported(spec)  # type: ignore[arg-type]
     plan = plan_of(TensorRt(), precision, made, **({"rest": "fp16"} if precision == "int8" else {}))
-    work = count_work(typed_model(made.hub, plan)[0])
-    found = operations(made.hub)
+    work = count_work(typed_model(made.graph, plan)[0])
+    found = operations(made.graph)
     assert sum(work.macs.values()) == sum(operation.macs for operation in found)
     int8 = sum(operation.macs for operation in found if plan.precision_of(operation.name) == "int8")
     embedding = sum(operation.macs for operation in found if operation.kind == "embedding")
@@ -47,5 +48,5 @@ def test_smaller_types_have_smaller_weights() -> None:
     works = {}
     for precision in ("fp32", "fp16", "int8"):
         plan = plan_of(TensorRt(), precision, made, **({"rest": "fp16"} if precision == "int8" else {}))
-        works[precision] = count_work(typed_model(made.hub, plan)[0])
+        works[precision] = count_work(typed_model(made.graph, plan)[0])
     assert works["fp32"].weight_bytes > works["fp16"].weight_bytes > works["int8"].weight_bytes

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from edgec.errors import RequestError
 from edgec.fidelity.tasks import TaskMeter
-from edgec.graph.contract import FORBIDDEN, shape_of
+from edgec.graph.contract import FORBIDDEN
 from edgec.graph.operations import operations
+from edgec.graph.protobuf import shape_of
 from edgec.graph.session import features_of, open_session
 from edgec.heads import Head, HeadError, check_heads, layers_needed, read_head
 from edgec.heads.attach import METADATA, attach
@@ -164,7 +166,7 @@ def test_several_heads_share_one_pass_of_a_batch(tmp_path: Path) -> None:
     hub = hub_of(DEEP, 2)
     own = [node.name for node in model.graph.node if not node.name.startswith("heads.")]
     assert own == [node.name for node in hub.graph.node]
-    assert {entry.name for entry in operations(model)} > {entry.name for entry in operations(hub)}
+    assert {entry.name for entry in operations(ir.from_proto(model))} > {entry.name for entry in operations(ir.from_proto(hub))}
     known = {value.name for value in (*model.graph.value_info, *model.graph.output) if shape_of(value)}
     assert known >= {name for node in model.graph.node for name in node.output}
 

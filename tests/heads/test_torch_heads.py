@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ def test_no_merged_head_works_out_shapes(made: Made) -> None:
 
 
 def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
-    typed, _ = typed_model(made.hub("tensorrt"), uniform("fp32"))
+    typed, _ = typed_model(ir.from_proto(made.hub("tensorrt")), uniform("fp32"))
     assert [finding.rule.id for finding in check_graph(typed, VERSIONS) if finding.is_error] == []
     found = features_of(open_session(simulated(typed), optimise=False), exported(VIT).frames)
     assert made.differing(found) == {}
@@ -111,7 +112,7 @@ def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
 def test_in_a_core_ml_package_they_compute_the_same(made: Made, tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
     lowering = registry.get("coreml")
-    model = lowering.lower(made.hub("coreml"), uniform("fp32"), tmp_path)
+    model = lowering.lower(ir.from_proto(made.hub("coreml")), uniform("fp32"), tmp_path)
     assert made.differing(lowering.load(model)(exported(VIT).frames)) == {}
 
 

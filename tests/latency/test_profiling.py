@@ -26,8 +26,8 @@ MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 
 def profiled(runtime: str, precision: str, folder: Path) -> tuple[Profile, tuple[Known, ...]]:
     made, lowering = exported(SPECS["vit"]), registry.get(runtime)
-    model = lowering.lower(made.hub, plan_of(lowering, precision, made), folder)
-    known = tuple(Known(each.name, each.kind, each.macs) for each in operations(made.hub))
+    model = lowering.lower(made.graph, plan_of(lowering, precision, made), folder)
+    known = tuple(Known(each.name, each.kind, each.macs) for each in operations(made.graph))
     return profile_model(model, pictures(made.size, 2)[:, None], known, threads=1, iterations=10), known
 
 

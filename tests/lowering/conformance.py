@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 from edgec.backends import profiles as targets
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.fidelity.metrics import compare
-from edgec.graph.passes.quantise import insert_quantisation
+from edgec.graph.files import serialised
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.quantise import Quantise
 from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.session import features_of, open_session
 from edgec.host import facts as host
@@ -51,7 +53,7 @@ Features = dict[str, NDArray[np.float32]]
 
 @cache
 def ranges(made: Exported) -> dict[str, Range]:
-    hub = made.hub
+    hub = made.graph
     return observed_ranges(hub, int8_activations(hub), pictures(made.size, 12)[:8], made.batch)
 
 
@@ -60,7 +62,7 @@ def plan_of(lowering: Lowering, precision: str, made: Exported, **settings: Any)
         # As a build for this machine would.
         int8 = targets.resolve(targets.HOST, host.facts()).int8
         ways = {"rest": "fp32", "paired": bool(int8 and int8.pairs_saturate), **settings}
-        return plain_int8(made.hub, ranges(made), kinds=lowering.int8_kinds, **ways)
+        return plain_int8(made.graph, ranges(made), kinds=lowering.int8_kinds, **ways)
     return uniform(precision)  # type: ignore[arg-type]
 
 
@@ -107,7 +109,7 @@ class LoweringConformance:
             if key not in _made:
                 made = exported(SPECS[kind])
                 plan = plan_of(lowering, precision, made)
-                _made[key] = Case(made, precision, plan, lowering.lower(made.hub, plan, tmp_path_factory.mktemp("-".join(key))))
+                _made[key] = Case(made, precision, plan, lowering.lower(made.graph, plan, tmp_path_factory.mktemp("-".join(key))))
             return _made[key]
 
         return make
@@ -163,7 +165,7 @@ class LoweringConformance:
         for number, case in enumerate(cases):
             folder = tmp_path / str(number)
             folder.mkdir()
-            again = lowering.lower(case.made.hub, case.plan, folder)
+            again = lowering.lower(case.made.graph, case.plan, folder)
             assert again.files == case.model.files
             for name in again.files:
                 assert (folder / name).read_bytes() == (case.model.directory / name).read_bytes(), (case.precision, name)
@@ -175,12 +177,12 @@ class LoweringConformance:
         (tmp_path / "files").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
         made = exported(VIT)
-        hub = made.hub
+        hub = made.graph
         for precision in lowering.precisions:
             (tmp_path / "files" / precision).mkdir()
             lowering.lower(hub, plan_of(lowering, precision, made), tmp_path / "files" / precision)
         assert not list((tmp_path / "temporary").iterdir())
-        assert hub.SerializeToString(deterministic=True) == made.content
+        assert serialised(hub) == made.content
 
     def test_files_name_no_path_of_this_machine(self, cases: list[Case]) -> None:
         for case in cases:
@@ -222,17 +224,17 @@ class LoweringConformance:
             pytest.skip("no int8")
         made = exported(SPECS[kind])
         plan = plan_of(lowering, "int8", made, activations=activations)
-        session = open_session(insert_quantisation(made.hub, plan), optimise=False)
+        session = open_session(rewritten(made.graph, Quantise(plan)), optimise=False)
         runs = [features_of(session, frame[None]) for frame in pictures(made.size, 12)[8:]]
         expected = {name: np.concatenate([features[name] for features in runs]) for name in ("cls", "patches")}
-        found = judge(made, lowering.load(lowering.lower(made.hub, plan, tmp_path)), expected)
+        found = judge(made, lowering.load(lowering.lower(made.graph, plan, tmp_path)), expected)
         assert min(found.cls_cosine_mean, found.patch_cosine_mean) > 0.999
         assert found.patch_cosine_p01 > 0.995
 
     def test_batches_and_all_outputs(self, lowering: Lowering, tmp_path: Path) -> None:
         """Two frames, registers and layers, the last of which is the same tensor as `patches`."""
         made = exported(VIT, batch=2, registers=True, layers=(0, 1))
-        runner = lowering.load(lowering.lower(made.hub, uniform("fp32"), tmp_path))
+        runner = lowering.load(lowering.lower(made.graph, uniform("fp32"), tmp_path))
         features = runner(made.frames)
         assert set(features) == {"cls", "patches", "registers", "patches_0", "patches_1"}
         for name, expected in made.expected.items():

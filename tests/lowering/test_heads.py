@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgec.fidelity.cosines import cosines
 from edgec.graph.export import export
+from edgec.graph.files import serialised
 from edgec.graph.operations import HEADS, operations
 from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.session import features_of, open_session
@@ -84,6 +86,10 @@ def all_heads(folder: Path, widths: tuple[int, ...]) -> tuple[Head, ...]:
     )
 
 
+def read(content: bytes) -> ir.Model:
+    return ir.from_proto(onnx.ModelProto.FromString(content))
+
+
 @dataclass(frozen=True)
 class Merged:
     """Made once for the whole session."""
@@ -95,7 +101,7 @@ class Merged:
     def backbone(self) -> bytes:
         """With every layer among its outputs."""
         model = assemble(outlier_checkpoint(self.spec), SMALL, folded=True, layers=LAYERS)
-        return export(model, self.spec, SMALL, 1).SerializeToString()
+        return serialised(export(model, self.spec, SMALL, 1))
 
     @cached_property
     def content(self) -> bytes:
@@ -103,8 +109,8 @@ class Merged:
         return attach(onnx.ModelProto.FromString(self.backbone), all_heads(self.folder, widths)).SerializeToString()
 
     @property
-    def hub(self) -> onnx.ModelProto:
-        return onnx.ModelProto.FromString(self.content)
+    def hub(self) -> ir.Model:
+        return read(self.content)
 
     @cached_property
     def statistics(self) -> dict[str, Statistics]:
@@ -171,8 +177,9 @@ def test_without_features_the_same_plan_gives_the_same(merged: dict[str, Merged]
     plan = whole.plan(lowering, "static", "fp32")
     width = DEEP.width
     heads = (made.segmentation(whole.folder, 2 * width, name="early", layers=(0, 1)),)
-    hub = attach(onnx.ModelProto.FromString(whole.backbone), heads)
-    alone = only(onnx.ModelProto.FromString(hub.SerializeToString()), ["early"])
+    hub: Any = attach(onnx.ModelProto.FromString(whole.backbone), heads)
+    alone = read(only(onnx.ModelProto.FromString(hub.SerializeToString()), ["early"]).SerializeToString())
+    hub = ir.from_proto(hub)
     assert {entry.name for entry in operations(hub)} - {entry.name for entry in operations(alone)} > {"blocks.3.mlp.fc2"}
     found = []
     for name, model in (("whole", hub), ("alone", alone)):
@@ -186,7 +193,7 @@ def test_without_features_the_same_plan_gives_the_same(merged: dict[str, Merged]
 def test_the_backbone_is_planned_as_if_there_were_no_heads(merged: dict[str, Merged]) -> None:
     """Ranges, smoothing, rounded weights, corrected biases, and which products leave int8."""
     for whole in merged.values():
-        backbone = onnx.ModelProto.FromString(whole.backbone)
+        backbone = read(whole.backbone)
         plain = Planner(backbone, observe(backbone, int8_activations(backbone), whole.frames[:-JUDGED], 1))
         assert tail_recipe(whole.hub) == tail_recipe(backbone)
         assert rule_recipes(whole.hub, per_token=True) == rule_recipes(backbone, per_token=True)

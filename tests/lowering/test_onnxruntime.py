@@ -60,7 +60,7 @@ class TestOnnxRuntime(LoweringConformance):
         for precision in lowering.precisions:
             folder = tmp_path / precision
             folder.mkdir()
-            model = lowering.lower(made.hub, plan_of(lowering, precision, made), folder)
+            model = lowering.lower(made.graph, plan_of(lowering, precision, made), folder)
             assert model.files == ("model.onnx", "model.onnx.data")
             moved = folder.rename(tmp_path / f"moved {precision}")
             runner = lowering.load(type(model)(model.runtime, moved, model.entry, model.files, model.settings))
@@ -69,5 +69,5 @@ class TestOnnxRuntime(LoweringConformance):
 
     def test_the_fp32_file_is_the_hub_itself(self, lowering: Lowering, tmp_path: Path) -> None:
         made = exported(SPECS["convnext"])
-        lowering.lower(made.hub, uniform("fp32"), tmp_path)
+        lowering.lower(made.graph, uniform("fp32"), tmp_path)
         assert (tmp_path / "model.onnx").read_bytes() == made.content

@@ -46,7 +46,7 @@ class TestOpenVino(LoweringConformance):
     def test_int8_beside_bf16_stays_int8(self, lowering: Lowering, tmp_path: Path) -> None:
         made = exported(SPECS["vit"])
         plan = plan_of(lowering, "int8", made, rest="bf16")
-        model = lowering.lower(made.hub, plan, tmp_path)
+        model = lowering.lower(made.graph, plan, tmp_path)
         assert model.settings == {"INFERENCE_PRECISION_HINT": "bf16"}
         text = lowering.load(model).execution_precision
         assert sum(executed(text)[integer] for integer in INTEGERS) == len(plan.operations)
@@ -86,7 +86,7 @@ class TestOpenVino(LoweringConformance):
     def test_weights_are_not_rounded_on_the_way(self, lowering: Lowering, tmp_path: Path) -> None:
         """`save_model` would compress them to fp16 by itself."""
         made = exported(SPECS["vit"])
-        lowering.lower(made.hub, uniform("fp32"), tmp_path)
+        lowering.lower(made.graph, uniform("fp32"), tmp_path)
         content = (tmp_path / "model.bin").read_bytes()
         for operation in ("blocks.0.attn.proj", "blocks.1.mlp.fc2"):
             weight = next(entry for entry in made.hub.graph.initializer if entry.name == f"{operation}.weight")

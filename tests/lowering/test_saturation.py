@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.backends import profiles as targets
 from edgec.graph.numbers import weight_scales
-from edgec.graph.passes.quantise import insert_quantisation
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.quantise import Quantise
 from edgec.graph.plan import PrecisionPlan, Range
 from edgec.graph.session import open_session
 from edgec.host import facts as host
@@ -32,7 +34,7 @@ def product(weight: Floats, *, paired: bool) -> onnx.ModelProto:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     plan = PrecisionPlan("int8", "fp32", {"product": "int8"}, {"x": Range(0.0, 255.0)}, paired=paired)
-    return insert_quantisation(model, plan)
+    return ir.to_proto(rewritten(ir.from_proto(model), Quantise(plan)))
 
 
 def in_onnxruntime(model: onnx.ModelProto, frames: Floats, _: Path) -> Floats:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgec.backends.profiles import family
@@ -17,10 +18,11 @@ from edgec.host.cores import usable_cores
 from edgec.lowering.base import Lowering
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.check import check_graph
-from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS, typed_model, with_headroom
+from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS, with_headroom
 from edgec.precision.static import uniform
 from edgec.records.evidence import Evidence
 from tests.lowering.conformance import KINDS, Case, LoweringConformance, judge, plan_of
+from tests.lowering.tensorrt.graphs import typed_graph
 from tests.support.commands import python
 from tests.support.frames import pictures
 from tests.support.models import SMALL, SPECS, VIT, Exported, exported
@@ -92,7 +94,7 @@ np.savez("features.npz", **runner(np.load("frames.npy")))
 @pytest.mark.parametrize("kind", ALL)
 def test_graphs_are_strictly_typed_opset_17_and_accepted(kind: str, precision: str) -> None:
     made = exported(SPECS[kind])
-    model, kept = typed_model(made.hub, plan(made, precision))
+    model, kept = typed_graph(made.graph, plan(made, precision))
     inferred = strict(model)
     assert not kept
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 17)]
@@ -112,7 +114,7 @@ def test_graphs_are_strictly_typed_opset_17_and_accepted(kind: str, precision: s
 def test_int8_with_fp16_around_keeps_the_features(kind: str, tmp_path: Path) -> None:
     made = exported(SPECS[kind])
     lowering = TensorRt()
-    found = judge(made, lowering.load(lowering.lower(made.hub, plan(made, "int8"), tmp_path)))
+    found = judge(made, lowering.load(lowering.lower(made.graph, plan(made, "int8"), tmp_path)))
     assert min(found.cls_cosine_mean, found.patch_cosine_mean) > 0.99
     assert found.patch_cosine_p01 > 0.97
 
@@ -123,7 +125,7 @@ def test_batches_registers_and_layers_in_every_variant(tmp_path: Path) -> None:
     for precision in VARIANTS:
         folder = tmp_path / precision
         folder.mkdir()
-        lowered = lowering.lower(made.hub, plan(made, precision), folder)
+        lowered = lowering.lower(made.graph, plan(made, precision), folder)
         assert lowered.files == (f"{precision}.onnx",)
         features = lowering.load(lowered)(made.frames)
         assert set(features) == set(made.expected)
@@ -133,7 +135,7 @@ def test_batches_registers_and_layers_in_every_variant(tmp_path: Path) -> None:
 
 def test_an_asymmetric_plan_becomes_symmetric(tmp_path: Path) -> None:
     made = exported(VIT)
-    model, _ = typed_model(made.hub, plan_of(TensorRt(), "int8", made, activations="u8"))
+    model, _ = typed_graph(made.graph, plan_of(TensorRt(), "int8", made, activations="u8"))
     constants = {entry.name: entry for entry in model.graph.initializer}
     for quantiser in nodes(model, "QuantizeLinear"):
         assert constants[quantiser.input[2]].data_type == onnx.TensorProto.INT8
@@ -144,7 +146,7 @@ def test_weights_beyond_protobuf_s_limit_lie_beside(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(files, "LIMIT", 10_000)
     made = exported(VIT)
     lowering = TensorRt()
-    lowered = lowering.lower(made.hub, plan(made, "fp16"), tmp_path)
+    lowered = lowering.lower(made.graph, plan(made, "fp16"), tmp_path)
     assert lowered.files == ("fp16.onnx", "fp16.onnx.data")
     features = lowering.load(lowered)(made.frames)
     assert np.abs(features["cls"] - made.expected["cls"]).max() < 0.02 * np.abs(made.expected["cls"]).max()
@@ -153,9 +155,9 @@ def test_weights_beyond_protobuf_s_limit_lie_beside(tmp_path: Path, monkeypatch:
 # --- what does not fit fp16
 
 
-def overflowing(made: Exported, factor: float) -> onnx.ModelProto:
+def overflowing(made: Exported, factor: float) -> ir.Model:
     """The hub with a first MLP whose output is larger, and of which the residual stream adds all the same."""
-    hub = made.hub
+    hub = made.graph
     for part in ("blocks.0.mlp.fc2.weight", "blocks.0.mlp.fc2.bias"):
         replace_constant(hub, part, lambda value: value * factor)
     return hub
@@ -175,12 +177,12 @@ def test_a_massive_update_would_overflow_fp16_and_is_kept_in_float32(tmp_path: P
 
 def test_headroom_is_left_before_the_limit_is_reached() -> None:
     made = exported(VIT)
-    peaks = observe_peaks(made.hub, list(pictures(SMALL, 2)), 1)
-    assert with_headroom(made.hub, uniform("fp16"), peaks) == uniform("fp16")
+    peaks = observe_peaks(made.graph, list(pictures(SMALL, 2)), 1)
+    assert with_headroom(made.graph, uniform("fp16"), peaks) == uniform("fp16")
     near = peaks | {"blocks.1.mlp.mul_2": 9000.0}
-    changed = with_headroom(made.hub, uniform("fp16"), near)
+    changed = with_headroom(made.graph, uniform("fp16"), near)
     assert set(changed.operations) == {"blocks.1.mlp.fc1", "blocks.1.mlp.fc2"}
-    model, _ = typed_model(made.hub, changed)
+    model, _ = typed_graph(made.graph, changed)
     strict(model)
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     assert kinds["blocks.1.mlp.mul_2"] == onnx.TensorProto.FLOAT
@@ -189,15 +191,15 @@ def test_headroom_is_left_before_the_limit_is_reached() -> None:
 
 def test_massive_scores_take_the_product_that_makes_them_to_float32() -> None:
     made = exported(VIT)
-    changed = with_headroom(made.hub, uniform("fp16"), {"blocks.0.attn.scores": 60_000.0})
+    changed = with_headroom(made.graph, uniform("fp16"), {"blocks.0.attn.scores": 60_000.0})
     assert changed.operations == {"blocks.0.attn.scores": "fp32"}
-    strict(typed_model(made.hub, changed)[0])
+    strict(typed_graph(made.graph, changed)[0])
 
 
 @pytest.mark.parametrize("tensor", ["blocks.0.add", "concat", "frames.cast", "blocks.0.norm1"])
 def test_what_is_float32_anyway_needs_no_exception(tensor: str) -> None:
     made = exported(VIT)
-    changed = with_headroom(made.hub, uniform("fp16"), {tensor: 1e9})
+    changed = with_headroom(made.graph, uniform("fp16"), {tensor: 1e9})
     readers = {"blocks.0.norm1": {"blocks.0.attn.q", "blocks.0.attn.k", "blocks.0.attn.v"}}
     assert set(changed.operations) == readers.get(tensor, set())
 
@@ -205,7 +207,7 @@ def test_what_is_float32_anyway_needs_no_exception(tensor: str) -> None:
 def test_int8_products_need_no_headroom() -> None:
     made = exported(VIT)
     int8 = plan(made, "int8")
-    assert with_headroom(made.hub, int8, {"blocks.0.norm1": 1e9, "blocks.0.mlp.fc2": 1e9}) == int8
+    assert with_headroom(made.graph, int8, {"blocks.0.norm1": 1e9, "blocks.0.mlp.fc2": 1e9}) == int8
 
 
 @pytest.mark.parametrize(
@@ -218,7 +220,7 @@ def test_int8_products_need_no_headroom() -> None:
 )
 def test_constants_that_do_not_fit_are_named_and_kept(constant: str, factor: float, words: str, tmp_path: Path) -> None:
     made = exported(VIT)
-    hub = made.hub
+    hub = made.graph
     replace_constant(hub, constant, lambda value: value * factor)
     lowered = TensorRt().lower(hub, uniform("fp16"), tmp_path)
     operation = constant.rsplit(".", 1)[0]
@@ -238,7 +240,7 @@ def test_constants_that_do_not_fit_are_named_and_kept(constant: str, factor: flo
 def test_a_folded_patch_embedding_would_be_noticed() -> None:
     """The reason why it stays in float32: its weights, with 1/255 and 1/std in them, are near fp16's subnormals."""
     made = exported(VIT)
-    model, kept = typed_model(made.hub, uniform("fp16"))
+    model, kept = typed_graph(made.graph, uniform("fp16"))
     assert not kept
     embedding = node(model, "patch_embed")
     weight = next(entry for entry in model.graph.initializer if entry.name == embedding.input[1])

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import onnx
+import onnx_ir as ir
 import pytest
 
 from edgec.graph.operations import HEADS, operations
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.residual import residual_writers
 from edgec.graph.statistics import Statistics, observe
-from edgec.heads.attach import attach, only
+from edgec.heads.attach import attach
 from edgec.lowering.tensorrt.lowering import with_headroom
 from edgec.precision.explaining import explain
 from edgec.precision.planning import Planner
@@ -41,18 +44,18 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @pytest.fixture
-def hub(content: bytes) -> onnx.ModelProto:
-    return onnx.ModelProto.FromString(content)
+def hub(content: bytes) -> ir.Model:
+    return ir.from_proto(onnx.ModelProto.FromString(content))
 
 
 @pytest.fixture(scope="module")
 def statistics(content: bytes) -> dict[str, Statistics]:
-    hub = onnx.ModelProto.FromString(content)
+    hub = ir.from_proto(onnx.ModelProto.FromString(content))
     return observe(hub, int8_activations(hub), pictures(SMALL, 4), 1)
 
 
-def test_operations_of_heads_are_of_a_kind_of_their_own(hub: onnx.ModelProto) -> None:
-    found, alone = operations(hub), operations(exported(DEEP, layers=LAYERS).hub)
+def test_operations_of_heads_are_of_a_kind_of_their_own(hub: ir.Model) -> None:
+    found, alone = operations(hub), operations(exported(DEEP, layers=LAYERS).graph)
     assert [entry for entry in found if entry.kind != "head"] == list(alone)
     heads = [entry for entry in found if entry.kind == "head"]
     assert len(heads) > 30
@@ -60,16 +63,16 @@ def test_operations_of_heads_are_of_a_kind_of_their_own(hub: onnx.ModelProto) ->
     assert "heads.depth.reassemble_blocks.resize_layers.0" in {entry.name for entry in heads}, "transposed convolutions too"
     assert not {entry.activation for entry in heads} & set(int8_activations(hub))
     # A depth head adds maps up, and what it adds is nobody's residual stream.
-    assert residual_writers(hub) == residual_writers(exported(DEEP, layers=LAYERS).hub)
+    assert residual_writers(hub) == residual_writers(exported(DEEP, layers=LAYERS).graph)
 
 
-def test_what_is_explained_of_them(hub: onnx.ModelProto, statistics: dict[str, Statistics]) -> None:
+def test_what_is_explained_of_them(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     plan = Planner(hub, statistics).plan(kinds=INT8_KINDS, rest="bf16")
     fidelity = StageFidelity(
         stage="x", cls_cosine_mean=None, patch_cosine_mean=None, patch_cosine_p01=None, frames=1, evidence=Evidence.HOST
     )
     candidate = CandidateFigures(name="openvino-int8-static", runtime="openvino", precision="int8", fidelity=fidelity)
-    for model in (hub, only(onnx.ModelProto.FromString(hub.SerializeToString()), ["kind"])):
+    for model in (hub, rewritten(hub, GiveOnly(["kind"]))):
         told = explain(model, plan, STATIC, statistics, {}, [], candidate, [candidate])
         heads = [entry for entry in told.operations if entry.kind == "head"]
         assert {entry.precision for entry in heads} == {"bf16"}
@@ -80,7 +83,7 @@ def test_what_is_explained_of_them(hub: onnx.ModelProto, statistics: dict[str, S
     assert told.int8_macs_share < macs["linear"] / (macs["linear"] + macs["head"])
 
 
-def test_what_could_overflow_in_a_head_is_no_operation_to_search(hub: onnx.ModelProto, statistics: dict[str, Statistics]) -> None:
+def test_what_could_overflow_in_a_head_is_no_operation_to_search(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     plan = Planner(hub, statistics, activations="s8").plan(kinds=INT8_KINDS, rest="fp16")
     careful = with_headroom(hub, plan, {"heads.depth.bins.add": 1e6, "blocks.2.attn.scores": 1e6})
     assert {name for name in careful.operations if name.startswith(HEADS)} > {"heads.depth.bins.weighed"}
@@ -97,14 +100,13 @@ def test_what_could_overflow_in_a_head_is_no_operation_to_search(hub: onnx.Model
     assert set(predicted) == {entry.name for entry in operations(hub) if entry.kind == "linear"}
 
 
-def test_sensitivity_is_measured_at_what_there_is(hub: onnx.ModelProto, statistics: dict[str, Statistics]) -> None:
+def test_sensitivity_is_measured_at_what_there_is(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     """With patches at them, whatever else there is; else at the heads' outputs, labels among them."""
     frames = pictures(SMALL, 2)
     plan = Planner(hub, statistics).plan(kinds=INT8_KINDS, rest="fp32")
     found = {}
     for name, outputs in {"all": None, "patches": ["patches"], "kind": ["kind"], "floor": ["floor"]}.items():
-        model = onnx.ModelProto.FromString(hub.SerializeToString())
-        model = model if outputs is None else only(model, outputs)
+        model = hub if outputs is None else rewritten(hub, GiveOnly(outputs))
         told: list[str] = []
         found[name] = measure_sensitivity(model, plan, list(frames), 1, step=told.append)
         assert set(told) == set(found[name])

@@ -7,11 +7,13 @@ from functools import cache, cached_property
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
 from edgec.checkpoint import Checkpoint, Licence, Normalisation
 from edgec.graph.export import export
+from edgec.graph.files import serialised
 from edgec.model.camera import CameraModel, assemble
 from edgec.model.convnext import ConvNext
 from edgec.model.normalisation import LVD
@@ -81,7 +83,7 @@ def _drawn(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Ar
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that was exported once for the whole session. `hub` is a copy of one's own each time."""
+    """A model that was exported once for the whole session. `hub` and `graph` are a copy of one's own each time."""
 
     spec: Spec
     size: Size
@@ -97,11 +99,17 @@ class Exported:
     @cached_property
     def content(self) -> bytes:
         folded = self.model(folded=True)
-        return export(folded, self.spec, self.size, self.batch).SerializeToString(deterministic=True)
+        return serialised(export(folded, self.spec, self.size, self.batch))
 
     @property
     def hub(self) -> onnx.ModelProto:
+        """As its file has it."""
         return onnx.ModelProto.FromString(self.content)
+
+    @property
+    def graph(self) -> ir.Model:
+        """As edgec has it."""
+        return ir.from_proto(self.hub)
 
     def model(self, *, folded: bool) -> CameraModel:
         return assemble(self.checkpoint, self.size, folded=folded, registers=self.registers, layers=self.layers)

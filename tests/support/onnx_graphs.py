@@ -7,22 +7,29 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 AnyArray = NDArray[Any]
 
 
-def constant(model: onnx.ModelProto, name: str) -> AnyArray:
-    return numpy_helper.to_array(next(entry for entry in model.graph.initializer if entry.name == name))
+def constant(model: onnx.ModelProto | ir.Model, name: str) -> AnyArray:
+    return constants(model)[name]
 
 
-def constants(model: onnx.ModelProto) -> dict[str, AnyArray]:
+def constants(model: onnx.ModelProto | ir.Model) -> dict[str, AnyArray]:
+    if isinstance(model, ir.Model):
+        return {name: tensor.numpy() for name, tensor in model.graph.initializers.tensor_items()}
     return {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
 
 
-def replace_constant(model: onnx.ModelProto, name: str, change: Callable[[AnyArray], AnyArray]) -> None:
+def replace_constant(model: onnx.ModelProto | ir.Model, name: str, change: Callable[[AnyArray], AnyArray]) -> None:
     """`change` is given a copy that it may write to."""
+    if isinstance(model, ir.Model):
+        changed = np.ascontiguousarray(change(constant(model, name).copy()))
+        model.graph.initializers[name].const_value = ir.tensor(changed, name=name)
+        return
     entry = next(entry for entry in model.graph.initializer if entry.name == name)
     changed = np.ascontiguousarray(change(numpy_helper.to_array(entry).copy()))
     entry.CopyFrom(numpy_helper.from_array(changed, name))

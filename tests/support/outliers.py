@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from benchmarks.outliers import plant
 from edgec.checkpoint import Checkpoint
 from edgec.graph.export import export
+from edgec.graph.files import serialised
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.session import open_session
 from edgec.model.camera import assemble
 from edgec.model.spec import Size, Spec
@@ -27,21 +31,17 @@ def outlier_checkpoint(spec: Spec, seed: int = 0) -> Checkpoint:
 @cache
 def _outlier_hub(spec: Spec, size: Size, seed: int) -> bytes:
     model = assemble(outlier_checkpoint(spec, seed), size, folded=True)
-    return export(model, spec, size, 1).SerializeToString(deterministic=True)
+    return serialised(export(model, spec, size, 1))
 
 
-def outlier_hub(spec: Spec, size: Size = SMALL, seed: int = 0) -> onnx.ModelProto:
+def outlier_hub(spec: Spec, size: Size = SMALL, seed: int = 0) -> ir.Model:
     """Its hub graph, a copy of one's own each time."""
-    return onnx.ModelProto.FromString(_outlier_hub(spec, size, seed))
+    return ir.from_proto(onnx.ModelProto.FromString(_outlier_hub(spec, size, seed)))
 
 
-def channel_reach(hub: onnx.ModelProto, tensor: str, frames: NDArray[np.uint8], axis: int = -1) -> NDArray[np.float32]:
+def channel_reach(hub: ir.Model, tensor: str, frames: NDArray[np.uint8], axis: int = -1) -> NDArray[np.float32]:
     """The largest absolute value of each of an activation's channels over these frames, [C]."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(hub)
-    del watched.graph.output[:]
-    watched.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    session: Any = open_session(watched)
+    session: Any = open_session(rewritten(hub, GiveOnly([tensor])))
     values = np.concatenate([session.run([tensor], {"frames": frame[None]})[0] for frame in frames])
     others = tuple(index for index in range(values.ndim) if index != axis % values.ndim)
     found: NDArray[np.float32] = np.abs(values).max(axis=others)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-import onnx
+import onnx_ir as ir
 
 from edgec.frames.types import Pixels
 from edgec.graph.operations import operations
@@ -13,12 +13,12 @@ from edgec.graph.plan import Precision, PrecisionPlan, Range
 from edgec.graph.statistics import observe
 
 
-def observed_ranges(hub: onnx.ModelProto, tensors: Sequence[str], frames: Iterable[Pixels], batch: int) -> dict[str, Range]:
+def observed_ranges(hub: ir.Model, tensors: Sequence[str], frames: Iterable[Pixels], batch: int) -> dict[str, Range]:
     return {name: entry.range for name, entry in observe(hub, tensors, frames, batch).items()}
 
 
 def plain_int8(
-    hub: onnx.ModelProto,
+    hub: ir.Model,
     ranges: Mapping[str, Range],
     *,
     kinds: tuple[str, ...],

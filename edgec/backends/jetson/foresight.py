@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx_ir as ir
+
 from edgec.backends.jetson.profile import Jetson, JetsonProfile
 from edgec.backends.jetson.roofline import lower_bounds
 from edgec.graph.work import count_work
@@ -36,7 +38,7 @@ def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile]) -> For
     findings = check_graph(model, tuple(dict.fromkeys(version for _, versions in suited.values() for version in versions)))
     errors = [finding for finding in findings if finding.is_error]
     said = [f"TensorRT {', '.join(finding.versions)}: {finding.rule.consequence}" for finding in findings]
-    work = count_work(model)
+    work = count_work(ir.from_proto(model))
     bounds = tuple(
         Bound(board=name, power_mode=bound.mode, bound_ms=round(bound.bound_ms, 4), limited_by=bound.limited_by)
         for name, (board, _) in suited.items()

@@ -1,1 +1,1 @@
-"""Passes over the hub graph, one a file. Each takes an `onnx.ModelProto` and changes it in place."""
+"""Passes over the hub graph, one a file: onnx-ir passes, each with promises that are checked whenever it runs (`base`)."""

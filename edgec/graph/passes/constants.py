@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
-from edgec.graph.operations import constants
+from edgec.graph.values import add_constant, array_of, given
 
 
-class ConstantEditor:
-    """Reads and replaces constant inputs of nodes by the nodes' names; a shared constant becomes the node's own first."""
+def get_constant(node: ir.Node, index: int) -> NDArray[np.float64]:
+    """In float64, so that what becomes of it is rounded once."""
+    return array_of(given(node, index)).astype(np.float64)
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._graph = model.graph
-        self._nodes = {node.name: node for node in model.graph.node}
-        self._values = constants(model)
-        self._readers = Counter(name for node in model.graph.node for name in node.input)
 
-    def has(self, node: str, index: int) -> bool:
-        """Whether there is such a node, and its input `index` is a constant."""
-        return node in self._nodes and self._nodes[node].input[index] in self._values
+def set_constant(node: ir.Node, index: int, value: NDArray[np.float64]) -> None:
+    """In float32. A constant that others read too becomes the node's own first; the tensor itself may be another model's as
+    well and is never written to."""
+    assert node.graph is not None
+    rounded, constant = np.ascontiguousarray(value, dtype=np.float32), given(node, index)
+    if len(constant.uses()) > 1:
+        node.replace_input_with(index, add_constant(node.graph, f"{node.name}.own{index}", rounded))
+    else:
+        constant.const_value = ir.tensor(rounded, name=constant.name)
 
-    def get(self, node: str, index: int) -> NDArray[np.float64]:
-        return numpy_helper.to_array(self._values[self._nodes[node].input[index]]).astype(np.float64)
 
-    def set(self, node: str, index: int, value: NDArray[np.float64]) -> None:
-        """In float32, rounded once."""
-        name = self._nodes[node].input[index]
-        if self._readers[name] > 1:
-            self._readers[name] -= 1
-            name = f"{node}.own{index}"
-            self._values[name] = self._graph.initializer.add()
-            self._readers[name] = 1
-            self._nodes[node].input[index] = name
-        self._values[name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value, dtype=np.float32), name))
+def bias_add(product: ir.Node) -> ir.Node | None:
+    """The Add behind a product that gives it its bias, a constant; None for a product that has none."""
+    for node in product.outputs[0].consumers():
+        if node.op_type == "Add" and node.inputs[0] is product.outputs[0] and given(node, 1).is_initializer():
+            return node
+    return None

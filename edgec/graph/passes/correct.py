@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
-from edgec.graph.passes.constants import ConstantEditor
-
-
-def bias_node(operation: str) -> str:
-    """The Add behind a product, by the hub graph's names."""
-    return f"{operation}.add"
+from edgec.graph.passes.base import Rewrite
+from edgec.graph.passes.constants import bias_add, get_constant, set_constant
+from edgec.graph.values import array_of, given, name_of
 
 
-def correct_biases(model: onnx.ModelProto, corrections: Mapping[str, tuple[float, ...]]) -> onnx.ModelProto:
-    """A new model in which each named operation's bias is greater by its correction, one number an output channel. Operations
-    that it lacks are passed over: the plan may have been made for more outputs than the model gives."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    editor = ConstantEditor(changed)
-    for operation, correction in corrections.items():
-        node = bias_node(operation)
-        if editor.has(operation, 1):
-            editor.set(node, 1, editor.get(node, 1) + np.asarray(correction, dtype=np.float64))
-    return changed
+class CorrectBiases(Rewrite):
+    """Each named operation's bias is greater by its correction, one number an output channel. Operations that the model lacks are
+    passed over: the plan may have been made for more outputs than the model gives.
+
+    Requires that each of the others has a bias of as many channels. Ensures that biases are finite.
+    """
+
+    def __init__(self, corrections: Mapping[str, tuple[float, ...]]) -> None:
+        super().__init__()
+        self._corrections = corrections
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        for operation, add, correction in self._each(model):
+            channels = array_of(given(add, 1)).size if add else 0
+            if channels != len(correction):
+                yield f"{operation} has a bias of {channels} channels, its correction {len(correction)}"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        for _, add, correction in self._each(model):
+            assert add is not None
+            set_constant(add, 1, get_constant(add, 1) + np.asarray(correction, dtype=np.float64))
+        return ir.passes.PassResult(model, modified=bool(self._corrections))
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        biases = [(operation, array_of(given(add, 1))) for operation, add, _ in self._each(model) if add]
+        return [f"the bias of {operation} is not finite" for operation, bias in biases if not np.isfinite(bias).all()]
+
+    def _each(self, model: ir.Model) -> Iterator[tuple[str, ir.Node | None, tuple[float, ...]]]:
+        for node in model.graph if self._corrections else ():
+            if name_of(node) in self._corrections:
+                yield name_of(node), bias_add(node), self._corrections[name_of(node)]

@@ -8,63 +8,83 @@ with the paths of the machine that exported.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain, count
 
-import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+from edgec.graph.passes.base import Rewrite
+from edgec.graph.values import given, name_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 OWN = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "LayerNormalization", "Resize"})
 """Operations with constants for which their modules are there: they have the module's name."""
 
 
-def name_by_module(model: onnx.ModelProto, roots: Mapping[str, str]) -> None:
+class NameByModule(Rewrite):
     """`roots` are modules, and what their names are in the graph: those of their children begin with it, as `stages.0` does in
     `{"model.backbone": ""}`."""
-    graph = model.graph
-    constants = {initializer.name for initializer in graph.initializer}
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    renamed: dict[str, str] = {}
-    taken = set(kept)
 
-    def unique(name: str) -> str:
-        numbered = (f"{name}_{number}" for number in count(2))
-        free = next(candidate for candidate in chain([name], numbered) if candidate not in taken)
-        taken.add(free)
-        return free
+    def __init__(self, roots: Mapping[str, str]) -> None:
+        super().__init__()
+        self._roots = roots
 
-    softmax_inputs = {node.input[0] for node in graph.node if node.op_type == "Softmax"}
-    softmax_outputs = {node.output[0] for node in graph.node if node.op_type == "Softmax"}
-    for node in graph.node:
-        module, leaf = _module(node, roots)
-        if node.op_type == "MatMul" and node.output[0] in softmax_inputs:
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        graph = model.graph
+        taken = {name_of(value) for value in (*graph.inputs, *graph.outputs)}
+        constants: dict[ir.Value, str] = {}
+
+        def unique(name: str) -> str:
+            numbered = (f"{name}_{number}" for number in count(2))
+            free = next(candidate for candidate in chain([name], numbered) if candidate not in taken)
+            taken.add(free)
+            return free
+
+        for node in graph:
+            module, path = self._path(node)
+            node.name = unique(path)
+            for index, value in enumerate(node.inputs):
+                if value is not None and value.is_initializer() and value not in constants:
+                    owner = module if node.op_type == "Add" and module else node.name
+                    constants[value] = unique(f"{owner}.{_constant_role(node, index)}")
+            for index, value in enumerate(node.outputs):
+                if not value.is_graph_output():
+                    value.name = node.name if len(node.outputs) == 1 else f"{node.name}.{index}"
+        held = list(graph.initializers.values())
+        ir.convenience.rename_values(held, [constants.get(value, name_of(value)) for value in held])
+        _forget(model)
+        return ir.passes.PassResult(model, modified=True)
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        values = dict.fromkeys(value for node in model.graph for value in (*node.inputs, *node.outputs) if value is not None)
+        counts = Counter(value.name for value in values)
+        yield from (f"two tensors are named {name}" for name, number in counts.items() if number > 1)
+        told = (*model.graph, *values, model, model.graph)
+        yield from (f"metadata of {each!r}" for each in told if each.metadata_props or each.doc_string)
+
+    def _path(self, node: ir.Node) -> tuple[str, str]:
+        """The node's module, and its name, which may be another's too."""
+        module, leaf = _module(node, self._roots)
+        if node.op_type == "MatMul" and any(reader.op_type == "Softmax" for reader in node.successors()):
             leaf = "scores"
-        elif node.op_type == "MatMul" and node.input[0] in softmax_outputs:
+        elif node.op_type == "MatMul" and _is_softmax(given(node).producer()):
             leaf = "mix"
-        elif leaf and any(name in constants for name in node.input[1:]) and node.op_type in OWN:
+        elif leaf and any(value and value.is_initializer() for value in node.inputs[1:]) and node.op_type in OWN:
             leaf = ""
         else:
             leaf = node.op_type.lower()
-        path = f"{module}.{leaf}".strip(".") if leaf else module
-        node.name = unique(path)
-        for index, name in enumerate(node.input):
-            if name in constants and name not in renamed:
-                owner = module if node.op_type == "Add" and module else node.name
-                renamed[name] = unique(f"{owner}.{_constant_role(node, index)}")
-        for index, name in enumerate(node.output):
-            if name not in kept:
-                renamed[name] = node.name if len(node.output) == 1 else f"{node.name}.{index}"
-        del node.metadata_props[:]
-        node.doc_string = ""
-    _rename(graph, renamed)
-    del model.metadata_props[:]
-    del graph.metadata_props[:]
+        return module, f"{module}.{leaf}".strip(".") if leaf else module
 
 
-def _module(node: onnx.NodeProto, roots: Mapping[str, str]) -> tuple[str, str]:
+def _is_softmax(node: ir.Node | None) -> bool:
+    return node is not None and node.op_type == "Softmax"
+
+
+def _module(node: ir.Node, roots: Mapping[str, str]) -> tuple[str, str]:
     """The module's path in the graph, and the exporter's own name of the operation within that module."""
-    text = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "['']")
-    scopes: list[str] = ast.literal_eval(text)
+    scopes: list[str] = ast.literal_eval(node.metadata_props.get(SCOPES, "['']"))
     module, leaf = (scopes[-2] if len(scopes) > 1 else ""), scopes[-1]
     for root, name in roots.items():
         if f"{module}.".startswith(f"{root}."):
@@ -72,7 +92,7 @@ def _module(node: onnx.NodeProto, roots: Mapping[str, str]) -> tuple[str, str]:
     return "frames", leaf
 
 
-def _constant_role(node: onnx.NodeProto, index: int) -> str:
+def _constant_role(node: ir.Node, index: int) -> str:
     if node.op_type == "Resize":
         return "sizes" if index == 3 else f"constant{index}"
     if node.op_type in OWN:
@@ -80,22 +100,15 @@ def _constant_role(node: onnx.NodeProto, index: int) -> str:
     return "bias" if node.op_type == "Add" else f"constant{index}"
 
 
-def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
-    def renamed(values: Iterable[str]) -> list[str]:
-        return [names.get(value, value) for value in values]
-
-    for node in graph.node:
-        node.input[:] = renamed(node.input)
-        node.output[:] = renamed(node.output)
-    for initializer in graph.initializer:
-        initializer.name = names.get(initializer.name, initializer.name)
-        initializer.doc_string = ""
-    for value in graph.value_info:
-        value.name = names.get(value.name, value.name)
-        value.doc_string = ""
-        del value.metadata_props[:]
-    for value in (*graph.input, *graph.output):
-        value.doc_string = ""
-        del value.metadata_props[:]
-    for initializer in graph.initializer:
-        del initializer.metadata_props[:]
+def _forget(model: ir.Model) -> None:
+    """What the exporter wrote beside the graph, onnx-ir's own pass passes over models and values."""
+    ClearMetadataAndDocStringPass()(model)
+    graph = model.graph
+    values = (value for node in graph for value in node.outputs)
+    told: tuple[ir.Model | ir.Value, ...] = (model, *graph.inputs, *graph.initializers.values(), *values)
+    for each in told:
+        each.metadata_props.clear()
+        each.doc_string = None
+    for name, tensor in graph.initializers.tensor_items():
+        if tensor.doc_string or tensor.metadata_props:
+            graph.initializers[name].const_value = ir.tensor(tensor.numpy(), name=name)

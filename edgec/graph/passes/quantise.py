@@ -1,49 +1,71 @@
-"""Write a plan's static int8 into the graph as QuantizeLinear/DequantizeLinear pairs around the products that it names.
+"""Write static int8 into the hub graph: Q/DQ pairs on the activations of products, and weights as bytes behind DequantizeLinear.
 
-Requires a hub graph and a range for the activation of every int8 operation; ensures that every other operation is untouched, that
-weights are symmetric per output channel, and that operations which read the same activation share one pair.
+Nothing else is touched: what a plan keeps in float or runs per token has no pair. Products that read the same activation share
+one pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from edgec.graph.numbers import LIMIT, weight_scales
-from edgec.graph.operations import Operation, constants, operations
+from edgec.graph.operations import Operation, operations
+from edgec.graph.passes.base import Rewrite, unread
 from edgec.graph.plan import PrecisionPlan, QuantisedWeight, Range
+from edgec.graph.values import add_constant, array_of, drop_unread, given
 
 ActivationType = Literal["u8", "s8"]
 
 
-def insert_quantisation(hub: onnx.ModelProto, plan: PrecisionPlan) -> onnx.ModelProto:
-    """A new model; the hub graph is left as it is."""
-    model = onnx.ModelProto()
-    model.CopyFrom(hub)
-    graph = model.graph
-    nodes = {node.name: node for node in graph.node}
-    values = constants(model)
-    added: dict[str, list[onnx.NodeProto]] = {}
-    for operation in operations(hub):
-        if plan.precision_of(operation.name) != "int8":
-            continue
-        node = nodes[operation.name]
-        tensor = operation.activation
-        if tensor not in added:
-            added[tensor] = _activation_pair(graph, tensor, plan.ranges[tensor], plan.activations)
-        node.input[0] = f"{tensor}.dequantised"
-        # Named by the operation: the exporter lets equal constants share one, and two products may round theirs differently.
-        name = f"{operation.name}.weight"
-        added[name] = [_weight_node(graph, name, quantised_weight(operation, values, plan), operation.channel_axis)]
-        node.input[1] = f"{name}.dequantised"
-    _insert(graph, added)
-    _drop_unread(graph)
-    return model
+class Quantise(Rewrite):
+    """Requires a range for the activation of every operation that the plan runs in static int8, on a smoothed graph whose ranges
+    they are. Ensures that each of these reads bytes on both sides, with scales that are positive numbers, and that no constant is
+    left unread."""
+
+    def __init__(self, plan: PrecisionPlan) -> None:
+        super().__init__()
+        self._plan = plan
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        for operation in static_int8(model, self._plan):
+            if operation.activation not in self._plan.ranges:
+                yield f"{operation.activation}, which {operation.name} reads, has no range"
+            if not operation.weight:
+                yield f"{operation.name} has no constant weight"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        pairs: dict[str, ir.Value] = {}
+        chosen = static_int8(model, self._plan)
+        for operation in chosen:
+            tensor, node = operation.activation, operation.node
+            if tensor not in pairs:
+                pairs[tensor] = _activation_pair(node, self._plan.ranges[tensor], self._plan.activations)
+            # Named by the operation: the exporter lets equal constants share one, and two products may round theirs differently.
+            weight = _weight(node, quantised_weight(operation, self._plan), operation.channel_axis)
+            node.replace_input_with(0, pairs[tensor])
+            node.replace_input_with(1, weight)
+        drop_unread(model.graph)
+        return ir.passes.PassResult(model, modified=bool(chosen))
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        for node in model.graph:
+            if self._plan.operations.get(node.name or "") == "int8":
+                makers = [value.producer() for value in node.inputs[:2] if value is not None]
+                if any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
+                    yield f"{node.name} does not read bytes"
+            if node.op_type == "DequantizeLinear" and not _positive(array_of(given(node, 1))):
+                yield f"a scale of {node.name} is no positive number"
+        yield from unread(model.graph)
+
+
+def static_int8(model: ir.Model, plan: PrecisionPlan) -> list[Operation]:
+    """The model's operations that the plan runs in static int8, in the order of execution."""
+    return [operation for operation in operations(model) if plan.precision_of(operation.name) == "int8"]
 
 
 def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.float32, NDArray[np.uint8 | np.int8]]:
@@ -54,15 +76,14 @@ def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.f
     return scale, np.asarray(np.clip(np.rint(-seen.low / scale), 0, 255), dtype=np.uint8)
 
 
-def quantised_weight(operation: Operation, values: Mapping[str, onnx.TensorProto], plan: PrecisionPlan) -> QuantisedWeight:
-    """The plan's, or the model's rounded to the nearest. `values` are the (smoothed) model's constants."""
+def quantised_weight(operation: Operation, plan: PrecisionPlan) -> QuantisedWeight:
+    """The plan's, or that of the operation's (smoothed) model rounded to the nearest."""
     found = plan.weights.get(operation.name)
     if found is not None:
         return found
-    weight = numpy_helper.to_array(values[operation.weight])
+    weight = operation.weights
     scales = weight_scales(weight, operation.channel_axis, paired=plan.paired)
-    shape = [-1 if axis == operation.channel_axis else 1 for axis in range(weight.ndim)]
-    integers = np.clip(np.rint(weight / scales.reshape(shape)), -LIMIT, LIMIT).astype(np.int8)
+    integers = np.clip(np.rint(weight / scales.reshape(operation.spread)), -LIMIT, LIMIT).astype(np.int8)
     return QuantisedWeight(integers, scales)
 
 
@@ -71,51 +92,35 @@ def _usable(scale: Any) -> Any:
     return np.where(scale < np.finfo(np.float32).tiny, 1.0, scale)
 
 
-def _activation_pair(graph: onnx.GraphProto, tensor: str, seen: Range, activation: ActivationType) -> list[onnx.NodeProto]:
-    scale, zero = activation_parameters(seen, activation)
-    names = [f"{tensor}.scale", f"{tensor}.zero_point"]
-    graph.initializer.append(numpy_helper.from_array(np.asarray(scale), names[0]))
-    graph.initializer.append(numpy_helper.from_array(zero, names[1]))
-    quantised, dequantised = f"{tensor}.quantised", f"{tensor}.dequantised"
-    return [
-        helper.make_node("QuantizeLinear", [tensor, *names], [quantised], name=quantised),
-        helper.make_node("DequantizeLinear", [quantised, *names], [dequantised], name=dequantised),
-    ]
+def _positive(scale: NDArray[Any]) -> bool:
+    return bool(np.isfinite(scale).all() and (scale > 0).all())
 
 
-def _weight_node(graph: onnx.GraphProto, name: str, weight: QuantisedWeight, axis: int) -> onnx.NodeProto:
-    graph.initializer.append(numpy_helper.from_array(weight.integers, f"{name}.quantised"))
-    graph.initializer.append(numpy_helper.from_array(weight.scales, f"{name}.scale"))
-    graph.initializer.append(numpy_helper.from_array(np.zeros(weight.scales.shape, np.int8), f"{name}.zero_point"))
-    return helper.make_node(
-        "DequantizeLinear",
-        [f"{name}.quantised", f"{name}.scale", f"{name}.zero_point"],
-        [f"{name}.dequantised"],
-        name=f"{name}.dequantised",
-        axis=axis,
+def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -> ir.Value:
+    """In front of the first node that reads it."""
+    tensor, graph = given(reader), reader.graph
+    assert graph is not None
+    scale, zero = (
+        add_constant(graph, f"{tensor.name}.{part}", value)
+        for part, value in zip(("scale", "zero_point"), activation_parameters(seen, activation), strict=True)
     )
+    quantised = ir.val(f"{tensor.name}.quantised", zero.dtype, tensor.shape)
+    dequantised = ir.val(f"{tensor.name}.dequantised", tensor.dtype, tensor.shape)
+    reader.prepend(
+        [
+            ir.node("QuantizeLinear", [tensor, scale, zero], outputs=[quantised], name=quantised.name),
+            ir.node("DequantizeLinear", [quantised, scale, zero], outputs=[dequantised], name=dequantised.name),
+        ]
+    )
+    return dequantised
 
 
-def _insert(graph: onnx.GraphProto, added: dict[str, list[onnx.NodeProto]]) -> None:
-    """Put each new node right before the first that reads it, which keeps the graph in order of execution."""
-    makers = {output: (key, node) for key, group in added.items() for node in group for output in node.output}
-    ordered: list[onnx.NodeProto] = []
-    done: set[str] = set()
-    for node in graph.node:
-        for name in node.input:
-            if name in makers and makers[name][0] not in done:
-                done.add(makers[name][0])
-                ordered += added[makers[name][0]]
-        ordered.append(node)
-    # protobuf copies on extend; the list must hold copies before the field that owns the originals is cleared.
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-    del graph.node[:]
-    graph.node.extend(copies)
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
-    """Only what nobody reads any more: the exporter lets equal constants share one, and an operation beside may stay in float."""
-    read = {name for node in graph.node for name in node.input}
-    for index in reversed(range(len(graph.initializer))):
-        if graph.initializer[index].name not in read:
-            del graph.initializer[index]
+def _weight(reader: ir.Node, weight: QuantisedWeight, axis: int) -> ir.Value:
+    graph, before = reader.graph, given(reader, 1)
+    assert graph is not None
+    zero = np.zeros(weight.scales.shape, np.int8)
+    parts = (("quantised", weight.integers), ("scale", weight.scales), ("zero_point", zero))
+    constants = [add_constant(graph, f"{reader.name}.weight.{part}", value) for part, value in parts]
+    dequantised = ir.val(f"{reader.name}.weight.dequantised", before.dtype, before.shape)
+    reader.prepend(ir.node("DequantizeLinear", constants, {"axis": axis}, outputs=[dequantised], name=dequantised.name))
+    return dequantised

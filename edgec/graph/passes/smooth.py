@@ -8,20 +8,18 @@ the products behind it.)
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
-from edgec.graph.contract import shape_of
 from edgec.graph.operations import Operation, operations
-from edgec.graph.passes.constants import ConstantEditor
-from edgec.graph.passes.correct import bias_node
+from edgec.graph.passes.base import Rewrite
+from edgec.graph.passes.constants import bias_add, get_constant, set_constant
+from edgec.graph.values import add_constant, given, shape_of, uses
 
 Kind = Literal["norm", "product", "inserted"]
 
@@ -32,34 +30,35 @@ class Group:
     node is to be inserted, whatever is there; `readers` are the products behind it."""
 
     activation: str
-    maker: str
+    maker: ir.Node
     readers: tuple[Operation, ...]
     kind: Kind
 
 
-def groups(hub: onnx.ModelProto) -> tuple[Group, ...]:
+def groups(hub: ir.Model) -> tuple[Group, ...]:
     """Every activation that can be smoothed."""
-    nodes = {output: node for node in hub.graph.node for output in node.output}
-    names = {node.name for node in hub.graph.node}
+    nodes = {node.name: node for node in hub.graph}
     reading: dict[str, list[Operation]] = {}
     for operation in operations(hub):
         if operation.kind in ("linear", "convolution"):
             reading.setdefault(operation.activation, []).append(operation)
-    uses = Counter(name for node in hub.graph.node for name in node.input)
-    uses.update(output.name for output in hub.graph.output)
     found = []
     for activation, readers in reading.items():
-        maker = nodes[activation]
+        value = given(readers[0].node)
+        maker = value.producer()
+        assert maker is not None
         # A norm over the channels of a feature map stands between transpositions.
-        if maker.op_type == "Transpose" and uses[maker.input[0]] == 1:
-            maker = nodes[maker.input[0]]
-        alone = uses[activation] == len(readers)
+        before = given(maker).producer()
+        if maker.op_type == "Transpose" and uses(given(maker)) == 1 and before is not None:
+            maker = before
+        alone = uses(value) == len(readers)
+        product = nodes.get(_linear_maker(readers[0].name))
         if alone and maker.op_type == "LayerNormalization":
-            found.append(Group(activation, maker.name, tuple(readers), "norm"))
-        elif alone and (product := _linear_maker(readers[0].name)) in names:
+            found.append(Group(activation, maker, tuple(readers), "norm"))
+        elif alone and product is not None:
             found.append(Group(activation, product, tuple(readers), "product"))
         elif all(reader.kind == "linear" for reader in readers):
-            found.append(Group(activation, maker.name, tuple(readers), "inserted"))
+            found.append(Group(activation, maker, tuple(readers), "inserted"))
     return tuple(found)
 
 
@@ -76,48 +75,68 @@ def _linear_maker(reader: str) -> str:
     return ""
 
 
-def smooth(hub: onnx.ModelProto, scales: Mapping[str, tuple[float, ...]]) -> onnx.ModelProto:
-    """A new model in which each named activation is divided by its scales, one a channel."""
-    model = onnx.ModelProto()
-    model.CopyFrom(hub)
-    editor = ConstantEditor(model)
-    for group in groups(hub):
-        if group.activation not in scales:
-            continue
-        scale = np.asarray(scales[group.activation], dtype=np.float64)
-        if group.kind == "inserted":
-            _divide(model.graph, group, scale)
-        else:
-            for node, index in _makers(model, editor, group.maker):
-                editor.set(node, index, editor.get(node, index) / scale)
-        for reader in group.readers:
-            weight = by_input_channel(reader, editor.get(reader.name, 1))
-            scaled = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-            editor.set(reader.name, 1, by_input_channel(reader, scaled))
-    return model
+class Smooth(Rewrite):
+    """Each named activation is divided by its scales, one a channel.
+
+    Requires positive, finite scales, as many as the activation has channels. Ensures that what was changed is finite.
+    """
+
+    def __init__(self, scales: Mapping[str, tuple[float, ...]]) -> None:
+        super().__init__()
+        self._scales = scales
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        for group in self._groups(model):
+            scale = np.asarray(self._scales[group.activation])
+            if not (np.isfinite(scale).all() and (scale > 0).all()):
+                yield f"a scale of {group.activation} is no positive number"
+            reader = group.readers[0]
+            channels = (shape_of(given(reader.node, 1)) or ())[0 if reader.kind == "linear" else 1]
+            if len(scale) != channels:
+                yield f"{group.activation} has {channels} channels and {len(scale)} scales"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        for group in self._groups(model):
+            scale = np.asarray(self._scales[group.activation], dtype=np.float64)
+            if group.kind == "inserted":
+                _divide(group, scale)
+            else:
+                for node, index in _makers(group.maker):
+                    set_constant(node, index, get_constant(node, index) / scale)
+            for reader in group.readers:
+                weight = by_input_channel(reader, get_constant(reader.node, 1))
+                scaled = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+                set_constant(reader.node, 1, by_input_channel(reader, scaled))
+        return ir.passes.PassResult(model, modified=bool(self._scales))
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        for group in self._groups(model):
+            for reader in group.readers:
+                if not np.isfinite(reader.weights).all():
+                    yield f"the weight of {reader.name} is not finite"
+
+    def _groups(self, model: ir.Model) -> list[Group]:
+        return [group for group in groups(model) if group.activation in self._scales] if self._scales else []
 
 
-def _divide(graph: onnx.GraphProto, group: Group, scale: NDArray[np.float64]) -> None:
+def _divide(group: Group, scale: NDArray[np.float64]) -> None:
     """Put a multiplication between the activation's maker and its readers. It takes over the activation's name, by which plans
     know it; whoever else reads it reads what it was."""
-    name, before = group.activation, f"{group.activation}.unsmoothed"
-    readers = {reader.name for reader in group.readers}
-    place = 0
-    for index, node in enumerate(graph.node):
-        for slot, output in enumerate(node.output):
-            if output == name:
-                node.output[slot], place = before, index + 1
-        for slot, read in enumerate(node.input):
-            if read == name and node.name not in readers:
-                node.input[slot] = before
-    graph.initializer.append(numpy_helper.from_array((1 / scale).astype(np.float32), f"{name}.smoothing"))
-    graph.node.insert(place, helper.make_node("Mul", [before, f"{name}.smoothing"], [name], name=f"{name}.smooth"))
-    shape = next(shape_of(value) for value in graph.value_info if value.name == name)
-    graph.value_info.append(helper.make_tensor_value_info(before, TensorProto.FLOAT, shape))
+    name, before = group.activation, given(group.readers[0].node)
+    maker = before.producer()
+    assert maker is not None
+    assert maker.graph is not None
+    before.name = f"{name}.unsmoothed"
+    factor = add_constant(maker.graph, f"{name}.smoothing", (1 / scale).astype(np.float32))
+    smoothed = ir.val(name, shape=before.shape, type=before.type)
+    maker.append(ir.node("Mul", [before, factor], outputs=[smoothed], name=f"{name}.smooth"))
+    for reader in group.readers:
+        reader.node.replace_input_with(0, smoothed)
 
 
-def _makers(model: onnx.ModelProto, editor: ConstantEditor, maker: str) -> list[tuple[str, int]]:
+def _makers(maker: ir.Node) -> list[tuple[ir.Node, int]]:
     """The constants that scale the maker's output: weight and bias of a norm, or of a product and the Add behind it."""
-    norm = any(node.name == maker and node.op_type == "LayerNormalization" for node in model.graph.node)
-    bias = (maker, 2) if norm else (bias_node(maker), 1)
-    return [(maker, 1), *([bias] if editor.has(*bias) else [])]
+    if maker.op_type == "LayerNormalization":
+        return [(maker, 1), (maker, 2)]
+    add = bias_add(maker)
+    return [(maker, 1), (add, 1)] if add else [(maker, 1)]

@@ -6,62 +6,66 @@ float32 [operations]. With all at 0 it computes what the hub graph does.
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-from onnx import helper, numpy_helper
+from collections.abc import Iterable
 
-from edgec.graph.operations import constants, operations
-from edgec.graph.passes.quantise import activation_parameters, quantised_weight
+import numpy as np
+import onnx_ir as ir
+
+from edgec.graph.passes.base import Rewrite
+from edgec.graph.passes.quantise import activation_parameters, quantised_weight, static_int8
 from edgec.graph.plan import PrecisionPlan
+from edgec.graph.values import add_constant, given
 
 SWITCHES = "switches"
 
 
-def with_switches(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The graph, and the operations that the switches are for, in order: those that the plan runs in static int8."""
-    model = onnx.ModelProto()
-    model.CopyFrom(hub)
-    graph = model.graph
-    chosen = [operation for operation in operations(hub) if plan.precision_of(operation.name) == "int8"]
-    values = constants(hub)
-    nodes = {node.name: node for node in graph.node}
-    before: dict[str, list[onnx.NodeProto]] = {}
-    made: set[str] = set()
+class InsertSwitches(Rewrite):
+    """Requires a smoothed graph without pairs, and a range for the activation of every operation that the plan runs in static
+    int8: those that the switches are for. Ensures that there is a switch for each."""
 
-    def constant(name: str, value: np.ndarray) -> str:
-        graph.initializer.append(numpy_helper.from_array(value, name))
-        return name
+    names: tuple[str, ...] = ()
+    """These operations, in the order of the switches, once the pass ran."""
 
-    def blend(exact: str, lost: str, on: str, result: str) -> list[onnx.NodeProto]:
-        return [
-            helper.make_node("Mul", [lost, on], [f"{result}.part"]),
-            helper.make_node("Add", [exact, f"{result}.part"], [result]),
-        ]
+    def __init__(self, plan: PrecisionPlan) -> None:
+        super().__init__()
+        self._plan = plan
 
-    for index, operation in enumerate(chosen):
-        node, tensor = nodes[operation.name], operation.activation
-        on = f"{operation.name}.on"
-        added = [helper.make_node("Gather", [SWITCHES, constant(f"{on}.index", np.array(index, np.int64))], [on])]
-        if tensor not in made:
-            made.add(tensor)
-            scale, zero = activation_parameters(plan.ranges[tensor], plan.activations)
-            names = [constant(f"{tensor}.scale", np.asarray(scale)), constant(f"{tensor}.zero", zero)]
-            added += [
-                helper.make_node("QuantizeLinear", [tensor, *names], [f"{tensor}.int8"]),
-                helper.make_node("DequantizeLinear", [f"{tensor}.int8", *names], [f"{tensor}.rounded"]),
-                helper.make_node("Sub", [f"{tensor}.rounded", tensor], [f"{tensor}.lost"]),
+    def kept(self, model: ir.Model) -> tuple[str, ...]:
+        return tuple(end for end in super().kept(model) if not end.startswith(f"input {SWITCHES} "))
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        chosen = static_int8(model, self._plan)
+        return (f"{entry.activation} has no range" for entry in chosen if entry.activation not in self._plan.ranges)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        graph, chosen = model.graph, static_int8(model, self._plan)
+        switches = ir.val(SWITCHES, ir.DataType.FLOAT, [len(chosen)])
+        graph.inputs.append(switches)
+        lost: dict[str, ir.Value] = {}
+        for index, operation in enumerate(chosen):
+            node, tensor, tape = operation.node, given(operation.node), ir.tape.Tape()
+            on = tape.op("Gather", [switches, add_constant(graph, f"{node.name}.on.index", np.array(index, np.int64))])
+            if operation.activation not in lost:
+                scale, zero = activation_parameters(self._plan.ranges[operation.activation], self._plan.activations)
+                ways = [add_constant(graph, f"{tensor.name}.scale", scale), add_constant(graph, f"{tensor.name}.zero", zero)]
+                rounded = tape.op("DequantizeLinear", [tape.op("QuantizeLinear", [tensor, *ways]), *ways])
+                lost[operation.activation] = tape.op("Sub", [rounded, tensor])
+            held = quantised_weight(operation, self._plan)
+            rounding = (held.integers * held.scales.reshape(operation.spread) - operation.weights).astype(np.float32)
+            blended = [
+                tape.op("Add", [exact, tape.op("Mul", [less, on])])
+                for exact, less in (
+                    (tensor, lost[operation.activation]),
+                    (given(node, 1), add_constant(graph, f"{node.name}.weight.lost", rounding)),
+                )
             ]
-        added += blend(tensor, f"{tensor}.lost", on, f"{operation.name}.activation")
-        weight = numpy_helper.to_array(values[operation.weight])
-        found = quantised_weight(operation, values, plan)
-        scales = found.scales.reshape([-1 if axis == operation.channel_axis else 1 for axis in range(weight.ndim)])
-        lost = constant(f"{operation.name}.weight.lost", (found.integers * scales - weight).astype(np.float32))
-        added += blend(operation.weight, lost, on, f"{operation.name}.weight.blended")
-        node.input[0], node.input[1] = f"{operation.name}.activation", f"{operation.name}.weight.blended"
-        before[operation.name] = added
-    ordered = [each for node in graph.node for each in (*before.get(node.name, ()), node)]
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
-    del graph.node[:]
-    graph.node.extend(copies)
-    graph.input.append(helper.make_tensor_value_info(SWITCHES, onnx.TensorProto.FLOAT, [len(chosen)]))
-    return model, tuple(operation.name for operation in chosen)
+            node.prepend(tape.nodes)
+            for slot, value in enumerate(blended):
+                node.replace_input_with(slot, value)
+        self.names = tuple(operation.name for operation in chosen)
+        return ir.passes.PassResult(model, modified=True)
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        switches = model.graph.inputs[-1]
+        if switches.name != SWITCHES or len(switches.uses()) != len(self.names):
+            yield f"{len(self.names)} operations, and {len(switches.uses())} switches that something reads"

@@ -19,7 +19,7 @@ from edgec.model.spec import Size
 from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.fidelity.trace import Trace
     from edgec.graph.plan import PrecisionPlan
@@ -46,15 +46,15 @@ class CoreMl(Lowering):
         """edgec's evaluator needs nothing but numpy and protobuf."""
         return Availability(True, version="edgec's evaluator")
 
-    def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+    def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         return with_headroom(hub, plan, peaks)
 
-    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:
+    def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         from edgec.lowering.coreml.writing import check_head
 
         check_head(head)
 
-    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `<plan's name>.mlpackage`. `settings["float32"]` says which products had to stay in float32, and why.
 
         Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
@@ -65,7 +65,7 @@ class CoreMl(Lowering):
         kept = write({MAIN: hub}, plan, place)
         return self._lowered(place, {"precision": plan.name, "shape": metadata.frames_shape(hub), "float32": kept})
 
-    def lower_sizes(self, hubs: Sequence[onnx.ModelProto], plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower_sizes(self, hubs: Sequence[ir.Model], plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """As `lower`, one function a size: `settings["functions"]` has the shape of each one's frames by its name."""
         from edgec.lowering.coreml.writing import write
 
@@ -129,15 +129,13 @@ class _Runner(Runner):
 
         return trace(self._taking(frames), frames)
 
-    def first_difference(self, hub: onnx.ModelProto, plan: PrecisionPlan, frames: Frames) -> HubDifference | None:
+    def first_difference(self, hub: ir.Model, plan: PrecisionPlan, frames: Frames) -> HubDifference | None:
         """The first operation of the saved package that computes something else of one batch than the hub graph that it was made
         from, by this plan. What trained weights lose in few bits is for fidelity to judge, so that there is `SLACK`."""
-        from edgec.graph.passes.correct import correct_biases
-        from edgec.graph.passes.smooth import smooth
+        from edgec.graph.planned import in_float
         from edgec.lowering.coreml.evaluator.compare import first_difference
 
-        planned = correct_biases(smooth(hub, plan.smoothing), plan.corrections) if plan.quantised else hub
-        return first_difference(self._taking(frames), planned, frames, slack=SLACK)
+        return first_difference(self._taking(frames), in_float(hub, plan), frames, slack=SLACK)
 
     def _taking(self, frames: Frames) -> Program:
         """Raises `RuntimeFailure` if no function does."""

@@ -10,14 +10,16 @@ from edgec.lowering.coreml import package
 from edgec.lowering.coreml.sdk import quiet
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 FRAMES = "frames"
 
 
-def frames_shape(hub: onnx.ModelProto) -> list[int]:
+def frames_shape(hub: ir.Model) -> list[int]:
     """[N, H, W, 3]."""
-    return [dim.dim_value for dim in hub.graph.input[0].type.tensor_type.shape.dim]
+    shape = hub.graph.inputs[0].shape
+    assert shape is not None
+    return list(shape.numpy())
 
 
 def image_names(count: int) -> list[str]:

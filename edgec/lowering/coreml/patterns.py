@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
+import onnx_ir as ir
 
-from edgec.graph.operations import constants
+from edgec.graph.values import array_of, given, shape_of, uses
 from edgec.lowering.coreml.entries import attributes
 
 Kind = str
@@ -18,118 +16,105 @@ Kind = str
 
 @dataclass(frozen=True)
 class Match:
-    """`reads` are tensors of the hub graph, in the order that the operation takes them; `absorbed` the names of all other nodes
-    of the group."""
+    """`reads` are tensors of the hub graph, in the order that the operation takes them; `absorbed` are all other nodes of the
+    group."""
 
     kind: Kind
-    reads: tuple[str, ...]
-    absorbed: tuple[str, ...]
+    reads: tuple[ir.Value, ...]
+    absorbed: tuple[ir.Node, ...]
 
 
-class _Graph:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.nodes = list(model.graph.node)
-        self.makers = {output: node for node in self.nodes for output in node.output}
-        self.values = constants(model)
-        self.uses = Counter(name for node in self.nodes for name in node.input)
-        self.uses.update(output.name for output in model.graph.output)
-
-    def made(self, tensor: str, kind: str, uses: int = 1) -> onnx.NodeProto | None:
-        """The node of this kind that makes the tensor, if as many read it as the pattern's own nodes do."""
-        node = self.makers.get(tensor)
-        return node if node is not None and node.op_type == kind and self.uses[tensor] == uses else None
-
-    def is_number(self, tensor: str, number: float) -> bool:
-        if tensor not in self.values:
-            return False
-        value = numpy_helper.to_array(self.values[tensor])
-        return value.size == 1 and bool(np.isclose(value.item(), number, rtol=1e-6))
-
-    def beside_number(self, node: onnx.NodeProto | None, number: float) -> str | None:
-        """The other input of a node that has this number for one of its two."""
-        if node is None:
-            return None
-        first, second = node.input
-        return first if self.is_number(second, number) else second if self.is_number(first, number) else None
-
-
-def find(model: onnx.ModelProto) -> dict[str, Match]:
-    """By the name of a group's last node."""
-    graph = _Graph(model)
-    finders: dict[str, tuple[Callable[[_Graph, onnx.NodeProto], Match | None], ...]] = {
+def find(model: ir.Model) -> dict[ir.Node, Match]:
+    """By a group's last node."""
+    finders: dict[str, tuple[Callable[[ir.Node], Match | None], ...]] = {
         "MatMul": (_attention,),
         "Mul": (_gelu, _silu, _rotation),
         "Add": (_biased,),
     }
     return {
-        node.name: match
-        for node in graph.nodes
-        for finder in finders.get(node.op_type, ())
-        if (match := finder(graph, node)) is not None
+        node: match for node in model.graph for finder in finders.get(node.op_type, ()) if (match := finder(node)) is not None
     }
 
 
-def _attention(graph: _Graph, mix: onnx.NodeProto) -> Match | None:
+def _made(value: ir.Value | None, kind: str) -> ir.Node | None:
+    """The node of this kind that makes the tensor, if nothing but the pattern's own node reads it."""
+    node = value.producer() if value is not None else None
+    return node if value is not None and node is not None and node.op_type == kind and uses(value) == 1 else None
+
+
+def _is_number(value: ir.Value, number: float) -> bool:
+    if not value.is_initializer():
+        return False
+    held = array_of(value)
+    return held.size == 1 and bool(np.isclose(held.item(), number, rtol=1e-6))
+
+
+def _beside_number(node: ir.Node | None, number: float) -> ir.Value | None:
+    """The other input of a node that has this number for one of its two."""
+    both = _both_ways(node) if node is not None else ()
+    return next((other for other, value in both if _is_number(value, number)), None)
+
+
+def _attention(mix: ir.Node) -> Match | None:
     """softmax(Q·Kᵀ)·V. The hub graph has the scale in Q already."""
-    softmax = graph.made(mix.input[0], "Softmax")
-    scores = softmax and graph.made(softmax.input[0], "MatMul")
-    turned = scores and graph.made(scores.input[1], "Transpose")
+    softmax = _made(mix.inputs[0], "Softmax")
+    scores = softmax and _made(softmax.inputs[0], "MatMul")
+    turned = scores and _made(scores.inputs[1], "Transpose")
     if not softmax or not scores or not turned:
         return None
     perm, axis = list(attributes(turned).get("perm", ())), attributes(softmax).get("axis", -1)
     if len(perm) < 3 or perm != [*range(len(perm) - 2), len(perm) - 1, len(perm) - 2] or axis not in (-1, len(perm) - 1):
         return None
-    reads = (scores.input[0], turned.input[0], mix.input[1])
-    return Match("attention", reads, (softmax.name, scores.name, turned.name))
+    return Match("attention", (given(scores), given(turned), given(mix, 1)), (softmax, scores, turned))
 
 
-def _gelu(graph: _Graph, last: onnx.NodeProto) -> Match | None:
+def _gelu(last: ir.Node) -> Match | None:
     """x · (0.5 · (1 + erf(x / √2)))"""
     for x, other in _both_ways(last):
-        half = graph.made(other, "Mul")
-        one = graph.made(graph.beside_number(half, 0.5) or "", "Add")
-        erf = graph.made(graph.beside_number(one, 1.0) or "", "Erf")
-        root = erf and graph.made(erf.input[0], "Div")
-        if half and one and erf and root and root.input[0] == x and graph.is_number(root.input[1], 2**0.5):
-            return Match("gelu", (x,), (half.name, one.name, erf.name, root.name))
+        half = _made(other, "Mul")
+        one = _made(_beside_number(half, 0.5), "Add")
+        erf = _made(_beside_number(one, 1.0), "Erf")
+        root = erf and _made(erf.inputs[0], "Div")
+        if half and one and erf and root and root.inputs[0] is x and _is_number(given(root, 1), 2**0.5):
+            return Match("gelu", (x,), (half, one, erf, root))
     return None
 
 
-def _silu(graph: _Graph, last: onnx.NodeProto) -> Match | None:
+def _silu(last: ir.Node) -> Match | None:
     """x · sigmoid(x)"""
     for x, other in _both_ways(last):
-        gate = graph.made(other, "Sigmoid")
-        if gate and gate.input[0] == x:
-            return Match("silu", (x,), (gate.name,))
+        gate = _made(other, "Sigmoid")
+        if gate and gate.inputs[0] is x:
+            return Match("silu", (x,), (gate,))
     return None
 
 
-def _rotation(graph: _Graph, last: onnx.NodeProto) -> Match | None:
+def _rotation(last: ir.Node) -> Match | None:
     """(-b ‖ a) · s, of RoPE, with a constant s."""
-    joined = graph.made(last.input[0], "Concat")
-    turned = joined and len(joined.input) == 2 and graph.made(joined.input[0], "Neg")
-    if not joined or not turned or last.input[1] not in graph.values or attributes(joined)["axis"] not in (-1, 3):
+    joined = _made(last.inputs[0], "Concat")
+    turned = _made(joined.inputs[0], "Neg") if joined and len(joined.inputs) == 2 else None
+    table = given(last, 1)
+    if not joined or not turned or not table.is_initializer() or attributes(joined)["axis"] not in (-1, 3):
         return None
-    return Match("rotation", (turned.input[0], joined.input[1], last.input[1]), (joined.name, turned.name))
+    return Match("rotation", (given(turned), given(joined, 1), table), (joined, turned))
 
 
-def _biased(graph: _Graph, add: onnx.NodeProto) -> Match | None:
+def _biased(add: ir.Node) -> Match | None:
     """x·W + b"""
-    product = graph.made(add.input[0], "MatMul")
-    if product is None or add.input[1] not in graph.values or not _is_weight(graph, product.input[1]):
+    product, bias = _made(add.inputs[0], "MatMul"), given(add, 1)
+    if product is None or not bias.is_initializer() or not _is_weight(given(product, 1)):
         return None
-    bias = graph.values[add.input[1]]
-    return Match("linear", (product.input[0], product.input[1], add.input[1]), (product.name,)) if len(bias.dims) == 1 else None
+    return Match("linear", (given(product), given(product, 1), bias), (product,)) if len(shape_of(bias) or ()) == 1 else None
 
 
-def _is_weight(graph: _Graph, tensor: str) -> bool:
+def _is_weight(value: ir.Value) -> bool:
     """Of a product of matrices: constant, as it is or in 8 bits, and of two dimensions."""
-    maker = graph.makers.get(tensor)
-    stored = maker.input[0] if maker is not None and maker.op_type == "DequantizeLinear" else tensor
-    return stored in graph.values and len(graph.values[stored].dims) == 2
+    maker = value.producer()
+    stored = given(maker) if maker is not None and maker.op_type == "DequantizeLinear" else value
+    return stored.is_initializer() and len(shape_of(stored) or ()) == 2
 
 
-def _both_ways(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
-    first, second = node.input
+def _both_ways(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
+    first, second = given(node), given(node, 1)
     yield first, second
     yield second, first

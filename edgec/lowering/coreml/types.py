@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from edgec.graph.plan import Precision, PrecisionPlan, Range
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 TINY = 2.0**-14
 """fp16's smallest normal number."""
@@ -58,30 +58,34 @@ def mil_name(name: str) -> str:
     return plain if re.match(r"[A-Za-z_]", plain) else f"_{plain}"
 
 
-def computes_in_half(node: onnx.NodeProto, plan: PrecisionPlan) -> bool:
+def computes_in_half(node: ir.Node, plan: PrecisionPlan) -> bool:
     """Whether a node that is none of `MOVES` computes in fp16."""
     if plan.default not in HALVES or node.op_type in SUMS:
         return False
-    return plan.precision_of(node.name) != "fp32"
+    return plan.precision_of(node.name or "") != "fp32"
 
 
-def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
     """The plan with every operation in float32 that makes or reads an activation which could overflow fp16 on the device, and
     with the range of what each LayerNorm in fp16 reads.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
     be small.
     """
+    from edgec.graph.values import given, name_of
     from edgec.lowering.halves import HEADROOM, LIMIT
 
     if plan.default not in HALVES:
         return plan
     crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
-    at_risk = {node.name for node in hub.graph.node if crowded & {*node.input, *node.output}}
+    at_risk = {
+        name_of(node) for node in hub.graph if any(each and each.name in crowded for each in (*node.inputs, *node.outputs))
+    }
     exceptions: dict[str, Precision] = dict.fromkeys(sorted(at_risk), "fp32")
     # A product that is no longer quantised has nothing to be given back.
     corrections = {name: value for name, value in plan.corrections.items() if name not in at_risk}
-    normed = {node.input[0] for node in hub.graph.node if node.op_type == "LayerNormalization"} & peaks.keys() - crowded
+    norms = (node for node in hub.graph if node.op_type == "LayerNormalization")
+    normed = {name_of(given(node)) for node in norms} & peaks.keys() - crowded
     # What an int8 operation reads, too, has a range already, which holds the same values.
     ranges = {tensor: Range(-peaks[tensor], peaks[tensor]) for tensor in sorted(normed)} | dict(plan.ranges)
     return replace(plan, operations={**plan.operations, **exceptions}, corrections=corrections, ranges=ranges)

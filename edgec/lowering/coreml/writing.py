@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
+import onnx_ir as ir
 
-from edgec.graph.contract import shape_of
-from edgec.graph.operations import constants, is_of_a_head
+from edgec.graph.operations import is_of_a_head
 from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.planned import apply_plan
+from edgec.graph.values import array_of, given, name_of, shape_of
 from edgec.lowering.coreml import metadata, package
 from edgec.lowering.coreml.head_operations import FLOATS
 from edgec.lowering.coreml.program import Translator, compressed_weights
 from edgec.lowering.coreml.sdk import SPECIFICATION, quiet, sdk
 from edgec.lowering.coreml.types import HALVES, PIXEL_SCALE, mil_name
-from edgec.lowering.halves import constant_problem, unfit_products
+from edgec.lowering.halves import constant_problem, unfit, unfit_products
 
 FRAMES = "frames.transpose"
 """The hub graph's first tensor that is laid out as Core ML hands images over, [N, 3, H, W]: the program begins with it."""
@@ -36,7 +35,7 @@ MAIN = "main"
 """The function of a package that has one."""
 
 
-def write(hubs: Mapping[str, onnx.ModelProto], plan: PrecisionPlan, place: Path) -> dict[str, str]:
+def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, place: Path) -> dict[str, str]:
     """Write the package of these hub graphs by the names of their functions, the default first; returns the products that stay
     in float32 because their constants do not fit fp16, with the reason.
 
@@ -44,7 +43,7 @@ def write(hubs: Mapping[str, onnx.ModelProto], plan: PrecisionPlan, place: Path)
     """
     tools = sdk()
     kept: dict[str, str] = {}
-    models: dict[str, onnx.ModelProto] = {}
+    models: dict[str, ir.Model] = {}
     for name, hub in hubs.items():
         models[name] = apply_plan(hub, plan)
         kept |= _unfit(models[name]) if plan.default in HALVES else {}
@@ -64,16 +63,16 @@ def write(hubs: Mapping[str, onnx.ModelProto], plan: PrecisionPlan, place: Path)
     return kept
 
 
-def check_head(head: onnx.ModelProto) -> None:
+def check_head(head: ir.Model) -> None:
     """Translate a head by itself, whose inputs are the backbone's features. Raises `UnsupportedOperation` naming an operation
     that has no translation, `TargetError` if coremltools is not installed."""
     tools = sdk()
-    shapes = {value.name: shape_of(value) for value in head.graph.input}
+    shapes = {name_of(value): shape_of(value) for value in head.graph.inputs}
     with quiet():
         inputs = {name: tools.mb.placeholder(shape=shape, dtype=tools.types.fp32) for name, shape in shapes.items()}
         with tools.Function(inputs, opset_version=tools.target) as function:
             translator = Translator(head, PrecisionPlan("fp16", "fp16"), {}, tools)
-            translator.embedding = ""
+            translator.embedding = None
             translator.values |= {name: function.inputs[name] for name in inputs}
             function.set_outputs(translator.translate())
 
@@ -99,7 +98,7 @@ def _share_weights(program: Any, tools: Any) -> None:
                 operation.weight_id = kind + hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
 
 
-def _function(model: onnx.ModelProto, plan: PrecisionPlan, compressed: dict[str, Precision], tools: Any) -> Any:
+def _function(model: ir.Model, plan: PrecisionPlan, compressed: dict[str, Precision], tools: Any) -> Any:
     count, height, width, _ = metadata.frames_shape(model)
     names = metadata.image_names(count)
     inputs = {name: tools.mb.placeholder(shape=(1, 3, height, width), dtype=tools.types.fp32) for name in names}
@@ -120,26 +119,22 @@ def _stacked(translator: Translator, images: list[Any]) -> Any:
     return translator.mb.concat(values=images, axis=number(0), interleave=number(False), name=mil_name(FRAMES))
 
 
-def _unfit(model: onnx.ModelProto) -> dict[str, str]:
+def _unfit(model: ir.Model) -> dict[str, str]:
     found = unfit_products(model)
-    embedding = next(node for node in model.graph.node if node.op_type == "Conv")
-    if embedding.name in found:
-        # Its weights are multiplied before they are rounded.
-        scaled = numpy_helper.to_array(constants(model)[embedding.input[1]]) / np.float32(PIXEL_SCALE)
-        if not constant_problem(scaled):
-            del found[embedding.name]
+    embedding = next(node for node in model.graph if node.op_type == "Conv")
+    # Its weights are multiplied before they are rounded.
+    if embedding.name in found and not constant_problem(array_of(given(embedding, 1)) / np.float32(PIXEL_SCALE)):
+        del found[embedding.name]
     return found | _unfit_in_heads(model)
 
 
-def _unfit_in_heads(model: onnx.ModelProto) -> dict[str, str]:
+def _unfit_in_heads(model: ir.Model) -> dict[str, str]:
     """Whatever reads a constant that fp16 does not hold, such as the 1e-12 that keeps a division from zero."""
-    values, found = constants(model), {}
-    for node in model.graph.node:
+    found = {}
+    for node in model.graph:
         if not is_of_a_head(node) or node.op_type == "BatchNormalization":
             continue
-        for name in node.input:
-            if name in values and values[name].data_type in FLOATS:
-                problem = constant_problem(numpy_helper.to_array(values[name]))
-                if problem:
-                    found[node.name] = f"{name} {problem}"
+        for value in node.inputs:
+            if value is not None and value.dtype in FLOATS and (problem := unfit(value)):
+                found[name_of(node)] = problem
     return found

@@ -13,7 +13,7 @@ from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
 from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.graph.plan import Precision, PrecisionPlan
 
@@ -39,15 +39,19 @@ class TensorRt(Lowering):
         state = OnnxRuntime().availability()
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
-    def fitted(self, hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+    def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         return with_headroom(hub, plan, peaks)
 
-    def check_head(self, head: onnx.ModelProto, versions: Sequence[str] = ()) -> None:
+    def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         """By what is known of each version of TensorRT; nothing is, of no version."""
-        from edgec.lowering.tensorrt.check import check_graph
-        from edgec.lowering.tensorrt.opset import to_opset_17
+        import onnx_ir as ir
 
-        findings = [finding for finding in check_graph(to_opset_17(head), versions) if finding.is_error]
+        from edgec.graph.passes.base import rewritten
+        from edgec.lowering.tensorrt.check import check_graph
+        from edgec.lowering.tensorrt.opset import ToOpset17
+
+        written = ir.to_proto(rewritten(head, ToOpset17()))
+        findings = [finding for finding in check_graph(written, versions) if finding.is_error]
         if findings:
             first = findings[0]
             raise UnsupportedOperation(
@@ -56,7 +60,7 @@ class TensorRt(Lowering):
                 remedy=first.rule.remedy,
             )
 
-    def lower(self, hub: onnx.ModelProto, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+    def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""
         from edgec.graph.files import save
 
@@ -78,24 +82,26 @@ class TensorRt(Lowering):
         return open_simulated(model, threads or usable_cores())
 
 
-def typed_model(hub: onnx.ModelProto, plan: PrecisionPlan) -> tuple[onnx.ModelProto, dict[str, str]]:
+def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str, str]]:
     """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because their constants do not fit
     fp16, with the reason; of a head, whatever it does with such constants is one. int8 is symmetric, whatever the plan says:
     TensorRT has no other."""
+    from edgec.graph.passes.base import rewritten
     from edgec.graph.planned import apply_plan
     from edgec.lowering.halves import unfit_products
-    from edgec.lowering.tensorrt.opset import to_opset_17
-    from edgec.lowering.tensorrt.typed import assign_types, cast_graph
+    from edgec.lowering.tensorrt.casting import CastToTypes
+    from edgec.lowering.tensorrt.opset import ToOpset17
+    from edgec.lowering.tensorrt.typed import assign_types
 
-    model = to_opset_17(apply_plan(hub, replace(plan, activations="s8")))
+    model = rewritten(apply_plan(hub, replace(plan, activations="s8")), ToOpset17())
     first = assign_types(model, plan)
     kept = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
-    typed = cast_graph(model, assign_types(model, _in_float32(plan, kept)))
-    typed.graph.name = plan.name
-    return typed, kept | dict(first.unfit)
+    CastToTypes(assign_types(model, _in_float32(plan, kept)))(model)
+    model.graph.name = plan.name
+    return model, kept | dict(first.unfit)
 
 
-def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
     """The plan with every product in float32 that makes or reads an activation which could overflow fp16 on the robot.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
@@ -110,8 +116,9 @@ def with_headroom(hub: onnx.ModelProto, plan: PrecisionPlan, peaks: Mapping[str,
         return plan
     model = apply_plan(hub, plan)
     types = assign_types(model, plan)
-    at_risk = {tensor for node in model.graph.node if node.name in types.half for tensor in (*node.input, *node.output)}
-    products = free_chain(model, crowded & at_risk, types) - types.int8
+    halves = [node for node in model.graph if node.name in types.half]
+    at_risk = {value for node in halves for value in (*node.inputs, *node.outputs) if value is not None and value.name in crowded}
+    products = free_chain(model, at_risk, types) - types.int8
     return _in_float32(plan, sorted(products))
 
 

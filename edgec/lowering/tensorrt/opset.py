@@ -6,18 +6,18 @@ others. Source: onnx-tensorrt, docs/operators.md of release 8.6; ONNX, docs/Chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from edgec.errors import UnsupportedOperation
-from edgec.graph.contract import shape_of
-from edgec.graph.passes.prune import refill
+from edgec.graph.passes.base import Rewrite, unread
+from edgec.graph.values import add_constant, array_of, drop_unread, given, shape_of
 
 OPSET = 17
 IR_VERSION = 8
@@ -30,156 +30,153 @@ REDUCTIONS = (
 """Those whose axes became an input. ReduceSum's had been one before."""
 
 
-class _Graph:
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self._graph = model.graph
-        self._constants = {entry.name: entry for entry in model.graph.initializer}
-        values = (*model.graph.input, *model.graph.output, *model.graph.value_info)
-        self._shapes = {value.name: shape_of(value) for value in values}
+class ToOpset17(Rewrite):
+    """Requires ONNX's own operators. Ensures that all operators and their attributes are those of opset 17, and that no constant
+    is left unread. Raises `UnsupportedOperation` for an operator that opset 17 has not, or has with another meaning."""
 
-    def constant(self, node: onnx.NodeProto, index: int) -> NDArray[Any] | None:
-        """The value of an optional input. Raises `ValueError` if it is computed."""
-        name = node.input[index] if index < len(node.input) else ""
-        if not name:
-            return None
-        if name not in self._constants:
-            raise ValueError(f"{name} is computed as the model runs")
-        return numpy_helper.to_array(self._constants[name])
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        return () if "" in model.graph.opset_imports else ("it does not say of which ONNX opset it is",)
 
-    def shape(self, tensor: str) -> tuple[int, ...]:
-        entry = self._constants.get(tensor)
-        shape = tuple(entry.dims) if entry is not None else self._shapes.get(tensor)
-        if shape is None:
-            raise ValueError(f"{tensor} has no static shape")
-        return shape
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        graph = model.graph
+        opset = graph.opset_imports[""]
+        strange: dict[str, str] = {}
+        for node in list(graph):
+            try:
+                if node.op_type in _OLDER:
+                    _OLDER[node.op_type](node)
+                elif not _same(node.op_type, opset):
+                    raise ValueError(f"absent there, or of another meaning than in opset {opset}")
+            except ValueError as problem:
+                strange.setdefault(node.op_type, str(problem))
+        if strange:
+            raise UnsupportedOperation(
+                f"The graph cannot be written in ONNX opset {OPSET}, the newest that every board's TensorRT reads.",
+                evidence=[f"{kind}: {strange[kind]}" for kind in sorted(strange)],
+                remedy="export heads without these; if there is none, report this with the versions that `edgec doctor` prints",
+            )
+        drop_unread(graph)
+        graph.opset_imports[""], model.ir_version = OPSET, IR_VERSION
+        return ir.passes.PassResult(model, modified=True)
 
-    def add(self, name: str, value: NDArray[Any]) -> str:
-        self._graph.initializer.append(numpy_helper.from_array(value, name))
-        return name
-
-
-def to_opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A new model. Raises `UnsupportedOperation` for an operator that opset 17 has not, or has with another meaning."""
-    lowered = onnx.ModelProto()
-    lowered.CopyFrom(model)
-    from_opset = model.opset_import[0].version
-    graph = _Graph(lowered)
-    _spell_out_mish(lowered)
-    strange: dict[str, str] = {}
-    for node in lowered.graph.node:
-        try:
-            if node.op_type in _OLDER:
-                _OLDER[node.op_type](node, graph)
-            elif not _same(node.op_type, from_opset):
-                raise ValueError(f"absent there, or of another meaning than in opset {from_opset}")
-        except ValueError as problem:
-            strange.setdefault(node.op_type, str(problem))
-    if strange:
-        raise UnsupportedOperation(
-            f"The graph cannot be written in ONNX opset {OPSET}, the newest that every board's TensorRT reads.",
-            evidence=[f"{kind}: {strange[kind]}" for kind in sorted(strange)],
-            remedy="export heads without these; if there is none, report this with the versions that `edgec doctor` prints",
-        )
-    read = {name for node in lowered.graph.node for name in node.input}
-    for index in reversed(range(len(lowered.graph.initializer))):
-        if lowered.graph.initializer[index].name not in read:
-            del lowered.graph.initializer[index]
-    lowered.opset_import[0].version, lowered.ir_version = OPSET, IR_VERSION
-    return lowered
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        for node in model.graph:
+            said = onnx.defs.get_schema(node.op_type, OPSET)
+            for name in node.attributes.keys() - said.attributes.keys():
+                yield f"{node.name} says {name}, which {node.op_type} has not in opset {OPSET}"
+            if len(node.inputs) > said.max_input:
+                yield f"{node.name} reads {len(node.inputs)} tensors, and {node.op_type} {said.max_input} in opset {OPSET}"
+        yield from unread(model.graph)
 
 
-def _spell_out_mish(model: onnx.ModelProto) -> None:
+def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
+    """The value of an optional input. Raises `ValueError` if it is computed."""
+    value = node.inputs[index] if index < len(node.inputs) else None
+    if value is not None and not value.is_initializer():
+        raise ValueError(f"{value.name} is computed as the model runs")
+    return None if value is None else array_of(value)
+
+
+def _shape(node: ir.Node) -> tuple[int, ...]:
+    """Of what the node reads first. Raises `ValueError` if it is not static."""
+    shape = shape_of(given(node))
+    if shape is None:
+        raise ValueError(f"{given(node).name} has no static shape")
+    return shape
+
+
+def _read(node: ir.Node, index: int, name: str, value: NDArray[Any]) -> None:
+    """Have the node read a new constant."""
+    assert node.graph is not None
+    node.resize_inputs(max(index + 1, len(node.inputs)))
+    node.replace_input_with(index, add_constant(node.graph, f"{node.name}.{name}", value))
+
+
+def _mish(node: ir.Node) -> None:
     """x · tanh(softplus(x)), which is what ONNX defines it by: opset 18 brought the operator, TensorRT 10.0 its importer."""
-    graph = model.graph
-    if not any(node.op_type == "Mish" for node in graph.node):
-        return
-    known = {value.name: value for value in (*graph.input, *graph.output, *graph.value_info)}
-    nodes: list[onnx.NodeProto] = []
-    for node in graph.node:
-        if node.op_type != "Mish":
-            nodes.append(node)
-            continue
-        soft, bent = f"{node.output[0]}.softplus", f"{node.output[0]}.tanh"
-        nodes.append(helper.make_node("Softplus", [node.input[0]], [soft], name=f"{node.name}.softplus"))
-        nodes.append(helper.make_node("Tanh", [soft], [bent], name=f"{node.name}.tanh"))
-        nodes.append(helper.make_node("Mul", [node.input[0], bent], [node.output[0]], name=node.name))
-        for name in (soft, bent) if node.output[0] in known else ():
-            graph.value_info.add().CopyFrom(known[node.output[0]])
-            graph.value_info[-1].name = name
-    refill(graph.node, nodes)
+    x, y = given(node), node.outputs[0]
+    soft, bent = (ir.val(f"{y.name}.{part}", y.dtype, y.shape) for part in ("softplus", "tanh"))
+    parts = [
+        ir.node("Softplus", [x], outputs=[soft], name=f"{node.name}.softplus"),
+        ir.node("Tanh", [soft], outputs=[bent], name=f"{node.name}.tanh"),
+    ]
+    node.prepend(parts)
+    node.op_type = "Mul"
+    node.resize_inputs(2)
+    node.replace_input_with(1, bent)
 
 
-def _reshape(node: onnx.NodeProto, graph: _Graph) -> None:
+def _reshape(node: ir.Node) -> None:
     """It says what a zero in the new shape means, and static shapes hold none."""
-    _drop(node, "allowzero")
+    node.attributes.pop("allowzero", None)
 
 
-def _reduction(node: onnx.NodeProto, graph: _Graph) -> None:
-    axes, nothing = graph.constant(node, 1), _attribute(node, "noop_with_empty_axes", 0)
+def _reduction(node: ir.Node) -> None:
+    axes, nothing = _constant(node, 1), node.attributes.get_int("noop_with_empty_axes", 0)
     if nothing and (axes is None or axes.size == 0):
         raise ValueError("one that reduces nothing")
-    _drop(node, "noop_with_empty_axes")
-    if len(node.input) > 1:
-        del node.input[1:]
+    node.attributes.pop("noop_with_empty_axes", None)
+    node.resize_inputs(1)
     if axes is not None and axes.size:
-        node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in axes]))
+        node.attributes.add(ir.AttrInt64s("axes", [int(axis) for axis in axes]))
 
 
-def _resize(node: onnx.NodeProto, graph: _Graph) -> None:
+def _resize(node: ir.Node) -> None:
     """Antialiasing and policies of aspect are new, and so are the axes that are meant, which are written out."""
-    if _attribute(node, "antialias", 0):
+    said = node.attributes
+    if said.get_int("antialias", 0):
         raise ValueError("with antialiasing, which TensorRT has not")
-    if _attribute(node, "keep_aspect_ratio_policy", b"stretch") != b"stretch":
+    if said.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise ValueError("with a policy for the aspect, of which TensorRT knows stretching alone")
-    if _attribute(node, "coordinate_transformation_mode", b"") == b"half_pixel_symmetric":
+    if said.get_string("coordinate_transformation_mode") == "half_pixel_symmetric":
         raise ValueError("by half_pixel_symmetric")
-    axes = _attribute(node, "axes", None)
-    _drop(node, "antialias", "keep_aspect_ratio_policy", "axes")
-    shape = graph.shape(node.input[0])
+    axes = said.get_ints("axes")
+    for name in ("antialias", "keep_aspect_ratio_policy", "axes"):
+        said.pop(name, None)
+    shape = _shape(node)
     if axes is None or [axis % len(shape) for axis in axes] == list(range(len(shape))):
         return
     for index, whole in ((2, np.ones(len(shape), np.float32)), (3, np.array(shape, np.int64))):
-        given = graph.constant(node, index)
-        if given is not None and given.size:
-            whole[list(axes)] = given
-            node.input[index] = graph.add(f"{node.name}.all_axes{index}", whole)
+        told = _constant(node, index)
+        if told is not None and told.size:
+            whole[list(axes)] = told
+            _read(node, index, f"all_axes{index}", whole)
 
 
-def _split(node: onnx.NodeProto, graph: _Graph) -> None:
+def _split(node: ir.Node) -> None:
     """Into a number of equal parts, the last of which may be smaller: then the sizes are written out."""
-    parts = _attribute(node, "num_outputs", None)
-    _drop(node, "num_outputs")
-    if parts is None or len(node.input) > 1:
+    parts = node.attributes.get_int("num_outputs")
+    node.attributes.pop("num_outputs", None)
+    if parts is None or len(node.inputs) > 1:
         return
-    shape = graph.shape(node.input[0])
-    side = shape[_attribute(node, "axis", 0)]
+    side = _shape(node)[node.attributes.get_int("axis", 0)]
     size = ceil(side / parts)
     if side % parts:
         sizes = [size] * (parts - 1) + [side - size * (parts - 1)]
-        node.input.append(graph.add(f"{node.name}.sizes", np.array(sizes, np.int64)))
+        _read(node, 1, "sizes", np.array(sizes, np.int64))
 
 
-def _pad(node: onnx.NodeProto, graph: _Graph) -> None:
+def _pad(node: ir.Node) -> None:
     """The axes that are meant are new, and written out."""
-    axes = graph.constant(node, 3)
-    if len(node.input) > 3:
-        del node.input[3:]
+    axes = _constant(node, 3)
+    node.resize_inputs(min(3, len(node.inputs)))
     if axes is not None:
-        shape, given = graph.shape(node.input[0]), graph.constant(node, 1)
-        if given is None:
+        shape, told = _shape(node), _constant(node, 1)
+        if told is None:
             raise ValueError("without a padding")
         pads = np.zeros((2, len(shape)), np.int64)
-        pads[:, list(axes)] = given.reshape(2, -1)
-        node.input[1] = graph.add(f"{node.name}.all_axes", pads.reshape(-1))
+        pads[:, list(axes)] = told.reshape(2, -1)
+        _read(node, 1, "all_axes", pads.reshape(-1))
 
 
-def _scatter(node: onnx.NodeProto, graph: _Graph) -> None:
+def _scatter(node: ir.Node) -> None:
     """Its reductions by the largest and the smallest are new."""
-    if _attribute(node, "reduction", b"none") not in (b"none", b"add", b"mul"):
+    if node.attributes.get_string("reduction", "none") not in ("none", "add", "mul"):
         raise ValueError("of the largest or the smallest")
 
 
-_OLDER: Mapping[str, Callable[[onnx.NodeProto, _Graph], None]] = {
+_OLDER: Mapping[str, Callable[[ir.Node], None]] = {
+    "Mish": _mish,
     "Reshape": _reshape,
     "Resize": _resize,
     "Split": _split,
@@ -195,14 +192,3 @@ def _same(kind: str, opset: int) -> bool:
         return bool(onnx.defs.get_schema(kind, OPSET).since_version == onnx.defs.get_schema(kind, opset).since_version)
     except onnx.defs.SchemaError:
         return False
-
-
-def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    found = next((attribute for attribute in node.attribute if attribute.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
-
-
-def _drop(node: onnx.NodeProto, *names: str) -> None:
-    kept = [attribute for attribute in node.attribute if attribute.name not in names]
-    del node.attribute[:]
-    node.attribute.extend(kept)

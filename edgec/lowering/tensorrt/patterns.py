@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 
-from edgec.lowering.tensorrt.view import LAYOUT, View, halves, label
+from edgec.lowering.tensorrt.view import LAYOUT, View, above, array, below, halves, is_constant, is_half, kind, label, maker
 
 Pattern = Callable[..., Iterator[str]]
 PATTERNS: dict[str, Pattern] = {}
@@ -46,9 +46,11 @@ def opset(view: View, *, min: int, max: int) -> Iterator[str]:
 
 @pattern
 def open_shape(view: View) -> Iterator[str]:
-    for value in view.inputs:
-        dims = value.type.tensor_type.shape.dim
-        if not value.type.tensor_type.HasField("shape") or not all(dim.HasField("dim_value") for dim in dims):
+    constants = {entry.name for entry in view.file.graph.initializer}
+    for value in view.file.graph.input:
+        tensor = value.type.tensor_type
+        static = tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
+        if not static and value.name not in constants:
             yield value.name
 
 
@@ -69,7 +71,9 @@ def operator(view: View, *, operators: list[str]) -> Iterator[str]:
 
 @pattern
 def more_outputs(view: View, *, operators: list[str], outputs: int) -> Iterator[str]:
-    yield from (label(node) for node in view.nodes if node.op_type in operators and any(node.output[outputs:]))
+    for node in view.graph:
+        if node.op_type in operators and any(value.name for value in node.outputs[outputs:]):
+            yield label(node)
 
 
 @pattern
@@ -86,35 +90,35 @@ def rotary_in_graph(view: View) -> Iterator[str]:
 @pattern
 def type_inside(view: View, *, types: list[str]) -> Iterator[str]:
     """A tensor of these types, constants included, that is neither input nor output of the network."""
-    outside = {value.name for value in (*view.inputs, *view.graph.output)} if types == ["UINT8"] else set()
-    for node in view.nodes:
-        for name in node.output:
-            if name not in outside and view.kind(name) in types:
-                yield name
-        if types == ["UINT8"] and node.op_type != "Cast":
+    bytes_alone = types == ["UINT8"]
+    for node in view.graph:
+        for value in node.outputs:
+            if kind(value) in types and not (bytes_alone and value.is_graph_output()):
+                yield str(value.name)
+        if bytes_alone and node.op_type != "Cast":
             # Zero points have a rule of their own.
-            inputs = node.input[:1] if node.op_type in QUANTISERS else node.input
-            yield from (f"{name} into {label(node)}" for name in inputs if view.kind(name) in types)
-    if types != ["UINT8"]:
-        yield from (name for name in view.constants if view.kind(name) in types and view.readers.get(name))
+            inputs = node.inputs[:1] if node.op_type in QUANTISERS else node.inputs
+            yield from (f"{value.name} into {label(node)}" for value in inputs if value is not None and kind(value) in types)
+    if not bytes_alone:
+        yield from (str(value.name) for value in view.constants if kind(value) in types and value.uses())
 
 
 @pattern
 def type_constant(view: View, *, types: list[str], but: list[str]) -> Iterator[str]:
     """A constant of these types that is data, not a zero point."""
-    for node in view.nodes:
-        data = node.input[:1] if node.op_type in QUANTISERS and "zero point" in but else node.input
-        yield from (name for name in data if name in view.constants and view.kind(name) in types)
+    for node in view.graph:
+        data = node.inputs[:1] if node.op_type in QUANTISERS and "zero point" in but else node.inputs
+        yield from (str(value.name) for value in data if value is not None and is_constant(value) and kind(value) in types)
 
 
 @pattern
 def mixed_types(view: View) -> Iterator[str]:
-    for node in view.nodes:
+    for node in view.graph:
         if node.op_type in (*QUANTISERS, "Cast", "If", "Loop", "Scan"):
             continue
         # Scales and regions of a Resize are float32 whatever it resizes.
-        inputs = node.input[:1] if node.op_type == "Resize" else node.input
-        kinds = {view.kind(name) for name in inputs if view.kind(name) in FLOATS}
+        inputs = node.inputs[:1] if node.op_type == "Resize" else node.inputs
+        kinds = {kind(value) for value in inputs if kind(value) in FLOATS}
         if len(kinds) > 1:
             yield f"{label(node)} ({', '.join(sorted(kinds))})"
 
@@ -135,33 +139,31 @@ def half_subnormal(view: View, *, share: float) -> Iterator[str]:
 
 @pattern
 def half_operator(view: View, *, operators: list[str]) -> Iterator[str]:
-    yield from (label(node) for node in view.nodes if node.op_type in operators and view.is_half(node.input[0]))
+    yield from (label(node) for node in view.graph if node.op_type in operators and is_half(node.inputs[0]))
 
 
 @pattern
 def norm_in_pieces(view: View) -> Iterator[str]:
     """x - mean(x), squared, averaged, rooted."""
-    for node in view.nodes:
-        if node.op_type != "Sub":
+    for node in view.graph:
+        mean = maker(node.inputs[1]) if node.op_type == "Sub" else None
+        if mean is None or mean.op_type != "ReduceMean" or mean.inputs[0] is not node.inputs[0]:
             continue
-        mean = view.makers.get(node.input[1])
-        if mean is None or mean.op_type != "ReduceMean" or mean.input[0] != node.input[0]:
-            continue
-        squares = [reader for reader in view.below(node.output[0]) if _squares(reader)]
+        squares = [reader for reader in below(node.outputs[0]) if _squares(reader)]
         if any(
-            reader.op_type == "ReduceMean" and any(_roots(view, reader.output[0]))
+            reader.op_type == "ReduceMean" and any(_roots(reader.outputs[0]))
             for square in squares
-            for reader in view.below(square.output[0])
+            for reader in below(square.outputs[0])
         ):
             yield label(node)
 
 
-def _squares(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Pow" or (node.op_type == "Mul" and node.input[0] == node.input[1])
+def _squares(node: ir.Node) -> bool:
+    return node.op_type == "Pow" or (node.op_type == "Mul" and node.inputs[0] is node.inputs[1])
 
 
-def _roots(view: View, name: str) -> Iterator[bool]:
-    yield from (node.op_type == "Sqrt" for node in view.below(name, (*LAYOUT, "Add")))
+def _roots(value: ir.Value) -> Iterator[bool]:
+    yield from (node.op_type == "Sqrt" for node in below(value, (*LAYOUT, "Add")))
 
 
 # --- attention
@@ -175,15 +177,15 @@ def attention(view: View) -> Iterator[str]:
 @pattern
 def attention_scaled_twice(view: View) -> Iterator[str]:
     for product, _ in view.attentions():
-        if all(_scaled(view, name) for name in product.input[:2]):
+        if all(_scaled(value) for value in product.inputs[:2]):
             yield label(product)
 
 
 @pattern
 def attention_scaled_behind(view: View) -> Iterator[str]:
     for product, softmax in view.attentions():
-        node = view.above(softmax.input[0], (*LAYOUT, "Add", "Where"))
-        if node is not None and node is not product and node.op_type in ("Mul", "Div") and _by_scalar(view, node):
+        node = above(softmax.inputs[0], (*LAYOUT, "Add", "Where"))
+        if node is not None and node is not product and node.op_type in ("Mul", "Div") and _by_scalar(node):
             yield label(product)
 
 
@@ -191,33 +193,32 @@ def attention_scaled_behind(view: View) -> Iterator[str]:
 def attention_quantised(view: View) -> Iterator[str]:
     """Q/DQ between Softmax and the products on both of its sides, or on what these two read."""
     for product, softmax in view.attentions():
-        mixes = [node for node in view.below(softmax.output[0], (*LAYOUT, *QUANTISERS)) if node.op_type == "MatMul"]
-        inputs = [softmax.input[0], *product.input[:2], *(name for mix in mixes for name in mix.input[:2])]
-        makers = [view.above(name, (*LAYOUT, "Mul", "Div", "Add", "Where")) for name in inputs]
-        if any(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers):
+        mixes = [node for node in below(softmax.outputs[0], (*LAYOUT, *QUANTISERS)) if node.op_type == "MatMul"]
+        inputs = [softmax.inputs[0], *product.inputs[:2], *(value for mix in mixes for value in mix.inputs[:2])]
+        makers = [above(value, (*LAYOUT, "Mul", "Div", "Add", "Where")) for value in inputs]
+        if any(node is not None and node.op_type == "DequantizeLinear" for node in makers):
             yield label(product)
 
 
-def _scaled(view: View, name: str) -> bool:
-    node = view.above(name)
-    return node is not None and node.op_type in ("Mul", "Div") and _by_scalar(view, node)
+def _scaled(value: ir.Value | None) -> bool:
+    node = above(value)
+    return node is not None and node.op_type in ("Mul", "Div") and _by_scalar(node)
 
 
-def _by_scalar(view: View, node: onnx.NodeProto) -> bool:
+def _by_scalar(node: ir.Node) -> bool:
     """By one number: a constant, or one computed from constants (a root of the scale, as exporters write it)."""
-    for name in node.input:
-        value = view.value(name)
-        if value is not None and value.size == 1:
+    for value in node.inputs:
+        held, made = array(value), maker(value)
+        if held is not None and held.size == 1:
             return True
-        maker = view.makers.get(name)
-        if value is None and maker is not None and maker.op_type in ("Sqrt", "Cast", "Div"):
-            return _from_constants(view, name)
+        if held is None and made is not None and made.op_type in ("Sqrt", "Cast", "Div"):
+            return _from_constants(value)
     return False
 
 
-def _from_constants(view: View, name: str) -> bool:
-    maker = view.makers.get(name)
-    return name in view.constants or (maker is not None and all(_from_constants(view, each) for each in maker.input))
+def _from_constants(value: ir.Value | None) -> bool:
+    made = maker(value)
+    return is_constant(value) or (made is not None and all(map(_from_constants, made.inputs)))
 
 
 # --- int8
@@ -225,13 +226,13 @@ def _from_constants(view: View, name: str) -> bool:
 
 @pattern
 def half_scale(view: View) -> Iterator[str]:
-    yield from (label(node) for node in _quantisers(view) if view.is_half(node.input[1]))
+    yield from (label(node) for node in _quantisers(view) if is_half(node.inputs[1]))
 
 
 @pattern
 def zero_point(view: View) -> Iterator[str]:
     for node in _quantisers(view):
-        value = view.value(node.input[2]) if len(node.input) > 2 else None
+        value = array(node.inputs[2]) if len(node.inputs) > 2 else None
         if value is not None and np.any(value != 0):
             yield label(node)
 
@@ -239,88 +240,85 @@ def zero_point(view: View) -> Iterator[str]:
 @pattern
 def unsigned(view: View) -> Iterator[str]:
     for node in _quantisers(view):
-        kinds = {view.kind(name) for name in (node.input[0], *node.input[2:], *node.output)}
-        if "UINT8" in kinds:
+        if "UINT8" in {kind(value) for value in (node.inputs[0], *node.inputs[2:], *node.outputs)}:
             yield label(node)
 
 
 @pattern
 def no_zero_point(view: View) -> Iterator[str]:
-    yield from (label(node) for node in _quantisers(view) if len(node.input) < 3 or not node.input[2])
+    yield from (label(node) for node in _quantisers(view) if len(node.inputs) < 3 or node.inputs[2] is None)
 
 
 @pattern
 def scale_not_positive(view: View) -> Iterator[str]:
     for node in _quantisers(view):
-        value = view.value(node.input[1])
+        value = array(node.inputs[1])
         if value is not None and not np.all(value > 0):
             yield label(node)
 
 
 @pattern
 def dequantised_type(view: View, *, types: list[str]) -> Iterator[str]:
-    for node in view.nodes:
-        if node.op_type == "DequantizeLinear" and view.kind(node.input[0]) in types:
+    for node in view.graph:
+        if node.op_type == "DequantizeLinear" and kind(node.inputs[0]) in types:
             yield label(node)
 
 
 @pattern
 def activation_per_channel(view: View) -> Iterator[str]:
-    for node in view.nodes:
-        if node.op_type == "QuantizeLinear" and node.input[0] not in view.constants and _scales(view, node) > 1:
+    for node in view.graph:
+        if node.op_type == "QuantizeLinear" and not is_constant(node.inputs[0]) and _scales(node) > 1:
             yield label(node)
 
 
 @pattern
 def weight_per_tensor(view: View) -> Iterator[str]:
-    for node in view.nodes:
-        if node.op_type != "DequantizeLinear" or _scales(view, node) != 1 or _origin(view, node) is None:
-            continue
-        constant = view.constants[_origin(view, node) or ""]
-        if len(constant.dims) > 1 and any(reader.op_type in PRODUCTS for reader in view.readers.get(node.output[0], ())):
+    for node in view.graph:
+        origin = _origin(node) if node.op_type == "DequantizeLinear" and _scales(node) == 1 else None
+        sides = 0 if origin is None or origin.shape is None else len(origin.shape)
+        if sides > 1 and any(reader.op_type in PRODUCTS for reader in node.successors()):
             yield label(node)
 
 
 @pattern
 def cast_behind_dequantise(view: View) -> Iterator[str]:
-    for node in view.nodes:
-        maker = view.makers.get(node.input[0]) if node.input else None
-        if node.op_type != "Cast" or maker is None or maker.op_type != "DequantizeLinear":
+    for node in view.graph:
+        made = maker(node.inputs[0]) if node.op_type == "Cast" else None
+        if made is None or made.op_type != "DequantizeLinear":
             continue
-        if any(reader.op_type in PRODUCTS for reader in view.below(node.output[0], ("Transpose", "Identity"))):
+        if any(reader.op_type in PRODUCTS for reader in below(node.outputs[0], ("Transpose", "Identity"))):
             yield label(node)
 
 
 @pattern
 def half_a_pair(view: View) -> Iterator[str]:
-    for node in view.nodes:
+    for node in view.graph:
         if node.op_type in PRODUCTS:
-            quantised = [_dequantised(view, name) for name in node.input[:2]]
+            quantised = [_dequantised(value) for value in node.inputs[:2]]
             if any(quantised) and not all(quantised):
                 yield label(node)
 
 
-def _quantisers(view: View) -> Iterator[onnx.NodeProto]:
-    yield from (node for node in view.nodes if node.op_type in QUANTISERS and len(node.input) > 1)
+def _quantisers(view: View) -> Iterator[ir.Node]:
+    yield from (node for node in view.graph if node.op_type in QUANTISERS and len(node.inputs) > 1)
 
 
-def _scales(view: View, node: onnx.NodeProto) -> int:
-    value = view.value(node.input[1])
+def _scales(node: ir.Node) -> int:
+    value = array(node.inputs[1])
     return 0 if value is None else value.size
 
 
-def _origin(view: View, node: onnx.NodeProto) -> str | None:
+def _origin(node: ir.Node) -> ir.Value | None:
     """The constant that a DequantizeLinear's data comes from, directly or through a QuantizeLinear."""
-    source = node.input[0]
-    maker = view.makers.get(source)
-    if maker is not None and maker.op_type == "QuantizeLinear":
-        source = maker.input[0]
-    return source if source in view.constants else None
+    source, made = node.inputs[0], maker(node.inputs[0])
+    if made is not None and made.op_type == "QuantizeLinear":
+        source = made.inputs[0]
+    return source if is_constant(source) else None
 
 
-def _dequantised(view: View, name: str) -> bool:
-    maker = view.above(name, ("Transpose", "Reshape", "Identity", "Cast"))
-    return maker is not None and maker.op_type == "DequantizeLinear"
+def _dequantised(value: ir.Value | None) -> bool:
+    node = above(value, ("Transpose", "Reshape", "Identity", "Cast"))
+    return node is not None and node.op_type == "DequantizeLinear"
 
 
 def run(name: str, view: View, parameters: dict[str, Any]) -> tuple[str, ...]:

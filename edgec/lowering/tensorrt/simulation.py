@@ -9,72 +9,85 @@ middle keeps the pair from being taken for redundant.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import onnx_ir as ir
 
 from edgec.errors import RuntimeFailure
 from edgec.graph.files import load
 from edgec.graph.operations import PRODUCTS
+from edgec.graph.passes.base import Rewrite
 from edgec.graph.session import open_session
+from edgec.graph.values import array_of, given
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.onnxruntime import SessionRunner
-from edgec.lowering.tensorrt.typed import MOVES
-from edgec.lowering.tensorrt.view import FreeNames
+from edgec.lowering.tensorrt.names import FreeNames
+from edgec.lowering.tensorrt.typed import MOVES, reads_bytes
 from edgec.records.evidence import Evidence
 
+HALF = ir.DataType.FLOAT16
 
-def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The typed graph in float32, rounding included."""
-    graph = model.graph
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.output, *graph.value_info)}
-    nodes: list[onnx.NodeProto] = []
-    free = FreeNames(graph)
 
-    def rounded(source: str, result: str) -> None:
-        half, kept = free.take(f"{result}.half"), free.take(f"{result}.kept")
-        nodes.append(helper.make_node("Cast", [source], [half], to=TensorProto.FLOAT16))
-        nodes.append(helper.make_node("Identity", [half], [kept]))
-        nodes.append(helper.make_node("Cast", [kept], [result], to=TensorProto.FLOAT))
+class RoundHalves(Rewrite):
+    """A strongly typed graph becomes one in float32, rounding included.
 
-    for node in graph.node:
-        output = node.output[0]
-        if node.op_type == "Cast" and kinds[node.input[0]] in (TensorProto.FLOAT, TensorProto.FLOAT16):
-            if kinds[output] == TensorProto.FLOAT16:
-                rounded(node.input[0], output)
-            elif kinds[output] == TensorProto.FLOAT:
-                nodes.append(helper.make_node("Identity", [node.input[0]], [output]))
-            else:
-                nodes.append(node)
-        elif kinds[output] == TensorProto.FLOAT16 and node.op_type not in MOVES:
-            exact = onnx.NodeProto()
-            exact.CopyFrom(node)
-            exact.output[0] = free.take(f"{output}.exact")
-            nodes.append(exact)
-            rounded(exact.output[0], output)
-        else:
-            nodes.append(node)
-    constants = [
-        numpy_helper.from_array(numpy_helper.to_array(entry).astype(np.float32), entry.name)
-        if entry.data_type == TensorProto.FLOAT16
-        else entry
-        for entry in graph.initializer
+    Requires the type of every tensor. Ensures that nothing but the two steps of a rounding is fp16, and that no constant is.
+    """
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        values = (value for node in model.graph for value in node.outputs)
+        return (f"the type of {value.name} is not known" for value in values if value.name and value.dtype is None)
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        free = FreeNames(model.graph)
+        halves = {value for node in model.graph for value in node.outputs if value.dtype == HALF}
+        for value in model.graph.initializers.values():
+            if value.dtype == HALF:
+                value.const_value = ir.tensor(array_of(value).astype(np.float32), name=value.name)
+                halves.add(value)
+        for value in halves:
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+        for node in list(model.graph):
+            if node.op_type == "Cast" and given(node).dtype == node.outputs[0].dtype == ir.DataType.FLOAT:
+                node.op_type = "Identity"
+                node.attributes.clear()
+            elif node.op_type in MOVES:
+                continue
+            if node.outputs[0] in halves:
+                _round(node, free)
+        return ir.passes.PassResult(model, modified=bool(halves))
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        for node in model.graph:
+            makers = (node.op_type, *(reader.op_type for reader in node.successors()))
+            if any(value.dtype == HALF for value in node.outputs) and makers not in (("Cast", "Identity"), ("Identity", "Cast")):
+                yield f"{node.name} makes fp16"
+        yield from (f"{name} is fp16" for name, tensor in model.graph.initializers.tensor_items() if tensor.dtype == HALF)
+
+
+def _round(node: ir.Node, free: FreeNames) -> None:
+    """What the node makes is rounded before anybody reads it, who then reads it under its name."""
+    exact = node.outputs[0]
+    rounded, name = ir.val(exact.name, exact.dtype, exact.shape), exact.name
+    exact.replace_all_uses_with(rounded, replace_graph_outputs=True)
+    exact.name = free.take(f"{name}.exact")
+    half, kept = (ir.val(free.take(f"{name}.{part}"), HALF, exact.shape) for part in ("half", "kept"))
+    steps = [
+        ir.node("Cast", [exact], {"to": int(HALF)}, outputs=[half]),
+        ir.node("Identity", [half], outputs=[kept]),
+        ir.node("Cast", [kept], {"to": int(ir.DataType.FLOAT)}, outputs=[rounded]),
     ]
-    made = helper.make_graph(nodes, f"{graph.name}, simulated", list(graph.input), list(graph.output), constants)
-    return helper.make_model(made, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+    node.append(steps)
 
 
-def product_types(model: onnx.ModelProto) -> Counter[str]:
+def product_types(model: ir.Model) -> Counter[str]:
     """How many products and convolutions, those of heads included, run in int8, fp16 and fp32."""
-    graph = model.graph
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.output, *graph.value_info)}
-    dequantised = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     found: Counter[str] = Counter()
-    for node in graph.node:
+    for node in model.graph:
         if node.op_type in PRODUCTS:
-            half = kinds[node.output[0]] == TensorProto.FLOAT16
-            found["int8" if node.input[0] in dequantised else "fp16" if half else "fp32"] += 1
+            half = node.outputs[0].dtype == HALF
+            found["int8" if reads_bytes(node) else "fp16" if half else "fp32"] += 1
     return found
 
 
@@ -83,7 +96,8 @@ def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
     try:
         typed = load(model.directory / model.entry)
         types = ", ".join(f"{kind} {count}" for kind, count in product_types(typed).most_common())
-        session = open_session(simulated(typed), threads=threads, optimise=False)
+        RoundHalves()(typed)
+        session = open_session(typed, threads=threads, optimise=False)
         return SessionRunner(session, threads, f"{types}; {Evidence.SIMULATED.value}")
     except Exception as error:
         raise RuntimeFailure(

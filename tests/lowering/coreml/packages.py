@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnx
+import onnx_ir as ir
 
 from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.base import LoweredModel
@@ -13,7 +13,7 @@ from edgec.lowering.coreml import CoreMl, package
 from edgec.lowering.coreml.sdk import quiet
 
 
-def lower(hub: onnx.ModelProto, plan: PrecisionPlan, folder: Path) -> LoweredModel:
+def lower(hub: ir.Model, plan: PrecisionPlan, folder: Path) -> LoweredModel:
     folder.mkdir(parents=True, exist_ok=True)
     return CoreMl().lower(hub, plan, folder)
 

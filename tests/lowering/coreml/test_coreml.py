@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper
 
 from edgec.errors import TargetError, UnsupportedOperation
-from edgec.graph.operations import constants
 from edgec.graph.operations import operations as hub_operations
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.passes.quantise import quantised_weight
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import Range
 from edgec.graph.session import features_of, open_session
+from edgec.graph.values import given, name_of
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import Label, LoweredModel, Lowering
 from edgec.lowering.coreml import CoreMl
@@ -57,7 +60,7 @@ class TestCoreMl(LoweringConformance):
         assert not state.available
         assert "pip install" in state.install
         with pytest.raises(TargetError) as caught:
-            lowering.lower(made.made.hub, made.plan, tmp_path)
+            lowering.lower(made.made.graph, made.plan, tmp_path)
         assert caught.value.remedy == state.install
         assert lowering.runnable().available
         assert set(lowering.load(made.model)(made.made.frames)) == {"cls", "patches"}
@@ -75,7 +78,7 @@ class TestCoreMl(LoweringConformance):
 
     def test_attention_is_one_operation_and_patterns_are_whole(self, case: Callable[..., Case]) -> None:
         vit, gated, convnext = (kinds(case(kind, "fp16").model) for kind in ("vit", "swiglu", "convnext"))
-        blocks = len({entry.name.split(".")[1] for entry in hub_operations(exported(VIT).hub) if "blocks" in entry.name})
+        blocks = len({entry.name.split(".")[1] for entry in hub_operations(exported(VIT).graph) if "blocks" in entry.name})
         assert vit.count("scaled_dot_product_attention") == gated.count("scaled_dot_product_attention") == blocks
         assert vit.count("gelu") == gated.count("silu") == blocks
         for found in (vit, gated, convnext):
@@ -85,15 +88,13 @@ class TestCoreMl(LoweringConformance):
     def test_operations_are_named_as_the_hub_graph_s_nodes(self, case: Callable[..., Case]) -> None:
         """And hold what those do: every tensor that both have is compared."""
         chosen = case("vit", "fp32")
-        hub = chosen.made.hub
-        nodes = {mil_name(node.name): node.output[0] for node in hub.graph.node}
+        hub = chosen.made.graph
+        nodes = {mil_name(name_of(node)): name_of(node.outputs[0]) for node in hub.graph}
         found = {each.outputs[0].name for each in operations(chosen.model)}
         shared = sorted(found & set(nodes))
         assert {"blocks_0_attn_mix", "blocks_1_mlp_mul_2", "blocks_0_norm1", "blocks_1_attn_q_add", "patch_embed"} <= set(shared)
-        watched = onnx.ModelProto()
-        watched.CopyFrom(hub)
-        del watched.graph.output[:]
-        watched.graph.output.extend(value for value in hub.graph.value_info if value.name in {nodes[name] for name in shared})
+        outputs = {output.name for output in hub.graph.outputs}
+        watched = rewritten(hub, GiveOnly(sorted({nodes[name] for name in shared} - outputs)))
         expected = features_of(open_session(watched), chosen.made.frames)
         place = (chosen.model.directory / chosen.model.entry).parent
         values = load(place).run(chosen.made.frames, [name for name in shared if nodes[name] in expected])
@@ -108,7 +109,7 @@ class TestCoreMl(LoweringConformance):
         sine = helper.make_node("Sinh", ["blocks.0.add"], ["blocks.0.add.sine"], name="blocks.0.sine")
         hub.graph.node.append(sine)
         with pytest.raises(UnsupportedOperation, match="no translation of Sinh") as caught:
-            lower(hub, uniform("fp16"), tmp_path)
+            lower(ir.from_proto(hub), uniform("fp16"), tmp_path)
         assert "blocks.0.sine" in caught.value.evidence[0]
         assert not list(tmp_path.iterdir())
 
@@ -130,18 +131,18 @@ class TestCoreMl(LoweringConformance):
         del node.attribute[:]
         node.attribute.extend([*kept, attribute])
         with pytest.raises(UnsupportedOperation, match=message) as caught:
-            lower(hub, uniform("fp16"), tmp_path)
+            lower(ir.from_proto(hub), uniform("fp16"), tmp_path)
         assert changed in str(caught.value)
 
     def test_an_operation_of_another_domain_is_no_operation_of_onnx_s(self, tmp_path: Path) -> None:
         hub = exported(VIT).hub
         next(node for node in hub.graph.node if node.op_type == "Slice").domain = "com.somebody"
         with pytest.raises(UnsupportedOperation, match=r"no translation of com\.somebody\.Slice"):
-            lower(hub, uniform("fp16"), tmp_path)
+            lower(ir.from_proto(hub), uniform("fp16"), tmp_path)
 
     def test_input_is_an_image_and_a_batch_is_several(self, tmp_path: Path) -> None:
         made = exported(VIT, batch=2, registers=True, layers=(0, 1))
-        model = lower(made.hub, uniform("fp16"), tmp_path)
+        model = lower(made.graph, uniform("fp16"), tmp_path)
         inputs = specification(model).description.input
         assert [feature.name for feature in inputs] == ["frames_0", "frames_1"]
         for feature in inputs:
@@ -173,7 +174,7 @@ class TestCoreMl(LoweringConformance):
 
     def test_norms_of_massive_activations_keep_their_squares_in_fp16(self, tmp_path: Path) -> None:
         """Of what a norm reads no square is beyond fp16, for the largest value that calibration lets pass."""
-        model = lower(exported(VIT).hub, uniform("fp16"), tmp_path)
+        model = lower(exported(VIT).graph, uniform("fp16"), tmp_path)
         norm = named(model, "blocks_0_norm1")
         scaled = named(model, norm.inputs["x"].arguments[0].name)
         assert (scaled.type, scaled.outputs[0].name) == ("mul", "blocks_0_norm1_scaled")
@@ -199,16 +200,12 @@ class TestCoreMl(LoweringConformance):
     def test_tokens_of_nearly_equal_values_are_normed_as_in_float32(self, tmp_path: Path) -> None:
         """Their variance is that of the epsilon: with another one they come out larger or smaller."""
         made = exported(VIT)
-        hub = made.hub
+        hub = made.graph
         for part in ("patch_embed.weight", "patch_embed.bias"):
             replace_constant(hub, part, lambda value: value * np.float32(3e-3))
-        tensors = {"blocks.0.norm1", next(node.input[0] for node in hub.graph.node if node.name == "blocks.0.norm1")}
+        tensors = {"blocks.0.norm1", name_of(given(hub.graph.node("blocks.0.norm1")))}
         peaks = observe_peaks(hub, list(made.frames), 1)
-        watched = onnx.ModelProto()
-        watched.CopyFrom(hub)
-        del watched.graph.output[:]
-        watched.graph.output.extend(value for value in hub.graph.value_info if value.name in tensors)
-        expected = features_of(open_session(watched), made.frames)
+        expected = features_of(open_session(rewritten(hub, GiveOnly(sorted(tensors)))), made.frames)
         read, wanted = (expected[name][:, 5:] for name in sorted(tensors, key=lambda name: name == "blocks.0.norm1"))
         assert read.var(axis=-1).min() < 1e-4
         errors = []
@@ -221,7 +218,7 @@ class TestCoreMl(LoweringConformance):
 
     def test_what_could_overflow_fp16_computes_in_float32(self, tmp_path: Path) -> None:
         made = exported(VIT)
-        hub = made.hub
+        hub = made.graph
         for part in ("blocks.0.mlp.fc2.weight", "blocks.0.mlp.fc2.bias"):
             replace_constant(hub, part, lambda value: value * 3e4)
         lowering = CoreMl()
@@ -245,21 +242,21 @@ class TestCoreMl(LoweringConformance):
     )
     def test_weights_of_products_are_stored_in_fewer_bits(self, case: Callable[..., Case], precision: str, kind: str) -> None:
         chosen = case("vit", precision)
-        linear = [entry.name for entry in hub_operations(chosen.made.hub) if entry.kind == "linear"]
+        linear = [entry.name for entry in hub_operations(chosen.made.graph) if entry.kind == "linear"]
         assert kinds(chosen.model).count(kind) == len(linear)
         assert named(chosen.model, "patch_embed_weight").type == "const"
 
     def test_int8_holds_the_plan_s_own_integers(self, tmp_path: Path) -> None:
         made = exported(VIT)
         plan = plan_of(CoreMl(), "int8", made, rest="fp16", activations="s8")
-        model = lower(made.hub, plan, tmp_path)
+        model = lower(made.graph, plan, tmp_path)
         found = kinds(model)
-        linear = [entry for entry in hub_operations(made.hub) if entry.kind == "linear"]
+        linear = [entry for entry in hub_operations(made.graph) if entry.kind == "linear"]
         assert found.count("constexpr_blockwise_shift_scale") == len(linear)
         assert found.count("quantize") == found.count("dequantize") == len({entry.activation for entry in linear})
         product = named(model, "blocks_0_attn_q_add")
         assert named(model, product.inputs["x"].arguments[0].name).type == "dequantize"
-        integers = np.ascontiguousarray(quantised_weight(linear[0], constants(made.hub), plan).integers.T)
+        integers = np.ascontiguousarray(quantised_weight(linear[0], plan).integers.T)
         weights = next((tmp_path / name).read_bytes() for name in model.files if name.endswith("weight.bin"))
         assert integers.tobytes() in weights
 
@@ -267,14 +264,14 @@ class TestCoreMl(LoweringConformance):
     def test_a_package_is_as_large_as_its_weights(self, tmp_path: Path, precision: str) -> None:
         """Of a model with a usual share of weights. The rest is the program, 8 KiB a block."""
         spec = VitSpec(width=384, depth=1, heads=6, mlp_width=1536)
-        hub = exported(spec).hub
+        hub = exported(spec).graph
         model = lower(hub, uniform(precision), tmp_path)
         bits = 0
         products = {entry.weight for entry in hub_operations(hub) if entry.kind == "linear"}
-        for entry in hub.graph.initializer:
-            if entry.data_type == onnx.TensorProto.FLOAT:
-                width = {"fp16": 16, "w8": 8, "w6": 6, "w4": 4}[precision] if entry.name in products else 16
-                bits += width * int(np.prod(entry.dims))
+        for name, tensor in hub.graph.initializers.tensor_items():
+            if tensor.dtype == ir.DataType.FLOAT:
+                width = {"fp16": 16, "w8": 8, "w6": 6, "w4": 4}[precision] if name in products else 16
+                bits += width * tensor.size
         program = next((tmp_path / name).stat().st_size for name in model.files if name.endswith("model.mlmodel"))
         assert program < 16 * 1024
         assert abs((model.size_bytes - program) / (bits / 8) - 1) < 0.02
@@ -311,7 +308,7 @@ class TestCoreMl(LoweringConformance):
 
     def test_a_label_is_written_and_changes_nothing_else(self, tmp_path: Path) -> None:
         made = exported(VIT)
-        model = lower(made.hub, uniform("fp16"), tmp_path)
+        model = lower(made.graph, uniform("fp16"), tmp_path)
         before = CoreMl().load(model)(made.frames)
         weights = next(name for name in model.files if name.endswith("weight.bin"))
         digest = hashlib.sha256((tmp_path / weights).read_bytes()).hexdigest()
@@ -330,6 +327,6 @@ class TestCoreMl(LoweringConformance):
 @pytest.mark.parametrize("kind", ["no-registers", "key-bias", "cls-norm", "two-heads"])
 def test_every_form_of_the_family_is_translated(kind: str, tmp_path: Path) -> None:
     made = exported(SPECS[kind])
-    found = CoreMl().load(lower(made.hub, uniform("fp32"), tmp_path))(made.frames)
+    found = CoreMl().load(lower(made.graph, uniform("fp32"), tmp_path))(made.frames)
     for name, expected in made.expected.items():
         assert np.abs(found[name] - expected).max() <= 1e-4 * np.abs(expected).max()

@@ -45,7 +45,7 @@ def spec_of(name: str, size: Size) -> Spec:
 def test_a_saved_package_computes_what_the_hub_graph_does(name: str, size: Size, tmp_path: Path) -> None:
     """In fp16, every operation and the features."""
     made = Exported(spec_of(name, size), size, 1, False, (), 0)
-    hub, frames = made.hub, pictures(size, 1)
+    hub, frames = made.graph, pictures(size, 1)
     plan = CoreMl().fitted(hub, uniform("fp16"), observe_peaks(hub, list(frames), 1))
     model = CoreMl().lower(hub, plan, tmp_path)
     program = load((tmp_path / model.entry).parent)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edgec.errors import ExportError
 from edgec.fidelity.trace import first_difference as first_changed
@@ -35,6 +34,7 @@ from tests.lowering.coreml.packages import element_type, kinds, lower, named, op
 from tests.support import heads as made
 from tests.support.frames import pictures
 from tests.support.models import CONVNEXT, VIT, Exported, exported
+from tests.support.onnx_graphs import replace_constant
 from tests.support.plans import observed_ranges, plain_int8
 
 pytest.importorskip("coremltools")
@@ -45,6 +45,10 @@ FOUR = (0, 1, 2, 3)
 LIMITS = {"fp32": (1e-3, 0.999), "fp16": (0.02, 0.99), "w8": (0.1, 0.97), "int8": (0.2, 0.9)}
 """How far an output may be from float32's, as a share of its length, and the share of labels that must agree: these are small
 models with weights that nobody trained."""
+
+
+def merged(source: Exported, heads: Sequence[Head], **asked: bool) -> ir.Model:
+    return ir.from_proto(attach(source.hub, heads, **asked))
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,8 @@ class Robot:
         return found
 
     @cached_property
-    def hub(self) -> onnx.ModelProto:
-        return attach(self.source.hub, self.heads)
+    def hub(self) -> ir.Model:
+        return merged(self.source, self.heads)
 
     @cached_property
     def expected(self) -> dict[str, NDArray[Any]]:
@@ -133,7 +137,7 @@ def test_labels_are_whole_numbers_and_all_else_float32(robots: dict[str, Robot],
     robot = robots["convnext"]
     model = lower(robot.hub, robot.plan("w8"), tmp_path)
     types = {feature.name: feature.type.multiArrayType.dataType for feature in specification(model).description.output}
-    assert list(types) == [output.name for output in robot.hub.graph.output]
+    assert list(types) == [output.name for output in robot.hub.graph.outputs]
     assert {name for name, kind in types.items() if kind == 131104} == {"floor"}  # INT32
     assert {kind for name, kind in types.items() if name != "floor"} == {65568}  # FLOAT32
     # Their weights are as they were, and their arithmetic fp16 but for the sum over a map.
@@ -148,7 +152,7 @@ def test_labels_are_whole_numbers_and_all_else_float32(robots: dict[str, Robot],
 
 def test_without_features_a_package_gives_what_heads_say(robots: dict[str, Robot], tmp_path: Path) -> None:
     robot = robots["vit"]
-    hub = attach(robot.source.hub, [robot.heads[1]], features=False)
+    hub = merged(robot.source, [robot.heads[1]], features=False)
     found = CoreMl().load(lower(hub, uniform("fp16"), tmp_path))(robot.source.frames)
     assert list(found) == ["floor"]
     assert (found["floor"] == robot.expected["floor"]).mean() > 0.99
@@ -156,7 +160,7 @@ def test_without_features_a_package_gives_what_heads_say(robots: dict[str, Robot
 
 def test_a_batch_has_labels_of_each_frame(robots: dict[str, Robot], tmp_path: Path) -> None:
     robot, source = robots["vit"], exported(VIT, SIZE, 2, layers=BOTH)
-    hub = attach(source.hub, robot.heads)
+    hub = merged(source, robot.heads)
     found = CoreMl().load(lower(hub, uniform("fp32"), tmp_path))(source.frames)
     check(found, features_of(open_session(hub), source.frames), "fp32")
     assert found["floor"].shape == (2, 96, 160)
@@ -164,10 +168,8 @@ def test_a_batch_has_labels_of_each_frame(robots: dict[str, Robot], tmp_path: Pa
 
 def test_what_a_depth_head_sums_beyond_fp16_is_summed_in_float32(robots: dict[str, Robot], tmp_path: Path) -> None:
     robot = robots["convnext"]
-    hub = onnx.ModelProto()
-    hub.CopyFrom(robot.hub)
-    centres = next(entry for entry in hub.graph.initializer if entry.name == "heads.depth.bins.weighed.weight")
-    centres.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(centres) * np.float32(3e3), centres.name))
+    hub = robot.hub.clone()
+    replace_constant(hub, "heads.depth.bins.weighed.weight", lambda centres: centres * np.float32(3e3))
     frames = robot.source.frames
     expected = features_of(open_session(hub), frames)["depth"]
     plain = CoreMl().load(lower(hub, uniform("fp16"), tmp_path / "plain"))(frames)["depth"]
@@ -184,13 +186,13 @@ def test_what_a_depth_head_sums_beyond_fp16_is_summed_in_float32(robots: dict[st
 def test_a_head_may_have_any_name_but_those_of_the_program(name: str, robots: dict[str, Robot], tmp_path: Path) -> None:
     """MIL has one space of names for operations, constants, inputs and outputs."""
     robot, source = robots["vit"], exported(VIT, SIZE, 2, layers=BOTH)
-    model = lower(attach(source.hub, [replace(robot.heads[0], name=name)]), uniform("fp16"), tmp_path / "fine")
+    model = lower(merged(source, [replace(robot.heads[0], name=name)]), uniform("fp16"), tmp_path / "fine")
     names = [output.name for each in operations(model) for output in each.outputs]
     assert len(set(names)) == len(names)
     assert names.count(name) == 1
     for taken in ("blocks_0_norm1", "frames_0"):
         with pytest.raises(ExportError, match=f"Two nodes are named {taken}") as caught:
-            lower(attach(source.hub, [replace(robot.heads[0], name=taken)]), uniform("fp16"), tmp_path / taken)
+            lower(merged(source, [replace(robot.heads[0], name=taken)]), uniform("fp16"), tmp_path / taken)
         assert "another name" in caught.value.remedy
 
 

@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from edgec.graph.passes.base import rewritten
+from edgec.graph.plan import PrecisionPlan
+from edgec.lowering.tensorrt.lowering import typed_model
+from edgec.lowering.tensorrt.opset import ToOpset17
+from edgec.lowering.tensorrt.simulation import RoundHalves
 
 F32, F16, U8, I8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT8
 
@@ -36,6 +43,20 @@ def graph(
         [numpy_helper.from_array(np.asarray(value), name) for name, value in (constants or {}).items()],
     )
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def typed_graph(hub: ir.Model, plan: PrecisionPlan) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """As its file has it."""
+    model, kept = typed_model(hub, plan)
+    return ir.to_proto(model), kept
+
+
+def opset_17(model: onnx.ModelProto) -> onnx.ModelProto:
+    return ir.to_proto(rewritten(ir.from_proto(model), ToOpset17()))
+
+
+def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
+    return ir.to_proto(rewritten(ir.from_proto(model), RoundHalves()))
 
 
 def weights(*shape: int, kind: Any = np.float32, scale: float = 0.1, seed: int = 0) -> NDArray[Any]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import UnsupportedOperation
 from edgec.fidelity.cosines import cosines
-from edgec.graph.operations import PRODUCTS, is_of_a_head, operations
+from edgec.graph.operations import HEADS, PRODUCTS, operations
 from edgec.graph.session import features_of, open_session
 from edgec.graph.work import count_work
 from edgec.heads import Head, read_head
@@ -22,11 +23,9 @@ from edgec.heads.attach import attach
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.check import check_graph
 from edgec.lowering.tensorrt.lowering import typed_model, with_headroom
-from edgec.lowering.tensorrt.opset import to_opset_17
-from edgec.lowering.tensorrt.simulation import simulated
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
-from tests.lowering.tensorrt.graphs import F16, F32, graph, node, weights
+from tests.lowering.tensorrt.graphs import F16, F32, graph, node, opset_17, simulated, typed_graph, weights
 from tests.support import heads as made
 from tests.support.models import VIT, exported
 from tests.support.onnx_graphs import makers, nodes
@@ -117,7 +116,7 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 def test_the_typed_graph_is_onnx_and_tensorrt_takes_it(merged: onnx.ModelProto, precision: str) -> None:
     backbone = exported(DEEP, layers=LAYERS)
     plan = plan_of(TensorRt(), "int8", backbone, rest="fp16") if precision == "int8" else uniform(precision)  # type: ignore[arg-type]
-    model, _ = typed_model(merged, plan)
+    model, _ = typed_graph(ir.from_proto(merged), plan)
     onnx.checker.check_model(model, full_check=True)
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     said = {value.name: value for value in model.graph.value_info}
@@ -136,7 +135,7 @@ def test_the_typed_graph_is_onnx_and_tensorrt_takes_it(merged: onnx.ModelProto, 
 @pytest.mark.parametrize(("precision", "least"), [("fp32", 1 - 1e-9), ("fp16", 0.9995)])
 def test_it_computes_what_the_hub_graph_does(merged: onnx.ModelProto, precision: str, least: float) -> None:
     frames = exported(DEEP, layers=LAYERS).frames
-    typed, _ = typed_model(merged, uniform(precision))  # type: ignore[arg-type]
+    typed, _ = typed_graph(ir.from_proto(merged), uniform(precision))  # type: ignore[arg-type]
     wanted, found = (features_of(open_session(each, optimise=False), frames) for each in (merged, simulated(typed)))
     assert list(found) == list(wanted)
     for name, value in wanted.items():
@@ -148,8 +147,8 @@ def test_it_computes_what_the_hub_graph_does(merged: onnx.ModelProto, precision:
 
 
 def test_heads_change_nothing_in_the_backbone(merged: onnx.ModelProto) -> None:
-    alone, _ = typed_model(exported(DEEP, layers=LAYERS).hub, uniform("fp16"))
-    with_heads, _ = typed_model(merged, uniform("fp16"))
+    alone, _ = typed_graph(exported(DEEP, layers=LAYERS).graph, uniform("fp16"))
+    with_heads, _ = typed_graph(ir.from_proto(merged), uniform("fp16"))
     ours, theirs = kinds(with_heads), kinds(alone)
     shared = {name for each in alone.graph.node for name in each.output} & set(ours)
     assert len(shared) > 150
@@ -157,9 +156,9 @@ def test_heads_change_nothing_in_the_backbone(merged: onnx.ModelProto) -> None:
 
 
 def test_products_of_heads_are_fp16_and_what_is_behind_the_last_is_float32(merged: onnx.ModelProto) -> None:
-    model, kept = typed_model(merged, uniform("fp16"))
+    model, kept = typed_graph(ir.from_proto(merged), uniform("fp16"))
     found, by_name = kinds(model), {each.name: each for each in model.graph.node}
-    products = [each for each in model.graph.node if is_of_a_head(each) and each.op_type in PRODUCTS]
+    products = [each for each in model.graph.node if each.name.startswith(HEADS) and each.op_type in PRODUCTS]
     assert len(products) > 30
     assert {found[each.output[0]] for each in products} == {F16}
     for name in ("heads.floor.upsample", "heads.parts.upsample", "heads.depth.bins.div"):
@@ -177,7 +176,7 @@ def test_products_of_heads_are_fp16_and_what_is_behind_the_last_is_float32(merge
 
 
 def test_scales_are_float32_beside_a_map_in_fp16(merged: onnx.ModelProto) -> None:
-    model, _ = typed_model(merged, uniform("fp16"))
+    model, _ = typed_graph(ir.from_proto(merged), uniform("fp16"))
     found = kinds(model) | {entry.name: entry.data_type for entry in model.graph.initializer}
     halves = [each for each in nodes(model, "Resize") if found[each.output[0]] == F16]
     assert halves, "the depth head's own upsampling is between convolutions"
@@ -187,8 +186,8 @@ def test_scales_are_float32_beside_a_map_in_fp16(merged: onnx.ModelProto) -> Non
 
 
 def test_a_head_s_work_is_counted(merged: onnx.ModelProto) -> None:
-    backbone = exported(DEEP, layers=LAYERS).hub
-    work, found = count_work(typed_model(merged, uniform("fp32"))[0]), operations(merged)
+    backbone = exported(DEEP, layers=LAYERS).graph
+    work, found = count_work(typed_model(ir.from_proto(merged), uniform("fp32"))[0]), operations(ir.from_proto(merged))
     assert sum(work.macs.values()) == sum(operation.macs for operation in found)
     assert sum(operation.macs for operation in found if operation.kind != "head") == sum(
         operation.macs for operation in operations(backbone)
@@ -200,12 +199,14 @@ def test_a_head_s_work_is_counted(merged: onnx.ModelProto) -> None:
 
 def test_a_head_that_would_overflow_is_float32(merged: onnx.ModelProto) -> None:
     """As calibration sees it: the products that make and read what is too large."""
-    changed = with_headroom(merged, uniform("fp16"), {"heads.depth.bins.add": 1e5, "heads.grasp.layers.1.mul_2": 2e4})
+    changed = with_headroom(
+        ir.from_proto(merged), uniform("fp16"), {"heads.depth.bins.add": 1e5, "heads.grasp.layers.1.mul_2": 2e4}
+    )
     assert set(changed.operations) == {
         *("heads.depth.conv_depth.head.4", "heads.depth.bins.weighed", "heads.depth.bins.whole"),
         *("heads.grasp.layers.0", "heads.grasp.layers.2"),
     }
-    found = kinds(typed_model(merged, changed)[0])
+    found = kinds(typed_graph(ir.from_proto(merged), changed)[0])
     assert found["heads.depth.bins.add"] == found["heads.grasp.layers.1.mul_2"] == F32
 
 
@@ -252,7 +253,7 @@ def test_what_opset_18_says_in_other_words(name: str) -> None:
     made_node, constants, shape = CHANGED[name]
     model = single(made_node, constants, shape=shape)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-    lowered = to_opset_17(model)
+    lowered = opset_17(model)
     onnx.checker.check_model(lowered, full_check=True)
     assert lowered.opset_import[0].version == 17
     wanted, found = (open_session(each).run(None, {"x": x}) for each in (model, lowered))
@@ -282,7 +283,7 @@ def test_what_opset_18_says_in_other_words(name: str) -> None:
 def test_what_opset_17_cannot_say_is_refused_by_name(made_node: onnx.NodeProto, constants: dict[str, Any], words: str) -> None:
     model = single(made_node, {"none": np.zeros(0, np.float32), **constants})
     with pytest.raises(UnsupportedOperation, match="opset 17") as caught:
-        to_opset_17(model)
+        opset_17(model)
     assert words in str(caught.value)
     assert made_node.op_type in str(caught.value)
 
@@ -298,7 +299,7 @@ def test_mish_is_written_out() -> None:
         {},
     )
     x = np.random.default_rng(0).normal(0, 3, (1, 5, 7)).astype(np.float32)
-    lowered = to_opset_17(model)
+    lowered = opset_17(model)
     onnx.checker.check_model(lowered, full_check=True)
     assert not check_graph(lowered, ["8.6", "10.3"])
     wanted = torch.nn.functional.mish(torch.from_numpy(x)).numpy()
@@ -309,7 +310,7 @@ def test_numbers_are_cut_off_and_not_passed_on() -> None:
     """A cast of floats to whole numbers and back takes the fraction away, in the imitation too."""
     model = graph([node("Cast", "x", "whole", to=I64), node("Cast", "whole", "y", to=F32)], [("x", F32, [4])], [("y", F32, [4])])
     model.graph.value_info.append(helper.make_tensor_value_info("whole", I64, [4]))
-    typed, _ = typed_model(model, uniform("fp32"))
+    typed, _ = typed_graph(ir.from_proto(model), uniform("fp32"))
     found = open_session(simulated(typed), optimise=False).run(None, {"x": np.array([-1.7, -0.2, 0.9, 2.5], np.float32)})[0]
     np.testing.assert_array_equal(found, [-1, 0, 0, 2])
 
@@ -317,7 +318,7 @@ def test_numbers_are_cut_off_and_not_passed_on() -> None:
 def test_axes_that_are_computed_are_refused() -> None:
     model = graph([node("ReduceMax", "x axes", "y")], [("x", F32, [1, 5]), ("axes", I64, [1])], [("y", F32, None)], opset=18)
     with pytest.raises(UnsupportedOperation, match="opset 17") as caught:
-        to_opset_17(model)
+        opset_17(model)
     assert "axes is computed" in str(caught.value)
 
 
@@ -330,7 +331,7 @@ def test_constants_in_fp16_are_read_in_float32() -> None:
         {"c": weights(4, kind=np.float16)},
     )
     model.graph.value_info.extend(helper.make_tensor_value_info(name, F16, [4]) for name in ("h", "s"))
-    typed, _ = typed_model(model, uniform("fp32"))
+    typed, _ = typed_graph(ir.from_proto(model), uniform("fp32"))
     onnx.checker.check_model(typed, full_check=True)
     onnx.shape_inference.infer_shapes(typed, check_type=True, strict_mode=True)
     x = weights(4, seed=1)

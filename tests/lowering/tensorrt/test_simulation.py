@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 
 from edgec.graph.session import open_session
-from edgec.lowering.tensorrt.lowering import typed_model
-from edgec.lowering.tensorrt.simulation import product_types, simulated
+from edgec.lowering.tensorrt.simulation import product_types
 from edgec.precision.static import uniform
-from tests.lowering.tensorrt.graphs import F16, F32, graph, node, weights
+from tests.lowering.tensorrt.graphs import F16, F32, graph, node, simulated, typed_graph, weights
 from tests.support.models import VIT, exported
 
 Half = NDArray[np.float16]
@@ -97,7 +97,7 @@ def test_overflow_and_subnormal_numbers_are_fp16_s(value: float, expected: float
 
 def test_what_the_graph_says_is_half_is_half_inside_a_whole_model() -> None:
     made = exported(VIT)
-    model, _ = typed_model(made.hub, uniform("fp16"))
+    model, _ = typed_graph(made.graph, uniform("fp16"))
     half = [value.name for value in model.graph.value_info if value.type.tensor_type.elem_type == F16]
     full = [value.name for value in model.graph.value_info if value.type.tensor_type.elem_type == F32]
     assert len(half) > 80
@@ -115,6 +115,6 @@ def test_what_the_graph_says_is_half_is_half_inside_a_whole_model() -> None:
 
 def test_a_float32_graph_is_left_alone() -> None:
     made = exported(VIT)
-    model, _ = typed_model(made.hub, uniform("fp32"))
+    model, _ = typed_graph(made.graph, uniform("fp32"))
     assert [each.op_type for each in simulated(model).graph.node] == [each.op_type for each in model.graph.node]
-    assert product_types(model) == {"fp32": 17}
+    assert product_types(ir.from_proto(model)) == {"fp32": 17}

@@ -13,11 +13,9 @@ from edgec.errors import ExportError, UnsupportedOperation
 from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.halves import constant_problem, to_half
 from edgec.lowering.tensorrt import TensorRt
-from edgec.lowering.tensorrt.lowering import typed_model
-from edgec.lowering.tensorrt.opset import to_opset_17
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
-from tests.lowering.tensorrt.graphs import F32, graph, node, weights
+from tests.lowering.tensorrt.graphs import F32, graph, node, opset_17, typed_graph, weights
 from tests.support.models import CONVNEXT, SWIGLU, VIT, exported
 from tests.support.onnx_graphs import constants, makers, nodes, readers
 
@@ -29,7 +27,7 @@ def int8(spec: object, *, rest: str = "fp16", kept: tuple[str, ...] = ()) -> onn
     plan = plan_of(TensorRt(), "int8", made, rest=rest)
     operations = {name: precision for name, precision in plan.operations.items() if name not in kept}
     changed = PrecisionPlan("int8", plan.default, operations=operations, ranges=plan.ranges, activations="s8")
-    return typed_model(made.hub, changed)[0]
+    return typed_graph(made.graph, changed)[0]
 
 
 def kinds(model: onnx.ModelProto) -> dict[str, int]:
@@ -39,7 +37,7 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 
 @pytest.mark.parametrize("spec", [VIT, SWIGLU, CONVNEXT], ids=["vit", "swiglu", "convnext"])
 def test_norms_softmax_embedding_and_residual_stream_are_float32(spec: object) -> None:
-    for model in (typed_model(exported(spec).hub, uniform("fp16"))[0], int8(spec)):  # type: ignore[arg-type]
+    for model in (typed_graph(exported(spec).graph, uniform("fp16"))[0], int8(spec)):  # type: ignore[arg-type]
         found = kinds(model)
         for each in (*nodes(model, "LayerNormalization"), *nodes(model, "Softmax"), *nodes(model, "ReduceMean")):
             assert found[each.input[0]] == found[each.output[0]] == F32, each.name
@@ -53,7 +51,7 @@ def test_norms_softmax_embedding_and_residual_stream_are_float32(spec: object) -
 
 
 def test_products_are_fp16_with_their_biases_and_what_lies_between() -> None:
-    model = typed_model(exported(VIT).hub, uniform("fp16"))[0]
+    model = typed_graph(exported(VIT).graph, uniform("fp16"))[0]
     found = kinds(model)
     products = nodes(model, "MatMul")
     assert len(products) == 16
@@ -80,7 +78,7 @@ def test_int8_products_read_their_pairs_directly_and_nothing_is_cast_in_an_mlp()
 
 def test_attention_is_whole() -> None:
     """From the rotated Q and K to what is mixed: products in fp16, Softmax between two Casts, no Q/DQ."""
-    for model in (typed_model(exported(VIT).hub, uniform("fp16"))[0], int8(VIT)):
+    for model in (typed_graph(exported(VIT).graph, uniform("fp16"))[0], int8(VIT)):
         made, found = makers(model), kinds(model)
         softmaxes = nodes(model, "Softmax")
         assert len(softmaxes) == 2
@@ -104,7 +102,7 @@ def test_an_exception_from_int8_runs_in_fp16_with_its_neighbours_cast() -> None:
 
 
 def test_each_tensor_is_cast_once_a_type() -> None:
-    for model in (typed_model(exported(VIT).hub, uniform("fp16"))[0], int8(VIT), int8(CONVNEXT)):
+    for model in (typed_graph(exported(VIT).graph, uniform("fp16"))[0], int8(VIT), int8(CONVNEXT)):
         casts = Counter((cast.input[0], cast.attribute[0].i) for cast in nodes(model, "Cast"))
         assert set(casts.values()) == {1}
         names = [each.name for each in model.graph.node]
@@ -113,14 +111,14 @@ def test_each_tensor_is_cast_once_a_type() -> None:
 
 def test_constants_that_nobody_reads_are_gone() -> None:
     for precision in ("fp16", "fp32"):
-        model = typed_model(exported(CONVNEXT).hub, uniform(precision))[0]  # type: ignore[arg-type]
+        model = typed_graph(exported(CONVNEXT).graph, uniform(precision))[0]  # type: ignore[arg-type]
         read = {name for each in model.graph.node for name in each.input}
         assert {entry.name for entry in model.graph.initializer} <= read
 
 
 def test_fp16_halves_the_file_and_int8_quarters_its_products() -> None:
     made = exported(VIT)
-    sizes = [len(typed_model(made.hub, uniform(kind))[0].SerializeToString()) for kind in ("fp32", "fp16")]  # type: ignore[arg-type]
+    sizes = [len(typed_graph(made.graph, uniform(kind))[0].SerializeToString()) for kind in ("fp32", "fp16")]  # type: ignore[arg-type]
     assert sizes[1] < 0.75 * sizes[0]
 
 
@@ -129,7 +127,7 @@ def test_fp16_halves_the_file_and_int8_quarters_its_products() -> None:
 
 def test_reduce_mean_gets_its_axes_as_an_attribute() -> None:
     hub = exported(CONVNEXT).hub
-    lowered = to_opset_17(hub)
+    lowered = opset_17(hub)
     [mean] = nodes(lowered, "ReduceMean")
     assert len(mean.input) == 1
     assert {attribute.name: list(attribute.ints) for attribute in mean.attribute}["axes"] == [1, 2]
@@ -145,7 +143,7 @@ def test_operators_that_opset_17_lacks_are_refused_by_name(kind: str, opset: int
     inputs = "x x x" if kind == "Attention" else "x"
     model = graph([node(kind, inputs, "y")], [("x", F32, [1, 1, 4, 4])], [("y", F32, [1, 1, 4, 4])], opset=opset)
     with pytest.raises(UnsupportedOperation, match="opset 17") as caught:
-        to_opset_17(model)
+        opset_17(model)
     assert kind in str(caught.value)
 
 

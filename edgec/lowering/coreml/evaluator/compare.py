@@ -20,7 +20,7 @@ from edgec.lowering.coreml.evaluator.package import Operation
 from edgec.lowering.coreml.evaluator.program import CONSTANTS, Array, Program
 
 if TYPE_CHECKING:
-    import onnx
+    import onnx_ir as ir
 
 EXPLAINED = {16: 0.03, 8: 0.2}
 """By the bits of an operation's narrowest weight: how far the worst channel may be from the hub graph's, as a share of its size.
@@ -56,9 +56,7 @@ class HubDifference:
         )
 
 
-def first_difference(
-    program: Program, hub: onnx.ModelProto, frames: NDArray[np.uint8], *, slack: float = 1.0
-) -> HubDifference | None:
+def first_difference(program: Program, hub: ir.Model, frames: NDArray[np.uint8], *, slack: float = 1.0) -> HubDifference | None:
     """`frames` are one batch, uint8 [N, H, W, 3]. `hub` is the graph that the program was made from, its activations smoothed as
     the program's are, without Q/DQ. Operations correspond by name, as the lowering spells them (`mil_name`). `slack` is how many
     times what types explain may be lost.
@@ -92,18 +90,17 @@ class _Activations:
     """The hub graph's tensors, float32, or int32 where it has whole numbers, by their names in the program, of those that both
     have. To be asked for in the program's order."""
 
-    def __init__(self, hub: onnx.ModelProto, order: Sequence[str], frames: NDArray[np.uint8]) -> None:
-        from edgec.graph.contract import shape_of
+    def __init__(self, hub: ir.Model, order: Sequence[str], frames: NDArray[np.uint8]) -> None:
+        from edgec.graph.values import name_of, shape_of
         from edgec.lowering.coreml.types import mil_name
 
         self._hub, self._frames = hub, frames
-        self._values = {value.name: value for value in (*hub.graph.value_info, *hub.graph.output)}
         # An operation has its node's name, which is mostly that of the node's tensor, too; an output has its own.
-        made = {mil_name(node.name): node.output[0] for node in hub.graph.node if node.output[0] in self._values}
-        made |= {output.name: output.name for output in hub.graph.output}
-        self.names = {name: made[name] for name in order if name in made}
+        made = {mil_name(name_of(node)): node.outputs[0] for node in hub.graph if shape_of(node.outputs[0]) is not None}
+        made |= {name_of(output): output for output in hub.graph.outputs}
+        self.names = {name: name_of(made[name]) for name in order if name in made}
         """The hub graph's."""
-        sizes = (4 * prod(shape_of(self._values[name]) or ()) for name in self.names.values())
+        sizes = (4 * prod(shape_of(made[name]) or ()) for name in self.names)
         self._groups = {name: total // MOST for name, total in zip(self.names, accumulate(sizes), strict=True)}
         self._loaded: dict[str, Array] = {}
 
@@ -114,17 +111,15 @@ class _Activations:
         return self._loaded[name]
 
     def _group(self, number: int) -> dict[str, Array]:
-        import onnx as onnx_module
-
+        from edgec.graph.passes.base import rewritten
+        from edgec.graph.passes.outputs import GiveOnly
         from edgec.graph.session import open_session
 
         names = [name for name, group in self._groups.items() if group == number]
-        watched = onnx_module.ModelProto()
-        watched.CopyFrom(self._hub)
-        del watched.graph.output[:]
-        watched.graph.output.extend(self._values[self.names[name]] for name in names)
-        found = open_session(watched).run([self.names[name] for name in names], {"frames": self._frames})
-        return {name: _plain(np.asarray(value)) for name, value in zip(names, found, strict=True)}
+        tensors = list(dict.fromkeys(self.names[name] for name in names))
+        values = open_session(rewritten(self._hub, GiveOnly(tensors))).run(tensors, {"frames": self._frames})
+        plain = {tensor: _plain(np.asarray(value)) for tensor, value in zip(tensors, values, strict=True)}
+        return {name: plain[self.names[name]] for name in names}
 
 
 def _plain(value: Array) -> Array:

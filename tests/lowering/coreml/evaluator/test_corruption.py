@@ -14,9 +14,10 @@ import pytest
 from edgec.artefact.operations import require_faithful
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.trace import Trace, first_difference
-from edgec.graph.contract import shape_of
-from edgec.graph.passes.smooth import groups, smooth
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.smooth import Smooth, groups
 from edgec.graph.plan import PrecisionPlan
+from edgec.graph.values import given, shape_of
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.coreml import CoreMl
 from edgec.lowering.coreml.evaluator import compare, load
@@ -56,7 +57,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Buil
             # A square: a map whose axes are swapped has the same shape.
             source = exported(CONVNEXT, Size(64, 64)) if kind == "convnext" else exported(HEADS)
             folder = tmp_path_factory.mktemp("built")
-            made[kind, precision] = Built(source, lower(source.hub, uniform(precision), folder))  # type: ignore[arg-type]
+            made[kind, precision] = Built(source, lower(source.graph, uniform(precision), folder))  # type: ignore[arg-type]
         return made[kind, precision]
 
     return build
@@ -140,7 +141,7 @@ def test_damage_is_named(damage: str, built: Callable[[str, str], Built], tmp_pa
     changed = first_difference(whole.recorded, trace(program, whole.source.frames))
     assert changed is not None
     assert changed.name == name
-    differs = first_from_hub(program, whole.source.hub, whole.source.frames)
+    differs = first_from_hub(program, whole.source.graph, whole.source.frames)
     assert differs is not None
     assert differs.operation == name
 
@@ -150,23 +151,23 @@ def test_damage_is_named(damage: str, built: Callable[[str, str], Built], tmp_pa
 def test_a_sound_package_differs_nowhere(kind: str, precision: str, built: Callable[[str, str], Built]) -> None:
     whole = built(kind, precision)
     program = load(whole.package)
-    assert first_from_hub(program, whole.source.hub, whole.source.frames) is None
+    assert first_from_hub(program, whole.source.graph, whole.source.frames) is None
     again = Trace.model_validate_json(whole.recorded.model_dump_json())
     assert first_difference(again, trace(program, whole.source.frames)) is None
 
 
 def smoothed(source: Exported) -> PrecisionPlan:
     """int8 as a search may make it: every activation that can be is smoothed, whatever divides it."""
-    hub = source.hub
-    random, shapes = np.random.default_rng(0), {value.name: shape_of(value) for value in hub.graph.value_info}
+    hub = source.graph
+    random = np.random.default_rng(0)
     scales: dict[str, tuple[float, ...]] = {}
     for group in groups(hub):
-        shape = shapes[group.activation]
+        shape = shape_of(given(group.readers[0].node))
         assert shape is not None
         channels = shape[-1] if group.readers[0].kind == "linear" else shape[1]
         scales[group.activation] = tuple(random.uniform(0.5, 2, channels).tolist())
     assert {group.kind for group in groups(hub)} == {"norm", "product", "inserted"}
-    ranges = observed_ranges(smooth(hub, scales), int8_activations(hub), list(source.frames), 1)
+    ranges = observed_ranges(rewritten(hub, Smooth(scales)), int8_activations(hub), list(source.frames), 1)
     plan = plain_int8(hub, ranges, kinds=CoreMl.int8_kinds, rest="fp16", activations="s8")
     corrected = {name: tuple(random.normal(0, 0.02, 128)) for name in ("blocks.0.attn.q", "blocks.0.attn.proj")}
     return replace(plan, smoothing=scales, corrections=corrected)
@@ -176,13 +177,13 @@ def test_a_build_compares_what_it_wrote_with_the_hub_graph(tmp_path: Path) -> No
     """By the plan that it was written by, and with room for what trained weights lose in few bits."""
     source = exported(HEADS)
     plan, frames = smoothed(source), source.frames
-    model = lower(source.hub, plan, tmp_path / "whole")
+    model = lower(source.graph, plan, tmp_path / "whole")
     runner = CoreMl().load(model)
-    require_faithful(runner, lambda: source.hub, plan, frames, 1)
+    require_faithful(runner, lambda: source.graph, plan, frames, 1)
     package = (model.directory / model.entry).parent
     turn_kernel("patch_embed_weight")(package)
     with pytest.raises(FidelityError) as caught:
-        require_faithful(CoreMl().load(model), lambda: source.hub, plan, frames, 1)
+        require_faithful(CoreMl().load(model), lambda: source.graph, plan, frames, 1)
     assert "patch_embed (patch_embed, conv): differs from the hub graph by" in caught.value.evidence[0]
 
 
@@ -193,8 +194,8 @@ def test_the_hub_graph_is_compared_in_parts_that_memory_holds(
     package = Path(shutil.copytree(whole.package, tmp_path / "damaged.mlpackage"))
     swap_inputs(package, "blocks_0_norm2", "gamma", "beta")
     monkeypatch.setattr(compare, "MOST", 2**16)
-    assert first_from_hub(load(whole.package), whole.source.hub, whole.source.frames) is None
-    differs = first_from_hub(load(package), whole.source.hub, whole.source.frames)
+    assert first_from_hub(load(whole.package), whole.source.graph, whole.source.frames) is None
+    differs = first_from_hub(load(package), whole.source.graph, whole.source.frames)
     assert differs is not None
     assert differs.operation == "blocks_0_norm2"
 

@@ -1,7 +1,4 @@
-"""Take out what no output needs: runtimes compute it all the same.
-
-Requires nodes in the order of execution; ensures that the outputs are computed from what is left, and that nothing else is.
-"""
+"""What `edgec.heads` needs to write protobufs by hand. Everywhere else a graph is an `ir.Model`."""
 
 from __future__ import annotations
 
@@ -11,8 +8,20 @@ from typing import Any
 import onnx
 
 
+def shape_of(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """The static shape; None if any dimension is open."""
+    dims = value.type.tensor_type.shape.dim
+    if not all(dim.HasField("dim_value") for dim in dims):
+        return None
+    return tuple(dim.dim_value for dim in dims)
+
+
+def weight_bytes(model: onnx.ModelProto) -> int:
+    return sum(len(initializer.raw_data) for initializer in model.graph.initializer)
+
+
 def prune(graph: onnx.GraphProto) -> None:
-    """Nodes, constants and what is known of their tensors. Inputs stay."""
+    """Take out nodes, constants and what is known of their tensors, as far as no output needs them. Inputs stay."""
     needed = {value.name for value in graph.output}
     outputs = frozenset(needed)
     nodes = []

@@ -1,0 +1,48 @@
+"""Give other outputs than before, and compute what they need alone: runtimes compute the rest all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from edgec.graph.passes.base import Rewrite, ends, unread
+from edgec.graph.values import name_of, shape_of, uses
+
+
+class GiveOnly(Rewrite):
+    """Requires tensors of these names, of which types and static shapes are known. Ensures that they are the outputs, in this
+    order, and that nothing is left which none of them needs. Inputs stay."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self._names = list(names)
+
+    def missing(self, model: ir.Model) -> Iterable[str]:
+        known = {value.name: value for value in _computed(model.graph)}
+        for name in self._names:
+            if name not in known:
+                yield f"nothing makes {name}"
+            elif known[name].dtype is None or shape_of(known[name]) is None:
+                yield f"type or shape of {name} is not known"
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        if [output.name for output in model.graph.outputs] == self._names:
+            return ir.passes.PassResult(model, modified=False)
+        known = {value.name: value for value in _computed(model.graph)}
+        model.graph.outputs[:] = [known[name] for name in self._names]
+        return RemoveUnusedNodesPass()(model)
+
+    def kept(self, model: ir.Model) -> tuple[str, ...]:
+        return ends("input", model.graph.inputs)
+
+    def broken(self, model: ir.Model) -> Iterable[str]:
+        if [output.name for output in model.graph.outputs] != self._names:
+            yield f"it gives {', '.join(name_of(output) for output in model.graph.outputs)}"
+        yield from (f"nothing needs {node.name}" for node in model.graph if not any(uses(value) for value in node.outputs))
+        yield from unread(model.graph)
+
+
+def _computed(graph: ir.Graph) -> list[ir.Value]:
+    return [value for node in graph for value in node.outputs]
