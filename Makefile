@@ -4,17 +4,20 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip install --quiet -c constraints.txt
 
-.PHONY: demo test check bench example clean
+.PHONY: demo test check types docs release-check bench example clean
 
 demo: $(VENV)/.cpu
 	$(VENV)/bin/edgec build demo --target cpu
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(MAKE) types
+
+types: $(VENV)/.test
 	$(VENV)/bin/mypy
 	cd targets/jetson/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_device
 	cd targets/apple/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_mac
@@ -23,6 +26,13 @@ check: $(VENV)/.test
 DATA ?= $(or $(EDGEC_DATA),../shared/data)
 example: $(VENV)/.examples
 	$(VENV)/bin/python examples/heads/robot.py --data $(DATA) --output build/example
+
+docs: $(VENV)/.docs
+	$(VENV)/bin/mkdocs build --strict
+
+# The wheel and the source distribution, each in an environment of its own; the demo is built from both.
+release-check: $(VENV)/.test
+	.ci/release $(VENV)/bin/python
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks
@@ -41,6 +51,10 @@ $(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
 $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
 	$(PIP) -e '.[cpu,apple,dask,html,video,test]'
 	$(PIP) --no-deps timm
+	touch $@
+
+$(VENV)/.docs: $(VENV)/bin/pip pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
 	touch $@
 
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml constraints.txt
