@@ -93,9 +93,7 @@ def _module(node: ir.Node, roots: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _constant_role(node: ir.Node, index: int) -> str:
-    if node.op_type == "Resize":
-        return "sizes" if index == 3 else f"constant{index}"
-    if node.op_type in OWN:
+    if node.op_type in OWN - {"Resize"}:
         return "weight" if index == 1 else "bias"
     return "bias" if node.op_type == "Add" else f"constant{index}"
 
