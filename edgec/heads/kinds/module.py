@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from edgec.heads.fitting import spoken
 from edgec.heads.kinds.maps import Bilinear, side_by_side
@@ -40,7 +39,7 @@ class HeadModule(nn.Module, ABC):
         self.output = output
 
     @classmethod
-    def made(cls, head: Head, *, folded: bool) -> Self:
+    def made(cls, head: Head, *, folded: bool) -> HeadModule:
         """With its weights, in evaluation mode."""
         weights = cls.folded(head.description, head.weights) if folded else head.weights
         # Built without storage and filled by assignment, as the backbone is (`edgec.model.camera.assemble`).
