@@ -11,9 +11,9 @@ import ast
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import chain, count
+from typing import Any
 
 import onnx_ir as ir
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.values import given, name_of
@@ -99,12 +99,10 @@ def _constant_role(node: ir.Node, index: int) -> str:
 
 
 def _forget(model: ir.Model) -> None:
-    """What the exporter wrote beside the graph, onnx-ir's own pass passes over models and values."""
-    ClearMetadataAndDocStringPass()(model)
+    """What the exporter wrote beside the graph. (onnx-ir's own pass leaves what is said of the model and of values.)"""
     graph = model.graph
-    values = (value for node in graph for value in node.outputs)
-    told: tuple[ir.Model | ir.Value, ...] = (model, *graph.inputs, *graph.initializers.values(), *values)
-    for each in told:
+    told: list[Any] = [model, graph, *graph, *graph.inputs, *graph.initializers.values()]
+    for each in (*told, *(value for node in graph for value in node.outputs)):
         each.metadata_props.clear()
         each.doc_string = None
     for name, tensor in graph.initializers.tensor_items():
