@@ -1,7 +1,7 @@
 """The candidates as a picture: latency against what is lost of the features, the Pareto front, and the one that ships.
 
-matplotlib, not Altair as on pages: every build draws this, and Vega's engine, 88 MB of JavaScript's, ends the whole process where
-address space is limited. Its object interface alone: no global state is left behind, and no display is needed.
+matplotlib, not Altair as on pages: every build draws this, and vl-convert's JavaScript engine (88 MB) aborts the whole process
+under `ulimit -v`. Its object interface alone: no global state is left behind, and no display is needed.
 """
 
 from __future__ import annotations
