@@ -23,7 +23,7 @@ from edgec.heads.fitting import feature_shapes
 from edgec.lowering import registry
 from edgec.lowering.tensorrt.check import check_graph
 from edgec.lowering.tensorrt.lowering import typed_model
-from edgec.lowering.tensorrt.simulation import simulated
+from edgec.lowering.tensorrt.simulation import RoundHalves
 from edgec.precision.static import uniform
 from tests.support.models import SMALL, VIT, exported
 from tests.support.torch_heads import export, heads
@@ -104,8 +104,8 @@ def test_no_merged_head_works_out_shapes(made: Made) -> None:
 
 def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
     typed, _ = typed_model(ir.from_proto(made.hub("tensorrt")), uniform("fp32"))
-    assert [finding.rule.id for finding in check_graph(typed, VERSIONS) if finding.is_error] == []
-    found = features_of(open_session(simulated(typed), optimise=False), exported(VIT).frames)
+    assert [finding.rule.id for finding in check_graph(ir.to_proto(typed), VERSIONS) if finding.is_error] == []
+    found = features_of(open_session(RoundHalves()(typed).model, optimise=False), exported(VIT).frames)
     assert made.differing(found) == {}
 
 
@@ -125,7 +125,7 @@ def test_what_a_target_lacks_is_told_of_the_head_alone(made: Made, runtime: str)
     refused: dict[str, UnsupportedOperation] = {}
     for name, head in made.heads.items():
         try:
-            registry.get(runtime).check_head(apart([head], shapes, SMALL)[name], VERSIONS)
+            registry.get(runtime).check_head(ir.from_proto(apart([head], shapes, SMALL)[name]), VERSIONS)
         except UnsupportedOperation as error:
             refused[name] = error
     assert refused.keys() == REFUSED[runtime].keys()
@@ -143,5 +143,5 @@ def test_each_operation_of_tensorrt_s_table_is_of_its_version(made: Made) -> Non
     graph = helper.make_graph([helper.make_node("Det", ["cls"], ["own"], name="heads.own.det0")], "own", values[:1], values[1:])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     with pytest.raises(UnsupportedOperation, match=r"TensorRT .*8\.6.* does not take it") as caught:
-        registry.get("tensorrt").check_head(model, VERSIONS)
+        registry.get("tensorrt").check_head(ir.from_proto(model), VERSIONS)
     assert "Det" in str(caught.value)
