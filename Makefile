@@ -19,8 +19,10 @@ check: $(VENV)/.test
 
 types: $(VENV)/.test
 	$(VENV)/bin/mypy
-	cd targets/jetson/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_device
-	cd targets/apple/device && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null edgec_mac
+	rm -rf build/programs
+	$(VENV)/bin/python -m edgec.backends.program build/programs
+	cd build/programs/jetson && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
+	cd build/programs/apple && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
 
 # Two heads on one backbone, on the pictures and the video of the shared data folder (DATA).
 DATA ?= $(or $(EDGEC_DATA),../shared/data)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import Features
 from edgec.frames import Pixels
+from edgec.onboard.vectorised import cosines
 from edgec.records.evidence import Evidence
 
 Run = Callable[[Pixels], Features]

@@ -16,12 +16,12 @@ from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores, caveats, contention, facts, load_average
 from edgec.latency.asked import Asked
 from edgec.latency.measure import Progress
-from edgec.latency.process import WorkerProblem
 from edgec.latency.profiling import profile as profile_artefact
 from edgec.latency.recording import Measurement
 from edgec.latency.series import NOTE, YARDSTICK_NOTE, measure_series
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering import registry
+from edgec.onboard.worker import WorkerProblem
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.records.manifest import MANIFEST

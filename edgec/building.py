@@ -115,7 +115,7 @@ def _up_to_date(resolved: Resolved) -> BuildResult | None:
     try:
         opened = open_artefact(resolved.output)
         report = check_report(opened.manifest, opened.directory)
-        resolved.backend.check(opened, None if report is None else report.min_fidelity, None)
+        resolved.backend.check(opened, report, None)
         return _result(resolved.output, reused=True)
     except ArtefactError:
         return None

@@ -1,6 +1,6 @@
 """Results of a build's stages on disk, by the content that they came from.
 
-    <root>/stages-1/<stage>/<key>/index.json   sizes and hashes of the files, sealed (`edgec.seal`)
+    <root>/stages-1/<stage>/<key>/index.json   sizes and hashes of the files, sealed (`edgec.onboard.seal`)
                                   content/     what the stage wrote
     <root>/work/                               entries in the making (see `edgec.durable`)
 
@@ -41,8 +41,8 @@ from edgec.durable import (
     try_lock,
 )
 from edgec.errors import EdgecError, RequestError
+from edgec.onboard.seal import is_whole, sealed
 from edgec.paths import given
-from edgec.seal import is_whole, sealed
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 LAYOUT = "stages-1"

@@ -75,7 +75,7 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
     check_fidelity(artefact, min_fidelity)
     notes = [] if manifest.execution else [_OLD]
     for backend in all_backends().values():
-        notes += backend.check(artefact, None if report is None else report.min_fidelity, min_fidelity)
+        notes += backend.check(artefact, report, min_fidelity)
     runner = load_runner(artefact, threads or _recorded_threads(artefact))
     same = ran_alike(manifest, runner, execution(manifest.runtime, runner))
     outputs: list[OutputCheck] = []

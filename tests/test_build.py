@@ -20,11 +20,11 @@ from edgec.artefact.reading import open_artefact
 from edgec.backends import profiles as targets
 from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, CheckpointError, EdgecError, FidelityError, InputSizeError, RequestError
-from edgec.fidelity.cosines import cosines
 from edgec.host.facts import facts
 from edgec.latency.measure import NOTE
 from edgec.lowering import registry
 from edgec.model.spec import Size
+from edgec.onboard.vectorised import cosines
 from edgec.progress import Step
 from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest, resolve

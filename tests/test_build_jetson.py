@@ -19,7 +19,6 @@ from edgec.errors import ArtefactError, FidelityError, RuntimeFailure, TargetErr
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.lowering.tensorrt.rules import parse_version
-from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
 from edgec.verifying import verify
@@ -137,7 +136,7 @@ def test_the_robot_finishes_it(built: BuildResult, tmp_path: Path, fault: dict[s
     assert result.code == 0, result.stderr
     assert robot.current is not None
     assert active in robot.current
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     assert report.chosen
     evidence = {part.evidence for candidate in report.candidates for part in (candidate.latency, candidate.fidelity) if part}
     assert evidence == {Evidence.SIMULATED}, "a stand-in measures nothing on any target"

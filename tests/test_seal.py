@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from edgec.seal import is_whole, sealed
+from edgec.onboard.seal import is_whole, sealed
 
 DOCUMENT = '{\n "schema_version": 5,\n "name": "é",\n "seal of": {"seal": "none"}\n}\n'
 

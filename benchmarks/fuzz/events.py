@@ -61,7 +61,7 @@ _TALK: tuple[dict[str, Any], ...] = (
         "variants": [{"variant": "int8", "p50_ms": 2.0}],
         "unused": [],
     },
-    {"event": "report", "time": 2.7, "path": "/r/report.json", "details": "/r/details.json"},
+    {"event": "measured", "time": 2.7, "path": "/r/measurements.json", "chosen": "int8"},
     {"event": "end", "time": 2.8, "exit_code": 0},
 )
 _ERROR: dict[str, Any] = {

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edgec.artefact.tolerances import limits
-from edgec.fidelity.cosines import cosines
+from edgec.onboard import vectorised
+from edgec.onboard.tasks import FEATURES as FEATURES
+from edgec.onboard.tasks import LABELS
 from edgec.records.manifest import Tensor
 
-FEATURES = "features"
 TIMES = 2.0
 """How many times what the imitation loses an engine may lose."""
 MOST = 1e6
@@ -52,16 +52,14 @@ def head_bounds(outputs: Sequence[Tensor], precision: str, expected: Arrays, imi
 
 
 def _bound(role: str, precision: str, expected: NDArray[Any], imitated: NDArray[Any]) -> Bound:
-    wanted, found = (each.reshape(len(each), -1) for each in (expected, imitated))
-    if role == "labels":
-        rounding = 1 - limits(precision).labels
-        lost = 1 - float((wanted == found).mean(axis=1).min())
-        return Bound(agreement=max(0.0, 1 - TIMES * lost - rounding))
-    rounded = limits(precision)
-    largest = max(float(np.abs(wanted).max()), float(np.finfo(np.float32).tiny))
-    difference = float(np.abs(found.astype(np.float64) - wanted).max()) / largest
+    rounded, frames = limits(precision), range(len(expected))
+    if role == LABELS:
+        lost = 1 - min(vectorised.agreement(expected[frame], imitated[frame]) for frame in frames)
+        return Bound(agreement=max(0.0, 1 - TIMES * lost - (1 - rounded.labels)))
+    cosine = min(float(vectorised.vectors(expected[frame], imitated[frame], expected[frame].size)[0]) for frame in frames)
+    difference = vectorised.difference(expected, imitated) / vectorised.largest(expected)
     return Bound(
-        cosine=max(-1.0, 1 - TIMES * (1 - float(cosines(wanted, found).min())) - (1 - rounded.cosine)),
+        cosine=max(-1.0, 1 - TIMES * (1 - cosine) - (1 - rounded.cosine)),
         # What is not finite the board refuses, whatever its bound.
-        difference=min(TIMES * difference + rounded.difference, MOST) if np.isfinite(difference) else MOST,
+        difference=min(TIMES * difference + rounded.difference, MOST),
     )

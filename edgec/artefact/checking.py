@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgec.artefact.reading import OpenSize
 from edgec.artefact.tolerances import Allowed
-from edgec.fidelity.cosines import cosines
+from edgec.onboard.vectorised import cosines
 from edgec.records.manifest import Tensor
 
 Array = NDArray[Any]

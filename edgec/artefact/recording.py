@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, golden_path, write_golden
 from edgec.artefact.operations import write_operations
-from edgec.artefact.tolerances import TOLERANCES
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
 from edgec.lowering.base import Runner
 from edgec.lowering.sizes import function_name
 from edgec.model.spec import Size
+from edgec.onboard.tolerances import TOLERANCES
 from edgec.records.fidelity import HeadFacts, Output
 from edgec.records.manifest import Golden, SizeFacts, Tensor
 

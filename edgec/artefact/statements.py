@@ -16,8 +16,8 @@ from edgec.artefact.reading import OpenArtefact, OpenSize
 from edgec.artefact.tolerances import LEAST_FIDELITY
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
-from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import Fidelity, worst
+from edgec.onboard.vectorised import cosines
 from edgec.records.consistency import read_report
 from edgec.records.fidelity import StageFidelity, TaskFidelity
 from edgec.records.manifest import MANIFEST, Manifest

@@ -10,21 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgec.lowering.base import Runner
+from edgec.onboard.tolerances import MIN_AGREEMENT, TOLERANCES
 from edgec.records.manifest import Execution, Golden, Manifest
 
-TOLERANCES = {
-    "fp32": (1e-3, 0.9999),
-    **dict.fromkeys(("fp16", "w8", "w6", "w4"), (2e-2, 0.999)),
-    **dict.fromkeys(("bf16", "int8"), (0.1, 0.995)),
-}
-"""Per precision, where kernels may differ: the largest difference to the shipped features as a share of their largest value, and
-the smallest cosine. Between instruction sets the same int8 files of ViT-S/16 differ by up to a third of that (bf16 and int8 round
-elsewhere); a wrong weight or axis differs by far more. fp16 is imitated, rounded alike everywhere: its bounds leave room for sums
-in another order, and have not been tried between machines."""
-MIN_AGREEMENT = {"fp32": 0.999}
-MIN_AGREEMENT_ROUNDED = 0.99
-"""Share of a frame's labels that must be those recorded, in precisions that machines round in ways of their own: along a mask's
-edge two classes are nearly equal."""
 LEAST_FIDELITY = {
     "fp32": 0.999,
     **dict.fromkeys(("fp16", "bf16", "w8"), 0.9),
@@ -66,7 +54,7 @@ class Allowed:
 def limits(precision: str) -> Allowed:
     """The most that any manifest may allow. Raises `KeyError` for a precision that edgec does not know."""
     difference, cosine = TOLERANCES[precision]
-    return Allowed(difference, cosine, MIN_AGREEMENT.get(precision, MIN_AGREEMENT_ROUNDED))
+    return Allowed(difference, cosine, MIN_AGREEMENT[precision])
 
 
 def allowed(precision: str, golden: Golden | None = None, *, same: bool) -> Allowed:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgec.fidelity.budget import Budget
     from edgec.fidelity.reference import Reference
     from edgec.lowering.base import LoweredModel
+    from edgec.records.report import Report
 
 Tell = Callable[[str, int], None]
 """What an assessment is busy with, and how many of its units are done."""
@@ -148,9 +149,9 @@ class Backend(ABC):
         """What `pack` writes of edgec's own, by name: the build's key holds it."""
         return {}
 
-    def check(self, artefact: OpenArtefact, min_fidelity: float | None, least: float | None) -> tuple[str, ...]:
-        """What `pack` wrote must be this edgec's and say what the artefact says; `least` is what a gate must be at least.
-        Returned are notes of what could not be checked. Raises `ArtefactError`."""
+    def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
+        """What `pack` wrote must be this edgec's and say what the artefact and its `report` say; `least` is what a gate must
+        be at least. Returned are notes of what could not be checked. Raises `ArtefactError`."""
         return ()
 
 

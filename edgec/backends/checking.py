@@ -16,17 +16,19 @@ import edgec
 from edgec.artefact.bounds import FEATURES, Arrays, head_bounds
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
-from edgec.artefact.tolerances import LEAST_FIDELITY, LEAST_GATE, TOLERANCES, Allowed
+from edgec.artefact.tolerances import LEAST_FIDELITY, LEAST_GATE, Allowed
 from edgec.backends.program import PROGRAM
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import Features, compare
+from edgec.onboard.judging import BUDGET, GATES
+from edgec.onboard.tolerances import TOLERANCES
 from edgec.records.evidence import Evidence
 from edgec.records.manifest import Manifest, Tensor
 from edgec.records.reading import printable
+from edgec.records.report import Report
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 BUNDLE = "device/bundle.json"
-GATED = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 _LIMIT_BYTES = 16 << 20
 _SHOWN = 20
 _SLACK = 1e-5
@@ -57,17 +59,16 @@ def check_program(artefact: OpenArtefact, path: str, own: bytes) -> tuple[str, .
 
 
 def check_document(
-    artefact: OpenArtefact, program: str, document: str, min_fidelity: float | None, least: float | None = None
+    artefact: OpenArtefact, program: str, document: str, report: Report | None, least: float | None = None
 ) -> None:
-    """What the program at `program` is told, `document`, if the artefact has one. `min_fidelity` is the budget of the
-    artefact's report, None where that is not known. `least` is what a gate must be at
-    least, by default what edgec allows.
+    """What the program at `program` is told, `document`, if the artefact has one. `report` is the artefact's,
+    whose budget a board is to be told. `least` is what a gate must be at least, by default what edgec allows.
 
     Raises `ArtefactError`.
     """
     listed = {file.path for file in artefact.manifest.files}
     if document in listed:
-        _check_document(artefact, document, min_fidelity, LEAST_GATE if least is None else least)
+        _check_document(artefact, document, report, LEAST_GATE if least is None else least)
     elif program in listed:
         raise ArtefactError(f"{artefact.directory} has {program}, but no {document}.", remedy=_REMEDY)
 
@@ -119,10 +120,10 @@ def below_least(precision: str, artefact: OpenArtefact, ran: Features) -> list[s
     ]
 
 
-def _check_document(artefact: OpenArtefact, path: str, min_fidelity: float | None, least: float) -> None:
+def _check_document(artefact: OpenArtefact, path: str, report: Report | None, least: float) -> None:
     said = read_document(artefact, path)
     try:
-        problems = [*_gate(said, min_fidelity, least)]
+        problems = [*_gate(said, report, least), *_budget(said, report, artefact.manifest)]
         if path == BUNDLE:
             problems += _bundle(said, artefact.manifest, artefact.directory)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -133,13 +134,26 @@ def _check_document(artefact: OpenArtefact, path: str, min_fidelity: float | Non
         )
 
 
-def _gate(said: Mapping[str, Any], min_fidelity: float | None, least: float) -> Iterator[str]:
+def budget_of(report: Report) -> dict[str, float | None]:
+    """Every bound that the user gave, as a document for a board says them."""
+    return {name: getattr(report, name) for name in BUDGET}
+
+
+def _budget(said: Mapping[str, Any], report: Report | None, manifest: Manifest) -> Iterator[str]:
+    """An older edgec told boards nothing of what heads must keep."""
+    if report is None or ("budget" not in said and manifest.edgec_version != edgec.__version__):
+        return
+    if said.get("budget") != budget_of(report):
+        yield "its budget is not the one that the artefact was built to keep"
+
+
+def _gate(said: Mapping[str, Any], report: Report | None, least: float) -> Iterator[str]:
     gate = {name: float(value) for name, value in said["gate"].items()}
-    if set(gate) != set(GATED):
+    if set(gate) != set(GATES):
         yield f"its gate is of {printable(', '.join(gate))[:100]}"
     for name, value in gate.items():
-        if min_fidelity is not None and value != min_fidelity:
-            yield f"its gate for {printable(name)} is {value:g}; the artefact was built to keep {min_fidelity:g}"
+        if report is not None and value != report.min_fidelity:
+            yield f"its gate for {printable(name)} is {value:g}; the artefact was built to keep {report.min_fidelity:g}"
         if not least <= value <= 1:
             yield f"its gate for {printable(name)} is {value:g} (at least {least:g})"
 

@@ -1,21 +1,25 @@
 """The programs that go with an artefact to the device: one archive that Python runs, the same bytes each time.
 
-A Jetson's builds engines of the artefact's graphs; a Mac's measures its Core ML package on each compute unit.
+A Jetson's builds engines of the artefact's graphs; a Mac's measures its Core ML package on each compute unit. Each carries what
+boards and the workstation have in common, `edgec.onboard`, under the name `edgec_onboard`.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgec import onboard
 from edgec.errors import EdgecError
 from edgec.resources import room
 
 PROGRAM = "device/edgec-device.pyz"
 MAC_PROGRAM = "device/edgec-mac.pyz"
 SHEBANG = b"#!/usr/bin/env python3\n"
+COMMON = "edgec_onboard"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
 _MODE = 0o100644 << 16
@@ -70,12 +74,26 @@ def program_sources(family: str = "jetson") -> dict[str, bytes]:
     is missing from this installation."""
     if family not in _PROGRAMS:
         return {}
-    folder = room("targets") / family / "device"
-    paths = [folder / "__main__.py", *sorted((folder / _PROGRAMS[family].package).glob("*.py"))]
-    if not all(path.is_file() for path in paths) or len(paths) < 2:
+    folder, common = room("targets") / family / "device", Path(onboard.__file__).parent
+    own = [folder / "__main__.py", *sorted((folder / _PROGRAMS[family].package).glob("*.py"))]
+    found = {path.relative_to(folder).as_posix(): path for path in own}
+    found |= {f"{COMMON}/{path.name}": path for path in sorted(common.glob("*.py"))}
+    if len(own) < 2 or not all(path.is_file() for path in found.values()):
         raise EdgecError(
             "The program for the device is missing: edgec's installation is incomplete.",
             evidence=f"looked in {folder}",
             remedy="install edgec again, from a wheel or from a whole checkout",
         )
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+    return {name: path.read_bytes() for name, path in found.items()}
+
+
+def unpack_program(family: str, folder: Path) -> None:
+    """The family's program as a folder, which Python runs as it runs the archive: for type checkers, and for tests."""
+    for name, content in program_sources(family).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    for each in _PROGRAMS:
+        unpack_program(each, Path(sys.argv[1]) / each)

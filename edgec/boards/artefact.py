@@ -10,10 +10,11 @@ from pathlib import Path
 
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import check_report
-from edgec.backends.checking import BUNDLE, check_document, read_document
+from edgec.backends.checking import BUNDLE, budget_of, check_document, read_document
 from edgec.backends.program import PROGRAM, device_program
 from edgec.errors import ArtefactError, TargetError
 from edgec.records.reading import printable
+from edgec.records.report import Report
 from edgec.untrusted import Refused, parse_json_object
 
 
@@ -62,14 +63,17 @@ def open_for_boards(path: Path) -> BoardArtefact:
             remedy="build one for boards: edgec build CHECKPOINT --target jetson; to measure this one: edgec bench",
         )
     report = check_report(manifest, directory)
-    check_document(opened, PROGRAM, BUNDLE, None if report is None else report.min_fidelity)
+    check_document(opened, PROGRAM, BUNDLE, report)
     program = device_program()
-    return BoardArtefact(opened, program, _naming(opened, program), {**files, PROGRAM: program})
+    return BoardArtefact(opened, program, _naming(opened, program, report), {**files, PROGRAM: program})
 
 
-def _naming(opened: OpenArtefact, program: bytes) -> bytes:
-    """bundle.json, with the program that is sent in place of the artefact's own. The same bytes where the two are the same."""
+def _naming(opened: OpenArtefact, program: bytes, report: Report | None) -> bytes:
+    """bundle.json, with the program that is sent in place of the artefact's own, and with the budget where an older edgec left it
+    out. The same bytes where nothing differs."""
     said = read_document(opened, BUNDLE)
     facts = {"sha256": hashlib.sha256(program).hexdigest(), "size_bytes": len(program)}
     said["files"] = [{**each, **facts} if each["path"] == PROGRAM else each for each in said["files"]]
+    if report is not None:
+        said.setdefault("budget", budget_of(report))
     return (json.dumps(said, indent=1) + "\n").encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgec.boards.artefact import BoardArtefact
-from edgec.boards.results import bring_details, bring_report, require_place
+from edgec.boards.results import bring_details, bring_measurements, keep, require_place
 from edgec.boards.running import Command, Listener, Outcome, run
 from edgec.boards.ssh import Connection
 from edgec.errors import ArtefactError, EdgecError, NothingToDo
@@ -51,23 +51,23 @@ class Deployed:
 
 
 def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -> Deployed:
-    """Copy what changed, have the board finish the artefact, and bring its report home.
+    """Copy what changed, have the board finish the artefact, bring its measurements home, and write the report of them.
 
-    Raises what the board gave up for; its details are brought home all the same.
+    Raises what the board gave up for; its measurements are brought home all the same.
     """
     label = board.connection.address.label
     report_path, details_path = artefact.beside(label, "report.json"), artefact.beside(label, "details.json")
     require_place(report_path)
     require_place(details_path)
     outcome = board.run(artefact, "run-all", *options, files=True)
-    said = _text(outcome, "report", "details")
+    path, active = _text(outcome, "measured", "path"), outcome.done.get("activate")
     if outcome.refusal is not None:
-        raise _with_details(board, outcome.refusal, said, details_path)
-    path, active = _text(outcome, "report", "path"), outcome.done.get("activate")
-    if path is None or said is None or active is None:
+        raise _with_details(board, outcome.refusal, path, details_path)
+    if path is None or active is None:
         raise ArtefactError("The board says that it is done, and not what became of it.", remedy="report this")
-    report = bring_report(board.connection, path, artefact, report_path)
-    bring_details(board.connection, said, details_path)
+    report, content = bring_measurements(board.connection, path, artefact)
+    keep(report_path, report.to_json().encode())
+    keep(details_path, content)
     copied = outcome.done.get("copy")
     sent = () if copied is None else tuple(each for each in copied.files if isinstance(each, str))
     size = 0 if copied is None else copied.size_bytes or 0
@@ -90,10 +90,10 @@ def bench(board: Board, artefact: BoardArtefact, iterations: int | None = None) 
         )
     if refusal is not None:
         raise refusal
-    path = _text(outcome, "report", "path")
+    path = _text(outcome, "measured", "path")
     if path is None:
-        raise ArtefactError("The board says that it has measured, and gives no report.", remedy="report this")
-    return bring_report(board.connection, path, artefact, None)
+        raise ArtefactError("The board says that it has measured, and gives no figures.", remedy="report this")
+    return bring_measurements(board.connection, path, artefact)[0]
 
 
 def ask(board: Board, artefact: BoardArtefact, command: str) -> dict[str, Any]:

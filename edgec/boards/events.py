@@ -55,7 +55,6 @@ class Event(BaseModel):
     total_bytes: Size | None = None
     size_bytes: Size | None = None
     path: Text | None = None
-    details: Text | None = None
     files: tuple[Wanted, ...] | tuple[Text, ...] = ()
 
 

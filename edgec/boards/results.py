@@ -1,4 +1,4 @@
-"""What comes back from a board: nothing of it is kept before it was read as what it should be."""
+"""What comes back from a board: nothing of it is kept before it was read as what it should be. Its report is written here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from edgec.boards.running import fetch
 from edgec.boards.ssh import Connection
 from edgec.durable import sha256_of, write_whole
 from edgec.errors import ArtefactError, BoardError, EdgecError
+from edgec.onboard.measurements import NAME
 from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST
 from edgec.records.reading import LIMIT_BYTES, printable
@@ -24,15 +25,15 @@ LONGEST_TEXT = 1 << 16
 _SHOWN = 100
 
 
-def bring_report(connection: Connection, path: str, artefact: BoardArtefact, destination: Path | None) -> Report:
-    """The board's report.json, kept at `destination` if there is one. A board has no manifest: which artefact the report is of is
-    said here.
+def bring_measurements(connection: Connection, path: str, artefact: BoardArtefact) -> tuple[Report, bytes]:
+    """The report of what a board measured, and the measurements as they came. A board has no manifest: which artefact the report
+    is of is said here.
 
-    Raises `BoardError` if it cannot be had, `ArtefactError` if it is damaged or about something else than the artefact.
+    Raises `BoardError` if they cannot be had, `ArtefactError` if they are damaged or about something else than the artefact.
     """
     content = fetch(connection, path, LIMIT_BYTES)
     with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
-        received = Path(folder, "report.json")
+        received = Path(folder, NAME)
         received.write_bytes(content)
         report = read_report(received)
     manifest = artefact.opened.manifest
@@ -55,14 +56,11 @@ def bring_report(connection: Connection, path: str, artefact: BoardArtefact, des
             evidence=wrong,
             remedy="run `edgec deploy` again",
         )
-    report = report.model_copy(update={"artefact_sha256": sha256})
-    if destination is not None:
-        _write(destination, report.to_json().encode())
-    return report
+    return report.model_copy(update={"artefact_sha256": sha256}), content
 
 
 def bring_details(connection: Connection, path: str, destination: Path) -> None:
-    """details.json: everything that the report has no place for. It is for people, and need only be JSON."""
+    """Measurements of which there is no report, because nothing was chosen. They are for people, and need only be JSON."""
     content = fetch(connection, path, LIMIT_BYTES)
     try:
         parse_json(content)
@@ -70,7 +68,7 @@ def bring_details(connection: Connection, path: str, destination: Path) -> None:
         raise BoardError(
             f"The details from {connection.address.given} are no JSON.", evidence=f"it {error}", remedy="run `edgec deploy` again"
         ) from error
-    _write(destination, content)
+    keep(destination, content)
 
 
 def _short(value: object) -> str:
@@ -101,7 +99,8 @@ def require_place(path: Path) -> None:
         )
 
 
-def _write(path: Path, content: bytes) -> None:
+def keep(path: Path, content: bytes) -> None:
+    """Whole or not at all. Raises `EdgecError` if the folder cannot be written to."""
     try:
         write_whole(path, content)
     except OSError as error:

@@ -40,7 +40,7 @@ SILENCE_S = 900.0
 MOST_S = 24 * 3600.0
 MOST_ASKED = 4
 """The device program asks twice for what arrives damaged."""
-_ANSWERS = frozenset({"done", "report", "status"})
+_ANSWERS = frozenset({"done", "measured", "status"})
 """Events that are kept. What a board calls others is no matter."""
 _STEPS = frozenset({"copy", "activate"})
 _LONGEST_PATH = 4096

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgec.errors import EdgecError
     from edgec.records.report import Report
 
-_QUIET = {"table", "report", "wanted", "error", "end", "status", "progress"}
+_QUIET = {"table", "measured", "wanted", "error", "end", "status", "progress"}
 """Events whose text comes otherwise, or at the end."""
 _LINE_S = 10.0
 _WIDEST = 1000

@@ -91,9 +91,13 @@ def _find_driver(target: str, progress: Progress) -> Driver:
 def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
     """Beside the artefact, whose own files are hashed and stay as they are."""
     from edgec.backends.program import PROGRAM
+    from edgec.boards.results import keep
     from edgec.lowering.tensorrt.engine.host import finish
+    from edgec.records.consistency import read_report
 
-    return finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)
+    finished = finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)
+    keep(finished.report, read_report(finished.measurements).to_json().encode())
+    return finished
 
 
 def _print(result: BuildResult) -> None:

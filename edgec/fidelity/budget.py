@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from edgec.errors import RequestError
 from edgec.fidelity.metrics import worst
@@ -32,10 +32,11 @@ class Budget:
         said = []
         if fidelity.cosines and worst(fidelity) < self.min_fidelity:
             said.append(f"worst cosine {worst(fidelity):.6f} (at least {self.min_fidelity:g})")
-        for task in fidelity.tasks:
-            if task.values and task.values.cosine_mean < self.min_fidelity:
-                said.append(f"{task.head}: mean cosine {task.values.cosine_mean:.6f} (at least {self.min_fidelity:g})")
-        return (*said, *shortfalls(fidelity.tasks, self.tasks))
+        return (*said, *shortfalls(fidelity.tasks, self.tasks, self.min_fidelity))
+
+    def said(self) -> dict[str, float | None]:
+        """For a document: every bound that the user gave, by the names that reports have for them."""
+        return {"min_fidelity": self.min_fidelity, **asdict(self.tasks)}
 
     def __str__(self) -> str:
         tasks = self.tasks

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.fidelity.cosines import cosines
 from edgec.fidelity.tasks import meters
+from edgec.onboard import vectorised
+from edgec.onboard.judging import GATES, figures
+from edgec.onboard.vectorised import cosines
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
@@ -40,16 +42,17 @@ class Fidelity:
             meter.add(expected[name], actual[name])
 
     def summary(self, stage: str, evidence: Evidence) -> StageFidelity:
-        patches = np.concatenate(self._patches) if self._features else None
+        cosines = dict.fromkeys(GATES) if not self._features else self._figures()
         return StageFidelity(
             stage=stage,
-            cls_cosine_mean=None if patches is None else _rounded(np.concatenate(self._cls).mean()),
-            patch_cosine_mean=None if patches is None else _rounded(patches.mean()),
-            patch_cosine_p01=None if patches is None else _rounded(np.percentile(patches, 1)),
+            **cosines,
             frames=self._frames,
             evidence=evidence,
             tasks=tuple(meter.summary() for meter in self._meters.values()),
         )
+
+    def _figures(self) -> dict[str, float]:
+        return figures(np.concatenate(self._cls), np.concatenate(self._patches), vectorised)
 
 
 def compare(expected: Features, actual: Features, stage: str, evidence: Evidence) -> StageFidelity:
@@ -63,7 +66,3 @@ def worst(fidelity: StageFidelity) -> float:
     """The figure that the budget bounds and that orders candidates: the smallest of the three cosines, so that no corner of the
     image is averaged away. Of a model without features, what its worst head keeps."""
     return min(fidelity.cosines or [task.kept for task in fidelity.tasks])
-
-
-def _rounded(value: Any) -> float:
-    return round(float(value), 6)

@@ -26,8 +26,8 @@ from edgec.host.facts import available_cores
 from edgec.latency.process import Worker
 from edgec.latency.recording import Measurement as Measurement
 from edgec.latency.recording import Recording
-from edgec.latency.statistics import block_size, enough
 from edgec.lowering.base import LoweredModel
+from edgec.onboard.statistics import block_size, enough
 from edgec.records.evidence import Evidence
 
 FRAME_BYTES = 32 << 20

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import EdgecError
-from edgec.latency.statistics import block_size, warmed_up
 from edgec.latency.worker import die_with_parent, private_output
 from edgec.lowering.base import Frames
+from edgec.onboard.statistics import block_size, warmed_up
 
 QUIET_S = 0.1
 MIN_ITERATIONS = 5

@@ -19,9 +19,10 @@ from edgec.bounded import communicate
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores
 from edgec.latency.answers import read_answer
-from edgec.latency.process import ANSWER_SECONDS, MOST_LOG_BYTES, describe_exit
+from edgec.latency.process import ANSWER_SECONDS
 from edgec.latency.profile_mapping import Known, mapped
 from edgec.lowering.base import LoweredModel, Step
+from edgec.onboard.worker import MOST_LOG_BYTES, describe_exit
 from edgec.records.evidence import Evidence
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.records.manifest import Manifest

@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 
-from edgec.latency.process import Helper, WorkerProblem
-from edgec.latency.statistics import LEAD_IN_MS, summary
+from edgec.latency.process import Helper
+from edgec.onboard.statistics import LEAD_IN_MS, summary
+from edgec.onboard.worker import WorkerProblem
 from edgec.records.evidence import Evidence
 from edgec.records.report import Block, ColdStart, Latency
 

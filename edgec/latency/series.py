@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from edgec.latency.measure import FRAME_BYTES, Progress
 from edgec.latency.process import Helper, Worker
 from edgec.latency.recording import Measurement, Recording
-from edgec.latency.statistics import block_size, enough, summary
 from edgec.latency.yardstick import ENVIRONMENT, WORK
 from edgec.lowering.base import LoweredModel
+from edgec.onboard.statistics import block_size, enough, summary
 from edgec.records.evidence import Evidence
 from edgec.records.report import YARDSTICK, Block, CandidateFigures, Latency
 

@@ -24,10 +24,11 @@ from edgec.host.sensors import Sensors, whole_mw
 from edgec.latency.asked import Asked
 from edgec.latency.drift import drift
 from edgec.latency.measure import FRAME_BYTES, Progress, groups, memory_budget
-from edgec.latency.process import ANSWER_SECONDS, Worker, WorkerProblem
+from edgec.latency.process import ANSWER_SECONDS, Worker
 from edgec.latency.recording import busy_ms
-from edgec.latency.statistics import LEAD_IN_MS
 from edgec.lowering.base import LoweredModel
+from edgec.onboard.statistics import LEAD_IN_MS
+from edgec.onboard.worker import WorkerProblem
 from edgec.records.evidence import Evidence
 from edgec.records.report import AfterIdle, Reading, Run
 from edgec.records.runs import DECIMALS, figures

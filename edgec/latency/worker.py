@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from edgec.errors import EdgecError
 from edgec.latency.arrivals import back_to_back, camera
-from edgec.latency.statistics import LEAD_IN_MS, warmed_up
+from edgec.onboard.statistics import LEAD_IN_MS, warmed_up
 
 if TYPE_CHECKING:
     from edgec.lowering.base import Runner

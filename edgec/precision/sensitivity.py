@@ -9,7 +9,6 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgec.fidelity.cosines import cosines
 from edgec.frames.types import Pixels
 from edgec.graph.passes.base import rewritten
 from edgec.graph.passes.outputs import GiveOnly
@@ -19,6 +18,7 @@ from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import open_session
 from edgec.graph.statistics import stacked
 from edgec.graph.values import name_of
+from edgec.onboard.vectorised import cosines
 
 PATCHES = "patches"
 

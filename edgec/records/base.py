@@ -14,4 +14,4 @@ class Record(BaseModel):
     limit_bytes: ClassVar[int] = 64 << 20
     """A larger file is none of these."""
     sealed_since: ClassVar[int | None] = None
-    """The first schema version whose files are sealed (`edgec.seal`)."""
+    """The first schema version whose files are sealed (`edgec.onboard.seal`)."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from edgec.errors import ArtefactError
 from edgec.records.fidelity import Output, StageFidelity, TaskFidelity
+from edgec.records.measurements import is_measurements, report_of
 from edgec.records.reading import printable, read_record
 from edgec.records.report import UPGRADES, CandidateFigures, Latency, Report, Run, Spread
 from edgec.records.runs import figures
@@ -31,13 +32,13 @@ _PARTS: Final[Mapping[Output, str]] = {
 
 
 def read_report(path: Path) -> Report:
-    """`report.json` at `path`, of this schema version or an older one.
+    """`report.json` at `path`, of this schema version or an older one; or what a board measured, as the report that it makes.
 
     Raises `ArtefactError` for what `read_record` refuses, and for figures that contradict each other: percentiles out of order,
     samples of another number or range than the summary says, times of nothing, a chosen candidate that does not exist, fidelity
     of nothing or of heads that the report does not name.
     """
-    report = read_record(path, Report, "report", UPGRADES)
+    report = report_of(path) if is_measurements(path) else read_record(path, Report, "report", UPGRADES)
     problems = list(_contradictions(report))
     if problems:
         raise ArtefactError(

@@ -1,7 +1,7 @@
 """manifest.json: what an artefact is, what went into it, and what it must compute.
 
 It holds no timings and no dates: two builds of the same inputs write the same bytes. Timings live in report.json, which holds
-this file's hash and those of the pictures beside it. Both are sealed (`edgec.seal`).
+this file's hash and those of the pictures beside it. Both are sealed (`edgec.onboard.seal`).
 
 | version | what is new |
 | --- | --- |
@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from edgec import seal
+from edgec.onboard import seal
 from edgec.records.base import Record
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 

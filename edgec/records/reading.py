@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from edgec import __version__, seal
+from edgec import __version__
 from edgec.errors import ArtefactError
+from edgec.onboard import seal
 from edgec.records.base import Record
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 from edgec.untrusted import printable as printable

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from edgec import seal
+from edgec.onboard import seal
 from edgec.records.base import Record
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from edgec.durable import publish, scratch
 from edgec.errors import EdgecError
-from edgec.fidelity.cosines import cosines
+from edgec.onboard.vectorised import cosines
 from edgec.records.reading import printable
 from edgec.report.lettering import Ink, font, write
 

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
-from edgec.latency.statistics import Summary, summary
+from edgec.onboard.statistics import Summary, summary
 from edgec.running.results import ClassFound, DepthFound, MaskFound, Result, ValuesFound
 
 RECENT = 100

@@ -14,10 +14,10 @@ from edgec.batches import filled
 from edgec.errors import CalibrationError, EdgecError, RequestError, VerificationError
 from edgec.frames import Skipped, fit
 from edgec.host.facts import available_cores, facts
-from edgec.latency.statistics import Summary as Spread
-from edgec.latency.statistics import summary as spread
 from edgec.lowering.base import Runner
 from edgec.model.spec import Size
+from edgec.onboard.statistics import Summary as Spread
+from edgec.onboard.statistics import summary as spread
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
 from edgec.records.report import Host

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgec.durable import DISK_FULL
 from edgec.errors import ArtefactError
-from edgec.latency.process import describe_exit
+from edgec.onboard.worker import describe_exit
 from edgec.records.reading import printable
 from edgec.request import BuildRequest
 from edgec.untrusted import Refused, parse_json_object

@@ -2,7 +2,7 @@
 
 It is written anew whenever a cell has ended, so that a sweep which was interrupted says what it had; `unfinished` are the others.
 Reports of their own, with every candidate and sample, lie in the artefacts; here is what is compared between them. It is sealed
-(`edgec.seal`).
+(`edgec.onboard.seal`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from edgec import seal
+from edgec.onboard import seal
 from edgec.records.base import Record
 from edgec.records.evidence import Evidence
 from edgec.records.reading import read_record

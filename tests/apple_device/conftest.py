@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from edgec.backends.program import unpack_program
 from edgec.lowering.coreml import sdk
-from tests.apple_device.mac import SOURCES, Mac, make_artefact, unpack_program, write_facts
+from tests.apple_device.mac import Mac, make_artefact, unpacked, write_facts
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _sources() -> Iterator[None]:
-    """`edgec_mac` for those tests that look at its parts."""
-    sys.path.insert(0, str(SOURCES))
+def _sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`edgec_mac`, and what it carries, for those tests that look at its parts."""
+    folder = tmp_path_factory.mktemp("sources")
+    unpack_program("apple", folder)
+    sys.path.insert(0, str(folder))
     yield
-    sys.path.remove(str(SOURCES))
+    sys.path.remove(str(folder))
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +33,7 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def program(artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As a folder, which starts faster than the archive."""
-    return unpack_program(artefact, tmp_path_factory.mktemp("program"))
+    return unpacked(artefact, tmp_path_factory.mktemp("program"))
 
 
 @pytest.fixture(scope="session")

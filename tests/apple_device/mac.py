@@ -53,7 +53,7 @@ def make_artefact(folder: Path) -> Path:
     return build(request).directory
 
 
-def unpack_program(artefact: Path, folder: Path) -> Path:
+def unpacked(artefact: Path, folder: Path) -> Path:
     with zipfile.ZipFile(artefact / MAC_PROGRAM) as archive:
         archive.extractall(folder)
     return folder
@@ -126,7 +126,7 @@ class Mac:
 
     @property
     def place(self) -> Path:
-        return self.output / "report.json"
+        return self.output / "measurements.json"
 
     def report(self) -> Report:
         return read_report(self.place)

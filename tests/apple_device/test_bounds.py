@@ -40,7 +40,7 @@ def own(artefact: Path, tmp_path: Path) -> Path:
 )
 def test_numbers_of_a_manifest(own: Path, name: str, value: str) -> None:
     from edgec_mac.artefact import read_artefact
-    from edgec_mac.errors import ArtefactError
+    from edgec_onboard.errors import ArtefactError
 
     document = json.loads((own / MANIFEST).read_text())
     document["golden"][name] = "HERE"
@@ -55,7 +55,7 @@ def test_numbers_of_a_manifest(own: Path, name: str, value: str) -> None:
 )
 def test_manifests_that_are_none(own: Path, content: str) -> None:
     from edgec_mac.artefact import read_artefact
-    from edgec_mac.errors import ArtefactError
+    from edgec_onboard.errors import ArtefactError
 
     (own / MANIFEST).write_text(content)
     with pytest.raises(ArtefactError):
@@ -73,7 +73,7 @@ def test_facts_that_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, va
     assert len(mac.brand) <= 100
     assert mac.brand.isprintable()
     if not value.startswith("9"):
-        with pytest.raises(machine.WrongMachine):
+        with pytest.raises(machine.WrongBoard):
             machine.check(mac, None, "15.0")
 
 
@@ -109,7 +109,7 @@ def test_workers_that_answer_something_else(monkeypatch: pytest.MonkeyPatch, tmp
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with process.Worker(tmp_path / "log", 20.0) as worker, pytest.raises(process.WorkerProblem) as caught:
-        worker.ask("run", iterations=1)
+        worker.tell("run", iterations=1)
     assert len(str(caught.value)) < 4000
 
 

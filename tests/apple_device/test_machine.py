@@ -88,12 +88,14 @@ def test_what_figures_are_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     """The check can pass, too: on a real Mac, whose coremltools is Apple's."""
     from dataclasses import replace
 
-    from edgec_mac.machine import doubts, grade
+    from edgec_mac.machine import doubts, profile_of
+    from edgec_onboard.measurements import grade
 
     pretended = look(monkeypatch, tmp_path)
     real = replace(pretended, real=True)
     apple, stand_in = "/site-packages/coremltools/libcoremlpython.so", "/standin/coremltools/libcoremlpython.py"
     m4 = next(each for each in profiles() if each.name == "apple-m4")
-    assert grade(doubts(real, apple), m4) == "measured on target"
-    assert grade(doubts(real, apple), None) == "measured on host"
-    assert grade(doubts(pretended, apple), m4) == grade(doubts(real, stand_in), m4) == "simulated on host"
+    assert profile_of(real, profiles()) == m4
+    assert grade(doubts(real, apple), is_target=True) == "measured on target"
+    assert grade(doubts(real, apple), is_target=False) == "measured on host"
+    assert grade(doubts(pretended, apple), is_target=True) == grade(doubts(real, stand_in), is_target=True) == "simulated on host"

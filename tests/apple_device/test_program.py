@@ -15,6 +15,7 @@ from edgec.backends.program import MAC_PROGRAM, SHEBANG, write_device_program
 from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import SOURCES
 from tests.device.robot import interpreter
+from tests.device.test_program import SHARED
 
 MODULES = sorted(SOURCES.rglob("*.py"))
 
@@ -26,7 +27,9 @@ def test_the_artefact_carries_it_and_vouches_for_it(artefact: Path, tmp_path: Pa
     assert content.startswith(SHEBANG)
     assert write_device_program(tmp_path, "apple").read_bytes() == content
     with zipfile.ZipFile(artefact / MAC_PROGRAM) as archive:
-        assert sorted(archive.namelist()) == sorted(path.relative_to(SOURCES).as_posix() for path in MODULES)
+        assert sorted(archive.namelist()) == sorted(
+            [path.relative_to(SOURCES).as_posix() for path in MODULES] + [f"edgec_onboard/{path.name}" for path in SHARED]
+        )
     assert "/" not in MANIFEST
 
 
@@ -38,7 +41,7 @@ def test_it_needs_no_edgec(path: Path) -> None:
             assert node.level == 0
             names = [node.module or ""]
         for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names | {"edgec_mac", "numpy", "PIL"}, name
+            assert name.split(".")[0] in sys.stdlib_module_names | {"edgec_mac", "edgec_onboard", "numpy", "PIL"}, name
 
 
 def test_a_python_that_is_too_old_is_told(artefact: Path) -> None:

@@ -90,7 +90,7 @@ def test_other_labels_are_refused(mac: Mac) -> None:
     done = mac.run(*FEW, "--compute-units", "cpuOnly", "--compute-units", "all", faults="labels@CPU_ONLY,float@ALL")
     assert done.code == 9, done
     said = " ".join(done.stderr.split())
-    assert re.search(r"cpuOnly: floor has \d\d\.\d\d% of golden frame \d's labels, and must have at least 99\.00%", said)
+    assert re.search(r"cpuOnly: frame \d: floor has \d\d\.\d\d% of the labels expected, and must have at least 99\.00%", said)
     assert "all: floor is float32, not int32" in said
 
 
@@ -125,7 +125,7 @@ def test_nothing_of_a_stand_in_is_called_measured(whole: tuple[Mac, Done]) -> No
 
 def test_the_table_fits_a_terminal(whole: tuple[Mac, Done]) -> None:
     _, done = whole
-    assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("report:")) <= 80
+    assert max(len(line) for line in done.stdout.splitlines() if not line.startswith("measurements:")) <= 80
     assert len(re.findall(r"^(?:cpuOnly|cpuAndGPU|cpuAndNeuralEngine|all) .*\d/\d", done.stdout, re.MULTILINE)) == 4
 
 
@@ -135,7 +135,7 @@ def test_edgec_compares_two_compute_units(whole: tuple[Mac, Done], capsys: pytes
     assert "coreml-w8 on cpuOnly" in capsys.readouterr().out
 
 
-def test_a_report_is_kept_unless_told_otherwise(whole: tuple[Mac, Done]) -> None:
+def test_measurements_are_kept_unless_told_otherwise(whole: tuple[Mac, Done]) -> None:
     mac, _ = whole
     content = mac.place.read_bytes()
     again = mac.run(*FEW)
@@ -143,8 +143,8 @@ def test_a_report_is_kept_unless_told_otherwise(whole: tuple[Mac, Done]) -> None
     assert "--force" in again.stderr
     assert mac.run(*FEW, "--force", faults="refuse-compile").code == 10
     assert mac.place.read_bytes() == content
-    assert [path.name for path in mac.output.iterdir()] == ["report.json"]
-    assert not list(mac.artefact.rglob("report.json.*"))
+    assert [path.name for path in mac.output.iterdir()] == ["measurements.json"]
+    assert not list(mac.output.rglob(".*"))
 
 
 def test_no_compute_unit_that_computes_something_else_is_chosen(mac: Mac) -> None:
@@ -153,7 +153,7 @@ def test_no_compute_unit_that_computes_something_else_is_chosen(mac: Mac) -> Non
     report, candidates = mac.report(), mac.candidates()
     assert report.chosen == "coreml-w8 on cpuOnly"
     assert "wrong outputs on cpuAndGPU, cpuAndNeuralEngine" in report.reason
-    assert "patches holds 12 values that are NaN or infinite" in candidates["cpuAndNeuralEngine"].problem
+    assert candidates["cpuAndNeuralEngine"].problem.count("patches holds 3 values that are NaN or infinite") == 4
     assert "patch_cosine_mean is" in candidates["cpuAndGPU"].problem
     assert "Failed to build the model execution plan" in candidates["all"].problem
     for name in ("cpuAndGPU", "cpuAndNeuralEngine", "all"):
@@ -170,7 +170,7 @@ def test_no_compute_unit_that_computes_something_else_is_chosen(mac: Mac) -> Non
 def test_without_a_sound_compute_unit_there_is_no_report(mac: Mac) -> None:
     done = mac.run(*FEW, faults="crash@CPU_ONLY,shape@CPU_AND_GPU,blind@CPU_AND_NE,crash-bench@ALL")
     assert done.code == 9
-    for words in ("SIGSEGV", "cls has shape", "it does not look at them"):
+    for words in ("SIGSEGV", "cls has shape", "does not look at them"):
         assert words in " ".join(done.stderr.split())
     assert done.stderr.count("SIGSEGV") == 2
     assert not mac.output.exists()
@@ -190,7 +190,7 @@ def test_a_load_that_hangs_is_ended_and_others_go_on(mac: Mac, tmp_path: Path) -
     assert done.code == 0, done
     assert mac.report().host.cpu == "Apple M9"
     assert mac.report().chosen == "coreml-w8 on cpuOnly"
-    assert mac.candidates()["all"].problem == "Core ML said nothing for 4 s and was ended"
+    assert mac.candidates()["all"].problem == "no answer within 4 s"
 
 
 def test_ctrl_c_leaves_nothing(mac: Mac, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_ctrl_c_leaves_nothing(mac: Mac, tmp_path: Path) -> None:
     finally:
         started.kill()
     assert started.returncode == 130
-    assert "interrupted; no report was written" in said
+    assert "interrupted; nothing was written" in said
     assert left == []
     assert list(scratch.iterdir()) == []
     assert not mac.output.exists()

@@ -233,11 +233,26 @@ def test_what_is_sent_to_a_board_is_the_artefact_s_own_document(for_boards: Buil
     assert sent.document == (for_boards.directory / BUNDLE).read_bytes()
 
 
+def test_a_board_is_told_the_budget_of_an_artefact_of_an_older_edgec(for_boards: Built, tmp_path: Path) -> None:
+    older = for_boards.copy(tmp_path)
+    forging.edit(older / BUNDLE, lambda bundle: (bundle.pop("budget"), bundle.update(edgec_version="0.0.7")))
+    forging.edit(older / "manifest.json", lambda manifest: manifest.update(edgec_version="0.0.7"))
+    forging.repair(older)
+    sent, own = (json.loads(each) for each in (open_for_boards(older).document, (for_boards.directory / BUNDLE).read_bytes()))
+    assert sent["budget"] == own["budget"]
+
+
 @pytest.mark.parametrize(
     ("change", "evidence"),
     [
         (lambda bundle: bundle["gate"].update(cls_cosine_mean=0.01), "its gate for cls_cosine_mean is 0.01"),
         (lambda bundle: bundle["gate"].pop("patch_cosine_p01"), "its gate is of"),
+        (
+            lambda bundle: bundle["budget"].update(min_fidelity=0.01),
+            "its budget is not the one that the artefact was built to keep",
+        ),
+        (lambda bundle: bundle["budget"].update(min_iou=0.01), "its budget is not the one that the artefact was built to keep"),
+        (lambda bundle: bundle.pop("budget"), "its budget is not the one that the artefact was built to keep"),
         (lambda bundle: bundle["files"][0].update(sha256="0" * 64), "has another hash or size than in the manifest"),
         (lambda bundle: bundle["files"].pop(), "it does not list"),
         (lambda bundle: bundle["variants"].pop(), "its variants are not those of the manifest"),

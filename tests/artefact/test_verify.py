@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from edgec.artefact.golden import write_golden
 from edgec.artefact.reading import open_artefact
-from edgec.backends.checking import GATED
 from edgec.cli.verify import verify as command
 from edgec.errors import ArtefactError, RuntimeFailure, TargetError, VerificationError
+from edgec.onboard.judging import GATES
 from edgec.verifying import load_runner, verify
 from tests.support import forging
 
@@ -124,7 +124,7 @@ def test_features_recorded_anew_must_still_be_those_that_were_promised(artefact:
     with pytest.raises(ArtefactError, match="promises another fidelity") as caught:
         verify(artefact)
     assert any("the golden frames lose" in line for line in caught.value.evidence)
-    fidelity = [{**open_artefact(artefact).manifest.fidelity[0].model_dump(mode="json"), **dict.fromkeys(GATED, 0.1)}]
+    fidelity = [{**open_artefact(artefact).manifest.fidelity[0].model_dump(mode="json"), **dict.fromkeys(GATES, 0.1)}]
     forge.edit(fidelity=fidelity)
     forging.edit(artefact / "report.json", lambda report: report.update(stages=fidelity))
     with pytest.raises(ArtefactError, match="or too little") as caught:
@@ -241,7 +241,7 @@ def test_only_numpy_and_the_runtime_are_needed(artefact: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from edgec.backends.checking import GATED
+from edgec.onboard.judging import GATES
 from edgec.verifying import load_runner, verify
 verify(Path(sys.argv[1]))
 print(*sorted({name.split(".")[0] for name in sys.modules}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.alarms import PAIRS, draw, rates
-from edgec.latency.statistics import summary
+from edgec.onboard.statistics import summary
 from edgec.records.consistency import read_report
 from edgec.report.compare.sides import Side
 from tests.support.reports import samples

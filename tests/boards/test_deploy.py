@@ -44,7 +44,7 @@ def test_the_first_one_ends_with_an_active_engine_and_a_report(board: Board, art
     assert chosen.power_mw["VDD_SOC"] == (1248.0, 1248.0)
     assert "--stronglyTyped" in report.candidates[0].build_flags
     details = json.loads(artefact.with_name(f"small.{board.label}.details.json").read_text())
-    assert details["facts"]["jetpack"] == report.host.jetpack == "6.2"
+    assert details["details"]["facts"]["jetpack"] == report.host.jetpack == "6.2"
     assert {path: path.read_bytes() for path in artefact.rglob("*") if path.is_file()} == before
 
 

@@ -48,7 +48,7 @@ def tell(board: Board, *lines: dict[str, Any] | str) -> None:
 def reports(board: Board, content: str) -> list[dict[str, Any]]:
     path = board.folder / "made-up.json"
     path.write_text(content)
-    return [DONE, {"event": "report", "path": str(path), "details": str(path)}, END]
+    return [DONE, {"event": "measured", "path": str(path)}, END]
 
 
 def test_terminal_codes_do_not_get_through(lies: Board, artefact: Path, say: Said) -> None:
@@ -86,7 +86,7 @@ def test_reports_that_are_none_are_not_kept(lies: Board, artefact: Path, say: Sa
 
 @pytest.mark.parametrize("of", ["another checkpoint", "another build"])
 def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: Path, artefact: Path, say: Said, of: str) -> None:
-    (path,) = deployed_root.glob("*/report.json")
+    (path,) = deployed_root.glob("*/measurements.json")
     report = json.loads(path.read_text())
     if of == "another checkpoint":
         report["model"]["checkpoint_sha256"] = "f" * 64

@@ -45,7 +45,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 
 def retimed(path: Path, ms: float, *, count: int = 400, seed: int = 0) -> Path:
     """The report as it would be with these samples: real ones of tiny models are nobody's to foretell."""
-    from edgec.latency.statistics import summary
+    from edgec.onboard.statistics import summary
 
     taken = samples(seed, count=count, ms=ms)
 

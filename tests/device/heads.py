@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgec.artefact.golden import write_golden
 from edgec.backends.jetson import packing as bundle
 from edgec.backends.profiles import family
+from edgec.fidelity.budget import Budget
 from edgec.graph.passes.base import rewritten
 from edgec.graph.passes.outputs import GiveOnly
 from edgec.heads import Head, read_head
@@ -106,7 +107,7 @@ def _made(features: bool) -> Path:
             ),
             variants=[bundle.Variant(name, f"model/{name}.onnx", TENSORRT[name]) for name in plans],
             golden_count=COUNT,
-            min_fidelity=0.9,
+            budget=Budget(0.9),
             model=ModelFacts(
                 name="small", arch="64/4/1", checkpoint_sha256="0" * 64, random_weights=True, gflops=0.01, parameters=100000
             ),

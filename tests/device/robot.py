@@ -27,6 +27,8 @@ from edgec.graph.files import serialised
 from edgec.graph.operations import operations
 from edgec.graph.planned import apply_plan
 from edgec.model.spec import Size
+from edgec.records.consistency import read_report
+from edgec.records.report import Report
 from tests.support.frames import pictures
 from tests.support.models import VIT, exported
 from tests.support.plans import observed_ranges, plain_int8
@@ -215,6 +217,14 @@ class Robot:
     def home(self) -> Path:
         document = json.loads((self.bundle / "device" / "bundle.json").read_text())
         return self.root / str(document["name"])
+
+    @property
+    def measurements(self) -> Path:
+        return self.home / "measurements.json"
+
+    def report(self) -> Report:
+        """As edgec makes it of what was measured."""
+        return read_report(self.measurements)
 
     @property
     def current(self) -> str | None:

@@ -219,8 +219,8 @@ def test_the_history_of_an_older_program_is_read(active: Robot) -> None:
     assert active.run("status").of("status")[0]["state"] == "changed"
 
 
-def test_a_report_that_changed(active: Robot) -> None:
-    path = active.home / "report.json"
+def test_measurements_that_changed(active: Robot) -> None:
+    path = active.measurements
     path.write_text(path.read_text().replace("fastest", "slowest"))
     (status,) = active.run("status").of("status")
     assert (status["state"], status["report"]) == ("verified", "changed")

@@ -18,10 +18,11 @@ from edgec_device import evidence
 from edgec_device.output import Output
 from edgec_device.system import System
 from edgec_device.trtexec import Trtexec
+from edgec_onboard.measurements import grade
 trtexec = Trtexec.find(sys.argv[3], System("/"), Output(True), 60)
 trtexec.probe(Path("/tmp"))
 here = sys.argv[4] == "here"
-print(evidence.grade(evidence.doubts(System(sys.argv[2]), trtexec, here=here), here=here), len(trtexec.doubts))
+print(grade(evidence.doubts(System(sys.argv[2]), trtexec, here=here), is_target=not here), len(trtexec.doubts))
 """
 
 

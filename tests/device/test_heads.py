@@ -18,7 +18,6 @@ from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Fidelity
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.tensorrt import TensorRt
-from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from tests.device.conftest import told
 from tests.device.heads import said, write_heads
@@ -58,7 +57,7 @@ def test_what_heads_decide_is_in_the_report(with_heads: Path, start: Callable[[P
     assert done.code == 0, done
     assert done.of("problem") == []
     check_whole(robot)
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     assert [head.name for head in report.heads] == HEADS
     assert report.heads[1].classes == ("floor", "wall", "thing")
     found = {candidate.name: candidate.fidelity.tasks for candidate in report.candidates if candidate.fidelity}
@@ -80,7 +79,7 @@ def test_figures_are_edgec_s_own(with_heads: Path, start: Callable[[Path], Robot
     """In float32, where the stand-in and the imitation here compute the same; trtexec prints six digits."""
     robot = start(with_heads)
     assert robot.run("run-all", "--variant", "fp32").code == 0
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     (found,) = (candidate.fidelity for candidate in report.candidates if candidate.fidelity)
     runner = TensorRt().load(LoweredModel("tensorrt", with_heads / "model", "fp32.onnx", ("fp32.onnx",)))
     meter = Fidelity(report.heads)
@@ -104,7 +103,7 @@ def test_without_features_heads_alone_are_verified(start: Callable[[Path], Robot
     robot = start(write_heads(tmp_path / "alone.edgec", features=False))
     assert robot.run("run-all").code == 0
     assert {each["name"] for each in said(robot.bundle)["outputs"]} == set(HEADS)
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     (int8, *_) = report.candidates
     assert int8.fidelity is not None
     assert int8.fidelity.cls_cosine_mean is int8.fidelity.patch_cosine_p01 is None

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from edgec.records.consistency import read_report
 from tests.device.robot import Robot
 
 
@@ -28,7 +27,7 @@ def test_any_machine_will_do(workstation: Robot) -> None:
     assert done.code == 0, done
     assert workstation.current is not None
     assert not [event for event in done.of("log") if "JetPack" in event["line"]]
-    report = read_report(workstation.home / "report.json")
+    report = workstation.report()
     assert report.host.cpu == "Orin, Some CPU 9000", "the stand-in's GPU, and this machine's CPU"
     notes = " ".join(report.notes)
     assert "Jetson" not in notes
@@ -40,7 +39,7 @@ def test_any_machine_will_do(workstation: Robot) -> None:
 def test_a_jetson_keeps_its_name_and_is_no_target(robot: Robot) -> None:
     done = robot.run("run-all", "--here", "--variant", "fp16")
     assert done.code == 0, done
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     assert report.host.cpu.startswith("NVIDIA Jetson Orin Nano")
     assert not report.host_is_target
 

@@ -14,8 +14,11 @@ from edgec.backends.program import PROGRAM, SHEBANG, write_device_program
 from edgec.errors import EdgecError
 from tests.device.robot import PYTHONS, Robot, interpreter
 
-SOURCES = Path(__file__).resolve().parents[2] / "targets" / "jetson" / "device"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES, COMMON = ROOT / "targets" / "jetson" / "device", ROOT / "edgec" / "onboard"
 MODULES = sorted(SOURCES.rglob("*.py"))
+SHARED = sorted(COMMON.glob("*.py"))
+"""What every family's program carries."""
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
@@ -26,7 +29,9 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     assert one.stat().st_mode & 0o111 == 0o111
     with zipfile.ZipFile(one) as archive:
         assert archive.testzip() is None
-        assert sorted(archive.namelist()) == sorted(path.relative_to(SOURCES).as_posix() for path in MODULES)
+        assert sorted(archive.namelist()) == sorted(
+            [path.relative_to(SOURCES).as_posix() for path in MODULES] + [f"edgec_onboard/{path.name}" for path in SHARED]
+        )
 
 
 def test_an_installation_without_the_sources_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,16 +40,17 @@ def test_an_installation_without_the_sources_says_so(tmp_path: Path, monkeypatch
         write_device_program(_made(tmp_path / "artefact"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*MODULES, *SHARED], ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_it_is_python_3_8_and_its_standard_library(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     for node in ast.walk(tree):
         names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            names = [node.module or ""]
+            assert node.level == (path in SHARED and (node.module or "") in {each.stem for each in SHARED} and node.level)
+            names = [] if node.level else [node.module or ""]
+        numpy = {"numpy"} if path.stem == "vectorised" else set()
         for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names | {"edgec_device"}, name
+            assert name.split(".")[0] in sys.stdlib_module_names | numpy | {"edgec_device", "edgec_onboard"}, name
 
 
 @pytest.mark.parametrize("version", PYTHONS)

@@ -73,8 +73,7 @@ def test_one_variant_s_fault_is_not_the_others(robot: Robot) -> None:
     assert {event["variant"]: event["exit_code"] for event in done.of("problem")} == {"int8": 9, "fp16": 10}
     assert robot.current is not None
     assert robot.current.startswith("fp32-")
-    report = json.loads((robot.home / "report.json").read_text())
-    assert [bool(candidate["problem"]) for candidate in report["candidates"]] == [True, True, False]
+    assert [bool(candidate.problem) for candidate in robot.report().candidates] == [True, True, False]
 
 
 def test_a_variant_that_fails_is_never_activated_by_hand(robot: Robot) -> None:

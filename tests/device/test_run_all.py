@@ -9,7 +9,6 @@ import pytest
 
 from edgec.backends.jetson.packing import BUNDLE
 from edgec.durable import sha256_of
-from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST
 from edgec.records.report import SCHEMA_VERSION
 from tests.device.robot import Robot, check_whole
@@ -46,7 +45,7 @@ def test_weakly_typed_networks_are_told_what_stays_in_float32(robot: Robot) -> N
 
 def test_the_report_is_one_of_edgec_s(robot: Robot) -> None:
     done = robot.run("run-all")
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     assert report.chosen == "int8"
     assert report.target == "jetson"
     assert [candidate.name for candidate in report.candidates] == ["int8", "fp16", "fp32"]
@@ -59,7 +58,8 @@ def test_the_report_is_one_of_edgec_s(robot: Robot) -> None:
     for latency in (int8.latency, fp16.latency):
         assert [block.round for block in latency.blocks] == [0, 1]
         assert sum(block.runs for block in latency.blocks) == latency.iterations
-    assert json.loads((robot.home / "report.json").read_text())["schema_version"] == SCHEMA_VERSION
+    assert report.schema_version == SCHEMA_VERSION
+    assert not (robot.home / "report.json").exists(), "a board writes none"
     assert report.artefact_sha256 is None, "this bundle lies in no artefact"
     assert int8.fidelity is not None
     assert 0.9 < int8.fidelity.patch_cosine_p01 < 0.99999
@@ -68,8 +68,8 @@ def test_the_report_is_one_of_edgec_s(robot: Robot) -> None:
     for fact in ("Power mode 15W", "VDD_IN 6.0 W", "gpu-thermal 51.2", "--useCudaGraph", "--exposeDMA", "jetson_clocks is off"):
         assert fact in notes, notes
     assert "NC" not in notes
-    assert done.of("report")[0]["path"] == str(robot.home / "report.json")
-    details = json.loads((robot.home / "details.json").read_text())
+    assert done.of("measured")[0]["path"] == str(robot.measurements)
+    details = json.loads(robot.measurements.read_text())["details"]
     assert details["facts"]["jetpack"] == "6.2"
     assert "tensorrt" not in details["facts"]["packages"]
     assert details["engines"][0]["bench"]["rounds"][0]["power_mw"]["VDD_SOC"]["mean"] == 1248.0
@@ -80,13 +80,13 @@ def test_the_report_names_its_artefact_and_who_took_turns(robot: Robot, own_bund
     listed = [{"path": BUNDLE, "sha256": sha256_of(own_bundle / BUNDLE)}]
     (own_bundle / MANIFEST).write_text(json.dumps({"files": listed}))
     assert robot.run("run-all").code == 0
-    assert read_report(robot.home / "report.json").artefact_sha256 == sha256_of(own_bundle / MANIFEST)
+    assert robot.report().artefact_sha256 == sha256_of(own_bundle / MANIFEST)
     assert robot.run("bench", "--variant", "fp16").code == 0
     assert robot.run("bench").code == 0
     assert robot.run("bench", "--variant", "int8").code == 0
     (own_bundle / MANIFEST).write_text(json.dumps({"files": [{"path": BUNDLE, "sha256": "0" * 64}]}))
     assert robot.run("run-all").code == 0
-    report = read_report(robot.home / "report.json")
+    report = robot.report()
     assert report.artefact_sha256 is None, "the manifest is another artefact's"
     rounds = [{block.round for block in each.latency.blocks} for each in report.candidates if each.latency]
     assert len(rounds) == 2

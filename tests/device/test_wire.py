@@ -15,7 +15,7 @@ SILENT = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from edgec_device import wire
-from edgec_device.errors import Interrupted
+from edgec_onboard.errors import Interrupted
 wire.SILENCE_S = 1
 line = wire.Wire()
 line.watch()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.fidelity.cosines import cosines
 from edgec.fidelity.metrics import Fidelity, compare, worst
+from edgec.onboard.vectorised import cosines
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
 

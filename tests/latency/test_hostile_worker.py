@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edgec.latency import process
 from edgec.latency.answers import FORMS, read_answer
-from edgec.latency.process import Helper, WorkerProblem
+from edgec.latency.process import Helper
+from edgec.onboard import worker as process
+from edgec.onboard.worker import WorkerProblem
 from edgec.untrusted import Refused
 
 LIAR = """

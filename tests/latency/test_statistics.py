@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgec.latency.statistics import block_size, enough, summary, warmed_up
+from edgec.onboard.statistics import block_size, enough, summary, warmed_up
 
 
 def test_percentiles_are_samples_that_were_taken() -> None:

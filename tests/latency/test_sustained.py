@@ -16,9 +16,9 @@ from edgec.errors import RequestError
 from edgec.latency import measure as measuring
 from edgec.latency import sustained
 from edgec.latency.asked import Asked
-from edgec.latency.process import WorkerProblem
 from edgec.latency.sustained import after_idle, sustain
 from edgec.lowering.base import LoweredModel
+from edgec.onboard.worker import WorkerProblem
 from edgec.records.consistency import _of_columns, _of_run
 from edgec.records.evidence import Evidence
 from edgec.records.report import Run

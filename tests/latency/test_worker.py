@@ -17,8 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from edgec.latency.process import Worker, WorkerProblem, describe_exit
+from edgec.latency.process import Worker
 from edgec.lowering.base import LoweredModel
+from edgec.onboard.worker import WorkerProblem, describe_exit
 
 MakeModel = Callable[..., LoweredModel]
 MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]

@@ -16,7 +16,6 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edgec.fidelity.cosines import cosines
 from edgec.graph.export import export
 from edgec.graph.files import serialised
 from edgec.graph.operations import HEADS, operations
@@ -29,6 +28,7 @@ from edgec.lowering import registry
 from edgec.lowering.base import Lowering
 from edgec.model.camera import assemble
 from edgec.model.spec import ConvNextSpec
+from edgec.onboard.vectorised import cosines
 from edgec.precision.planning import Planner
 from edgec.precision.recipes import rule_recipes, tail_recipe
 from edgec.precision.static import INT8_KINDS, int8_activations, uniform

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgec.artefact.contents import build_manifest_files
-from edgec.seal import NAME, sealed
+from edgec.onboard.seal import NAME, sealed
 
 MANIFEST, REPORT, BUNDLE = "manifest.json", "report.json", "device/bundle.json"
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgec.artefact.reading import OpenArtefact
     from edgec.backends.choosing import Choice
     from edgec.fidelity.budget import Budget
+    from edgec.records.report import Report
 
 NOTE = (
     "No latency was measured: Core ML runs on Apple's devices alone. Fidelity is that of the saved package, fp16's rounding "
@@ -49,10 +50,10 @@ class AppleBackend(Backend):
     def programs(self) -> Mapping[str, bytes]:
         return program_sources(self.name)
 
-    def check(self, artefact: OpenArtefact, min_fidelity: float | None, least: float | None) -> tuple[str, ...]:
+    def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
         from edgec.backends.apple.packing import FACTS
         from edgec.backends.checking import check_document, check_program
 
         notes = check_program(artefact, MAC_PROGRAM, device_program(self.name))
-        check_document(artefact, MAC_PROGRAM, FACTS, min_fidelity, least)
+        check_document(artefact, MAC_PROGRAM, FACTS, report, least)
         return notes

@@ -13,10 +13,10 @@ import edgec
 from edgec.backends.apple.profile import FIRST_OS, AppleProfile, as_chips
 from edgec.backends.base import Packing
 from edgec.backends.program import write_device_program
+from edgec.onboard.judging import GATES
 
 FACTS = "device/mac.json"
 SCHEMA_VERSION = 1
-GATED = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 
 
 def write_mac(packing: Packing) -> None:
@@ -28,7 +28,8 @@ def write_mac(packing: Packing) -> None:
         "edgec_version": edgec.__version__,
         "profiles": [_profile(chip) for chip in chips],
         "minimum_macos": FIRST_OS["macos"],
-        "gate": dict.fromkeys(GATED, packing.budget.min_fidelity),
+        "gate": dict.fromkeys(GATES, packing.budget.min_fidelity),
+        "budget": packing.budget.said(),
         "model": packing.model.model_dump(mode="json"),
         "precision_asked": packing.precision_asked,
         "calibration": packing.calibration,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgec.backends.choosing import Choice
     from edgec.fidelity.budget import Budget
     from edgec.fidelity.reference import Reference
+    from edgec.records.report import Report
 
 NOTE = (
     "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
@@ -84,10 +85,10 @@ class JetsonBackend(Backend):
     def programs(self) -> Mapping[str, bytes]:
         return program_sources(self.name)
 
-    def check(self, artefact: OpenArtefact, min_fidelity: float | None, least: float | None) -> tuple[str, ...]:
+    def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
         from edgec.backends.checking import check_document, check_program
         from edgec.backends.jetson.packing import BUNDLE
 
         notes = check_program(artefact, PROGRAM, device_program(self.name))
-        check_document(artefact, PROGRAM, BUNDLE, min_fidelity, least)
+        check_document(artefact, PROGRAM, BUNDLE, report, least)
         return notes

@@ -28,12 +28,12 @@ from edgec.fidelity.reference import Reference
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.tensorrt.lowering import TENSORRT
+from edgec.onboard.judging import GATES
 from edgec.records.manifest import Tensor, VariantFacts
 
 BUNDLE = "device/bundle.json"
 SCHEMA_VERSION = 1
 RUNTIME = "tensorrt"
-GATED = ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")
 
 
 def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
@@ -73,7 +73,8 @@ def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
         ],
         "heads": [head.model_dump(mode="json") for head in packing.heads],
         "golden": {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": packing.golden_count},
-        "gate": dict.fromkeys(GATED, packing.budget.min_fidelity),
+        "gate": dict.fromkeys(GATES, packing.budget.min_fidelity),
+        "budget": packing.budget.said(),
         "model": packing.model.model_dump(mode="json"),
         "target": packing.target,
         "precision_asked": packing.precision_asked,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgec.fidelity.cosines import cosines
+from edgec.onboard.vectorised import cosines
 from edgec.records.reading import printable
 from edgec.report.html.subjects import Subject
 from edgec.report.maps import CAPTIONS as MAP_CAPTIONS

@@ -14,7 +14,6 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import UnsupportedOperation
-from edgec.fidelity.cosines import cosines
 from edgec.graph.operations import HEADS, PRODUCTS, operations
 from edgec.graph.session import features_of, open_session
 from edgec.graph.work import count_work
@@ -23,6 +22,7 @@ from edgec.heads.attach import attach
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.check import check_graph
 from edgec.lowering.tensorrt.lowering import typed_model, with_headroom
+from edgec.onboard.vectorised import cosines
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
 from tests.lowering.tensorrt.graphs import F16, F32, graph, node, opset_17, simulated, typed_graph, weights

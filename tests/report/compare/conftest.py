@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgec.latency.statistics import summary
+from edgec.onboard.statistics import summary
 from edgec.records.report import Report
 from tests.support.reports import samples
 

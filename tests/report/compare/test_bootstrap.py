@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgec.latency.bootstrap import CONFIDENCE, LEVEL_FLOOR, Run, block_length, needed, paired_ratio, quantile, ratio
-from edgec.latency.statistics import summary
+from edgec.onboard.statistics import summary
 
 NO_ROUNDS = np.empty(0, dtype=np.int64)
 

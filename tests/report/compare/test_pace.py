@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgec.latency.statistics import summary
+from edgec.onboard.statistics import summary
 from edgec.records.evidence import Evidence
 from edgec.records.report import Block, CandidateFigures, Latency, Report
 from edgec.report.compare.opening import open_side

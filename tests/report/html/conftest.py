@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgec.latency.statistics import summary
+from edgec.onboard.statistics import summary
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, Output
 from edgec.records.report import (

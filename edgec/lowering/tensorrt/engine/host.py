@@ -53,8 +53,13 @@ class Finished:
     """`plan` is the fastest engine that reproduces the golden features; `table` shows them all, for people."""
 
     plan: Path
-    report: Path
+    measurements: Path
     table: str
+
+    @property
+    def report(self) -> Path:
+        """Where the report of the measurements goes, which the program does not write."""
+        return self.measurements.with_name("report.json")
 
 
 def find_driver() -> Driver:
@@ -105,8 +110,8 @@ def finish(program: Path, root: Path, driver: Driver, progress: Progress | None 
             doing = event.get("detail") or event.get("text", "").strip().partition("\n")[0]
             step(0, doing=" ".join(filter(None, (event.get("step"), event.get("variant"), doing))))
     if process.returncode == 0:
-        report = Path(found["report"]["path"])
-        return Finished(report.parent / "current" / "engine.plan", report, found["table"]["text"].strip("\n"))
+        measured = Path(found["measured"]["path"])
+        return Finished(measured.parent / "current" / "engine.plan", measured, found["table"]["text"].strip("\n"))
     if "error" not in found:
         raise RuntimeFailure(
             "The artefact's program ended without a result.",

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from edgec_onboard import vectorised
+from edgec_onboard.errors import ArtefactError
+from edgec_onboard.judging import unfit
 from numpy.typing import NDArray
 
-from edgec_mac.artefact import FRAMES, LABELS, REMEDY, Artefact, Tensor, inside
-from edgec_mac.errors import ArtefactError
+from edgec_mac.artefact import FRAMES, REMEDY, Artefact, place_of
 
 
 def read_golden(artefact: Artefact) -> tuple[NDArray[np.uint8], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
@@ -24,23 +26,16 @@ def read_golden(artefact: Artefact) -> tuple[NDArray[np.uint8], dict[str, NDArra
     shipped = _arrays(artefact, artefact.golden_shipped, wanted)
     for output in artefact.outputs:
         for path, arrays in ((artefact.golden_expected, expected), (artefact.golden_shipped, shipped)):
-            _check(output, path, arrays[output.name])
+            problem = unfit(output, arrays[output.name], vectorised)
+            if problem:
+                raise ArtefactError(f"The golden file {path} does not fit the manifest.", evidence=[problem], remedy=REMEDY)
     return frames[FRAMES], expected, shipped
-
-
-def _check(output: Tensor, path: str, values: NDArray[Any]) -> None:
-    """What an output recorded can hold."""
-    problem = "" if np.isfinite(values).all() else f"{output.name} holds NaN or Inf"
-    if output.role == LABELS and (values.min() < 0 or (output.classes and values.max() >= output.classes)):
-        problem = f"{output.name} holds labels from {values.min()} to {values.max()}"
-    if problem:
-        raise ArtefactError(f"The golden file {path} does not fit the manifest.", evidence=[problem], remedy=REMEDY)
 
 
 def _arrays(artefact: Artefact, path: str, wanted: Mapping[str, tuple[tuple[int, ...], str]]) -> dict[str, NDArray[Any]]:
     """`wanted` are shapes and types by name."""
     try:
-        with np.load(inside(artefact.directory, path), allow_pickle=False) as archive:
+        with np.load(place_of(artefact.directory, path), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in wanted}
     except Exception as error:  # bytes from outside: zipfile and numpy raise a dozen classes for bad ones
         raise ArtefactError(f"The golden file {path} cannot be read.", evidence=[str(error)], remedy=REMEDY) from error

@@ -9,21 +9,16 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgec_mac.errors import WrongMachine
-from edgec_mac.text import printable
+from edgec_onboard.errors import WrongBoard
+from edgec_onboard.process import output_of
+from edgec_onboard.untrusted import printable
 
 VARIABLE = "EDGEC_FACTS_ROOT"
-TARGET = "measured on target"
-HOST = "measured on host"
-SIMULATED = "simulated on host"
 _SYSCTL, _SW_VERS, _PMSET = "/usr/sbin/sysctl", "/usr/bin/sw_vers", "/usr/bin/pmset"
 _TIMEOUT_S = 10
 _MOST_BYTES = 1 << 20
@@ -70,11 +65,11 @@ class Mac:
 
 
 def look() -> Mac:
-    """Raises `WrongMachine` where there is no Mac with Apple silicon."""
+    """Raises `WrongBoard` where there is no Mac with Apple silicon."""
     root = os.environ.get(VARIABLE) or "/"
     real = os.path.realpath(root) == "/"
     if real and sys.platform != "darwin":
-        raise WrongMachine(
+        raise WrongBoard(
             "This is not a Mac: Core ML runs on Apple's devices alone.",
             evidence=[f"{platform.system()}, {platform.machine()}"],
             remedy="copy the artefact to a Mac with Apple silicon and run this program there; "
@@ -82,7 +77,7 @@ def look() -> Mac:
         )
     brand = printable(_sysctl(root, "machdep.cpu.brand_string"))[:_WIDTH]
     if _sysctl(root, "hw.optional.arm64") != "1":
-        raise WrongMachine(
+        raise WrongBoard(
             "This Mac has no Apple silicon.",
             evidence=[f"its CPU is {brand or 'unknown'}"],
             remedy="run this program on a Mac with a chip of Apple's: M1 or later",
@@ -108,17 +103,17 @@ def profile_of(mac: Mac, profiles: Sequence[Profile]) -> Profile | None:
 
 
 def check(mac: Mac, profile: Profile | None, least: str) -> None:
-    """Raises `WrongMachine` for a macOS below the profile's, or below `least` where no profile is this Mac's; and for Python
+    """Raises `WrongBoard` for a macOS below the profile's, or below `least` where no profile is this Mac's; and for Python
     under Rosetta, where coremltools is none of Apple silicon's."""
     needed = (profile.macos if profile else None) or least
     if _version(mac.macos) < _version(needed):
-        raise WrongMachine(
+        raise WrongBoard(
             f"This artefact needs macOS {needed} or later.",
             evidence=[f"this is macOS {mac.macos or 'of an unknown version'} on {mac.brand}"],
             remedy="update macOS",
         )
     if mac.translated:
-        raise WrongMachine(
+        raise WrongBoard(
             "This Python is Intel's and runs under Rosetta: what it measured would not be this chip's.",
             evidence=[f"{sys.executable}: {platform.machine()}"],
             remedy="use a Python for arm64",
@@ -134,36 +129,10 @@ def doubts(mac: Mac, compiled_part: str) -> list[str]:
     return found
 
 
-def grade(found: Sequence[str], profile: Profile | None) -> str:
-    """What figures may be called: `measured on target` only on a chip that the artefact was built for."""
-    return SIMULATED if found else TARGET if profile else HOST
-
-
 def _run(root: str, command: str, *arguments: str) -> str:
-    """What it prints; nothing if it is missing, fails, or takes too long."""
+    """What it prints; nothing if it is missing, fails, says too much, or takes too long."""
     program = os.path.join(root, command.lstrip("/"))  # noqa: PTH118
-    try:
-        # Into a file, which is read as far as it matters: nothing that it says takes memory.
-        with tempfile.TemporaryFile() as said:
-            done = subprocess.run(
-                [program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=subprocess.DEVNULL,
-                timeout=_TIMEOUT_S,
-                check=False,
-                preexec_fn=_little_room,
-            )
-            said.seek(0)
-            text = said.read(_MOST_BYTES).decode("utf-8", "replace").strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return text if done.returncode == 0 else ""
-
-
-def _little_room() -> None:
-    """Before the command begins: more than this it cannot write."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_MOST_BYTES, _MOST_BYTES))
+    return output_of([program, *arguments], seconds=_TIMEOUT_S, most_bytes=_MOST_BYTES) or ""
 
 
 def _sysctl(root: str, name: str) -> str:

@@ -18,15 +18,19 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+from edgec_onboard.judging import batches
+from edgec_onboard.statistics import block_size, enough
+from edgec_onboard.worker import WorkerProblem
 
 from edgec_mac.artefact import Artefact
 from edgec_mac.errors import CoreMlFailed
 from edgec_mac.golden import read_golden
 from edgec_mac.machine import Profile
+from edgec_mac.output import say
 from edgec_mac.parity import Parity, judge
-from edgec_mac.process import Worker, WorkerProblem
-from edgec_mac.statistics import block_size, enough
-from edgec_mac.text import say
+from edgec_mac.process import Worker
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Result:
 
     @property
     def reproduces(self) -> bool:
-        return self.parity is not None and not self.parity.problems
+        return self.parity is not None and not self.parity.verdict.problems
 
     @property
     def measured(self) -> bool:
@@ -92,7 +96,7 @@ def units_of(profile: Profile | None, asked: Sequence[str]) -> tuple[Unit, ...]:
 def check_coremltools(scratch: Path, patience: float) -> dict[str, Any]:
     """Versions, and the file that speaks to Core ML. Raises `WorkerProblem` if it cannot be imported."""
     with Worker(scratch / "check.stderr", patience) as worker:
-        return worker.ask("check")
+        return worker.tell("check")
 
 
 def compile_package(artefact: Artefact, scratch: Path, patience: float) -> tuple[Path, float]:
@@ -100,7 +104,7 @@ def compile_package(artefact: Artefact, scratch: Path, patience: float) -> tuple
     compiled = scratch / f"{artefact.package.stem}.mlmodelc"
     try:
         with Worker(scratch / "compile.stderr", patience) as worker:
-            took: float = worker.ask("compile", package=str(artefact.package), to=str(compiled))["compile_ms"]
+            took: float = worker.tell("compile", package=str(artefact.package), to=str(compiled))["compile_ms"]
             return compiled, took
     except WorkerProblem as problem:
         raise CoreMlFailed(
@@ -120,12 +124,12 @@ def judge_and_measure(artefact: Artefact, units: Sequence[Unit], compiled: Path,
         with Worker(scratch / f"{result.unit.name}-judge.stderr", options.patience) as worker, _noted(result):
             result.first_load_ms = _load(worker, artefact, result, compiled, scratch, options)["load_ms"]
             place = scratch / f"{result.unit.name}.npz"
-            worker.ask("outputs", batches=artefact.batches, to=str(place))
+            worker.tell("outputs", batches=batches(artefact.golden_count, artefact.input_shape[0]), to=str(place))
             with np.load(place, allow_pickle=False) as found:
                 result.parity = judge(artefact, expected, shipped, {name: found[name] for name in found.files})
-            result.problem = "; ".join(result.parity.problems)
+            result.problem = "; ".join(result.parity.verdict.problems[:_SHOWN])
             try:
-                result.placement = worker.ask("plan")
+                result.placement = worker.tell("plan")
             except WorkerProblem as problem:
                 result.placement_problem = str(problem)
         if result.problem:
@@ -148,12 +152,12 @@ def _measure(artefact: Artefact, results: Sequence[Result], compiled: Path, scra
                 result.process_ms = (perf_counter() - worker.began) * 1000
         for result in _without_problem(results):
             with _noted(result):
-                result.warmup = workers[result.unit.name].ask("warm")["runs_ms"]
+                result.warmup = workers[result.unit.name].tell("warm")["runs_ms"]
         say(f"  measure, in turns: {options.iterations} runs each")
         _interleave(results, workers, options)
         for result in _without_problem(results):
             with _noted(result):
-                result.facts = {**result.facts, **workers[result.unit.name].ask("finish")}
+                result.facts = {**result.facts, **workers[result.unit.name].tell("finish")}
 
 
 def _interleave(results: Sequence[Result], workers: dict[str, Worker], options: Options) -> None:
@@ -163,7 +167,7 @@ def _interleave(results: Sequence[Result], workers: dict[str, Worker], options: 
         for result in turns:
             size = block_size(median(result.samples or result.warmup), options.iterations - len(result.samples))
             with _noted(result):
-                answer = workers[result.unit.name].ask("run", iterations=size)
+                answer = workers[result.unit.name].tell("run", iterations=size)
                 result.samples += [round(sample, 4) for sample in answer["samples_ms"]]
                 result.blocks.append((number, size))
                 result.cpu_ms += answer["cpu_ms"]
@@ -175,7 +179,7 @@ def _without_problem(results: Sequence[Result]) -> list[Result]:
 
 
 def _load(worker: Worker, artefact: Artefact, result: Result, compiled: Path, scratch: Path, options: Options) -> dict[str, Any]:
-    return worker.ask(
+    return worker.tell(
         "load",
         model=str(compiled),
         units=result.unit.spelt,

@@ -1,10 +1,7 @@
-"""The parent's end of a worker: start it, ask it, say how it died, end it."""
+"""Workers in which Core ML runs, and what they may answer."""
 
 from __future__ import annotations
 
-import json
-import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -12,18 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from edgec_mac.text import printable
-from edgec_mac.untrusted import Refused, parse_object
+from edgec_onboard import worker
+from edgec_onboard.untrusted import Refused, parse_json_object, printable
+from edgec_onboard.worker import WorkerProblem
 
 _PROGRAM = Path(__file__).resolve().parents[1]
 """The archive, or the folder that it was unpacked into."""
-_STDERR_LINES = 6
-_LINE_CHARACTERS = 300
+_TEXT_CHARACTERS = 300
 _ERROR_CHARACTERS = 2000
-_LOG_BYTES = 1 << 16
 _MOST_ANSWER_BYTES = 16 << 20
 _REAP_SECONDS = 5.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -48,7 +43,7 @@ def _are_counts(value: Any) -> bool:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str) and len(each) < _LINE_CHARACTERS for each in value.values())
+    return isinstance(value, dict) and all(isinstance(each, str) and len(each) < _TEXT_CHARACTERS for each in value.values())
 
 
 def _is_path(value: Any) -> bool:
@@ -67,93 +62,38 @@ _FORMS: dict[str, dict[str, Callable[[Any], bool]]] = {
 """What a worker's answers must hold (edgec_mac/worker.py): Core ML's own code runs in it."""
 
 
-class WorkerProblem(Exception):
-    """Why a compute unit cannot be used: what happened, and the end of the worker's standard error."""
-
-
-class Worker:
-    """A fresh process. `log` takes its standard error; `patience` is how long it may think about one command, in seconds."""
+class Worker(worker.Worker):
+    """A fresh process. `patience` is how long it may think about one command, in seconds."""
 
     def __init__(self, log: Path, patience: float) -> None:
-        self._log, self._patience = log, patience
-        self._unread = b""
+        self._patience = patience
         self.began = time.perf_counter()
         # An interruption in the middle of `Popen` would leave a process that nobody knows of.
-        with log.open("wb") as stderr, _signals_wait():
-            self._process = subprocess.Popen(
-                [sys.executable, str(_PROGRAM), "--worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                bufsize=0,
-            )
+        with _signals_wait():
+            super().__init__([sys.executable, str(_PROGRAM), "--worker"], log, _read, most_bytes=_MOST_ANSWER_BYTES)
             _running.add(self._process)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
 
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def ask(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
+    def tell(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Sends a command and waits for its answer. Raises `WorkerProblem`; then the worker is no use any more, and ended."""
         try:
-            self._stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
-        except (BrokenPipeError, ValueError):
-            raise WorkerProblem(self._obituary()) from None
-        try:
-            answer = parse_object(self._line())
-        except Refused as error:
-            raise WorkerProblem(f"the worker answered something else than it should: it {error}") from None
-        if "error" in answer:
-            raise WorkerProblem(printable(str(answer["error"]))[:_ERROR_CHARACTERS])
-        wrong = [name for name, is_sound in _FORMS.get(do, {}).items() if not is_sound(answer.get(name))]
-        if wrong:
-            raise WorkerProblem(f"the worker answered something else than it should: its {wrong[0]} is none")
-        return answer
+            return self.ask({"do": do, **fields}, self._patience)
+        except WorkerProblem:
+            self._process.kill()
+            raise
 
     def close(self) -> None:
-        """Ends the process, at once if it does not end by itself, and reaps it."""
-        self._stdin.close()
-        self._stdout.close()
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
+        super().close()
         _running.discard(self._process)
 
-    def _line(self) -> bytes:
-        deadline = time.monotonic() + self._patience
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._stdout, selectors.EVENT_READ)
-            while b"\n" not in self._unread:
-                if len(self._unread) > _MOST_ANSWER_BYTES:
-                    self._process.kill()
-                    raise WorkerProblem(f"the worker answered with more than {_MOST_ANSWER_BYTES:,} bytes and was ended")
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    self._process.kill()
-                    raise WorkerProblem(f"Core ML said nothing for {self._patience:.0f} s and was ended")
-                chunk = os.read(self._stdout.fileno(), 1 << 16)
-                if not chunk:
-                    raise WorkerProblem(self._obituary())
-                self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line
 
-    def _obituary(self) -> str:
-        """How the process died, and its last words."""
-        try:
-            code = self._process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            return "the process closed its output and went on running"
-        how = f"the process ended with exit code {code}" if code >= 0 else f"the process was killed by {_signal(-code)}"
-        with self._log.open("rb") as log:
-            log.seek(max(0, os.fstat(log.fileno()).st_size - _LOG_BYTES))
-            lines = log.read(_LOG_BYTES).decode("utf-8", "replace").splitlines()
-        words = [printable(line)[:_LINE_CHARACTERS] for line in lines if line.strip()][-_STDERR_LINES:]
-        return "\n  ".join([how, *words])
+def _read(line: bytes, do: str) -> dict[str, Any]:
+    answer = parse_json_object(line)
+    if "error" in answer:
+        return {"error": printable(str(answer["error"]))[:_ERROR_CHARACTERS]}
+    wrong = [name for name, is_sound in _FORMS.get(do, {}).items() if not is_sound(answer.get(name))]
+    if wrong:
+        raise Refused(f"is no answer to {do}: its {wrong[0]} is none")
+    return answer
 
 
 def end_workers() -> None:
@@ -184,10 +124,3 @@ def _signals_wait() -> Iterator[None]:
             signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])
-
-
-def _signal(number: int) -> str:
-    try:
-        return f"signal {number} ({signal.Signals(number).name})"
-    except ValueError:
-        return f"signal {number}"

@@ -33,8 +33,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgec_onboard.statistics import LEAD_IN_MS, warmed_up
+
 from edgec_mac.placement import read_plan
-from edgec_mac.statistics import LEAD_IN_MS, warmed_up
 
 PACKAGES = ("coremltools", "numpy", "pillow")
 _PROXY = "coremltools.libcoremlpython"

@@ -6,15 +6,21 @@ of the current engine is what stands before its last mention there, so that a cr
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
+from edgec_onboard.errors import BoardError
+from edgec_onboard.files import sha256_of
+from edgec_onboard.measurements import fastest, now
+from edgec_onboard.seal import is_whole
+from edgec_onboard.text import shorten
+from edgec_onboard.untrusted import Refused, read_bytes
+
 from edgec_device.bundle import Variant
-from edgec_device.errors import DeviceError, NothingToDo
-from edgec_device.files import point, read_json, remove, sha256_of, write_record
-from edgec_device.output import megabytes, shorten
+from edgec_device.errors import NothingToDo
+from edgec_device.files import STATE_BYTES, point, remove, write_record
+from edgec_device.output import megabytes
 from edgec_device.seal import (
     CHANGED,
     REMEDY,
@@ -64,13 +70,10 @@ def choose(session: Session, variants: Sequence[Variant]) -> Choice:
             remedy="run `bench`, or activate one of your choice with --variant",
         )
 
-    def p50(engine: Engine) -> float:
-        return float((speeds[engine.variant.name] or {})["p50_ms"])
-
-    best = min(measured, key=p50)
-    others = [f"{engine.variant.name} {p50(engine):.3f} ms" for engine in measured if engine is not best]
-    reason = f"{best.variant.name} is the fastest that reproduces the features: p50 {p50(best):.3f} ms"
-    return Choice(best, reason + ("; " + ", ".join(others) if others else "") + ".")
+    found = fastest({engine.variant.name: float((speeds[engine.variant.name] or {})["p50_ms"]) for engine in measured})
+    assert found is not None, "one at least is measured"
+    best, reason = found
+    return Choice(next(engine for engine in measured if engine.variant.name == best), reason + ".")
 
 
 def activate(session: Session, choice: Choice) -> None:
@@ -185,9 +188,9 @@ def status(session: Session) -> None:
         lines += _told(found)
     if before is not None:
         lines += ["before    {}".format(past[-2]["engine"]), *_told(before)]
-    report = _report_standing(places)
-    if report is not None:
-        lines.append(f"report    {places.report}: {report}")
+    measured = _measured_standing(places)
+    if measured is not None:
+        lines.append(f"measured  {places.measurements}: {measured}")
     lines += ["", "engine".ljust(26) + "verified    p50 ms  evidence"] if rows else []
     for row in rows:
         verdict = {True: "yes", False: "FAILED", None: "no"}[row["passed"]]
@@ -210,7 +213,7 @@ def status(session: Session) -> None:
         state=None if found is None else found.state,
         evidence=[] if found is None else list(found.evidence),
         previous_state=None if before is None else before.state,
-        report=report,
+        report=measured,
     )
 
 
@@ -222,12 +225,12 @@ def _told(found: Standing) -> list[str]:
     return lines + (["          To do: " + REMEDY] if found.state != VERIFIED else [])
 
 
-def _report_standing(places: Places) -> str | None:
-    """Whether report.json is what was written; None if there is none, or nobody wrote down what it was."""
-    expected = (read_json(places.details) or {}).get("report_sha256")
-    if not isinstance(expected, str) or not places.report.is_file():
+def _measured_standing(places: Places) -> str | None:
+    """Whether the measurements are as they were written; None if there are none."""
+    try:
+        return "as it was written" if is_whole(read_bytes(places.measurements, STATE_BYTES)) else CHANGED
+    except (Refused, OSError):
         return None
-    return "as it was written" if sha256_of(places.report) == expected else CHANGED
 
 
 def _note(session: Session, text: str, found: Standing) -> None:
@@ -268,7 +271,7 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
         "sha256": facts["sha256"],
         "tensorrt": facts["tensorrt"],
         "build_key": session.bundle.build_key,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": now(),
         "reason": choice.reason,
         "sealed": seal(session, choice.engine),
     }
@@ -289,7 +292,7 @@ def _unfit(entry: dict[str, Any], session: Session) -> str:
         return "it is not verified"
     try:
         session.identify()
-    except DeviceError:
+    except BoardError:
         return ""  # a rollback is for emergencies: without trtexec the version cannot be compared, and that is no reason to stay
     version, gpu = dotted(session.trtexec.version), session.trtexec.gpu
     if facts["tensorrt"] != version or facts["compute_capability"] != gpu.compute_capability:

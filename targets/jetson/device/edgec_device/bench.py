@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from pathlib import Path
 from typing import Any, Sequence
 
+from edgec_onboard.errors import BoardError, DiskFull
+from edgec_onboard.measurements import now
+from edgec_onboard.statistics import summary
+from edgec_onboard.text import shorten
+from edgec_onboard.untrusted import parse_json, read_bytes
+
 from edgec_device import sensors
-from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
+from edgec_device.errors import TrtexecFailed
 from edgec_device.evidence import engine_doubts
 from edgec_device.flags import UNDERSTOOD, bench_flags
 from edgec_device.npy import read_npz
-from edgec_device.output import shorten
 from edgec_device.session import Engine, Session
 from edgec_device.trtexec import Finished
-from edgec_device.untrusted import read_document
 from edgec_device.verify import FRAMES
 
 ROUNDS = 2
@@ -33,7 +36,7 @@ _MOST_TIMES = 10_000_000
 _LONGEST_MS = 1e7
 
 
-def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, DeviceError]:
+def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, BoardError]:
     """Measure each engine and keep the figures beside it. Returns the variants that failed, with the reason.
 
     All are measured again if one has to be: figures of different days are no comparison.
@@ -46,7 +49,7 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
             _say(session, engine, "unchanged")
         return {}
     taken: dict[str, list[_Round]] = {engine.variant.name: [] for engine in engines}
-    failed: dict[str, DeviceError] = {}
+    failed: dict[str, BoardError] = {}
     for _ in range(ROUNDS):
         for engine in engines:
             name = engine.variant.name
@@ -56,7 +59,7 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
                 taken[name].append(_measure(session, engine, flags))
             except DiskFull:
                 raise
-            except DeviceError as error:
+            except BoardError as error:
                 failed[name] = error
                 engine.forget("bench")
                 session.remember_problem(name, "bench", str(error))
@@ -70,21 +73,6 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
             session.remember_problem(name, "bench", None)
             _say(session, engine, "measured")
     return failed
-
-
-def summary(samples: Sequence[float]) -> dict[str, float]:
-    """Nearest-rank percentiles and the mean, as edgec/latency/statistics.py takes them. Nothing is clipped."""
-    ordered = sorted(samples)
-    ranks = {percent: ordered[math.ceil(percent * len(ordered) / 100) - 1] for percent in (50, 90, 99)}
-    mean = round(math.fsum(ordered) / len(ordered), 4)
-    return {
-        "min_ms": ordered[0],
-        "p50_ms": ranks[50],
-        "p90_ms": ranks[90],
-        "p99_ms": ranks[99],
-        "max_ms": ordered[-1],
-        "mean_ms": min(max(mean, ordered[0]), ordered[-1]),
-    }
 
 
 class _Round:
@@ -132,7 +120,7 @@ def read_times(path: Path) -> list[float]:
     Raises `TrtexecFailed` for a file that holds none.
     """
     try:
-        samples = [float(entry["latencyMs"]) for entry in read_document(path, _TIMES_BYTES, most_values=_MOST_TIMES)]
+        samples = [float(entry["latencyMs"]) for entry in parse_json(read_bytes(path, _TIMES_BYTES), most_values=_MOST_TIMES)]
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise TrtexecFailed(
             "trtexec's times cannot be read.",
@@ -172,7 +160,7 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
     if any(each.graph_refused for each in rounds):
         caveats.append("The engine could not be captured as a CUDA graph; its kernels were launched one by one.")
     return {
-        **summary(samples),
+        **vars(summary(samples)),
         "samples_ms": samples,
         "iterations": len(samples),
         "warmup": sum(each.warm_up for each in rounds),
@@ -183,7 +171,7 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "caveats": caveats,
         "rounds": [{"runs": len(each.samples), **each.conditions} for each in rounds],
         "tensorrt": ".".join(map(str, session.trtexec.version)),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created": now(),
         "evidence": session.grade(doubts),
         "doubts": doubts,
     }

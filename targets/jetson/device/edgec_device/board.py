@@ -7,8 +7,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Mapping, Sequence
 
+from edgec_onboard.errors import WrongBoard
+
 from edgec_device.bundle import BoardProfile, Bundle
-from edgec_device.errors import WrongBoard
 from edgec_device.system import System
 from edgec_device.versions import parse
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from pathlib import Path
 from typing import Sequence
 
+from edgec_onboard.errors import BoardError, DiskFull
+from edgec_onboard.files import SCRATCH, sha256_of, sync
+from edgec_onboard.measurements import now
+
 from edgec_device.bundle import BUNDLE, Variant
-from edgec_device.errors import DeviceError, DiskFull, TrtexecFailed
+from edgec_device.errors import TrtexecFailed
 from edgec_device.evidence import engine_doubts
-from edgec_device.files import SCRATCH, publish, sha256_of, sync, write_record
+from edgec_device.files import publish, write_record
 from edgec_device.output import elapsed, megabytes
 from edgec_device.session import PLAN, Engine, Session
 from edgec_device.versions import dotted
@@ -19,14 +22,14 @@ from edgec_device.versions import dotted
 _CACHE = "timing.cache"
 
 
-def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict[str, DeviceError]:
+def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict[str, BoardError]:
     """Build what is not there yet; with `again`, also what failed verification.
 
     Returns the variants that failed, with the reason. One's failure does not keep others from being built, but a full disk does.
     """
     session.require_release()
     session.output.step("build", f"TensorRT {dotted(session.trtexec.version)}, {session.trtexec.gpu.name}")
-    failed: dict[str, DeviceError] = {}
+    failed: dict[str, BoardError] = {}
     for variant in variants:
         engine = session.engine(variant)
         condemned = again and not (engine.verified(session.bundle) or {"passed": True})["passed"]
@@ -38,7 +41,7 @@ def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict
             _build(session, engine)
         except DiskFull:
             raise
-        except DeviceError as error:
+        except BoardError as error:
             failed[variant.name] = error
             session.remember_problem(variant.name, "build", str(error))
             session.output.problem("build", variant.name, error)
@@ -91,7 +94,7 @@ def _build(session: Session, engine: Engine) -> None:
                 "onnx_sha256": variant.sha256,
                 "build_key": session.bundle.build_key,
                 "build_seconds": round(seconds, 1),
-                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "created": now(),
                 "doubts": session.doubts() + engine_doubts(plan),
             },
         )

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import traceback
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from edgec_device import activation, errors, report, seal
+from edgec_onboard.errors import BoardError, Interrupted, UsageError, VerificationFailed
+from edgec_onboard.program import folder, guarded, own_artefact
+from edgec_onboard.text import shorten
+
+from edgec_device import activation, errors, measured, seal
 from edgec_device.activation import Choice
 from edgec_device.bench import bench
 from edgec_device.build import build
 from edgec_device.bundle import Bundle, Variant, read_bundle
-from edgec_device.errors import DeviceError, Interrupted, NothingToDo, UsageError, VerificationFailed, from_os_error
+from edgec_device.errors import NothingToDo, from_os_error
 from edgec_device.files import lock
 from edgec_device.install import board_facts, install, preflight
-from edgec_device.output import Output, shorten
+from edgec_device.output import Output
 from edgec_device.receive import receive
 from edgec_device.session import Engine, Options, Session
 from edgec_device.system import System
 from edgec_device.verify import verify
 from edgec_device.wire import Wire
 
-BUG = 70
 _MOST_SECONDS = 24 * 3600
 _MOST_ITERATIONS = 1_000_000
 WIRE = "-"
@@ -49,26 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     options = _parser().parse_args(arguments)
     output = Output(options.json)
-    code = BUG
-    try:
-        for signum in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(signum) is not signal.SIG_IGN:  # as nohup does with SIGHUP
-                signal.signal(signum, _interrupt)
-        code = _run(options, output)
-    except DeviceError as error:
-        code = error.exit_code
-        output.error(error)
-    except OSError as error:
-        refusal = from_os_error(error)
-        code = refusal.exit_code
-        output.error(refusal)
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
-    except Interrupted as interruption:
-        code = interruption.exit_code
-    except Exception:
-        traceback.print_exc()
-        print("This is a bug in edgec: please report it, with the lines above.", file=sys.stderr)
+    code = guarded(lambda: _run(options, output), output.error, from_os_error)
     if code >= 128 and not options.json:
         print("interrupted; run the same command again to go on", file=sys.stderr)
     with suppress(Interrupted):
@@ -76,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(options: argparse.Namespace, output: Output) -> int:
-    root = _folder(options.root or _default_root(), "--dir")
+def _run(options: argparse.Namespace, output: Output) -> None:
+    root = folder(options.root or _default_root(), "--dir")
     chosen = Options(
         root=root,
         trtexec=options.trtexec,
@@ -98,9 +79,8 @@ def _run(options: argparse.Namespace, output: Output) -> int:
         finally:
             wire.rest()
     else:
-        bundle = read_bundle(_folder(options.bundle or _own_bundle(), "--bundle"))
+        bundle = read_bundle(folder(options.bundle or own_artefact(), "--bundle"))
         _work(chosen, bundle, options.command, output, None)
-    return 0
 
 
 def _work(chosen: Options, bundle: Bundle, command: str, output: Output, wire: Wire | None) -> None:
@@ -183,16 +163,16 @@ def _run_all(session: Session) -> None:
     passed = [session.engine(variant) for variant in usable if session.engine(variant).built]
     passed = _passed(session, [engine for engine in passed if engine.variant.name not in failed])
     if not passed:
-        report.write_report(session, usable, None, facts)
+        measured.write(session, usable, None, facts)
         raise _none_left(session, failed)
     unmeasured = bench(session, passed, again=again)
     if len(unmeasured) == len(passed):
-        report.write_report(session, usable, None, facts)
+        measured.write(session, usable, None, facts)
         raise _none_left(session, unmeasured)
     _conclude(session, facts, activate=True)
 
 
-def _build_and_verify(session: Session, variants: Sequence[Variant], again: bool) -> dict[str, DeviceError]:
+def _build_and_verify(session: Session, variants: Sequence[Variant], again: bool) -> dict[str, BoardError]:
     failed = build(session, variants, again=again)
     engines = [session.engine(variant) for variant in variants if variant.name not in failed]
     if engines:
@@ -206,11 +186,11 @@ def _conclude(session: Session, facts: dict[str, Any], *, activate: bool = False
     choice = activation.choose(session, usable)
     if activate:
         activation.activate(session, choice)
-    report.write_report(session, usable, choice, facts)
-    session.output.emit("table", report.table(session, usable))
+    measured.write(session, usable, choice, facts)
+    session.output.emit("table", measured.table(session, usable))
 
 
-def _none_left(session: Session, failed: dict[str, DeviceError]) -> DeviceError:
+def _none_left(session: Session, failed: dict[str, BoardError]) -> BoardError:
     """The refusal of a run whose variants all failed: that of verification if one got so far, else the first."""
     first = next((error for error in failed.values() if isinstance(error, VerificationFailed)), next(iter(failed.values())))
     current = seal.current_engine(session.places)
@@ -219,7 +199,7 @@ def _none_left(session: Session, failed: dict[str, DeviceError]) -> DeviceError:
     if isinstance(first, VerificationFailed):
         what, remedy = (
             f"No engine reproduces the golden features; {kept}.",
-            "send details.json and the logs to edgec's maintainers",
+            "send measurements.json and the logs to edgec's maintainers",
         )
         return VerificationFailed(what, evidence=evidence, remedy=remedy)
     return type(first)(f"{first.what} No variant is left; {kept}.", evidence=evidence, remedy=first.remedy)
@@ -238,7 +218,7 @@ def _passed(session: Session, engines: Sequence[Engine]) -> list[Engine]:
     return [engine for engine in engines if (engine.verified(session.bundle) or {"passed": False})["passed"]]
 
 
-def _raise_first(failed: dict[str, DeviceError]) -> None:
+def _raise_first(failed: dict[str, BoardError]) -> None:
     if failed:
         raise next(iter(failed.values()))
 
@@ -261,33 +241,8 @@ def _check_names(options: Options, bundle: Bundle) -> None:
         raise UsageError(f"There is no variant {unknown[0]}.", evidence=["the bundle has " + known])
 
 
-def _folder(text: str, option: str) -> Path:
-    """Raises `UsageError` for what is no path here."""
-    try:
-        path = Path(text).expanduser().absolute()
-        path.exists()
-    except PermissionError:
-        return path
-    except (RuntimeError, ValueError, OSError) as error:  # nobody of that name; a NUL; a name that is too long
-        raise UsageError(
-            f"There can be no folder {shorten(text, 60)!r} on this board.",
-            evidence=[shorten(str(error), 200)],
-            remedy=f"give another one with {option}",
-        ) from error
-    return path
-
-
 def _default_root() -> str:
     return "{}/edgec".format(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
-
-
-def _own_bundle() -> str:
-    """The artefact that this program lies in: its archive is ARTEFACT/device/edgec-device.pyz."""
-    return str(Path(sys.argv[0]).resolve().parent.parent)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise Interrupted(signum)
 
 
 def _parser() -> argparse.ArgumentParser:

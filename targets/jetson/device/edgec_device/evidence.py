@@ -7,10 +7,6 @@ from pathlib import Path
 from edgec_device.system import VARIABLE, System
 from edgec_device.trtexec import Trtexec
 
-TARGET = "measured on target"
-HOST = "measured on host"
-SIMULATED = "simulated on host"
-
 _PLAN = b"ftrt"
 """What serialised engines begin with (NVIDIA/TensorRT, samples/common/sampleEngines.cpp, printPlanVersion)."""
 _HEAD = 4096
@@ -30,9 +26,3 @@ def engine_doubts(engine: Path) -> list[str]:
     if not head.startswith(_PLAN):
         return [f"{engine.name} does not begin like an engine of TensorRT's"]
     return [f"{engine.name} was made by a stand-in for trtexec"] if b"stand-in" in head else []
-
-
-def grade(found: list[str], *, here: bool = False) -> str:
-    if found:
-        return SIMULATED
-    return HOST if here else TARGET

@@ -1,60 +1,32 @@
-"""Files that appear whole or not at all, whatever takes the power away; and one run at a time."""
+"""Records, folders and links that appear whole or not at all; and one run at a time, whose own alone are scratch files."""
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
-import stat
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Iterator
 
-from edgec_device.errors import Busy, DeviceError
+from edgec_onboard.errors import BoardError
+from edgec_onboard.files import SCRATCH, sync, write_text
+from edgec_onboard.untrusted import parse_json, read_bytes
+
+from edgec_device.errors import Busy
 from edgec_device.output import Output, elapsed
-from edgec_device.untrusted import STATE_BYTES, read_document
 
-SCRATCH = ".tmp-"
-"""What begins with this belongs to a run that is at work, or to one that is dead. Only the lock's holder makes or removes it."""
 SEAL = "record_sha256"
 """In records of this program's own: the SHA-256 of all that stands beside it."""
-_BLOCK = 1 << 20
+STATE_BYTES = 64 << 20
+"""Of a JSON file of this program's own, or of the bundle."""
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _HEARTBEAT_S = 10.0
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(_BLOCK), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def is_plain_file(path: Path) -> bool:
-    """Whether it is a regular file, and no link to one."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a folder's entries to the disk."""
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # filesystems that cannot flush a folder
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -62,28 +34,10 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
-    """As `write_json`, with a last member as edgec's own reports have: the SHA-256 of every byte before it (edgec/seal.py)."""
-    text = json.dumps(value, indent=1, allow_nan=False)
-    head = text[: -len("\n}")] + ',\n "seal": "'
-    write_text(path, f'{head}{hashlib.sha256(head.encode("utf-8")).hexdigest()}"\n}}\n')
-
-
-def write_text(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(SCRATCH + path.name)
-    with work.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    work.replace(path)
-    sync(path.parent)
-
-
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in the file; None if there is no file, or something else in it: then it was not ours, or not wholly written."""
     try:
-        value = read_document(path, STATE_BYTES)
+        value = parse_json(read_bytes(path, STATE_BYTES))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None
@@ -178,7 +132,7 @@ def _take(descriptor: int, path: Path, output: Output, wait: bool) -> None:
         except BlockingIOError:
             pass
         except OSError as error:
-            raise DeviceError(
+            raise BoardError(
                 "The folder given as --dir is on a filesystem without locks, so two runs could build at once.",
                 evidence=[f"{path}: {error.strerror}"],
                 remedy="choose a folder on the board's own disk with --dir",

@@ -9,11 +9,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgec_onboard.errors import ArtefactError, DiskFull
+from edgec_onboard.files import is_plain_file, sha256_of
+
 from edgec_device import sensors
 from edgec_device.board import jetpack_listed
 from edgec_device.bundle import BUNDLE, File, check_files
-from edgec_device.errors import BundleError, DiskFull, from_os_error
-from edgec_device.files import is_plain_file, publish, sha256_of
+from edgec_device.errors import from_os_error
+from edgec_device.files import publish
 from edgec_device.output import megabytes
 from edgec_device.session import Session
 from edgec_device.versions import dotted
@@ -102,8 +105,8 @@ def _copy(source: Path, destination: Path, file: File | None) -> None:
         raise _changed(source)
 
 
-def _changed(source: Path) -> BundleError:
-    return BundleError(
+def _changed(source: Path) -> ArtefactError:
+    return ArtefactError(
         "The bundle is damaged.",
         evidence=[f"{source} is missing, no plain file, or has other content than was built"],
         remedy="copy the artefact to the board again, whole",

@@ -10,8 +10,8 @@ from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgec_device.errors import BundleError
-from edgec_device.output import shorten
+from edgec_onboard.errors import ArtefactError
+from edgec_onboard.text import shorten
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _CODES = {"|u1": "B", "<i4": "i", "<f4": "f"}
@@ -31,7 +31,7 @@ class Array:
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """By name. Raises `BundleError` for anything but what edgec writes."""
+    """By name. Raises `ArtefactError` for anything but what edgec writes."""
     try:
         with zipfile.ZipFile(str(path)) as archive:
             found = {}
@@ -52,7 +52,7 @@ def read_npz(path: Path) -> dict[str, Array]:
         OverflowError,
         zipfile.BadZipFile,
     ) as error:
-        raise BundleError(
+        raise ArtefactError(
             f"The golden file {path.name} cannot be read.",
             evidence=[str(path), shorten(str(error), 300)],
             remedy="copy the artefact to the board again, whole",

@@ -11,9 +11,9 @@ people see. Events:
     problem    a variant cannot be used; others are tried: `what`, `evidence`, `remedy`, `exit_code`
     wanted     files to be sent over the standard input (wire.py): `files`, each with `path`, `offset`, `size_bytes`
     status     answer of `status`: `current`, `previous`, `engines`, `unused`; `state` of what is active: `verified`, `changed`
-               or `unknown`, or null if nothing is, and `evidence` for it; `report`, the same of report.json
+               or `unknown`, or null if nothing is, and `evidence` for it; `report`, the same of the measurements
     table      the figures of all variants, for people: `text`
-    report     files worth keeping: `path`, `details`
+    measured   measurements worth bringing home: `path`
     error      the program gives up: `kind`, `what`, `evidence`, `remedy`, `exit_code`
     end        always the last: `exit_code`
 """
@@ -24,13 +24,11 @@ import json
 import os
 import signal
 import sys
-import textwrap
 import time
 from typing import Any
 
-from edgec_device.errors import DeviceError, Interrupted
-
-WIDTH = 80
+from edgec_onboard.errors import BoardError, Interrupted
+from edgec_onboard.text import wrapped
 
 
 class Output:
@@ -52,11 +50,11 @@ class Output:
     def step(self, step: str, text: str) -> None:
         self.emit("step", f"{step}: {text}", step=step)
 
-    def problem(self, step: str, variant: str, error: DeviceError) -> None:
+    def problem(self, step: str, variant: str, error: BoardError) -> None:
         text = "  {} {}: {}".format(step, variant, str(error).replace("\n", "\n  "))
         self.emit("problem", text, step=step, variant=variant, **described(error))
 
-    def error(self, error: DeviceError) -> None:
+    def error(self, error: BoardError) -> None:
         if self.as_json:
             self.emit("error", str(error), **described(error))
         else:
@@ -73,23 +71,7 @@ class Output:
             raise Interrupted(signal.SIGPIPE) from None
 
 
-def wrapped(text: str) -> str:
-    """No line wider than a terminal, but where a path or a number is."""
-    lines = []
-    for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip()) + 2)
-        lines += (
-            textwrap.wrap(
-                line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
-            )
-            or [line]
-            if len(line) > WIDTH
-            else [line]
-        )
-    return "\n".join(lines)
-
-
-def described(error: DeviceError) -> dict[str, Any]:
+def described(error: BoardError) -> dict[str, Any]:
     kind = type(error).__name__
     return {
         "kind": kind,
@@ -98,12 +80,6 @@ def described(error: DeviceError) -> dict[str, Any]:
         "remedy": error.remedy,
         "exit_code": error.exit_code,
     }
-
-
-def shorten(text: str, width: int = WIDTH - 1) -> str:
-    """The text in one line of at most this width, without what a terminal could take for a command."""
-    plain = "".join(character if character.isprintable() else " " for character in text).rstrip()
-    return plain if len(plain) <= width else plain[: width - 1] + "…"
 
 
 def elapsed(seconds: float) -> str:

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
+from edgec_onboard.errors import ArtefactError
+from edgec_onboard.files import is_plain_file, sha256_of
+
 from edgec_device.bundle import BUNDLE, File
-from edgec_device.errors import BundleError
-from edgec_device.files import is_plain_file, publish, remove, sha256_of
+from edgec_device.files import publish, remove
 from edgec_device.install import check_room
 from edgec_device.output import megabytes
 from edgec_device.session import Session
@@ -26,7 +28,7 @@ def receive(session: Session, wire: Wire) -> None:
     """Complete the bundle's release; every file is taken by its hash, and the release appears whole. The caller holds the lock.
 
     Whether board and disk can take it is looked at before anything is sent. Raises what `identify` and `check_room` do, and
-    `BundleError` for contents that arrive damaged twice; what arrived whole stays for the next run.
+    `ArtefactError` for contents that arrive damaged twice; what arrived whole stays for the next run.
     """
     output, release, incoming = session.output, session.release, session.places.incoming
     output.step("copy", str(release))
@@ -47,7 +49,7 @@ def receive(session: Session, wire: Wire) -> None:
         if not asked:
             break
     else:
-        raise BundleError(
+        raise ArtefactError(
             "Files arrive damaged.",
             evidence=[f"{file.path} has another SHA-256 than the artefact says" for file in asked],
             remedy="check the artefact (`edgec verify`) and the board's disk, then run the same command again",

@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgec_onboard.files import is_plain_file, sha256_of
+
 from edgec_device.bundle import BUNDLE
 from edgec_device.errors import EngineChanged
-from edgec_device.files import is_plain_file, read_json, read_record, sha256_of
+from edgec_device.files import read_json, read_record
 from edgec_device.session import PLAN, Engine, Places, Session, read_sound
 
 VERIFIED, CHANGED, UNKNOWN = "verified", "changed", "unknown"

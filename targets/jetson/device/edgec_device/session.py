@@ -8,7 +8,7 @@ ROOT/NAME/timing-caches/             one file a GPU and TensorRT version
 ROOT/NAME/current                    link to the engine's folder that the robot should load: its engine.plan
 ROOT/NAME/history.json               what was activated, in this order, and why
 ROOT/NAME/problems.json              by variant, why the last attempt failed
-ROOT/NAME/report.json, details.json  the last report, and all that it has no place for
+ROOT/NAME/measurements.json          the last ones, of which edgec on the workstation makes a report
 ROOT/NAME/logs/, work/               what trtexec said; scratch
 """
 
@@ -22,12 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
 
+from edgec_onboard.errors import ArtefactError
+from edgec_onboard.files import SCRATCH, is_plain_file, sha256_of
+from edgec_onboard.measurements import NAME, grade
+
 from edgec_device import board as boards
 from edgec_device import evidence, graph
 from edgec_device.board import Board
 from edgec_device.bundle import BoardProfile, Bundle, Variant
-from edgec_device.errors import BundleError, NoTensorRT
-from edgec_device.files import SCRATCH, is_plain_file, read_json, read_record, remove, sha256_of, sweep, write_json, write_record
+from edgec_device.errors import NoTensorRT
+from edgec_device.files import read_json, read_record, remove, sweep, write_json, write_record
 from edgec_device.flags import build_flags, strongly_typed
 from edgec_device.output import Output
 from edgec_device.system import System
@@ -81,8 +85,9 @@ class Places:
         self.current = self.home / "current"
         self.history = self.home / "history.json"
         self.problems = self.home / "problems.json"
-        self.report = self.home / "report.json"
-        self.details = self.home / "details.json"
+        self.measurements = self.home / NAME
+        self.outdated = [self.home / "report.json", self.home / "details.json"]
+        """What programs wrote in their place before; `edgec build --engine` still writes a report there."""
         self.logs = self.home / "logs"
         self.work = self.home / "work"
 
@@ -154,7 +159,7 @@ class Session:
 
     def require_release(self) -> Path:
         if not self.release.is_dir():
-            raise BundleError(
+            raise ArtefactError(
                 "This bundle is not installed.",
                 evidence=[f"{self.release} is missing"],
                 remedy="run `install` first, or `run-all`",
@@ -166,7 +171,7 @@ class Session:
 
     def grade(self, doubts: list[str]) -> str:
         """Where a figure comes from that rests on these doubts."""
-        return evidence.grade(doubts, here=self.options.here)
+        return grade(doubts, is_target=not self.options.here)
 
     def engine(self, variant: Variant) -> Engine:
         """Where the engine of this variant, for this GPU, TensorRT and these flags, is or will be."""
@@ -230,12 +235,12 @@ class Engine:
         return found if found is not None and found.get("engine_sha256") == self.facts.get("sha256") else None
 
     def verified(self, bundle: Bundle) -> dict[str, Any] | None:
-        """The verification's record, if it was against this bundle's golden outputs, gate and bounds; whether it passed is in
-        it."""
+        """The verification's record, if it was against this bundle's golden outputs, gate, budget and bounds; whether it passed
+        is in it."""
         found = self.record("verify")
         if found is None or found.get("golden_sha256") != bundle.golden_sha256 or found.get("gate") != dict(bundle.gate):
             return None
-        if found.get("bounds", {}) != self.variant.bounds:
+        if found.get("bounds", {}) != self.variant.bounds or found.get("budget", {}) != bundle.budget:
             return None
         return {"tasks": [], **found}
 
@@ -257,6 +262,6 @@ def _layers(path: Path) -> list[str]:
     try:
         return graph.float32_layers(path)
     except (OSError, ValueError) as error:
-        raise BundleError(
+        raise ArtefactError(
             f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy="copy the artefact to the board again"
         ) from error

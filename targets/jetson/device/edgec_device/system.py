@@ -10,13 +10,13 @@ import math
 import os
 from pathlib import Path
 
-from edgec_device import process
-from edgec_device.untrusted import Refused, read_bytes
+from edgec_onboard.process import output_of
+from edgec_onboard.untrusted import Refused, read_bytes
 
 VARIABLE = "EDGEC_FACTS_ROOT"
 _PLACES = ("usr/local/sbin", "usr/sbin", "sbin", "usr/local/bin", "usr/bin", "bin")
 _COMMAND_TIMEOUT_S = 10.0
-_MOST_LINES, _MOST_OUTPUT = 1000, 1 << 20
+_MOST_OUTPUT = 1 << 20
 _MOST_BYTES = 64 << 20
 """The list of all packages that are installed is the largest file that is read here."""
 _LARGEST = 1e15
@@ -50,26 +50,10 @@ class System:
 
     def run(self, name: str, *arguments: str) -> str | None:
         """What the command prints; None if it is missing, fails, or takes too long."""
-        for place in _PLACES:
-            program = self.root / place / name
-            if os.access(str(program), os.X_OK):
-                break
-        else:
+        program = next((path for path in (self.root / place / name for place in _PLACES) if os.access(str(path), os.X_OK)), None)
+        if program is None:
             return None
-        lines: list[str] = []
-        try:
-            ended = process.run(
-                [str(program), *arguments],
-                cwd=Path("/"),
-                patience=_COMMAND_TIMEOUT_S,
-                most_seconds=_COMMAND_TIMEOUT_S,
-                most_bytes=_MOST_OUTPUT,
-                on_line=lambda line: lines.append(line) if len(lines) < _MOST_LINES else None,
-                on_tick=lambda seconds: None,
-            )
-        except OSError:
-            return None
-        return "\n".join(lines).strip() if ended.code == 0 and ended.silent is None else None
+        return output_of([str(program), *arguments], seconds=_COMMAND_TIMEOUT_S, most_bytes=_MOST_OUTPUT)
 
 
 def read(path: Path) -> str | None:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Sequence
 
-from edgec_device import process
-from edgec_device.errors import DeviceError, DiskFull, NoTensorRT, TrtexecFailed, TrtexecHung, from_os_error
-from edgec_device.output import Output, elapsed, shorten
+from edgec_onboard import process
+from edgec_onboard.errors import BoardError, DiskFull
+from edgec_onboard.text import shorten
+
+from edgec_device.errors import NoTensorRT, TrtexecFailed, TrtexecHung, from_os_error
+from edgec_device.output import Output, elapsed
 from edgec_device.system import System
 from edgec_device.versions import Version, dotted, from_banner
 
@@ -250,7 +253,7 @@ def _keep(log: Path, lines: Sequence[str]) -> None:
         print(from_os_error(error), file=sys.stderr)
 
 
-def _failure(ended: process.Ended, lines: Sequence[str], step: str, variant: str, cwd: Path, log: Path | None) -> DeviceError:
+def _failure(ended: process.Ended, lines: Sequence[str], step: str, variant: str, cwd: Path, log: Path | None) -> BoardError:
     text = "\n".join(lines)
     evidence = _evidence(ended, lines, log)
     if shutil.disk_usage(str(cwd)).free < _FULL_BELOW_BYTES or "No space left" in text or ended.code == -signal.SIGXFSZ:

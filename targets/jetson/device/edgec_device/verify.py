@@ -9,32 +9,37 @@ from array import array
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from edgec_device import fidelity, tasks
-from edgec_device.bundle import FEATURES, GATES, LABELS, Bundle, Tensor
-from edgec_device.errors import BundleError, DeviceError, DiskFull, TrtexecFailed, VerificationFailed
+from edgec_onboard import plain
+from edgec_onboard.documents import Tensor
+from edgec_onboard.errors import ArtefactError, BoardError, DiskFull, VerificationFailed
+from edgec_onboard.judging import GATES, Judge, batches, misfits, unfit
+from edgec_onboard.measurements import now
+from edgec_onboard.tasks import FEATURES, told
+from edgec_onboard.text import shorten
+from edgec_onboard.untrusted import MOST_VALUES, parse_json, read_bytes
+
+from edgec_device.errors import TrtexecFailed
 from edgec_device.evidence import engine_doubts
 from edgec_device.flags import verify_flags
 from edgec_device.npy import Array, read_npz
-from edgec_device.output import elapsed, shorten
+from edgec_device.output import elapsed
 from edgec_device.session import PLAN, Engine, Session
-from edgec_device.untrusted import MOST_VALUES, parse_json, read_bytes
 
 FRAMES = "frames.bin"
 _OUTPUT = "outputs.json"
 _NOT_JSON = re.compile(r"(?<![A-Za-z\"])(-?)(nan|inf)(?:inity)?(?:\(\w*\))?(?![A-Za-z\"])")
-_LEAST_DIFFERENT = 1e-3
 _VALUE_BYTES, _ROOM = 32, 1 << 16
 """What trtexec writes of a value at most, and what it may write beside the values."""
 
 
-def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, DeviceError]:
+def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, BoardError]:
     """Verify each engine and keep the figures beside it. Returns the variants that failed, with the reason.
 
     An engine that was verified before is not verified again, whatever came of it, unless `again` is set.
     """
     bundle = session.bundle
     session.output.step("verify", f"{bundle.golden_count} golden frames against float32's")
-    failed: dict[str, DeviceError] = {}
+    failed: dict[str, BoardError] = {}
     golden = _Golden(session)
     for engine in engines:
         name = engine.variant.name
@@ -54,7 +59,7 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
                 )
         except DiskFull:
             raise
-        except DeviceError as error:
+        except BoardError as error:
             failed[name] = error
             session.remember_problem(name, "verify", str(error))
             session.output.problem("verify", name, error)
@@ -62,14 +67,14 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
         session.remember_problem(name, "verify", None)
         figures, found = record["figures"], record["tasks"]
         parts = ["cls {:.4f}, patches {:.4f}, worst percent {:.4f}".format(*(figures[gate] for gate in GATES))] if figures else []
-        parts += map(tasks.told, found)
+        parts += map(told, found)
         text = f"  {name}: {', '.join(parts)}{' (known)' if before else ''}"
         result = "unchanged" if before else "passed"
         session.output.emit("done", text, step="verify", variant=name, result=result, figures=figures, tasks=found)
     return failed
 
 
-def damaged(engine: Engine) -> DeviceError:
+def damaged(engine: Engine) -> BoardError:
     return TrtexecFailed(
         f"The engine file of {engine.variant.name} is not what was built.",
         evidence=[f"{engine.plan} has another SHA-256 than it had"],
@@ -85,13 +90,12 @@ class _Golden:
         bundle, release = session.bundle, session.require_release()
         self.frames = _arrays(release / bundle.golden_frames, [bundle.input], bundle.golden_count)[bundle.input.name]
         self.expected = _arrays(release / bundle.golden_expected, bundle.outputs, bundle.golden_count)
+        for tensor in bundle.outputs:
+            problem = unfit(tensor, self.expected[tensor.name].values, plain)
+            if problem:
+                raise _misfit(release / bundle.golden_expected, problem)
         heads = [tensor.name for tensor in bundle.outputs if tensor.role != FEATURES]
-        self.largest = {name: max(map(abs, self.expected[name].values)) for name in heads}
-
-    def batches(self, bundle: Bundle) -> list[list[int]]:
-        """Which frames go through the engine together; a last batch that is not full repeats its last frame."""
-        count, batch = bundle.golden_count, bundle.input.shape[0]
-        return [[min(index, count - 1) for index in range(start, start + batch)] for start in range(0, count, batch)]
+        self.largest = {name: plain.largest(self.expected[name].values) for name in heads}
 
 
 def _arrays(path: Path, tensors: Sequence[Tensor], count: int) -> Mapping[str, Array]:
@@ -99,68 +103,56 @@ def _arrays(path: Path, tensors: Sequence[Tensor], count: int) -> Mapping[str, A
     for tensor in tensors:
         shape = (count, *tensor.shape[1:])
         if tensor.name not in arrays or arrays[tensor.name].shape != shape:
-            raise BundleError(
-                f"The golden file {path.name} does not fit the bundle.",
-                evidence=[f"{tensor.name} of shape {shape} expected"],
-                remedy="copy the artefact to the board again, whole",
-            )
+            raise _misfit(path, f"{tensor.name} of shape {shape} expected")
     return arrays
+
+
+def _misfit(path: Path, problem: str) -> ArtefactError:
+    what, remedy = f"The golden file {path.name} does not fit the bundle.", "copy the artefact to the board again, whole"
+    return ArtefactError(what, evidence=[problem], remedy=remedy)
 
 
 def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]:
     bundle, began = session.bundle, time.monotonic()
     flags = verify_flags(session.trtexec.version)
+    bounds = engine.variant.bounds
+    judge = Judge(bundle.outputs, plain, gate=bundle.gate, budget=bundle.budget, bounds=bounds, largest=golden.largest)
     problems: list[str] = []
-    cosines: dict[str, list[float]] = {"cls": [], "patches": []}
-    meters = {tensor.name: tasks.Meter(tensor) for tensor in bundle.outputs if tensor.role != FEATURES}
-    seen: dict[int, Mapping[str, array[float]]] = {}
-    for number, indices in enumerate(golden.batches(bundle)):
+    together = batches(bundle.golden_count, bundle.input.shape[0])
+    seen = 0
+    for number, indices in enumerate(together):
         outputs = _run(session, engine, golden, indices, flags)
-        mismatches = _mismatches(bundle.outputs, outputs)
-        if mismatches:
-            problems += mismatches
+        problems = _misfits(bundle.outputs, outputs)
+        if problems:
             break
-        batch = bundle.input.shape[0]
         for place, index in enumerate(indices):
-            if index in seen:
+            if index < seen:  # it fills the batch up
                 continue
-            seen[index] = {
-                tensor.name: outputs[tensor.name].values[place * (tensor.size // batch) : (place + 1) * (tensor.size // batch)]
-                for tensor in bundle.outputs
-            }
-            for tensor in bundle.outputs:
-                actual, expected = seen[index][tensor.name], golden.expected[tensor.name].row(index)
-                found = fidelity.oddities(tensor.name, actual, expected)
-                if tensor.name in cosines:
-                    cosines[tensor.name] += fidelity.cosines(expected, actual, tensor.shape[-1])
-                elif tensor.name in meters:
-                    meters[tensor.name].add(expected, actual)
-                    bounds = engine.variant.bounds[tensor.name]
-                    found += tasks.beyond(tensor, bounds, expected, actual, golden.largest[tensor.name])
-                problems += [f"frame {index}: {problem}" for problem in found]
+            seen += 1
+            expected = {tensor.name: golden.expected[tensor.name].row(index) for tensor in bundle.outputs}
+            actual = {tensor.name: outputs[tensor.name].row(place) for tensor in bundle.outputs}
+            judge.add(index, expected, actual, expected)
         session.output.emit(
             "progress",
             step="verify",
             variant=engine.variant.name,
             seconds=round(time.monotonic() - began, 1),
-            detail=f"batch {number + 1} of {len(golden.batches(bundle))}",
+            detail=f"batch {number + 1} of {len(together)}",
         )
-    problems += _blind(bundle.outputs, golden, seen)
-    figures = fidelity.figures(cosines["cls"], cosines["patches"]) if cosines["cls"] and cosines["patches"] else None
-    if figures is not None:
-        problems += fidelity.below_gate(figures, bundle.gate)
+    verdict = judge.verdict(problems)
     return {
-        "passed": not problems,
-        "problems": problems[:10],
-        "figures": figures,
-        "tasks": [meter.summary() for meter in meters.values()] if seen else [],
-        "frames": len(seen),
+        "passed": not verdict.problems,
+        "problems": verdict.problems[:10],
+        "figures": verdict.figures,
+        "tasks": verdict.tasks,
+        "frames": verdict.frames,
         "gate": dict(bundle.gate),
-        "bounds": {name: dict(bound) for name, bound in engine.variant.bounds.items()},
+        "budget": dict(bundle.budget),
+        "bounds": {name: dict(bound) for name, bound in bounds.items()},
         "golden_sha256": bundle.golden_sha256,
         "flags": flags,
         "seconds": round(time.monotonic() - began, 1),
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "created": now(),
         "evidence": session.grade(session.doubts() + engine_doubts(engine.plan)),
     }
 
@@ -203,31 +195,13 @@ def read_outputs(text: str, most_values: int = MOST_VALUES) -> dict[str, Array]:
     return found
 
 
-def _mismatches(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list[str]:
-    found = []
-    for tensor in tensors:
-        output = outputs.get(tensor.name)
-        if output is None:
-            there = shorten(", ".join(sorted(map(str, outputs))) or "none", 300)
-            found.append(f"there is no output {tensor.name}; there are {there}")
-        elif output.shape != tensor.shape:
-            found.append(f"{tensor.name} has shape {shorten(str(output.shape))}, not {tensor.shape}")
-        elif len(output.values) != tensor.size:
-            found.append(f"{tensor.name} has {len(output.values)} values, not {tensor.size}")
-    return found
-
-
-def _blind(tensors: Sequence[Tensor], golden: _Golden, seen: Mapping[int, Mapping[str, array[float]]]) -> list[str]:
-    """Whether frames whose outputs should differ give the very same ones: then the engine does not look at its input."""
-    indices = sorted(seen)
-    for one, other in zip(indices, indices[1:]):
-        for tensor in tensors:
-            values = seen[one][tensor.name]
-            if values != seen[other][tensor.name]:
-                continue
-            first, second = (golden.expected[tensor.name].row(index) for index in (one, other))
-            labels = tensor.role == LABELS
-            alike = tasks.agreement(first, second) if labels else fidelity.cosines(first, second, len(values))[0]
-            if alike < 1 - _LEAST_DIFFERENT:
-                return [f"{tensor.name} is the same for frames {one} and {other}: the engine does not look at them"]
-    return []
+def _misfits(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list[str]:
+    found = misfits(
+        {tensor.name: (tensor.shape, None) for tensor in tensors},
+        {str(name): (each.shape, None) for name, each in outputs.items()},
+    )
+    return found or [
+        f"{tensor.name} has {len(outputs[tensor.name].values)} values, not {tensor.size}"
+        for tensor in tensors
+        if len(outputs[tensor.name].values) != tensor.size
+    ]

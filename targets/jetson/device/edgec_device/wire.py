@@ -18,9 +18,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Iterator
 
+from edgec_onboard.errors import ArtefactError, Interrupted
+from edgec_onboard.untrusted import parse_json
+
 from edgec_device.bundle import Bundle, parse_bundle
-from edgec_device.errors import BundleError, Interrupted
-from edgec_device.untrusted import parse_json
 
 SILENCE_S = 30.0
 _TICK_S = 0.5
@@ -40,17 +41,17 @@ class Wire:
         """bundle.json as it came."""
 
     def bundle(self, root: Path) -> Bundle:
-        """The bundle that comes first; its files are, or will be, in its release under `root`. Raises `BundleError`."""
+        """The bundle that comes first; its files are, or will be, in its release under `root`. Raises `ArtefactError`."""
         size = b""
         while not size.endswith(b"\n") and len(size) < 10:
             size += self._read(1)
         if not size.strip().isdigit() or int(size) > _MOST_BUNDLE_BYTES:
-            raise BundleError("There is no bundle on the standard input.", remedy="--bundle - is for `edgec deploy`")
+            raise ArtefactError("There is no bundle on the standard input.", remedy="--bundle - is for `edgec deploy`")
         self.document = b"".join(self.blocks(int(size)))
         try:
             found = parse_json(self.document.decode("utf-8"))
         except ValueError as error:
-            raise BundleError("The bundle on the standard input is no JSON.", evidence=[f"it {error}"]) from error
+            raise ArtefactError("The bundle on the standard input is no JSON.", evidence=[f"it {error}"]) from error
         bundle = parse_bundle(_NOWHERE, found, "standard input")
         return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
 

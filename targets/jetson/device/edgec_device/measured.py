@@ -1,4 +1,5 @@
-"""What is brought home: report.json in edgec's own schema (edgec/records/report.py), and details.json with everything else."""
+"""What is brought home: measurements.json, of which edgec on the workstation makes a report; and the table that people see
+here."""
 
 from __future__ import annotations
 
@@ -6,57 +7,58 @@ import os
 import platform
 import re
 import textwrap
-import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from edgec_device import sensors, tasks
+from edgec_onboard import measurements
+from edgec_onboard.files import sha256_of
+from edgec_onboard.judging import GATES, Verdict
+from edgec_onboard.tasks import told
+from edgec_onboard.text import WIDTH, shorten
+
+from edgec_device import sensors
 from edgec_device.activation import Choice
-from edgec_device.bundle import BUNDLE, GATES, Variant
-from edgec_device.evidence import TARGET
-from edgec_device.files import read_json, remove, sha256_of, write_json, write_sealed
-from edgec_device.output import WIDTH, megabytes, shorten
+from edgec_device.bundle import BUNDLE, Variant
+from edgec_device.files import read_json, remove
+from edgec_device.output import megabytes
 from edgec_device.seal import current_engine
 from edgec_device.session import Engine, Session
 from edgec_device.versions import dotted
 
-SCHEMA_VERSION = 5
 _MANIFEST = "manifest.json"
 _UNDER = 9 * " "
 _UNBROKEN = "\u00a0"
 _HEAD = "{:<9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}  {}"
 
 
-def write_report(session: Session, variants: Sequence[Variant], chosen: Choice | None, facts: Mapping[str, Any]) -> None:
-    """Both files. Without a choice there is no report, only details: a report says which candidate was chosen."""
-    places, created = session.places, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    problems = session.problems()
+def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, facts: Mapping[str, Any]) -> None:
+    """Without a choice, too: then they say what became of every variant."""
+    bundle, places, problems = session.bundle, session.places, session.problems()
     engines = [session.engine(variant) for variant in variants]
-    details = {
-        "created": created,
-        "build_key": session.bundle.build_key,
-        "facts": dict(facts),
-        "doubts": session.doubts(),
-        "problems": problems,
-        "engines": [
-            {
-                "name": engine.folder.name,
-                "engine": engine.facts,
-                "verify": engine.record("verify"),
-                "bench": engine.record("bench"),
-            }
-            for engine in engines
-        ],
+    said = {
+        **measurements.about(bundle),
+        "artefact_sha256": _artefact_sha256(bundle.root),
+        "host_is_target": not session.options.here and not session.doubts(),
+        "input_shape": list(bundle.input.shape),
+        "host": _host(session),
+        "tool": "trtexec",
+        "doubts": _doubts(session),
+        "remarks": _remarks(session, facts),
+        "candidates": [_candidate(session, engine, problems, first) for engine, first in zip(engines, _rounds(engines))],
+        "chosen": None if chosen is None else chosen.engine.variant.name,
+        "reason": "" if chosen is None else chosen.reason,
+        "details": {
+            "build_key": bundle.build_key,
+            "facts": dict(facts),
+            "problems": problems,
+            "engines": [_detailed(engine) for engine in engines],
+        },
     }
-    if chosen is None:
-        remove(places.report)
-    else:
-        write_sealed(places.report, _report(session, engines, chosen, problems, created, facts))
-        details["report_sha256"] = sha256_of(places.report)
-    write_json(places.details, details)
-    path = None if chosen is None else str(places.report)
-    text = f"report: {path}" if path else f"details: {places.details}"
-    session.output.emit("report", text, path=path, details=str(places.details))
+    for path in places.outdated:
+        remove(path)
+    measurements.write(places.measurements, said)
+    text = f"measurements: {places.measurements}"
+    session.output.emit("measured", text, path=str(places.measurements), chosen=said["chosen"])
 
 
 def table(session: Session, variants: Sequence[Variant]) -> str:
@@ -75,7 +77,7 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
         word = "active" if active == engine.folder.name else "FAILED" if variant.name in problems else word
         lines.append(_HEAD.format(shorten(variant.name, 8), size, *times, *cosines, word).rstrip())
         if verified and verified["tasks"]:
-            said = ", ".join(tasks.told(task).replace(" ", _UNBROKEN) for task in verified["tasks"])
+            said = ", ".join(told(task).replace(" ", _UNBROKEN) for task in verified["tasks"])
             wrapped = textwrap.wrap(said, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)
             lines += [line.replace(_UNBROKEN, " ") for line in wrapped]
         evidence |= {record["evidence"] for record in (bench, verified) if record}
@@ -83,38 +85,6 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
         f"{', '.join(sorted(evidence)) or 'not measured'}; TensorRT {dotted(session.trtexec.version)}, {session.board.title}"
     )
     return "\n".join(shorten(line, WIDTH) for line in lines)
-
-
-def _report(
-    session: Session,
-    engines: Sequence[Engine],
-    chosen: Choice,
-    problems: Mapping[str, Any],
-    created: str,
-    facts: Mapping[str, Any],
-) -> dict[str, Any]:
-    bundle = session.bundle
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "edgec_version": bundle.edgec_version,
-        "created": created,
-        "artefact_sha256": _artefact_sha256(bundle.root),
-        "model": dict(bundle.model),
-        "target": bundle.target,
-        "host_is_target": not session.options.here and not session.doubts(),
-        "input_shape": list(bundle.input.shape),
-        "precision_asked": bundle.precision_asked,
-        "min_fidelity": min(bundle.gate.values()),
-        "heads": [dict(head) for head in bundle.heads],
-        "calibration": bundle.calibration,
-        "validation_frames": bundle.golden_count,
-        "stages": [],
-        "candidates": [_candidate(session, engine, chosen, problems, first) for engine, first in zip(engines, _rounds(engines))],
-        "chosen": chosen.engine.variant.name,
-        "reason": chosen.reason,
-        "notes": _notes(session, engines, facts),
-        "host": _host(session),
-    }
 
 
 def _artefact_sha256(root: Path) -> str | None:
@@ -136,7 +106,7 @@ def _rounds(engines: Sequence[Engine]) -> list[int]:
     return [apart.index(bench.get("took_turns")) * longest for bench in benches]
 
 
-def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mapping[str, Any], first: int) -> dict[str, Any]:
+def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], first: int) -> dict[str, Any]:
     name, typed = engine.variant.name, "strongly" if "--fp16" not in engine.flags and "--int8" not in engine.flags else "weakly"
     verified, bench = engine.verified(session.bundle), engine.record("bench")
     found: dict[str, Any] = {
@@ -146,27 +116,27 @@ def _candidate(session: Session, engine: Engine, chosen: Choice, problems: Mappi
         "execution_precision": f"{typed} typed, TensorRT {dotted(session.trtexec.version)}",
         "size_bytes": engine.facts.get("size_bytes"),
         "problem": problems.get(name, {}).get("what", ""),
-        "chosen": name == chosen.engine.variant.name,
         "build_flags": engine.facts.get("flags", []),
     }
     if verified and (verified["figures"] or verified["tasks"]):
-        found["fidelity"] = {
-            "stage": name,
-            **dict.fromkeys(GATES),
-            **(verified["figures"] or {}),
-            "frames": verified["frames"],
-            "evidence": verified["evidence"],
-            "tasks": verified["tasks"],
-        }
+        verdict = Verdict(verified["problems"], verified["figures"], verified["tasks"], verified["frames"])
+        found["fidelity"] = measurements.fidelity(name, verdict, verified["evidence"])
     if bench:
-        wanted = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms", "iterations", "warmup", "samples_ms", "evidence")
-        found["latency"] = {
-            **{key: bench[key] for key in wanted},
-            "threads": 1,
-            "blocks": _blocks(bench, first),
-            **_conditions(bench),
-        }
+        told = ("samples_ms", "warmup", "evidence", "flags", "power_mode", "throttled")
+        found["timings"] = {**{key: bench[key] for key in told}, "blocks": _blocks(bench, first), **_conditions(bench)}
+        found["remarks"] = bench["caveats"]
     return found
+
+
+def _detailed(engine: Engine) -> dict[str, Any]:
+    """Its records, but for the samples, which are the candidate's."""
+    bench = engine.record("bench")
+    return {
+        "name": engine.folder.name,
+        "engine": engine.facts,
+        "verify": engine.record("verify"),
+        "bench": bench and {key: value for key, value in bench.items() if key != "samples_ms"},
+    }
 
 
 def _blocks(bench: Mapping[str, Any], first: int) -> list[dict[str, int]]:
@@ -176,7 +146,7 @@ def _blocks(bench: Mapping[str, Any], first: int) -> list[dict[str, int]]:
 
 
 def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
-    """What the board was like while it measured, as the schema has it."""
+    """What the board was like while it measured."""
     rounds = bench["rounds"]
     first, last = rounds[0]["before"]["temperatures_c"], rounds[-1]["after"]["temperatures_c"]
     power = {}
@@ -185,55 +155,24 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
         mean = sum(each["mean"] for each in figures) / len(figures)
         power[rail] = [round(mean, 1), max(each["max"] for each in figures)]
     return {
-        "flags": bench["flags"],
-        "power_mode": bench["power_mode"],
         "gpu_clock_fixed": rounds[0]["before"]["clocks"]["gpu_fixed"],
         "temperatures_c": {zone: [first[zone], last[zone]] for zone in sorted(set(first) & set(last))},
         "power_mw": power,
-        "throttled": bench["throttled"],
     }
 
 
-def _notes(session: Session, engines: Sequence[Engine], facts: Mapping[str, Any]) -> list[str]:
-    """What a reader of the figures must know and the schema has no place for."""
+def _doubts(session: Session) -> list[str]:
+    own = [f"these are engines for this machine's own GPU, {session.trtexec.gpu.name}"] if session.options.here else []
+    return session.doubts() + own
+
+
+def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
     board, trtexec = session.board, session.trtexec
-    notes = [f"Not {TARGET}: {doubt}." for doubt in session.doubts()]
-    if session.options.here:
-        notes.append(f"Not {TARGET}: these are engines for this machine's own GPU, {trtexec.gpu.name}.")
-    else:
-        jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
-        notes.append(f"{board.title}, {jetpack}.")
-    notes.append(
-        f"TensorRT {dotted(trtexec.version)} on {trtexec.gpu.name}, compute capability {trtexec.gpu.compute_capability}."
-    )
+    jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
+    gpu = f"TensorRT {dotted(trtexec.version)} on {trtexec.gpu.name}, compute capability {trtexec.gpu.compute_capability}."
     mode = facts.get("power_mode")
-    if mode:
-        notes.append(f"Power mode {mode}.")
-    for engine in engines:
-        bench, name = engine.record("bench"), engine.variant.name
-        if engine.built:
-            notes.append("{} was built with trtexec {}.".format(name, " ".join(_without_layers(engine.facts["flags"]))))
-        if not bench:
-            continue
-        notes.append("{} was measured with trtexec {}.".format(name, " ".join(bench["flags"])))
-        notes += [f"{name}: {caveat}" for caveat in bench["caveats"]]
-        first, last = bench["rounds"][0]["before"]["temperatures_c"], bench["rounds"][-1]["after"]["temperatures_c"]
-        warmed = [f"{zone} {first[zone]:g} to {last[zone]:g} °C" for zone in sorted(set(first) & set(last))]
-        if warmed:
-            notes.append("{}: {}.".format(name, ", ".join(warmed)))
-        power = bench["rounds"][-1]["power_mw"]
-        if power:
-            rails = [
-                "{} {:.1f} W (at most {:.1f})".format(rail, power[rail]["mean"] / 1e3, power[rail]["max"] / 1e3)
-                for rail in sorted(power)
-            ]
-            notes.append("{}: power while measuring: {}.".format(name, ", ".join(rails)))
-    return notes
-
-
-def _without_layers(flags: Sequence[str]) -> list[str]:
-    """The list of float32 layers is long, and is in details.json."""
-    return [flag if not flag.startswith("--layerPrecisions") else "--layerPrecisions=…" for flag in flags]
+    board_own = [] if session.options.here else [f"{board.title}, {jetpack}."]
+    return board_own + [gpu] + ([f"Power mode {mode}."] if mode else [])
 
 
 def _host(session: Session) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import signal
 import subprocess
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Sequence
 
 TAIL = 40
 LONGEST_LINE = 4096
@@ -138,3 +138,22 @@ def _die_with_parent() -> Callable[[], None] | None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return ask
+
+
+def output_of(command: Sequence[str], *, seconds: float, most_bytes: int, most_lines: int = 1000) -> str | None:
+    """What a command that tells a fact prints, its first lines; None if it is missing, fails, says too much, or takes too
+    long."""
+    lines: list[str] = []
+    try:
+        ended = run(
+            command,
+            cwd=Path("/"),
+            patience=seconds,
+            most_seconds=seconds,
+            most_bytes=most_bytes,
+            on_line=lambda line: lines.append(line) if len(lines) < most_lines else None,
+            on_tick=lambda passed: None,
+        )
+    except OSError:
+        return None
+    return "\n".join(lines).strip() if ended.code == 0 and ended.silent is None else None

@@ -1,0 +1,127 @@
+"""The arithmetic of fidelity with nothing but Python, for boards without numpy: `arithmetic` says what each function is to give.
+
+Arrays are flat sequences of numbers, such as `array.array`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from operator import mul
+from typing import Sequence
+
+from .arithmetic import GARBAGE, MOST_CLASSES, Depths, Pairs, Scores
+
+Values = Sequence[float]
+_TINY = 1.1754943508222875e-38
+"""The smallest normal float32."""
+
+
+def vectors(expected: Values, actual: Values, width: int) -> list[float]:
+    found = []
+    for start in range(0, len(expected), width):
+        a, b = expected[start : start + width], actual[start : start + width]
+        squares = sum(map(mul, a, a)) * sum(map(mul, b, b))
+        if not math.isfinite(squares):
+            found.append(-1.0)
+        elif squares > 0:
+            found.append(max(-1.0, min(1.0, sum(map(mul, a, b)) / math.sqrt(squares))))
+        else:
+            found.append(1.0 if list(a) == list(b) else -1.0)
+    return found
+
+
+def joined(parts: Sequence[list[float]]) -> list[float]:
+    return [value for part in parts for value in part]
+
+
+def total(values: Values) -> float:
+    return math.fsum(values)
+
+
+def mean(values: Values) -> float:
+    return math.fsum(values) / len(values)
+
+
+def percentile(values: Values, percent: float) -> float:
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * percent / 100
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def finite(values: Values) -> tuple[int, float, float]:
+    sound = [value for value in values if math.isfinite(value)]
+    return len(sound), min(sound, default=0.0), max(sound, default=0.0)
+
+
+def largest(values: Values) -> float:
+    return max(max(map(abs, values)), _TINY)
+
+
+def difference(expected: Values, actual: Values) -> float:
+    lost = [abs(other - one) for one, other in zip(expected, actual)]
+    return max(lost) if all(map(math.isfinite, lost)) else math.inf
+
+
+def agreement(expected: Values, actual: Values) -> float:
+    return sum(one == other for one, other in zip(expected, actual)) / len(expected)
+
+
+def scores(expected: Values, actual: Values, classes: int) -> Scores:
+    agreed, margins, shipped = 0, [], []
+    for start in range(0, len(expected), classes):
+        one, other = expected[start : start + classes], actual[start : start + classes]
+        whole = all(map(math.isfinite, other))
+        best = _best(one)
+        agreed += whole and _best(other) == best
+        margins.append(_margin(one, best))
+        shipped.append(_margin(other, best) if whole else -GARBAGE)
+    return Scores(agreed, math.fsum(margins), math.fsum(shipped), min(shipped))
+
+
+def labels(expected: Values, actual: Values, classes: int = 0) -> Pairs:
+    whole = [_label(value) for value in expected]
+    most = classes or max(MOST_CLASSES, max(whole) + 1)
+    return Counter(zip(whole, (label if label < most else -1 for label in map(_label, actual))))
+
+
+def logits(expected: Values, actual: Values, classes: int, pixels: int) -> Pairs:
+    found: Pairs = Counter()
+    size = classes * pixels
+    for start in range(0, len(expected), size):
+        pair = (_choices(values[start : start + size], pixels) for values in (expected, actual))
+        found.update(zip(*pair))
+    return found
+
+
+def depths(expected: Values, actual: Values) -> Depths:
+    relative = squared = 0.0
+    for one, other in zip(expected, actual):
+        size = max(abs(one), _TINY)
+        lost = abs(other - one)
+        lost = lost if math.isfinite(lost) else GARBAGE * size
+        relative += min(lost / size, GARBAGE)
+        squared += lost * lost
+    return Depths(relative, squared, len(expected))
+
+
+def _best(values: Values) -> int:
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def _margin(values: Values, best: int) -> float:
+    return values[best] - max((value for index, value in enumerate(values) if index != best), default=0.0)
+
+
+def _label(value: float) -> int:
+    return max(-1, min(round(value), 2**31)) if math.isfinite(value) else -1
+
+
+def _choices(values: Values, pixels: int) -> list[int]:
+    """[classes, pixels] to labels; -1 where a logit is not finite."""
+    columns = zip(*(values[start : start + pixels] for start in range(0, len(values), pixels)))
+    if math.isfinite(math.fsum(map(abs, values))):
+        return [column.index(max(column)) for column in columns]
+    return [column.index(max(column)) if all(map(math.isfinite, column)) else -1 for column in columns]

@@ -1,0 +1,157 @@
+"""The parent's end of a worker: start it, ask it, say how it died, end it. A runtime's code runs in it, which may write
+anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Callable, Mapping, Sequence, TypeVar
+
+from .untrusted import Refused, printable
+
+MOST_ANSWER_BYTES = 64 << 20
+"""A sample takes some twenty."""
+MOST_LOG_BYTES = 256 << 20
+"""That a worker and its runtime may print."""
+_TICK_S = 1.0
+_STDERR_LINES, _STDERR_CHARACTERS = 8, 1500
+_T = TypeVar("_T", bound="Worker")
+
+
+class WorkerProblem(Exception):
+    """Why something could not be measured, ready for a report: what happened, and the end of the worker's standard error."""
+
+
+class Worker:
+    """A process of ours that obeys commands, a JSON object a line, and answers with one. `log` takes its standard error; `read`
+    makes an answer of a line and the command's name, or raises `Refused`. An answer has `most_bytes`, by default
+    `MOST_ANSWER_BYTES`."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        read: Callable[[bytes, str], dict[str, Any]],
+        *,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        most_bytes: int | None = None,
+    ) -> None:
+        self._log, self._read, self._most = log, read, most_bytes or MOST_ANSWER_BYTES
+        self._unread, self._asked = b"", ""
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=None if cwd is None else str(cwd),
+                env={**os.environ, **(environment or {})},
+                bufsize=0,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self: _T) -> _T:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def ask(self, command: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
+        self.send(command)
+        return self.answer(seconds)
+
+    def send(self, command: Mapping[str, Any]) -> None:
+        """Without waiting. Raises `WorkerProblem` if the worker is dead."""
+        self._asked = str(command.get("do"))
+        try:
+            self._stdin.write(json.dumps(command).encode() + b"\n")
+        except (BrokenPipeError, ValueError):
+            raise WorkerProblem(self._obituary()) from None
+
+    def fileno(self) -> int:
+        """Readable when the worker has answered, or ended."""
+        return self._stdout.fileno()
+
+    def answer(self, seconds: float) -> dict[str, Any]:
+        """To the command that was sent. Raises `WorkerProblem` as `ask` does."""
+        line = self._line(seconds)
+        try:
+            answer = self._read(line, self._asked)
+        except Refused as error:
+            raise WorkerProblem(f"said something else than it should: it {error}{self._stderr()}") from None
+        if "error" in answer:
+            raise WorkerProblem(f"{printable(str(answer['error']))}{self._stderr()}")
+        return answer
+
+    def close(self) -> None:
+        """Ends the process, at once if it does not end by itself, and reaps it."""
+        self._stdin.close()
+        self._stdout.close()
+        # A worker that has finished its work is on its way out; any other is interrupted, there is nothing in it to save.
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    def _line(self, seconds: float) -> bytes:
+        deadline = time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            blocks = [self._unread]
+            while b"\n" not in blocks[-1]:
+                left = deadline - time.monotonic()
+                if self._log.stat().st_size > MOST_LOG_BYTES:
+                    raise WorkerProblem(f"printed more than {MOST_LOG_BYTES:,} bytes{self._stderr()}")
+                if not selector.select(max(0.0, min(_TICK_S, left))):
+                    if left <= 0:
+                        raise WorkerProblem(f"no answer within {seconds:.0f} s{self._stderr()}")
+                    continue
+                block = os.read(self.fileno(), 1 << 16)
+                if not block:
+                    raise WorkerProblem(self._obituary())
+                blocks.append(block)
+                if len(blocks) << 16 > self._most and sum(map(len, blocks)) > self._most:
+                    raise WorkerProblem(f"answered with more than {self._most:,} bytes{self._stderr()}")
+        line, _, self._unread = b"".join(blocks).partition(b"\n")
+        return line
+
+    def _obituary(self) -> str:
+        """How the process died."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return f"closed its output and went on running{self._stderr()}"
+        return f"{describe_exit(code)}{self._stderr()}"
+
+    def _stderr(self) -> str:
+        """The end of what the worker, or its runtime, printed."""
+        with self._log.open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - 4 * _STDERR_CHARACTERS))
+            text = log.read(4 * _STDERR_CHARACTERS).decode("utf-8", "replace").rstrip()[-_STDERR_CHARACTERS:]
+        lines = [line for line in text.splitlines() if line.strip()][-_STDERR_LINES:]
+        return "".join(f"\n  {printable(line)}" for line in lines)
+
+
+def describe_exit(code: int) -> str:
+    """A `Popen.returncode` in words."""
+    if code >= 0:
+        return f"ended with exit code {code} before it answered"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = "; out of memory is the usual reason" if -code == signal.SIGKILL else ""
+    return f"killed by signal {-code} ({name}{hint})"
