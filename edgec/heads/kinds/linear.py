@@ -29,7 +29,7 @@ class Linear(HeadModule):
     def __init__(self, described: Description, output: Output, shapes: Shapes) -> None:
         super().__init__(described, output, shapes)
         classes, width = shapes["weight"]
-        self.scores = nn.Linear(width, classes)
+        self.scores = _Product(width, classes)
 
     def forward(self, given: Sequence[Tensor], frame: Size) -> Tensor:
         pooled = [x if x.ndim == 2 else x.mean(dim=(1, 2)) for x in given]
@@ -86,6 +86,13 @@ class Linear(HeadModule):
             return why, f'the checkpoint says that its classifier reads features = "{reads}": say so in a TOML beside the head'
         alone = 'if it reads CLS alone, say features = "cls" in a TOML beside it'
         return why, f'{alone}; if the mean of the patches alone, features = "mean"'
+
+
+class _Product(nn.Linear):
+    """PyTorch exports a layer on vectors as Gemm, which in fp16 rounds otherwise than the products that a patch gets."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.weight.T + self.bias
 
 
 def features_of(described: Description) -> str | None:
