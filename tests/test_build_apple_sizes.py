@@ -37,6 +37,7 @@ from tests.support.commands import edgec
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
 from tests.support.models import CONVNEXT, VIT, exported
+from tests.support.onnx_graphs import AnyArray, replace_constant
 
 pytest.importorskip("coremltools")
 
@@ -217,7 +218,7 @@ def test_int8_is_one_set_of_integers_for_every_size(request_: BuildRequest, buil
 def test_one_plan_fits_every_size(spec: Spec, tmp_path: Path) -> None:
     """Plans go by the names of operations and tensors."""
     hubs = [exported(spec, size).graph for size in SIZES]
-    first, other = ({node.name: list(node.output) for node in hub.graph.node} for hub in hubs)
+    first, other = ({node.name: [value.name for value in node.outputs] for node in hub.graph} for hub in hubs)
     assert first == other
     assert [entry.name for entry in operations(hubs[0])] == [entry.name for entry in operations(hubs[1])]
     model = CoreMl().lower_sizes(hubs, uniform("fp16"), tmp_path)
@@ -246,10 +247,12 @@ def test_what_differs_by_a_bit_is_not_taken_for_equal(tmp_path: Path) -> None:
     """coremltools' own deduplication takes fp16 constants for equal within 6e-8, which is all of a subnormal weight."""
     hubs = [exported(VIT, size).graph for size in SIZES]
     name = next(entry.weight for entry in operations(hubs[1]) if entry.kind == "linear")
-    tensor = next(entry for entry in hubs[1].graph.initializer if entry.name == name)
-    values = np.frombuffer(tensor.raw_data, np.float32).copy()
-    values[-1] = np.nextafter(np.float16(values[-1]), np.float16(np.inf))
-    tensor.raw_data = values.tobytes()
+
+    def moved(values: AnyArray) -> AnyArray:
+        values.flat[-1] = np.nextafter(np.float16(values.flat[-1]), np.float16(np.inf))
+        return values
+
+    replace_constant(hubs[1], name, moved)
     model = CoreMl().lower_sizes(hubs, uniform("fp16"), tmp_path)
     read = read_package((model.directory / model.entry).parent)
     stored = [

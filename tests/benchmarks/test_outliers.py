@@ -42,7 +42,7 @@ def test_the_float32_function_is_unchanged(spec: object) -> None:
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_the_activations_have_outliers(spec: object) -> None:
     """Of every activation behind a site, as many channels as were planted reach as many times further than they did."""
-    plain, planted, frames = exported(spec).hub, outlier_hub(spec), pictures(SMALL, 2)
+    plain, planted, frames = exported(spec).graph, outlier_hub(spec), pictures(SMALL, 2)
     before = {operation.name: operation for operation in operations(plain)}
     after = {operation.name: operation for operation in operations(planted)}
     assert before.keys() == after.keys()

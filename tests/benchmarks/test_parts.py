@@ -50,7 +50,7 @@ def test_every_candidate_takes_part_and_the_shipped_one_once(tmp_path: Path) -> 
 @pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
 def test_the_plan_for_tensorrt_runs_as_written(spec: object) -> None:
     model = exported(spec)
-    hub = model.hub
+    hub = model.graph
     frames = list(pictures(SMALL, 4))
     expected = [model.features(frame[None]) for frame in frames]
     statistics = observe(hub, int8_activations(hub), iter(frames), 1, threads=1)
@@ -64,7 +64,7 @@ def test_the_plan_for_tensorrt_runs_as_written(spec: object) -> None:
 
 @pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
 def test_shapes_of_products_hold_all_multiply_accumulates(spec: object) -> None:
-    hub = exported(spec).hub
+    hub = exported(spec).graph
     shapes, others = product_shapes(hub)
     assert sum(shape.macs for shape in shapes) + others == sum(operation.macs for operation in operations(hub))
     if spec is VIT:
