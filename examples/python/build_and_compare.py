@@ -7,12 +7,12 @@ from pathlib import Path
 import edgec
 
 
-def main(checkpoint: str = "demo", folder: Path = Path("build/python")) -> None:
+def main(checkpoint: str = "demo", folder: Path = Path("build/python"), sides: tuple[int, ...] = (96, 224)) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     artefacts = []
-    for side in (96, 224):
+    for side in sides:
         size = edgec.Size(side, side)
-        built = edgec.build(checkpoint, target="cpu", size=size, output=folder / f"{checkpoint}-{side}.edgec", force=True)
+        built = edgec.build(checkpoint, target="cpu", size=size, output=folder / f"{side}.edgec", force=True)
         print(f"{size}: {built.report.reason}")
         # The golden frames must give the features that were recorded.
         checked = edgec.verify(built.directory)
