@@ -20,7 +20,8 @@ from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
 from edgec.artefact.statements import check_fidelity, check_report
 from edgec.artefact.tolerances import allowed, ran_alike
-from edgec.backends.checking import BUNDLE, below_least, looser_bounds, read_document
+from edgec.backends.checking import below_least, looser_bounds, read_document
+from edgec.backends.program import BUNDLE
 from edgec.backends.registry import all_backends
 from edgec.batches import batches
 from edgec.errors import TargetError, VerificationError

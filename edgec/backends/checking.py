@@ -17,7 +17,7 @@ from edgec.artefact.bounds import FEATURES, Arrays, head_bounds
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_FIDELITY, LEAST_GATE, Allowed
-from edgec.backends.program import PROGRAM
+from edgec.backends.program import BUNDLE, PROGRAM
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import Features, compare
 from edgec.onboard.judging import BUDGET, GATES
@@ -28,7 +28,6 @@ from edgec.records.reading import printable
 from edgec.records.report import Report
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
-BUNDLE = "device/bundle.json"
 _LIMIT_BYTES = 16 << 20
 _SHOWN = 20
 _SLACK = 1e-5

@@ -18,6 +18,10 @@ from edgec.resources import room
 
 PROGRAM = "device/edgec-device.pyz"
 MAC_PROGRAM = "device/edgec-mac.pyz"
+BUNDLE = "device/bundle.json"
+"""What a Jetson's program is told."""
+MAC_FACTS = "device/mac.json"
+"""What a Mac's is told."""
 SHEBANG = b"#!/usr/bin/env python3\n"
 COMMON = "edgec_onboard"
 _EPOCH = (1980, 1, 1, 0, 0, 0)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import check_report
-from edgec.backends.checking import BUNDLE, budget_of, check_document, read_document
-from edgec.backends.program import PROGRAM, device_program
+from edgec.backends.checking import budget_of, check_document, read_document
+from edgec.backends.program import BUNDLE, PROGRAM, device_program
 from edgec.errors import ArtefactError, TargetError
 from edgec.records.reading import printable
 from edgec.records.report import Report

@@ -21,7 +21,7 @@ def main(checkpoint: str = "demo", folder: Path = Path("build/python"), sides: t
     # Shapes differ, so that the comparison must be asked for.
     (comparison,) = edgec.compare(*artefacts, anyway=True)
     for judged in comparison.latency:
-        print(f"{judged.figure}: {judged.verdict.value}")
+        print(f"{judged.figure}: {judged.verdict.value if judged.verdict else 'not judged'}")
 
 
 if __name__ == "__main__":

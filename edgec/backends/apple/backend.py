@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgec.backends.apple.profile import AppleProfile, as_chips
 from edgec.backends.base import Backend, Packing
 from edgec.backends.profile import Profile
-from edgec.backends.program import MAC_PROGRAM, device_program, program_sources
+from edgec.backends.program import MAC_FACTS, MAC_PROGRAM, device_program, program_sources
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
@@ -51,9 +51,10 @@ class AppleBackend(Backend):
         return program_sources(self.name)
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
-        from edgec.backends.apple.packing import FACTS
+        if not {MAC_PROGRAM, MAC_FACTS} & {file.path for file in artefact.manifest.files}:
+            return ()
         from edgec.backends.checking import check_document, check_program
 
         notes = check_program(artefact, MAC_PROGRAM, device_program(self.name))
-        check_document(artefact, MAC_PROGRAM, FACTS, report, least)
+        check_document(artefact, MAC_PROGRAM, MAC_FACTS, report, least)
         return notes

@@ -12,10 +12,9 @@ from typing import Any
 import edgec
 from edgec.backends.apple.profile import FIRST_OS, AppleProfile, as_chips
 from edgec.backends.base import Packing
-from edgec.backends.program import write_device_program
+from edgec.backends.program import MAC_FACTS, write_device_program
 from edgec.onboard.judging import GATES
 
-FACTS = "device/mac.json"
 SCHEMA_VERSION = 1
 
 
@@ -34,7 +33,7 @@ def write_mac(packing: Packing) -> None:
         "precision_asked": packing.precision_asked,
         "calibration": packing.calibration,
     }
-    (packing.directory / FACTS).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    (packing.directory / MAC_FACTS).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def _profile(profile: AppleProfile) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from edgec.backends.base import Backend, Circumstances, Packing, Tell
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.profile import Profile
-from edgec.backends.program import PROGRAM, device_program, program_sources
+from edgec.backends.program import BUNDLE, PROGRAM, device_program, program_sources
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
@@ -86,8 +86,9 @@ class JetsonBackend(Backend):
         return program_sources(self.name)
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
+        if not {PROGRAM, BUNDLE} & {file.path for file in artefact.manifest.files}:
+            return ()
         from edgec.backends.checking import check_document, check_program
-        from edgec.backends.jetson.packing import BUNDLE
 
         notes = check_program(artefact, PROGRAM, device_program(self.name))
         check_document(artefact, PROGRAM, BUNDLE, report, least)

@@ -21,7 +21,7 @@ from edgec.artefact.recording import run_golden
 from edgec.backends.base import Packing
 from edgec.backends.candidate import Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
-from edgec.backends.program import PROGRAM, write_device_program
+from edgec.backends.program import BUNDLE, PROGRAM, write_device_program
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
@@ -31,7 +31,6 @@ from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.onboard.judging import GATES
 from edgec.records.manifest import Tensor, VariantFacts
 
-BUNDLE = "device/bundle.json"
 SCHEMA_VERSION = 1
 RUNTIME = "tensorrt"
 
