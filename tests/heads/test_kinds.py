@@ -11,6 +11,7 @@ from typing import cast, get_args
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from pydantic import Field
@@ -80,7 +81,7 @@ def test_a_new_kind_is_a_class_and_a_line(tmp_path: Path, monkeypatch: pytest.Mo
     hub = attach(source.hub, [head])
     (named,) = (node.name for node in hub.graph.node if node.op_type == "ReduceSum")
     assert named == "heads.near.reducesum"
-    registry.get("tensorrt").check_head(apart([head], feature_shapes(VIT, SMALL), SMALL)["near"], ("8.6", "11.4"))
+    registry.get("tensorrt").check_head(ir.from_proto(apart([head], feature_shapes(VIT, SMALL), SMALL)["near"]), ("8.6", "11.4"))
     with torch.inference_mode():
         expected = CameraModelWithHeads(source.model(folded=False), [head])(torch.from_numpy(source.frames))["near"].numpy()
     np.testing.assert_allclose(features_of(open_session(hub), source.frames)["near"], expected, rtol=1e-4)
