@@ -17,7 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from edgec.artefact.golden import write_golden
-from edgec.backends.jetson import packing as bundle
+from edgec.backends.base import Packing
+from edgec.backends.candidate import Candidate
+from edgec.backends.jetson.packing import write_bundle
 from edgec.backends.profiles import family
 from edgec.fidelity.budget import Budget
 from edgec.graph.passes.base import rewritten
@@ -26,7 +28,6 @@ from edgec.heads import Head, read_head
 from edgec.heads.attach import attach
 from edgec.heads.reference import CameraModelWithHeads
 from edgec.lowering.tensorrt import TensorRt
-from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.precision.static import int8_activations, uniform
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import Tensor
@@ -90,22 +91,24 @@ def _made(features: bool) -> Path:
         "fp32": uniform("fp32"),
     }
     (folder / "model").mkdir(parents=True)
-    for plan in plans.values():
-        TensorRt().lower(rewritten(hub, GiveOnly(list(expected))), plan, folder / "model")
+    variants = []
+    for name, plan in plans.items():
+        model = TensorRt().lower(rewritten(hub, GiveOnly(list(expected))), plan, folder / "model")
+        variants.append(Candidate(f"tensorrt-{name}", "tensorrt", name, plan=plan, model=model))
     write_golden(folder, frames, expected, expected)
-    bundle.write_bundle(
-        folder,
-        bundle.Bundle(
+    write_bundle(
+        Packing(
+            directory=folder,
             name="small-jetson-64x96",
             build_key="cd" * 32,
-            boards=family("jetson"),
+            profiles=family("jetson"),
             target="jetson",
             input=Tensor(name="frames", dtype="uint8", shape=(BATCH, SIZE.height, SIZE.width, 3)),
             outputs=tuple(
                 Tensor(name=name, dtype=value.dtype.name, shape=(BATCH, *value.shape[1:]), role=roles.get(name, "features"))
                 for name, value in expected.items()
             ),
-            variants=[bundle.Variant(name, f"model/{name}.onnx", TENSORRT[name]) for name in plans],
+            variants=variants,
             golden_count=COUNT,
             budget=Budget(0.9),
             model=ModelFacts(
