@@ -118,8 +118,8 @@ def test_what_was_recorded_must_be_what_heads_give() -> None:
     assert unfit(TENSORS[0], [0.0, float("nan")], plain) == "cls holds NaN or Inf"
 
 
-def test_the_last_batch_is_filled_up_from_the_beginning() -> None:
-    assert batches(5, 2) == [[0, 1], [2, 3], [4, 0]]
+def test_a_last_batch_that_is_not_full_repeats_its_last_frame() -> None:
+    assert batches(5, 2) == [[0, 1], [2, 3], [4, 4]]
     assert batches(1, 3) == [[0, 0, 0]]
 
 
