@@ -210,9 +210,9 @@ def test_only_what_depends_on_a_change_is_made_anew(ask: BuildRequest, cache: Pa
         return set(stages_made(cache) - before)
 
     build(ask)
-    assert {"split", "hub", "reference", "lowered", "fidelity", "latency", "artefact"} <= set(stages_made(cache))
+    assert {"split", "hub", "reference", "lowered", "fidelity", "assessment", "artefact"} <= set(stages_made(cache))
     assert made_by(replace(ask, min_fidelity=0.4)) == {"artefact"}
-    assert made_by(replace(ask, iterations=6)) == {"latency", "artefact"}
+    assert made_by(replace(ask, iterations=6)) == {"assessment", "artefact"}
     assert not made_by(replace(ask, target=str(inputs / "openvino.toml"), seed=3)) & {"hub"}
     more = Path(shutil.copytree(inputs / "frames", tmp_path / "frames"))
     draw_pictures(tmp_path / "drawn", 17)
