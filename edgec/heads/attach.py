@@ -85,16 +85,6 @@ def apart(heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> dic
     return graphs
 
 
-def only(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:
-    """The model with these of its outputs, and what they need; the model itself if that is all it has. It may be changed."""
-    graph = model.graph
-    if [value.name for value in graph.output] != list(outputs):
-        graph.value_info.extend(value for value in graph.output if value.name not in outputs)
-        refill(graph.output, [value for value in graph.output if value.name in outputs])
-        prune(graph)
-    return model
-
-
 def _merged(graph: onnx.GraphProto, heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> list[onnx.ValueInfoProto]:
     """Nodes, constants and shapes of all heads, put into the graph; returns their outputs, in the heads' order."""
     outputs: dict[str, onnx.ValueInfoProto] = {}

@@ -19,11 +19,12 @@ from onnx import TensorProto, helper
 from edgec.graph.export import export
 from edgec.graph.files import serialised
 from edgec.graph.operations import HEADS, operations
-from edgec.graph.plan import Precision, PrecisionPlan
+from edgec.graph.passes.base import rewritten
+from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics, observe
 from edgec.heads import Head, read_head
-from edgec.heads.attach import attach, only
+from edgec.heads.attach import attach
 from edgec.lowering import registry
 from edgec.lowering.base import Lowering
 from edgec.model.camera import assemble
@@ -177,9 +178,8 @@ def test_without_features_the_same_plan_gives_the_same(merged: dict[str, Merged]
     plan = whole.plan(lowering, "static", "fp32")
     width = DEEP.width
     heads = (made.segmentation(whole.folder, 2 * width, name="early", layers=(0, 1)),)
-    hub: Any = attach(onnx.ModelProto.FromString(whole.backbone), heads)
-    alone = read(only(onnx.ModelProto.FromString(hub.SerializeToString()), ["early"]).SerializeToString())
-    hub = ir.from_proto(hub)
+    hub = ir.from_proto(attach(onnx.ModelProto.FromString(whole.backbone), heads))
+    alone = rewritten(hub, GiveOnly(["early"]))
     assert {entry.name for entry in operations(hub)} - {entry.name for entry in operations(alone)} > {"blocks.3.mlp.fc2"}
     found = []
     for name, model in (("whole", hub), ("alone", alone)):
