@@ -21,6 +21,7 @@ from edgec.graph.files import serialised
 from edgec.graph.operations import HEADS, operations
 from edgec.graph.passes.base import rewritten
 from edgec.graph.passes.outputs import GiveOnly
+from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.session import features_of, open_session
 from edgec.graph.statistics import Statistics, observe
 from edgec.heads import Head, read_head
