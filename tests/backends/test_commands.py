@@ -11,6 +11,7 @@ import pytest
 
 from edgec.backends.profiles import family, list_profiles
 from edgec.cli import run
+from edgec.cli.console import out
 from edgec.lowering import registry
 from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
 
@@ -38,7 +39,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(out, "_width", 160)  # $COLUMNS counts only where nobody has made the console yet
 
 
 @pytest.mark.parametrize("arguments", [["targets"], ["targets", "list"]])
