@@ -1,5 +1,4 @@
-"""What every lowering must do. A lowering's own test subclasses this, names it, and adds what only it can be asked.
-
+"""What every lowering must do. A lowering's own test subclasses this, names it, and adds what only it can be asked:
     class TestMine(LoweringConformance):
         name = "mine"
 
