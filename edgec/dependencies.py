@@ -106,21 +106,25 @@ def _imports(module: str) -> tuple[str, ...]:
     """What a module of edgec's imports, for type checkers alone left out; and the packages that it lies in."""
     above = module.rpartition(".")[0]
     names = [above] if above else []
-    names += _imported(ast.parse(_path(module).read_text(encoding="utf-8")))
+    path = _path(module)
+    package = module if path.name == "__init__.py" else above
+    names += _imported(ast.parse(path.read_text(encoding="utf-8")), package)
     return tuple(dict.fromkeys(names))
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def _imported(node: ast.AST, package: str) -> Iterator[str]:
+    """`package` is the one that relative imports begin from."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
         if isinstance(child, ast.Import):
             yield from (name.name for name in child.names)
-        elif isinstance(child, ast.ImportFrom) and child.module and not child.level:
+        elif isinstance(child, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * child.level + (child.module or ""), package)
             for name in child.names:
-                whole = f"{child.module}.{name.name}"
-                yield whole if child.module.partition(".")[0] == _OWN and _exists(whole) else child.module
-        yield from _imported(child)
+                whole = f"{base}.{name.name}"
+                yield whole if base.partition(".")[0] == _OWN and _exists(whole) else base
+        yield from _imported(child, package)
 
 
 def _exists(module: str) -> bool:

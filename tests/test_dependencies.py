@@ -131,6 +131,8 @@ CODE = [
     ("lowering/coreml/writing.py", set()),
     ("latency/worker.py", ASSESSED),
     ("fidelity/gate.py", {"hub-fidelity", *JUDGED}),
+    ("onboard/tasks.py", REFERENCE),
+    ("onboard/arithmetic.py", REFERENCE),
     ("lowering/onnxruntime.py", LOWERED),
     ("precision/rounding.py", PLANNED),
     ("graph/statistics.py", CALIBRATED),
