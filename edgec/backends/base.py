@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.profile import Profile
+from edgec.errors import TargetError
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import Tensor, VariantFacts
 from edgec.records.report import CandidateFigures, Host, ModelFacts
@@ -102,7 +103,11 @@ class Backend(ABC):
 
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
         """What the family's name means on this host, where it has no `members`. Raises `TargetError` for none."""
-        raise NotImplementedError
+        raise TargetError(
+            f"{self.name} is a family of targets, and none of them is meant by its name.",
+            evidence=", ".join(profile.name for profile in profiles) or "it has no profile",
+            remedy="name one of these, or give the path of a TOML file of your own",
+        )
 
     def lacks(self, profile: Profile, host: Host) -> tuple[str, ...]:
         """What this host lacks to be the target."""
