@@ -1,4 +1,4 @@
-"""`edgec check`: does a TensorRT version take this graph, and is it known to get it wrong?"""
+"""`edgec check`: does a TensorRT version take this graph, is it known to get it wrong, and what does its compiler make of it?"""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgec.cli import options
-from edgec.cli.console import out
+from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
     from edgec.lowering.tensorrt.check import Finding
+    from edgec.records.compilation import Compilation
 
 DEFAULT = ("8.6", "10.3", "10.13", "10.16", "11.4")
 """Those of JetPack 6.0 to 7.2, and the one that can be installed on the last."""
+SMS = ("86", "120")
+"""What stands for Orin and for Thor."""
 SHOWN = 4
 
 
@@ -26,25 +29,65 @@ SHOWN = 4
     "--tensorrt", "versions", multiple=True, metavar="VERSION",
     help="A TensorRT version, as in 10.3; may be given several times.  [default: those of JetPack 6.0 to 7.2]",
 )  # fmt: skip
+@click.option(
+    "--compile", "compiles", is_flag=True,
+    help="Also hand it to NVIDIA's own parser and compiler, which need no GPU. Needs `pip install 'edgec[nvidia]'`.",
+)  # fmt: skip
+@click.option(
+    "--sm", "sms", metavar="SM,…",
+    help="GPUs to compile for, as in 86,121.  [default: 86,120, which stand for Orin and Thor]",
+)  # fmt: skip
 @options.as_json
-def check(graph: Path, versions: tuple[str, ...], as_json: bool) -> int:
+def check(graph: Path, versions: tuple[str, ...], compiles: bool, sms: str | None, as_json: bool) -> int:
     """Check GRAPH against what TensorRT versions accept, and are known to get wrong.
 
-    GRAPH is an .onnx file, edgec's or anybody's, or an artefact's directory. Nothing is built or run. Exit code 0: no errors,
-    though there may be warnings. 1: errors. 2: no such file or version. 8: the file is damaged, or no ONNX model.
+    GRAPH is an .onnx file, edgec's or anybody's, or an artefact's directory. Nothing is run. Exit code 0: no errors, though there
+    may be warnings. 1: errors, or the compiler refuses it. 2: no such file, version or SM. 5: the compiler is not installed.
+    8: the file is damaged, or no ONNX model.
     """
     from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
 
+    machines = _machines(compiles, sms)
     asked = tuple(dict.fromkeys(versions or DEFAULT))
     found = {path: check_graph(read_graph(path), asked) for path in graphs_in(graph)}
+    compiled = {path: _compile(path, machines) for path in found} if compiles else {}
     if as_json:
-        click.echo(
-            json.dumps({"tensorrt": list(asked), "graphs": [_plain(path, each) for path, each in found.items()]}, indent=2)
-        )
+        graphs = [_plain(path, each) | _plain_compiled(compiled.get(path, ())) for path, each in found.items()]
+        click.echo(json.dumps({"tensorrt": list(asked), "graphs": graphs}, indent=2))
     else:
         for path, findings in found.items():
             _print(path, asked, findings)
-    return int(any(finding.is_error for findings in found.values() for finding in findings))
+            _print_compiled(path, compiled.get(path, ()))
+    refused = any(not each.accepted for group in compiled.values() for each in group)
+    return int(refused or any(finding.is_error for findings in found.values() for finding in findings))
+
+
+def _machines(compiles: bool, sms: str | None) -> tuple[str, ...]:
+    from edgec.errors import RequestError
+    from edgec.lowering.tensorrt.compiler.machines import parse_sms
+
+    if sms is not None and not compiles:
+        raise RequestError("--sm says what to compile for, but not to compile.", remedy="add --compile")
+    return parse_sms(sms or ",".join(SMS))
+
+
+def _compile(path: Path, sms: tuple[str, ...]) -> tuple[Compilation, ...]:
+    from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+
+    with err.status(f"compiling {path.name}"):
+        return tuple(compile_graph(path, sm).summary for sm in sms)
+
+
+def _print_compiled(path: Path, compiled: tuple[Compilation, ...]) -> None:
+    from edgec.cli.kernels import print_compiled
+
+    if compiled:
+        out.print()
+        print_compiled([(path.name, each) for each in compiled])
+
+
+def _plain_compiled(compiled: tuple[Compilation, ...]) -> dict[str, Any]:
+    return {"compiled": [each.model_dump(mode="json") for each in compiled]} if compiled else {}
 
 
 def _print(path: Path, asked: tuple[str, ...], findings: tuple[Finding, ...]) -> None:

@@ -12,6 +12,7 @@ import click
 
 from edgec.cli import options
 from edgec.cli.console import err, out
+from edgec.cli.kernels import show_kernels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 @click.option(
     "--checkpoint", type=options.ReferenceType(), metavar="CHECKPOINT", help="The checkpoint that ARTEFACT was built from."
 )
+@click.option(
+    "--kernels", is_flag=True,
+    help="Show the kernels that NVIDIA's compiler makes of a Jetson's artefact. Needs `pip install 'edgec[nvidia]'`.",
+)  # fmt: skip
+@click.option("--sm", metavar="SM", help="GPU to compile for.  [default: 86, which stands for Orin]")
 @options.weights
 @options.config
 @options.as_json
@@ -43,6 +49,8 @@ def explain(
     pictures: Path | None,
     frames: str | None,
     checkpoint: str | None,
+    kernels: bool,
+    sm: str | None,
     weights: str | None,
     config: str | None,
     as_json: bool,
@@ -57,6 +65,9 @@ def explain(
     from edgec.report.explaining import read_explained
 
     _check_options(pictures, frames, checkpoint)
+    if kernels or sm:
+        show_kernels(open_artefact(artefact), sm, as_json=as_json)
+        return
     opened = open_artefact(artefact)
     explained = read_explained(opened)
     drawn = () if pictures is None else _draw(opened, pictures, frames, checkpoint, weights=weights, config=config)

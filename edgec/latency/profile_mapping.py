@@ -6,11 +6,11 @@ guessed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edgec.graph.blocks import block_of, numbered_blocks
 from edgec.lowering.base import Step
 from edgec.records.report import OperationTime
 
@@ -39,7 +39,6 @@ embedding is multiplications and an addition."""
 
 _HUB_KINDS = {"linear": "product", "attention": "attention"}
 _PLACES = ("product", "attention", "convolution")
-_BLOCK = re.compile(r"(?:stages\.\d+\.)?(?:blocks|layers)\.\d+(?=\.)")
 _OURS = (".quantised", ".dequantised", ".smooth")
 """Nodes that lowering puts into a graph, and that the hub graph does not have."""
 
@@ -57,7 +56,7 @@ class Known:
 def mapped(steps: Sequence[Step], known: Iterable[Known], rates_gflops: Mapping[str, float]) -> tuple[OperationTime, ...]:
     """The steps with kinds, blocks, work, and shares of what these rates allow."""
     facts = {each.name: each for each in known}
-    blocks = {prefix: index for index, prefix in enumerate(_prefixes(facts))}
+    blocks = numbered_blocks(facts)
     return tuple(_mapped(step, facts, blocks, rates_gflops) for step in steps)
 
 
@@ -93,12 +92,7 @@ def kind_of(step: Step, facts: Mapping[str, Known]) -> str:
     return next((kind for kind in WORDS if kind in words), OTHER)
 
 
-def _prefixes(names: Iterable[str]) -> list[str]:
-    """Of all blocks, in the order of the operations: `blocks.3` of a ViT, `stages.1.layers.0` of a ConvNeXt."""
-    return list(dict.fromkeys(found.group() for name in names if (found := _BLOCK.match(name))))
-
-
 def _block(operations: Sequence[str], blocks: Mapping[str, int]) -> int | None:
     """The block of all of them; None if they have none, or several."""
-    found = {match.group() if (match := _BLOCK.match(name)) else "" for name in operations}
+    found = set(map(block_of, operations))
     return blocks.get(found.pop()) if len(found) == 1 else None

@@ -10,6 +10,8 @@ class Evidence(str, Enum):
     """Run on the very board that the artefact is for."""
     HOST = "measured on host"
     """Run on the machine that built the artefact. For a CPU target that may be the same kind of machine; the report says so."""
+    COMPILED = "compiled on host"
+    """What the vendor's own compiler said of the graph on the machine that built the artefact: kernels, bytes, types. Not run."""
     SIMULATED = "simulated on host"
     """The target's arithmetic imitated by another runtime."""
     ESTIMATED = "estimated"

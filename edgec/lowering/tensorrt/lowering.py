@@ -89,11 +89,15 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
     from edgec.graph.passes.base import rewritten
     from edgec.graph.planned import apply_plan
     from edgec.lowering.halves import unfit_products
+    from edgec.lowering.tensorrt.attention import JoinAttention
     from edgec.lowering.tensorrt.casting import CastToTypes
     from edgec.lowering.tensorrt.opset import ToOpset17
+    from edgec.lowering.tensorrt.pixels import ScalePixels
+    from edgec.lowering.tensorrt.selection import SelectBeforeNorm
     from edgec.lowering.tensorrt.typed import assign_types
 
-    model = rewritten(apply_plan(hub, replace(plan, activations="s8")), ToOpset17())
+    planned = apply_plan(hub, replace(plan, activations="s8"))
+    model = rewritten(planned, ToOpset17(), JoinAttention(plan), SelectBeforeNorm(), ScalePixels())
     first = assign_types(model, plan)
     kept = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
     CastToTypes(assign_types(model, _in_float32(plan, kept)))(model)
@@ -102,14 +106,16 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
 
 
 def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-    """The plan with every product in float32 that makes or reads an activation which could overflow fp16 on the robot.
+    """The plan with every product, and every addition of the residual stream, in float32 that makes or reads an activation which
+    could overflow fp16 on the robot.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
     be small.
     """
     from edgec.graph.planned import apply_plan
+    from edgec.graph.values import name_of
     from edgec.lowering.halves import HEADROOM, LIMIT
-    from edgec.lowering.tensorrt.typed import assign_types, free_chain
+    from edgec.lowering.tensorrt.typed import assign_types, free_chain, residual_adds
 
     crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
     if not crowded:
@@ -117,9 +123,10 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     model = apply_plan(hub, plan)
     types = assign_types(model, plan)
     halves = [node for node in model.graph if node.name in types.half]
-    at_risk = {value for node in halves for value in (*node.inputs, *node.outputs) if value is not None and value.name in crowded}
-    products = free_chain(model, at_risk, types) - types.int8
-    return _in_float32(plan, sorted(products))
+    near = {node: {value for value in (*node.inputs, *node.outputs) if value and value.name in crowded} for node in halves}
+    products = free_chain(model, set().union(*near.values()), types) - types.int8
+    residual = residual_adds(list(model.graph))
+    return _in_float32(plan, sorted(products | {name_of(node) for node, values in near.items() if values} & residual))
 
 
 def _in_float32(plan: PrecisionPlan, names: Iterable[str]) -> PrecisionPlan:

@@ -187,8 +187,19 @@ _OLDER: Mapping[str, Callable[[ir.Node], None]] = {
 }
 
 
-def _same(kind: str, opset: int) -> bool:
+def opset_differences(model: ir.Model, opset: int) -> Iterable[str]:
+    """The model's operators that mean something else in this opset, as people read it."""
+    own = model.graph.opset_imports[""]
+    kinds = sorted({node.op_type for node in model.graph} - _ONLY_WIDENED)
+    return (f"{kind} differs between opset {own} and opset {opset}" for kind in kinds if not _same(kind, own, opset))
+
+
+_ONLY_WIDENED = frozenset(("Cast", "DequantizeLinear", "Equal", "Identity", "QuantizeLinear", "Reshape"))
+"""What opset 19 changed of these: they take more types, or have a new attribute whose default is the old meaning."""
+
+
+def _same(kind: str, opset: int, other: int = OPSET) -> bool:
     try:
-        return bool(onnx.defs.get_schema(kind, OPSET).since_version == onnx.defs.get_schema(kind, opset).since_version)
+        return bool(onnx.defs.get_schema(kind, other).since_version == onnx.defs.get_schema(kind, opset).since_version)
     except onnx.defs.SchemaError:
         return False

@@ -52,7 +52,7 @@ class RoundHalves(Rewrite):
             if node.op_type == "Cast" and given(node).dtype == node.outputs[0].dtype == ir.DataType.FLOAT:
                 node.op_type = "Identity"
                 node.attributes.clear()
-            elif node.op_type in MOVES:
+            elif node.op_type in MOVES or _is_read_as_bytes(node):
                 continue
             if node.outputs[0] in halves:
                 _round(node, free)
@@ -64,6 +64,12 @@ class RoundHalves(Rewrite):
             if any(value.dtype == HALF for value in node.outputs) and makers not in (("Cast", "Identity"), ("Identity", "Cast")):
                 yield f"{node.name} makes fp16"
         yield from (f"{name} is fp16" for name, tensor in model.graph.initializers.tensor_items() if tensor.dtype == HALF)
+
+
+def _is_read_as_bytes(node: ir.Node) -> bool:
+    """Whether the node is one side of products of bytes, which an engine never rounds: it multiplies the bytes."""
+    readers = node.successors() if node.op_type == "DequantizeLinear" else ()
+    return bool(readers) and all(reader.op_type in PRODUCTS and reads_bytes(reader) for reader in readers)
 
 
 def _round(node: ir.Node, free: FreeNames) -> None:

@@ -2,12 +2,12 @@
 
 Where things run, and why:
 
-- *float32*: the patch embedding, whose weights hold the pixels' normalisation and lie near fp16's subnormal numbers; LayerNorm
-  and Softmax; the pooled CLS of a ConvNeXt; what the caller gets.
-- *The residual stream is float32.* The massive activations of a DINO model live there, no calibration bounds them for the frames
-  of tomorrow, and in fp16 one beyond 65504 makes every feature NaN. Adding and normalising are one pass over memory, so it costs
-  two more bytes an element of the narrowest tensors of a block. fp16 would not lose much there, only break: on ViT-S/16,
-  simulated, 1 - cosine of the patches is 1.7e-7 on average against 1.0e-7.
+- *float32*: LayerNorm and Softmax; the pooled CLS of a ConvNeXt; what the caller gets.
+- *The residual stream is fp16* but where the plan says float32, which it does where calibration's largest value, with room for
+  frames that are unlike calibration's (`edgec.lowering.halves.HEADROOM`), could overflow: there the massive activations of a DINO
+  model stay wide. Four bytes an element would be a sixth of what an fp16 ViT-S/16 moves (73 MB a frame against 62,
+  TensorRT-RTX 1.7.1); simulated, 1 - cosine of its patches is 1.7e-7 on average against 1.0e-7.
+- *The patch embedding is fp16*: `pixels` gives its weights a range that fp16 holds.
 - *int8 products* read Q/DQ pairs and are float32 on paper, bias included: in opset 17 QuantizeLinear takes and DequantizeLinear
   gives float32 alone, and a Cast between DequantizeLinear and the product hides the pair from TensorRT's fusion (NVIDIA's Model
   Optimizer folds such casts away for that reason: `fold_dq_fp32_to_fp16_casts`). The product itself multiplies bytes.
@@ -64,12 +64,13 @@ def assign_types(model: ir.Model, plan: PrecisionPlan) -> Types:
     nodes = list(model.graph)
     fixed: dict[str, bool] = {}
     int8 = frozenset(name_of(node) for node in nodes if node.op_type in PRODUCTS and reads_bytes(node))
-    embedding = next((node for node in nodes if node.op_type == "Conv"), None)
-    residual = _residual_adds(nodes)
+    residual = residual_adds(nodes)
     for node in nodes:
         name, product = name_of(node), product_of(node)
-        if node.op_type in ALWAYS_FLOAT32 or name in residual or node is embedding:
+        if node.op_type in ALWAYS_FLOAT32:
             fixed[name] = False
+        elif name in residual:
+            fixed[name] = plan.precision_of(name) == "fp16"
         elif product is node:
             fixed[name] = name not in int8 and plan.precision_of(name) == "fp16"
         elif product is not None and given(node, 1).is_initializer():
@@ -105,13 +106,13 @@ def free_chain(model: ir.Model, tensors: Collection[ir.Value], types: Types) -> 
     return frozenset(found)
 
 
-def reads_bytes(product: ir.Node) -> bool:
-    """Whether its activation comes out of a Q/DQ pair."""
-    maker = given(product).producer()
+def reads_bytes(product: ir.Node, index: int = 0) -> bool:
+    """Whether this input, its activation by default, comes out of a DequantizeLinear."""
+    maker = given(product, index).producer()
     return maker is not None and maker.op_type == "DequantizeLinear"
 
 
-def _residual_adds(nodes: list[ir.Node]) -> frozenset[str]:
+def residual_adds(nodes: list[ir.Node]) -> frozenset[str]:
     """Additions of a tensor to something computed from it, those of heads aside. (RoPE adds two parts of which neither comes from
     the other.)"""
     numbers = {node: index for index, node in enumerate(nodes)}

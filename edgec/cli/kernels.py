@@ -1,0 +1,71 @@
+"""`edgec explain ARTEFACT --kernels`: what NVIDIA's compiler makes of the artefact's graph, kernel by kernel."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from edgec.cli.console import err, out, wide
+
+if TYPE_CHECKING:
+    from edgec.artefact.reading import OpenArtefact
+    from edgec.records.compilation import Compilation
+
+DEFAULT_SM = "86"
+"""Which stands for Orin."""
+_WIDTH = 120
+
+
+def show_kernels(artefact: OpenArtefact, sm: str | None, *, as_json: bool) -> None:
+    """Compile the shipped graph and print its kernels, block by block.
+
+    Raises `RequestError` if the artefact is not for TensorRT or `sm` is none, `TargetError` if the compiler is not installed,
+    `RuntimeFailure` if it refuses the graph.
+    """
+    from rich.text import Text
+
+    from edgec.errors import RequestError, RuntimeFailure
+    from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+    from edgec.lowering.tensorrt.compiler.machines import parse_sms
+    from edgec.report.kernels import as_json as plain
+    from edgec.report.kernels import kernels_table, parts
+
+    manifest = artefact.manifest
+    if manifest.runtime != "tensorrt":
+        raise RequestError(
+            "Only graphs for TensorRT have kernels that can be seen without running them.",
+            evidence=f"{artefact.directory} is for {manifest.runtime}",
+            remedy="leave out --kernels, or build with --target jetson",
+        )
+    (machine,) = parse_sms(sm or DEFAULT_SM)[:1]
+    graph = artefact.directory / manifest.entry
+    with err.status(f"compiling {graph.name}"):
+        compiled = compile_graph(graph, machine)
+    if not compiled.summary.accepted:
+        raise RuntimeFailure(
+            f"NVIDIA's compiler refuses {graph.name} for SM {machine}.",
+            evidence=[compiled.summary.compiler, compiled.summary.refusal],
+        )
+    if as_json:
+        document = {"compiled": compiled.summary.model_dump(mode="json"), "kernels": plain(compiled.kernels)}
+        click.echo(json.dumps(document, indent=2))
+        return
+    print_compiled([(graph.name, compiled.summary)])
+    for part in parts(compiled.kernels):
+        out.print()
+        out.print(Text(part.title, "bold"), soft_wrap=True)
+        wide(max(out.width, _WIDTH)).print(kernels_table(part))
+
+
+def print_compiled(compilations: Sequence[tuple[str, Compilation]]) -> None:
+    """What the compiler made of graphs, by name, and what the figures mean."""
+    from edgec.report.compiled import NOTE, compiled_table, compiler_line, refusals
+
+    out.print(compiler_line([each for _, each in compilations]), soft_wrap=True)
+    wide(max(out.width, _WIDTH)).print(compiled_table(compilations))
+    for line in (*refusals(compilations), NOTE):
+        out.print(textwrap.fill(line, out.width), soft_wrap=True)
