@@ -24,7 +24,7 @@ from edgec.records.report import Report
 from edgec.request import BuildRequest, Resolved, resolve
 from edgec.stages.assembling import Made, write
 from edgec.stages.base import Build
-from edgec.stages.candidates import assess, choose, lower, search_within_budget, verify_candidates
+from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
 from edgec.stages.preparing import (
     check_the_heads,
     choose_frames,
@@ -85,9 +85,11 @@ def compile_into(directory: Path, build: Build) -> None:
     candidates = lower(build, hub, plans, sensitivity)
     candidates = verify_candidates(build, candidates, references)
     candidates = search_within_budget(build, hub, plans, calibration, sensitivity, candidates, references)
+    candidates, unseen = compile_candidates(build, candidates)
     candidates, doubts = assess(build, candidates, references)
     choice = choose(build, candidates)
-    write(directory, Made(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, doubts))
+    notes = (*unseen, *doubts)
+    write(directory, Made(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, notes))
 
 
 def _copy(cache: Cache, made: Path, work: Path) -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.profile import Profile
 from edgec.errors import TargetError
+from edgec.lowering.base import Availability
+from edgec.records.compilation import Compilation
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import Tensor, VariantFacts
 from edgec.records.report import CandidateFigures, Host, ModelFacts
@@ -91,6 +93,9 @@ class Backend(ABC):
     assessing: ClassVar[str] = ""
     """The title of the stage that assesses candidates; empty: nothing can be said of them here but their fidelity."""
 
+    compiling: ClassVar[str] = ""
+    """The title of the stage in which the vendor's own compiler looks at candidates; empty: there is none for the family."""
+
     @property
     def profiles(self) -> Path:
         """The folder of the family's own profiles, `<profile's name>.toml` each."""
@@ -118,6 +123,15 @@ class Backend(ABC):
 
     def runtime_versions(self, precision: str, profiles: Sequence[Profile]) -> tuple[str, ...]:
         """Versions of the runtime that the devices may have and that a graph of this precision is for; empty: not known."""
+        return ()
+
+    def compiler(self) -> Availability:
+        """The vendor's compiler on this machine. Only asked if `compiling` names a stage."""
+        raise NotImplementedError(f"{self.name} has no compiler")
+
+    def compile(self, candidate: Candidate, profiles: Sequence[Profile]) -> tuple[Compilation, ...]:
+        """What the compiler makes of the candidate's graph, one for each kind of GPU that the profiles have. Only called if the
+        compiler is available; may take minutes."""
         return ()
 
     def assessment_key(self, circumstances: Circumstances, candidates: Sequence[Candidate]) -> object:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgec.fidelity.metrics import worst
+from edgec.records.compilation import Compilation
 from edgec.records.fidelity import StageFidelity
 from edgec.records.report import Bound, CandidateFigures, ColdStart, Latency
 
@@ -45,6 +46,8 @@ class Candidate:
     fidelity: tuple[StageFidelity, ...] = ()
     """One a size, the default's first."""
     execution_precision: str = ""
+    compilations: tuple[Compilation, ...] = ()
+    """What the vendor's compiler made of its graph, one for each kind of GPU."""
     assessment: Assessment = field(default_factory=Assessment)
     problem: str = ""
 
@@ -64,6 +67,7 @@ class Candidate:
             fidelity=least(self.fidelity) if self.fidelity else None,
             latency=self.assessment.latency,
             bounds=self.assessment.bounds,
+            compilations=self.compilations,
             cold_start=self.assessment.cold_start,
             cpu_ms_per_frame=self.assessment.cpu_ms_per_frame,
             problem=self.problem,

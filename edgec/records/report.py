@@ -10,6 +10,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of candidates; `import_ms`, `process_ms` of `ColdStart` |
 | 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
 | 5 | the `seal` of the file, and `files` of `Report` |
+| 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from pydantic import Field
 
 from edgec.onboard import seal
 from edgec.records.base import Record
+from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 YARDSTICK: Final = "yardstick"
 """The name of the candidate that is none, but tells how fast the machine was (`edgec.latency.yardstick`)."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -245,6 +247,9 @@ class Bound(Record):
     power_mode: str
     bound_ms: float = Field(ge=0)
     limited_by: Literal["compute", "memory"]
+    estimate_ms: float | None = Field(default=None, ge=0)
+    """What a batch would take if nothing that passes between kernels stayed in a cache and each launch had its usual cost: where
+    the graph was compiled, so that kernels and traffic are known. The truth may lie on either side of it."""
     evidence: Evidence = Evidence.ESTIMATED
 
 
@@ -260,6 +265,8 @@ class CandidateFigures(Record):
     fidelity: StageFidelity | None = None
     latency: Latency | None = None
     bounds: tuple[Bound, ...] = ()
+    compilations: tuple[Compilation, ...] = ()
+    """What the vendor's compiler made of its graph on the machine that built it, one for each kind of GPU."""
     cold_start: ColdStart | None = None
     cpu_ms_per_frame: float | None = Field(default=None, ge=0)
     """CPU time of all threads over the runs of `latency`."""
@@ -316,7 +323,7 @@ class Beside(Record):
 class Report(Record):
     sealed_since: ClassVar[int | None] = 5
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -356,6 +363,7 @@ UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     2: lambda found: {**found, "schema_version": 3},
     3: lambda found: {**found, "schema_version": 4},
     4: lambda found: {**found, "schema_version": 5},
+    5: lambda found: {**found, "schema_version": 6},
 }
 """By version: from what it wrote, not yet checked, to the next version."""
 

@@ -47,6 +47,20 @@ def _bound(candidate: CandidateFigures) -> str:
     return f">= {min(found):.2f}..{max(found):.2f}" if found else ABSENT
 
 
+def _kernels(candidate: CandidateFigures) -> str:
+    """The range over the GPUs that were compiled for."""
+    return _range([each.kernels for each in candidate.compilations if each.accepted], "{:d}")
+
+
+def _moved(candidate: CandidateFigures) -> str:
+    return _range([each.moved_bytes / 1e6 for each in candidate.compilations if each.accepted], "{:.1f}")
+
+
+def _range(figures: Sequence[float], form: str) -> str:
+    ends = dict.fromkeys(form.format(figure) for figure in (min(figures), max(figures))) if figures else {}
+    return "..".join(ends) or ABSENT
+
+
 def _name(candidate: CandidateFigures) -> str:
     return printable(candidate.name) + (" (chosen)" if candidate.chosen else "")
 
@@ -64,7 +78,7 @@ def _executes(candidate: CandidateFigures) -> str:
 
 
 def _evidence(candidate: CandidateFigures) -> str:
-    measured = (candidate.latency, candidate.cold_start, candidate.fidelity, *candidate.bounds)
+    measured = (candidate.latency, candidate.cold_start, candidate.fidelity, *candidate.compilations, *candidate.bounds)
     return ", ".join(dict.fromkeys(part.evidence.value for part in measured if part is not None)) or ABSENT
 
 
@@ -82,6 +96,8 @@ COLUMNS = (
     Column("max ms", _ms("max_ms"), 7),
     Column("mean ms", _ms("mean_ms"), 9),
     Column("bound ms", _bound, 2),
+    Column("kernels", _kernels, 5),
+    Column("moved MB", _moved, 5),
     Column("runs", _runs, 12),
     Column("patch mean", _cosine("patch_cosine_mean"), 2),
     Column("patch p01", _cosine("patch_cosine_p01"), 4),

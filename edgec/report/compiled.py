@@ -9,6 +9,7 @@ from rich.text import Text
 
 from edgec.records.compilation import Compilation
 from edgec.records.reading import printable
+from edgec.records.report import Report
 
 TITLES = ("graph", "SM", "kernels", "attention", "products", "moved MB", "const. MB", "act. MB", "engine MB", "s")
 NUMBERS = (False, True, True, True, False, True, True, True, True, True)
@@ -18,6 +19,11 @@ NOTE = (
     "kernels of one run, constants aside. act.: memory for what passes between kernels. s: compile time. Nothing was run. "
     "An SM stands for a Jetson's own, which this compiler does not know: 86 for Orin, 120 for Thor."
 )
+
+
+def named(report: Report) -> list[tuple[str, Compilation]]:
+    """All compilations in a report, each with its candidate's name."""
+    return [(candidate.name, each) for candidate in report.candidates for each in candidate.compilations]
 
 
 def row(graph: str, compiled: Compilation) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
 from edgec.records.report import YARDSTICK, Host, Report
+from edgec.report import compiled
 from edgec.report.columns import cosine_cell, telling
+from edgec.report.compiled import named
 from edgec.report.decisions import beyond_lines, budget_lines, decided
 from edgec.report.grids import Grid, heads_grid, iou_grids, kept_grids
 from edgec.report.run_rows import run_tables
@@ -40,6 +42,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         _problems(report),
         _bullets(map(escape, beyond_lines(report))) if report.heads else "",
         *(["## Least possible latencies", _bounds(report)] if any(c.bounds for c in report.candidates) else []),
+        *(["## Compiled on the host", *_compiled(report)] if any(c.compilations for c in report.candidates) else []),
         *(["## Runs", _runs(report), _idle(report)] if any(c.runs or c.after_idle for c in report.candidates) else []),
         "## Fidelity by stage",
         _stages(report.stages),
@@ -107,13 +110,25 @@ def _bounds(report: Report) -> str:
             *map(escape, (candidate.name, bound.board, bound.power_mode)),
             f"{bound.bound_ms:.2f}",
             bound.limited_by,
+            "-" if bound.estimate_ms is None else f"{bound.estimate_ms:.2f}",
             bound.evidence.value,
         ]
         for candidate in report.candidates
         for bound in candidate.bounds
     ]
-    titles = ["candidate", "board", "power mode", "at least ms", "limited by", "evidence"]
-    return markdown_table(titles, rows, [False, False, False, True, False, False])
+    titles = ["candidate", "board", "power mode", "at least ms", "limited by", "estimate ms", "evidence"]
+    return markdown_table(titles, rows, [False, False, False, True, False, True, False])
+
+
+def _compiled(report: Report) -> list[str]:
+    compilations = named(report)
+    rows = [[escape(cell) for cell in compiled.row(name, each)] for name, each in compilations]
+    return [
+        f"{escape(compiled.compiler_line([each for _, each in compilations]))}.",
+        markdown_table(compiled.TITLES, rows, compiled.NUMBERS),
+        _bullets(map(escape, compiled.refusals(compilations))),
+        compiled.NOTE,
+    ]
 
 
 def _runs(report: Report) -> str:

@@ -21,13 +21,17 @@ from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
 from edgec.precision.static import uniform
 from edgec.precision.storing import load_plan
+from edgec.progress import Step
+from edgec.records.compilation import Compilation
 from edgec.records.fidelity import StageFidelity
 from edgec.stages.base import Build, Calibration, Hub, dump, key_of, load
 from edgec.stages.quantising import Plans
 from edgec.stages.sizes import size_of
 
 ASSESSMENTS = "assessments.json"
+COMPILATIONS = "compilations.json"
 _ASSESSMENTS = TypeAdapter(tuple[Assessment, ...])
+_COMPILATIONS = TypeAdapter(tuple[Compilation, ...])
 
 
 def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]) -> tuple[Candidate, ...]:
@@ -179,6 +183,43 @@ def _search_one(
     return (tried[best.variant],) if best else ()
 
 
+def compile_candidates(build: Build, candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
+    """What the vendor's own compiler makes of each candidate that ran, where the family has one and it is installed, and a note
+    where it is not. One that it refuses has a problem from then on."""
+    backend = build.resolved.backend
+    if not backend.compiling:
+        return tuple(candidates), ()
+    compiler = backend.compiler()
+    if not compiler.available:
+        note = (
+            "No vendor's compiler has seen these graphs: none is installed here, so that what it would refuse, fuse or unpack is "
+            f"not known. `{compiler.install}` adds it"
+        )
+        return tuple(candidates), (note,)
+    ran = sum(candidate.ran for candidate in candidates)
+    with build.progress.stage(backend.compiling, ran) as step:
+        return tuple(_compile_one(build, candidate, compiler.version, step) for candidate in candidates), ()
+
+
+def _compile_one(build: Build, candidate: Candidate, version: str, step: Step) -> Candidate:
+    if not candidate.ran or candidate.model is None:
+        return candidate
+    backend, profiles = build.resolved.backend, build.resolved.profiles
+    step(doing=candidate.name)
+
+    def produce(directory: Path) -> None:
+        (directory / COMPILATIONS).write_bytes(_COMPILATIONS.dump_json(backend.compile(candidate, profiles)))
+
+    key = build.key(str(candidate.model.directory), version, [profile.model_dump(mode="json") for profile in profiles])
+    by = (type(backend).__module__, "edgec.lowering.tensorrt.compiler.worker")
+    directory = build.stage("compilation", key, produce, by=by)
+    compilations = _COMPILATIONS.validate_json((directory / COMPILATIONS).read_bytes())
+    refused = "; ".join(
+        f"{each.compiler} refuses it for SM {each.sm}: {each.refusal}" for each in compilations if not each.accepted
+    )
+    return replace(candidate, compilations=compilations, problem=refused)
+
+
 def assess(
     build: Build, candidates: Sequence[Candidate], references: Sequence[Reference]
 ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
@@ -201,7 +242,8 @@ def assess(
         (directory / ASSESSMENTS).write_bytes(_ASSESSMENTS.dump_json(assessments))
 
     with build.progress.stage(backend.assessing, backend.units(ran, circumstances), alone=backend.runs_here) as step:
-        key = build.key([str(candidate.model and candidate.model.directory) for candidate in ran], references[0])
+        compiled = [[each.model_dump(mode="json") for each in candidate.compilations] for candidate in ran]
+        key = build.key([str(candidate.model and candidate.model.directory) for candidate in ran], compiled, references[0])
         key = build.key(key, backend.assessment_key(circumstances, ran))
         modules = {type(backend).__module__, *(type(build.resolved.lowerings[each.runtime]).__module__ for each in ran)}
         directory = build.stage("assessment", key, produce, by=(*sorted(modules), "edgec.latency.worker"))

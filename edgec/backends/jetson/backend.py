@@ -10,6 +10,8 @@ from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, PROGRAM, device_program, program_sources
+from edgec.lowering.base import Availability
+from edgec.records.compilation import Compilation
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
@@ -34,6 +36,7 @@ class JetsonBackend(Backend):
     profile_type = JetsonProfile
     note = NOTE
     assessing: ClassVar[str] = "check against TensorRT's versions"
+    compiling: ClassVar[str] = "compile with NVIDIA's compiler"
 
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """All of Orin and Thor. AGX Xavier, whose TensorRT is another generation, must be asked for by its name."""
@@ -44,6 +47,24 @@ class JetsonBackend(Backend):
 
         every = (version for board in as_boards(profiles) for version in versions_for(precision, board.jetson))
         return tuple(dict.fromkeys(every))
+
+    def compiler(self) -> Availability:
+        from edgec.lowering.tensorrt.compiler.machines import availability
+
+        return availability()
+
+    def compile(self, candidate: Candidate, profiles: Sequence[Profile]) -> tuple[Compilation, ...]:
+        """For each GPU that stands for one of the boards'."""
+        from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+        from edgec.lowering.tensorrt.compiler.machines import sms_for, stand_in
+
+        assert candidate.model is not None
+        graph, boards = candidate.model.directory / candidate.model.entry, as_boards(profiles)
+        served = {
+            sm: [board.name for board in boards if stand_in(board.jetson.compute_capability) == sm]
+            for sm in sms_for(board.jetson.compute_capability for board in boards)
+        }
+        return tuple(compile_graph(graph, sm, names).summary for sm, names in served.items())
 
     def assess(
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, tell: Tell
@@ -56,7 +77,8 @@ class JetsonBackend(Backend):
             assert candidate.model is not None
             tell(candidate.name, number)
             graph = candidate.model.directory / candidate.model.entry
-            foreseen = foresee(graph, candidate.precision, as_boards(circumstances.profiles))
+            boards = as_boards(circumstances.profiles)
+            foreseen = foresee(graph, candidate.precision, boards, candidate.compilations)
             notes = tuple(f"{candidate.name}: {note}" for note in foreseen.notes)
             assessments.append(Assessment(bounds=foreseen.bounds, problem=foreseen.problem, notes=notes))
         return tuple(assessments)

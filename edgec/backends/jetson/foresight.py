@@ -8,12 +8,14 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgec.backends.jetson import roofline
 from edgec.backends.jetson.profile import Jetson, JetsonProfile
 from edgec.backends.jetson.roofline import lower_bounds
 from edgec.graph.work import count_work
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.lowering.tensorrt.rules import parse_version
+from edgec.records.compilation import Compilation
 from edgec.records.report import Bound
 
 
@@ -27,7 +29,7 @@ class Foresight:
     notes: tuple[str, ...]
 
 
-def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile]) -> Foresight:
+def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile], compilations: Sequence[Compilation] = ()) -> Foresight:
     """Of a variant of this precision, for these boards. Versions that the variant is not for are not looked at."""
     model = read_graph(graph)
     suited = {board.name: (board.jetson, versions) for board in boards if (versions := versions_for(precision, board.jetson))}
@@ -40,11 +42,25 @@ def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile]) -> For
     said = [f"TensorRT {', '.join(finding.versions)}: {finding.rule.consequence}" for finding in findings]
     work = count_work(ir.from_proto(model))
     bounds = tuple(
-        Bound(board=name, power_mode=bound.mode, bound_ms=round(bound.bound_ms, 4), limited_by=bound.limited_by)
+        Bound(
+            board=name,
+            power_mode=bound.mode,
+            bound_ms=round(bound.bound_ms, 4),
+            limited_by=bound.limited_by,
+            estimate_ms=_estimate(bound, board, [each for each in compilations if name in each.boards]),
+        )
         for name, (board, _) in suited.items()
         for bound in lower_bounds(work, board)[:1]
     )
     return Foresight(bounds, "; ".join(said[: len(errors)]), tuple(said[len(errors) :]))
+
+
+def _estimate(bound: roofline.Bound, board: Jetson, compilations: Sequence[Compilation]) -> float | None:
+    """In the bound's power mode; None where the compiler has not seen the graph for the board."""
+    rates = next((mode.rates for mode in board.modes if mode.name == bound.mode), None)
+    if rates is None or not compilations:
+        return None
+    return round(roofline.estimate_ms(bound, compilations[0], rates), 4)
 
 
 def versions_for(precision: str, board: Jetson) -> tuple[str, ...]:

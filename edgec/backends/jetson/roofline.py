@@ -2,7 +2,7 @@
 
 A run takes no less than its multiplications take at the GPU's peak, and no less than the memory takes for the weights that
 cannot have stayed in the caches since the last one. What passes between operations may stay there, and is left out of the bound;
-how much it is, is told beside it.
+how much it is, is told beside it. Where NVIDIA's compiler has seen the graph, `estimate_ms` counts that, and kernels, too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from edgec.backends.jetson.profile import Jetson, Rates
+from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
+
+LAUNCH_MS = 0.002
+"""What a kernel costs beside its own work, in a CUDA graph: an assumption, of the order that NVIDIA's profiling guides show."""
 
 
 class Work(Protocol):
@@ -74,3 +78,10 @@ def lower_bounds(work: Work, board: Jetson) -> tuple[Bound, ...]:
     """One for each power mode whose rates are known, the fastest mode first."""
     found = (lower_bound(work, mode.name, mode.rates, board.cache_mib) for mode in board.modes if mode.rates is not None)
     return tuple(bound for bound in found if bound is not None)
+
+
+def estimate_ms(bound: Bound, compilation: Compilation, rates: Rates) -> float:
+    """What a batch would take if every byte between kernels went through the memory, with `LAUNCH_MS` for each kernel: no bound,
+    because what stays in the caches is faster, and no kernel reaches the peaks."""
+    memory_ms = bound.memory_ms + 1e3 * compilation.moved_bytes / (rates.bandwidth_gbs * 1e9)
+    return max(bound.compute_ms, memory_ms) + LAUNCH_MS * compilation.kernels

@@ -114,6 +114,18 @@ def _runs(side: Side) -> str:
     return f"{count} in {len(side.reports)} reports" if len(side.reports) > 1 else str(count)
 
 
+def _compiled(field: str, unit: float, digits: int) -> Callable[[Side], str]:
+    """By SM, of graphs that the vendor's compiler has seen."""
+
+    def cell(side: Side) -> str:
+        figures = [
+            f"{getattr(each, field) / unit:.{digits}f} (SM {each.sm})" for each in side.candidate.compilations if each.accepted
+        ]
+        return printable(", ".join(figures)) or ABSENT
+
+    return cell
+
+
 def _rss(side: Side) -> str:
     return ABSENT if side.cold_start is None else f"{side.cold_start.peak_rss_bytes / 1e6:.0f}"
 
@@ -165,6 +177,13 @@ FIGURES = (
     Fact("patch mean", _cosine("patch_cosine_mean")),
     Fact("patch p01", _cosine("patch_cosine_p01")),
 )
+
+
+def compiled_figures(sides: Sequence[Side]) -> tuple[Fact, ...]:
+    """What a vendor's compiler made of the graphs, where some side has been compiled."""
+    if not any(side.candidate.compilations for side in sides):
+        return ()
+    return (Fact("kernels", _compiled("kernels", 1, 0)), Fact("moved MB", _compiled("moved_bytes", 1e6, 1)))
 
 
 def head_figures(sides: Sequence[Side]) -> tuple[Fact, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from edgec.latency.bootstrap import CONFIDENCE, POWER
 from edgec.records.reading import printable
 from edgec.report.columns import ABSENT
-from edgec.report.compare.conditions import FACTS, FIGURES, head_figures
+from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
 from edgec.report.decisions import FIGURES as FIGURE_NAMES
@@ -37,7 +37,10 @@ class Rows:
 
 def rows(sides: Sequence[Side]) -> Rows:
     facts = [(fact.title, tuple(fact.cell(side) for side in sides)) for fact in FACTS]
-    figures = [(fact.title, tuple(fact.cell(side) for side in sides), True) for fact in (*FIGURES, *head_figures(sides))]
+    figures = [
+        (fact.title, tuple(fact.cell(side) for side in sides), True)
+        for fact in (*FIGURES, *compiled_figures(sides), *head_figures(sides))
+    ]
     same = tuple((title, cells[0]) for title, cells in facts if len(set(cells)) == 1)
     table = tuple((title, cells, False) for title, cells in facts if len(set(cells)) > 1)
     return Rows(tuple(printable(side.name) for side in sides), same, (*table, *figures))
@@ -83,6 +86,7 @@ def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[s
         for each in comparison.differences
     ]
     found += [f"Not comparable: {said}." for each in comparisons for said in each.tasks.alone]
+    found += [f"Kernels and traffic are not comparable: {said}." for each in comparisons for said in each.compilations.apart]
     found += [f"{said[0].upper()}{said[1:]}." for each in comparisons for said in each.tasks.other]
     for side in sides:
         name = printable(side.name)
@@ -156,6 +160,11 @@ def to_json(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gat
                     }
                     for change in each.tasks.changes
                 ],
+                "compilations": {
+                    "changes": [asdict(change) for change in each.compilations.changes],
+                    "refused": list(each.compilations.refused),
+                    "not_comparable": list(each.compilations.apart),
+                },
                 "pace": each.pace,
             }
             for each in comparisons

@@ -10,6 +10,7 @@ from enum import Enum
 from edgec.errors import Regression
 from edgec.latency.bootstrap import QUANTILES, Ratio, needed, paired_ratio, ratio
 from edgec.records.reading import printable
+from edgec.report.compare.compilations import Compilations, compare_compilations
 from edgec.report.compare.conditions import Difference, differences, other_work
 from edgec.report.compare.sides import Side
 from edgec.report.compare.tasks import Tasks, alarm, compare_tasks
@@ -54,6 +55,7 @@ class Comparison:
     latency: tuple[Judged, ...]
     fidelity: dict[str, float]
     tasks: Tasks = field(default_factory=Tasks)
+    compilations: Compilations = field(default_factory=Compilations)
     pace: float | None = None
     """How much slower the machine itself was on the second side, as a ratio, where the yardstick tells: taken out of the ratios
     of latency."""
@@ -66,7 +68,8 @@ def compare(first: Side, second: Side) -> Comparison:
         fidelity = {field: getattr(second.fidelity, field) - getattr(first.fidelity, field) for field in COSINES}
     pace = _pace(first, second)
     judged = tuple(_judge(first, second, pace, figure, share) for figure, share in QUANTILES.items())
-    return Comparison(first, second, differences(first, second), judged, fidelity, compare_tasks(first, second), pace)
+    compiled = compare_compilations(first, second)
+    return Comparison(first, second, differences(first, second), judged, fidelity, compare_tasks(first, second), compiled, pace)
 
 
 def _pace(first: Side, second: Side) -> float | None:
@@ -119,7 +122,8 @@ def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
     """Latency has regressed where p50 or p99 is higher by more than `percent` and its interval is above 1: a difference that may
     be chance is none. Fidelity, where one of the three cosines is lower by more than `percent` of what the first side's budget
     allows to lose, 1 - min_fidelity; and where a head's figure is worse by more than that share of its own budget
-    (`compare.tasks.alarm`). A head that one side alone has is not gated.
+    (`compare.tasks.alarm`). A head that one side alone has is not gated. Counts of one compiler, where it grew by more than
+    `percent`, or refuses what it took: they have no noise.
     """
     alarms: list[str] = []
     blind: list[str] = []
@@ -144,7 +148,9 @@ def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
                 before, after = (getattr(side.fidelity, cosine) for side in (each.first, each.second))
                 alarms.append(f"{name}: {COSINES[cosine]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed")
         alarms += [f"{name}: {said}" for change in each.tasks.changes if (said := alarm(change, each.first, percent))]
-        blind += [f"{name}: not comparable: {said}" for said in each.tasks.alone]
+        blind += [f"{name}: not comparable: {said}" for said in (*each.tasks.alone, *each.compilations.apart)]
+        grown = [change for change in each.compilations.changes if change.grew_by(percent)]
+        alarms += [f"{name}: {said}" for said in (*(change.words for change in grown), *each.compilations.refused)]
     return Gate(percent, tuple(alarms), tuple(blind))
 
 
