@@ -51,7 +51,7 @@ $(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,apple,dask,html,video,test]'
+	$(PIP) -e '.[cpu,apple,dask,html,nvidia,video,test]'
 	$(PIP) --no-deps timm
 	touch $@
 
