@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.errors import ExportError
-from edgec.graph.values import array_of, given, name_of, shape_of
+from edgec.graph.values import array_of, input_of, name_of, shape_of
 
 Kind = Literal["linear", "convolution", "depthwise", "embedding", "attention", "head"]
 PRODUCTS: Final = ("MatMul", "Conv", "ConvTranspose", "Gemm")
@@ -43,12 +43,12 @@ class Operation:
     @property
     def weights(self) -> NDArray[Any]:
         """What the node reads now; not to be written to."""
-        return array_of(given(self.node, 1))
+        return array_of(input_of(self.node, 1))
 
     @property
     def spread(self) -> list[int]:
         """The shape in which one number a channel goes with the weights."""
-        sides = given(self.node, 1).shape
+        sides = input_of(self.node, 1).shape
         assert sides is not None
         return [-1 if axis == self.channel_axis else 1 for axis in range(len(sides))]
 
@@ -60,7 +60,7 @@ def operations(model: ir.Model) -> tuple[Operation, ...]:
     for node in model.graph:
         if node.op_type not in PRODUCTS:
             continue
-        activation, other = given(node), given(node, 1)
+        activation, other = input_of(node), input_of(node, 1)
         left, right = known_shape(node, activation), known_shape(node, other)
         weight = name_of(other) if other.is_initializer() else ""
         kind: Kind = "linear" if weight else "attention"
@@ -81,7 +81,7 @@ def is_of_a_head(node: ir.Node) -> bool:
 
 def multiplications(node: ir.Node) -> int:
     """Multiply-accumulates of one of the `PRODUCTS`. Raises `ExportError` if a shape is open."""
-    left, right, output = (known_shape(node, value) for value in (given(node), given(node, 1), node.outputs[0]))
+    left, right, output = (known_shape(node, value) for value in (input_of(node), input_of(node, 1), node.outputs[0]))
     if node.op_type == "Conv":
         return prod(output) * prod(right[1:])
     if node.op_type == "ConvTranspose":

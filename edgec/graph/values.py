@@ -22,7 +22,7 @@ def name_of(entry: ir.Node | ir.Value) -> str:
     return entry.name
 
 
-def given(node: ir.Node, index: int = 0) -> ir.Value:
+def input_of(node: ir.Node, index: int = 0) -> ir.Value:
     """An input that the node cannot do without."""
     value = node.inputs[index]
     assert value is not None

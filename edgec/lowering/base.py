@@ -29,9 +29,9 @@ Features = dict[str, NDArray[Any]]
 """The outputs by name: labels int32, everything else float32."""
 
 
-def output_type(found: np.dtype[Any]) -> type[np.int32 | np.float32]:
+def output_type(computed: np.dtype[Any]) -> type[np.int32 | np.float32]:
     """In which type a runner hands an output over that its runtime gives in this one."""
-    return np.int32 if found.kind in "iub" else np.float32
+    return np.int32 if computed.kind in "iub" else np.float32
 
 
 @dataclass(frozen=True)
@@ -134,10 +134,10 @@ def require_frames(frames: Frames, shape: tuple[int, ...]) -> None:
     casts floats, and makes black pictures of booleans."""
     if isinstance(frames, np.ndarray) and frames.dtype == np.uint8 and frames.shape == shape:
         return
-    given = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
+    actual = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
     raise RuntimeFailure(
         "The model was given something else than its frames.",
-        evidence=f"it takes uint8 {list(shape)}, [N, H, W, RGB]; given: {given}",
+        evidence=f"it takes uint8 {list(shape)}, [N, H, W, RGB]; given: {actual}",
         remedy="give frames of this shape, or build for the shape that the camera has",
     )
 

@@ -51,14 +51,14 @@ def to_half(value: NDArray[Any], name: str) -> NDArray[np.float16]:
 
 def unfit_products(model: ir.Model) -> dict[str, str]:
     """By product, which of its constants (weight or bias) does not fit fp16, and why."""
-    found: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for node in model.graph:
         product = product_of(node)
         for value in node.inputs if product is not None else ():
             problem = unfit(value)
             if problem and product is not None:
-                found.setdefault(name_of(product), problem)
-    return found
+                problems.setdefault(name_of(product), problem)
+    return problems
 
 
 def unfit(value: ir.Value | None) -> str:

@@ -94,8 +94,8 @@ class _Runner(Runner):
             import openvino as ov
         except ImportError as error:
             raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
-        asked = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
-        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked, **more}
+        settings = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
+        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings, **more}
         try:
             core = ov.Core()
             read = core.read_model(model.directory / model.entry)

@@ -58,10 +58,10 @@ class OpenVinoProfiler(Profiler):
         ]
 
     def _steps(self) -> tuple[Step, ...]:
-        file = _File(self._path)
+        file = _ModelFile(self._path)
         nodes = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ops()}
         types = {info.node_name: info.node_type.lower() for info in self._request.get_profiling_info()}
-        covered = {name: _told(node, "originalLayersNames").split(",") for name, node in nodes.items()}
+        covered = {name: _runtime_info(node, "originalLayersNames").split(",") for name, node in nodes.items()}
         claimed = {name for names in covered.values() for name in names}
         runs = self.runs - self._runs_before
         steps = []
@@ -80,7 +80,7 @@ class OpenVinoProfiler(Profiler):
                     layers=tuple(dict.fromkeys(layers)),
                     operations=tuple(dict.fromkeys(named for each in names if (named := file.hub_name(each)))),
                     execution=kernel,
-                    computes_in=TYPES.get(_told(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
+                    computes_in=TYPES.get(_runtime_info(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
                     # Of means in whole microseconds: the difference may be a little below nothing.
                     mean_ms=max(0.0, (total - self._before.get(name, 0.0)) / runs),
                 )
@@ -88,7 +88,7 @@ class OpenVinoProfiler(Profiler):
         return tuple(steps)
 
 
-class _File:
+class _ModelFile:
     """What the model's file says: `types` of its nodes by name, `norms` the nodes that make a norm, with its own name."""
 
     def __init__(self, path: Path) -> None:
@@ -111,12 +111,12 @@ class _File:
 
     def product_before(self, names: list[str]) -> str:
         """The one product that the first of these is computed from, over nothing but additions and multiplications."""
-        found = [name for name in self._nodes if name in set(names)][:1]
-        while found and self.types[found[0]] in _BIASES:
-            found = [name for name in map(_name, _sources(self._nodes[found[0]])) if name in self.types]
-            if len(found) != 1:
+        candidates = [name for name in self._nodes if name in set(names)][:1]
+        while candidates and self.types[candidates[0]] in _BIASES:
+            candidates = [name for name in map(_name, _sources(self._nodes[candidates[0]])) if name in self.types]
+            if len(candidates) != 1:
                 return ""
-        return found[0] if found and self.types[found[0]] in PRODUCTS else ""
+        return candidates[0] if candidates and self.types[candidates[0]] in PRODUCTS else ""
 
     def _follow_norm(self, name: str) -> None:
         """MVN, Multiply, Add is what the converter makes of LayerNormalization; the last has its name."""
@@ -137,6 +137,6 @@ def _name(node: Any) -> str:
     return str(node.get_friendly_name())
 
 
-def _told(node: Any, key: str) -> str:
+def _runtime_info(node: Any, key: str) -> str:
     info = node.get_rt_info()
     return str(info[key].value) if key in info else ""

@@ -24,8 +24,8 @@ def product_rates(types: Iterable[str], threads: int) -> dict[str, float]:
         import openvino  # noqa: F401
     except ImportError:
         return {}
-    found = {kind: _rate(kind, threads) for kind in sorted(set(types)) if kind in HINTS}
-    return {kind: rate for kind, rate in found.items() if rate}
+    rates = {kind: _rate(kind, threads) for kind in sorted(set(types)) if kind in HINTS}
+    return {kind: rate for kind, rate in rates.items() if rate}
 
 
 def _rate(kind: str, threads: int) -> float:

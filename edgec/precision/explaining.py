@@ -10,7 +10,7 @@ from edgec.fidelity.metrics import worst
 from edgec.graph.operations import Operation, known_shape, operations
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import Statistics
-from edgec.graph.values import given, name_of, shape_of
+from edgec.graph.values import input_of, name_of, shape_of
 from edgec.precision.recipes import Recipe
 from edgec.records.evidence import Evidence
 from edgec.records.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
@@ -110,7 +110,7 @@ def _massive(
         low, high = float(entry.low.min()), float(entry.high.max())
         value = high if high >= -low else low
         ratio = abs(value) / max(float(entry.usual), 1e-12)
-        shape = known_shape(operation.node, given(operation.node))
+        shape = known_shape(operation.node, input_of(operation.node))
         if ratio < MASSIVE:
             continue
         batch, row, channel = (int(number) for number in entry.peak)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.passes.constants import bias_add, get_constant, set_constant
-from edgec.graph.values import array_of, given, name_of
+from edgec.graph.values import array_of, input_of, name_of
 
 
 class CorrectBiases(Rewrite):
@@ -25,7 +25,7 @@ class CorrectBiases(Rewrite):
 
     def missing(self, model: ir.Model) -> Iterable[str]:
         for operation, add, correction in self._each(model):
-            channels = array_of(given(add, 1)).size if add else 0
+            channels = array_of(input_of(add, 1)).size if add else 0
             if channels != len(correction):
                 yield f"{operation} has a bias of {channels} channels, its correction {len(correction)}"
 
@@ -36,7 +36,7 @@ class CorrectBiases(Rewrite):
         return ir.passes.PassResult(model, modified=bool(self._corrections))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
-        biases = [(operation, array_of(given(add, 1))) for operation, add, _ in self._each(model) if add]
+        biases = [(operation, array_of(input_of(add, 1))) for operation, add, _ in self._each(model) if add]
         return [f"the bias of {operation} is not finite" for operation, bias in biases if not np.isfinite(bias).all()]
 
     def _each(self, model: ir.Model) -> Iterator[tuple[str, ir.Node | None, tuple[float, ...]]]:

@@ -16,7 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from edgec.graph.passes.base import Rewrite
-from edgec.graph.values import given, name_of
+from edgec.graph.values import input_of, name_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 OWN = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "LayerNormalization", "Resize"})
@@ -69,7 +69,7 @@ class NameByModule(Rewrite):
         module, leaf = _module(node, self._roots)
         if node.op_type == "MatMul" and any(reader.op_type == "Softmax" for reader in node.successors()):
             leaf = "scores"
-        elif node.op_type == "MatMul" and _is_softmax(given(node).producer()):
+        elif node.op_type == "MatMul" and _is_softmax(input_of(node).producer()):
             leaf = "mix"
         elif leaf and any(value and value.is_initializer() for value in node.inputs[1:]) and node.op_type in OWN:
             leaf = ""

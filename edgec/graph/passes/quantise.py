@@ -17,7 +17,7 @@ from edgec.graph.numbers import LIMIT, weight_scales
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.base import Rewrite, unread
 from edgec.graph.plan import PrecisionPlan, QuantisedWeight, Range
-from edgec.graph.values import add_constant, array_of, drop_unread, given
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of
 
 ActivationType = Literal["u8", "s8"]
 
@@ -58,7 +58,7 @@ class Quantise(Rewrite):
                 makers = [value.producer() for value in node.inputs[:2] if value is not None]
                 if any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
                     yield f"{node.name} does not read bytes"
-            if node.op_type == "DequantizeLinear" and not _positive(array_of(given(node, 1))):
+            if node.op_type == "DequantizeLinear" and not _positive(array_of(input_of(node, 1))):
                 yield f"a scale of {node.name} is no positive number"
         yield from unread(model.graph)
 
@@ -98,7 +98,7 @@ def _positive(scale: NDArray[Any]) -> bool:
 
 def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -> ir.Value:
     """In front of the first node that reads it."""
-    tensor, graph = given(reader), reader.graph
+    tensor, graph = input_of(reader), reader.graph
     assert graph is not None
     scale, zero = (
         add_constant(graph, f"{tensor.name}.{part}", value)
@@ -116,7 +116,7 @@ def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -
 
 
 def _weight(reader: ir.Node, weight: QuantisedWeight, axis: int) -> ir.Value:
-    graph, before = reader.graph, given(reader, 1)
+    graph, before = reader.graph, input_of(reader, 1)
     assert graph is not None
     zero = np.zeros(weight.scales.shape, np.int8)
     parts = (("quantised", weight.integers), ("scale", weight.scales), ("zero_point", zero))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.passes.constants import bias_add, get_constant, set_constant
-from edgec.graph.values import add_constant, given, shape_of, uses
+from edgec.graph.values import add_constant, input_of, shape_of, uses
 
 Kind = Literal["norm", "product", "inserted"]
 
@@ -44,12 +44,12 @@ def groups(hub: ir.Model) -> tuple[Group, ...]:
             reading.setdefault(operation.activation, []).append(operation)
     found = []
     for activation, readers in reading.items():
-        value = given(readers[0].node)
+        value = input_of(readers[0].node)
         maker = value.producer()
         assert maker is not None
         # A norm over the channels of a feature map stands between transpositions.
-        before = given(maker).producer()
-        if maker.op_type == "Transpose" and uses(given(maker)) == 1 and before is not None:
+        before = input_of(maker).producer()
+        if maker.op_type == "Transpose" and uses(input_of(maker)) == 1 and before is not None:
             maker = before
         alone = uses(value) == len(readers)
         product = nodes.get(_linear_maker(readers[0].name))
@@ -91,7 +91,7 @@ class Smooth(Rewrite):
             if not (np.isfinite(scale).all() and (scale > 0).all()):
                 yield f"a scale of {group.activation} is no positive number"
             reader = group.readers[0]
-            channels = (shape_of(given(reader.node, 1)) or ())[0 if reader.kind == "linear" else 1]
+            channels = (shape_of(input_of(reader.node, 1)) or ())[0 if reader.kind == "linear" else 1]
             if len(scale) != channels:
                 yield f"{group.activation} has {channels} channels and {len(scale)} scales"
 
@@ -122,7 +122,7 @@ class Smooth(Rewrite):
 def _divide(group: Group, scale: NDArray[np.float64]) -> None:
     """Put a multiplication between the activation's maker and its readers. It takes over the activation's name, by which plans
     know it; whoever else reads it reads what it was."""
-    name, before = group.activation, given(group.readers[0].node)
+    name, before = group.activation, input_of(group.readers[0].node)
     maker = before.producer()
     assert maker is not None
     assert maker.graph is not None

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.passes.quantise import activation_parameters, quantised_weight, static_int8
 from edgec.graph.plan import PrecisionPlan
-from edgec.graph.values import add_constant, given
+from edgec.graph.values import add_constant, input_of
 
 SWITCHES = "switches"
 
@@ -43,7 +43,7 @@ class InsertSwitches(Rewrite):
         graph.inputs.append(switches)
         lost: dict[str, ir.Value] = {}
         for index, operation in enumerate(chosen):
-            node, tensor, tape = operation.node, given(operation.node), ir.tape.Tape()
+            node, tensor, tape = operation.node, input_of(operation.node), ir.tape.Tape()
             on = tape.op("Gather", [switches, add_constant(graph, f"{node.name}.on.index", np.array(index, np.int64))])
             if operation.activation not in lost:
                 scale, zero = activation_parameters(self._plan.ranges[operation.activation], self._plan.activations)
@@ -56,7 +56,7 @@ class InsertSwitches(Rewrite):
                 tape.op("Add", [exact, tape.op("Mul", [less, on])])
                 for exact, less in (
                     (tensor, lost[operation.activation]),
-                    (given(node, 1), add_constant(graph, f"{node.name}.weight.lost", rounding)),
+                    (input_of(node, 1), add_constant(graph, f"{node.name}.weight.lost", rounding)),
                 )
             ]
             node.prepend(tape.nodes)

@@ -72,7 +72,7 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
     be small.
     """
-    from edgec.graph.values import given, name_of
+    from edgec.graph.values import input_of, name_of
     from edgec.lowering.halves import HEADROOM, LIMIT
 
     if plan.default not in HALVES:
@@ -85,7 +85,7 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     # A product that is no longer quantised has nothing to be given back.
     corrections = {name: value for name, value in plan.corrections.items() if name not in at_risk}
     norms = (node for node in hub.graph if node.op_type == "LayerNormalization")
-    normed = {name_of(given(node)) for node in norms} & peaks.keys() - crowded
+    normed = {name_of(input_of(node)) for node in norms} & peaks.keys() - crowded
     # What an int8 operation reads, too, has a range already, which holds the same values.
     ranges = {tensor: Range(-peaks[tensor], peaks[tensor]) for tensor in sorted(normed)} | dict(plan.ranges)
     return replace(plan, operations={**plan.operations, **exceptions}, corrections=corrections, ranges=ranges)

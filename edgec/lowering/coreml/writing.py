@@ -19,7 +19,7 @@ import onnx_ir as ir
 from edgec.graph.operations import is_of_a_head
 from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.planned import apply_plan
-from edgec.graph.values import array_of, given, name_of, shape_of
+from edgec.graph.values import array_of, input_of, name_of, shape_of
 from edgec.lowering.coreml import metadata, package
 from edgec.lowering.coreml.head_operations import FLOATS
 from edgec.lowering.coreml.program import Translator, compressed_weights
@@ -35,21 +35,21 @@ MAIN = "main"
 """The function of a package that has one."""
 
 
-def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, place: Path) -> dict[str, str]:
-    """Write the package of these hub graphs by the names of their functions, the default first; returns the products that stay
-    in float32 because their constants do not fit fp16, with the reason.
+def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, path: Path) -> dict[str, str]:
+    """Write the package of these hub graphs, which are given by the names of their functions, the default first. Returns the
+    products that stay in float32 because a constant does not fit fp16, each with the reason.
 
     Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
     """
     tools = sdk()
-    kept: dict[str, str] = {}
+    in_float32: dict[str, str] = {}
     models: dict[str, ir.Model] = {}
     for name, hub in hubs.items():
         models[name] = apply_plan(hub, plan)
-        kept |= _unfit(models[name]) if plan.default in HALVES else {}
-    exceptions: dict[str, Precision] = dict.fromkeys(kept, "fp32")
+        in_float32 |= _unfit(models[name]) if plan.default in HALVES else {}
+    exceptions: dict[str, Precision] = dict.fromkeys(in_float32, "fp32")
     plan = replace(plan, operations={**plan.operations, **exceptions})
-    with quiet(), tempfile.TemporaryDirectory(prefix="edgec-", dir=place.parent) as folder:
+    with quiet(), tempfile.TemporaryDirectory(prefix="edgec-", dir=path.parent) as folder:
         program = tools.Program()
         for name, hub in hubs.items():
             program.add_function(name, _function(models.pop(name), plan, compressed_weights(hub, plan), tools))
@@ -59,13 +59,13 @@ def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, place: Path) -> dic
         specification = tools.specification(program, folder, specification_version=SPECIFICATION)
         _drop_names(specification)
         metadata.describe_frames(specification)
-        package.write_package(place, specification, next(Path(folder).glob("*.bin")))
-    return kept
+        package.write_package(path, specification, next(Path(folder).glob("*.bin")))
+    return in_float32
 
 
 def check_head(head: ir.Model) -> None:
-    """Translate a head by itself, whose inputs are the backbone's features. Raises `UnsupportedOperation` naming an operation
-    that has no translation, `TargetError` if coremltools is not installed."""
+    """Translate a head by itself; its inputs are the backbone's features. Raises `UnsupportedOperation` naming an operation that
+    has no translation, `TargetError` if coremltools is not installed."""
     tools = sdk()
     shapes = {name_of(value): shape_of(value) for value in head.graph.inputs}
     with quiet():
@@ -78,9 +78,9 @@ def check_head(head: ir.Model) -> None:
 
 
 def _drop_names(specification: Any) -> None:
-    """An operation's name is an attribute beside its result's, which is the same. Core ML asks for none: Chromium's WebNN writes
-    programs without them (services/webnn/coreml/graph_builder_coreml.cc), and coremltools reads such. Of a ViT-T in 8 bits they
-    are half a per cent."""
+    """Remove the attribute `name` of operations where it equals the name of the result. Core ML does not need it: Chromium's
+    WebNN writes programs without names (services/webnn/coreml/graph_builder_coreml.cc), and coremltools reads them. The names are
+    half a per cent of a ViT-T in 8 bits."""
     for function in specification.mlProgram.functions.values():
         for block in function.block_specializations.values():
             for operation in block.operations:
@@ -112,7 +112,7 @@ def _function(model: ir.Model, plan: PrecisionPlan, compressed: dict[str, Precis
 
 
 def _stacked(translator: Translator, images: list[Any]) -> Any:
-    """A Core ML image is one image: a batch is as many inputs."""
+    """A Core ML image is a single image: a batch is as many inputs."""
     if len(images) == 1:
         return images[0]
     number = translator.number
@@ -120,21 +120,21 @@ def _stacked(translator: Translator, images: list[Any]) -> Any:
 
 
 def _unfit(model: ir.Model) -> dict[str, str]:
-    found = unfit_products(model)
+    unfit_names = unfit_products(model)
     embedding = next(node for node in model.graph if node.op_type == "Conv")
     # Its weights are multiplied before they are rounded.
-    if embedding.name in found and not constant_problem(array_of(given(embedding, 1)) / np.float32(PIXEL_SCALE)):
-        del found[embedding.name]
-    return found | _unfit_in_heads(model)
+    if embedding.name in unfit_names and not constant_problem(array_of(input_of(embedding, 1)) / np.float32(PIXEL_SCALE)):
+        del unfit_names[embedding.name]
+    return unfit_names | _unfit_in_heads(model)
 
 
 def _unfit_in_heads(model: ir.Model) -> dict[str, str]:
-    """Whatever reads a constant that fp16 does not hold, such as the 1e-12 that keeps a division from zero."""
-    found = {}
+    """Operations of heads that read a constant which fp16 does not hold, such as the 1e-12 that keeps a divisor from zero."""
+    problems = {}
     for node in model.graph:
         if not is_of_a_head(node) or node.op_type == "BatchNormalization":
             continue
         for value in node.inputs:
             if value is not None and value.dtype in FLOATS and (problem := unfit(value)):
-                found[name_of(node)] = problem
-    return found
+                problems[name_of(node)] = problem
+    return problems

@@ -15,7 +15,7 @@ from edgec.lowering.tensorrt.view import View
 
 
 @dataclass(frozen=True)
-class Finding:
+class Violation:
     """A rule that a graph trips, with the versions asked for that it holds for and the places: names of nodes or tensors."""
 
     rule: Rule
@@ -27,25 +27,25 @@ class Finding:
         return self.rule.severity == "error"
 
 
-def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Finding, ...]:
+def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Violation, ...]:
     """What speaks against the graph on these TensorRT versions, errors first.
 
     Raises `RequestError` for what is no version, or one that no rule looks at.
     """
-    asked = {version: _known(version) for version in versions}
+    parsed_versions = {version: _known(version) for version in versions}
     view, rules = View(model), read_rules()
-    found = []
+    violations = []
     for rule in rules.rule:
         places: dict[str, tuple[str, ...]] = {}
-        for version, parsed in asked.items():
+        for version, parsed in parsed_versions.items():
             if rule.tensorrt.hold(parsed):
                 # What is supported is the one thing that differs between the versions of a rule.
                 known = {"known": rules.known_operators(parsed)} if rule.pattern == "unsupported" else {}
                 places[version] = patterns.run(rule.pattern, view, {**rule.parameters, **known})
         hit = {version: names for version, names in places.items() if names}
         for names in dict.fromkeys(hit.values()):
-            found.append(Finding(rule, tuple(version for version, each in hit.items() if each == names), names))
-    return tuple(sorted(found, key=lambda finding: not finding.is_error))
+            violations.append(Violation(rule, tuple(version for version, each in hit.items() if each == names), names))
+    return tuple(sorted(violations, key=lambda violation: not violation.is_error))
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -70,12 +70,12 @@ def graphs_in(path: Path) -> tuple[Path, ...]:
     if not path.is_dir():
         return (path,)
     folder = path / "model" if (path / "model").is_dir() else path
-    found = tuple(sorted(folder.glob("*.onnx")))
-    if not found:
+    graphs = tuple(sorted(folder.glob("*.onnx")))
+    if not graphs:
         raise RequestError(
             f"{folder} holds no .onnx file.", remedy="give a file, or an artefact that was built for TensorRT or ONNX Runtime"
         )
-    return found
+    return graphs
 
 
 _AGAIN = "export or copy it again, with the .data file beside it if it has one"

@@ -51,12 +51,12 @@ class TensorRt(Lowering):
         from edgec.lowering.tensorrt.opset import ToOpset17
 
         written = ir.to_proto(rewritten(head, ToOpset17()))
-        findings = [finding for finding in check_graph(written, versions) if finding.is_error]
-        if findings:
-            first = findings[0]
+        violations = [violation for violation in check_graph(written, versions) if violation.is_error]
+        if violations:
+            first = violations[0]
             raise UnsupportedOperation(
                 f"TensorRT {', '.join(first.versions)} does not take it. {first.rule.consequence}",
-                evidence=[f"{finding.rule.id}: {', '.join(finding.places[:8])}" for finding in findings],
+                evidence=[f"{violation.rule.id}: {', '.join(violation.places[:8])}" for violation in violations],
                 remedy=first.rule.remedy,
             )
 
@@ -64,10 +64,10 @@ class TensorRt(Lowering):
         """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""
         from edgec.graph.files import save
 
-        model, kept = typed_model(hub, plan)
+        model, in_float32 = typed_model(hub, plan)
         entry = f"{plan.name}.onnx"
         return LoweredModel(
-            self.name, directory, entry, save(model, directory / entry), {"precision": plan.name, "float32": kept}
+            self.name, directory, entry, save(model, directory / entry), {"precision": plan.name, "float32": in_float32}
         )
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
@@ -95,10 +95,10 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
 
     model = rewritten(apply_plan(hub, replace(plan, activations="s8")), ToOpset17())
     first = assign_types(model, plan)
-    kept = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
-    CastToTypes(assign_types(model, _in_float32(plan, kept)))(model)
+    in_float32 = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
+    CastToTypes(assign_types(model, _in_float32(plan, in_float32)))(model)
     model.graph.name = plan.name
-    return model, kept | dict(first.unfit)
+    return model, in_float32 | dict(first.unfit)
 
 
 def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:

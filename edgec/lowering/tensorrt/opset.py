@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgec.errors import UnsupportedOperation
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.values import add_constant, array_of, drop_unread, given, shape_of
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of, shape_of
 
 OPSET = 17
 IR_VERSION = 8
@@ -40,7 +40,7 @@ class ToOpset17(Rewrite):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         graph = model.graph
         opset = graph.opset_imports[""]
-        strange: dict[str, str] = {}
+        refused: dict[str, str] = {}
         for node in list(graph):
             try:
                 if node.op_type in _OLDER:
@@ -48,11 +48,11 @@ class ToOpset17(Rewrite):
                 elif not _same(node.op_type, opset):
                     raise ValueError(f"absent there, or of another meaning than in opset {opset}")
             except ValueError as problem:
-                strange.setdefault(node.op_type, str(problem))
-        if strange:
+                refused.setdefault(node.op_type, str(problem))
+        if refused:
             raise UnsupportedOperation(
                 f"The graph cannot be written in ONNX opset {OPSET}, the newest that every board's TensorRT reads.",
-                evidence=[f"{kind}: {strange[kind]}" for kind in sorted(strange)],
+                evidence=[f"{kind}: {refused[kind]}" for kind in sorted(refused)],
                 remedy="export heads without these; if there is none, report this with the versions that `edgec doctor` prints",
             )
         drop_unread(graph)
@@ -61,11 +61,11 @@ class ToOpset17(Rewrite):
 
     def broken(self, model: ir.Model) -> Iterable[str]:
         for node in model.graph:
-            said = onnx.defs.get_schema(node.op_type, OPSET)
-            for name in node.attributes.keys() - said.attributes.keys():
+            schema = onnx.defs.get_schema(node.op_type, OPSET)
+            for name in node.attributes.keys() - schema.attributes.keys():
                 yield f"{node.name} says {name}, which {node.op_type} has not in opset {OPSET}"
-            if len(node.inputs) > said.max_input:
-                yield f"{node.name} reads {len(node.inputs)} tensors, and {node.op_type} {said.max_input} in opset {OPSET}"
+            if len(node.inputs) > schema.max_input:
+                yield f"{node.name} reads {len(node.inputs)} tensors, and {node.op_type} {schema.max_input} in opset {OPSET}"
         yield from unread(model.graph)
 
 
@@ -79,9 +79,9 @@ def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
 
 def _shape(node: ir.Node) -> tuple[int, ...]:
     """Of what the node reads first. Raises `ValueError` if it is not static."""
-    shape = shape_of(given(node))
+    shape = shape_of(input_of(node))
     if shape is None:
-        raise ValueError(f"{given(node).name} has no static shape")
+        raise ValueError(f"{input_of(node).name} has no static shape")
     return shape
 
 
@@ -94,7 +94,7 @@ def _read(node: ir.Node, index: int, name: str, value: NDArray[Any]) -> None:
 
 def _mish(node: ir.Node) -> None:
     """x · tanh(softplus(x)), which is what ONNX defines it by: opset 18 brought the operator, TensorRT 10.0 its importer."""
-    x, y = given(node), node.outputs[0]
+    x, y = input_of(node), node.outputs[0]
     soft, bent = (ir.val(f"{y.name}.{part}", y.dtype, y.shape) for part in ("softplus", "tanh"))
     parts = [
         ir.node("Softplus", [x], outputs=[soft], name=f"{node.name}.softplus"),
@@ -123,23 +123,23 @@ def _reduction(node: ir.Node) -> None:
 
 def _resize(node: ir.Node) -> None:
     """Antialiasing and policies of aspect are new, and so are the axes that are meant, which are written out."""
-    said = node.attributes
-    if said.get_int("antialias", 0):
+    options = node.attributes
+    if options.get_int("antialias", 0):
         raise ValueError("with antialiasing, which TensorRT has not")
-    if said.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+    if options.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise ValueError("with a policy for the aspect, of which TensorRT knows stretching alone")
-    if said.get_string("coordinate_transformation_mode") == "half_pixel_symmetric":
+    if options.get_string("coordinate_transformation_mode") == "half_pixel_symmetric":
         raise ValueError("by half_pixel_symmetric")
-    axes = said.get_ints("axes")
+    axes = options.get_ints("axes")
     for name in ("antialias", "keep_aspect_ratio_policy", "axes"):
-        said.pop(name, None)
+        options.pop(name, None)
     shape = _shape(node)
     if axes is None or [axis % len(shape) for axis in axes] == list(range(len(shape))):
         return
     for index, whole in ((2, np.ones(len(shape), np.float32)), (3, np.array(shape, np.int64))):
-        told = _constant(node, index)
-        if told is not None and told.size:
-            whole[list(axes)] = told
+        written = _constant(node, index)
+        if written is not None and written.size:
+            whole[list(axes)] = written
             _read(node, index, f"all_axes{index}", whole)
 
 
@@ -161,11 +161,11 @@ def _pad(node: ir.Node) -> None:
     axes = _constant(node, 3)
     node.resize_inputs(min(3, len(node.inputs)))
     if axes is not None:
-        shape, told = _shape(node), _constant(node, 1)
-        if told is None:
+        shape, written = _shape(node), _constant(node, 1)
+        if written is None:
             raise ValueError("without a padding")
         pads = np.zeros((2, len(shape)), np.int64)
-        pads[:, list(axes)] = told.reshape(2, -1)
+        pads[:, list(axes)] = written.reshape(2, -1)
         _read(node, 1, "all_axes", pads.reshape(-1))
 
 

@@ -50,20 +50,20 @@ def _resizes(view: View) -> Iterator[ir.Node]:
 def _changes(node: ir.Node) -> list[bool]:
     """By dimension, whether it changes; nothing where that is not known. Axes are those of opset 18."""
     shape = shape_of(node.inputs[0]) if node.inputs[0] is not None else None
-    told = [array(value) for value in (*node.inputs, None, None, None)[2:4]]
-    asked = next((value for value in told if value is not None and value.size), None)
-    if asked is None or not shape:
+    written = [array(value) for value in (*node.inputs, None, None, None)[2:4]]
+    resized = next((value for value in written if value is not None and value.size), None)
+    if resized is None or not shape:
         return []
     axes = [axis % len(shape) for axis in _attribute(node, "axes", tuple(range(len(shape))))]
-    if len(axes) != asked.size:
+    if len(axes) != resized.size:
         return []
     changed = [False] * len(shape)
-    for axis, side in zip(axes, asked.ravel().tolist(), strict=True):
-        changed[axis] = side != (1.0 if asked.dtype.kind == "f" else shape[axis])
+    for axis, side in zip(axes, resized.ravel().tolist(), strict=True):
+        changed[axis] = side != (1.0 if resized.dtype.kind == "f" else shape[axis])
     return changed
 
 
 def _attribute(node: ir.Node, name: str, default: Any) -> Any:
     """What a damaged file says instead of a value of the default's type is the default."""
-    said = node.attributes.get(name)
-    return said.value if said is not None and isinstance(said.value, type(default)) else default
+    attribute = node.attributes.get(name)
+    return attribute.value if attribute is not None and isinstance(attribute.value, type(default)) else default

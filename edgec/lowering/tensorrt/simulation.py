@@ -19,7 +19,7 @@ from edgec.graph.files import load
 from edgec.graph.operations import PRODUCTS
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.session import open_session
-from edgec.graph.values import array_of, given
+from edgec.graph.values import array_of, input_of
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.onnxruntime import SessionRunner
 from edgec.lowering.tensorrt.names import FreeNames
@@ -49,7 +49,7 @@ class RoundHalves(Rewrite):
         for value in halves:
             value.type = ir.TensorType(ir.DataType.FLOAT)
         for node in list(model.graph):
-            if node.op_type == "Cast" and given(node).dtype == node.outputs[0].dtype == ir.DataType.FLOAT:
+            if node.op_type == "Cast" and input_of(node).dtype == node.outputs[0].dtype == ir.DataType.FLOAT:
                 node.op_type = "Identity"
                 node.attributes.clear()
             elif node.op_type in MOVES:
@@ -72,23 +72,23 @@ def _round(node: ir.Node, free: FreeNames) -> None:
     rounded, name = ir.val(exact.name, exact.dtype, exact.shape), exact.name
     exact.replace_all_uses_with(rounded, replace_graph_outputs=True)
     exact.name = free.take(f"{name}.exact")
-    half, kept = (ir.val(free.take(f"{name}.{part}"), HALF, exact.shape) for part in ("half", "kept"))
+    half, identity = (ir.val(free.take(f"{name}.{part}"), HALF, exact.shape) for part in ("half", "kept"))
     steps = [
         ir.node("Cast", [exact], {"to": int(HALF)}, outputs=[half]),
-        ir.node("Identity", [half], outputs=[kept]),
-        ir.node("Cast", [kept], {"to": int(ir.DataType.FLOAT)}, outputs=[rounded]),
+        ir.node("Identity", [half], outputs=[identity]),
+        ir.node("Cast", [identity], {"to": int(ir.DataType.FLOAT)}, outputs=[rounded]),
     ]
     node.append(steps)
 
 
 def product_types(model: ir.Model) -> Counter[str]:
     """How many products and convolutions, those of heads included, run in int8, fp16 and fp32."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in model.graph:
         if node.op_type in PRODUCTS:
             half = node.outputs[0].dtype == HALF
-            found["int8" if reads_bytes(node) else "fp16" if half else "fp32"] += 1
-    return found
+            counts["int8" if reads_bytes(node) else "fp16" if half else "fp32"] += 1
+    return counts
 
 
 def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:

@@ -30,7 +30,7 @@ import onnx_ir as ir
 
 from edgec.graph.operations import PRODUCTS, is_of_a_head
 from edgec.graph.plan import PrecisionPlan
-from edgec.graph.values import given, name_of
+from edgec.graph.values import input_of, name_of
 from edgec.lowering.halves import product_of, unfit
 
 ALWAYS_FLOAT32 = (
@@ -72,7 +72,7 @@ def assign_types(model: ir.Model, plan: PrecisionPlan) -> Types:
             fixed[name] = False
         elif product is node:
             fixed[name] = name not in int8 and plan.precision_of(name) == "fp16"
-        elif product is not None and given(node, 1).is_initializer():
+        elif product is not None and input_of(node, 1).is_initializer():
             fixed[name] = fixed[name_of(product)]
     problems = _unfit(nodes, fixed) if any(fixed.values()) else {}
     fixed |= dict.fromkeys(problems, False)
@@ -90,7 +90,7 @@ def assign_types(model: ir.Model, plan: PrecisionPlan) -> Types:
 
 def free_chain(model: ir.Model, tensors: Collection[ir.Value], types: Types) -> frozenset[str]:
     """The products that make or read these tensors, directly or through nodes whose type is free."""
-    found: set[str] = set()
+    products: set[str] = set()
     for forward in (False, True):
         frontier: set[ir.Value | None] = set(tensors)
         for node in model.graph if forward else reversed(model.graph):
@@ -99,15 +99,15 @@ def free_chain(model: ir.Model, tensors: Collection[ir.Value], types: Types) -> 
                 continue
             product = product_of(node)
             if product is node:
-                found.add(name_of(node))
-            elif name_of(node) in types.free or (product is not None and given(node, 1).is_initializer()):
+                products.add(name_of(node))
+            elif name_of(node) in types.free or (product is not None and input_of(node, 1).is_initializer()):
                 frontier |= set(other)
-    return frozenset(found)
+    return frozenset(products)
 
 
 def reads_bytes(product: ir.Node) -> bool:
     """Whether its activation comes out of a Q/DQ pair."""
-    maker = given(product).producer()
+    maker = input_of(product).producer()
     return maker is not None and maker.op_type == "DequantizeLinear"
 
 
@@ -117,28 +117,28 @@ def _residual_adds(nodes: list[ir.Node]) -> frozenset[str]:
     numbers = {node: index for index, node in enumerate(nodes)}
     # One bit a node: the ancestors of a tensor as a number.
     ancestors: list[int] = []
-    found = set()
+    residual = set()
     for index, node in enumerate(nodes):
         made = [numbers[maker] for maker in node.predecessors()]
         if node.op_type == "Add" and len(made) == 2 and not is_of_a_head(node):
             one, other = made
             if ancestors[one] >> other & 1 or ancestors[other] >> one & 1:
-                found.add(name_of(node))
+                residual.add(name_of(node))
         known = 1 << index
         for number in made:
             known |= ancestors[number]
         ancestors.append(known)
-    return frozenset(found)
+    return frozenset(residual)
 
 
 def _unfit(nodes: Iterable[ir.Node], fixed: Mapping[str, bool]) -> dict[str, str]:
-    found = {}
+    problems = {}
     for node in nodes:
         others = OF_FLOAT32.get(node.op_type, ())
         for index, value in enumerate(node.inputs) if name_of(node) not in fixed else ():
             if value is not None and value.dtype == ir.DataType.FLOAT and index not in others and (problem := unfit(value)):
-                found[name_of(node)] = problem
-    return found
+                problems[name_of(node)] = problem
+    return problems
 
 
 def _reached(
@@ -149,9 +149,9 @@ def _reached(
     for node in nodes:
         if name_of(node) in fixed:
             continue
-        found: set[str] = set()
+        anchors: set[str] = set()
         for other in neighbours(node):
             if is_of_a_head(node) or not is_of_a_head(other):
-                found |= {name_of(other)} if name_of(other) in fixed else reached[name_of(other)]
-        reached[name_of(node)] = found
+                anchors |= {name_of(other)} if name_of(other) in fixed else reached[name_of(other)]
+        reached[name_of(node)] = anchors
     return reached

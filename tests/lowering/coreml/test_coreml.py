@@ -23,7 +23,7 @@ from edgec.graph.passes.quantise import quantised_weight
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import Range
 from edgec.graph.session import features_of, open_session
-from edgec.graph.values import given, name_of
+from edgec.graph.values import input_of, name_of
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import Label, LoweredModel, Lowering
 from edgec.lowering.coreml import CoreMl
@@ -203,7 +203,7 @@ class TestCoreMl(LoweringConformance):
         hub = made.graph
         for part in ("patch_embed.weight", "patch_embed.bias"):
             replace_constant(hub, part, lambda value: value * np.float32(3e-3))
-        tensors = {"blocks.0.norm1", name_of(given(hub.graph.node("blocks.0.norm1")))}
+        tensors = {"blocks.0.norm1", name_of(input_of(hub.graph.node("blocks.0.norm1")))}
         peaks = observe_peaks(hub, list(made.frames), 1)
         expected = features_of(open_session(rewritten(hub, GiveOnly(sorted(tensors)))), made.frames)
         read, wanted = (expected[name][:, 5:] for name in sorted(tensors, key=lambda name: name == "blocks.0.norm1"))

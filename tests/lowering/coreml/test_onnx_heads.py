@@ -161,7 +161,7 @@ def test_arithmetic_on_labels_is_refused_by_name(tmp_path: Path) -> None:
     nodes = [helper.make_node("ArgMax", ["planes"], ["best"], axis=1), helper.make_node("Add", ["best", "one"], ["whole"])]
     head = onnx_head(tmp_path, nodes, ["whole"], one=np.array(1))
     hub = ir.from_proto(attach(exported(VIT, SIZE, layers=BOTH).hub, [head]))
-    with pytest.raises(UnsupportedOperation, match=r"Add with whole numbers \(heads\.own\.best\)"):
+    with pytest.raises(UnsupportedOperation, match=r"Add with integers \(heads\.own\.best\)"):
         lower(hub, uniform("fp16"), tmp_path / "package")
 
 

@@ -70,7 +70,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
 
 
 def read_model(data: bytes) -> Message:
-    """Raises `RuntimeFailure` for what is no message of this kind."""
+    """The message in a `model.mlmodel`. Raises `RuntimeFailure` for bytes that hold none."""
     try:
         return _model().FromString(data)
     except DecodeError as error:

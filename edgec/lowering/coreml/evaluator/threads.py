@@ -13,11 +13,12 @@ from edgec.host.cores import usable_cores
 
 
 def blas_threads() -> int:
-    """What a program runs in: one thread, or numpy's own choice where threadpoolctl, which can tell it, is not installed."""
+    """How many threads a program runs in: one, or numpy's own choice where threadpoolctl, which sets it, is not installed."""
     return 1 if find_spec("threadpoolctl") else usable_cores()
 
 
 def one_thread() -> AbstractContextManager[object]:
+    """While entered, numpy's BLAS runs in one thread, if threadpoolctl is installed."""
     try:
         control = importlib.import_module("threadpoolctl")
     except ImportError:

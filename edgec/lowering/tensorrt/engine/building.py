@@ -40,12 +40,12 @@ def build(trt: Any, logger: Any, log: Log, options: Options, version: tuple[int,
 
 def _network_flags(trt: Any, options: Options, version: tuple[int, int, int]) -> int:
     flags = trt.NetworkDefinitionCreationFlag
-    found = 0
+    bits = 0
     if version < (10,):
-        found |= 1 << int(flags.EXPLICIT_BATCH)
+        bits |= 1 << int(flags.EXPLICIT_BATCH)
     if "stronglyTyped" in options:
-        found |= 1 << int(flags.STRONGLY_TYPED)
-    return found
+        bits |= 1 << int(flags.STRONGLY_TYPED)
+    return bits
 
 
 def _parse(trt: Any, network: Any, logger: Any, log: Log, path: Path) -> None:
@@ -75,12 +75,12 @@ def _configure(trt: Any, config: Any, options: Options) -> None:
 
 def _constrain(trt: Any, network: Any, options: Options) -> None:
     """`layerPrecisions` is NAME:fp32,NAME:fp32…; no other type is ever asked for."""
-    kept = {entry.rpartition(":")[0] for entry in options.get("layerPrecisions", "").split(",")}
-    if kept == {""}:
+    in_float32 = {entry.rpartition(":")[0] for entry in options.get("layerPrecisions", "").split(",")}
+    if in_float32 == {""}:
         return
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        if layer.name in kept:
+        if layer.name in in_float32:
             layer.precision = trt.float32
 
 

@@ -34,9 +34,9 @@ def main(argv: list[str]) -> int:
     log.result("RUNNING")
     try:
         _check(options)
-        _say_settings(log, options)
+        _log_settings(log, options)
         gpu = Gpu()
-        _say_device(log, gpu)
+        _log_device(log, gpu)
         log.info(f"TensorRT version: {trt.__version__}, through its Python package")
         _work(trt, log, gpu, options, version)
     except (Failed, CudaError, OSError) as error:
@@ -48,17 +48,17 @@ def main(argv: list[str]) -> int:
 
 
 def _work(trt: Any, log: Log, gpu: Gpu, options: Mapping[str, str], version: tuple[int, int, int]) -> None:
-    told = logger(trt, log)
-    trt.init_libnvinfer_plugins(told, "")
+    trt_logger = logger(trt, log)
+    trt.init_libnvinfer_plugins(trt_logger, "")
     if "onnx" in options:
-        plan = build(trt, told, log, options, version)
+        plan = build(trt, trt_logger, log, options, version)
         Path(options["saveEngine"]).write_bytes(plan)
         log.info(f"Created engine with size: {len(plan) / 2**20:.4g} MiB")
         return
     path = Path(options["loadEngine"])
     if not path.is_file():
         raise Failed(f"Error opening engine file: {path}")
-    engine = Engine(trt, told, log, gpu, path.read_bytes(), spin="useSpinWait" in options)
+    engine = Engine(trt, trt_logger, log, gpu, path.read_bytes(), spin="useSpinWait" in options)
     inputs = dict(entry.rsplit(":", 1) for entry in options.get("loadInputs", "").split(",") if entry)
     engine.load({name: Path(file).read_bytes() for name, file in inputs.items()})
     engine.prepare(graph="useCudaGraph" in options)
@@ -93,7 +93,7 @@ def _version(text: str) -> tuple[int, int, int]:
     return major, minor, patch
 
 
-def _say_settings(log: Log, options: Mapping[str, str]) -> None:
+def _log_settings(log: Log, options: Mapping[str, str]) -> None:
     """As it really measures: always one frame after the other, always with both copies."""
 
     def enabled(name: str) -> str:
@@ -107,7 +107,7 @@ def _say_settings(log: Log, options: Mapping[str, str]) -> None:
     log.info(f"CUDA Graph: {enabled('useCudaGraph')}")
 
 
-def _say_device(log: Log, gpu: Gpu) -> None:
+def _log_device(log: Log, gpu: Gpu) -> None:
     log.info("=== Device Information ===")
     log.info(f"Selected Device: {gpu.name}")
     log.info(f"Compute Capability: {gpu.compute_capability}")

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgec.lowering.tensorrt.engine.running import Binding, Run
+from edgec.lowering.tensorrt.engine.running import Binding, FrameTimes
 
 
 def write_outputs(path: Path, bindings: Sequence[Binding]) -> None:
@@ -23,7 +23,7 @@ def write_outputs(path: Path, bindings: Sequence[Binding]) -> None:
     path.write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
 
 
-def write_times(path: Path, runs: Sequence[Run]) -> None:
+def write_times(path: Path, runs: Sequence[FrameTimes]) -> None:
     entries = [
         {
             "startH2dMs": run.start,

@@ -77,7 +77,7 @@ def find_driver() -> Driver:
             "all the same, and the board finishes it",
         )
     # Asked for an engine that is not there, it says which GPU it uses, and stops.
-    lines = _said([*command, "--device=0", "--loadEngine=/no/such/engine"])
+    lines = _output_lines([*command, "--device=0", "--loadEngine=/no/such/engine"])
     gpu = next((line.partition(_GPU)[2].strip() for line in lines if _GPU in line), "")
     if not gpu:
         raise TargetError(
@@ -100,25 +100,25 @@ def finish(program: Path, root: Path, driver: Driver, progress: Progress | None 
     places = ("--root", str(root), "--trtexec", str(driver.executable(root)))
     command = [sys.executable, str(program), "run-all", "--json", "--here", *places]
     command += ["--seconds", f"{SECONDS:g}", "--iterations", str(ITERATIONS)]
-    found: dict[str, dict[str, Any]] = {}
+    events: dict[str, dict[str, Any]] = {}
     with progress.stage(f"build, verify and measure engines on {driver.gpu}") as step, _started(command) as process:
         for line in process.stdout or ():
             event = json.loads(line)
-            found[event["event"]] = event
+            events[event["event"]] = event
             if event["event"] == "problem":
                 progress.note(f"{event['variant']}, {event['step']}: {event['what']} {' '.join(event['evidence'][:2])}")
             doing = event.get("detail") or event.get("text", "").strip().partition("\n")[0]
             step(0, doing=" ".join(filter(None, (event.get("step"), event.get("variant"), doing))))
     if process.returncode == 0:
-        measured = Path(found["measured"]["path"])
-        return Finished(measured.parent / "current" / "engine.plan", measured, found["table"]["text"].strip("\n"))
-    if "error" not in found:
+        measured = Path(events["measured"]["path"])
+        return Finished(measured.parent / "current" / "engine.plan", measured, events["table"]["text"].strip("\n"))
+    if "error" not in events:
         raise RuntimeFailure(
             "The artefact's program ended without a result.",
             evidence=[shlex.join(command), f"exit code {process.returncode}"],
             remedy="run the same command again: it goes on from there; if it happens again, report it with the lines above",
         )
-    error = found["error"]
+    error = events["error"]
     raise of_exit_code(error["exit_code"])(error["what"], evidence=error["evidence"], remedy=error["remedy"])
 
 
@@ -134,7 +134,7 @@ def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             process.wait()
 
 
-def _said(command: Sequence[str]) -> list[str]:
+def _output_lines(command: Sequence[str]) -> list[str]:
     """Its last lines, whatever came of it."""
     try:
         done = subprocess.run(

@@ -27,7 +27,7 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class Run:
+class FrameTimes:
     """Milliseconds, by the GPU's clock; `start` is counted from the first run's."""
 
     start: float
@@ -82,7 +82,7 @@ class Engine:
                 raise Failed(f"Cannot set input {name} to {len(content)} bytes; the engine takes {known}")
             binding.host[:] = content
 
-    def run(self) -> Run:
+    def run(self) -> FrameTimes:
         """One frame, to its end."""
         gpu, (start, copied, computed, done) = self._gpu, self._events
         start.record()
@@ -97,7 +97,7 @@ class Engine:
                 gpu.copy_out(binding.host, binding.device)
         done.record()
         done.wait()
-        return Run(start.since(self._first), copied.since(start), computed.since(copied), done.since(computed))
+        return FrameTimes(start.since(self._first), copied.since(start), computed.since(copied), done.since(computed))
 
     def prepare(self, *, graph: bool) -> None:
         """The first run, which sets up more than itself; then, if `graph`, its kernels as one CUDA graph, if they can be one."""
@@ -115,14 +115,14 @@ class Engine:
             raise Failed("Inference failed: execute_async_v3 says no")
 
 
-def measure(engine: Engine, *, warm_up: float, duration: float, iterations: int) -> tuple[int, list[Run]]:
+def measure(engine: Engine, *, warm_up: float, duration: float, iterations: int) -> tuple[int, list[FrameTimes]]:
     """How many runs warmed up, for `warm_up` ms, and those after: for `duration` ms and at least `iterations`."""
     engine.run()
     began, warmed = time.monotonic(), 0
     while (time.monotonic() - began) * 1000 < warm_up:
         engine.run()
         warmed += 1
-    began, runs = time.monotonic(), list[Run]()
+    began, runs = time.monotonic(), list[FrameTimes]()
     while (time.monotonic() - began) * 1000 < duration or len(runs) < iterations:
         runs.append(engine.run())
     return warmed, runs
