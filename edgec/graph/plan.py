@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -73,6 +73,11 @@ class PrecisionPlan:
 
     def precision_of(self, operation: str) -> Precision:
         return self.operations.get(operation, self.default)
+
+    def with_float32(self, operations: Iterable[str]) -> PrecisionPlan:
+        """The plan with these operations in float32."""
+        exceptions: dict[str, Precision] = dict.fromkeys(operations, "fp32")
+        return replace(self, operations={**self.operations, **exceptions})
 
     @property
     def quantised(self) -> bool:

@@ -6,6 +6,7 @@ unavailable and harms no other.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,15 @@ class Availability:
     install: str = ""
     """The line that makes it available."""
 
+    @classmethod
+    def of(cls, package: str, install: str) -> Availability:
+        """That of a Python package, which is imported."""
+        try:
+            sdk = importlib.import_module(package)
+        except ImportError as error:
+            return cls(False, problem=str(error), install=install)
+        return cls(True, version=sdk.__version__.split("-")[0])
+
 
 @dataclass(frozen=True)
 class LoweredModel:
@@ -57,7 +67,22 @@ class LoweredModel:
 
     @property
     def size_bytes(self) -> int:
+        """Of all files together."""
         return sum((self.directory / name).stat().st_size for name in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able, for another process on this machine: the path is absolute."""
+        return {**vars(self), "directory": str(self.directory.resolve()), "files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LoweredModel:
+        """What `to_json` gave."""
+        return cls(**{**values, "directory": Path(values["directory"]), "files": tuple(values["files"])})
+
+
+def first_lines(error: Exception, most: int = 3) -> list[str]:
+    """The beginning of what a runtime's error says, as evidence for an error of edgec's."""
+    return str(error).strip().splitlines()[:most]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Such an operation stays in float32, and the lowered model's settings say which a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ look alike across images, but not to a factor of two."""
 LOSS = 2.0**-9
 """The share of a constant's norm that fp16 may take. Rounding of normal numbers takes 2^-12.5 on average and never more than
 2^-11; beyond this the values are subnormal."""
+
+
+def near_the_end(peaks: Mapping[str, float]) -> set[str]:
+    """The tensors that `HEADROOM` times their peak would overflow. `peaks` are the largest absolute values that calibration saw.
+    """
+    return {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
 
 
 def constant_problem(value: NDArray[Any]) -> str:

@@ -19,6 +19,7 @@ from edgec.lowering.base import (
     Lowering,
     Profiler,
     Runner,
+    first_lines,
     output_type,
     require_frames,
 )
@@ -38,11 +39,8 @@ class OnnxRuntime(Lowering):
     int8_kinds = ("linear",)  # an int8 convolution needs a quantised output too, which costs more than it brings here
 
     def availability(self) -> Availability:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            return Availability(False, problem=str(error), install=INSTALL)
-        return Availability(True, version=onnxruntime.__version__)
+        """Whether ONNX Runtime can be imported."""
+        return Availability.of("onnxruntime", INSTALL)
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         from edgec.graph.session import open_session
@@ -90,7 +88,7 @@ class SessionRunner(Runner):
         try:
             values = self.session.run(self._outputs, {"frames": frames})
         except Exception as error:
-            raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
+            raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=first_lines(error)) from error
         return {name: np.asarray(value, output_type(value.dtype)) for name, value in zip(self._outputs, values, strict=True)}
 
 
@@ -110,6 +108,4 @@ def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> Sessi
         session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
         return SessionRunner(session, threads, str(model.settings.get("precision", "")))
     except Exception as error:
-        raise RuntimeFailure(
-            "ONNX Runtime refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
-        ) from error
+        raise RuntimeFailure("ONNX Runtime refuses the model.", evidence=[model.entry, *first_lines(error)]) from error

@@ -19,6 +19,7 @@ from edgec.lowering.base import (
     Lowering,
     Profiler,
     Runner,
+    first_lines,
     output_type,
     require_frames,
 )
@@ -43,11 +44,8 @@ class OpenVino(Lowering):
     per_token = True
 
     def availability(self) -> Availability:
-        try:
-            import openvino
-        except ImportError as error:
-            return Availability(False, problem=str(error), install=INSTALL)
-        return Availability(True, version=openvino.__version__.split("-")[0])
+        """Whether OpenVINO can be imported."""
+        return Availability.of("openvino", INSTALL)
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         import openvino as ov
@@ -66,7 +64,7 @@ class OpenVino(Lowering):
             try:
                 converted = ov.Core().read_model(path)
             except Exception as error:
-                raise RuntimeFailure("OpenVINO refuses the graph.", evidence=str(error).strip().splitlines()[:3]) from error
+                raise RuntimeFailure("OpenVINO refuses the graph.", evidence=first_lines(error)) from error
             if plan.of("int8-per-token"):
                 per_token = {
                     operation.name: quantised_weight(operation, plan)
@@ -104,9 +102,7 @@ class _Runner(Runner):
             self.compiled: Any = core.compile_model(read, "CPU", properties)
             self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)
         except Exception as error:
-            raise RuntimeFailure(
-                "OpenVINO refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
-            ) from error
+            raise RuntimeFailure("OpenVINO refuses the model.", evidence=[model.entry, *first_lines(error)]) from error
         self.request = self.compiled.create_infer_request()
         self.threads = int(self.compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
         self.execution_precision = _execution_precision(self.compiled)
@@ -116,7 +112,7 @@ class _Runner(Runner):
         try:
             values = self.request.infer([frames], share_inputs=True)
         except Exception as error:
-            raise RuntimeFailure("OpenVINO failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
+            raise RuntimeFailure("OpenVINO failed on a frame.", evidence=first_lines(error)) from error
         return {name: np.array(values[index], output_type(values[index].dtype)) for index, name in enumerate(self._outputs)}
 
 

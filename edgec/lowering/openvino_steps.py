@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgec.errors import RuntimeFailure
-from edgec.lowering.base import Profiler, Runner, Step
+from edgec.lowering.base import Profiler, Runner, Step, first_lines
 
 SOURCE = "OpenVINO's performance counters, whole microseconds"
 PRODUCTS = ("matmul", "convolution", "groupconvolution")
@@ -47,7 +47,7 @@ class OpenVinoProfiler(Profiler):
         try:
             return self._steps()
         except RuntimeError as error:
-            raise RuntimeFailure("OpenVINO does not tell its steps.", evidence=str(error).strip().splitlines()[:3]) from error
+            raise RuntimeFailure("OpenVINO does not tell its steps.", evidence=first_lines(error)) from error
 
     def _totals(self) -> list[tuple[str, str, str, float]]:
         """Name, type, kernel and milliseconds of all runs so far, of what was executed; counters hold means of all runs."""

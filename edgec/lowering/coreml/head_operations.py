@@ -86,16 +86,13 @@ def _by_matrices(p: Translator, node: ir.Node, old: tuple[int, ...], new: tuple[
         raise refusal(node, f"sides {list(old[2:])} to {list(new[2:])}, or a region")
     scales = p.optional(node, 2)
     half, no = p.half(node), p.number(False)
-    rows, columns = (
-        p.constants.floats(
-            resampling_matrix(node, old[axis], new[axis], scales[axis] if scales is not None and scales.size else None)[
-                None, None
-            ],
-            half,
-            p.name(node, f"_{what}"),
-        )
-        for axis, what in ((2, "rows"), (3, "columns"))
-    )
+
+    def matrix(axis: int, what: str) -> Any:
+        scale = scales[axis] if scales is not None and scales.size else None
+        values = resampling_matrix(node, old[axis], new[axis], scale)[None, None]
+        return p.constants.floats(values, half, p.name(node, f"_{what}"))
+
+    rows, columns = matrix(2, "rows"), matrix(3, "columns")
     wide = p.mb.matmul(x=p.first(node), y=columns, transpose_x=no, transpose_y=p.number(True), name=p.name(node, "_wide"))
     return p.mb.matmul(x=rows, y=wide, transpose_x=no, transpose_y=no, name=p.name(node))
 
@@ -165,15 +162,12 @@ def _pool(kind: str) -> Entry:
     def entry(p: Translator, node: ir.Node) -> Any:
         options = attributes(node)
         kernel = options["kernel_shape"]
-        if (
-            options.get("ceil_mode", 0)
-            or any(size != 1 for size in options.get("dilations", ()))
-            or options.get("storage_order", 0)
-        ):
+        dilated = any(size != 1 for size in options.get("dilations", ()))
+        if options.get("ceil_mode", 0) or dilated or options.get("storage_order", 0):
             raise refusal(node, "ceil_mode, dilations or storage_order")
-        counted = (
-            {} if kind == "max_pool" else {"exclude_padding_from_average": p.number(not options.get("count_include_pad", 0))}
-        )
+        more = {}
+        if kind == "avg_pool":
+            more["exclude_padding_from_average"] = p.number(not options.get("count_include_pad", 0))
         return getattr(p.mb, kind)(
             x=p.first(node),
             kernel_sizes=p.integers(*kernel),
@@ -181,7 +175,7 @@ def _pool(kind: str) -> Entry:
             pad_type=p.text("custom"),
             pad=p.integers(*padding(node, len(kernel))),
             ceil_mode=p.number(False),
-            **excluding,
+            **more,
             name=p.name(node),
         )
 

@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgec.graph.plan import Precision, PrecisionPlan, Range
+from edgec.graph.plan import PrecisionPlan, Range
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -73,22 +73,21 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     be small.
     """
     from edgec.graph.values import input_of, name_of
-    from edgec.lowering.halves import HEADROOM, LIMIT
+    from edgec.lowering.halves import near_the_end
 
     if plan.default not in HALVES:
         return plan
-    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
+    crowded = near_the_end(peaks)
     at_risk = {
         name_of(node) for node in hub.graph if any(each and each.name in crowded for each in (*node.inputs, *node.outputs))
     }
-    exceptions: dict[str, Precision] = dict.fromkeys(sorted(at_risk), "fp32")
     # A product that is no longer quantised has nothing to be given back.
     corrections = {name: value for name, value in plan.corrections.items() if name not in at_risk}
     norms = (node for node in hub.graph if node.op_type == "LayerNormalization")
     normed = {name_of(input_of(node)) for node in norms} & peaks.keys() - crowded
     # What an int8 operation reads, too, has a range already, which holds the same values.
     ranges = {tensor: Range(-peaks[tensor], peaks[tensor]) for tensor in sorted(normed)} | dict(plan.ranges)
-    return replace(plan, operations={**plan.operations, **exceptions}, corrections=corrections, ranges=ranges)
+    return replace(plan.with_float32(sorted(at_risk)), corrections=corrections, ranges=ranges)
 
 
 def norm_scale(seen: Range | None, epsilon: float) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,7 @@ def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, path: Path) -> dict
     for name, hub in hubs.items():
         models[name] = apply_plan(hub, plan)
         in_float32 |= _unfit(models[name]) if plan.default in HALVES else {}
-    exceptions: dict[str, Precision] = dict.fromkeys(in_float32, "fp32")
-    plan = replace(plan, operations={**plan.operations, **exceptions})
+    plan = plan.with_float32(in_float32)
     with quiet(), tempfile.TemporaryDirectory(prefix="edgec-", dir=path.parent) as folder:
         program = tools.Program()
         for name, hub in hubs.items():

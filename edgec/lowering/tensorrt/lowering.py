@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from edgec.records.evidence import Evidence
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgec.graph.plan import Precision, PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 VARIANTS = ("int8", "fp16", "fp32")
 """In the order in which a board tries them when one does not reproduce the features."""
@@ -66,9 +66,8 @@ class TensorRt(Lowering):
 
         model, in_float32 = typed_model(hub, plan)
         entry = f"{plan.name}.onnx"
-        return LoweredModel(
-            self.name, directory, entry, save(model, directory / entry), {"precision": plan.name, "float32": in_float32}
-        )
+        files = save(model, directory / entry)
+        return LoweredModel(self.name, directory, entry, files, {"precision": plan.name, "float32": in_float32})
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         """The graph imitated on this machine. Needs onnx, beside numpy and ONNX Runtime."""
@@ -96,7 +95,7 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
     model = rewritten(apply_plan(hub, replace(plan, activations="s8")), ToOpset17())
     first = assign_types(model, plan)
     in_float32 = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
-    CastToTypes(assign_types(model, _in_float32(plan, in_float32)))(model)
+    CastToTypes(assign_types(model, plan.with_float32(in_float32)))(model)
     model.graph.name = plan.name
     return model, in_float32 | dict(first.unfit)
 
@@ -108,10 +107,10 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     be small.
     """
     from edgec.graph.planned import apply_plan
-    from edgec.lowering.halves import HEADROOM, LIMIT
+    from edgec.lowering.halves import near_the_end
     from edgec.lowering.tensorrt.typed import assign_types, free_chain
 
-    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
+    crowded = near_the_end(peaks)
     if not crowded:
         return plan
     model = apply_plan(hub, plan)
@@ -119,9 +118,4 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     halves = [node for node in model.graph if node.name in types.half]
     at_risk = {value for node in halves for value in (*node.inputs, *node.outputs) if value is not None and value.name in crowded}
     products = free_chain(model, at_risk, types) - types.int8
-    return _in_float32(plan, sorted(products))
-
-
-def _in_float32(plan: PrecisionPlan, names: Iterable[str]) -> PrecisionPlan:
-    exceptions: dict[str, Precision] = dict.fromkeys(names, "fp32")
-    return replace(plan, operations={**plan.operations, **exceptions})
+    return plan.with_float32(sorted(products))

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from edgec.errors import RequestError
+from edgec.records.base import Record
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,12 +31,6 @@ def parse_version(text: str) -> Version:
             f"{text!r} is not a TensorRT version.", remedy="give numbers with points between them, as in 10.3 or 8.6.1"
         )
     return tuple(int(part) for part in parts)
-
-
-class Record(BaseModel):
-    """An unknown key is a misspelt one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Versions(Record):

@@ -20,7 +20,7 @@ from edgec.graph.operations import PRODUCTS
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.session import open_session
 from edgec.graph.values import array_of, input_of
-from edgec.lowering.base import LoweredModel
+from edgec.lowering.base import LoweredModel, first_lines
 from edgec.lowering.onnxruntime import SessionRunner
 from edgec.lowering.tensorrt.names import FreeNames
 from edgec.lowering.tensorrt.typed import MOVES, reads_bytes
@@ -102,5 +102,5 @@ def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
     except Exception as error:
         raise RuntimeFailure(
             "ONNX Runtime, which imitates TensorRT here, refuses the model.",
-            evidence=[model.entry, *str(error).strip().splitlines()[:3]],
+            evidence=[model.entry, *first_lines(error)],
         ) from error
