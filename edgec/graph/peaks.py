@@ -16,7 +16,7 @@ from edgec.graph.values import add_constant, name_of
 
 
 def observe_peaks(hub: ir.Model, frames: Iterable[Pixels], batch: int, *, threads: int | None = None) -> dict[str, float]:
-    """By tensor, over all frames, uint8 [H, W, 3]. Two numbers a tensor and batch leave the runtime.
+    """The largest absolute values by tensor over all frames, uint8 [H, W, 3]. Two numbers a tensor and batch leave the runtime.
 
     Raises `CalibrationError` if there is no frame, or an activation is not finite.
     """

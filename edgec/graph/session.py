@@ -17,8 +17,8 @@ from edgec.host.cores import usable_cores
 
 
 def open_session(model: ir.Model | onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:
-    """An `onnxruntime.InferenceSession`. `optimise=False` runs every node as it stands, Q/DQ included. A protobuf, as somebody's
-    head is one, is run as it is.
+    """An `onnxruntime.InferenceSession`. `optimise=False` runs every node as it stands, Q/DQ included. A protobuf message, such
+    as a user's head, is run as it is.
 
     Raises `TargetError` if ONNX Runtime is not installed, `RuntimeFailure` if it refuses the graph.
     """
@@ -49,6 +49,6 @@ def open_session(model: ir.Model | onnx.ModelProto, *, threads: int | None = Non
 
 
 def features_of(session: Any, frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """One batch of frames, uint8 [N, H, W, 3], through a session; the outputs by name."""
+    """The outputs by name for one batch of frames, uint8 [N, H, W, 3]."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"frames": frames}), strict=True))

@@ -28,8 +28,8 @@ class Work:
 
 
 def count_work(typed: ir.Model) -> Work:
-    """Of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 if it reads
-    DequantizeLinear."""
+    """The work of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 if both of its
+    inputs come from DequantizeLinear."""
     graph = typed.graph
     macs: Counter[Kind] = Counter()
     exchanged = 0

@@ -26,9 +26,11 @@ class LiftBiases(Rewrite):
         self._plan = plan
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Biases whose product has an output of unknown shape."""
         return (f"the shape of {add.name} is not known" for add in self._adds(model) if shape_of(input_of(add)) is None)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Gives each int8 product a bias constant of its own, reshaped."""
         for add in self._adds(model):
             shape = (1,) * (len(shape_of(input_of(add)) or ()) - 1) + (-1,)
             # A constant of its own: the exporter lets equal constants share one, and the others need their rank.
@@ -38,6 +40,7 @@ class LiftBiases(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Biases of another rank than their product's output, and unread constants."""
         for add in self._adds(model):
             if len(shape_of(input_of(add, 1)) or ()) != len(shape_of(input_of(add)) or ()):
                 yield f"{add.name} adds a bias of another rank"

@@ -26,13 +26,12 @@ LOSS = 2.0**-9
 
 
 def near_the_end(peaks: Mapping[str, float]) -> set[str]:
-    """The tensors that `HEADROOM` times their peak would overflow. `peaks` are the largest absolute values that calibration saw.
-    """
+    """The tensors that `HEADROOM` times their peak would overflow. `peaks` are the largest absolute values that calibration saw."""
     return {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
 
 
 def constant_problem(value: NDArray[Any]) -> str:
-    """Why a constant cannot be fp16; empty if it can."""
+    """Why a constant does not fit fp16; empty if it does."""
     exact = value.astype(np.float64)
     largest = float(np.abs(exact).max(initial=0))
     if not largest <= LIMIT:
@@ -45,7 +44,7 @@ def constant_problem(value: NDArray[Any]) -> str:
 
 
 def to_half(value: NDArray[Any], name: str) -> NDArray[np.float16]:
-    """Raises `ExportError`, naming the constant, if fp16 cannot hold it."""
+    """The constant in fp16. Raises `ExportError`, which names it, if fp16 cannot hold it."""
     problem = constant_problem(value)
     if problem:
         raise ExportError(
@@ -57,7 +56,7 @@ def to_half(value: NDArray[Any], name: str) -> NDArray[np.float16]:
 
 
 def unfit_products(model: ir.Model) -> dict[str, str]:
-    """By product, which of its constants (weight or bias) does not fit fp16, and why."""
+    """The products with a weight or bias that does not fit fp16, each with the reason."""
     problems: dict[str, str] = {}
     for node in model.graph:
         product = product_of(node)
@@ -69,13 +68,13 @@ def unfit_products(model: ir.Model) -> dict[str, str]:
 
 
 def unfit(value: ir.Value | None) -> str:
-    """Why what a node reads cannot be fp16, with its name; empty if it can, or is no constant."""
+    """Why a constant that a node reads does not fit fp16, with its name; empty if it does, or if the value is no constant."""
     problem = constant_problem(array_of(value)) if value is not None and value.is_initializer() else ""
     return f"{value.name} {problem}" if value is not None and problem else ""
 
 
 def product_of(node: ir.Node) -> ir.Node | None:
-    """The product that the node is, or whose outputs it is the first to add something to."""
+    """The product that the node is, or whose output it is the first to add something to; None for other nodes."""
     if node.op_type == "Add" and node.inputs[0] is not None:
         maker = node.inputs[0].producer()
         return maker if maker is not None and maker.op_type in PRODUCTS else None

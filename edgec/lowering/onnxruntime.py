@@ -33,6 +33,8 @@ INSTALL = "pip install 'edgec[cpu]'"
 
 
 class OnnxRuntime(Lowering):
+    """ONNX Runtime on a CPU: `model.onnx`, the hub graph with the plan's Q/DQ pairs."""
+
     name = "onnxruntime"
     title = "ONNX Runtime"
     precisions = ("fp32", "int8")
@@ -43,6 +45,7 @@ class OnnxRuntime(Lowering):
         return Availability.of("onnxruntime", INSTALL)
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
+        """By opening a session of the head."""
         from edgec.graph.session import open_session
 
         try:
@@ -53,6 +56,7 @@ class OnnxRuntime(Lowering):
             ) from error
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """Writes `model.onnx`, with `model.onnx.data` beside it for weights beyond 2 GB."""
         from edgec.graph.files import save
         from edgec.graph.passes.base import rewritten
         from edgec.graph.planned import apply_plan
@@ -63,9 +67,11 @@ class OnnxRuntime(Lowering):
         return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        """Opens the file in a session."""
         return _open(model, threads or usable_cores())
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
+        """Opens the file in a session that writes a trace into a folder of its own."""
         from edgec.lowering.onnxruntime_steps import OnnxRuntimeProfiler
 
         folder = tempfile.TemporaryDirectory(prefix="edgec-profile-")
@@ -93,7 +99,8 @@ class SessionRunner(Runner):
 
 
 def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> SessionRunner:
-    """`trace` is the beginning of a path: there ONNX Runtime writes what it did, once its profiling is ended."""
+    """A session of the model's file. `trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling
+    ends."""
     try:
         import onnxruntime as ort
     except ImportError as error:

@@ -37,6 +37,8 @@ PRODUCTS = ("FullyConnected", "MatMul", "Convolution", "ScaledDotProductAttentio
 
 
 class OpenVino(Lowering):
+    """OpenVINO on a CPU: `model.xml` and `model.bin`, converted from the hub graph with the plan's Q/DQ pairs."""
+
     name = "openvino"
     title = "OpenVINO"
     precisions = ("fp32", "bf16", "int8")
@@ -48,6 +50,7 @@ class OpenVino(Lowering):
         return Availability.of("openvino", INSTALL)
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """Writes `model.xml` and `model.bin`. `settings` are the properties of the runtime that the plan needs."""
         import openvino as ov
 
         from edgec.graph.files import save
@@ -77,9 +80,11 @@ class OpenVino(Lowering):
         return LoweredModel(self.name, directory, "model.xml", ("model.bin", "model.xml"), settings)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        """Compiles the model for the CPU."""
         return _Runner(model, threads or usable_cores())
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
+        """Compiles the model with performance counters."""
         from edgec.lowering.openvino_steps import OpenVinoProfiler
 
         runner = _Runner(model, threads or usable_cores(), PERF_COUNT=True)
@@ -117,7 +122,7 @@ class _Runner(Runner):
 
 
 def _name_all(model: Any) -> None:
-    """Name what OpenVINO names by a counter of the process: the same graph must give the same bytes."""
+    """Give names to nodes that OpenVINO named by a counter of the process, so that the same graph gives the same bytes."""
     for index, node in enumerate(model.get_ordered_ops()):
         if node.get_friendly_name() == node.get_name():
             node.set_friendly_name(f"{node.get_type_name()}.{index}")

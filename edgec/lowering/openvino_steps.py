@@ -40,17 +40,20 @@ class OpenVinoProfiler(Profiler):
         self._runs_before = 0
 
     def begin(self) -> None:
+        """Remembers the counters, which cannot be reset."""
         self._before = {name: total for name, _, _, total in self._totals()}
         self._runs_before = self.runs
 
     def end(self) -> tuple[Step, ...]:
+        """Reads the counters, and the runtime's graph and the file for the operations in each step."""
         try:
             return self._steps()
         except RuntimeError as error:
             raise RuntimeFailure("OpenVINO does not tell its steps.", evidence=first_lines(error)) from error
 
     def _totals(self) -> list[tuple[str, str, str, float]]:
-        """Name, type, kernel and milliseconds of all runs so far, of what was executed; counters hold means of all runs."""
+        """Name, type, kernel and total milliseconds of each step that was executed, over all runs so far. The counters themselves
+        are means."""
         return [
             (info.node_name, info.node_type, info.exec_type, info.real_time.total_seconds() * 1000 * self.runs)
             for info in (self._request.get_profiling_info() if self.runs else ())
@@ -89,7 +92,7 @@ class OpenVinoProfiler(Profiler):
 
 
 class _ModelFile:
-    """What the model's file says: `types` of its nodes by name, `norms` the nodes that make a norm, with its own name."""
+    """What the model's file says: the `types` of its nodes by name, and the name of the norm that a node is part of (`norms`)."""
 
     def __init__(self, path: Path) -> None:
         import openvino as ov
@@ -105,12 +108,13 @@ class _ModelFile:
                 self._follow_norm(name)
 
     def hub_name(self, name: str) -> str:
-        """What the hub graph calls it; empty where it is not of the hub graph."""
+        """The name of the node in the hub graph; empty if it comes from OpenVINO."""
         name = self.norms.get(name, name)
         return "" if _NUMBERED.fullmatch(name) or "/" in name else name
 
     def product_before(self, names: list[str]) -> str:
-        """The one product that the first of these is computed from, over nothing but additions and multiplications."""
+        """The one product that the first of these nodes is computed from through additions and multiplications only; empty if
+        there is none, or a choice."""
         candidates = [name for name in self._nodes if name in set(names)][:1]
         while candidates and self.types[candidates[0]] in _BIASES:
             candidates = [name for name in map(_name, _sources(self._nodes[candidates[0]])) if name in self.types]
@@ -119,7 +123,7 @@ class _ModelFile:
         return candidates[0] if candidates and self.types[candidates[0]] in PRODUCTS else ""
 
     def _follow_norm(self, name: str) -> None:
-        """MVN, Multiply, Add is what the converter makes of LayerNormalization; the last has its name."""
+        """The converter makes MVN, Multiply, Add of a LayerNormalization, of which the last has its name."""
         chain = [name]
         for kind in ("multiply", "add"):
             readers = [_name(reader.get_node()) for reader in self._nodes[chain[-1]].output(0).get_target_inputs()]

@@ -23,7 +23,7 @@ ZERO = 128
 
 
 def compress_products(model: Any, weights: Mapping[str, QuantisedWeight]) -> int:
-    """Give the named MatMuls of an `ov.Model` these weights, [C, out], in place; returns the group size for the runtime."""
+    """Give the named MatMuls of an `ov.Model` these weights, [C, out], in place. Returns the group size for the runtime."""
     from openvino import opset13 as op
 
     for node in model.get_ordered_ops():
@@ -43,6 +43,6 @@ def compress_products(model: Any, weights: Mapping[str, QuantisedWeight]) -> int
 
 
 def group_size(depths: Iterable[int]) -> int:
-    """The largest divisor of all depths up to the limit."""
+    """The largest divisor of all depths that is within `GROUP_LIMIT`."""
     common = gcd(*depths)
     return max(size for size in range(1, min(common, GROUP_LIMIT) + 1) if common % size == 0)

@@ -18,8 +18,8 @@ RUNS, SECONDS = 30, 1.0
 
 
 def product_rates(types: Iterable[str], threads: int) -> dict[str, float]:
-    """GFLOP a second by type, of those of `types` that can be measured here: none without OpenVINO, and none in which it does
-    not really compute on this machine."""
+    """GFLOP a second by type, for those of `types` that can be measured here: none without OpenVINO, and no type that OpenVINO
+    computes in another one on this machine."""
     try:
         import openvino  # noqa: F401
     except ImportError:

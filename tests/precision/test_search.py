@@ -25,10 +25,10 @@ def test_each_step_of_the_ladder_gives_up_one_operation_more() -> None:
     hub = outlier_hub(VIT)
     names = [entry.name for entry in operations(hub) if entry.kind == "linear"]
     steps = ladder(hub, dict.fromkeys(names, 1.0), kinds=("linear",), per_token=False)
-    assert [len(step.kept) for step in steps] == list(range(1, len(names)))
+    assert [len(step.unquantised) for step in steps] == list(range(1, len(names)))
     assert not any(step.per_token for step in steps)
     for lower, higher in pairwise(steps):
-        assert lower.kept < higher.kept
+        assert lower.unquantised < higher.unquantised
 
 
 def test_where_int8_per_token_is_to_be_had_it_comes_first() -> None:
@@ -37,18 +37,18 @@ def test_where_int8_per_token_is_to_be_had_it_comes_first() -> None:
     steps = ladder(hub, dict.fromkeys(names, 1.0) | {"blocks.1.mlp.fc2": 9.0}, kinds=("linear",), per_token=True)
     assert steps[0].per_token == {"blocks.1.mlp.fc2"}
     assert steps[len(names) - 1].per_token == names
-    assert all(not step.kept for step in steps[: len(names)])
+    assert all(not step.unquantised for step in steps[: len(names)])
     for step in steps[len(names) :]:
-        assert step.kept
-        assert step.per_token | step.kept == names
-        assert not step.per_token & step.kept
+        assert step.unquantised
+        assert step.per_token | step.unquantised == names
+        assert not step.per_token & step.unquantised
 
 
 def test_convolutions_can_be_exceptions_too() -> None:
     hub = outlier_hub(CONVNEXT)
     kinds = {entry.name: entry.kind for entry in operations(hub)}
     steps = ladder(hub, {}, kinds=INT8_KINDS, per_token=False)
-    assert {kinds[name] for name in steps[-1].kept} == {"linear", "convolution"}
+    assert {kinds[name] for name in steps[-1].unquantised} == {"linear", "convolution"}
 
 
 @pytest.mark.parametrize("first", [0, 1, 17, 46, 47])
@@ -93,6 +93,6 @@ def test_a_budget_between_static_and_float_is_met_by_some_exceptions(spec: Spec)
     found = fewest(steps, lambda recipe: cosine(recipe) >= budget)
     assert found is not None
     assert cosine(found) >= budget
-    assert 1 <= len(found.kept) <= 0.8 * len(steps)
+    assert 1 <= len(found.unquantised) <= 0.8 * len(steps)
     place = steps.index(found)
     assert place == 0 or cosine(steps[place - 1]) < budget

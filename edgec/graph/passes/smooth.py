@@ -1,9 +1,9 @@
 """Move the spread of an activation's channels into weights, before and behind it, without changing what the model computes.
 
-An activation that a LayerNorm makes is divided by a scale a channel in the norm's own weight and bias; one that V or a gated
-MLP's `up` makes, in that projection's output channels. What nothing linear makes, such as GELU's output, is divided by a node of
-its own. The rows of the products behind it are multiplied by the same scale. (SmoothQuant, arXiv 2211.10438, between a norm and
-the products behind it.)
+An activation is divided by one scale a channel: in the weight and bias of the LayerNorm that makes it, or in the output channels
+of the projection that makes it (V, or the `up` of a gated MLP). An activation that nothing linear makes, such as GELU's output,
+is divided by a new node. The rows of the products behind it are multiplied by the same scales. (SmoothQuant, arXiv 2211.10438,
+does so between a norm and the products behind it.)
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Kind = Literal["norm", "product", "inserted"]
 
 @dataclass(frozen=True)
 class Group:
-    """An activation that can be smoothed: `maker` is the node that makes its channels, a norm or a product, or, where a
-    node is to be inserted, whatever is there; `readers` are the products behind it."""
+    """An activation that can be smoothed, and the products behind it (`readers`). `maker` is the node that makes its channels, a
+    norm or a product; where a node has to be inserted, it is any node that makes the activation."""
 
     activation: str
     maker: ir.Node
@@ -42,7 +42,7 @@ def groups(hub: ir.Model) -> tuple[Group, ...]:
     for operation in operations(hub):
         if operation.kind in ("linear", "convolution"):
             reading.setdefault(operation.activation, []).append(operation)
-    found = []
+    entries = []
     for activation, readers in reading.items():
         value = input_of(readers[0].node)
         maker = value.producer()
@@ -54,12 +54,12 @@ def groups(hub: ir.Model) -> tuple[Group, ...]:
         alone = uses(value) == len(readers)
         product = nodes.get(_linear_maker(readers[0].name))
         if alone and maker.op_type == "LayerNormalization":
-            found.append(Group(activation, maker, tuple(readers), "norm"))
+            entries.append(Group(activation, maker, tuple(readers), "norm"))
         elif alone and product is not None:
-            found.append(Group(activation, product, tuple(readers), "product"))
+            entries.append(Group(activation, product, tuple(readers), "product"))
         elif all(reader.kind == "linear" for reader in readers):
-            found.append(Group(activation, maker, tuple(readers), "inserted"))
-    return tuple(found)
+            entries.append(Group(activation, maker, tuple(readers), "inserted"))
+    return tuple(entries)
 
 
 def by_input_channel(operation: Operation, weight: NDArray[Any]) -> NDArray[Any]:
@@ -76,9 +76,9 @@ def _linear_maker(reader: str) -> str:
 
 
 class Smooth(Rewrite):
-    """Each named activation is divided by its scales, one a channel.
+    """Divides each named activation by its scales, one a channel.
 
-    Requires positive, finite scales, as many as the activation has channels. Ensures that what was changed is finite.
+    Requires positive, finite scales, as many as the activation has channels. Ensures that the weights behind it are finite.
     """
 
     def __init__(self, scales: Mapping[str, tuple[float, ...]]) -> None:
@@ -86,6 +86,7 @@ class Smooth(Rewrite):
         self._scales = scales
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Scales that are not positive, or not as many as there are channels."""
         for group in self._groups(model):
             scale = np.asarray(self._scales[group.activation])
             if not (np.isfinite(scale).all() and (scale > 0).all()):
@@ -96,6 +97,7 @@ class Smooth(Rewrite):
                 yield f"{group.activation} has {channels} channels and {len(scale)} scales"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Scales the constants before and behind each activation."""
         for group in self._groups(model):
             scale = np.asarray(self._scales[group.activation], dtype=np.float64)
             if group.kind == "inserted":
@@ -110,6 +112,7 @@ class Smooth(Rewrite):
         return ir.passes.PassResult(model, modified=bool(self._scales))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Weights that are not finite."""
         for group in self._groups(model):
             for reader in group.readers:
                 if not np.isfinite(reader.weights).all():
@@ -120,8 +123,8 @@ class Smooth(Rewrite):
 
 
 def _divide(group: Group, scale: NDArray[np.float64]) -> None:
-    """Put a multiplication between the activation's maker and its readers. It takes over the activation's name, by which plans
-    know it; whoever else reads it reads what it was."""
+    """Put a multiplication between the activation's maker and its products. Its result takes over the activation's name, by which
+    plans know it; other readers go on reading the activation itself."""
     name, before = group.activation, input_of(group.readers[0].node)
     maker = before.producer()
     assert maker is not None

@@ -16,7 +16,7 @@ from edgec.lowering.tensorrt.view import View
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a graph trips, with the versions asked for that it holds for and the places: names of nodes or tensors."""
+    """A rule that a graph breaks, with the versions asked about that it holds for and its places: names of nodes or tensors."""
 
     rule: Rule
     versions: tuple[str, ...]
@@ -24,13 +24,14 @@ class Violation:
 
     @property
     def is_error(self) -> bool:
+        """Whether TensorRT refuses the graph or computes something else, rather than that it may."""
         return self.rule.severity == "error"
 
 
 def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Violation, ...]:
-    """What speaks against the graph on these TensorRT versions, errors first.
+    """The rules that the graph breaks on these TensorRT versions, errors first.
 
-    Raises `RequestError` for what is no version, or one that no rule looks at.
+    Raises `RequestError` for text that is no version, and for a version that no rule covers.
     """
     parsed_versions = {version: _known(version) for version in versions}
     view, rules = View(model), read_rules()
@@ -49,7 +50,7 @@ def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Violat
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Raises `RequestError` if there is no such file, `ArtefactError` if it is no ONNX model, or not a whole one."""
+    """The model in an ONNX file. Raises `RequestError` if there is no such file, `ArtefactError` if it is no whole ONNX model."""
     if not path.is_file():
         raise RequestError(f"There is no file {path}.", remedy="give the path of an .onnx file, or of an artefact's directory")
     try:
@@ -63,9 +64,9 @@ def read_graph(path: Path) -> onnx.ModelProto:
 
 
 def graphs_in(path: Path) -> tuple[Path, ...]:
-    """The file itself, or the `.onnx` files of an artefact's `model/` (or of any other directory).
+    """The file itself, or the `.onnx` files in an artefact's `model/` or in any other directory.
 
-    Raises `RequestError` if there is none.
+    Raises `RequestError` if there are none.
     """
     if not path.is_dir():
         return (path,)

@@ -25,6 +25,8 @@ in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
 
 
 class TensorRt(Lowering):
+    """TensorRT on NVIDIA boards. What its runner computes on this machine is `simulated`: engines are built on the board."""
+
     name = "tensorrt"
     title = "TensorRT"
     precisions = ("fp32", "fp16", "int8")
@@ -33,17 +35,18 @@ class TensorRt(Lowering):
     """Of whatever its runner computes: there is no engine on this machine."""
 
     def availability(self) -> Availability:
-        """Whether this machine can imitate it, which ONNX Runtime does. TensorRT itself is not needed."""
+        """Whether ONNX Runtime, which simulates TensorRT here, is installed. TensorRT itself is not needed."""
         from edgec.lowering.onnxruntime import OnnxRuntime
 
         state = OnnxRuntime().availability()
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+        """The plan of `with_headroom`."""
         return with_headroom(hub, plan, peaks)
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
-        """By what is known of each version of TensorRT; nothing is, of no version."""
+        """By the rules for these versions of TensorRT; without versions, opset 17 is all that is required."""
         import onnx_ir as ir
 
         from edgec.graph.passes.base import rewritten
@@ -61,7 +64,8 @@ class TensorRt(Lowering):
             )
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
-        """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""
+        """Writes `<plan's name>.onnx`. `settings["float32"]` has the operations that had to stay in float32, each with the
+        reason."""
         from edgec.graph.files import save
 
         model, in_float32 = typed_model(hub, plan)
@@ -70,7 +74,7 @@ class TensorRt(Lowering):
         return LoweredModel(self.name, directory, entry, files, {"precision": plan.name, "float32": in_float32})
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        """The graph imitated on this machine. Needs onnx, beside numpy and ONNX Runtime."""
+        """Opens the graph in the simulation. Needs onnx, beside numpy and ONNX Runtime."""
         from edgec.lowering.tensorrt.simulation import open_simulated
 
         state = self.availability()
@@ -82,9 +86,9 @@ class TensorRt(Lowering):
 
 
 def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str, str]]:
-    """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because their constants do not fit
-    fp16, with the reason; of a head, whatever it does with such constants is one. int8 is symmetric, whatever the plan says:
-    TensorRT has no other."""
+    """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because a constant does not fit fp16,
+    each with the reason: products, and any operation of a head. int8 is symmetric whatever the plan says, because TensorRT has no
+    other."""
     from edgec.graph.passes.base import rewritten
     from edgec.graph.planned import apply_plan
     from edgec.lowering.halves import unfit_products
@@ -101,7 +105,7 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
 
 
 def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-    """The plan with every product in float32 that makes or reads an activation which could overflow fp16 on the robot.
+    """The plan, with float32 for every product that makes or reads an activation which could overflow fp16 on the robot.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
     be small.

@@ -6,12 +6,14 @@ import onnx_ir as ir
 
 
 class FreeNames:
+    """Gives names that no node and no tensor of a graph has."""
+
     def __init__(self, graph: ir.Graph) -> None:
         values = (value for node in graph for value in node.outputs)
         self._taken = {entry.name for entry in (*graph.inputs, *graph.outputs, *graph.initializers.values(), *graph, *values)}
 
     def take(self, name: str) -> str:
-        """This name, or one with more at its end."""
+        """The name itself if it is free, else with underscores at its end. It is taken from then on."""
         while name in self._taken:
             name += "_"
         self._taken.add(name)

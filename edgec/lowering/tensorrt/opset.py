@@ -32,12 +32,14 @@ REDUCTIONS = (
 
 class ToOpset17(Rewrite):
     """Requires ONNX's own operators. Ensures that all operators and their attributes are those of opset 17, and that no constant
-    is left unread. Raises `UnsupportedOperation` for an operator that opset 17 has not, or has with another meaning."""
+    is left unread. Raises `UnsupportedOperation` for an operator that opset 17 lacks, or that means something else there."""
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """The version of ONNX's operators, if the graph does not state it."""
         return () if "" in model.graph.opset_imports else ("it does not say of which ONNX opset it is",)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the operators that opset 18 changed."""
         graph = model.graph
         opset = graph.opset_imports[""]
         refused: dict[str, str] = {}
@@ -60,6 +62,7 @@ class ToOpset17(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Attributes and inputs that opset 17 does not know, and unread constants."""
         for node in model.graph:
             schema = onnx.defs.get_schema(node.op_type, OPSET)
             for name in node.attributes.keys() - schema.attributes.keys():
@@ -70,7 +73,7 @@ class ToOpset17(Rewrite):
 
 
 def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
-    """The value of an optional input. Raises `ValueError` if it is computed."""
+    """The value of an optional input, None if it is left out. Raises `ValueError` if it is computed."""
     value = node.inputs[index] if index < len(node.inputs) else None
     if value is not None and not value.is_initializer():
         raise ValueError(f"{value.name} is computed as the model runs")
@@ -78,7 +81,7 @@ def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
 
 
 def _shape(node: ir.Node) -> tuple[int, ...]:
-    """Of what the node reads first. Raises `ValueError` if it is not static."""
+    """The shape of the first input. Raises `ValueError` if it is not static."""
     shape = shape_of(input_of(node))
     if shape is None:
         raise ValueError(f"{input_of(node).name} has no static shape")
@@ -86,14 +89,14 @@ def _shape(node: ir.Node) -> tuple[int, ...]:
 
 
 def _read(node: ir.Node, index: int, name: str, value: NDArray[Any]) -> None:
-    """Have the node read a new constant."""
+    """Replace an input of the node by a new constant."""
     assert node.graph is not None
     node.resize_inputs(max(index + 1, len(node.inputs)))
     node.replace_input_with(index, add_constant(node.graph, f"{node.name}.{name}", value))
 
 
 def _mish(node: ir.Node) -> None:
-    """x · tanh(softplus(x)), which is what ONNX defines it by: opset 18 brought the operator, TensorRT 10.0 its importer."""
+    """x · tanh(softplus(x)), by which ONNX defines it. Opset 18 brought the operator, TensorRT 10.0 its importer."""
     x, y = input_of(node), node.outputs[0]
     soft, bent = (ir.val(f"{y.name}.{part}", y.dtype, y.shape) for part in ("softplus", "tanh"))
     parts = [
@@ -107,7 +110,7 @@ def _mish(node: ir.Node) -> None:
 
 
 def _reshape(node: ir.Node) -> None:
-    """It says what a zero in the new shape means, and static shapes hold none."""
+    """Opset 18's `allowzero` says what a zero in the new shape means; static shapes hold none."""
     node.attributes.pop("allowzero", None)
 
 
@@ -122,7 +125,7 @@ def _reduction(node: ir.Node) -> None:
 
 
 def _resize(node: ir.Node) -> None:
-    """Antialiasing and policies of aspect are new, and so are the axes that are meant, which are written out."""
+    """Antialiasing and policies for the aspect ratio are new in opset 18. So is the choice of axes; all are written out instead."""
     options = node.attributes
     if options.get_int("antialias", 0):
         raise ValueError("with antialiasing, which TensorRT has not")
@@ -144,7 +147,7 @@ def _resize(node: ir.Node) -> None:
 
 
 def _split(node: ir.Node) -> None:
-    """Into a number of equal parts, the last of which may be smaller: then the sizes are written out."""
+    """Opset 18 can split into a number of parts, of which the last may be smaller; the sizes are written out instead."""
     parts = node.attributes.get_int("num_outputs")
     node.attributes.pop("num_outputs", None)
     if parts is None or len(node.inputs) > 1:
@@ -157,7 +160,7 @@ def _split(node: ir.Node) -> None:
 
 
 def _pad(node: ir.Node) -> None:
-    """The axes that are meant are new, and written out."""
+    """Opset 18 can name the axes to pad; all are written out instead."""
     axes = _constant(node, 3)
     node.resize_inputs(min(3, len(node.inputs)))
     if axes is not None:
@@ -170,7 +173,7 @@ def _pad(node: ir.Node) -> None:
 
 
 def _scatter(node: ir.Node) -> None:
-    """Its reductions by the largest and the smallest are new."""
+    """Reductions by maximum and minimum are new in opset 18."""
     if node.attributes.get_string("reduction", "none") not in ("none", "add", "mul"):
         raise ValueError("of the largest or the smallest")
 

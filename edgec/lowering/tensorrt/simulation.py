@@ -36,10 +36,12 @@ class RoundHalves(Rewrite):
     """
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Tensors whose type is not known."""
         values = (value for node in model.graph for value in node.outputs)
         return (f"the type of {value.name} is not known" for value in values if value.name and value.dtype is None)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Makes all tensors float32, and rounds to fp16 the results of operations that were fp16."""
         free = FreeNames(model.graph)
         halves = {value for node in model.graph for value in node.outputs if value.dtype == HALF}
         for value in model.graph.initializers.values():
@@ -59,6 +61,7 @@ class RoundHalves(Rewrite):
         return ir.passes.PassResult(model, modified=bool(halves))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """fp16 tensors other than those of the rounding itself, and fp16 constants."""
         for node in model.graph:
             makers = (node.op_type, *(reader.op_type for reader in node.successors()))
             if any(value.dtype == HALF for value in node.outputs) and makers not in (("Cast", "Identity"), ("Identity", "Cast")):
@@ -67,7 +70,7 @@ class RoundHalves(Rewrite):
 
 
 def _round(node: ir.Node, free: FreeNames) -> None:
-    """What the node makes is rounded before anybody reads it, who then reads it under its name."""
+    """Rounds the node's result before anything reads it; the rounded tensor gets its name."""
     exact = node.outputs[0]
     rounded, name = ir.val(exact.name, exact.dtype, exact.shape), exact.name
     exact.replace_all_uses_with(rounded, replace_graph_outputs=True)
@@ -92,7 +95,7 @@ def product_types(model: ir.Model) -> Counter[str]:
 
 
 def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
-    """Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can imitate."""
+    """A runner of the simulated graph. Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can run."""
     try:
         typed = load(model.directory / model.entry)
         types = ", ".join(f"{kind} {count}" for kind, count in product_types(typed).most_common())

@@ -60,7 +60,7 @@ class Types:
 
 
 def assign_types(model: ir.Model, plan: PrecisionPlan) -> Types:
-    """For a hub graph with the plan's Q/DQ pairs in it. Of the plan only its default and its exceptions are read."""
+    """The types of a hub graph that holds the plan's Q/DQ pairs. Of the plan only its default and its exceptions are read."""
     nodes = list(model.graph)
     fixed: dict[str, bool] = {}
     int8 = frozenset(name_of(node) for node in nodes if node.op_type in PRODUCTS and reads_bytes(node))

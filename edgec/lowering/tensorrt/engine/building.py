@@ -21,7 +21,7 @@ Options = Mapping[str, str]
 
 
 def build(trt: Any, logger: Any, log: Log, options: Options, version: tuple[int, int, int]) -> bytes:
-    """The engine, as it is to be stored. Reads and replaces the timing cache. Raises `Failed`."""
+    """The engine as bytes to store. Reads the timing cache, and replaces it. Raises `Failed` if TensorRT refuses the graph."""
     builder = trt.Builder(logger)
     network = builder.create_network(_network_flags(trt, options, version))
     _parse(trt, network, logger, log, Path(options["onnx"]))
@@ -74,7 +74,7 @@ def _configure(trt: Any, config: Any, options: Options) -> None:
 
 
 def _constrain(trt: Any, network: Any, options: Options) -> None:
-    """`layerPrecisions` is NAME:fp32,NAME:fp32…; no other type is ever asked for."""
+    """`layerPrecisions` is NAME:fp32,NAME:fp32…; no other type occurs."""
     in_float32 = {entry.rpartition(":")[0] for entry in options.get("layerPrecisions", "").split(",")}
     if in_float32 == {""}:
         return
@@ -85,7 +85,7 @@ def _constrain(trt: Any, network: Any, options: Options) -> None:
 
 
 def _set_timing_cache(config: Any, log: Log, options: Options) -> Path | None:
-    """Where the cache is to be kept, if one is."""
+    """The path of the timing cache, if there is one."""
     if "timingCacheFile" not in options:
         return None
     path = Path(options["timingCacheFile"])

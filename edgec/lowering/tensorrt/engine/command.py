@@ -26,6 +26,7 @@ ONLY = {"device": "0", "infStreams": "1", "sleepTime": "0", "idleTime": "0", "pr
 
 
 def main(argv: list[str]) -> int:
+    """Does what the options say, as trtexec does. Returns the exit code: 0, or 1 with the reason in the log."""
     import tensorrt as trt
 
     options = _options(argv[1:])
@@ -73,7 +74,7 @@ def _work(trt: Any, log: Log, gpu: Gpu, options: Mapping[str, str], version: tup
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
-    """Without dashes; what stands behind the first `=` is the value."""
+    """Options by name, without dashes; the value is what follows the first `=`."""
     return {name.lstrip("-"): value for name, _, value in (argument.partition("=") for argument in arguments)}
 
 
@@ -88,13 +89,13 @@ def _check(options: Mapping[str, str]) -> None:
 
 
 def _version(text: str) -> tuple[int, int, int]:
-    """Of `10.13.3.9` the first three."""
+    """The first three numbers of a version such as `10.13.3.9`."""
     major, minor, patch, *_ = (*map(int, re.findall(r"\d+", text)), 0, 0)
     return major, minor, patch
 
 
 def _log_settings(log: Log, options: Mapping[str, str]) -> None:
-    """As it really measures: always one frame after the other, always with both copies."""
+    """How it really measures: one frame after the other, always with both copies."""
 
     def enabled(name: str) -> str:
         return "Enabled" if name in options else "Disabled"

@@ -33,13 +33,13 @@ _GPU = "Selected Device: "
 
 @dataclass(frozen=True)
 class Driver:
-    """What builds and runs engines here: a command that takes trtexec's options, and the GPU that it found."""
+    """What builds and runs engines here: a command that takes trtexec's options, and the name of the GPU that it uses."""
 
     command: tuple[str, ...]
     gpu: str
 
     def executable(self, folder: Path) -> Path:
-        """It as one file, which is written into `folder` if it is none."""
+        """The command as one executable file, which is written into `folder` if the command has several words."""
         if len(self.command) == 1:
             return Path(self.command[0])
         path = folder / "trtexec"
@@ -50,7 +50,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Finished:
-    """`plan` is the fastest engine that reproduces the golden features; `table` shows them all, for people."""
+    """`plan` is the fastest engine that reproduces the golden features; `table` is the text of the table of all engines."""
 
     plan: Path
     measurements: Path
@@ -58,12 +58,12 @@ class Finished:
 
     @property
     def report(self) -> Path:
-        """Where the report of the measurements goes, which the program does not write."""
+        """The path of the report of the measurements, which the program does not write."""
         return self.measurements.with_name("report.json")
 
 
 def find_driver() -> Driver:
-    """NVIDIA's trtexec, or edgec's own through the `tensorrt` package. Raises `TargetError` if there is neither, or no GPU."""
+    """NVIDIA's trtexec, or else edgec's own through the `tensorrt` package. Raises `TargetError` if there is neither, or no GPU."""
     trtexec = TRTEXEC if os.access(TRTEXEC, os.X_OK) else shutil.which("trtexec")
     if trtexec:
         command: tuple[str, ...] = (trtexec,)
@@ -90,10 +90,10 @@ def find_driver() -> Driver:
 
 
 def finish(program: Path, root: Path, driver: Driver, progress: Progress | None = None) -> Finished:
-    """Let an artefact's program (`device/edgec-device.pyz`) do all that it does on a board, under `root`; what is there is kept.
+    """Let an artefact's program (`device/edgec-device.pyz`) do under `root` all that it does on a board. What is there already is
+    reused: a run that Ctrl-C or a signal ended goes on from there.
 
-    Raises what the program refused with, `VerificationError` if no engine reproduces the golden features. Ended by Ctrl-C or a
-    signal, it goes on from there the next time.
+    Raises the program's own error as an error of edgec's, `VerificationError` if no engine reproduces the golden features.
     """
     progress = progress or Silent()
     root.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def finish(program: Path, root: Path, driver: Driver, progress: Progress | None 
 
 @contextmanager
 def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A program that says a line at a time. Whatever leaves the block, it has ended."""
+    """A running program that prints a line at a time. It is ended when the block is left, however that happens."""
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         try:
             yield process
@@ -135,7 +135,7 @@ def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def _output_lines(command: Sequence[str]) -> list[str]:
-    """Its last lines, whatever came of it."""
+    """The lines that a command printed, whatever its exit code."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_PROBE_S, check=False
