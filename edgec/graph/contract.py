@@ -1,4 +1,4 @@
-"""What every hub graph promises, checked on the graph itself. The export module says what is in a hub graph."""
+"""What every hub graph promises, checked on the graph itself: opset, operators, norms, types, static shapes, unique names."""
 
 from __future__ import annotations
 

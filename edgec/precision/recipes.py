@@ -88,11 +88,10 @@ def measured_recipes(hub: ir.Model, sensitivity: Mapping[str, float], *, per_tok
         count = max(1, round(share * len(order)))
         taken = frozenset(order[:count])
         reason = f"among the {count} operations that lose most features for their cost"
-        recipes.append(
-            Recipe(f"tokens-{count}", taken, reason=reason)
-            if per_token
-            else Recipe(f"but-{count}", unquantised=taken, reason=reason)
-        )
+        if per_token:
+            recipes.append(Recipe(f"tokens-{count}", per_token=taken, reason=reason))
+        else:
+            recipes.append(Recipe(f"but-{count}", unquantised=taken, reason=reason))
     return tuple(recipes)
 
 

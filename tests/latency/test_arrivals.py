@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from edgec.latency.arrivals import Record, back_to_back, camera
+from edgec.latency.arrivals import FrameLog, back_to_back, camera
 
 
-def ordered(record: Record) -> None:
+def ordered(record: FrameLog) -> None:
     for arrived, started, done in zip(record.arrived, record.started, record.done, strict=True):
         assert arrived <= started <= done
     assert list(record.done) == sorted(record.done)

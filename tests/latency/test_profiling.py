@@ -11,7 +11,7 @@ import pytest
 
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.graph.operations import operations
-from edgec.latency.profile_mapping import Known, mapped
+from edgec.latency.profile_mapping import KnownOperation, mapped
 from edgec.latency.profiling import profile_model
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel, Step
@@ -24,10 +24,10 @@ MakeModel = Callable[..., LoweredModel]
 MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 
 
-def profiled(runtime: str, precision: str, folder: Path) -> tuple[Profile, tuple[Known, ...]]:
+def profiled(runtime: str, precision: str, folder: Path) -> tuple[Profile, tuple[KnownOperation, ...]]:
     made, lowering = exported(SPECS["vit"]), registry.get(runtime)
     model = lowering.lower(made.graph, plan_of(lowering, precision, made), folder)
-    known = tuple(Known(each.name, each.kind, each.macs) for each in operations(made.graph))
+    known = tuple(KnownOperation(each.name, each.kind, each.macs) for each in operations(made.graph))
     return profile_model(model, pictures(made.size, 2)[:, None], known, threads=1, iterations=10), known
 
 
@@ -84,10 +84,10 @@ def test_a_damaged_model(make_model: MakeModel, frames: MakeFrames) -> None:
 
 def step(layers: tuple[str, ...], operations: tuple[str, ...] = (), ms: float = 1.0, computes_in: str = "fp32") -> OperationTime:
     known = (
-        Known("stages.0.layers.0.fc1", "linear", 10**9),
-        Known("stages.0.layers.0.conv", "depthwise", 10**9),
-        Known("stages.1.layers.0.fc1", "linear", 10**9),
-        Known("stages.1.layers.0.fc2"),
+        KnownOperation("stages.0.layers.0.fc1", "linear", 10**9),
+        KnownOperation("stages.0.layers.0.conv", "depthwise", 10**9),
+        KnownOperation("stages.1.layers.0.fc1", "linear", 10**9),
+        KnownOperation("stages.1.layers.0.fc2"),
     )
     (found,) = mapped([Step("a step", layers, operations, "", computes_in, ms)], known, {"fp32": 1000.0})
     return found

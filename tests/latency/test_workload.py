@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgec.errors import RequestError
-from edgec.latency.asked import Asked, asked, check_idle, parse_seconds
+from edgec.latency.workload import Workload, check_idle, parse_seconds, workload
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_what_is_none(text: str) -> None:
 )
 def test_what_makes_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
-        asked(**settings)
+        workload(**settings)
 
 
 def test_what_is_left_out() -> None:
-    assert asked() is None
-    assert asked(fps=50.0) == Asked(seconds=15, streams=1, fps=50, queue="latest", deadline_ms=20)
-    assert asked(fps=50.0, queue="all", deadline_ms=5.0, seconds=2.0) == Asked(2, 1, 50, "all", 5)
-    assert asked(streams=2) == Asked(seconds=15, streams=2)
+    assert workload() is None
+    assert workload(fps=50.0) == Workload(seconds=15, streams=1, fps=50, queue="latest", deadline_ms=20)
+    assert workload(fps=50.0, queue="all", deadline_ms=5.0, seconds=2.0) == Workload(2, 1, 50, "all", 5)
+    assert workload(streams=2) == Workload(seconds=15, streams=2)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
