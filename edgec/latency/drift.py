@@ -26,9 +26,7 @@ def drift(service_ms: Sequence[float]) -> Drift | None:
         return None
     tenth = len(service_ms) // SHARE
     values = np.asarray(service_ms, dtype=np.float64)
-    first, last = (
-        bootstrap.SampledRun(each, np.zeros(0, dtype=np.int64)) for each in (values[:tenth], values[len(values) - tenth :])
-    )
+    first, last = (bootstrap.SampledRun(part) for part in (values[:tenth], values[len(values) - tenth :]))
     before, after = bootstrap.quantile(first.samples, 0.5), bootstrap.quantile(last.samples, 0.5)
     random = np.random.default_rng(0)
     rank = nearest_rank(tenth, 0.5)

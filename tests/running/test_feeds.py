@@ -11,7 +11,7 @@ import pytest
 from edgec.errors import CalibrationError
 from edgec.frames import Pixels
 from edgec.frames.pictures import damaged
-from edgec.running.feeds import Asked, Clocked
+from edgec.running.feeds import Clocked, OnDemand
 from edgec.running.types import Shot
 
 
@@ -49,20 +49,20 @@ class Delivery:
 
 def test_frames_that_are_asked_for_are_never_dropped() -> None:
     skipped: list[tuple[str, str]] = []
-    feed = Asked(shots(6, bad=(1, 5)), skipped.append, never)
+    feed = OnDemand(shots(6, bad=(1, 5)), skipped.append, never)
     assert [[taken.shot.name for taken in feed.take(2)] for _ in range(3)] == [["0", "2"], ["3", "4"], []]
     assert skipped == [("1", "broken"), ("5", "broken")]
     assert feed.dropped == 0
 
 
 def test_those_of_one_batch_arrive_together() -> None:
-    first, second = Asked(shots(2), lambda _: None, never).take(2)
+    first, second = OnDemand(shots(2), lambda _: None, never).take(2)
     assert first.arrived_ns == second.arrived_ns
 
 
 def test_nothing_more_is_read_once_the_run_is_to_end() -> None:
     taken: list[str] = []
-    feed = Asked(shots(9), lambda _: None, lambda: len(taken) >= 3)
+    feed = OnDemand(shots(9), lambda _: None, lambda: len(taken) >= 3)
     while found := feed.take(1):
         taken += [each.shot.name for each in found]
     assert taken == ["0", "1", "2"]

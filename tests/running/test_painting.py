@@ -15,7 +15,7 @@ from edgec.records.manifest import Manifest
 from edgec.report.overlays import UNKNOWN, class_colour, draw_labels
 from edgec.running.painting import Painter
 from edgec.running.panels import FITTED_ON, MapPanel, MaskPanel, Panel, panels_of, shown_classes
-from edgec.running.results import ClassFound
+from edgec.running.results import TopClass
 from edgec.running.types import Done
 from tests.support.meaning import CLASSES, HEIGHT, WIDTH
 
@@ -27,7 +27,7 @@ PANEL = HEIGHT * SCALE, WIDTH * SCALE
 
 
 def done(number: int = 0, name: str = "frame.png", **outputs: NDArray[np.generic]) -> Done:
-    return Done(name, number, None, number / 10, 1.0, plain(RED), outputs, (ClassFound("colour", "red", 0, 0.75, 1.0),))
+    return Done(name, number, None, number / 10, 1.0, plain(RED), outputs, (TopClass("colour", "red", 0, 0.75, 1.0),))
 
 
 def segmentation(classes: tuple[str, ...]) -> HeadFacts:
