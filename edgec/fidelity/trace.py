@@ -90,7 +90,8 @@ def sketch(name: str, kind: str, results: Iterable[NDArray[Any]]) -> OperationTr
 
 
 def first_difference(recorded: Trace, actual: Trace) -> Difference | None:
-    """The first operation whose results moved by more than `TOLERANCE`, or that is not the recorded one; None if all are alike."""
+    """The first operation whose results moved by more than `TOLERANCE`, or that is not the recorded one; None if all are
+    alike."""
     for was, now in zip_longest(recorded.operations, actual.operations):
         if was is None or now is None or (was.name, was.kind) != (now.name, now.kind):
             shown = now or was

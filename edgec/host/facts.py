@@ -1,4 +1,5 @@
-"""The machine that runs this process: what its CPU can do, how much of it this process may use, and what makes timings doubtful."""
+"""The machine that runs this process: what its CPU can do, how much of it this process may use, and what makes timings
+doubtful."""
 
 from __future__ import annotations
 

@@ -114,7 +114,8 @@ def total_mw(power_mw: Mapping[str, float]) -> float | None:
 
 
 def _rapl_domains(folder: Path) -> tuple[dict[str, tuple[Path, int]], str]:
-    """Counters and their ranges by name, and the path of a counter that may not be read. Names of zones repeat between packages."""
+    """Counters and their ranges by name, and the path of a counter that may not be read. Names of zones repeat between
+    packages."""
     domains: dict[str, tuple[Path, int]] = {}
     denied = ""
     for zone in sorted(folder.glob("intel-rapl:*")):

@@ -166,7 +166,8 @@ def _ratio(value: float, deviations: Floats, freedom: float, chance: np.random.G
 
 
 def block_length(samples: Floats) -> int:
-    """The length of circular blocks, from the autocorrelation of the samples' ranks, so that outliers do not count by their size."""
+    """The length of circular blocks, from the autocorrelation of the samples' ranks, so that outliers do not count by their
+    size."""
     count = len(samples)
     _, places, ties = np.unique(samples, return_inverse=True, return_counts=True)
     centred = (np.cumsum(ties) - ties / 2)[places] - count / 2

@@ -90,10 +90,10 @@ def measure(
 ) -> list[Measurement]:
     """Measures `candidates`, in their order, on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
 
-    `iterations` runs are recorded for each, or fewer if they take over `max_seconds` (`statistics.enough`), or if `goes_on` leaves
-    the candidate out after `HEAT`. `threads`: by default the usable cores, quota included. A candidate that fails or crashes has
-    a `problem`; the others are measured all the same. Candidates that do not fit into memory together are interleaved in groups
-    that do. `names` are those that `progress` shows; by default runtimes and directories.
+    `iterations` runs are recorded for each, or fewer if they take over `max_seconds` (`statistics.enough`), or if `goes_on`
+    leaves the candidate out after `HEAT`. `threads`: by default the usable cores, quota included. A candidate that fails or
+    crashes has a `problem`; the others are measured all the same. Candidates that do not fit into memory together are interleaved
+    in groups that do. `names` are those that `progress` shows; by default runtimes and directories.
     """
     threads = threads or available_cores()
     frames = frames[: max(1, FRAME_BYTES // frames[0].nbytes)]

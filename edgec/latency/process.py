@@ -42,5 +42,6 @@ class Worker(Helper):
         self._model = model
 
     def load(self, frames: Path, threads: int) -> dict[str, Any]:
-        """Load the model, and frames from a file of uint8 [M, N, H, W, 3]; returns the worker's answer. Raises `WorkerProblem`."""
+        """Load the model, and frames from a file of uint8 [M, N, H, W, 3]; returns the worker's answer. Raises
+        `WorkerProblem`."""
         return self.ask({"do": "load", "model": self._model.to_json(), "frames": str(frames), "threads": threads})

@@ -125,12 +125,12 @@ class _Series:
         for number in count():
             if number == self._processes or self.recording.problem:
                 break
-            self._tell(f"process {number + 1} of {self._processes}: beginning")
+            self._report(f"process {number + 1} of {self._processes}: beginning")
             with Worker(self._model, str(number), self._scratch) as worker, self.recording.problem_noted(worker):
                 self._begin(worker)
                 self._measure(worker, number)
                 self.recording.starts[-1] |= worker.ask({"do": "finish"})
-        self._tell("measured")
+        self._report("measured")
 
     def _begin(self, worker: Worker) -> None:
         start = worker.load(self._scratch / "frames.npy", self._threads)
@@ -142,7 +142,7 @@ class _Series:
 
     def _measure(self, worker: Worker, process: int) -> None:
         for runs in self._blocks(process):
-            self._tell(f"process {process + 1} of {self._processes}: measuring")
+            self._report(f"process {process + 1} of {self._processes}: measuring")
             number, turns = next(self._rounds), [True, False]
             self._order.shuffle(turns)
             for models in turns:

@@ -26,7 +26,8 @@ LOSS = 2.0**-9
 
 
 def near_the_end(peaks: Mapping[str, float]) -> set[str]:
-    """The tensors that `HEADROOM` times their peak would overflow. `peaks` are the largest absolute values that calibration saw."""
+    """The tensors that `HEADROOM` times their peak would overflow. `peaks` are the largest absolute values that calibration
+    saw."""
     return {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
 
 

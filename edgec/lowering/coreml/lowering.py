@@ -126,7 +126,7 @@ class _Runner(Runner):
         self.execution_precision = f"{settings['precision']}; {Evidence.SIMULATED.value}"
 
     def __call__(self, frames: Frames) -> Features:
-        program = self._taking(frames)
+        program = self._program_for(frames)
         # A package whose fp16 overflows gives infinities and NaN: what is made of them is for its fidelity to say.
         with np.errstate(all="ignore"):
             return {name: np.array(value) for name, value in program.run(frames).items()}
@@ -135,7 +135,7 @@ class _Runner(Runner):
         """What each operation computes of one batch."""
         from edgec.lowering.coreml.evaluator.tracing import trace
 
-        return trace(self._taking(frames), frames)
+        return trace(self._program_for(frames), frames)
 
     def first_difference(self, hub: ir.Model, plan: PrecisionPlan, frames: Frames) -> HubDifference | None:
         """The first operation of the saved package that computes something else than the hub graph and plan that it was made
@@ -144,7 +144,7 @@ class _Runner(Runner):
         from edgec.graph.planned import in_float
         from edgec.lowering.coreml.evaluator.compare import first_difference
 
-        return first_difference(self._taking(frames), in_float(hub, plan), frames, slack=SLACK)
+        return first_difference(self._program_for(frames), in_float(hub, plan), frames, slack=SLACK)
 
     def _program_for(self, frames: Frames) -> Program:
         """The program for frames of this shape. Raises `RuntimeFailure` if the package has none."""

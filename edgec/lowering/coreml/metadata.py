@@ -28,7 +28,8 @@ def image_names(count: int) -> list[str]:
 
 
 def describe_frames(specification: Any) -> None:
-    """Declare the inputs as 8-bit RGB images. Core ML hands over values of 0 to 255; there is no scale and no bias to get wrong."""
+    """Declare the inputs as 8-bit RGB images. Core ML hands over values of 0 to 255; there is no scale and no bias to get
+    wrong."""
     for described in _described(specification):
         for feature in described.input:
             height, width = feature.type.multiArrayType.shape[2:]

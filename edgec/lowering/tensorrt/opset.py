@@ -125,7 +125,8 @@ def _reduction(node: ir.Node) -> None:
 
 
 def _resize(node: ir.Node) -> None:
-    """Antialiasing and policies for the aspect ratio are new in opset 18. So is the choice of axes; all are written out instead."""
+    """Antialiasing and policies for the aspect ratio are new in opset 18. So is the choice of axes; all are written out
+    instead."""
     options = node.attributes
     if options.get_int("antialias", 0):
         raise ValueError("with antialiasing, which TensorRT has not")

@@ -337,7 +337,8 @@ def _dequantised(value: ir.Value | None) -> bool:
 
 
 def run(name: str, view: View, parameters: dict[str, Any]) -> tuple[str, ...]:
-    """The places where a pattern is found, each once. In a graph whose structure is broken, only `FLAT` patterns are looked for."""
+    """The places where a pattern is found, each once. In a graph whose structure is broken, only `FLAT` patterns are looked
+    for."""
     if view.broken and name not in FLAT:
         return ()
     return tuple(dict.fromkeys(PATTERNS[name](view, **parameters)))

@@ -75,7 +75,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Package:
-    """A package as it was read. `specification` is the version of Core ML's format, `default` the name of the default function."""
+    """A package as it was read. `specification` is the version of Core ML's format, `default` the name of the default
+    function."""
 
     path: Path
     specification: int

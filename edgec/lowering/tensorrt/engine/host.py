@@ -63,7 +63,8 @@ class Finished:
 
 
 def find_driver() -> Driver:
-    """NVIDIA's trtexec, or else edgec's own through the `tensorrt` package. Raises `TargetError` if there is neither, or no GPU."""
+    """NVIDIA's trtexec, or else edgec's own through the `tensorrt` package. Raises `TargetError` if there is neither, or no
+    GPU."""
     trtexec = TRTEXEC if os.access(TRTEXEC, os.X_OK) else shutil.which("trtexec")
     if trtexec:
         command: tuple[str, ...] = (trtexec,)

@@ -131,7 +131,8 @@ def conv_transpose(
     groups: int = 1,
     output_shape: Array | None = None,
 ) -> Array:
-    """`x` [N, C, *spatial], `weight` [C, C_out / groups, *kernel]: every pixel adds its multiple of a kernel. `pad` is cut off."""
+    """`x` [N, C, *spatial], `weight` [C, C_out / groups, *kernel]: every pixel adds its multiple of a kernel. `pad` is cut
+    off."""
     spatial, kernel, parts = x.shape[2:], weight.shape[2:], int(groups)
     steps, spread = (ints_or_ones(sizes, len(kernel)) for sizes in (strides, dilations))
     if len(spatial) != len(kernel) or x.shape[1] != weight.shape[0] or weight.shape[0] % parts or output_shape is not None:
