@@ -116,6 +116,15 @@ def stacked(frames: Iterable[Pixels], batch: int) -> Iterator[NDArray[np.uint8]]
         yield filled(held, batch)
 
 
+def not_finite(activation: str) -> CalibrationError:
+    """The error for an activation that is NaN or infinite."""
+    return CalibrationError(
+        "The float32 model computes NaN or Inf on a calibration frame.",
+        evidence=f"first at the activation {activation}",
+        remedy="check the checkpoint with `edgec inspect`",
+    )
+
+
 def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
     """Write all arrays into one `.npz`."""
     arrays: dict[str, Any] = {}
@@ -153,11 +162,7 @@ class _Accumulator:
         low, high, mean = values["low"], values["high"], values["mean"]
         # The mean carries NaN along, while the runtime's extremes pass over it.
         if not (np.isfinite(mean).all() and np.isfinite(low).all() and np.isfinite(high).all()):
-            raise CalibrationError(
-                "The float32 model computes NaN or Inf on a calibration frame.",
-                evidence=f"first at the activation {tensor}",
-                remedy="check the checkpoint with `edgec inspect`",
-            )
+            raise not_finite(tensor)
         self.low = low if self.low is None else np.minimum(self.low, low)
         self.high = high if self.high is None else np.maximum(self.high, high)
         largest = max(float(-low.min()), float(high.max()))

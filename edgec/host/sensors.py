@@ -161,16 +161,13 @@ def _label(chip: Path, number: int, kind: str, taken: Iterable[str]) -> str:
 
 
 def _power_mw(microwatts: Path) -> float | None:
-    return _scaled(_integer(microwatts), 1e-3)
+    value = _integer(microwatts)
+    return None if value is None else value * 1e-3
 
 
 def _product_mw(volts: Path, amperes: Path) -> float | None:
     millivolts, milliamperes = _integer(volts), _integer(amperes)
     return None if millivolts is None or milliamperes is None else millivolts * milliamperes / 1000
-
-
-def _scaled(value: int | None, factor: float) -> float | None:
-    return None if value is None else value * factor
 
 
 def _temperatures(classes: Path) -> Iterable[tuple[str, Path]]:

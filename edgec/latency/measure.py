@@ -23,16 +23,12 @@ import psutil
 from numpy.typing import NDArray
 
 from edgec.host.facts import available_cores
-from edgec.latency.process import Worker
+from edgec.latency.process import Worker, save_frames
 from edgec.latency.recording import Measurement as Measurement
 from edgec.latency.recording import Recording
 from edgec.lowering.base import LoweredModel
 from edgec.onboard.statistics import block_size, enough
 from edgec.records.evidence import Evidence
-
-FRAME_BYTES = 32 << 20
-"""Frames are part of a worker's memory, which is reported: there are enough of them to vary, and few enough not to matter there.
-"""
 
 # A loaded model's memory is up to three times its files (read, converted, packed for the CPU) beside the runtime itself.
 _COPIES = 3
@@ -96,7 +92,6 @@ def measure(
     in groups that do. `names` are those that `progress` shows; by default runtimes and directories.
     """
     threads = threads or available_cores()
-    frames = frames[: max(1, FRAME_BYTES // frames[0].nbytes)]
     names = names or [f"{model.runtime} {model.directory.name}" for model in candidates]
     meter = _Meter(progress, iterations * len(candidates))
     results: list[Measurement] = []
@@ -104,7 +99,7 @@ def measure(
     rounds = count()
     with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
         scratch = Path(folder)
-        np.save(scratch / "frames.npy", frames)
+        saved = save_frames(scratch, frames)
         budget = memory_budget()
         for group in groups([model.size_bytes for model in candidates], budget):
             meter.behind = iterations * len(results)
@@ -116,7 +111,7 @@ def measure(
                     worker = stack.enter_context(Worker(candidates[index], str(index), scratch))
                     run = _Candidate(names[index], worker)
                     with run.problem_noted(worker):
-                        run.starts = [worker.load(scratch / "frames.npy", threads)]
+                        run.starts = [worker.load(saved, threads)]
                     runs.append(run)
                 _warm(runs, meter)
                 order = random.Random(seed)  # noqa: S311 - an order, not a secret

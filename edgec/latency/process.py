@@ -8,12 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgec.latency.answers import read_answer
 from edgec.lowering.base import LoweredModel
 from edgec.onboard import worker
 
+FRAME_BYTES = 32 << 20
+"""Frames are part of a worker's memory, which is reported: there are enough of them to vary, and few enough not to matter
+there."""
 ANSWER_SECONDS = 900.0
 """How long a worker may take for one command: a large model on a small board compiles for minutes."""
+
+
+def save_frames(scratch: Path, frames: NDArray[np.uint8]) -> Path:
+    """Write frames, uint8 [M, N, H, W, 3], for workers to load, as many as `FRAME_BYTES` hold; returns the file."""
+    path = scratch / "frames.npy"
+    np.save(path, frames[: max(1, FRAME_BYTES // frames[0].nbytes)])
+    return path
 
 
 class Helper(worker.Worker):

@@ -19,7 +19,7 @@ from edgec.bounded import communicate
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores
 from edgec.latency.answers import read_answer
-from edgec.latency.process import ANSWER_SECONDS
+from edgec.latency.process import ANSWER_SECONDS, save_frames
 from edgec.latency.profile_mapping import KnownOperation, mapped
 from edgec.lowering.base import LoweredModel, Step
 from edgec.onboard.worker import MOST_LOG_BYTES, describe_exit
@@ -32,7 +32,6 @@ from edgec.untrusted import Refused
 
 DEFAULT_ITERATIONS = 50
 DEFAULT_SECONDS = 20.0
-_FRAME_BYTES = 32 << 20
 _LINES = 8
 
 
@@ -76,10 +75,9 @@ def profile_model(
     """As `profile`, for a runtime's files; `known` are the operations in them."""
     with tempfile.TemporaryDirectory(prefix="edgec-profile-") as folder:
         scratch = Path(folder)
-        np.save(scratch / "frames.npy", frames[: max(1, _FRAME_BYTES // frames[0].nbytes)])
         request = {
             "model": model.to_json(),
-            "frames": str(scratch / "frames.npy"),
+            "frames": str(save_frames(scratch, frames)),
             "threads": threads or available_cores(),
             "iterations": iterations,
             "seconds": seconds,

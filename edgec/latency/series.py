@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.latency.measure import FRAME_BYTES, Progress
-from edgec.latency.process import Helper, Worker
+from edgec.latency.measure import Progress
+from edgec.latency.process import Helper, Worker, save_frames
 from edgec.latency.recording import Measurement, Recording
 from edgec.latency.yardstick import ENVIRONMENT, WORK
 from edgec.lowering.base import LoweredModel
@@ -67,11 +67,10 @@ def measure_series(
     Blocks of the two that ran next to each other have the same round. `iterations` runs are recorded, or fewer if they take over
     `max_seconds` (`statistics.enough`). A model that fails has a `problem`.
     """
-    frames = frames[: max(1, FRAME_BYTES // frames[0].nbytes)]
     with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
-        np.save(Path(folder, "frames.npy"), frames)
+        saved = save_frames(Path(folder), frames)
         with _Yardstick(Path(folder)) as yardstick:
-            series = _Series(model, Path(folder), yardstick, threads, iterations, max_seconds, seed, progress)
+            series = _Series(model, saved, yardstick, threads, iterations, max_seconds, seed, progress)
             series.take()
     return series.recording.result(frames.shape[1], evidence), yardstick.candidate(evidence)
 
@@ -107,7 +106,7 @@ class _Series:
     def __init__(
         self,
         model: LoweredModel,
-        scratch: Path,
+        frames: Path,
         yardstick: _Yardstick,
         threads: int,
         iterations: int,
@@ -115,7 +114,7 @@ class _Series:
         seed: int,
         progress: Progress | None,
     ) -> None:
-        self._model, self._scratch, self._yardstick, self._threads = model, scratch, yardstick, threads
+        self._model, self._frames, self._yardstick, self._threads = model, frames, yardstick, threads
         self._iterations, self._max_seconds, self._progress = iterations, max_seconds, progress
         self._order, self._rounds = random.Random(seed), count()  # noqa: S311 - an order, not a secret
         self._processes = processes(iterations, 0.0)
@@ -126,14 +125,14 @@ class _Series:
             if number == self._processes or self.recording.problem:
                 break
             self._report(f"process {number + 1} of {self._processes}: beginning")
-            with Worker(self._model, str(number), self._scratch) as worker, self.recording.problem_noted(worker):
+            with Worker(self._model, str(number), self._frames.parent) as worker, self.recording.problem_noted(worker):
                 self._begin(worker)
                 self._measure(worker, number)
                 self.recording.starts[-1] |= worker.ask({"do": "finish"})
         self._report("measured")
 
     def _begin(self, worker: Worker) -> None:
-        start = worker.load(self._scratch / "frames.npy", self._threads)
+        start = worker.load(self._frames, self._threads)
         warmed = worker.ask({"do": "warm"})["runs_ms"]
         if not self.recording.starts:
             self._processes = processes(self._iterations, (start["process_ms"] or 0.0) + sum(warmed))

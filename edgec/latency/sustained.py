@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from edgec.errors import RequestError
 from edgec.host.sensors import Sensors, total_mw
 from edgec.latency.drift import drift
-from edgec.latency.measure import FRAME_BYTES, Progress, groups, memory_budget
-from edgec.latency.process import ANSWER_SECONDS, Worker
+from edgec.latency.measure import Progress, groups, memory_budget
+from edgec.latency.process import ANSWER_SECONDS, Worker, save_frames
 from edgec.latency.recording import busy_ms
 from edgec.latency.workload import Workload
 from edgec.lowering.base import LoweredModel
@@ -145,13 +145,13 @@ def _ready(
     progress: Progress | None,
 ) -> tuple[list[Worker], float]:
     """Workers that are loaded and warm, and the milliseconds that a run of the slowest takes."""
-    np.save(scratch / "frames.npy", frames[: max(1, FRAME_BYTES // frames[0].nbytes)])
+    saved = save_frames(scratch, frames)
     workers, typical = [], 0.0
     for number in range(streams):
         if progress is not None:
             progress(f"loading stream {number + 1}" if streams > 1 else "loading", number, streams)
         worker = stack.enter_context(Worker(model, f"stream{number}", scratch))
-        worker.load(scratch / "frames.npy", threads)
+        worker.load(saved, threads)
         typical = max(typical, statistics.median(worker.ask({"do": "warm"})["runs_ms"]))
         workers.append(worker)
     return workers, typical

@@ -5,7 +5,8 @@ Such an operation stays in float32, and the lowered model's settings say which a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,24 @@ def unfit_products(model: ir.Model) -> dict[str, str]:
             problem = unfit(value)
             if problem and product is not None:
                 problems.setdefault(name_of(product), problem)
+    return problems
+
+
+def unfit_nodes(
+    nodes: Iterable[ir.Node], kinds: Container[ir.DataType | None], skipped: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> dict[str, str]:
+    """The nodes that read a constant of one of these types which does not fit fp16, each with the reason. `skipped` are, by
+    operator, inputs that are not looked at."""
+    problems = {}
+    for node in nodes:
+        for index, value in enumerate(node.inputs):
+            if (
+                value is not None
+                and value.dtype in kinds
+                and index not in skipped.get(node.op_type, ())
+                and (problem := unfit(value))
+            ):
+                problems[name_of(node)] = problem
     return problems
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec.errors import RuntimeFailure, TargetError, UnsupportedOperation
+from edgec.graph.session import INSTALL, open_session, start_session
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
     Availability,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 
     from edgec.graph.plan import PrecisionPlan
 
-INSTALL = "pip install 'edgec[cpu]'"
-
 
 class OnnxRuntime(Lowering):
     """ONNX Runtime on a CPU: `model.onnx`, the hub graph with the plan's Q/DQ pairs."""
@@ -46,8 +45,6 @@ class OnnxRuntime(Lowering):
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         """By opening a session of the head."""
-        from edgec.graph.session import open_session
-
         try:
             open_session(head, threads=1)
         except RuntimeFailure as error:
@@ -99,20 +96,11 @@ class SessionRunner(Runner):
 
 
 def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> SessionRunner:
-    """A session of the model's file. `trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling
-    ends."""
+    """`trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling ends."""
     try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    if trace is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(trace)
-    try:
-        session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
+        session = start_session(model.directory / model.entry, threads, trace=trace)
         return SessionRunner(session, threads, str(model.settings.get("precision", "")))
+    except TargetError:
+        raise
     except Exception as error:
         raise RuntimeFailure("ONNX Runtime refuses the model.", evidence=[model.entry, *first_lines(error)]) from error

@@ -23,6 +23,7 @@ from edgec.lowering.base import (
     output_type,
     require_frames,
 )
+from edgec.lowering.openvino_steps import OpenVinoProfiler, runtime_info
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -85,8 +86,6 @@ class OpenVino(Lowering):
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
         """Compiles the model with performance counters."""
-        from edgec.lowering.openvino_steps import OpenVinoProfiler
-
         runner = _Runner(model, threads or usable_cores(), PERF_COUNT=True)
         return OpenVinoProfiler(runner, runner.compiled, runner.request, model.directory / model.entry)
 
@@ -132,9 +131,8 @@ def _execution_precision(compiled: Any) -> str:
     """What the compiled model computes in, read from its execution graph: products by type, most first."""
     types: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        layer = str(info["layerType"].value) if "layerType" in info else ""
-        if layer.startswith(PRODUCTS) and "runtimePrecision" in info:
-            types[str(info["runtimePrecision"].value).lower()] += 1
+        precision = runtime_info(node, "runtimePrecision").lower()
+        if precision and runtime_info(node, "layerType").startswith(PRODUCTS):
+            types[precision] += 1
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     return f"{', '.join(f'{kind} {count}' for kind, count in types.most_common())}; rest {hint}"

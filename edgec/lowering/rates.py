@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edgec.lowering.openvino_steps import runtime_info
+
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 ROWS, SIDE, LINKS = 512, 512, 8
 RUNS, SECONDS = 30, 1.0
@@ -48,8 +50,8 @@ def _rate(kind: str, threads: int) -> float:
 
 
 def _types(compiled: Any) -> set[str]:
-    infos = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
-    return {str(info["runtimePrecision"].value) for info in infos if str(info["layerType"].value) == "FullyConnected"}
+    products = (node for node in compiled.get_runtime_model().get_ops() if runtime_info(node, "layerType") == "FullyConnected")
+    return {runtime_info(node, "runtimePrecision") for node in products}
 
 
 def _chain(kind: str) -> Any:

@@ -79,13 +79,19 @@ class FramePanel(Panel):
         return Drawn(done.frame)
 
 
-class MaskPanel(Panel):
+class _OutputPanel(Panel):
+    def __init__(self, output: str) -> None:
+        self.title = printable(output)
+        self._output = output
+
+
+class MaskPanel(_OutputPanel):
     """The classes of pixels. The legend has the classes in their order if there are few, else those with the largest shares of
     the frame first."""
 
     def __init__(self, output: str, head: HeadFacts) -> None:
-        self.title = printable(output)
-        self._output, self._head = output, head
+        super().__init__(output)
+        self._head = head
         self.names = tuple(map(printable, head.classes)) or ("class 0", "class 1")
 
     def draw(self, done: Done) -> Drawn:
@@ -103,15 +109,14 @@ class MaskPanel(Panel):
         return Drawn(draw_labels(done.frame, labels, classes), swatches=swatches)
 
 
-class MapPanel(Panel):
+class MapPanel(_OutputPanel):
     """A map of single values, by pixel or patch, such as depths."""
 
     fits = True
     lines = 3
 
     def __init__(self, output: str) -> None:
-        self.title = printable(output)
-        self._output = output
+        super().__init__(output)
         self._low, self._high = 0.0, 1.0
 
     def fit(self, first: Collection[Done]) -> None:
@@ -127,15 +132,14 @@ class MapPanel(Panel):
         return Drawn(ramp(plane, self._low, self._high), crisp, bar=bar)
 
 
-class FeaturePanel(Panel):
+class FeaturePanel(_OutputPanel):
     """A grid of feature vectors: the three directions in which they vary most are red, green and blue."""
 
     fits = True
     lines = 1
 
     def __init__(self, output: str) -> None:
-        self.title = printable(output)
-        self._output = output
+        super().__init__(output)
         self._basis: Basis | None = None
         self._note = ""
 

@@ -88,11 +88,7 @@ def _check_file(path: Path, real_path: Path, force: bool) -> None:
     if os.path.lexists(real_path) and not force:
         raise EdgecError(f"{printable(str(path))} exists already.", remedy="choose another path, or replace it with --force")
     if not real_path.parent.is_dir():
-        raise EdgecError(
-            f"{printable(str(path))} cannot be written.",
-            evidence=f"there is no folder {printable(str(real_path.parent))}",
-            remedy="choose another path",
-        )
+        raise _unwritable(path, f"there is no folder {printable(str(real_path.parent))}")
     _check_writable(path, real_path.parent)
 
 
@@ -105,11 +101,7 @@ def _check_folder(path: Path, real_path: Path, force: bool, single: str) -> None
         )
     nearest = next(above for above in (real_path, *real_path.parents) if os.path.lexists(above))
     if not nearest.is_dir():
-        raise EdgecError(
-            f"{printable(str(path))} cannot be written.",
-            evidence=f"{printable(str(nearest))} is not a folder",
-            remedy="choose another path",
-        )
+        raise _unwritable(path, f"{printable(str(nearest))} is not a folder")
     _check_writable(path, nearest)
     if nearest == real_path and not force and any(not each.name.startswith(".") for each in real_path.iterdir()):
         raise EdgecError(
@@ -120,8 +112,8 @@ def _check_folder(path: Path, real_path: Path, force: bool, single: str) -> None
 
 def _check_writable(path: Path, folder: Path) -> None:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise EdgecError(
-            f"{printable(str(path))} cannot be written.",
-            evidence=f"{printable(str(folder))} is not writable",
-            remedy="choose another path",
-        )
+        raise _unwritable(path, f"{printable(str(folder))} is not writable")
+
+
+def _unwritable(path: Path, reason: str) -> EdgecError:
+    return EdgecError(f"{printable(str(path))} cannot be written.", evidence=reason, remedy="choose another path")

@@ -66,25 +66,26 @@ class CoreMl(Lowering):
 
         Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
         """
-        from edgec.lowering.coreml.writing import MAIN, write
+        from edgec.lowering.coreml.writing import MAIN
 
-        path = directory / f"{plan.name}{package.SUFFIX}"
-        in_float32 = write({MAIN: hub}, plan, path)
-        return self._lowered(path, {"precision": plan.name, "shape": metadata.frames_shape(hub), "float32": in_float32})
+        return self._written({MAIN: hub}, plan, directory, {})
 
     def lower_sizes(self, hubs: Sequence[ir.Model], plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """As `lower`, with one function a size: `settings["functions"]` has the shape of its frames by the function's name."""
+        named = {function_name(Size(*metadata.frames_shape(hub)[1:3])): hub for hub in hubs}
+        shapes = {name: metadata.frames_shape(hub) for name, hub in named.items()}
+        return self._written(named, plan, directory, {"functions": shapes})
+
+    def _written(
+        self, hubs: Mapping[str, ir.Model], plan: PrecisionPlan, directory: Path, functions: dict[str, Any]
+    ) -> LoweredModel:
         from edgec.lowering.coreml.writing import write
 
         path = directory / f"{plan.name}{package.SUFFIX}"
-        named = {function_name(Size(*metadata.frames_shape(hub)[1:3])): hub for hub in hubs}
-        in_float32 = write(named, plan, path)
-        shapes = {name: metadata.frames_shape(hub) for name, hub in named.items()}
-        first = next(iter(shapes.values()))
-        return self._lowered(path, {"precision": plan.name, "shape": first, "functions": shapes, "float32": in_float32})
-
-    def _lowered(self, path: Path, settings: dict[str, Any]) -> LoweredModel:
-        return LoweredModel(self.name, path.parent, f"{path.name}/{package.MANIFEST}", package.files(path), settings)
+        in_float32 = write(hubs, plan, path)
+        shape = metadata.frames_shape(next(iter(hubs.values())))
+        settings = {"precision": plan.name, "shape": shape, **functions, "float32": in_float32}
+        return LoweredModel(self.name, directory, f"{path.name}/{package.MANIFEST}", package.files(path), settings)
 
     def label(self, model: LoweredModel, label: Label) -> None:
         """Writes the label into the package's specification."""

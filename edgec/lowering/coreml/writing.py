@@ -24,7 +24,7 @@ from edgec.lowering.coreml.head_operations import FLOATS
 from edgec.lowering.coreml.program import Translator, compressed_weights
 from edgec.lowering.coreml.sdk import SPECIFICATION, quiet, sdk
 from edgec.lowering.coreml.types import HALVES, PIXEL_SCALE, mil_name
-from edgec.lowering.halves import constant_problem, unfit, unfit_products
+from edgec.lowering.halves import constant_problem, unfit_nodes, unfit_products
 
 FRAMES = "frames.transpose"
 """The hub graph's first tensor that is laid out as Core ML hands images over, [N, 3, H, W]: the program begins with it."""
@@ -118,21 +118,11 @@ def _stacked(translator: Translator, images: list[Any]) -> Any:
 
 
 def _unfit(model: ir.Model) -> dict[str, str]:
-    unfit_names = unfit_products(model)
+    problems = unfit_products(model)
     embedding = next(node for node in model.graph if node.op_type == "Conv")
     # Its weights are multiplied before they are rounded.
-    if embedding.name in unfit_names and not constant_problem(array_of(input_of(embedding, 1)) / np.float32(PIXEL_SCALE)):
-        del unfit_names[embedding.name]
-    return unfit_names | _unfit_in_heads(model)
-
-
-def _unfit_in_heads(model: ir.Model) -> dict[str, str]:
-    """Operations of heads that read a constant which fp16 does not hold, such as the 1e-12 that keeps a divisor from zero."""
-    problems = {}
-    for node in model.graph:
-        if not is_of_a_head(node) or node.op_type == "BatchNormalization":
-            continue
-        for value in node.inputs:
-            if value is not None and value.dtype in FLOATS and (problem := unfit(value)):
-                problems[name_of(node)] = problem
-    return problems
+    if embedding.name in problems and not constant_problem(array_of(input_of(embedding, 1)) / np.float32(PIXEL_SCALE)):
+        del problems[embedding.name]
+    # Of heads, any operation counts: one may read the 1e-12 that keeps a divisor from zero.
+    heads = (node for node in model.graph if is_of_a_head(node) and node.op_type != "BatchNormalization")
+    return problems | unfit_nodes(heads, FLOATS)

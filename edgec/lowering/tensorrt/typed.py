@@ -31,7 +31,7 @@ import onnx_ir as ir
 from edgec.graph.operations import PRODUCTS, is_of_a_head
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.values import input_of, name_of
-from edgec.lowering.halves import product_of, unfit
+from edgec.lowering.halves import product_of, unfit_nodes
 
 ALWAYS_FLOAT32 = (
     *("LayerNormalization", "InstanceNormalization", "Softmax", "LogSoftmax", "QuantizeLinear", "DequantizeLinear", "Cast"),
@@ -74,7 +74,10 @@ def assign_types(model: ir.Model, plan: PrecisionPlan) -> Types:
             fixed[name] = name not in int8 and plan.precision_of(name) == "fp16"
         elif product is not None and input_of(node, 1).is_initializer():
             fixed[name] = fixed[name_of(product)]
-    problems = _unfit(nodes, fixed) if any(fixed.values()) else {}
+    problems: dict[str, str] = {}
+    if any(fixed.values()):
+        free_nodes = (node for node in nodes if name_of(node) not in fixed)
+        problems = unfit_nodes(free_nodes, (ir.DataType.FLOAT,), OF_FLOAT32)
     fixed |= dict.fromkeys(problems, False)
     before = _reached(nodes, fixed, ir.Node.predecessors)
     behind = _reached(list(reversed(nodes)), fixed, ir.Node.successors)
@@ -129,16 +132,6 @@ def _residual_adds(nodes: list[ir.Node]) -> frozenset[str]:
             known |= ancestors[number]
         ancestors.append(known)
     return frozenset(residual)
-
-
-def _unfit(nodes: Iterable[ir.Node], fixed: Mapping[str, bool]) -> dict[str, str]:
-    problems = {}
-    for node in nodes:
-        others = OF_FLOAT32.get(node.op_type, ())
-        for index, value in enumerate(node.inputs) if name_of(node) not in fixed else ():
-            if value is not None and value.dtype == ir.DataType.FLOAT and index not in others and (problem := unfit(value)):
-                problems[name_of(node)] = problem
-    return problems
 
 
 def _reached(
