@@ -143,7 +143,7 @@ def test_every_output_is_compared(output: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
-def test_what_is_not_finite_is_another_feature(bad: float, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_differences(bad: float, tmp_path: Path) -> None:
     made = exported(VIT)
     reference, session = reference_of(made, tmp_path), open_session(made.hub)
     frame = 0
@@ -161,7 +161,7 @@ def test_what_is_not_finite_is_another_feature(bad: float, tmp_path: Path) -> No
     assert "validation batch 2" in caught.value.evidence[0]
 
 
-def test_measuring_passes_over_the_filler_of_the_last_batch(tmp_path: Path) -> None:
+def test_measuring_ignores_the_filler_of_the_last_batch(tmp_path: Path) -> None:
     """The filler's features are spoilt: if they counted, it would show."""
     made = exported(VIT, batch=2)
     reference, session = reference_of(made, tmp_path), open_session(made.hub)
@@ -181,7 +181,7 @@ def test_measuring_passes_over_the_filler_of_the_last_batch(tmp_path: Path) -> N
     assert len(steps) == 2
 
 
-def test_measuring_says_what_comparing_does(tmp_path: Path) -> None:
+def test_measuring_and_comparing_agree(tmp_path: Path) -> None:
     made = exported(VIT)
     reference, session = reference_of(made, tmp_path), open_session(made.hub)
     random = np.random.default_rng(0)

@@ -94,7 +94,7 @@ def test_the_summary_is_numpy_s_over_all_patches_of_all_frames() -> None:
     assert found.patch_cosine_p01 < found.patch_cosine_mean
 
 
-def test_batches_give_what_one_go_does() -> None:
+def test_batches_give_the_same_as_everything_at_once() -> None:
     expected, actual = features_of(7, 0.2)
     fidelity = Fidelity()
     for part in (slice(0, 3), slice(3, 6), slice(6, 7)):

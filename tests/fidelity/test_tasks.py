@@ -112,7 +112,7 @@ def test_values_are_compared_by_their_cosines() -> None:
     )
 
 
-def test_other_shapes_and_no_frames_are_mistakes() -> None:
+def test_other_shapes_and_no_frames_are_errors() -> None:
     meter = TaskMeter("head", "depth")
     with pytest.raises(ValueError, match="no frames"):
         meter.summary()

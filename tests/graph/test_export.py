@@ -252,7 +252,7 @@ def test_computes_what_the_unfolded_model_does(made: Exported, optimise: bool) -
     ],
     ids=lambda value: str(value) if isinstance(value, Size) else value.kind,
 )
-def test_any_multiple_of_the_stride_will_do(spec: Spec, size: Size) -> None:
+def test_any_multiple_of_the_stride_is_accepted(spec: Spec, size: Size) -> None:
     made = exported(spec, size)
     assert_same_features(features_of(open_session(made.hub), made.frames), made.expected)
 

@@ -100,7 +100,7 @@ def test_kinds_of_a_convnext() -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_each_says_what_it_reads(name: str) -> None:
+def test_operations_name_what_they_read(name: str) -> None:
     hub = exported(SPECS[name]).hub
     found = operations(exported(SPECS[name]).graph)
     assert len(found) == len(nodes(hub, "MatMul")) + len(nodes(hub, "Conv"))

@@ -109,7 +109,7 @@ def test_the_rest_of_the_graph_is_as_it_was(made: Exported, plan: PrecisionPlan,
     assert all(".scale" in name or ".zero_point" in name or ".quantised" in name for name in set(new) - set(old))
 
 
-def test_the_hub_is_not_touched(made: Exported, plan: PrecisionPlan) -> None:
+def test_the_hub_graph_is_not_changed(made: Exported, plan: PrecisionPlan) -> None:
     hub = made.graph
     quantise(hub, plan)
     assert serialised(hub) == made.content

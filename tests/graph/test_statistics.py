@@ -92,7 +92,7 @@ def test_stacks_repeat_the_last_frame() -> None:
     assert len(list(stacked(frames[:4], 2))) == 2
 
 
-def test_frames_are_let_go_of_one_by_one() -> None:
+def test_frames_are_released_one_by_one() -> None:
     """Memory must not grow with the number of frames."""
     alive: list[weakref.ref[NDArray[np.uint8]]] = []
 
@@ -133,7 +133,7 @@ def test_one_bad_weight_is_found_and_the_activation_named(weight: str, tensor: s
     assert caught.value.evidence == (f"first at the activation {tensor}",)
 
 
-def test_a_frame_that_spoils_the_model_is_found_wherever_it_comes() -> None:
+def test_a_frame_that_gives_nan_is_found_wherever_it_is() -> None:
     """Weights that overflow on white frames only."""
     hub = exported(VIT).graph
     replace_constant(hub, "patch_embed.weight", lambda values: np.abs(values) * np.float32(1e37))
@@ -143,7 +143,7 @@ def test_a_frame_that_spoils_the_model_is_found_wherever_it_comes() -> None:
     observed_ranges(hub, int8_activations(hub), [black, black], 1)
 
 
-def test_the_hub_is_not_touched() -> None:
+def test_the_hub_graph_is_not_changed() -> None:
     made = exported(VIT)
     hub = made.graph
     observe(hub, int8_activations(hub), pictures(SMALL, 1), 1)
@@ -232,7 +232,7 @@ def test_statistics_survive_their_file(tmp_path: Path) -> None:
             np.testing.assert_array_equal(getattr(back[name], field.name), getattr(entry, field.name))
 
 
-def test_a_range_holds_zero_or_is_none() -> None:
+def test_a_range_must_hold_zero() -> None:
     for low, high in ((0.1, 2.0), (-2.0, -0.1), (float("nan"), 1.0), (0.0, float("nan")), (1.0, -1.0)):
         with pytest.raises(ValueError, match="must hold zero"):
             Range(low, high)

@@ -131,7 +131,7 @@ def test_on_another_host(make_artefact: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("target", ["courier-v2", "cpu", "../../etc/robot.toml"])
-def test_an_unknown_target_is_nobodys_host(make_artefact: Callable[[str], Path], target: str) -> None:
+def test_no_host_is_an_unknown_target(make_artefact: Callable[[str], Path], target: str) -> None:
     result = bench(make_artefact(target), threads=1, iterations=5)
     assert result.lacks is None
     assert result.latency.evidence is Evidence.HOST

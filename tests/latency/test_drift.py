@@ -25,7 +25,7 @@ def test_steady_runs_rarely_seem_to_drift() -> None:
     assert seen <= 8
 
 
-def test_too_few_to_tell() -> None:
+def test_too_few_frames() -> None:
     assert drift(samples(count=LEAST - 1)) is None
     assert drift([5.0] * LEAST) is not None
     assert drift([0.0] * LEAST) is None

@@ -60,7 +60,7 @@ def test_both_runtimes(make_model: MakeModel, frames: MakeFrames) -> None:
     assert "f32" in measured[1].execution_precision
 
 
-def test_who_is_out_after_the_first_heat_is_left_at_that(make_model: MakeModel, frames: MakeFrames) -> None:
+def test_candidates_that_are_out_after_the_first_heat_are_measured_no_further(make_model: MakeModel, frames: MakeFrames) -> None:
     asked: list[dict[int, float]] = []
 
     def goes_on(medians: dict[int, float]) -> set[int]:
@@ -210,7 +210,7 @@ def test_memory_is_the_workers_own(make_model: MakeModel, frames: MakeFrames) ->
     assert 20_000_000 < found.cold_start.peak_rss_bytes < ours.nbytes
 
 
-def test_what_does_not_fit_into_memory_together_is_measured_apart(
+def test_candidates_that_do_not_fit_into_memory_together_are_measured_apart(
     make_model: MakeModel, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "_MEMORY_SHARE", 0.0)

@@ -68,7 +68,7 @@ def test_nothing_is_left_behind(
     assert [step.gflops for step in found.steps if step.kind == "product"] == [None, None]
 
 
-def test_a_runtime_that_tells_nothing(make_model: MakeModel, frames: MakeFrames) -> None:
+def test_a_runtime_without_timings(make_model: MakeModel, frames: MakeFrames) -> None:
     model = make_model("a")
     untold = LoweredModel("tensorrt", model.directory, model.entry, model.files, {})
     with pytest.raises(TargetError, match="does not time the steps"):
@@ -93,7 +93,7 @@ def step(layers: tuple[str, ...], operations: tuple[str, ...] = (), ms: float = 
     return found
 
 
-def test_what_is_not_known_is_other() -> None:
+def test_unknown_steps_are_other() -> None:
     assert step(("a new layer",)).kind == "other"
     assert step(("subgraph",), ("no.such.name",)).kind == "other"
     assert step(("subgraph", "layernormalization", "fakequantize")).kind == "norm"
@@ -116,5 +116,5 @@ def test_a_bias_of_its_own_is_no_product() -> None:
     assert (found.kind, found.block, found.gflops) == ("elementwise", 0, None)
 
 
-def test_a_step_across_blocks_is_of_none() -> None:
+def test_a_step_across_blocks_has_no_block() -> None:
     assert step(("add",), ("stages.0.layers.0.fc1", "stages.1.layers.0.fc1")).block is None

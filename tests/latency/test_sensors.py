@@ -99,7 +99,7 @@ def test_temperatures_and_clocks(tmp_path: Path) -> None:
     assert sensors.read(0).cpu_mhz == 1800
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_sensors(tmp_path: Path) -> None:
     sensors = Sensors([2**22 + 1], sys=tmp_path, proc=tmp_path)
     found = sensors.read(0)
     assert (found.cpu_mhz, found.temperatures_c, found.power_mw, found.rss_bytes) == (None, {}, {}, None)

@@ -17,7 +17,7 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "nan", "inf", "1e9", "1m30s", "60 s s", "\x1b[2J"])
-def test_what_is_none(text: str) -> None:
+def test_invalid_lengths_of_time(text: str) -> None:
     with pytest.raises(RequestError, match="no length of time"):
         parse_seconds(text)
 
@@ -44,7 +44,7 @@ def test_what_makes_no_sense(settings: dict[str, Any]) -> None:
         workload(**settings)
 
 
-def test_what_is_left_out() -> None:
+def test_defaults() -> None:
     assert workload() is None
     assert workload(fps=50.0) == Workload(seconds=15, streams=1, fps=50, queue="latest", deadline_ms=20)
     assert workload(fps=50.0, queue="all", deadline_ms=5.0, seconds=2.0) == Workload(2, 1, 50, "all", 5)
@@ -52,6 +52,6 @@ def test_what_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
-def test_sleep_that_is_none(seconds: float) -> None:
+def test_invalid_sleep(seconds: float) -> None:
     with pytest.raises(RequestError, match="--idle"):
         check_idle(seconds)

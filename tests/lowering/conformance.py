@@ -119,7 +119,7 @@ class LoweringConformance:
 
     # --- what it says of itself
 
-    def test_says_what_it_is(self, lowering: Lowering) -> None:
+    def test_describes_itself(self, lowering: Lowering) -> None:
         assert lowering.name == self.name == self.name.lower()
         assert lowering.title
         assert "fp32" in lowering.precisions
@@ -128,7 +128,7 @@ class LoweringConformance:
         assert bool(lowering.int8_kinds) == ("int8" in lowering.precisions)
         assert lowering.availability().version
 
-    def test_a_missing_runtime_is_said_with_the_line_that_installs_it(
+    def test_a_missing_runtime_is_reported_with_the_line_that_installs_it(
         self, lowering: Lowering, case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         model = case("vit", "fp32").model
@@ -266,7 +266,7 @@ class LoweringConformance:
             np.testing.assert_array_equal(value, again[name])
             assert np.abs(value - second[name]).max() > 0.1
 
-    def test_frames_are_read_and_nothing_more(self, lowering: Lowering, case: Callable[..., Case]) -> None:
+    def test_frames_are_not_changed(self, lowering: Lowering, case: Callable[..., Case]) -> None:
         """Read-only frames, cut-outs and frames whose channels were swapped back are frames like any other."""
         runner = lowering.load(case("vit", "fp32").model)
         frames = pictures(SMALL, 1)

@@ -70,7 +70,7 @@ class TestTensorRt(LoweringConformance):
             assert lowering.load(case("vit", "fp32").model, threads=threads).threads == threads
         assert lowering.load(case("vit", "fp32").model).threads == usable_cores()
 
-    def test_what_it_computes_is_simulated_and_says_so(self, case: Callable[..., Case], lowering: Lowering) -> None:
+    def test_results_are_marked_as_simulated(self, case: Callable[..., Case], lowering: Lowering) -> None:
         assert TensorRt.evidence is Evidence.SIMULATED
         for precision in lowering.precisions:
             assert lowering.load(case("vit", precision).model).execution_precision.endswith("simulated on host")

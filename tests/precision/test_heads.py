@@ -66,7 +66,7 @@ def test_operations_of_heads_are_of_a_kind_of_their_own(hub: ir.Model) -> None:
     assert residual_writers(hub) == residual_writers(exported(DEEP, layers=LAYERS).graph)
 
 
-def test_what_is_explained_of_them(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
+def test_explanations_of_heads(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     plan = Planner(hub, statistics).plan(kinds=INT8_KINDS, rest="bf16")
     fidelity = StageFidelity(
         stage="x", cls_cosine_mean=None, patch_cosine_mean=None, patch_cosine_p01=None, frames=1, evidence=Evidence.HOST
@@ -100,7 +100,7 @@ def test_what_could_overflow_in_a_head_is_no_operation_to_search(hub: ir.Model, 
     assert set(predicted) == {entry.name for entry in operations(hub) if entry.kind == "linear"}
 
 
-def test_sensitivity_is_measured_at_what_there_is(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
+def test_sensitivity_is_measured_at_the_outputs_that_there_are(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     """With patches at them, whatever else there is; else at the heads' outputs, labels among them."""
     frames = pictures(SMALL, 2)
     plan = Planner(hub, statistics).plan(kinds=INT8_KINDS, rest="fp32")

@@ -21,7 +21,7 @@ from tests.support.models import CONVNEXT, SMALL, VIT, Spec
 from tests.support.outliers import outlier_hub
 
 
-def test_each_step_of_the_ladder_gives_up_one_operation_more() -> None:
+def test_each_step_takes_one_more_operation_out_of_int8() -> None:
     hub = outlier_hub(VIT)
     names = [entry.name for entry in operations(hub) if entry.kind == "linear"]
     steps = ladder(hub, dict.fromkeys(names, 1.0), kinds=("linear",), per_token=False)
@@ -31,7 +31,7 @@ def test_each_step_of_the_ladder_gives_up_one_operation_more() -> None:
         assert lower.unquantised < higher.unquantised
 
 
-def test_where_int8_per_token_is_to_be_had_it_comes_first() -> None:
+def test_int8_per_token_comes_first_where_it_is_available() -> None:
     hub = outlier_hub(VIT)
     names = {entry.name for entry in operations(hub) if entry.kind == "linear"}
     steps = ladder(hub, dict.fromkeys(names, 1.0) | {"blocks.1.mlp.fc2": 9.0}, kinds=("linear",), per_token=True)
@@ -64,7 +64,7 @@ def test_the_first_step_within_the_budget_is_found_with_few_questions(first: int
     assert len(asked) <= 7
 
 
-def test_a_budget_that_nothing_keeps_is_given_up_at_once() -> None:
+def test_a_budget_that_no_step_keeps_ends_the_search_at_once() -> None:
     steps = [Recipe(f"budget-{number}") for number in range(48)]
     asked: list[str] = []
     assert fewest(steps, lambda recipe: bool(asked.append(recipe.variant))) is None

@@ -69,7 +69,7 @@ def test_nothing_more_is_read_once_the_run_is_to_end() -> None:
 
 
 @pytest.mark.parametrize(("keep", "expected"), [(1, ["6"]), (3, ["4", "5", "6"])])
-def test_of_what_came_meanwhile_the_newest_is_taken(keep: int, expected: list[str]) -> None:
+def test_the_newest_of_the_waiting_frames_is_taken(keep: int, expected: list[str]) -> None:
     delivery = Delivery(7)
     feed = Clocked(iter(delivery), lambda _: None, never, fps=None, keep=keep)
     assert delivery.reached.wait(30)
@@ -86,7 +86,7 @@ def test_a_last_batch_is_what_there_is() -> None:
     assert feed.take(3) == []
 
 
-def test_a_clock_delivers_all_to_who_keeps_up() -> None:
+def test_a_clock_delivers_every_frame_to_a_reader_that_is_fast_enough() -> None:
     skipped: list[tuple[str, str]] = []
     feed = Clocked(shots(5, bad=(3,)), skipped.append, never, fps=500, keep=5)
     names = []
@@ -97,7 +97,7 @@ def test_a_clock_delivers_all_to_who_keeps_up() -> None:
     assert feed.dropped == 0
 
 
-def test_a_source_that_fails_is_heard_of_after_its_last_frame() -> None:
+def test_the_error_of_a_source_is_raised_after_its_last_frame() -> None:
     def fail() -> None:
         raise CalibrationError("The camera is gone.")
 

@@ -126,7 +126,7 @@ def test_the_same_features_are_the_same_colours_all_along(manifest: Manifest) ->
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
-def test_features_that_vary_in_nothing_or_are_no_numbers(manifest: Manifest, value: float) -> None:
+def test_features_that_are_constant_or_not_finite(manifest: Manifest, value: float) -> None:
     drawing = painter(*panels_of(manifest, manifest.all_sizes[0], ("patches",)))
     for number in range(2):
         assert drawing.add(done(number, patches=np.full((2, 3, 8), value, np.float32))) == []
@@ -149,7 +149,7 @@ def test_heads_come_first_and_features_last(manifest: Manifest) -> None:
     assert shown_classes(manifest, ()) == ("colour",)
 
 
-def test_what_is_shown_is_asked_for(manifest: Manifest) -> None:
+def test_requested_panels_are_shown(manifest: Manifest) -> None:
     size = manifest.all_sizes[0]
     assert [panel.title for panel in panels_of(manifest, size, ("bright", "where", "bright"))] == ["bright", "where"]
     assert shown_classes(manifest, ("bright",)) == ()

@@ -48,18 +48,18 @@ def test_classes_without_names_have_numbers() -> None:
     assert [result.words() for result in results] == ["x: 1 > 99.9 % (margin 9.00)", "y: 0 50.0 %, 7 50.0 %"]
 
 
-def test_labels_beyond_the_classes_are_told_too() -> None:
+def test_labels_beyond_the_classes_are_reported_too() -> None:
     [result] = results_of([head("labels")], {"x": np.array([[0, 0, 255, -1]], np.int32)})
     assert result == ClassShares("x", {"floor": 0.5, "wall": 0.0, "-1": 0.25, "255": 0.25})
 
 
-def test_logits_are_as_their_greatest() -> None:
+def test_logits_count_as_their_greatest_class() -> None:
     logits = np.zeros((2, 2, 2), np.float32)
     logits[1, 0] = 1
     assert results_of([head("logits")], {"x": logits}) == (ClassShares("x", {"floor": 0.5, "wall": 0.5}),)
 
 
-def test_depths_that_are_not_finite_are_left_out_and_told() -> None:
+def test_depths_that_are_not_finite_are_left_out_and_reported() -> None:
     [result] = results_of([head("depth")], {"x": np.array([[1, 3], [2, np.nan]], np.float32)})
     assert result == DepthRange("x", 1.0, 2.0, 3.0, 0.75)
     assert result.words() == "x: 1 to 3, median 2, 25.0 % not finite"
@@ -68,7 +68,7 @@ def test_depths_that_are_not_finite_are_left_out_and_told() -> None:
     json.dumps(nothing.to_json(), allow_nan=False)
 
 
-def test_shares_that_a_head_gives_itself_are_told_as_they_are() -> None:
+def test_shares_from_a_head_are_reported_unchanged() -> None:
     """A softmax of a softmax would call a class of 90 % one of 69 %."""
     [result] = results_of([head("scores")], {"x": np.array([0.9004, 0.1], np.float32)})
     assert isinstance(result, TopClass)

@@ -111,7 +111,7 @@ def test_a_file_on_a_camera_s_clock(whole: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_asked_to_stop_it_finishes_what_it_wrote(whole: Path, tmp_path: Path) -> None:
+def test_on_a_request_to_stop_it_finishes_what_it_wrote(whole: Path, tmp_path: Path) -> None:
     path = film(tmp_path / "walk.mp4", [plain(RED)] * 8)
     told = Told()
     request = RunRequest(whole, str(path), features=tmp_path / "out.npz")
@@ -193,7 +193,7 @@ def test_a_size_that_it_does_not_take(whole: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, math.nan, math.inf, 1e9])
-def test_a_clock_that_makes_no_sense(whole: Path, folder: Path, fps: float) -> None:
+def test_invalid_rates(whole: Path, folder: Path, fps: float) -> None:
     with pytest.raises(RequestError, match="makes no sense"):
         run(RunRequest(whole, str(folder), fps=fps), Told())
 
@@ -226,7 +226,7 @@ def test_nothing_is_overwritten_unless_asked(whole: Path, folder: Path, tmp_path
         ("frames.npz", "is a folder"),
     ],
 )
-def test_places_that_are_refused(whole: Path, folder: Path, tmp_path: Path, where: str, said: str) -> None:
+def test_paths_that_are_refused(whole: Path, folder: Path, tmp_path: Path, where: str, said: str) -> None:
     artefact = shutil.copytree(whole, tmp_path / "one.edgec")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "frames.npz").mkdir()

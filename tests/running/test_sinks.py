@@ -125,7 +125,7 @@ def test_frames_that_were_dropped_leave_a_gap(tmp_path: Path) -> None:
     assert times[1] < times[2] < 0.51
 
 
-def test_a_film_of_nothing_is_none(tmp_path: Path) -> None:
+def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
     with Film(tmp_path / "out.mp4", painter(), 30) as film, pytest.raises(EdgecError, match="no frame to draw"):
         film.finish()
     assert list(tmp_path.iterdir()) == []

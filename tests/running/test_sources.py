@@ -104,7 +104,7 @@ def test_frames_after_a_damaged_one_of_a_video_are_still_read(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "said"), [("none", "There is no source"), ("a.txt", "no source of frames"), ("folder", "no usable frame")]
 )
-def test_what_is_no_source(tmp_path: Path, name: str, said: str) -> None:
+def test_invalid_sources(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "folder").mkdir()
     with pytest.raises(CalibrationError, match=said) as caught:
@@ -156,7 +156,7 @@ def test_a_camera_gives_frames_until_it_ends() -> None:
     assert {shot.read().shape for shot in shots} == {(48, 64, 3)}
 
 
-def test_a_camera_is_let_go_when_the_run_ends() -> None:
+def test_a_camera_is_released_when_the_run_ends() -> None:
     camera = Camera("testsrc=size=64x48:rate=30", style="lavfi")
     feed = Clocked(camera.shots(), lambda _: None, lambda: False, fps=None, keep=1)
     [taken] = feed.take(1)

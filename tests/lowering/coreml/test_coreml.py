@@ -50,7 +50,7 @@ class TestCoreMl(LoweringConformance):
     def lowering(self) -> Lowering:
         return CoreMl()
 
-    def test_a_missing_runtime_is_said_with_the_line_that_installs_it(
+    def test_a_missing_runtime_is_reported_with_the_line_that_installs_it(
         self, lowering: Lowering, case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """It is missing for writing packages; running them takes nothing."""
@@ -70,7 +70,7 @@ class TestCoreMl(LoweringConformance):
         expected = 1 if find_spec("threadpoolctl") else usable_cores()
         assert lowering.load(case("vit", "fp32").model, threads=2).threads == expected
 
-    def test_what_it_computes_is_simulated_and_says_so(self, case: Callable[..., Case], lowering: Lowering) -> None:
+    def test_results_are_marked_as_simulated(self, case: Callable[..., Case], lowering: Lowering) -> None:
         assert CoreMl.evidence is Evidence.SIMULATED
         assert lowering.load(case("vit", "w8").model).execution_precision == "w8; simulated on host"
 
@@ -134,7 +134,7 @@ class TestCoreMl(LoweringConformance):
             lower(ir.from_proto(hub), uniform("fp16"), tmp_path)
         assert changed in str(caught.value)
 
-    def test_an_operation_of_another_domain_is_no_operation_of_onnx_s(self, tmp_path: Path) -> None:
+    def test_operations_of_other_domains_are_refused(self, tmp_path: Path) -> None:
         hub = exported(VIT).hub
         next(node for node in hub.graph.node if node.op_type == "Slice").domain = "com.somebody"
         with pytest.raises(UnsupportedOperation, match=r"no translation of com\.somebody\.Slice"):
@@ -184,7 +184,7 @@ class TestCoreMl(LoweringConformance):
 
     @pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
     @pytest.mark.parametrize("peak", [0.0, 0.3, 7.9, 8.1, 60.0, 127.0, 1000.0, LIMIT / HEADROOM])
-    def test_a_norm_s_scale_bears_its_squares_and_keeps_its_epsilon(self, peak: float, epsilon: float) -> None:
+    def test_a_norm_s_scale_fits_its_squares_and_its_epsilon(self, peak: float, epsilon: float) -> None:
         scale = norm_scale(Range(-peak, peak / 2), epsilon)
         assert scale == 2.0 ** round(np.log2(scale))
         headroom = HEADROOM if peak < 1023 else 1

@@ -140,7 +140,7 @@ def test_the_graphs_of_these_tests_are_onnx(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
-def test_every_rule_says_what_follows_whose_word_that_is_and_what_to_do(rule: object) -> None:
+def test_every_rule_has_a_consequence_a_source_and_a_remedy(rule: object) -> None:
     for text in (rule.consequence, rule.source, rule.remedy):  # type: ignore[attr-defined]
         assert len(text) > 15
     assert not rule.remedy.endswith(".")  # type: ignore[attr-defined]
@@ -235,7 +235,7 @@ def test_parts_that_are_missing_are_zeros(version: str, inside: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ten", "10.", ".3", "10.3.0.30.1", "10,3", "v10.3", "-1", "10.3 beta", "٣.٤", "99999.1"])
-def test_what_is_no_version(text: str) -> None:
+def test_invalid_versions(text: str) -> None:
     with pytest.raises(RequestError, match="is not a TensorRT version"):
         check_graph(relu(), [text])
 
@@ -265,7 +265,7 @@ def test_reading(tmp_path: Path) -> None:
     [b"", b"\x00" * 64, b"This is no graph.\n" * 30, b"PK\x03\x04" + b"\x00" * 40, b"\xff" * 100, b"\x08"],
     ids=["empty", "zeros", "text", "zip", "ones", "cut"],
 )
-def test_files_that_are_no_graph(tmp_path: Path, content: bytes) -> None:
+def test_files_without_a_graph(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "graph.onnx").write_bytes(content)
     with pytest.raises(ArtefactError, match=r"graph\.onnx is not"):
         read_graph(tmp_path / "graph.onnx")

@@ -249,7 +249,7 @@ CHANGED: dict[str, tuple[onnx.NodeProto, dict[str, Any], tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_what_opset_18_says_in_other_words(name: str) -> None:
+def test_what_opset_17_writes_differently(name: str) -> None:
     made_node, constants, shape = CHANGED[name]
     model = single(made_node, constants, shape=shape)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -280,7 +280,9 @@ def test_what_opset_18_says_in_other_words(name: str) -> None:
     ],
     ids="antialias policy scatter nothing bitwise".split(),  # noqa: SIM905
 )
-def test_what_opset_17_cannot_say_is_refused_by_name(made_node: onnx.NodeProto, constants: dict[str, Any], words: str) -> None:
+def test_what_opset_17_cannot_express_is_refused_by_name(
+    made_node: onnx.NodeProto, constants: dict[str, Any], words: str
+) -> None:
     model = single(made_node, {"none": np.zeros(0, np.float32), **constants})
     with pytest.raises(UnsupportedOperation, match="opset 17") as caught:
         opset_17(model)

@@ -109,7 +109,7 @@ def test_each_tensor_is_cast_once_a_type() -> None:
         assert len(set(names)) == len(names)
 
 
-def test_constants_that_nobody_reads_are_gone() -> None:
+def test_unread_constants_are_gone() -> None:
     for precision in ("fp16", "fp32"):
         model = typed_graph(exported(CONVNEXT).graph, uniform(precision))[0]  # type: ignore[arg-type]
         read = {name for each in model.graph.node for name in each.input}
