@@ -179,16 +179,16 @@ def _by_parts(function: Callable[[Floats], Floats], x: Floats) -> Floats:
     return result.reshape(x.shape)
 
 
-def _erf(values: Floats) -> Floats:
-    positions = np.minimum(np.abs(values), np.float32(REACH)) * np.float32(STEPS)
+def _erf(x: Floats) -> Floats:
+    positions = np.minimum(np.abs(x), np.float32(REACH)) * np.float32(STEPS)
     steps = positions.astype(np.intp)  # of NaN, any: it is clipped below, and `t` stays NaN
     t = positions - steps.astype(np.float32)
-    values = np.take(_CUBICS[3], steps, mode="clip") * t
+    result = np.take(_CUBICS[3], steps, mode="clip") * t
     for power in (2, 1):
-        values += np.take(_CUBICS[power], steps, mode="clip")
-        values *= t
-    values += np.take(_CUBICS[0], steps, mode="clip")
-    return np.asarray(np.copysign(values, values))
+        result += np.take(_CUBICS[power], steps, mode="clip")
+        result *= t
+    result += np.take(_CUBICS[0], steps, mode="clip")
+    return np.asarray(np.copysign(result, x))
 
 
 def _gelu_by_tanh(x: Floats) -> Floats:
