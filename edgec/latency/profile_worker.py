@@ -1,7 +1,7 @@
 """One profile in a process of its own: `python -m edgec.latency.profile_worker`, a JSON object on standard input:
 
-{"model": {...}, "frames": PATH, "threads": N, "iterations": K, "seconds": S} → {"source", "iterations", "threads", "whole_ms":
-[...], "plain_ms": [...], "steps": [...], "rates_gflops": {...}}
+    {"model": {...}, "frames": PATH, "threads": N, "iterations": K, "seconds": S}
+        → {"source", "iterations", "threads", "whole_ms": [...], "plain_ms": [...], "steps": [...], "rates_gflops": {...}}
 
 The model is loaded twice, once with the runtime's profiling and once without. The two take turns in blocks; before each block
 there is a pause, until the other's threads sleep. The machine's best rates of multiplication are measured before and after that.

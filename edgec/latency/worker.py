@@ -3,14 +3,19 @@ only. NS is `time.monotonic_ns` of when its parent started it, for the time from
 
 It obeys one JSON object a line on standard input and answers with one a line on its standard output:
 
-{"do": "load", "model": {...}, "frames": PATH, "threads": N} → {"import_ms", "load_ms", "first_inference_ms", "process_ms",
-"execution_precision", "threads"} {"do": "warm"} → {"runs_ms": [...]} {"do": "run", "iterations": K, "lead_in_ms": MS} →
-{"samples_ms": [...], "cpu_ms", "block_cpu_ms"}: after a lead-in of MS, by default 100, that is not recorded, whose CPU time only
-the latter includes {"do": "plain", "iterations": K} → {"elapsed_ms"}: K runs, none of them timed by itself {"do": "stream",
-"begin_ns": NS, "seconds": S, "fps": F or null, "latest": BOOL, "columns": PATH} → {"dropped", "cpu_ms", "all_cpu_ms", "spun_ms"}:
-frames back to back or on a camera's clock from NS on, by `time.monotonic_ns`; until then unrecorded runs, which only `all_cpu_ms`
-includes. PATH gets int64 [3, frames]: arrived, started, done {"do": "idle", "seconds": S, "samples": K} → {"samples_ms"}: K times
-asleep for S, then one run {"do": "finish"} → {"peak_rss_bytes"}, and the process ends
+    {"do": "load", "model": {...}, "frames": PATH, "threads": N}
+        → {"import_ms", "load_ms", "first_inference_ms", "process_ms", "execution_precision", "threads"}
+    {"do": "warm"}                    → {"runs_ms": [...]}
+    {"do": "run", "iterations": K, "lead_in_ms": MS}
+        → {"samples_ms": [...], "cpu_ms", "block_cpu_ms"}: after a lead-in of MS, by default 100, that is not recorded, whose CPU
+          time only the latter includes
+    {"do": "plain", "iterations": K}  → {"elapsed_ms"}: K runs, none of them timed by itself
+    {"do": "stream", "begin_ns": NS, "seconds": S, "fps": F or null, "latest": BOOL, "columns": PATH}
+        → {"dropped", "cpu_ms", "all_cpu_ms", "spun_ms"}: frames back to back or on a camera's clock from NS on, by
+          `time.monotonic_ns`; until then unrecorded runs, which only `all_cpu_ms` includes. PATH gets int64 [3, frames]:
+          arrived, started, done
+    {"do": "idle", "seconds": S, "samples": K}   → {"samples_ms"}: K times asleep for S, then one run
+    {"do": "finish"}                  → {"peak_rss_bytes"}, and the process ends
 
 An error is answered with {"error": TEXT}, and the process ends. It also ends when standard input does, because its parent is
 gone.

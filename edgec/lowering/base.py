@@ -166,7 +166,7 @@ def require_frames(frames: Frames, shape: tuple[int, ...]) -> None:
         return
     actual = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
     raise RuntimeFailure(
-        "The model was given something else than its frames.",
+        "The model was given frames of another type or shape.",
         evidence=f"it takes uint8 {list(shape)}, [N, H, W, RGB]; given: {actual}",
         remedy="give frames of this shape, or build for the shape that the camera has",
     )

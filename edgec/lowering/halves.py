@@ -1,6 +1,6 @@
-"""What does not fit fp16: constants beyond its range or among its subnormal numbers, activations that come near its limit.
+"""Values that do not fit fp16: constants beyond its range or among its subnormal numbers, activations that come near its limit.
 
-Such an operation stays in float32, and the lowered model's settings say which and why.
+Operations with such values stay in float32; the lowered model's settings say which and why.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from edgec.graph.values import array_of, name_of
 
 LIMIT = float(np.finfo(np.float16).max)
 HEADROOM = 8.0
-"""How many times larger than calibration's largest an activation may be on the robot before fp16 overflows. Massive activations
-look alike across images, but not to a factor of two."""
+"""How many times larger than in calibration an activation may be on the robot before fp16 overflows. Massive activations are
+similar across images, but may differ by more than a factor of two."""
 LOSS = 2.0**-9
-"""The share of a constant's norm that fp16 may take. Rounding of normal numbers takes 2^-12.5 on average and never more than
-2^-11; beyond this the values are subnormal."""
+"""The largest error of a constant in fp16, as a share of its norm. Rounding normal numbers costs 2^-12.5 on average and never
+more than 2^-11; a larger error means that values are subnormal."""
 
 
 def near_the_end(peaks: Mapping[str, float]) -> set[str]:

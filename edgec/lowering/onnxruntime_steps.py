@@ -1,7 +1,7 @@
-"""The steps of an ONNX Runtime session, from the trace that it writes of what it did.
+"""The steps of an ONNX Runtime session, from the trace that it writes.
 
-Its optimiser names what it fused after one of the nodes, with the fusion behind a slash, and what it moved to another layout with
-an ending; what it puts in itself has names of its own, which lead back to nothing.
+Its optimiser names a fused node after one of its parts, with a slash and the fusion at the end, and a node in another layout with
+an ending. Nodes that it adds have names of its own, which lead back to no node of the file.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class OnnxRuntimeProfiler(Profiler):
                 return _steps(runs[self._runs_before :], _names(self._path))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise RuntimeFailure(
-                    "ONNX Runtime's account of its runs cannot be read.",
+                    "ONNX Runtime's trace of its runs cannot be read.",
                     evidence=f"{type(error).__name__}: {error}",
                     remedy=f"see that there is room in {tempfile.gettempdir()}",
                 ) from error

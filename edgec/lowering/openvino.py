@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'edgec[cpu]'"
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 SETTINGS = ("INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
-"""What a model may ask of the runtime. Manifests come from anywhere, and other properties name files and caches."""
+"""The properties of the runtime that a model may set. Manifests come from anywhere, and other properties name files and
+caches."""
 PRODUCTS = ("FullyConnected", "MatMul", "Convolution", "ScaledDotProductAttention", "Gemm")
 
 
@@ -101,7 +102,7 @@ class _Runner(Runner):
         try:
             core = ov.Core()
             read = core.read_model(model.directory / model.entry)
-            # The file's names: compiled outputs have those of tensors that were fused into theirs beside their own.
+            # The file's names: a compiled output also has the names of tensors that were fused into it.
             self._outputs = [output.get_any_name() for output in read.outputs]
             self.compiled: Any = core.compile_model(read, "CPU", properties)
             self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)

@@ -1,8 +1,8 @@
-"""The steps of OpenVINO's CPU program: what its profiling counters say, tied to the names in the model's file.
+"""The steps of OpenVINO's CPU program, from its profiling counters, with the names in the model's file.
 
-The runtime's graph names, for each step, the nodes that were fused into it; the model's file says what these are. Two names that
-OpenVINO's fusions lose are found again in the file, where its edges leave no choice: the product that a fused bias belongs to,
-and the norm that an MVN is the beginning of.
+The runtime's graph names, for each step, the nodes that were fused into it; the model's file says what these are. OpenVINO's
+fusions lose two kinds of names, which are found again by the file's edges if these leave no choice: the product that a fused bias
+belongs to, and the norm that begins with an MVN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TYPES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8
 NORM = "layernormalization"
 
 _NUMBERED = re.compile(r"[A-Za-z]+\.\d+")
-"""What `edgec.lowering.openvino` calls nodes that have no name in the hub graph."""
+"""The names that `edgec.lowering.openvino` gives to nodes that have none in the hub graph."""
 _BIASES = ("add", "multiply", "subtract")
 _SILENT = ("constant", "parameter", "result")
 
@@ -49,7 +49,7 @@ class OpenVinoProfiler(Profiler):
         try:
             return self._steps()
         except RuntimeError as error:
-            raise RuntimeFailure("OpenVINO does not tell its steps.", evidence=first_lines(error)) from error
+            raise RuntimeFailure("OpenVINO's performance counters cannot be read.", evidence=first_lines(error)) from error
 
     def _totals(self) -> list[tuple[str, str, str, float]]:
         """Name, type, kernel and total milliseconds of each step that was executed, over all runs so far. The counters themselves
@@ -74,7 +74,7 @@ class OpenVinoProfiler(Profiler):
                 lost = file.product_before(names)
                 if lost and lost not in claimed:
                     names.insert(0, lost)
-            # Under its own name the runtime tells what the whole step is, the file what it was made from.
+            # For the step's own name, the runtime says what the whole step is; the file says what it was made from.
             fused = {each: file.types[each] if each == name else types.get(each, file.types[each]) for each in names}
             layers = (layer.lower(), *(NORM if each in file.norms else kind for each, kind in fused.items()))
             steps.append(
@@ -84,7 +84,7 @@ class OpenVinoProfiler(Profiler):
                     operations=tuple(dict.fromkeys(named for each in names if (named := file.hub_name(each)))),
                     execution=kernel,
                     computes_in=TYPES.get(runtime_info(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
-                    # Of means in whole microseconds: the difference may be a little below nothing.
+                    # The counters are means in whole microseconds: the difference may be a little below zero.
                     mean_ms=max(0.0, (total - self._before.get(name, 0.0)) / runs),
                 )
             )

@@ -1,7 +1,7 @@
-"""How fast this machine multiplies matrices in a type: the ceiling that a program's steps are held against.
+"""How fast this machine multiplies matrices in a type: the upper limit for a program's steps.
 
-The rate is that of a chain of products in OpenVINO, with everything else stripped off, the best of several runs. int8 is u8 x i8,
-requantised to u8 in between. Shapes are such that the cores have enough to do and all weights fit into a second-level cache.
+The rate is that of a chain of products in OpenVINO and nothing else, the best of several runs. int8 is u8 x i8, requantised to u8
+in between. Shapes are such that the cores have enough to do and all weights fit into a second-level cache.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def measure_sensitivity(
     """
     outputs = [name_of(value) for value in hub.graph.outputs]
     watched = [PATCHES] if PATCHES in outputs else outputs
-    # A head beside would be computed for each of the operations.
+    # Without this, heads would be computed for each of the operations.
     switching = InsertSwitches(plan)
     model = rewritten(hub, Smooth(plan.smoothing), GiveOnly(watched), switching)
     session = open_session(model, threads=threads)

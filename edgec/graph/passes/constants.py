@@ -26,7 +26,7 @@ def set_constant(node: ir.Node, index: int, value: NDArray[np.float64]) -> None:
 
 
 def bias_add(product: ir.Node) -> ir.Node | None:
-    """The Add behind a product that gives it its bias, a constant; None for a product that has none."""
+    """The Add of a constant to a product's output, which is its bias; None for a product without a bias."""
     for node in product.outputs[0].consumers():
         if node.op_type == "Add" and node.inputs[0] is product.outputs[0] and input_of(node, 1).is_initializer():
             return node

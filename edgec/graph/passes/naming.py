@@ -20,7 +20,7 @@ from edgec.graph.values import input_of, name_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 OWN = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "LayerNormalization", "Resize"})
-"""Operations with constants for which their modules are there: they have the module's name."""
+"""Operators that are a module's main operation: the node has the module's name."""
 
 
 class NameByModule(Rewrite):

@@ -1,6 +1,5 @@
-"""One package a plan: the hub graph's program, its weights as the plan stores them, and how this machine runs what was saved.
-Hub graphs of several sizes are as many functions of one package.
-"""
+"""One package for each plan: the hub graph's program with its weights as the plan stores them, and how this machine runs the
+package. Hub graphs of several sizes become as many functions of one package."""
 
 from __future__ import annotations
 
@@ -155,7 +154,7 @@ class _Runner(Runner):
         if shape not in self._names and len(self._names) > 1:
             sizes = " or ".join(str(list(each)) for each in self._names)
             raise RuntimeFailure(
-                "The model was given something else than its frames.", evidence=f"it takes uint8 {sizes}; given: {list(shape)}"
+                "The model was given frames of another type or shape.", evidence=f"it takes uint8 {sizes}; given: {list(shape)}"
             )
         shape = shape if shape in self._names else next(iter(self._names))
         require_frames(frames, shape)

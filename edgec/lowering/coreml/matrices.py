@@ -1,4 +1,4 @@
-"""Resampling that MIL has no operation for, as two products: it is linear in the image, and each side is for itself."""
+"""Resampling that MIL has no operation for, as two products: it is linear in the image, and the two sides are independent."""
 
 from __future__ import annotations
 

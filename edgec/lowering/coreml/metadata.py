@@ -1,4 +1,4 @@
-"""What a package says of itself: the camera's image as its input, what its outputs are, who made it and under which licence."""
+"""A package's description: the camera's image as its input, its outputs, its author and its licence."""
 
 from __future__ import annotations
 

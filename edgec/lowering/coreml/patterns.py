@@ -1,4 +1,4 @@
-"""Groups of a hub graph's nodes that are one operation in MIL. The last node of a group stands for it and gives it its name."""
+"""Groups of a hub graph's nodes that are one operation in MIL. The operation has the name of the group's last node."""
 
 from __future__ import annotations
 

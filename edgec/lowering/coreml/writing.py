@@ -1,7 +1,7 @@
 """From the hub graph and its plan to the package on disk: one function, or one for each size of frames.
 
-Functions of several sizes refer to the same weights: what is equal, to the last bit, is in the blob file once. coremltools'
-`save_multifunction` would do that too, but takes constants for equal that differ by 6e-8, which in fp16 is another weight.
+Functions of several sizes share weights: equal constants are in the blob file once. coremltools' `save_multifunction` would do
+that too, but treats constants as equal that differ by 6e-8, which in fp16 is another weight.
 """
 
 from __future__ import annotations
@@ -27,11 +27,9 @@ from edgec.lowering.coreml.types import HALVES, PIXEL_SCALE, mil_name
 from edgec.lowering.halves import constant_problem, unfit_nodes, unfit_products
 
 FRAMES = "frames.transpose"
-"""The hub graph's first tensor that is laid out as Core ML hands images over, [N, 3, H, W]: the program begins with it."""
-
-
+"""The hub graph's first tensor with the layout of Core ML's images, [N, 3, H, W]: the program begins with it."""
 MAIN = "main"
-"""The function of a package that has one."""
+"""The name of the function in a package with a single one."""
 
 
 def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The strongly typed graph: every node's type, as `typed` has it, said with Casts and with constants of that type."""
+"""The strongly typed graph: every node's type from `typed`, expressed by Casts and by constants of that type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a graph one that TensorRT takes, and computes as it stands? By the rules of `rules.toml`."""
+"""Whether TensorRT accepts a graph and computes what it says, by the rules of `rules.toml`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Violat
         places: dict[str, tuple[str, ...]] = {}
         for version, parsed in parsed_versions.items():
             if rule.tensorrt.hold(parsed):
-                # What is supported is the one thing that differs between the versions of a rule.
+                # For one rule, only the supported operators differ between versions.
                 known = {"known": rules.known_operators(parsed)} if rule.pattern == "unsupported" else {}
                 places[version] = patterns.run(rule.pattern, view, {**rule.parameters, **known})
         hit = {version: names for version, names in places.items() if names}
@@ -87,8 +87,8 @@ def _known(version: str) -> Version:
     if not oldest_known() <= parsed < newest_known():
         oldest, newest = (".".join(map(str, each)) for each in (oldest_known(), newest_known()))
         raise RequestError(
-            f"No rule looks at TensorRT {version}.",
+            f"There are no rules for TensorRT {version}.",
             evidence=f"known: from {oldest} up to but not including {newest}",
-            remedy="ask for one of these; `edgec targets show jetson-orin-nano` lists those of a board",
+            remedy="give one of these; `edgec targets show jetson-orin-nano` lists those of a board",
         )
     return parsed

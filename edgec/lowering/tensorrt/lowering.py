@@ -1,4 +1,4 @@
-"""One strongly typed graph a precision for TensorRT, and how this machine imitates it."""
+"""One strongly typed graph for each precision for TensorRT, and its simulation on this machine."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 VARIANTS = ("int8", "fp16", "fp32")
 """In the order in which a board tries them when one does not reproduce the features."""
 TENSORRT = {"int8": ("10.0", "12"), "fp16": ("8.6", "12"), "fp32": ("8.6", "12")}
-"""The first TensorRT version that takes each variant, and the first that nobody has looked at. 8.x refuses weights that are int8
-in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
+"""The first TensorRT version that accepts each variant, and the first that has not been examined. 8.x refuses weights that are
+int8 in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
 
 
 class TensorRt(Lowering):

@@ -1,4 +1,5 @@
-"""Names for what is added to a graph. Those of ONNX heads are anybody's choice, and may be ours."""
+"""Names for nodes and tensors that are added to a graph: users choose the names in their ONNX heads, which may be equal to
+edgec's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The hub graph in opset 17, the newest that TensorRT 8.6 (JetPack 6.0) knows; later versions take it too.
 
-What opset 18 changed is said in the older way where the older way can say it: the backbone needs two such changes, heads the
-others. Source: onnx-tensorrt, docs/operators.md of release 8.6; ONNX, docs/Changelog.md, version 18.
+What opset 18 changed is written in the older way where that is possible: the backbone needs two such changes, heads the others.
+Source: onnx-tensorrt, docs/operators.md of release 8.6; ONNX, docs/Changelog.md, version 18.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ToOpset17(Rewrite):
 
     def missing(self, model: ir.Model) -> Iterable[str]:
         """The version of ONNX's operators, if the graph does not state it."""
-        return () if "" in model.graph.opset_imports else ("it does not say of which ONNX opset it is",)
+        return () if "" in model.graph.opset_imports else ("it does not say which ONNX opset it uses",)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrites the operators that opset 18 changed."""
@@ -48,7 +48,7 @@ class ToOpset17(Rewrite):
                 if node.op_type in _OLDER:
                     _OLDER[node.op_type](node)
                 elif not _same(node.op_type, opset):
-                    raise ValueError(f"absent there, or of another meaning than in opset {opset}")
+                    raise ValueError(f"absent there, or with another meaning than in opset {opset}")
             except ValueError as problem:
                 refused.setdefault(node.op_type, str(problem))
         if refused:
@@ -66,7 +66,7 @@ class ToOpset17(Rewrite):
         for node in model.graph:
             schema = onnx.defs.get_schema(node.op_type, OPSET)
             for name in node.attributes.keys() - schema.attributes.keys():
-                yield f"{node.name} says {name}, which {node.op_type} has not in opset {OPSET}"
+                yield f"{node.name} has the attribute {name}, which {node.op_type} lacks in opset {OPSET}"
             if len(node.inputs) > schema.max_input:
                 yield f"{node.name} reads {len(node.inputs)} tensors, and {node.op_type} {schema.max_input} in opset {OPSET}"
         yield from unread(model.graph)
@@ -117,7 +117,7 @@ def _reshape(node: ir.Node) -> None:
 def _reduction(node: ir.Node) -> None:
     axes, nothing = _constant(node, 1), node.attributes.get_int("noop_with_empty_axes", 0)
     if nothing and (axes is None or axes.size == 0):
-        raise ValueError("one that reduces nothing")
+        raise ValueError("a reduction that reduces nothing")
     node.attributes.pop("noop_with_empty_axes", None)
     node.resize_inputs(1)
     if axes is not None and axes.size:
@@ -129,11 +129,11 @@ def _resize(node: ir.Node) -> None:
     instead."""
     options = node.attributes
     if options.get_int("antialias", 0):
-        raise ValueError("with antialiasing, which TensorRT has not")
+        raise ValueError("antialiasing, which TensorRT lacks")
     if options.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise ValueError("with a policy for the aspect, of which TensorRT knows stretching alone")
+        raise ValueError("a policy for the aspect ratio other than stretching, which is all that TensorRT knows")
     if options.get_string("coordinate_transformation_mode") == "half_pixel_symmetric":
-        raise ValueError("by half_pixel_symmetric")
+        raise ValueError("coordinates by half_pixel_symmetric")
     axes = options.get_ints("axes")
     for name in ("antialias", "keep_aspect_ratio_policy", "axes"):
         options.pop(name, None)
@@ -167,7 +167,7 @@ def _pad(node: ir.Node) -> None:
     if axes is not None:
         shape, written = _shape(node), _constant(node, 1)
         if written is None:
-            raise ValueError("without a padding")
+            raise ValueError("no padding")
         pads = np.zeros((2, len(shape)), np.int64)
         pads[:, list(axes)] = written.reshape(2, -1)
         _read(node, 1, "all_axes", pads.reshape(-1))
@@ -176,7 +176,7 @@ def _pad(node: ir.Node) -> None:
 def _scatter(node: ir.Node) -> None:
     """Reductions by maximum and minimum are new in opset 18."""
     if node.attributes.get_string("reduction", "none") not in ("none", "add", "mul"):
-        raise ValueError("of the largest or the smallest")
+        raise ValueError("a reduction by maximum or minimum")
 
 
 _OLDER: Mapping[str, Callable[[ir.Node], None]] = {

@@ -1,9 +1,9 @@
-"""A strongly typed graph run on this machine as its types say: every fp16 tensor is rounded to fp16, products sum in float32.
+"""Running a strongly typed graph on this machine with its types: every fp16 tensor is rounded to fp16, products sum in float32.
 
-ONNX Runtime's CPU provider cannot be given the typed graph itself. It has no fp16 kernels for most operators, computes them in
-float32, and takes out all casts in between, those that the graph spells out included (ONNX Runtime 1.32, all optimisations off).
-So the graph is rewritten in float32, and each operation's result passes Cast to fp16, Identity, Cast back: the Identity in the
-middle keeps the pair from being taken for redundant.
+ONNX Runtime's CPU provider cannot run the typed graph itself that way. It has no fp16 kernels for most operators, computes them
+in float32, and removes all casts in between, even those in the graph (ONNX Runtime 1.32, all optimisations off). So the graph is
+rewritten in float32, and each operation's result passes Cast to fp16, Identity, Cast back: the Identity in the middle keeps the
+pair from being removed as redundant.
 """
 
 from __future__ import annotations

@@ -1,24 +1,25 @@
-"""The type of every node of a strongly typed graph (`casting` says it with Casts).
+"""The type of every node of a strongly typed graph (`casting` expresses it by Casts).
 
-Where things run, and why:
+Which type, and why:
 
 - *float32*: the patch embedding, whose weights hold the pixels' normalisation and lie near fp16's subnormal numbers; LayerNorm
   and Softmax; the pooled CLS of a ConvNeXt; what the caller gets.
-- *The residual stream is float32.* The massive activations of a DINO model live there, no calibration bounds them for the frames
-  of tomorrow, and in fp16 one beyond 65504 makes every feature NaN. Adding and normalising are one pass over memory, so it costs
-  two more bytes an element of the narrowest tensors of a block. fp16 would not lose much there, only break: on ViT-S/16,
-  simulated, 1 - cosine of the patches is 1.7e-7 on average against 1.0e-7.
-- *int8 products* read Q/DQ pairs and are float32 on paper, bias included: in opset 17 QuantizeLinear takes and DequantizeLinear
-  gives float32 alone, and a Cast between DequantizeLinear and the product hides the pair from TensorRT's fusion (NVIDIA's Model
-  Optimizer folds such casts away for that reason: `fold_dq_fp32_to_fp16_casts`). The product itself multiplies bytes.
+- *The residual stream is float32.* It holds the massive activations of a DINO model, which no calibration bounds for future
+  frames, and in fp16 one beyond 65504 makes every feature NaN. Adding and normalising are one pass over memory, so float32 costs
+  two more bytes an element of the narrowest tensors of a block. Without overflow fp16 would lose little: on ViT-S/16, simulated,
+  1 - cosine of the patches is 1.7e-7 on average against 1.0e-7.
+- *int8 products* read Q/DQ pairs and are float32 in the graph, bias included: in opset 17 QuantizeLinear takes and
+  DequantizeLinear gives float32 only, and a Cast between DequantizeLinear and the product hides the pair from TensorRT's fusion
+  (NVIDIA's Model Optimizer folds such casts away for that reason: `fold_dq_fp32_to_fp16_casts`). The product itself multiplies
+  bytes.
 - *fp16*: all other products with their biases, RoPE, the attention's two products with no Q/DQ between them, depthwise
   convolutions.
-- *What lies between* (layout, activation functions) is float32 only where everything before and behind it is: between two int8
-  products nothing is cast and TensorRT can put it into the first one's epilogue.
-- *Heads* (`edgec.heads`) follow the plan's default and change nothing in the backbone's types. What they add up is no residual
-  stream: what could overflow in them, calibration has seen. Behind a head's last product everything is float32: in fp16
-  neighbouring scores become equal before a label is chosen, and a map that is upsampled in fp16 to be handed over in float32 goes
-  through the memory twice. So is what a constant in fp16 would spoil, an epsilon. Whole numbers stay what they are.
+- *Operations in between* (layout, activation functions) are float32 only if everything before and after them is: between two int8
+  products nothing is cast, and TensorRT can fuse them into the first product.
+- *Heads* (`edgec.heads`) follow the plan's default and change nothing in the backbone's types. Their sums are no residual stream:
+  calibration has seen what could overflow in them. After a head's last product everything is float32: in fp16 neighbouring scores
+  become equal before a label is chosen, and a map that is upsampled in fp16 to be an output in float32 goes through the memory
+  twice. Operations with a constant that fp16 would spoil, such as an epsilon, are float32 too. Integers stay what they are.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MOVES = (
     *("Reshape", "Transpose", "Slice", "Concat", "Gather", "Neg", "Identity"),
     *("Squeeze", "Unsqueeze", "Flatten", "Split", "Tile", "DepthToSpace", "SpaceToDepth", "Relu", "MaxPool"),
 )
-"""They round nothing."""
+"""Operators that round nothing."""
 OF_FLOAT32 = {"Resize": (1, 2)}
 """By operator, inputs that are float32 whatever it computes in: regions and scales."""
 
@@ -56,7 +57,7 @@ class Types:
     int8: frozenset[str]
     free: frozenset[str]
     unfit: Mapping[str, str]
-    """Of nodes whose type would have followed, those that are float32 because a constant does not fit fp16, and why."""
+    """The nodes among these that are float32 because a constant does not fit fp16, each with the reason."""
 
 
 def assign_types(model: ir.Model, plan: PrecisionPlan) -> Types:
@@ -109,14 +110,14 @@ def free_chain(model: ir.Model, tensors: Collection[ir.Value], types: Types) -> 
 
 
 def reads_bytes(product: ir.Node) -> bool:
-    """Whether its activation comes out of a Q/DQ pair."""
+    """Whether the product's activation comes from a Q/DQ pair."""
     maker = input_of(product).producer()
     return maker is not None and maker.op_type == "DequantizeLinear"
 
 
 def _residual_adds(nodes: list[ir.Node]) -> frozenset[str]:
-    """Additions of a tensor to something computed from it, those of heads aside. (RoPE adds two parts of which neither comes from
-    the other.)"""
+    """Additions, outside of heads, of a tensor to something computed from it. (RoPE adds two parts that are not computed from
+    each other.)"""
     numbers = {node: index for index, node in enumerate(nodes)}
     # One bit a node: the ancestors of a tensor as a number.
     ancestors: list[int] = []

@@ -1,4 +1,4 @@
-"""A file that the checker's patterns look at, as it is and as a graph."""
+"""A file as the checker's patterns see it: as it is, and as a graph."""
 
 from __future__ import annotations
 

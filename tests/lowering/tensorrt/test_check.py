@@ -242,7 +242,7 @@ def test_invalid_versions(text: str) -> None:
 
 @pytest.mark.parametrize("version", ["7.2", "8.4.3", "12", "12.0", "20.1"])
 def test_versions_that_no_rule_looks_at(version: str) -> None:
-    with pytest.raises(RequestError, match=f"No rule looks at TensorRT {version}"):
+    with pytest.raises(RequestError, match=f"There are no rules for TensorRT {version}"):
         check_graph(relu(), [version])
 
 

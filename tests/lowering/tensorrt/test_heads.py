@@ -268,12 +268,12 @@ def test_what_opset_17_writes_differently(name: str) -> None:
         (
             node("Resize", "x none none sizes", "y", keep_aspect_ratio_policy="not_larger"),
             {"sizes": np.array([1, 2, 3])},
-            "stretching alone",
+            "other than stretching",
         ),
         (
             node("ScatterElements", "x where what", "y", reduction="max"),
             {"where": np.array([[[0]]]), "what": np.ones((1, 1, 1), np.float32)},
-            "of the largest",
+            "by maximum or minimum",
         ),
         (node("ReduceMax", "x", "y", noop_with_empty_axes=1), {}, "reduces nothing"),
         (node("BitwiseNot", "x", "y"), {}, "absent there"),

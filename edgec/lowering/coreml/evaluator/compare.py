@@ -1,8 +1,8 @@
-"""The saved program against the hub graph, operation by operation: which one is the first to compute something else.
+"""Compares the saved program with the hub graph, operation by operation, and finds the first that computes something else.
 
-Every operation is run on what the *hub graph* has for its inputs, so that an error is found where it arises and not where it is
-amplified, and cannot hide behind one before it. Activations are the hub graph's, in float32, and nothing is rounded in
-between, to 8 bits neither: what is left to explain a difference is how the program stores its weights, and what it says to do.
+Every operation is run on the *hub graph's* values for its inputs, so that an error is found where it arises and not where it is
+amplified, and is not hidden by an earlier one. Activations are float32 and nothing is rounded, to 8 bits neither: a difference
+then comes from how the program stores its weights, or from what it computes.
 """
 
 from __future__ import annotations
@@ -23,19 +23,21 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 EXPLAINED = {16: 0.03, 8: 0.2}
-"""By the bits of an operation's narrowest weight: how far the worst channel may be from the hub graph's, as a share of its size.
-Measured on ViT-S/16: 0.014 and 0.12. A transposed kernel or a wrong axis moves a result by more than its size."""
+"""The largest error of the worst channel that is explained by weights of so many bits, as a share of the channel's size. Measured
+on ViT-S/16: 0.014 and 0.12. A transposed kernel or a wrong axis moves a result by more than its size."""
 TABLES = {6: 0.15, 4: 0.4}
-"""The same for weights in lookup tables, over a whole tensor: channels share a table, and the smallest lose everything in it."""
+"""The same for weights in lookup tables, over a whole tensor: channels share a table, in which the smallest may be lost."""
 NORM = 0.1
-"""Of a LayerNorm: the epsilon that fp16 holds is larger than the hub graph's, for tokens of nearly equal values."""
+"""The same for a LayerNorm, whose epsilon in fp16 is larger than the hub graph's, which matters for tokens of nearly equal
+values."""
 LABELS = 1e-3
-"""Of whole numbers, the share that may be others: the hub graph's own scores are compared, and only equal ones leave a choice."""
+"""The share of integers that may differ: they are computed from the hub graph's own scores, so that only ties leave a choice."""
 MOST_EXPLAINED = 0.9
-"""What no type explains: an operation that computes something else is off by its result's size and more."""
+"""The largest error that a type explains: an operation that computes something else is off by its result's size and more."""
 MOST = 2**30
 SHARE = 0.1
-"""Of a tensor's usual size: what a channel is taken to have at least, since a channel of near zero is nobody's loss."""
+"""The least size of a channel that is assumed, as a share of the tensor's usual size, because errors in a channel near zero do
+not matter."""
 
 
 @dataclass(frozen=True)

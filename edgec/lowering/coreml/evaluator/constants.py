@@ -1,4 +1,4 @@
-"""The program's constants: as they lie in the file, or made dense from what is stored of them.
+"""The program's constants: as they are in the file, or decompressed.
 
 coremltools' definitions are followed: iOS16/constexpr_ops.py and iOS18/compression.py under converters/mil/mil/ops/defs
 (github.com/apple/coremltools). Sparse constants are refused by name, as every operation that is not here.

@@ -1,10 +1,10 @@
-"""Running a saved Core ML program with numpy: what the file says, operation by operation, in the types that the file says.
+"""Running a saved Core ML program with numpy: operation by operation, in the types that the file declares.
 
-Each result is rounded to the type that the program declares for it: an fp16 tensor holds fp16 values. Within one operation values
-are float32 and sums are float32's. Apple's hardware may differ: the Neural Engine and the GPU may sum in fp16, fuse operations
-and skip the rounding in between, flush subnormal numbers, approximate exp and erf, and clamp or overflow earlier. So this shows
-what the conversion made of a model, exactly, and what fp16's rounding costs it, approximately; parity on a Mac's compute units is
-another question, which `device/` answers.
+Each result is rounded to the type that the program declares for it: an fp16 tensor holds fp16 values. Within one operation,
+values and sums are float32. Apple's hardware may differ: the Neural Engine and the GPU may sum in fp16, fuse operations and skip
+the rounding in between, flush subnormal numbers, approximate exp and erf, and clamp or overflow earlier. So this shows exactly
+what the converted model computes, and approximately what rounding to fp16 costs; whether a Mac's compute units agree is another
+question, which `device/` answers.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Program:
         sizes = [(kind.shape[0] if kind.shape else None) or 1 for _, kind in inputs]
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames) or len(frames) % sum(sizes):
             raise RuntimeFailure(
-                "The program was given something else than its frames.",
+                "The program was given frames of another type or shape.",
                 evidence=f"it takes uint8 [N, H, W, 3], N a multiple of {sum(sizes)}; given: {frames.dtype} {list(frames.shape)}",
             )
         for start in range(0, len(frames), sum(sizes)):
@@ -159,7 +159,7 @@ class Program:
         if value is None:
             value = self._constants.get(name)
         if value is None:
-            raise RuntimeFailure(f"The program reads {name}, which nothing before made.")
+            raise RuntimeFailure(f"The program reads {name} before it is computed.")
         return value
 
 
@@ -181,7 +181,7 @@ def _pixels(frames: NDArray[np.uint8], kind: TensorType, image: ImageInput | Non
 def _check_known(operation: Operation) -> None:
     named = f"Operation {operation.name} ({operation.kind})"
     if operation.kind not in OPERATIONS:
-        raise RuntimeFailure(f"{named} is none that edgec's evaluator knows.")
+        raise RuntimeFailure(f"{named} is not known to edgec's evaluator.")
     unknown = {*operation.inputs, *operation.attributes} - PARAMETERS[operation.kind]
     if unknown:
         raise RuntimeFailure(f"{named} has an attribute that edgec's evaluator does not know: {', '.join(sorted(unknown))}.")

@@ -1,7 +1,6 @@
-"""How many threads numpy's BLAS takes. Two are no faster than one on products as small as attention's, and where other work runs
-beside, each waits for the other: a ViT-S/16 at 480x640 took 1.5 s in one thread and 3 to 5 s in two on two busy cores. One also
-sums in the same order on every machine.
-"""
+"""How many threads numpy's BLAS takes. Two are no faster than one on products as small as attention's, and on busy cores each
+waits for the other: a ViT-S/16 at 480x640 took 1.5 s in one thread and 3 to 5 s in two on two busy cores. One thread also sums in
+the same order on every machine."""
 
 from __future__ import annotations
 

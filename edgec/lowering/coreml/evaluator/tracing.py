@@ -1,4 +1,4 @@
-"""What each operation of a saved program computes, as `edgec.fidelity.trace` keeps it."""
+"""The trace (`edgec.fidelity.trace`) of what each operation of a saved program computes."""
 
 from __future__ import annotations
 

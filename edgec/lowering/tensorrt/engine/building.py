@@ -1,4 +1,4 @@
-"""An engine from an ONNX graph by TensorRT's Python package, 8.6 to 11.
+"""Building an engine from an ONNX graph with TensorRT's Python package, 8.6 to 11.
 
 What differs (NVIDIA/TensorRT, python/src/infer/pyCore.cpp and pyGraph.cpp at v8.6.1, v9.3.0, v10.0.1 to v10.16, v11.0 and v11.1;
 API Migration Guide, Python, 8.x to 10.x and 10.x to 11.x):

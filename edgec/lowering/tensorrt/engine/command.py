@@ -1,4 +1,4 @@
-"""The command line that stands in trtexec's place: its options, its order of things, its exit codes."""
+"""The command line that replaces trtexec: its options, its order of steps, its exit codes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOWN = {
     *("exposeDMA", "useSpinWait", "useCudaGraph", "includeDataTransfers", "infStreams", "sleepTime", "idleTime"),
     *("device", "verbose"),
 }
-"""Of trtexec's options, those that the program for the boards uses (`edgec_device.flags`, `build`, `verify`, `bench`)."""
+"""Those of trtexec's options that the program for the boards uses (`edgec_device.flags`, `build`, `verify`, `bench`)."""
 ONLY = {"device": "0", "infStreams": "1", "sleepTime": "0", "idleTime": "0", "precisionConstraints": "prefer"}
 """These have one value here, and are refused with any other."""
 

@@ -1,6 +1,6 @@
-"""The artefact finished on this machine: its own program, the one that boards run, builds, verifies and measures engines here.
+"""Finishing an artefact on this machine: its own program, which boards run, builds, verifies and measures engines here.
 
-Needs an NVIDIA GPU and TensorRT: NVIDIA's trtexec, or else the `tensorrt` package. Nothing here is ever `measured on target`.
+Needs an NVIDIA GPU and TensorRT: NVIDIA's trtexec, or else the `tensorrt` package. No figure from here is `measured on target`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def find_driver() -> Driver:
             remedy="pip install tensorrt, or run in a container of NVIDIA's that has it; without --engine the artefact is built "
             "all the same, and the board finishes it",
         )
-    # Asked for an engine that is not there, it says which GPU it uses, and stops.
+    # When it loads an engine that does not exist, it prints which GPU it uses, and stops.
     lines = _output_lines([*command, "--device=0", "--loadEngine=/no/such/engine"])
     gpu = next((line.partition(_GPU)[2].strip() for line in lines if _GPU in line), "")
     if not gpu:

@@ -1,4 +1,4 @@
-"""What is said, in the shapes in which trtexec says it, so that the program for the boards understands it.
+"""Messages in trtexec's formats, so that the program for the boards understands them.
 
 From NVIDIA/TensorRT, samples/common/logging.h, sampleOptions.cpp and sampleDevice.cpp.
 """

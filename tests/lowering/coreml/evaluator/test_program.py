@@ -52,7 +52,7 @@ def test_frames_become_planes_in_the_packages_order(colour: str, tmp_path: Path)
     np.testing.assert_array_equal(program.run(FRAMES)["cls"], 2.0 * planes)
     with pytest.raises(RuntimeFailure, match="images of 6x4, not 4x6"):
         program.run(np.ascontiguousarray(FRAMES.transpose(0, 2, 1, 3)))
-    with pytest.raises(RuntimeFailure, match="something else than its frames"):
+    with pytest.raises(RuntimeFailure, match="frames of another type or shape"):
         program.run(FRAMES.astype(np.float32))
 
 
