@@ -8,8 +8,8 @@ slower. Products of matrices can: on that machine they became slower by the same
 model's times was uncorrelated noise, which averages out.
 
 The work: on each usable core in turn, at most `MOST_CORES` of them, `PRODUCTS` products of square float32 matrices of `SIDE`, on
-one thread. One sample is the time of all cores together. It must never change without a change of `WORK`, which reports hold: only
-measurements with the same yardstick can be compared by it.
+one thread. One sample is the time of all cores together. It must never change without a change of `WORK`, which reports hold:
+only measurements with the same yardstick can be compared by it.
 
 Commands come and are answered as a worker's:
 

@@ -37,10 +37,10 @@ def check(hub: onnx.ModelProto, reference: Reference, batch: int = 1) -> StageFi
 @pytest.mark.parametrize("kind", ["vit", "swiglu", "key-bias", "cls-norm", "convnext"])
 def test_a_good_export_passes(kind: str, tmp_path: Path) -> None:
     made = exported(SPECS[kind])
-    found = check(made.hub, reference_of(made, tmp_path))
-    assert found.stage == "hub"
-    assert found.frames == 3
-    assert min(found.cls_cosine_mean, found.patch_cosine_mean, found.patch_cosine_p01) > 0.999999
+    actual = check(made.hub, reference_of(made, tmp_path))
+    assert actual.stage == "hub"
+    assert actual.frames == 3
+    assert min(actual.cls_cosine_mean, actual.patch_cosine_mean, actual.patch_cosine_p01) > 0.999999
 
 
 def test_frames_that_do_not_fill_the_last_batch_are_compared_too(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ def test_measuring_ignores_the_filler_of_the_last_batch(tmp_path: Path) -> None:
                 value[1] = np.nan
         return features
 
-    found = measure_fidelity(reference, run, 2, "a candidate", lambda: steps.append(None))
-    assert found.stage == "a candidate"
-    assert found.frames == 3
-    assert found.patch_cosine_p01 > 0.999
+    actual = measure_fidelity(reference, run, 2, "a candidate", lambda: steps.append(None))
+    assert actual.stage == "a candidate"
+    assert actual.frames == 3
+    assert actual.patch_cosine_p01 > 0.999
     assert len(steps) == 2
 
 

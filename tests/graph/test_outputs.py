@@ -38,10 +38,10 @@ def test_what_no_output_needs_is_removed(reduced: object) -> None:
     assert not [node.name for node in hub.graph.node if node.name.startswith("blocks.1.")]
     made_here = {name for node in hub.graph.node for name in node.output}
     assert {value.name for value in hub.graph.value_info} <= read | made_here
-    found = features_of(open_session(hub), made.frames)
-    assert list(found) == ["patches_0"]
+    actual = features_of(open_session(hub), made.frames)
+    assert list(actual) == ["patches_0"]
     expected = made.expected["patches_0"]
-    np.testing.assert_allclose(found["patches_0"], expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(actual["patches_0"], expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_there_may_be_nothing_to_remove() -> None:
@@ -55,9 +55,9 @@ def test_there_may_be_nothing_to_remove() -> None:
 def test_inner_tensors_may_be_outputs_in_any_order() -> None:
     made = exported(VIT)
     names = ["blocks.1.norm1", "cls", "blocks.0.add"]
-    found = features_of(open_session(rewritten(made.graph, GiveOnly(names))), made.frames)
-    assert list(found) == names
-    np.testing.assert_allclose(found["cls"], made.expected["cls"], atol=1e-4 * np.abs(made.expected["cls"]).max())
+    actual = features_of(open_session(rewritten(made.graph, GiveOnly(names))), made.frames)
+    assert list(actual) == names
+    np.testing.assert_allclose(actual["cls"], made.expected["cls"], atol=1e-4 * np.abs(made.expected["cls"]).max())
 
 
 @pytest.mark.parametrize(("name", "words"), [("nowhere", "nothing makes nowhere"), ("blocks.0.add", "shape of blocks.0.add")])

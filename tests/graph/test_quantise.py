@@ -219,8 +219,8 @@ def test_one_product_computes_what_integer_arithmetic_does(activations: Activati
     integers = np.rint(weight / scales).astype(np.int64)
     limits = np.iinfo(zero.dtype)
     read = np.clip(np.rint(features[tensor] / scale) + int(zero), limits.min, limits.max).astype(np.int64) - int(zero)
-    wanted = (read @ integers) * (scale * scales.astype(np.float64))
-    np.testing.assert_allclose(features[name], wanted, atol=1e-4 * np.abs(wanted).max())
+    expected = (read @ integers) * (scale * scales.astype(np.float64))
+    np.testing.assert_allclose(features[name], expected, atol=1e-4 * np.abs(expected).max())
     assert len(nodes(quantised, "QuantizeLinear")) == 1
 
 

@@ -165,17 +165,17 @@ def test_channels_rows_and_the_peak_are_those_of_the_activation() -> None:
     made, frames = exported(VIT), pictures(SMALL, 5)
     hub = made.graph
     fc2 = next(operation for operation in operations(hub) if operation.name == "blocks.1.mlp.fc2")
-    found = observe(hub, [fc2.activation], frames, 1)[fc2.activation]
+    actual = observe(hub, [fc2.activation], frames, 1)[fc2.activation]
     seen = activations_of(made, frames, fc2.name)
     together = np.concatenate(seen)
-    np.testing.assert_allclose(found.low, together.min(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.high, together.max(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.mean, together.mean(axis=0), atol=1e-4)
-    assert float(found.usual) == pytest.approx(np.abs(together).max(axis=1).mean(), rel=1e-4)
-    frame, row, channel = found.peak
+    np.testing.assert_allclose(actual.low, together.min(axis=0), atol=1e-4)
+    np.testing.assert_allclose(actual.high, together.max(axis=0), atol=1e-4)
+    np.testing.assert_allclose(actual.mean, together.mean(axis=0), atol=1e-4)
+    assert float(actual.usual) == pytest.approx(np.abs(together).max(axis=1).mean(), rel=1e-4)
+    frame, row, channel = actual.peak
     assert abs(seen[frame][row, channel]) == pytest.approx(np.abs(together).max(), rel=1e-4)
-    distances = np.abs(found.rows[:, None] - together[None]).max(axis=2).min(axis=1)
-    assert len(found.rows) == 40
+    distances = np.abs(actual.rows[:, None] - together[None]).max(axis=2).min(axis=1)
+    assert len(actual.rows) == 40
     assert distances.max() < 1e-4 * np.abs(together).max(), "every kept row is a row of the activation"
 
 
@@ -196,38 +196,38 @@ def test_covariance_is_that_of_the_activation(limit: int, monkeypatch: pytest.Mo
     made, frames = exported(VIT), pictures(SMALL, 1)
     hub = made.graph
     fc2 = next(operation for operation in operations(hub) if operation.name == "blocks.1.mlp.fc2")
-    found = observe(hub, [fc2.activation], [frames[0]] * 60, 1)[fc2.activation]
+    actual = observe(hub, [fc2.activation], [frames[0]] * 60, 1)[fc2.activation]
     watched = exported(VIT).hub
     watched.graph.output.append(next(value for value in watched.graph.value_info if value.name == fc2.activation))
     rows = open_session(watched).run([fc2.activation], {"frames": frames})[0].reshape(-1, 128)
-    size = found.covariance.shape[-1]
-    assert found.covariance.shape == ((1, 128, 128) if limit == 1024 else (4, 32, 32))
+    size = actual.covariance.shape[-1]
+    assert actual.covariance.shape == ((1, 128, 128) if limit == 1024 else (4, 32, 32))
     exact = np.cov(rows.T, bias=True)
-    for index, block in enumerate(found.covariance):
-        wanted = exact[index * size : (index + 1) * size, index * size : (index + 1) * size]
-        np.testing.assert_allclose(block, wanted, atol=0.08 * np.diag(exact).max())
-    moments = found.moments[0] - found.covariance[0]
-    np.testing.assert_allclose(moments, np.outer(found.mean[:size], found.mean[:size]), atol=1e-4 * np.abs(moments).max())
+    for index, block in enumerate(actual.covariance):
+        expected = exact[index * size : (index + 1) * size, index * size : (index + 1) * size]
+        np.testing.assert_allclose(block, expected, atol=0.08 * np.diag(exact).max())
+    moments = actual.moments[0] - actual.covariance[0]
+    np.testing.assert_allclose(moments, np.outer(actual.mean[:size], actual.mean[:size]), atol=1e-4 * np.abs(moments).max())
 
 
 def test_scaling_statistics_is_scaling_the_activation() -> None:
     made, frames = exported(VIT), pictures(SMALL, 3)
     [tensor] = int8_activations(made.graph)[:1]
-    found = observe(made.graph, [tensor], frames, 1)[tensor]
+    actual = observe(made.graph, [tensor], frames, 1)[tensor]
     scale = np.linspace(0.5, 4, 64, dtype=np.float32)
-    scaled = found.scaled(scale)
-    np.testing.assert_allclose(scaled.rows * scale, found.rows, rtol=1e-5)
-    np.testing.assert_allclose(scaled.covariance[0] * np.outer(scale, scale), found.covariance[0], rtol=1e-4)
-    assert scaled.range.high == pytest.approx(max(0.0, float((found.high / scale).max())))
+    scaled = actual.scaled(scale)
+    np.testing.assert_allclose(scaled.rows * scale, actual.rows, rtol=1e-5)
+    np.testing.assert_allclose(scaled.covariance[0] * np.outer(scale, scale), actual.covariance[0], rtol=1e-4)
+    assert scaled.range.high == pytest.approx(max(0.0, float((actual.high / scale).max())))
 
 
 def test_statistics_survive_their_file(tmp_path: Path) -> None:
     hub = exported(VIT).graph
-    found = observe(hub, int8_activations(hub)[:2], pictures(SMALL, 2), 1)
-    save_statistics(tmp_path / "statistics.npz", found)
+    actual = observe(hub, int8_activations(hub)[:2], pictures(SMALL, 2), 1)
+    save_statistics(tmp_path / "statistics.npz", actual)
     back = load_statistics(tmp_path / "statistics.npz")
-    assert list(back) == list(found)
-    for name, entry in found.items():
+    assert list(back) == list(actual)
+    for name, entry in actual.items():
         for field in fields(Statistics):
             np.testing.assert_array_equal(getattr(back[name], field.name), getattr(entry, field.name))
 

@@ -36,8 +36,8 @@ def holds(run: Run, batch: int = 1) -> None:
 
 
 def test_a_camera(make_model: MakeModel, frames: MakeFrames) -> None:
-    wanted = Workload(seconds=0.4, fps=50, queue="latest", deadline_ms=20)
-    run, _ = sustain(make_model("a", "openvino"), frames(), wanted, threads=1, evidence=Evidence.HOST)
+    expected = Workload(seconds=0.4, fps=50, queue="latest", deadline_ms=20)
+    run, _ = sustain(make_model("a", "openvino"), frames(), expected, threads=1, evidence=Evidence.HOST)
     holds(run)
     assert (run.mode, run.arrived, run.threads, run.streams) == ("camera", 20, 1, 1)
     assert run.missed is not None
@@ -45,8 +45,8 @@ def test_a_camera(make_model: MakeModel, frames: MakeFrames) -> None:
 
 
 def test_a_rate_beyond_the_model(make_model: MakeModel, frames: MakeFrames) -> None:
-    wanted = Workload(seconds=0.3, fps=20_000, queue="latest", deadline_ms=0.05)
-    run, _ = sustain(make_model("a", width=300), frames(), wanted, threads=1, evidence=Evidence.HOST)
+    expected = Workload(seconds=0.3, fps=20_000, queue="latest", deadline_ms=0.05)
+    run, _ = sustain(make_model("a", width=300), frames(), expected, threads=1, evidence=Evidence.HOST)
     holds(run)
     assert run.arrived == 6000
     assert run.dropped > 0
@@ -70,10 +70,10 @@ def test_several_streams_at_once(make_model: MakeModel, frames: MakeFrames) -> N
 
 
 def test_after_idle(make_model: MakeModel, frames: MakeFrames) -> None:
-    found = after_idle(make_model("a"), frames(), 0.01, threads=1, evidence=Evidence.HOST)
-    assert found.idle_s == 0.01
-    assert len(found.samples_ms) == 5
-    assert min(found.samples_ms) > 0
+    actual = after_idle(make_model("a"), frames(), 0.01, threads=1, evidence=Evidence.HOST)
+    assert actual.idle_s == 0.01
+    assert len(actual.samples_ms) == 5
+    assert min(actual.samples_ms) > 0
 
 
 def test_more_frames_than_a_report_can_hold(make_model: MakeModel, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch) -> None:

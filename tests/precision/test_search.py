@@ -83,16 +83,16 @@ def test_a_budget_between_static_and_float_is_met_by_some_exceptions(spec: Spec)
 
     def cosine(recipe: Recipe) -> float:
         session = open_session(apply_plan(hub, planner.plan(recipe, kinds=INT8_KINDS, rest="fp32")), optimise=False)
-        found = [features_of(session, frame[None]) for frame in frames[12:]]
-        return min(worst(compare(one, other, "", Evidence.SIMULATED)) for one, other in zip(expected, found, strict=True))
+        actual = [features_of(session, frame[None]) for frame in frames[12:]]
+        return min(worst(compare(one, other, "", Evidence.SIMULATED)) for one, other in zip(expected, actual, strict=True))
 
     static = cosine(Recipe("static"))
     budget = 1 - (1 - static) / 2
     predicted = predict_sensitivity(hub, statistics, planner.plan(kinds=INT8_KINDS, rest="fp32"))
     steps = ladder(hub, predicted, kinds=INT8_KINDS, per_token=False)
-    found = fewest(steps, lambda recipe: cosine(recipe) >= budget)
-    assert found is not None
-    assert cosine(found) >= budget
-    assert 1 <= len(found.unquantised) <= 0.8 * len(steps)
-    place = steps.index(found)
+    actual = fewest(steps, lambda recipe: cosine(recipe) >= budget)
+    assert actual is not None
+    assert cosine(actual) >= budget
+    assert 1 <= len(actual.unquantised) <= 0.8 * len(steps)
+    place = steps.index(actual)
     assert place == 0 or cosine(steps[place - 1]) < budget

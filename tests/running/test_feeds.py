@@ -63,8 +63,8 @@ def test_those_of_one_batch_arrive_together() -> None:
 def test_nothing_more_is_read_once_the_run_is_to_end() -> None:
     taken: list[str] = []
     feed = OnDemand(shots(9), lambda _: None, lambda: len(taken) >= 3)
-    while found := feed.take(1):
-        taken += [each.shot.name for each in found]
+    while actual := feed.take(1):
+        taken += [each.shot.name for each in actual]
     assert taken == ["0", "1", "2"]
 
 
@@ -90,8 +90,8 @@ def test_a_clock_delivers_every_frame_to_a_reader_that_is_fast_enough() -> None:
     skipped: list[tuple[str, str]] = []
     feed = Clocked(shots(5, bad=(3,)), skipped.append, never, fps=500, keep=5)
     names = []
-    while found := feed.take(1):
-        names += [each.shot.name for each in found]
+    while actual := feed.take(1):
+        names += [each.shot.name for each in actual]
     assert names == ["0", "1", "2", "4"]
     assert skipped == [("3", "broken")]
     assert feed.dropped == 0

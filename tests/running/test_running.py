@@ -47,10 +47,10 @@ def test_heads_find_what_the_frames_show(whole: Path, folder: Path) -> None:
 
 def test_the_run_is_summed_up(whole: Path, folder: Path) -> None:
     summary = run(RunRequest(whole, str(folder), threads=1), Told())
-    found = summary.tally.to_json()
-    assert found["colour"] == {"top_class_frames": {"green": 1, "red": 2}}
-    assert found["where"]["mean_shares"] == {"red": 0.5, "green": pytest.approx(1 / 3), "blue": pytest.approx(1 / 6)}
-    assert found["bright"] == {
+    actual = summary.tally.to_json()
+    assert actual["colour"] == {"top_class_frames": {"green": 1, "red": 2}}
+    assert actual["where"]["mean_shares"] == {"red": 0.5, "green": pytest.approx(1 / 3), "blue": pytest.approx(1 / 6)}
+    assert actual["bright"] == {
         "min": pytest.approx(275 / 3),
         "median_of_medians": pytest.approx(280 / 3),
         "max": pytest.approx(95),

@@ -118,13 +118,13 @@ def test_what_onnx_heads_usually_bring_is_translated(tmp_path: Path) -> None:
     for precision, tolerance in (("fp32", 2e-3), ("fp16", 0.03)):
         model = lower(hub, uniform(precision), tmp_path / precision)  # type: ignore[arg-type]
         assert first_difference(load((model.directory / model.entry).parent), hub, frames) is None
-        found = CoreMl().load(model)(frames)
+        actual = CoreMl().load(model)(frames)
         for name, wanted in expected.items():
             if "whole" in name:
-                assert (found[name] == wanted).mean() > 0.98, name
+                assert (actual[name] == wanted).mean() > 0.98, name
             else:
-                assert found[name].shape == wanted.shape, name
-                assert np.linalg.norm(found[name] - wanted) <= tolerance * np.linalg.norm(wanted), name
+                assert actual[name].shape == wanted.shape, name
+                assert np.linalg.norm(actual[name] - wanted) <= tolerance * np.linalg.norm(wanted), name
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,10 @@ def test_every_rule_has_a_case() -> None:
 def test_a_graph_that_trips_it_and_one_that_does_not(name: str) -> None:
     trips, passes, place = CASES[name]
     version = RULES[name].tensorrt.min
-    found = tripped(trips(), version)
-    assert name in found
-    assert place in found[name] or not place
-    assert all(found[name])
+    actual = tripped(trips(), version)
+    assert name in actual
+    assert place in actual[name] or not place
+    assert all(actual[name])
     assert name not in tripped(passes(), version)
 
 
@@ -196,8 +196,8 @@ def test_the_same_rule_with_other_places_on_other_versions() -> None:
         [("y", F32, [1, 1, 4, 4])],
         opset=23,
     )
-    found = [each for each in check_graph(model, ["9.3", "10.3", "10.13"]) if each.rule.id == "unknown-operator"]
-    assert [(each.versions, each.places) for each in found] == [
+    actual = [each for each in check_graph(model, ["9.3", "10.3", "10.13"]) if each.rule.id == "unknown-operator"]
+    assert [(each.versions, each.places) for each in actual] == [
         (("9.3",), ("Gelu g", "Attention y")),
         (("10.3", "10.13"), ("Attention y",)),
     ]
@@ -218,9 +218,9 @@ def test_scales_beside_half_a_map_are_no_mixture() -> None:
 
 
 def test_errors_come_first() -> None:
-    found = check_graph(quantised(zero=3, cast=True), ["10.3"])
-    assert [each.rule.severity for each in found] == sorted(each.rule.severity for each in found)
-    assert {each.rule.severity for each in found} == {"error", "warning"}
+    actual = check_graph(quantised(zero=3, cast=True), ["10.3"])
+    assert [each.rule.severity for each in actual] == sorted(each.rule.severity for each in actual)
+    assert {each.rule.severity for each in actual} == {"error", "warning"}
 
 
 # --- versions

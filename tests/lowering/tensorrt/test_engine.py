@@ -94,8 +94,8 @@ def trtexec(gpu: dict[str, str], tmp_path: Path) -> Trtexec:
 
 
 def build_flags(flags: ModuleType, version: tuple[int, ...] = (10, 13, 3), precision: str = "int8") -> list[str]:
-    found: list[str] = flags.build_flags(version, precision, ["norm"])
-    return found
+    actual: list[str] = flags.build_flags(version, precision, ["norm"])
+    return actual
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: ".".join(map(str, version)))
