@@ -14,12 +14,12 @@ from edgec.batches import stacks
 from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores, caveats, contention, facts, load_average
-from edgec.latency.asked import Asked
 from edgec.latency.measure import Progress
 from edgec.latency.profiling import profile as profile_artefact
 from edgec.latency.recording import Measurement
 from edgec.latency.series import NOTE, YARDSTICK_NOTE, measure_series
 from edgec.latency.sustained import after_idle, sustain
+from edgec.latency.workload import Workload
 from edgec.lowering import registry
 from edgec.onboard.worker import WorkerProblem
 from edgec.records.consistency import read_report
@@ -54,7 +54,7 @@ def bench(
     *,
     threads: int | None = None,
     iterations: int | None = None,
-    wanted: Asked | None = None,
+    wanted: Workload | None = None,
     idle_s: float | None = None,
     profile: bool = False,
     progress: Progress | None = None,

@@ -82,10 +82,10 @@ def bench(
     _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
     from edgec.benchmarking import as_report
     from edgec.benchmarking import bench as run
-    from edgec.latency.asked import asked, check_idle, parse_seconds
+    from edgec.latency.workload import check_idle, parse_seconds, workload
 
     seconds = None if duration is None else parse_seconds(duration)
-    wanted = asked(fps=fps, seconds=seconds, streams=streams, queue=queue, deadline_ms=deadline)
+    wanted = workload(fps=fps, seconds=seconds, streams=streams, queue=queue, deadline_ms=deadline)
     check_idle(idle_s)
     if output is not None:
         _require_folder(output)

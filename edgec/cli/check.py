@@ -13,7 +13,7 @@ from edgec.cli import options
 from edgec.cli.console import err, out
 
 if TYPE_CHECKING:
-    from edgec.lowering.tensorrt.check import Finding
+    from edgec.lowering.tensorrt.check import Violation
     from edgec.records.compilation import Compilation
 
 DEFAULT = ("8.6", "10.3", "10.13", "10.16", "11.4")
@@ -90,7 +90,7 @@ def _plain_compiled(compiled: tuple[Compilation, ...]) -> dict[str, Any]:
     return {"compiled": [each.model_dump(mode="json") for each in compiled]} if compiled else {}
 
 
-def _print(path: Path, asked: tuple[str, ...], findings: tuple[Finding, ...]) -> None:
+def _print(path: Path, asked: tuple[str, ...], findings: tuple[Violation, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -119,7 +119,7 @@ def _print(path: Path, asked: tuple[str, ...], findings: tuple[Finding, ...]) ->
             out.print(Text(textwrap.fill(text, out.width, initial_indent="  ", subsequent_indent="  ")), soft_wrap=True)
 
 
-def _places(finding: Finding) -> str:
+def _places(finding: Violation) -> str:
     first = ", ".join(finding.places[:SHOWN])
     more = len(finding.places) - SHOWN
     return f"{first} and {more} more" if more > 0 else first
@@ -129,7 +129,7 @@ def _count(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _plain(path: Path, findings: tuple[Finding, ...]) -> dict[str, Any]:
+def _plain(path: Path, findings: tuple[Violation, ...]) -> dict[str, Any]:
     return {
         "graph": str(path),
         "errors": sum(finding.is_error for finding in findings),

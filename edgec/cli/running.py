@@ -146,7 +146,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         found.append(("after that", f"{summary.after_ms:.1f} ms a frame for drawing, writing and telling"))
     threads = f"{summary.threads} thread{'s' if summary.threads > 1 else ''}"
     found.append(("computes in", f"{printable(summary.execution_precision) or 'the runtime does not say'}, {threads}"))
-    found += [(output, _found(plain)) for output, plain in summary.tally.plain().items()]
+    found += [(output, _found(plain)) for output, plain in summary.tally.to_json().items()]
     for each in summary.written:
         count = f"{each.frames} frame{'s' if each.frames != 1 else ''}, {each.size_bytes / 1e6:.1f} MB"
         found.append(("written", f"{printable(str(each.path))}: {', '.join(filter(None, (count, each.note)))}"))
@@ -201,7 +201,7 @@ def _plain(summary: Summary, signal: int | None) -> dict[str, Any]:
         "execution_precision": summary.execution_precision,
         "evidence": summary.evidence.value,
         "target_lacks": summary.lacks,
-        "heads": summary.tally.plain(),
+        "heads": summary.tally.to_json(),
         "written": [{"path": str(each.path), "frames": each.frames, "size_bytes": each.size_bytes} for each in summary.written],
         "ended": summary.ended,
         "signal": signal,

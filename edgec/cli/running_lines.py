@@ -89,7 +89,7 @@ class Lines:
                 "number": done.number,
                 "time_s": done.time_s,
                 "latency_ms": done.latency_ms,
-                "heads": {result.output: result.plain() for result in done.results},
+                "heads": {result.output: result.to_json() for result in done.results},
             }
             self.say(json.dumps(record, allow_nan=False))
             return
@@ -113,7 +113,7 @@ class Lines:
             line.append(f"\n{self._latest}", "bold")
         self._live.update(line, refresh=True)
 
-    def kept(self, written: Written) -> None:
+    def salvaged(self, written: Written) -> None:
         if self._live is not None:
             self._live.stop()
         err.print(f"kept: {printable(str(written.path))}, {written.frames} frames", markup=False, soft_wrap=True)

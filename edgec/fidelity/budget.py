@@ -10,13 +10,13 @@ from edgec.fidelity.tasks import TaskBudgets, shortfalls
 from edgec.records.fidelity import StageFidelity
 
 WITHOUT_FEATURES = TaskBudgets(min_agreement=0.99, min_iou=0.97, max_depth_error=0.02)
-"""Of what a user does not bound, where a model gives no features that could be judged."""
+"""The bounds where a user gives none and the model has no features that could be bounded instead."""
 
 
 @dataclass(frozen=True)
 class Budget:
     """`min_fidelity` bounds the worst of the features' three cosines, and the mean cosine of heads that give vectors; `tasks`
-    bounds what the other heads decide. Raises `RequestError` for a bound that nothing can keep."""
+    bounds the decisions of the other heads. Raises `RequestError` for a bound that nothing can keep."""
 
     min_fidelity: float
     tasks: TaskBudgets = field(default_factory=TaskBudgets)
@@ -28,14 +28,14 @@ class Budget:
             )
 
     def lost(self, fidelity: StageFidelity) -> tuple[str, ...]:
-        """What is beyond the budget, in words; nothing if all is within."""
-        said = []
+        """Sentences about what is beyond the budget; empty if nothing is."""
+        sentences = []
         if fidelity.cosines and worst(fidelity) < self.min_fidelity:
-            said.append(f"worst cosine {worst(fidelity):.6f} (at least {self.min_fidelity:g})")
-        return (*said, *shortfalls(fidelity.tasks, self.tasks, self.min_fidelity))
+            sentences.append(f"worst cosine {worst(fidelity):.6f} (at least {self.min_fidelity:g})")
+        return (*sentences, *shortfalls(fidelity.tasks, self.tasks, self.min_fidelity))
 
     def said(self) -> dict[str, float | None]:
-        """For a document: every bound that the user gave, by the names that reports have for them."""
+        """Every bound that the user gave, by the names that reports use."""
         return {"min_fidelity": self.min_fidelity, **asdict(self.tasks)}
 
     def __str__(self) -> str:
@@ -49,4 +49,5 @@ class Budget:
         return ", ".join(words)
 
     def keeps(self, fidelity: StageFidelity) -> bool:
+        """Whether nothing is beyond the budget."""
         return not self.lost(fidelity)

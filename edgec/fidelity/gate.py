@@ -25,7 +25,7 @@ Run = Callable[[NDArray[np.uint8]], Features]
 def measure_fidelity(
     reference: Reference, run: Run, batch: int, stage: str, step: Callable[[], None], evidence: Evidence = Evidence.HOST
 ) -> StageFidelity:
-    """Run all validation frames and compare the features and what heads make of them."""
+    """Run all validation frames, and compare the features and the outputs of heads."""
     fidelity = reference.fidelity()
     for frames, expected, real in reference.batches(batch):
         actual = run(frames)
@@ -35,19 +35,19 @@ def measure_fidelity(
 
 
 def check_export(reference: Reference, run: Run, batch: int, step: Callable[[], None]) -> StageFidelity:
-    """The hub graph against PyTorch on real frames. Raises `ExportError` naming the first output that differs.
+    """Compares the hub graph with PyTorch on real frames. Raises `ExportError`, which names the first output that differs.
 
-    Labels are whole numbers: where two classes are as good as equal, rounding decides. `LABELS_AGREE` of them must be the same.
+    Labels are integers: where two scores are nearly equal, rounding decides. A share of `LABELS_AGREE` must be the same.
     """
     fidelity = reference.fidelity()
     for number, (frames, expected, real) in enumerate(reference.batches(batch)):
         actual = {name: value[:real] for name, value in run(frames).items()}
-        for name, wanted in expected.items():
-            if wanted.dtype.kind == "i":
-                _check_labels(name, number, wanted, actual[name])
+        for name, value in expected.items():
+            if value.dtype.kind == "i":
+                _check_labels(name, number, value, actual[name])
                 continue
-            difference = float(np.abs(actual[name] - wanted).max())
-            largest = float(np.abs(wanted).max())
+            difference = float(np.abs(actual[name] - value).max())
+            largest = float(np.abs(value).max())
             if not difference <= EXPORT_TOLERANCE * largest:
                 raise ExportError(
                     f"The exported graph computes another {name!r} than PyTorch does.",
@@ -63,9 +63,9 @@ def check_export(reference: Reference, run: Run, batch: int, step: Callable[[], 
 
 
 def check_author(reference: Reference, run: Run, author: str, step: Callable[[], None]) -> StageFidelity:
-    """What edgec's PyTorch model computes of the checkpoint against what its author's code does, on real frames.
+    """Compares edgec's PyTorch model of the checkpoint with that of its author's code, on real frames.
 
-    Raises `CheckpointError` naming the first feature that differs by more than rounding.
+    Raises `CheckpointError`, which names the first feature that differs by more than rounding.
     """
     fidelity = reference.fidelity()
     for number, (frames, ours, _) in enumerate(reference.batches(1)):
@@ -88,8 +88,8 @@ def check_author(reference: Reference, run: Run, author: str, step: Callable[[],
     return fidelity.summary(f"against {author}", Evidence.HOST)
 
 
-def _check_labels(name: str, number: int, wanted: NDArray[Any], actual: NDArray[Any]) -> None:
-    same = float((wanted == actual).mean())
+def _check_labels(name: str, number: int, expected: NDArray[Any], actual: NDArray[Any]) -> None:
+    same = float((expected == actual).mean())
     if same < LABELS_AGREE:
         raise ExportError(
             f"The exported graph gives other labels in {name!r} than PyTorch does.",
@@ -99,8 +99,8 @@ def _check_labels(name: str, number: int, wanted: NDArray[Any], actual: NDArray[
 
 
 def require_kept(before: StageFidelity, after: StageFidelity, tolerance: float = 0.002) -> None:
-    """The written artefact must compute what its candidate did. Raises `FidelityError` if features, or what heads make of them,
-    were lost in between."""
+    """Raises `FidelityError` if the written artefact keeps less of the features, or of a head's decisions, than its candidate
+    did."""
     pairs = [("", worst(before), worst(after))]
     pairs += [(f" {was.head}", was.kept, now.kept) for was, now in zip(before.tasks, after.tasks, strict=True)]
     for what, earlier, later in pairs:

@@ -1,4 +1,4 @@
-"""How much of the features and of the heads' decisions survived, beside the float32 PyTorch model's. numpy only."""
+"""How much of the features and of the heads' decisions survived, compared with the float32 PyTorch model. numpy only."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ Features = dict[str, NDArray[Any]]
 
 
 class Fidelity:
-    """Gathers frames' cosines, and what their heads decide, batch by batch, so that outputs of a long run need not be held.
+    """Collects cosines of frames, and what heads decide, batch by batch, so that the outputs of a long run need not be held in
+    memory.
 
-    `features` False: the model gives no features, but the outputs of `heads` alone.
+    With `features` false, the model has outputs of `heads` only.
     """
 
     def __init__(self, heads: Sequence[HeadFacts] = (), *, features: bool = True) -> None:
@@ -42,6 +43,7 @@ class Fidelity:
             meter.add(expected[name], actual[name])
 
     def summary(self, stage: str, evidence: Evidence) -> StageFidelity:
+        """The fidelity of all frames that were added, at least one."""
         cosines = dict.fromkeys(GATES) if not self._features else self._figures()
         return StageFidelity(
             stage=stage,
@@ -56,7 +58,7 @@ class Fidelity:
 
 
 def compare(expected: Features, actual: Features, stage: str, evidence: Evidence) -> StageFidelity:
-    """The fidelity of features that are all at hand."""
+    """The fidelity of features that are all in memory."""
     fidelity = Fidelity()
     fidelity.add(expected, actual)
     return fidelity.summary(stage, evidence)
@@ -64,5 +66,5 @@ def compare(expected: Features, actual: Features, stage: str, evidence: Evidence
 
 def worst(fidelity: StageFidelity) -> float:
     """The figure that the budget bounds and that orders candidates: the smallest of the three cosines, so that no corner of the
-    image is averaged away. Of a model without features, what its worst head keeps."""
+    image is averaged away. For a model without features, the figure of its worst head."""
     return min(fidelity.cosines or [task.kept for task in fidelity.tasks])

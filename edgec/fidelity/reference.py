@@ -34,18 +34,19 @@ class Reference:
     features: Features
     heads: tuple[HeadFacts, ...] = ()
     key: str = ""
-    """What it was made from, where it was kept under a key."""
+    """The cache key of what it was made from, if it comes from a cache."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
+        """The names of all features."""
         return tuple(self.features)
 
     def only(self, outputs: Collection[str]) -> Reference:
-        """Of these outputs alone: those that an artefact gives."""
+        """The reference with these outputs alone."""
         return replace(self, features={name: value for name, value in self.features.items() if name in outputs})
 
     def fidelity(self) -> Fidelity:
-        """A meter of what is expected here."""
+        """An empty `Fidelity` for comparing with this reference."""
         return Fidelity(self.heads, features="patches" in self.features)
 
     def batches(self, size: int) -> Iterator[tuple[NDArray[np.uint8], Features, int]]:
@@ -55,7 +56,7 @@ class Reference:
 
 
 def frame_features(model: nn.Module, frame: Pixels) -> Features:
-    """One frame, uint8 [H, W, 3], through a camera model, with heads or without; the outputs by name, [1, …]."""
+    """The outputs of a camera model by name, [1, …], for one frame, uint8 [H, W, 3]."""
     import torch
 
     with torch.inference_mode():
@@ -63,7 +64,8 @@ def frame_features(model: nn.Module, frame: Pixels) -> Features:
 
 
 def write_reference(model: nn.Module, frames: list[Pixels], directory: Path, step: Callable[[], None]) -> None:
-    """Run each frame, uint8 [H, W, 3], through the unfolded model. Raises `CheckpointError` if a feature is not finite."""
+    """Run each frame, uint8 [H, W, 3], through the unfolded model, and write frames and features. Raises `CheckpointError` if a
+    feature is not finite."""
     np.save(directory / FRAMES, np.stack(frames))
     maps: Features = {}
     for index, frame in enumerate(frames):
@@ -84,6 +86,7 @@ def write_reference(model: nn.Module, frames: list[Pixels], directory: Path, ste
 
 
 def read_reference(directory: Path, outputs: Sequence[str], heads: tuple[HeadFacts, ...] = ()) -> Reference:
+    """What `write_reference` wrote of these outputs, as memory maps."""
     frames = np.load(directory / FRAMES, mmap_mode="r", allow_pickle=False)
     features = {name: np.load(directory / f"feature-{name}.npy", mmap_mode="r", allow_pickle=False) for name in outputs}
     return Reference(frames, features, heads)

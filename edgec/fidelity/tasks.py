@@ -1,6 +1,6 @@
-"""How much of what a robot asks for survived: classes, masks and depths of float32 and of what ships, held against each other.
+"""How much of the heads' outputs survived: classes, masks and depths of what ships, compared with float32's.
 
-What is measured is `edgec.onboard.tasks`, which boards measure by too; here it meets numpy and the report's records.
+The measures are those of `edgec.onboard.tasks`, which boards use too; here they are computed with numpy and become records.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class TaskBudgets:
-    """What may be lost at most; None: not bounded. `min_agreement` holds for classes, `min_iou` for the mean over a mask's
-    classes, `max_depth_error` for the relative error."""
+    """The most that may be lost; None: no bound. `min_agreement` bounds classes, `min_iou` the mean over a mask's classes,
+    `max_depth_error` the relative error. Raises `RequestError` for a bound that nothing can keep."""
 
     min_agreement: float | None = None
     min_iou: float | None = None
@@ -35,7 +35,7 @@ class TaskBudgets:
             raise RequestError("The largest depth error must be above 0.", evidence=f"asked for: {self.max_depth_error:g}")
 
     def or_else(self, others: TaskBudgets) -> TaskBudgets:
-        """These, and where one is not bounded, the other's."""
+        """These bounds, and the others' where one of these is None."""
         return TaskBudgets(
             others.min_agreement if self.min_agreement is None else self.min_agreement,
             others.min_iou if self.min_iou is None else self.min_iou,
@@ -44,10 +44,10 @@ class TaskBudgets:
 
 
 class TaskMeter:
-    """Gathers one head's outputs. `add` takes batches of the same frames: what float32 gives, and what ships.
+    """Compares the outputs of one head, batch by batch: float32's and those of what ships, for the same frames.
 
-    Shapes are those of `edgec.heads.types.Output`; `ValueError` for two that differ. `classes` is how many labels there are,
-    where the maps hold labels: others are garbage. Not given, the labels at hand decide.
+    Shapes are those of `edgec.heads.types.Output`. `classes` is the number of labels in maps of labels; other labels count as
+    wrong. By default it follows from the labels that occur.
     """
 
     def __init__(self, head: str, output: Output, *, classes: int = 0) -> None:
@@ -55,6 +55,7 @@ class TaskMeter:
         self._meter = tasks.Meter(head, output, vectorised, classes=classes)
 
     def add(self, expected: Array, actual: Array) -> None:
+        """Compare one batch. Raises `ValueError` for two shapes."""
         if expected.shape != actual.shape:
             raise ValueError(f"{self._head}: {actual.shape} is not {expected.shape}")
         self._meter.add(expected, actual, len(expected), expected.shape[1:])
@@ -64,10 +65,10 @@ class TaskMeter:
         return TaskFidelity.model_validate(self._meter.summary())
 
 
-def shortfalls(found: Sequence[TaskFidelity], budgets: TaskBudgets, min_cosine: float | None = None) -> tuple[str, ...]:
-    """What is beyond a budget, in words; nothing if all is within. `min_cosine` bounds the mean cosine of heads that give
+def shortfalls(figures: Sequence[TaskFidelity], budgets: TaskBudgets, min_cosine: float | None = None) -> tuple[str, ...]:
+    """Sentences about what is beyond the budgets; empty if nothing is. `min_cosine` bounds the mean cosine of heads that give
     vectors."""
-    return tuple(tasks.shortfalls([entry.model_dump() for entry in found], {**asdict(budgets), "min_cosine": min_cosine}))
+    return tuple(tasks.shortfalls([entry.model_dump() for entry in figures], {**asdict(budgets), "min_cosine": min_cosine}))
 
 
 def meters(heads: Sequence[HeadFacts]) -> dict[str, TaskMeter]:

@@ -1,10 +1,10 @@
-"""What each operation of a program computed of one batch, in a few numbers an operation: enough to tell later which one is the
-first to compute something else, without keeping the graph that it was made from.
+"""A few numbers about what each operation of a program computed of one batch: enough to find later the first operation that
+computes something else, without the graph that the program was made from.
 
-Of a tensor are kept, for its last axis and, if it has four or more, its second (channels, in either layout), random projections:
-the elements of an axis fall into `BUCKETS` buckets, and each bucket's elements are summed with random signs. A change in one
-channel, row or element, or a permutation, moves some bucket by about as much as it changed there. Signs and buckets follow from
-indices alone, so that two machines draw the same ones. numpy only.
+A tensor is recorded as random projections along its last axis and, if it has four axes or more, its second (channels, in either
+layout): the elements of an axis fall into `BUCKETS` buckets, and each bucket's elements are summed with random signs. A change in
+one channel, row or element, or a permutation, moves some bucket by about as much. Signs and buckets follow from indices alone, so
+that two machines draw the same ones. numpy only.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Trace(Record):
 
 @runtime_checkable
 class Traceable(Protocol):
-    """A runner whose operations can be watched."""
+    """A runner that can tell what each of its operations computes."""
 
     def trace(self, frames: NDArray[np.uint8]) -> Trace:
-        """Of one batch, uint8 [N, H, W, 3]."""
+        """The trace of one batch, uint8 [N, H, W, 3]."""
         ...
 
 
@@ -64,7 +64,7 @@ class Difference:
     kind: str
     share: float
     missing: bool = False
-    """Whether it is not the operation that was recorded in its place, or none at all."""
+    """Whether there is another operation in its place than was recorded, or none."""
     reshaped: bool = False
     """Whether its result has another shape."""
 
@@ -77,20 +77,22 @@ class Difference:
 
 
 def sketch(name: str, kind: str, results: Iterable[NDArray[Any]]) -> OperationTrace:
-    """Of one operation's results. NaN counts as zero and Inf as 1e30: JSON has neither."""
+    """The trace of one operation from its results. NaN counts as zero and Inf as 1e30, because JSON has neither."""
     values: list[float] = []
     sizes: list[float] = []
     for result in results:
-        found = np.nan_to_num(np.asarray(result, dtype=np.float32), nan=0.0, posinf=1e30, neginf=-1e30)
-        for axis in (1, found.ndim - 1) if found.ndim > 3 else (found.ndim - 1,) if found.ndim else ():
-            projected, squares = _project(found, axis)
+        finite = np.nan_to_num(np.asarray(result, dtype=np.float32), nan=0.0, posinf=1e30, neginf=-1e30)
+        for axis in (1, finite.ndim - 1) if finite.ndim > 3 else (finite.ndim - 1,) if finite.ndim else ():
+            projected, squares = _project(finite, axis)
             values += [_rounded(value) for value in projected]
             sizes += [_rounded(value) for value in np.sqrt(squares)]
     return OperationTrace(name=name, kind=kind, values=tuple(values), sizes=tuple(sizes))
 
 
-def first_difference(recorded: Trace, found: Trace) -> Difference | None:
-    for was, now in zip_longest(recorded.operations, found.operations):
+def first_difference(recorded: Trace, actual: Trace) -> Difference | None:
+    """The first operation whose results moved by more than `TOLERANCE`, or that is not the recorded one; None if all are
+    alike."""
+    for was, now in zip_longest(recorded.operations, actual.operations):
         if was is None or now is None or (was.name, was.kind) != (now.name, now.kind):
             shown = now or was
             assert shown is not None

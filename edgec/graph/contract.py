@@ -1,4 +1,4 @@
-"""What every hub graph promises, checked on the graph itself: see "The hub graph" in the plan of the house."""
+"""What every hub graph promises, checked on the graph itself: opset, operators, norms, types, static shapes, unique names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FORBIDDEN = ("If", "Loop", "Scan", "Shape", "Size", "NonZero", "ConstantOfShape"
 
 
 def norm_count(spec: Spec) -> int:
-    """How many LayerNormalization nodes the backbone has with the outputs `cls` and `patches`."""
+    """How many LayerNormalization nodes the backbone has if its outputs are `cls` and `patches`."""
     if isinstance(spec, VitSpec):
         return 2 * spec.depth + (2 if spec.separate_cls_norm else 1)
     return sum(spec.depths) + len(spec.depths) + 2
 
 
 def check_contract(model: ir.Model, spec: Spec, size: Size, batch: int) -> None:
-    """Raises `ExportError` listing every promise that the graph breaks."""
+    """Raises `ExportError`, which lists every promise of the hub graph's contract that this graph breaks."""
     graph, broken = model.graph, []
     if graph.opset_imports != {"": OPSET}:
         opsets = {domain or "ai.onnx": version for domain, version in graph.opset_imports.items()}

@@ -56,9 +56,9 @@ def export(model: CameraModel, spec: Spec, size: Size, batch: int) -> ir.Model:
 def to_onnx(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], roots: Mapping[str, str], *, shared: bool = True
 ) -> ir.Model:
-    """What the module computes of tensors of these shapes, in the hub graph's opset: inputs and outputs by name in the order in
-    which it takes and gives them, nodes and constants called as `roots` say (`edgec.graph.passes.naming`). Without `shared` equal
-    constants and operations stay apart.
+    """Export what the module computes of inputs with these shapes, in the hub graph's opset. Inputs and outputs are named in the
+    order in which the module takes and gives them; nodes and constants get the names that `roots` says
+    (`edgec.graph.passes.naming`). Without `shared`, equal constants and operations stay separate.
 
     Raises `ExportError` if the exporter fails.
     """
@@ -88,8 +88,8 @@ def to_onnx(
 
 
 def _simplify(model: ir.Model, *, shared: bool) -> None:
-    """What the exporter's own optimisation leaves of the family's graphs, in an eighth of its time: of its rewriting rules, which
-    try a hundred patterns on each node, none applies to them."""
+    """The part of the exporter's own optimisation that applies to the family's graphs, in an eighth of its time: of its rewriting
+    rules, which try a hundred patterns on each node, none matches here."""
     fold_constants(model, onnx_shape_inference=True)
     RemoveUnusedNodesPass()(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

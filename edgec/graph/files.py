@@ -11,6 +11,7 @@ LIMIT = 2**31 - 2**20
 
 
 def weight_bytes(model: ir.Model) -> int:
+    """Bytes of all constants together."""
     return sum(tensor.nbytes for tensor in model.graph.initializers.tensors())
 
 
@@ -25,11 +26,11 @@ def save(model: ir.Model, path: Path) -> tuple[str, ...]:
 
 
 def serialised(model: ir.Model) -> bytes:
-    """The file's bytes, of a model whose weights are below the limit. The same model gives the same bytes."""
+    """The bytes of a file of the model, whose weights must be below the limit. The same model gives the same bytes."""
     content: bytes = ir.to_proto(model).SerializeToString(deterministic=True)
     return content
 
 
 def load(path: Path) -> ir.Model:
-    """With all weights in memory, those beside the file too."""
+    """The model, with all weights in memory, those in a file beside it too."""
     return ir.external_data.load_to_model(ir.load(path))

@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 
 LIMIT = 127
 PAIR_LIMIT = 128
-"""255 times the sum of two weights of one sign must stay below 2^15."""
+"""The largest sum of two weights of one sign: 255 times it must stay below 2^15."""
 
 
 def weight_scales(weight: Floats, axis: int, *, paired: bool = False) -> Floats:
@@ -28,7 +28,7 @@ def weight_scales(weight: Floats, axis: int, *, paired: bool = False) -> Floats:
         for sign in (1, -1):
             part = np.maximum(sign * moved, 0)
             reach = np.maximum(reach, (part[: len(part) // 2 * 2 : 2] + part[1::2]).max(axis=others, initial=0))
-    # In place of zero, and of denormal numbers, which runtimes flush to it.
+    # One in place of zero, and of subnormal numbers, which runtimes flush to zero.
     scale = reach / LIMIT
     return np.where(scale < np.finfo(np.float32).tiny, 1.0, scale).astype(np.float32)
 

@@ -1,7 +1,7 @@
-"""The operations of a hub graph that may run in another precision than float32: products and convolutions with weights.
+"""The operations of a hub graph that may run in another precision than float32: products and convolutions.
 
-Those of heads (`edgec.heads`) are among them, all of one kind: they follow the plan's default, and nothing that is done to the
-backbone's operations is done to them.
+Those of heads (`edgec.heads`) are among them, with a kind of their own: they follow the plan's default, and are neither smoothed
+nor quantised as the backbone's are.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.errors import ExportError
-from edgec.graph.values import array_of, given, name_of, shape_of
+from edgec.graph.values import array_of, input_of, name_of, shape_of
 
 Kind = Literal["linear", "convolution", "depthwise", "embedding", "attention", "head"]
 PRODUCTS: Final = ("MatMul", "Conv", "ConvTranspose", "Gemm")
 """The backbone has the first two."""
 HEADS: Final = "heads."
-"""What the names of all nodes, tensors and constants of heads begin with."""
+"""The beginning of the names of all nodes, tensors and constants of heads."""
 
 Shape = tuple[int, ...]
 
@@ -42,25 +42,25 @@ class Operation:
 
     @property
     def weights(self) -> NDArray[Any]:
-        """What the node reads now; not to be written to."""
-        return array_of(given(self.node, 1))
+        """The weight that the node reads now; not to be written to."""
+        return array_of(input_of(self.node, 1))
 
     @property
     def spread(self) -> list[int]:
-        """The shape in which one number a channel goes with the weights."""
-        sides = given(self.node, 1).shape
+        """The shape by which one number a channel broadcasts over the weight."""
+        sides = input_of(self.node, 1).shape
         assert sides is not None
         return [-1 if axis == self.channel_axis else 1 for axis in range(len(sides))]
 
 
 def operations(model: ir.Model) -> tuple[Operation, ...]:
-    """In the order of execution. Raises `ExportError` if a shape is open."""
-    found = []
+    """The operations of a graph in the order of execution. Raises `ExportError` if a shape is open."""
+    entries = []
     first_convolution = True
     for node in model.graph:
         if node.op_type not in PRODUCTS:
             continue
-        activation, other = given(node), given(node, 1)
+        activation, other = input_of(node), input_of(node, 1)
         left, right = known_shape(node, activation), known_shape(node, other)
         weight = name_of(other) if other.is_initializer() else ""
         kind: Kind = "linear" if weight else "attention"
@@ -71,17 +71,18 @@ def operations(model: ir.Model) -> tuple[Operation, ...]:
             first_convolution = False
         axis = 0 if node.op_type == "Conv" else 1
         macs = multiplications(node)
-        found.append(Operation(name_of(node), kind, name_of(activation), weight, axis, macs, prod(left), node))
-    return tuple(found)
+        entries.append(Operation(name_of(node), kind, name_of(activation), weight, axis, macs, prod(left), node))
+    return tuple(entries)
 
 
 def is_of_a_head(node: ir.Node) -> bool:
+    """Whether the node belongs to a head rather than to the backbone."""
     return name_of(node).startswith(HEADS)
 
 
 def multiplications(node: ir.Node) -> int:
     """Multiply-accumulates of one of the `PRODUCTS`. Raises `ExportError` if a shape is open."""
-    left, right, output = (known_shape(node, value) for value in (given(node), given(node, 1), node.outputs[0]))
+    left, right, output = (known_shape(node, value) for value in (input_of(node), input_of(node, 1), node.outputs[0]))
     if node.op_type == "Conv":
         return prod(output) * prod(right[1:])
     if node.op_type == "ConvTranspose":
@@ -91,7 +92,7 @@ def multiplications(node: ir.Node) -> int:
 
 
 def known_shape(node: ir.Node, value: ir.Value) -> Shape:
-    """Of what the node reads or makes."""
+    """The static shape of a tensor that the node reads or makes. Raises `ExportError` if it is open."""
     shape = shape_of(value)
     if shape is None:
         raise ExportError(f"{node.name} has an open shape.", remedy="edgec works on static shapes alone")

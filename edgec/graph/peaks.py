@@ -11,12 +11,12 @@ from edgec.errors import CalibrationError
 from edgec.frames.types import Pixels
 from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.session import open_session
-from edgec.graph.statistics import stacked
+from edgec.graph.statistics import not_finite, stacked
 from edgec.graph.values import add_constant, name_of
 
 
 def observe_peaks(hub: ir.Model, frames: Iterable[Pixels], batch: int, *, threads: int | None = None) -> dict[str, float]:
-    """By tensor, over all frames, uint8 [H, W, 3]. Two numbers a tensor and batch leave the runtime.
+    """The largest absolute values by tensor over all frames, uint8 [H, W, 3]. Two numbers a tensor and batch leave the runtime.
 
     Raises `CalibrationError` if there is no frame, or an activation is not finite.
     """
@@ -38,11 +38,7 @@ def observe_peaks(hub: ir.Model, frames: Iterable[Pixels], batch: int, *, thread
         peaks, means = np.array(session.run(names, {"frames": stack}), dtype=np.float64).reshape(2, -1)
         finite = np.isfinite(peaks) & np.isfinite(means)
         if not finite.all():
-            raise CalibrationError(
-                "The float32 model computes NaN or Inf on a calibration frame.",
-                evidence=f"first at the activation {tensors[int(np.argmin(finite))]}",
-                remedy="check the checkpoint with `edgec inspect`",
-            )
+            raise not_finite(tensors[int(np.argmin(finite))])
         largest = np.maximum(largest, peaks)
     if (largest < 0).all():
         raise CalibrationError("There was no frame to calibrate on.")

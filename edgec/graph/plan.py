@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -29,6 +29,7 @@ class Range:
             raise ValueError(f"a range must hold zero: {self.low}..{self.high}")
 
     def widened(self, factor: float) -> Range:
+        """Both ends multiplied."""
         return Range(self.low * factor, self.high * factor)
 
 
@@ -41,6 +42,7 @@ class QuantisedWeight:
 
     @cached_property
     def sha256(self) -> str:
+        """Of integers and scales, in hex: two weights are equal if theirs is."""
         return hashlib.sha256(self.integers.tobytes() + self.scales.tobytes()).hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -65,19 +67,26 @@ class PrecisionPlan:
     """By activation: what each of its channels is divided by, in the weights before it (`edgec.graph.passes.smooth`). Ranges are
     those after smoothing."""
     corrections: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """By operation: what quantisation takes from the mean of each output channel, given back in the bias."""
+    """By operation: the mean error that quantisation causes in each output channel, which the bias corrects."""
     paired: bool = False
-    """Weights are kept so small that neighbouring products can be added in 16 bits, as x86 without VNNI does."""
+    """Whether weights are so small that neighbouring products can be added in 16 bits, as x86 without VNNI does."""
     weights: Mapping[str, QuantisedWeight] = field(default_factory=dict)
-    """By operation: its weight after smoothing, rounded so that its outputs are kept. Others are rounded to the nearest."""
+    """By operation: its weight after smoothing, rounded so that its outputs are most exact. Others are rounded to the nearest."""
 
     def precision_of(self, operation: str) -> Precision:
+        """What the operation of this name runs in."""
         return self.operations.get(operation, self.default)
+
+    def with_float32(self, operations: Iterable[str]) -> PrecisionPlan:
+        """The plan with these operations in float32."""
+        exceptions: dict[str, Precision] = dict.fromkeys(operations, "fp32")
+        return replace(self, operations={**self.operations, **exceptions})
 
     @property
     def quantised(self) -> bool:
+        """Whether any operation runs in int8, static or per token."""
         return any(precision.startswith("int8") for precision in self.operations.values())
 
     def of(self, precision: Precision) -> tuple[str, ...]:
-        """The operations that run in it."""
+        """The operations that are exceptions in this precision."""
         return tuple(name for name, each in self.operations.items() if each == precision)

@@ -1,6 +1,6 @@
 """The hub graph with a plan written into it: smoothed, its biases corrected, static int8 as Q/DQ pairs.
 
-What runs per token stays in float here: how a runtime is told differs, and is its lowering's business.
+Operations that run per token stay in float here: each runtime is told in its own way, by its lowering.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from edgec.graph.plan import PrecisionPlan
 
 
 def apply_plan(hub: ir.Model, plan: PrecisionPlan) -> ir.Model:
-    """A new model, or the hub graph itself where the plan changes nothing in it."""
+    """A new model with the plan in it, or the hub graph itself if the plan changes nothing."""
     if not plan.quantised:
         return hub
     return rewritten(hub, Smooth(plan.smoothing), CorrectBiases(plan.corrections), Quantise(plan))
 
 
 def in_float(hub: ir.Model, plan: PrecisionPlan) -> ir.Model:
-    """The same without the pairs: a new model, which computes in float32 what the planned one does in int8."""
+    """As `apply_plan` without the pairs: the model computes in float32 what the planned one computes in int8."""
     if not plan.quantised:
         return hub
     return rewritten(hub, Smooth(plan.smoothing), CorrectBiases(plan.corrections))
 
 
 def smoothed(hub: ir.Model, plan: PrecisionPlan) -> ir.Model:
-    """A new model, smoothed and nothing more: what the plan's ranges and weights are of."""
+    """A new model that is smoothed and nothing more: the plan's ranges and weights are those of this model."""
     return rewritten(hub, Smooth(plan.smoothing))

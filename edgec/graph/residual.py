@@ -10,8 +10,8 @@ _PASSED = frozenset({"Transpose", "Reshape"})
 
 
 def residual_writers(hub: ir.Model) -> tuple[str, ...]:
-    """Operations whose outputs are added to the residual stream as they are, in the order of execution: between them and the
-    addition are but biases and changes of layout. What heads add is no stream of the backbone's."""
+    """Operations whose outputs are added to the residual stream, in the order of execution, with nothing but biases and changes
+    of layout between them and the addition. Heads have no residual stream."""
 
     def adds(node: ir.Node) -> bool:
         for reader in node.successors():

@@ -4,51 +4,69 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.graph.files import LIMIT, save, serialised, weight_bytes
 from edgec.host.cores import usable_cores
 
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
 
-def open_session(model: ir.Model | onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:
-    """An `onnxruntime.InferenceSession`. `optimise=False` runs every node as it stands, Q/DQ included. A protobuf, as somebody's
-    head is one, is run as it is.
+INSTALL = "pip install 'edgec[cpu]'"
 
-    Raises `TargetError` if ONNX Runtime is not installed, `RuntimeFailure` if it refuses the graph.
+
+def start_session(model: bytes | Path, threads: int, *, optimise: bool = True, trace: Path | None = None) -> Any:
+    """An `onnxruntime.InferenceSession` of a file or its content, on the CPU. Needs nothing but ONNX Runtime, whose own errors
+    are not caught. `trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling ends.
+
+    Raises `TargetError` if ONNX Runtime is not installed.
     """
     try:
         import onnxruntime as ort
     except ImportError as error:
-        raise TargetError(
-            "ONNX Runtime is not installed; edgec runs the hub graph with it.",
-            evidence=str(error),
-            remedy="pip install 'edgec[cpu]'",
-        ) from error
+        raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or usable_cores()
+    options.intra_op_num_threads = threads
     levels = ort.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
+    if trace is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def open_session(model: ir.Model | onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:
+    """A session of a graph. `optimise=False` runs every node as it stands, Q/DQ included. A protobuf message, such as a user's
+    head, is run as it is.
+
+    Raises `TargetError` if ONNX Runtime is not installed, `RuntimeFailure` if it refuses the graph.
+    """
+    import onnx
+
+    from edgec.graph.files import LIMIT, save, serialised, weight_bytes
+
+    threads = threads or usable_cores()
     try:
         if isinstance(model, onnx.ModelProto):
-            return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            return start_session(model.SerializeToString(), threads, optimise=optimise)
         if weight_bytes(model) < LIMIT:
-            return ort.InferenceSession(serialised(model), options, providers=["CPUExecutionProvider"])
+            return start_session(serialised(model), threads, optimise=optimise)
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             path = Path(folder) / "model.onnx"
             save(model, path)
-            return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            return start_session(path, threads, optimise=optimise)
+    except TargetError:
+        raise
     except Exception as error:
         raise RuntimeFailure("ONNX Runtime refuses the graph.", evidence=str(error).strip().splitlines()[:4]) from error
 
 
 def features_of(session: Any, frames: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    """One batch of frames, uint8 [N, H, W, 3], through a session; the outputs by name."""
+    """The outputs by name for one batch of frames, uint8 [N, H, W, 3]."""
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"frames": frames}), strict=True))

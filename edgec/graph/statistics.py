@@ -89,19 +89,19 @@ def observe(
     """Statistics of each activation tensor over all frames, uint8 [H, W, 3]. Nothing is clipped: a massive activation is part of
     the model. The same frames and seed give the same rows. Raises `CalibrationError` if an activation is not finite.
     """
-    observed, counts = _observed(hub, tensors)
+    observed, counts = _with_statistics(hub, tensors)
     session = open_session(observed, threads=threads)
     names = [output.name for output in session.get_outputs()]
     random = np.random.default_rng(seed)
-    gathered: dict[str, _Gathering] = {tensor: _Gathering() for tensor in tensors}
+    accumulators: dict[str, _Accumulator] = {tensor: _Accumulator() for tensor in tensors}
     for number, stack in enumerate(stacked(frames, batch)):
         drawn = {f"rows.{count}": random.integers(0, count, DRAWN) for count in set(counts.values())}
         # Which of the kept rows give way is drawn once a batch, the same for all tensors.
-        places = _reservoir(random, number)
-        found = dict(zip(names, session.run(names, {"frames": stack, **drawn}), strict=True))
-        for tensor, gathering in gathered.items():
-            gathering.add(tensor, {part: found[f"{tensor}.{part}"] for part in PARTS}, places)
-    return {tensor: gathering.statistics() for tensor, gathering in gathered.items()}
+        slots = _reservoir(random, number)
+        values = dict(zip(names, session.run(names, {"frames": stack, **drawn}), strict=True))
+        for tensor, accumulator in accumulators.items():
+            accumulator.add(tensor, {part: values[f"{tensor}.{part}"] for part in PARTS}, slots)
+    return {tensor: accumulator.statistics() for tensor, accumulator in accumulators.items()}
 
 
 def stacked(frames: Iterable[Pixels], batch: int) -> Iterator[NDArray[np.uint8]]:
@@ -116,7 +116,17 @@ def stacked(frames: Iterable[Pixels], batch: int) -> Iterator[NDArray[np.uint8]]
         yield filled(held, batch)
 
 
+def not_finite(activation: str) -> CalibrationError:
+    """The error for an activation that is NaN or infinite."""
+    return CalibrationError(
+        "The float32 model computes NaN or Inf on a calibration frame.",
+        evidence=f"first at the activation {activation}",
+        remedy="check the checkpoint with `edgec inspect`",
+    )
+
+
 def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
+    """Write all arrays into one `.npz`."""
     arrays: dict[str, Any] = {}
     for name, entry in statistics.items():
         arrays |= {f"{name}|{field}": value for field, value in vars(entry).items()}
@@ -124,6 +134,7 @@ def save_statistics(path: Path, statistics: dict[str, Statistics]) -> None:
 
 
 def load_statistics(path: Path) -> dict[str, Statistics]:
+    """What `save_statistics` wrote."""
     with np.load(path, allow_pickle=False) as file:
         names = dict.fromkeys(key.rsplit("|", 1)[0] for key in file.files)
         parts = [entry.name for entry in fields(Statistics)]
@@ -131,7 +142,7 @@ def load_statistics(path: Path) -> dict[str, Statistics]:
 
 
 @dataclass
-class _Gathering:
+class _Accumulator:
     """One tensor's statistics on their way; means run, so that nothing grows."""
 
     low: Floats | None = None
@@ -147,29 +158,25 @@ class _Gathering:
     total: NDArray[np.float64] | float = 0.0
     products: Floats | None = None
 
-    def add(self, tensor: str, found: dict[str, NDArray[Any]], places: Sequence[int | None]) -> None:
-        low, high, mean = found["low"], found["high"], found["mean"]
+    def add(self, tensor: str, values: dict[str, NDArray[Any]], slots: Sequence[int | None]) -> None:
+        low, high, mean = values["low"], values["high"], values["mean"]
         # The mean carries NaN along, while the runtime's extremes pass over it.
         if not (np.isfinite(mean).all() and np.isfinite(low).all() and np.isfinite(high).all()):
-            raise CalibrationError(
-                "The float32 model computes NaN or Inf on a calibration frame.",
-                evidence=f"first at the activation {tensor}",
-                remedy="check the checkpoint with `edgec inspect`",
-            )
+            raise not_finite(tensor)
         self.low = low if self.low is None else np.minimum(self.low, low)
         self.high = high if self.high is None else np.maximum(self.high, high)
         largest = max(float(-low.min()), float(high.max()))
         if largest > self.peak_value:
-            self.peak_value, self.peak = largest, (self.batches, *divmod(int(found["peak"][0]), len(low)))
+            self.peak_value, self.peak = largest, (self.batches, *divmod(int(values["peak"][0]), len(low)))
         self.batches += 1
         self.mean = self.mean + (mean.astype(np.float64) - self.mean) / self.batches
-        self.usual += (float(found["usual"]) - self.usual) / self.batches
-        self._covary(found["drawn"])
-        for row, place in zip(found["drawn"], places, strict=False):  # those that may be kept come first
-            if place is not None and place == len(self.rows):
+        self.usual += (float(values["usual"]) - self.usual) / self.batches
+        self._covary(values["drawn"])
+        for row, slot in zip(values["drawn"], slots, strict=False):  # those that may be kept come first
+            if slot is not None and slot == len(self.rows):
                 self.rows.append(row.copy())
-            elif place is not None:
-                self.rows[place] = row.copy()
+            elif slot is not None:
+                self.rows[slot] = row.copy()
 
     def _covary(self, drawn: Floats) -> None:
         self.pending.append(drawn)
@@ -208,21 +215,22 @@ class _Gathering:
 
 
 def _blocks(channels: int) -> int:
-    """Into how many equal blocks, each even for the sake of channels that are looked at in pairs, if at all possible."""
+    """The number of equal blocks of at most `BLOCK` channels; of an even number each if possible, because some channels are
+    treated in pairs."""
     fitting = [count for count in range(1, channels + 1) if channels % count == 0 and channels // count <= BLOCK]
     return next((count for count in fitting if channels // count % 2 == 0), fitting[0])
 
 
 def _reservoir(random: np.random.Generator, number: int) -> list[int | None]:
     """Where the rows of batch `number` (from 0) go, so that every row of the stream is kept with the same probability."""
-    places: list[int | None] = []
+    slots: list[int | None] = []
     for index in range(number * ROWS_A_BATCH, (number + 1) * ROWS_A_BATCH):
-        place = index if index < ROWS else int(random.integers(0, index + 1))
-        places.append(place if place < ROWS else None)
-    return places
+        slot = index if index < ROWS else int(random.integers(0, index + 1))
+        slots.append(slot if slot < ROWS else None)
+    return slots
 
 
-def _observed(hub: ir.Model, tensors: Sequence[str]) -> tuple[ir.Model, dict[str, int]]:
+def _with_statistics(hub: ir.Model, tensors: Sequence[str]) -> tuple[ir.Model, dict[str, int]]:
     """The hub graph with statistics for outputs, and how many rows each tensor has."""
     model = hub.clone()
     graph, tape = model.graph, ir.tape.Tape(model.graph)
@@ -244,7 +252,7 @@ def _observed(hub: ir.Model, tensors: Sequence[str]) -> tuple[ir.Model, dict[str
         flat = tape.op("Reshape", [source, add_constant(graph, f"{tensor}.flat.shape", np.array([-1, shape[-1]], np.int64))])
         sizes = tape.op("Abs", [flat])
         largest = tape.op("ReduceMax", [sizes, last], {"keepdims": 0})
-        made: dict[str, tuple[str, list[ir.Value], dict[str, int], list[int]]] = {
+        outputs: dict[str, tuple[str, list[ir.Value], dict[str, int], list[int]]] = {
             "low": ("ReduceMin", [flat, axis], {"keepdims": 0}, [shape[-1]]),
             "high": ("ReduceMax", [flat, axis], {"keepdims": 0}, [shape[-1]]),
             "mean": ("ReduceMean", [flat, axis], {"keepdims": 0}, [shape[-1]]),
@@ -252,7 +260,7 @@ def _observed(hub: ir.Model, tensors: Sequence[str]) -> tuple[ir.Model, dict[str
             "usual": ("ReduceMean", [largest], {"keepdims": 0}, []),
             "peak": ("ArgMax", [tape.op("Reshape", [sizes, whole])], {"axis": 0}, [1]),
         }
-        for part, (kind, inputs, attributes, sides) in made.items():
+        for part, (kind, inputs, attributes, sides) in outputs.items():
             element = ir.DataType.INT64 if part == "peak" else ir.DataType.FLOAT
             tape.op(kind, inputs, attributes, output=ir.val(f"{tensor}.{part}", element, sides))
             names.append(f"{tensor}.{part}")

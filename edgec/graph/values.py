@@ -1,5 +1,5 @@
-"""What nodes read and make: shapes, constants, names. Who makes and reads a value is onnx-ir's own business: `Value.producer()`,
-`Value.uses()`.
+"""Shapes, constants and names of the values that nodes read and make. onnx-ir itself knows who makes and reads a value:
+`Value.producer()`, `Value.uses()`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def shape_of(value: ir.Value) -> tuple[int, ...] | None:
 
 
 def name_of(entry: ir.Node | ir.Value) -> str:
-    """Whatever is in a graph has a name; onnx-ir gives one to what comes without."""
+    """The name of a node or value: onnx-ir gives one to those that come without."""
     assert entry.name is not None
     return entry.name
 
 
-def given(node: ir.Node, index: int = 0) -> ir.Value:
+def input_of(node: ir.Node, index: int = 0) -> ir.Value:
     """An input that the node cannot do without."""
     value = node.inputs[index]
     assert value is not None
@@ -30,13 +30,13 @@ def given(node: ir.Node, index: int = 0) -> ir.Value:
 
 
 def array_of(constant: ir.Value) -> NDArray[Any]:
-    """What a constant of the graph holds, as it is stored; not to be written to."""
+    """The array in a constant, as it is stored; not to be written to."""
     assert constant.const_value is not None
     return constant.const_value.numpy()
 
 
 def uses(value: ir.Value) -> int:
-    """How many inputs of nodes read it, and whether the caller gets it."""
+    """How many inputs of nodes read the value, plus one if it is an output of the graph."""
     return len(value.uses()) + value.is_graph_output()
 
 
@@ -48,8 +48,8 @@ def add_constant(graph: ir.Graph, name: str, array: Any) -> ir.Value:
 
 
 def drop_unread(graph: ir.Graph) -> None:
-    """Take out the constants that nothing reads: the exporter lets equal ones share one, and a reader beside may go on reading
-    it."""
+    """Remove constants that nothing reads. (The exporter lets equal constants share one, so a constant that one node no longer
+    reads may still have others.)"""
     for name, constant in list(graph.initializers.items()):
         if not uses(constant) and not constant.is_graph_input():
             del graph.initializers[name]

@@ -10,7 +10,7 @@ from typing import Literal
 import onnx_ir as ir
 
 from edgec.graph.operations import PRODUCTS, multiplications
-from edgec.graph.values import given, shape_of
+from edgec.graph.values import input_of, shape_of
 
 Kind = Literal["int8", "fp16", "fp32"]
 
@@ -28,20 +28,20 @@ class Work:
 
 
 def count_work(typed: ir.Model) -> Work:
-    """Of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 if it reads
-    DequantizeLinear."""
+    """The work of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 if both of its
+    inputs come from DequantizeLinear."""
     graph = typed.graph
     macs: Counter[Kind] = Counter()
     exchanged = 0
     for node in graph:
         if node.op_type not in PRODUCTS:
             continue
-        sides = given(node), given(node, 1)
+        sides = input_of(node), input_of(node, 1)
         half = sides[0].dtype == ir.DataType.FLOAT16
         macs["int8" if all(map(_dequantiser, sides)) else "fp16" if half else "fp32"] += multiplications(node)
         for value in sides:
             maker = _dequantiser(value)
-            source = given(maker) if maker else value
+            source = input_of(maker) if maker else value
             exchanged += 0 if source.is_initializer() else _size(source)
         exchanged += _size(node.outputs[0])
     return Work(

@@ -1,7 +1,8 @@
-"""What a container lets its processes use: CPU time and memory, from control groups version 1 and 2.
+"""The CPU time and memory that a container lets its processes use, from control groups version 1 and 2.
 
-A limit may sit on any group above the process, so every level counts and the tightest wins. Inside a container the mounted tree
-usually begins at the container's own group while /proc/self/cgroup names the host's path: levels that are not there are skipped.
+Any group above the process may have a limit, so every level is read and the tightest limit holds. Inside a container the mounted
+tree usually begins at the container's own group while /proc/self/cgroup names the host's path: levels that are not there are
+skipped.
 
 Source: Linux, Documentation/admin-guide/cgroup-v2.rst (`cpu.max`, `memory.max`) and cgroup-v1 (`cpu.cfs_quota_us`,
 `cpu.cfs_period_us`, `memory.limit_in_bytes`).
@@ -31,7 +32,7 @@ def cpu_limit(membership: str, root: Path = ROOT) -> float | None:
 
 
 def memory_limit(membership: str, root: Path = ROOT) -> int | None:
-    """Bytes; None if there is no limit."""
+    """The limit in bytes; None if there is none. `membership` is /proc/self/cgroup's text."""
     limits = []
     for group in _groups(membership, "memory", root):
         text = _word(group / "memory.max") or _word(group / "memory.limit_in_bytes")

@@ -6,5 +6,5 @@ import os
 
 
 def usable_cores() -> int:
-    """Those that the scheduler lets this process run on; a container's quota is in `edgec.host.facts`."""
+    """The cores that the scheduler lets this process run on. A container's quota is a matter of `edgec.host.facts`."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -1,4 +1,4 @@
-"""What an operating system says of its CPU, read into the flags that matter to inference. Pure functions over text.
+"""From what an operating system says of its CPU to the flags that matter to inference. Pure functions of text.
 
 Flags are spelled as Linux spells them in /proc/cpuinfo, on every system, because profiles in `targets/` name them so.
 """
@@ -77,7 +77,7 @@ _SYSCTL_WORDS = {
 
 @dataclass(frozen=True)
 class Cpu:
-    """`isa` holds those of `FLAGS` that every core has, in that order. `virtual` is None where the text does not tell."""
+    """`isa` holds those of `FLAGS` that every core has, in that order. `virtual` is None if the text does not say."""
 
     name: str
     isa: tuple[str, ...]

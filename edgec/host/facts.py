@@ -1,4 +1,5 @@
-"""The machine that runs this process: what its CPU can do, how much of it we may use, and what makes its timings doubtful."""
+"""The machine that runs this process: what its CPU can do, how much of it this process may use, and what makes timings
+doubtful."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ _TAKEN = 0.1
 
 
 def facts() -> Host:
-    """Reads the host afresh: governors and quotas change while a process lives. Imports no runtime."""
+    """Facts about this machine, read anew each time, because governors and quotas change while a process lives. Imports no
+    runtime."""
     cpu = _cpu()
     logical = os.cpu_count() or 1
     memory = cgroup.memory_limit(_membership())
@@ -47,18 +49,18 @@ def facts() -> Host:
 
 
 def available_cores() -> int:
-    """Threads of ours that can run all the time: what affinity and the container's quota leave us."""
+    """How many of our threads can run all the time, within affinity and the container's quota."""
     return within_quota(usable_cores(), cgroup.cpu_limit(_membership()))
 
 
 def within_quota(cores: int, quota: float | None) -> int:
-    """`cores`, or as many as the quota pays for. A fraction of a CPU is rounded down, because a thread too many is throttled for
-    the rest of each period, which shows as latency; but there is always one."""
+    """`cores`, or as many as the quota pays for, rounded down, but at least one: a thread too many is throttled for the rest of
+    each period, which shows as latency."""
     return max(1, cores if quota is None else min(cores, int(quota)))
 
 
 def governor(folder: Path = Path("/sys/devices/system/cpu")) -> str | None:
-    """The frequency governor of the CPUs, several joined by `, ` if they differ; None where the host does not tell."""
+    """The frequency governor of the CPUs, joined by `, ` if they differ; None if the host does not say."""
     names = set()
     for path in folder.glob("cpu[0-9]*/cpufreq/scaling_governor"):
         try:
@@ -69,37 +71,37 @@ def governor(folder: Path = Path("/sys/devices/system/cpu")) -> str | None:
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Versions of edgec and of those `packages` that are installed, from their metadata; nothing is imported."""
-    found = {"edgec": edgec.__version__}
+    """The versions of edgec and of those `packages` that are installed, from their metadata; nothing is imported."""
+    installed = {"edgec": edgec.__version__}
     for package in packages:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def load_average() -> float:
-    """Processes that ran or waited for a CPU, averaged over the last minute."""
+    """The number of processes that ran or waited for a CPU, averaged over the last minute."""
     return float(psutil.getloadavg()[0])
 
 
 def caveats(host: Host, load: float) -> tuple[str, ...]:
-    """Why timings taken on `host` now may not be repeatable, one sentence each. `load` is from before the measurement."""
-    found = []
+    """Sentences about why timings taken on `host` now may not be repeatable. `load` is from before the measurement."""
+    sentences = []
     if host.governor is not None and host.governor != "performance":
-        found.append(
+        sentences.append(
             f"The CPU governor is {host.governor}, not performance: clocks follow the load, and timings follow the clocks."
         )
     if load > _BUSY * host.logical_cores:
-        found.append(f"Other work is running: the load average is {load:.1f} on {host.logical_cores} logical cores.")
+        sentences.append(f"Other work is running: the load average is {load:.1f} on {host.logical_cores} logical cores.")
     if host.virtual_machine:
-        found.append("This is a virtual machine: work of other guests that it cannot see shows in p90, p99 and max.")
-    return tuple(found)
+        sentences.append("This is a virtual machine: work of other guests that it cannot see shows in p90, p99 and max.")
+    return tuple(sentences)
 
 
 def contention(host: Host, threads: int, other_cores: Sequence[float], *, during: str = "While measuring") -> tuple[str, ...]:
-    """Whether other work took cores that `threads` of ours needed, in a sentence, which begins with `during`; `other_cores` are
+    """A sentence if other work took cores that our `threads` needed. It begins with `during`; `other_cores` are
     `Measurement.other_cores`."""
     most = max(other_cores, default=0.0)
     if most <= max(0, host.logical_cores - threads) + _TAKEN * threads:
@@ -111,7 +113,7 @@ def contention(host: Host, threads: int, other_cores: Sequence[float], *, during
 
 
 def describe(host: Host) -> str:
-    """One line for tables."""
+    """One line about the host, for tables."""
     cores = f"{host.usable_cores} of {host.logical_cores} logical cores usable"
     rest = [host.cpu, cores, f"{host.memory_bytes / 1e9:.1f} GB", host.os]
     if host.governor is not None:
@@ -136,7 +138,8 @@ def _membership() -> str:
 
 
 def _virtual_by_firmware() -> bool | None:
-    """Arm's CPU flags do not tell; firmware names the well-known hypervisors. None if there is no firmware table."""
+    """Whether this is a virtual machine, by its firmware, which names the well-known hypervisors: Arm's CPU flags do not say.
+    None if there is no firmware table."""
     if Path("/proc/device-tree/hypervisor").exists():
         return True
     product = Path("/sys/class/dmi/id/product_name")

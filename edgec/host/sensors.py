@@ -1,8 +1,8 @@
-"""What a Linux host's sensors say while something runs: clocks, temperatures, power and memory.
+"""Readings of a Linux host's sensors while something runs: clocks, temperatures, power and memory.
 
-Power comes from RAPL's energy counters (Linux, Documentation/power/powercap/powercap.rst), which count up and begin anew at
-`max_energy_range_uj`, and from INA monitors (Documentation/hwmon/ina2xx.rst, ina3221.rst), whose value is that of the moment, as
-the chip averages it: millivolts times milliamperes are microwatts. What is not there, or may not be read, is absent.
+Power comes from RAPL's energy counters (Linux, Documentation/power/powercap/powercap.rst), which count up and wrap around at
+`max_energy_range_uj`, and from INA monitors (Documentation/hwmon/ina2xx.rst, ina3221.rst), which show the present value, averaged
+by the chip: millivolts times milliamperes are microwatts. Sensors that are not there, or may not be read, are absent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import psutil
 
 from edgec.records.report import Reading
 
-_WHOLE = ("VDD_IN", "POM_5V_IN")
+_INPUT_RAILS = ("VDD_IN", "POM_5V_IN")
 """Rails that feed all the others of a board. Source: Jetson Linux Developer Guide, Power Monitors."""
 
 
 class Sensors:
-    """Those of the machine whose `/sys` and `/proc` these are, for the memory of the processes `pids`."""
+    """The sensors of the machine with these `/sys` and `/proc`, and the memory of the processes `pids`."""
 
     def __init__(self, pids: Sequence[int] = (), sys: Path = Path("/sys"), proc: Path = Path("/proc")) -> None:
         self._pids, self._sys, self._proc = pids, sys, proc
@@ -34,16 +34,17 @@ class Sensors:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        """What is there and may not be read, in a sentence."""
+        """A sentence about sensors that are there but may not be read."""
         if not self._denied:
             return ()
-        return (f"Power is unknown: {self._denied} may not be read by this user (root may; so may who is let by `chmod a+r`).",)
+        return (f"Power is unknown: this user may not read {self._denied} (root may; `chmod a+r` lets everybody).",)
 
     def begin(self) -> None:
-        """Counters are differences: from now on."""
+        """Remember the counters, of which `read` gives the difference."""
         self._power()
 
     def read(self, at_ms: float) -> Reading:
+        """All sensors now, `at_ms` after the run began."""
         return Reading(
             at_ms=round(max(0.0, at_ms), 1),
             cpu_mhz=self._mhz(),
@@ -55,7 +56,7 @@ class Sensors:
         )
 
     def _power(self) -> dict[str, float]:
-        found = {}
+        powers = {}
         for name, (path, most) in self._domains.items():
             micro, now = _integer(path), time.monotonic()
             if micro is None:
@@ -65,13 +66,13 @@ class Sensors:
                 used = micro - before if micro >= before else micro - before + most
                 # 1 uJ in 1 s is 1 uW.
                 if now > then and used >= 0:
-                    found[name] = round(used / (now - then) / 1000, 1)
+                    powers[name] = round(used / (now - then) / 1000, 1)
             self._energy[name] = micro, now
         for name, rail in self._rails.items():
             milliwatts = rail()
             if milliwatts is not None and milliwatts >= 0:
-                found[name] = round(milliwatts, 1)
-        return found
+                powers[name] = round(milliwatts, 1)
+        return powers
 
     def _mhz(self) -> float | None:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -83,8 +84,8 @@ class Sensors:
             text = (self._proc / "cpuinfo").read_text(errors="replace")
         except OSError:
             return None
-        told = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)\s*$", text, re.MULTILINE)]
-        return round(sum(told) / len(told), 1) if told else None
+        clocks = [float(value) for value in re.findall(r"^cpu MHz\s*:\s*([\d.]+)\s*$", text, re.MULTILINE)]
+        return round(sum(clocks) / len(clocks), 1) if clocks else None
 
     def _rss(self) -> int | None:
         total = 0
@@ -96,15 +97,15 @@ class Sensors:
         return total if self._pids else None
 
 
-def whole_mw(power_mw: Mapping[str, float]) -> float | None:
-    """What all rails and domains of a reading come to, none counted twice; None where there is none.
+def total_mw(power_mw: Mapping[str, float]) -> float | None:
+    """The power of all rails and domains of a reading together, none counted twice; None if there is none.
 
-    A board's input rail has all others behind it. RAPL's `core` and `uncore` are parts of their package, and `psys`, where it is
-    there, is not trusted: firmware decides what it covers.
+    A board's input rail feeds all others. RAPL's `core` and `uncore` are parts of their package. `psys` is ignored, because
+    firmware decides what it covers.
     """
     if not power_mw:
         return None
-    inputs = [value for name, value in power_mw.items() if name in _WHOLE]
+    inputs = [value for name, value in power_mw.items() if name in _INPUT_RAILS]
     if inputs:
         return sum(inputs)
     inside = ("core", "uncore", "psys")
@@ -113,8 +114,9 @@ def whole_mw(power_mw: Mapping[str, float]) -> float | None:
 
 
 def _rapl_domains(folder: Path) -> tuple[dict[str, tuple[Path, int]], str]:
-    """By name the counter and its range, and the path of one that may not be read. A zone's own names repeat between packages."""
-    found: dict[str, tuple[Path, int]] = {}
+    """Counters and their ranges by name, and the path of a counter that may not be read. Names of zones repeat between
+    packages."""
+    domains: dict[str, tuple[Path, int]] = {}
     denied = ""
     for zone in sorted(folder.glob("intel-rapl:*")):
         counter, most = zone / "energy_uj", _integer(zone / "max_energy_range_uj")
@@ -127,29 +129,29 @@ def _rapl_domains(folder: Path) -> tuple[dict[str, tuple[Path, int]], str]:
         if _integer(counter) is None:
             denied = denied or (str(counter) if counter.exists() else "")
             continue
-        found[name] = counter, most
-    return found, "" if found else denied
+        domains[name] = counter, most
+    return domains, "" if domains else denied
 
 
 def _ina_rails(folder: Path) -> dict[str, Callable[[], float | None]]:
-    """By name a function that tells the milliwatts of now."""
-    found: dict[str, Callable[[], float | None]] = {}
+    """By the name of a rail, a function that reads its power in milliwatts now."""
+    rails: dict[str, Callable[[], float | None]] = {}
     for chip in sorted(folder.glob("hwmon*")):
         kind = _word(chip / "name")
         if not kind.startswith("ina"):
             continue
         for number in _numbers(chip, r"power(\d+)_input"):
             path = chip / f"power{number}_input"
-            label = _label(chip, number, kind, found)
-            found[label] = partial(_power_mw, path)
+            label = _label(chip, number, kind, rails)
+            rails[label] = partial(_power_mw, path)
         with_power = set(_numbers(chip, r"power(\d+)_input"))
         for number in _numbers(chip, r"curr(\d+)_input"):
             volts, amperes = chip / f"in{number}_input", chip / f"curr{number}_input"
             if number in with_power or not volts.is_file():
                 continue
-            label = _label(chip, number, kind, found)
-            found[label] = partial(_product_mw, volts, amperes)
-    return found
+            label = _label(chip, number, kind, rails)
+            rails[label] = partial(_product_mw, volts, amperes)
+    return rails
 
 
 def _label(chip: Path, number: int, kind: str, taken: Iterable[str]) -> str:
@@ -159,16 +161,13 @@ def _label(chip: Path, number: int, kind: str, taken: Iterable[str]) -> str:
 
 
 def _power_mw(microwatts: Path) -> float | None:
-    return _scaled(_integer(microwatts), 1e-3)
+    value = _integer(microwatts)
+    return None if value is None else value * 1e-3
 
 
 def _product_mw(volts: Path, amperes: Path) -> float | None:
     millivolts, milliamperes = _integer(volts), _integer(amperes)
     return None if millivolts is None or milliamperes is None else millivolts * milliamperes / 1000
-
-
-def _scaled(value: int | None, factor: float) -> float | None:
-    return None if value is None else value * factor
 
 
 def _temperatures(classes: Path) -> Iterable[tuple[str, Path]]:

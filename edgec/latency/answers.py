@@ -1,6 +1,6 @@
-"""What workers answer, by what they were told to do: believed only if it has this form.
+"""The forms of workers' answers, by command. Only answers of these forms are accepted.
 
-A worker is a process of ours, but a runtime's code runs in it, and that code may write anything anywhere.
+A worker is one of edgec's processes, but a runtime's code runs in it, and that code may write anything anywhere.
 """
 
 from __future__ import annotations
@@ -92,14 +92,15 @@ FORMS: Mapping[str, type[_Answer]] = {
 
 
 def read_answer(data: bytes, do: str) -> dict[str, Any]:
-    """To the command `do`; or what went wrong as `error`, or that there is nothing to tell as `untold`. Raises `Refused`."""
+    """The answer to the command `do`, checked. A failure is {"error": text}; that a runtime does not time its steps, {"untold":
+    true}. Raises `Refused` for anything else."""
     answer = parse_json_object(data)
     if "error" in answer:
         return {"error": str(answer["error"])[:_WIDTH]}
     if do == "profile" and answer.get("untold") is True:
         return {"untold": True}
     if do not in FORMS:
-        raise Refused(f"answers {ascii(do)[:80]}, which nobody asks")
+        raise Refused(f"answers {ascii(do)[:80]}, which is no command")
     try:
         FORMS[do].model_validate(answer)
     except ValidationError as error:

@@ -1,10 +1,10 @@
 """When a worker starts its next frame: at once, or when its camera has one. Standard library only: workers import it.
 
-A camera has a clock of its own: frame k arrives at `begin + k / fps`, whatever became of those before it, so nothing drifts.
-Which frames arrived while the model worked follows from that schedule when it is done: no thread receives them meanwhile, and
-none takes time from what is measured. Until a frame's arrival the process sleeps, but for the last `SPIN_NS`, which it spends
-asking for the time: a sleep alone ends tens of microseconds late. At 30 Hz that costs 0.6 % of one core, which is left out of the
-CPU time that is reported. What the process still starts late is part of the frame's wait, as in a robot's program.
+A camera has a clock of its own: frame k arrives at `begin + k / fps`, whatever happened to the frames before it, so nothing
+drifts. Which frames arrived while the model worked follows from that schedule: no thread receives them, and none takes time from
+what is measured. The process sleeps until a frame's arrival, except for the last `SPIN_NS`, in which it reads the clock in a
+loop, because a sleep alone ends tens of microseconds late. At 30 Hz that costs 0.6 % of one core, which is left out of the CPU
+time that is reported. If the process still starts late, that is part of the frame's wait, as in a robot's program.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 
 SPIN_NS = 200_000
 GRACE_NS = 1_000_000_000
-"""How long after the last arrival frames that wait are still worked off. What waits then counts as dropped: where all frames
-wait and the model is too slow, the queue would take as long again as the run did."""
+"""How long waiting frames are still run after the last arrival; those that wait then count as dropped. If all frames wait and the
+model is too slow, the queue could otherwise take as long again as the run did."""
 
 
 @dataclass
-class Record:
-    """`time.monotonic_ns` of every frame that was done. Arrays of machine integers: lists of Python's would show as memory."""
+class FrameLog:
+    """`time.monotonic_ns` of every frame that was done, in arrays of machine integers: lists of Python's integers would show as
+    memory. `spun_ns` is the time that was spent waiting in a loop."""
 
     arrived: array[int] = field(default_factory=lambda: array("q"))
     started: array[int] = field(default_factory=lambda: array("q"))
@@ -32,26 +33,26 @@ class Record:
     spun_ns: int = 0
 
 
-def back_to_back(run: Callable[[], object], begin_ns: int, seconds: float) -> Record:
-    """Each frame as soon as the one before it is done, until `seconds` are over; one at least."""
-    record, clock = Record(), time.monotonic_ns
+def back_to_back(run: Callable[[], object], begin_ns: int, seconds: float) -> FrameLog:
+    """Run frames until `seconds` are over, each as soon as the one before it is done; at least one."""
+    log, clock = FrameLog(), time.monotonic_ns
     end = begin_ns + round(seconds * 1e9)
-    _wait(begin_ns, record)
+    _wait_until(begin_ns, log)
     while True:
         started = clock()
         run()
         done = clock()
-        record.arrived.append(started)
-        record.started.append(started)
-        record.done.append(done)
+        log.arrived.append(started)
+        log.started.append(started)
+        log.done.append(done)
         if done >= end:
-            return record
+            return log
 
 
-def camera(run: Callable[[], object], begin_ns: int, seconds: float, fps: float, *, latest: bool) -> Record:
-    """The frames that arrive within `seconds` from `begin_ns`, one at least. `latest`: of those that arrived while the model
-    worked only the newest is taken, older ones are dropped; otherwise all wait for their turn."""
-    record, clock = Record(), time.monotonic_ns
+def camera(run: Callable[[], object], begin_ns: int, seconds: float, fps: float, *, latest: bool) -> FrameLog:
+    """Run the frames that arrive within `seconds` from `begin_ns`, at least one. With `latest`, only the newest of the frames
+    that arrived while the model worked is taken, and older ones are dropped; otherwise all wait for their turn."""
+    log, clock = FrameLog(), time.monotonic_ns
     total = max(1, math.ceil(seconds * fps - 1e-6))
     end = begin_ns + round(seconds * 1e9)
 
@@ -61,32 +62,32 @@ def camera(run: Callable[[], object], begin_ns: int, seconds: float, fps: float,
     number = 0
     while number < total:
         arrived = arrival(number)
-        _wait(arrived, record)
+        _wait_until(arrived, log)
         started = clock()
         if latest:
             newest = min(total - 1, max(number, int((started - begin_ns) * fps / 1e9)))
-            # The division above is rounded: a frame of the future is not there yet.
+            # The division above is rounded: it may name a frame that has not arrived yet.
             while newest > number and arrival(newest) > started:
                 newest -= 1
-            record.dropped += newest - number
+            log.dropped += newest - number
             number, arrived = newest, arrival(newest)
         elif number and started > end + GRACE_NS:
-            record.dropped += total - number
-            return record
+            log.dropped += total - number
+            return log
         run()
         done = clock()
-        record.arrived.append(arrived)
-        record.started.append(started)
-        record.done.append(done)
+        log.arrived.append(arrived)
+        log.started.append(started)
+        log.done.append(done)
         number += 1
-    return record
+    return log
 
 
-def _wait(until_ns: int, record: Record) -> None:
+def _wait_until(until_ns: int, log: FrameLog) -> None:
     left = until_ns - time.monotonic_ns()
     if left > SPIN_NS:
         time.sleep((left - SPIN_NS) / 1e9)
     spinning = now = time.monotonic_ns()
     while now < until_ns:
         now = time.monotonic_ns()
-    record.spun_ns += now - spinning
+    log.spun_ns += now - spinning

@@ -1,14 +1,15 @@
-"""How sure a ratio of two latencies is, from samples that depend on one another and runs that differ by more than those tell.
+"""Confidence intervals for a ratio of two latencies, from samples that depend on one another and runs that differ from each
+other.
 
-A run is what one report holds. Within a process of it, samples are drawn again in circular blocks, as long as the samples depend
-on one another (Politis and White, Automatic Block-Length Selection for the Dependent Bootstrap, Econometric Reviews 23, 2004,
-corrected by Patton, Politis and White, 28, 2009). That alone raises false alarms: two runs of one thing differ by more than
-their samples tell, by how memory was laid out and by what else the machine did (Kalibera and Jones, Quantifying Performance
-Changes with Effect Size Confidence Intervals, arXiv 2007.10899). So where a run has several processes, each of another time,
-these are drawn again first, and then their samples. What all of a run has in common, that does not tell; several runs a side do,
-and for less there is an assumption. The machine's speed, the most of it, is taken out before where both sides have a yardstick
-(`pace`). Where it is not, what moved a run's tenths against one another is not assumed to average out: it may as well move the
-whole run. Two candidates that took turns in one run are compared turn by turn instead.
+A run is what one report holds. Within each of its processes, samples are resampled in circular blocks, as long as the samples
+depend on one another (Politis and White, Automatic Block-Length Selection for the Dependent Bootstrap, Econometric Reviews 23,
+2004, corrected by Patton, Politis and White, 28, 2009). That alone raises false alarms: two runs of the same thing differ by more
+than their samples show, because memory was laid out differently and because the machine did other work (Kalibera and Jones,
+Quantifying Performance Changes with Effect Size Confidence Intervals, arXiv 2007.10899). So if a run has several processes, each
+begun at another time, the processes are resampled first, and then their samples. That does not show what all processes of a run
+have in common. Several runs a side do; if there is only one, a deviation is assumed. Most of it is the machine's speed, which is
+taken out before if both sides have a yardstick (`pace`). If not, movements between a run's tenths are not assumed to average out,
+because they may as well move the whole run. Two candidates that took turns in one run are compared turn by turn instead.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.onboard.statistics import nearest_rank
+
 Floats = NDArray[np.float64]
 
 QUANTILES = {"p50": 0.50, "p99": 0.99}
@@ -30,21 +33,22 @@ POWER = 0.8
 DRAWS = 2000
 _REDRAWS, _FEWEST = 1000, 300
 _ELEMENTS = 1_000_000
-"""How often samples are drawn again. Long series less often: their quantiles vary less, and 50 reports take seconds."""
+"""How often samples are resampled: long series less often, because their quantiles vary less and 50 reports would take long."""
 
 _STRETCHES = 10
 LEVEL_FLOOR = 0.01
 """Least standard deviation of a run's level, relative. An assumption: `python -m benchmarks aa` prints what it is here."""
 _LEVEL_WEIGHT = 4
-"""As how many runs beyond the first what is assumed of the level counts: the degrees of freedom where a side has one run."""
+"""The weight of the assumed deviation, in runs: the degrees of freedom if each side has one run."""
 
 _NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """Samples in milliseconds, positive, in the order taken. By sample, `rounds` is the round of its block and `processes` the
-    process that ran it; empty if not told. `paced`: the machine's speed was taken out."""
+class SampledRun:
+    """The samples of one report, in milliseconds, positive, in the order taken. By sample, `rounds` is the round of its block and
+    `processes` the process that ran it; both are empty if not known. `paced`: differences in the machine's speed were taken out.
+    """
 
     samples: Floats
     rounds: NDArray[np.int64] = field(default_factory=lambda: _NONE)
@@ -62,7 +66,7 @@ class Run:
 
     @cached_property
     def draws(self) -> Floats:
-        """The samples drawn again, [draws, samples]: processes, if there are several, and blocks of each one's samples."""
+        """Resampled runs, [draws, samples]: processes are drawn, if there are several, and then blocks of each one's samples."""
         count, parts = len(self.samples), len(self.parts)
         number = max(_FEWEST, min(_REDRAWS, _ELEMENTS // count))
         chance, length = np.random.default_rng(count), math.ceil(count / parts)
@@ -75,13 +79,13 @@ class Run:
         return together
 
     def drift(self, share: float) -> float:
-        """Standard deviation of the logarithm of the `share` quantile over the run's tenths."""
+        """The standard deviation of the logarithm of the `share` quantile over the run's tenths."""
         stretches = np.array_split(self.samples, max(2, min(_STRETCHES, len(self.samples) // 3)))
         return float(np.std([math.log(quantile(stretch, share)) for stretch in stretches], ddof=1))
 
 
 def _redrawn(samples: Floats, number: int, count: int, chance: np.random.Generator) -> Floats:
-    """[number, count] of the samples, in circular blocks."""
+    """The samples resampled in circular blocks, [number, count]."""
     length = block_length(samples)
     starts = chance.integers(0, len(samples), (number, math.ceil(count / length), 1))
     taken = (starts + np.arange(length)) % len(samples)
@@ -91,8 +95,8 @@ def _redrawn(samples: Floats, number: int, count: int, chance: np.random.Generat
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of a quantile, the second side's over the first's. `shown`: the least slowdown, as a ratio, that data like this would have
-    shown four times out of five."""
+    """The second side's quantile over the first's, with its interval. `shown`: the smallest slowdown, as a ratio, that data like
+    this would show four times out of five."""
 
     value: float
     low: float
@@ -100,28 +104,29 @@ class Ratio:
     shown: float
 
 
-def needed(share: float) -> int:
-    """Samples below which no interval of `CONFIDENCE` for the `share` quantile can be given: with fewer, even the largest of
-    them is too often below it."""
+def samples_needed(share: float) -> int:
+    """The smallest number of samples that gives an interval of `CONFIDENCE` for the `share` quantile: with fewer, the quantile is
+    too often beyond all of them."""
     return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(max(share, 1 - share)))
 
 
 def quantile(samples: Floats, share: float) -> float:
-    """By nearest rank, as reports have it."""
-    return float(np.partition(samples, _rank(len(samples), share))[_rank(len(samples), share)])
+    """By nearest rank, as in reports."""
+    rank = nearest_rank(len(samples), share)
+    return float(np.partition(samples, rank)[rank])
 
 
-def level_ms(side: Sequence[Run], share: float) -> float:
-    """The side's `share` quantile: the geometric mean of its runs', because runs differ; over all samples together where runs
-    are too short to have one."""
+def level_ms(side: Sequence[SampledRun], share: float) -> float:
+    """The side's `share` quantile: the geometric mean of its runs' quantiles, because runs differ; over all samples together if
+    runs are too short to have one each."""
     if _apart(side, share):
         return math.exp(float(np.mean([math.log(quantile(run.samples, share)) for run in side])))
     return quantile(np.concatenate([run.samples for run in side]), share)
 
 
-def ratio(first: Sequence[Run], second: Sequence[Run], share: float, *, doubt: float = 0.0) -> Ratio:
-    """With a 95 % interval. Each side has a run or more, of `needed(share)` samples together at least. `doubt` is a standard
-    deviation of the ratio's logarithm that no sample tells of."""
+def ratio(first: Sequence[SampledRun], second: Sequence[SampledRun], share: float, *, doubt: float = 0.0) -> Ratio:
+    """The ratio with a 95 % interval. Each side has a run or more, of `samples_needed(share)` samples together at least. `doubt`
+    is a standard deviation of the ratio's logarithm that the samples do not show."""
     chance = np.random.default_rng(0)
     value = math.log(level_ms(second, share) / level_ms(first, share))
     drawn = [_deviations(tuple(side), share) for side in (first, second)]
@@ -137,31 +142,32 @@ def ratio(first: Sequence[Run], second: Sequence[Run], share: float, *, doubt: f
     return _ratio(value, within + chance.normal(0, spread, DRAWS), freedom, chance)
 
 
-def paired_ratio(first: Run, second: Run, share: float) -> Ratio:
-    """As `ratio`, of two that took turns in the same rounds."""
+def paired_ratio(first: SampledRun, second: SampledRun, share: float) -> Ratio:
+    """As `ratio`, for two runs that took turns in the same rounds."""
     chance = np.random.default_rng(0)
     value = math.log(quantile(second.samples, share) / quantile(first.samples, share))
     rounds = np.intersect1d(first.rounds, second.rounds)
     blocks = [[run.samples[run.rounds == number] for number in rounds] for run in (first, second)]
-    found = []
+    ratios = []
     for drawn in chance.integers(0, len(rounds), (DRAWS, len(rounds))):
         one, other = (quantile(np.concatenate([side[index] for index in drawn]), share) for side in blocks)
-        found.append(math.log(other / one))
+        ratios.append(math.log(other / one))
     spread = LEVEL_FLOOR * math.sqrt(2)
-    return _ratio(value, np.array(found) - value + chance.normal(0, spread, DRAWS), len(rounds) - 1, chance)
+    return _ratio(value, np.array(ratios) - value + chance.normal(0, spread, DRAWS), len(rounds) - 1, chance)
 
 
 def _ratio(value: float, deviations: Floats, freedom: float, chance: np.random.Generator) -> Ratio:
-    # Student's factor, drawn: with few degrees of freedom the deviations may be too small by as much.
-    found = np.sqrt(freedom / chance.chisquare(freedom, len(deviations))) * deviations
+    # Student's factor, drawn at random: with few degrees of freedom the deviations may be too small.
+    scaled = np.sqrt(freedom / chance.chisquare(freedom, len(deviations))) * deviations
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(found, (tail, 1 - tail))
-    power = float(np.quantile(found, POWER))
+    low, high = np.quantile(scaled, (tail, 1 - tail))
+    power = float(np.quantile(scaled, POWER))
     return Ratio(math.exp(value), math.exp(value + low), math.exp(value + high), math.exp(power - low))
 
 
 def block_length(samples: Floats) -> int:
-    """Of circular blocks, from the autocorrelation of the samples' ranks, so that outliers do not count by their size."""
+    """The length of circular blocks, from the autocorrelation of the samples' ranks, so that outliers do not count by their
+    size."""
     count = len(samples)
     _, places, ties = np.unique(samples, return_inverse=True, return_counts=True)
     centred = (np.cumsum(ties) - ties / 2)[places] - count / 2
@@ -185,47 +191,44 @@ def block_length(samples: Floats) -> int:
     return min(longest, max(1, math.ceil(best)))
 
 
-def _apart(side: Sequence[Run], share: float) -> bool:
-    return all(len(run.samples) >= needed(share) for run in side)
-
-
-def _rank(count: int, share: float) -> int:
-    # Products such as 0.99 * 100 come out a hair above the whole number.
-    return max(0, math.ceil(round(share * count, 9)) - 1)
+def _apart(side: Sequence[SampledRun], share: float) -> bool:
+    return all(len(run.samples) >= samples_needed(share) for run in side)
 
 
 @lru_cache(maxsize=128)
-def _deviations(side: tuple[Run, ...], share: float) -> Floats:
-    """Of the side's log quantile, when its runs are drawn again. The first side is asked for with every other."""
+def _deviations(side: tuple[SampledRun, ...], share: float) -> Floats:
+    """Deviations of the side's log quantile when its runs are resampled. Cached, because the first side is compared with every
+    other."""
     number = min(len(run.draws) for run in side)
     draws = [run.draws[:number] for run in side]
     series = draws if _apart(side, share) else [np.concatenate(draws, axis=1)]
-    ranks = [_rank(drawn.shape[1], share) for drawn in series]
-    found = [np.log(np.partition(drawn, rank, axis=1)[:, rank]) for drawn, rank in zip(series, ranks, strict=True)]
-    mean: Floats = np.mean(found, axis=0)
-    # Of few processes the drawn ones differ too little from one another.
+    ranks = [nearest_rank(drawn.shape[1], share) for drawn in series]
+    logarithms = [np.log(np.partition(drawn, rank, axis=1)[:, rank]) for drawn, rank in zip(series, ranks, strict=True)]
+    mean: Floats = np.mean(logarithms, axis=0)
+    # If there are few processes, resampled runs differ too little from one another.
     processes = np.array([len(run.parts) for run in side])
     few = float(np.mean([parts / (parts - 1) for parts in processes if parts > 1] or [1.0]))
     return (mean - math.log(level_ms(side, share))) * math.sqrt(few)
 
 
-def _freedom(side: Sequence[Run]) -> float:
-    """Degrees of freedom of what the side's draws say of its spread."""
+def _freedom(side: Sequence[SampledRun]) -> float:
+    """The degrees of freedom of the spread that the side's draws show."""
     several = [len(run.parts) - 1 for run in side if len(run.parts) > 1]
     return sum(several) if several else math.inf
 
 
-def _level(first: Sequence[Run], second: Sequence[Run], share: float) -> tuple[float, int]:
-    """Standard deviation of a run's log level, and its degrees of freedom: what drift within the runs of the less steady side
-    makes likely, or more if runs of one side differ by more. That a few runs agree proves nothing: it never becomes less."""
+def _level(first: Sequence[SampledRun], second: Sequence[SampledRun], share: float) -> tuple[float, int]:
+    """The standard deviation of a run's log level, and its degrees of freedom: what the drift within runs of the less steady side
+    suggests, or more if runs of one side differ by more. It never becomes less, because a few runs may agree by chance."""
     sides = first, second
     assumed = max(float(np.mean([_assumed(run, share) ** 2 for run in side])) for side in sides)
     squares = sum(float(np.var([math.log(quantile(run.samples, share)) for run in side])) * len(side) for side in sides)
     freedom = _LEVEL_WEIGHT + len(first) + len(second) - 2
-    found = (_LEVEL_WEIGHT * assumed + squares) / freedom
-    return (math.sqrt(found), freedom) if found > assumed else (math.sqrt(assumed), _LEVEL_WEIGHT)
+    pooled = (_LEVEL_WEIGHT * assumed + squares) / freedom
+    return (math.sqrt(pooled), freedom) if pooled > assumed else (math.sqrt(assumed), _LEVEL_WEIGHT)
 
 
-def _assumed(run: Run, share: float) -> float:
-    """What processes of a run differ by is in its draws; the machine's speed is in none of them, but where it was taken out."""
+def _assumed(run: SampledRun, share: float) -> float:
+    """The assumed deviation of a run's level. Differences between processes of a run are in its draws; the machine's speed is
+    not, unless it was taken out."""
     return LEVEL_FLOOR if run.paced else max(LEVEL_FLOOR, run.drift(share))

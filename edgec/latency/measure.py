@@ -1,10 +1,10 @@
-"""Latency, cold start and memory of candidates, taken in pairs: interleaved, so that the machine's noise hits all alike.
+"""Latency, cold start and memory of candidates, interleaved, so that the machine's noise hits all alike.
 
-Every candidate lives in a worker process of its own. Rounds go over the workers in random order; in a round each runs one block,
-about a second long and at most ten iterations. A block begins with unrecorded runs, one at least and a tenth of a second of them,
-so that neither cores and caches that are cold from the other candidates' turns nor threads of theirs that still spin are charged
-to the one whose turn it is. While one works, the others wait. Candidates that a first heat shows to be out of the question may be
-left at that, so that time goes to those between which it is close.
+Every candidate has a worker process of its own. Rounds go over the workers in random order; in a round each runs one block, about
+a second long and at most ten iterations. A block begins with unrecorded runs, at least one and a tenth of a second of them, so
+that cores and caches that are cold after the other candidates' turns, or their threads that still spin, do not slow down the
+recorded runs. While one works, the others wait. Candidates that are clearly slower after a first heat may be left out from then
+on, so that the time goes to those that are close to each other.
 """
 
 from __future__ import annotations
@@ -23,15 +23,12 @@ import psutil
 from numpy.typing import NDArray
 
 from edgec.host.facts import available_cores
-from edgec.latency.process import Worker
+from edgec.latency.process import Worker, save_frames
 from edgec.latency.recording import Measurement as Measurement
 from edgec.latency.recording import Recording
 from edgec.lowering.base import LoweredModel
 from edgec.onboard.statistics import block_size, enough
 from edgec.records.evidence import Evidence
-
-FRAME_BYTES = 32 << 20
-"""Frames are part of a worker's memory, which is reported: enough of them to vary, not so many as to weigh."""
 
 # A loaded model's memory is up to three times its files (read, converted, packed for the CPU) beside the runtime itself.
 _COPIES = 3
@@ -39,7 +36,7 @@ _RUNTIME_BYTES = 256 << 20
 _MEMORY_SHARE = 0.7
 
 HEAT = 20
-"""Iterations after which it is asked who goes on."""
+"""Iterations after which it is decided which candidates go on."""
 
 GoesOn = Callable[[dict[int, float]], set[int]]
 """From the medians so far, in ms, by candidate, to the candidates that are to be measured in full."""
@@ -49,7 +46,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class _Meter:
-    """Tells `progress` how far all candidates are; `behind` iterations belong to groups that are through."""
+    """Reports to `progress` how far all candidates are. `behind` is the number of iterations in groups that are done."""
 
     progress: Progress | None
     total: int
@@ -60,18 +57,18 @@ class _Meter:
             self.progress(doing, self.behind + done, self.total)
 
 
-class _Run(Recording):
+class _Candidate(Recording):
     """A candidate with its one worker."""
 
     def __init__(self, name: str, worker: Worker) -> None:
         super().__init__(name)
         self.worker = worker
-        self.wanted = 0
+        self.iterations = 0
         """Iterations."""
 
     def finished(self, max_seconds: float) -> bool:
-        """Whether it has nothing more to do: it has been measured, or it is out."""
-        return bool(self.problem) or enough(self.samples_ms, self.wanted, max_seconds)
+        """Whether it has been measured, or failed."""
+        return bool(self.problem) or enough(self.samples_ms, self.iterations, max_seconds)
 
 
 def measure(
@@ -89,13 +86,12 @@ def measure(
 ) -> list[Measurement]:
     """Measures `candidates`, in their order, on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
 
-    `iterations` runs are recorded for each, or fewer where they take over `max_seconds` (`statistics.enough`) or where `goes_on`
-    leaves them out after `HEAT`. `threads`: by default the usable cores, quota included. A candidate that fails or crashes has a
-    `problem`; the others are measured all the same. Candidates that do not fit into memory together are interleaved in groups
-    that do. `names` are what `progress` calls them; by default their runtimes and directories.
+    `iterations` runs are recorded for each, or fewer if they take over `max_seconds` (`statistics.enough`), or if `goes_on`
+    leaves the candidate out after `HEAT`. `threads`: by default the usable cores, quota included. A candidate that fails or
+    crashes has a `problem`; the others are measured all the same. Candidates that do not fit into memory together are interleaved
+    in groups that do. `names` are those that `progress` shows; by default runtimes and directories.
     """
     threads = threads or available_cores()
-    frames = frames[: max(1, FRAME_BYTES // frames[0].nbytes)]
     names = names or [f"{model.runtime} {model.directory.name}" for model in candidates]
     meter = _Meter(progress, iterations * len(candidates))
     results: list[Measurement] = []
@@ -103,7 +99,7 @@ def measure(
     rounds = count()
     with tempfile.TemporaryDirectory(prefix="edgec-latency-") as folder:
         scratch = Path(folder)
-        np.save(scratch / "frames.npy", frames)
+        saved = save_frames(scratch, frames)
         budget = memory_budget()
         for group in groups([model.size_bytes for model in candidates], budget):
             meter.behind = iterations * len(results)
@@ -113,9 +109,9 @@ def measure(
                     meter(f"loading {names[index]}")
                     # One after another: interpreters that start together would take time from one another.
                     worker = stack.enter_context(Worker(candidates[index], str(index), scratch))
-                    run = _Run(names[index], worker)
+                    run = _Candidate(names[index], worker)
                     with run.problem_noted(worker):
-                        run.starts = [worker.load(scratch / "frames.npy", threads)]
+                        run.starts = [worker.load(saved, threads)]
                     runs.append(run)
                 _warm(runs, meter)
                 order = random.Random(seed)  # noqa: S311 - an order, not a secret
@@ -131,26 +127,26 @@ def measure(
 
 
 def memory_budget() -> int:
-    """Bytes that workers may take together."""
+    """The bytes of memory that all workers together may take."""
     return int(_MEMORY_SHARE * psutil.virtual_memory().available)
 
 
 def groups(sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Consecutive indices of models, whose files have these `sizes`, that fit into `budget` bytes of memory together; each group
-    has at least one."""
-    found: list[list[int]] = []
+    """Consecutive indices of models, whose files have these `sizes` in bytes, in groups that fit into `budget` bytes of memory;
+    each group has at least one."""
+    fitting: list[list[int]] = []
     used = 0
     for index, size in enumerate(sizes):
         need = _COPIES * size + _RUNTIME_BYTES
-        if not found or used + need > budget:
-            found.append([])
+        if not fitting or used + need > budget:
+            fitting.append([])
             used = 0
-        found[-1].append(index)
+        fitting[-1].append(index)
         used += need
-    return found
+    return fitting
 
 
-def _warm(runs: Sequence[_Run], meter: _Meter) -> None:
+def _warm(runs: Sequence[_Candidate], meter: _Meter) -> None:
     for run in runs:
         if not run.problem:
             meter(f"warming up {run.name}")
@@ -159,10 +155,10 @@ def _warm(runs: Sequence[_Run], meter: _Meter) -> None:
 
 
 def _interleave(
-    runs: Sequence[_Run], iterations: int, max_seconds: float, order: random.Random, rounds: Iterator[int], meter: _Meter
+    runs: Sequence[_Candidate], iterations: int, max_seconds: float, order: random.Random, rounds: Iterator[int], meter: _Meter
 ) -> None:
     for run in runs:
-        run.wanted = iterations
+        run.iterations = iterations
     while turns := [run for run in runs if not run.finished(max_seconds)]:
         order.shuffle(turns)
         number = next(rounds)
@@ -172,7 +168,7 @@ def _interleave(
                 run.take(run.worker, block_size(run.typical_ms, iterations - len(run.samples_ms)), number)
 
 
-def _finish(runs: Sequence[_Run], meter: _Meter, iterations: int) -> None:
+def _finish(runs: Sequence[_Candidate], meter: _Meter, iterations: int) -> None:
     for run in runs:
         if not run.problem:
             with run.problem_noted(run.worker):

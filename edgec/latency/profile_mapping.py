@@ -1,7 +1,7 @@
 """From a runtime's steps to the hub graph's operations: kinds in words that are the same for every runtime, blocks, work.
 
-By names and by the runtimes' own words for what a step does. What neither tells is "other", or has no block or work: nothing is
-guessed.
+They follow from names and from the runtime's own words for what a step does. A step of which neither says enough is "other", or
+has no block or work: nothing is guessed.
 """
 
 from __future__ import annotations
@@ -34,39 +34,41 @@ WORDS: Final[Mapping[str, tuple[str, ...]]] = {
         *("concat", "concatenation", "reorderinput", "reorderoutput", "squeeze", "unsqueeze", "broadcast", "expand", "tile"),
     ),
 }
-"""By kind. A fusion counts as the first of these kinds that is in it. Softmax stands between attention's own products; a rotary
-embedding is multiplications and an addition."""
+"""The runtimes' words by kind. A fusion counts as the first of these kinds that it contains. Softmax is part of attention; a
+rotary embedding consists of multiplications and an addition."""
 
 _HUB_KINDS = {"linear": "product", "attention": "attention"}
-_PLACES = ("product", "attention", "convolution")
+_BLOCK_KINDS = ("product", "attention", "convolution")
 _OURS = (".quantised", ".dequantised", ".smooth")
-"""Nodes that lowering puts into a graph, and that the hub graph does not have."""
+"""Endings of the names of nodes that lowering adds to the hub graph."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """An operation of the hub graph of which the artefact tells. `kind` is `edgec.graph.operations.Kind`, or empty; `macs` of a
-    batch, where told."""
+class KnownOperation:
+    """An operation of the hub graph that the artefact names. `kind` is `edgec.graph.operations.Kind`, or empty; `macs` are of a
+    batch, None if not known."""
 
     name: str
     kind: str = ""
     macs: int | None = None
 
 
-def mapped(steps: Sequence[Step], known: Iterable[Known], rates_gflops: Mapping[str, float]) -> tuple[OperationTime, ...]:
-    """The steps with kinds, blocks, work, and shares of what these rates allow."""
+def mapped(
+    steps: Sequence[Step], known: Iterable[KnownOperation], rates_gflops: Mapping[str, float]
+) -> tuple[OperationTime, ...]:
+    """The steps with kinds, blocks, work, and the share of the rates (GFLOP a second by type) that they reach."""
     facts = {each.name: each for each in known}
     blocks = numbered_blocks(facts)
     return tuple(_mapped(step, facts, blocks, rates_gflops) for step in steps)
 
 
 def _mapped(
-    step: Step, facts: Mapping[str, Known], blocks: Mapping[str, int], rates_gflops: Mapping[str, float]
+    step: Step, facts: Mapping[str, KnownOperation], blocks: Mapping[str, int], rates_gflops: Mapping[str, float]
 ) -> OperationTime:
     kind = kind_of(step, facts)
-    covered = [facts[name] for name in step.operations if name in facts] if kind in _PLACES else []
-    told = [each.macs for each in covered if each.macs is not None]
-    gflops = 2e-9 * sum(told) if told and len(told) == len(covered) else None
+    covered = [facts[name] for name in step.operations if name in facts] if kind in _BLOCK_KINDS else []
+    macs = [each.macs for each in covered if each.macs is not None]
+    gflops = 2e-9 * sum(macs) if macs and len(macs) == len(covered) else None
     rate = rates_gflops.get(step.computes_in)
     # A depthwise convolution is no product of matrices.
     bounded = gflops and rate and step.mean_ms > 0 and all(each.kind != "depthwise" for each in covered)
@@ -82,10 +84,10 @@ def _mapped(
     )
 
 
-def kind_of(step: Step, facts: Mapping[str, Known]) -> str:
-    """By the products in it that the artefact tells of; else by the words for what it does."""
+def kind_of(step: Step, facts: Mapping[str, KnownOperation]) -> str:
+    """The kind of a step, by the products in it that the artefact names, or else by the runtime's words for what it does."""
     words = {kind for kind, known in WORDS.items() if not set(known).isdisjoint(step.layers)}
-    if words & set(_PLACES) or not words:
+    if words & set(_BLOCK_KINDS) or not words:
         for name in step.operations:
             if name in facts and facts[name].kind not in ("", "head"):
                 return _HUB_KINDS.get(facts[name].kind, "convolution")
@@ -93,6 +95,6 @@ def kind_of(step: Step, facts: Mapping[str, Known]) -> str:
 
 
 def _block(operations: Sequence[str], blocks: Mapping[str, int]) -> int | None:
-    """The block of all of them; None if they have none, or several."""
-    found = set(map(block_of, operations))
-    return blocks.get(found.pop()) if len(found) == 1 else None
+    """The block that all of these operations are in; None if there is none, or several."""
+    prefixes = set(map(block_of, operations))
+    return blocks.get(prefixes.pop()) if len(prefixes) == 1 else None

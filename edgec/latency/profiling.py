@@ -19,8 +19,8 @@ from edgec.bounded import communicate
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.facts import available_cores
 from edgec.latency.answers import read_answer
-from edgec.latency.process import ANSWER_SECONDS
-from edgec.latency.profile_mapping import Known, mapped
+from edgec.latency.process import ANSWER_SECONDS, save_frames
+from edgec.latency.profile_mapping import KnownOperation, mapped
 from edgec.lowering.base import LoweredModel, Step
 from edgec.onboard.worker import MOST_LOG_BYTES, describe_exit
 from edgec.records.evidence import Evidence
@@ -32,7 +32,6 @@ from edgec.untrusted import Refused
 
 DEFAULT_ITERATIONS = 50
 DEFAULT_SECONDS = 20.0
-_FRAME_BYTES = 32 << 20
 _LINES = 8
 
 
@@ -47,8 +46,8 @@ def profile(
 ) -> Profile:
     """Profiles an artefact on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
 
-    `iterations` runs with the runtime's profiling and as many without, in turns, or fewer where they take over `seconds`.
-    `threads`: by default the usable cores, quota included. Steps are means over the profiled runs, the wholes are medians.
+    `iterations` runs with the runtime's profiling and as many without, in turns, or fewer if they take over `seconds`. `threads`:
+    by default the usable cores, quota included. Times of steps are means over the profiled runs, those of whole runs are medians.
 
     Raises `TargetError` if the runtime does not time its steps, `RuntimeFailure` if it fails or its process dies.
     """
@@ -66,26 +65,19 @@ def profile(
 def profile_model(
     model: LoweredModel,
     frames: NDArray[np.uint8],
-    known: tuple[Known, ...],
+    known: tuple[KnownOperation, ...],
     *,
     threads: int | None = None,
     iterations: int = DEFAULT_ITERATIONS,
     seconds: float = DEFAULT_SECONDS,
     evidence: Evidence = Evidence.HOST,
 ) -> Profile:
-    """As `profile`, of files of which it is `known` what operations they have."""
+    """As `profile`, for a runtime's files; `known` are the operations in them."""
     with tempfile.TemporaryDirectory(prefix="edgec-profile-") as folder:
         scratch = Path(folder)
-        np.save(scratch / "frames.npy", frames[: max(1, _FRAME_BYTES // frames[0].nbytes)])
         request = {
-            "model": {
-                "runtime": model.runtime,
-                "directory": str(model.directory.resolve()),
-                "entry": model.entry,
-                "files": list(model.files),
-                "settings": model.settings,
-            },
-            "frames": str(scratch / "frames.npy"),
+            "model": model.to_json(),
+            "frames": str(save_frames(scratch, frames)),
             "threads": threads or available_cores(),
             "iterations": iterations,
             "seconds": seconds,
@@ -111,20 +103,20 @@ def profile_model(
     )
 
 
-def known_operations(artefact: OpenArtefact) -> tuple[Known, ...]:
-    """With kinds and work where the artefact has its explanation; the manifest has the names alone.
+def known_operations(artefact: OpenArtefact) -> tuple[KnownOperation, ...]:
+    """The artefact's operations, with kinds and work if it has an explanation: its manifest has the names alone.
 
     Raises `ArtefactError` if the explanation is damaged.
     """
     manifest: Manifest = artefact.manifest
     if EXPLANATION not in {file.path for file in manifest.files}:
-        return tuple(Known(name) for name in manifest.operations)
+        return tuple(KnownOperation(name) for name in manifest.operations)
     explanation = read_record(artefact.directory / EXPLANATION, Explanation, "explanation")
-    return tuple(Known(entry.name, entry.kind, entry.macs) for entry in explanation.operations)
+    return tuple(KnownOperation(entry.name, entry.kind, entry.macs) for entry in explanation.operations)
 
 
-def _step(told: dict[str, Any]) -> Step:
-    return Step(**{**told, "layers": tuple(told["layers"]), "operations": tuple(told["operations"])})
+def _step(values: dict[str, Any]) -> Step:
+    return Step(**{**values, "layers": tuple(values["layers"]), "operations": tuple(values["operations"])})
 
 
 def _ask(request: dict[str, Any], scratch: Path, seconds: float) -> dict[str, Any]:
@@ -142,20 +134,20 @@ def _ask(request: dict[str, Any], scratch: Path, seconds: float) -> dict[str, An
         )
         with process:
             try:
-                told = json.dumps(request).encode()
-                out, err = communicate(process, told, most_bytes=MOST_LOG_BYTES, seconds=seconds)
+                message = json.dumps(request).encode()
+                out, err = communicate(process, message, most_bytes=MOST_LOG_BYTES, seconds=seconds)
             except BaseException:
                 process.kill()
                 raise
     except Refused as error:
-        raise RuntimeFailure("The profile was given up.", evidence=f"the process {error}") from None
+        raise RuntimeFailure("The profile was stopped.", evidence=f"the process {error}") from None
     words = err.decode("utf-8", "replace").strip().splitlines()[-_LINES:]
     if not out.strip():
-        raise RuntimeFailure("The process that was to be profiled died.", evidence=[describe_exit(process.returncode), *words])
+        raise RuntimeFailure("The profiled process died.", evidence=[describe_exit(process.returncode), *words])
     try:
         answer = read_answer(out, "profile")
     except Refused as error:
-        raise RuntimeFailure("The process that was profiled told something else.", evidence=[f"it {error}", *words]) from None
+        raise RuntimeFailure("The profiled process gave no valid answer.", evidence=[f"it {error}", *words]) from None
     if "error" in answer:
         raise RuntimeFailure("The artefact could not be profiled.", evidence=answer["error"].splitlines()[:_LINES])
     return answer

@@ -1,4 +1,4 @@
-"""One candidate's measurement on its way: what its worker, or several workers one after another, answered so far."""
+"""The measurement of one candidate in progress: what its worker, or several workers one after another, answered so far."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
 from edgec.latency.process import Helper
-from edgec.onboard.statistics import LEAD_IN_MS, summary
+from edgec.onboard.statistics import LEAD_IN_MS
 from edgec.onboard.worker import WorkerProblem
 from edgec.records.evidence import Evidence
 from edgec.records.report import Block, ColdStart, Latency
@@ -22,8 +22,9 @@ from edgec.records.report import Block, ColdStart, Latency
 class Measurement:
     """Either the figures, or the `problem` that prevented them.
 
-    `cpu_ms_per_frame` is CPU time of all threads, over the frames of the recorded runs; `import_ms` is what importing the runtime
-    took; `other_cores` is how many cores' worth of other work the machine did meanwhile, a hypervisor's share included.
+    `cpu_ms_per_frame` is CPU time of all threads, over the frames of the recorded runs; `import_ms` is the time that importing
+    the runtime took; `other_cores` is how many cores' worth of other work the machine did meanwhile, a hypervisor's share
+    included.
     """
 
     latency: Latency | None = None
@@ -37,7 +38,8 @@ class Measurement:
 
 @dataclass
 class Recording:
-    """`starts` has what each worker said of its own start, and at its end."""
+    """What the workers of one candidate answered so far. `starts` has each worker's answer to `load`, with that to `finish`
+    added."""
 
     name: str
     starts: list[dict[str, Any]] = field(default_factory=list)
@@ -51,10 +53,11 @@ class Recording:
 
     @property
     def typical_ms(self) -> float:
+        """The median of the samples, or of the warm-up before there are any."""
         return statistics.median(self.samples_ms or self.warmup_ms)
 
     def take(self, worker: Helper, runs: int, number: int, process: int = 0, lead_in_ms: float = LEAD_IN_MS) -> None:
-        """One block of the round `number`. Raises `WorkerProblem`."""
+        """Record one block of the round `number`. Raises `WorkerProblem`."""
         busy, began = busy_ms(), time.perf_counter()
         answer = worker.ask({"do": "run", "iterations": runs, "lead_in_ms": lead_in_ms})
         self.others_ms += busy_ms() - busy - answer["block_cpu_ms"]
@@ -65,7 +68,7 @@ class Recording:
 
     @contextmanager
     def problem_noted(self, worker: Helper) -> Iterator[None]:
-        """Notes a `WorkerProblem` and goes on; the other candidates are not to blame."""
+        """Notes a `WorkerProblem` instead of raising it, so that the other candidates go on."""
         try:
             yield
         except WorkerProblem as problem:
@@ -73,6 +76,7 @@ class Recording:
             worker.close()
 
     def result(self, batch: int, evidence: Evidence) -> Measurement:
+        """The figures of all that was recorded, or the problem. `batch` is the number of frames in a run."""
         if self.problem:
             return Measurement(problem=self.problem)
         other_cores = round(max(0.0, self.others_ms / self.elapsed_ms), 3)
@@ -82,12 +86,10 @@ class Recording:
 
         processes = [start["process_ms"] for start in self.starts if start["process_ms"] is not None]
         return Measurement(
-            latency=Latency(
-                **asdict(summary(self.samples_ms)),
-                iterations=len(self.samples_ms),
+            latency=Latency.of(
+                self.samples_ms,
                 warmup=len(self.warmup_ms),
                 threads=self.starts[0]["threads"],
-                samples_ms=tuple(self.samples_ms),
                 blocks=tuple(self.blocks),
                 other_cores=other_cores,
                 evidence=evidence,
@@ -108,7 +110,7 @@ class Recording:
 
 
 def busy_ms() -> float:
-    """CPU time that the whole machine has spent on anything, since it started."""
+    """CPU time in milliseconds that the whole machine has spent on anything since it started."""
     times = psutil.cpu_times()
     # Linux counts guests' time within user time as well.
     idle = ("idle", "iowait", "guest", "guest_nice")

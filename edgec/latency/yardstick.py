@@ -1,15 +1,15 @@
 """How fast the machine is just now, by a fixed piece of work that has nothing to do with the model: `python -m
 edgec.latency.yardstick [NS]`, which imports numpy only.
 
-A machine's speed is no constant: on a virtual one it follows what other guests do on the same cores, for seconds or for
-minutes, and nothing in the guest tells. All processes there become slower together (on one such machine runs of one thing
-differed by 4 %, processes of one run by half a percent), so that samples of the model alone cannot tell whether it is the model
-that became slower. Products of matrices do: there they became slower by the same factor, and what that left of the model's times
-was noise without memory, which averages out.
+A machine's speed is not constant. That of a virtual machine depends on what other guests do on the same cores, for seconds or for
+minutes, and nothing in the guest shows it. All processes become slower together (on one such machine runs of the same thing
+differed by 4 %, processes of one run by half a percent), so that samples of the model alone cannot show whether the model became
+slower. Products of matrices can: on that machine they became slower by the same factor, and the rest of the variation in the
+model's times was uncorrelated noise, which averages out.
 
-The work: on each core in turn that may be used, at most `MOST_CORES` of them, `PRODUCTS` products of square float32 matrices of
-`SIDE`, on one thread. One sample is their time, all cores together. It must never change without a change of `WORK`, which
-reports carry: only what was measured by the same yardstick can be held against each other by it.
+The work: on each usable core in turn, at most `MOST_CORES` of them, `PRODUCTS` products of square float32 matrices of `SIDE`, on
+one thread. One sample is the time of all cores together. It must never change without a change of `WORK`, which reports hold:
+only measurements with the same yardstick can be compared by it.
 
 Commands come and are answered as a worker's:
 
@@ -19,9 +19,7 @@ Commands come and are answered as a worker's:
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -35,14 +33,16 @@ SIDE, PRODUCTS, MOST_CORES = 256, 6, 8
 WORK = f"{PRODUCTS} products of {SIDE}x{SIDE} float32 matrices on each of at most {MOST_CORES} cores"
 
 SAMPLES, FEWEST, TURN_MS = 10, 2, 60.0
-"""In a turn: 10, or as many as take 60 ms, but 2 at least."""
+"""In a turn: 10, or as many as take 60 ms, but at least 2."""
 
 _LIBRARIES = ("OPENBLAS", "OMP", "MKL", "BLIS")
 ENVIRONMENT = {**{f"{name}_NUM_THREADS": "1" for name in _LIBRARIES}, "VECLIB_MAXIMUM_THREADS": "1"}
-"""One thread: others would wait, spinning, on the model's cores."""
+"""One thread: others would spin on the model's cores while they wait."""
 
 
 class Yardstick:
+    """The commands that the yardstick obeys, each a method."""
+
     def __init__(self) -> None:
         import numpy as np
 
@@ -52,6 +52,7 @@ class Yardstick:
         self._cores = _cores()
 
     def run(self) -> dict[str, Any]:
+        """The samples of one turn."""
         began = time.process_time_ns()
         samples: list[float] = []
         while len(samples) < FEWEST or (len(samples) < SAMPLES and sum(samples) < TURN_MS):
@@ -59,6 +60,7 @@ class Yardstick:
         return {"samples_ms": samples, "cpu_ms": (time.process_time_ns() - began) / 1e6}
 
     def finish(self) -> dict[str, Any]:
+        """The last command."""
         from edgec.latency.worker import peak_rss_bytes
 
         return {"peak_rss_bytes": peak_rss_bytes()}
@@ -83,25 +85,18 @@ class Yardstick:
 
 
 def _cores() -> list[int]:
-    """Those that may be used; where threads cannot be bound to one, as many that stand for any."""
+    """The cores that may be used; where threads cannot be bound to a core, only their number matters."""
     if sys.platform == "linux":
         return sorted(os.sched_getaffinity(0))[:MOST_CORES]
     return list(range(min(os.cpu_count() or 1, MOST_CORES)))
 
 
 def main() -> int:
-    from edgec.latency.worker import die_with_parent, private_output
+    """Obeys commands until the last. Returns the exit code."""
+    from edgec.latency.worker import begin, serve
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
-    answers = private_output()
-    yardstick = Yardstick()
-    for line in sys.stdin:
-        action = json.loads(line)["do"]
-        print(json.dumps(getattr(yardstick, action)()), file=answers, flush=True)
-        if action == "finish":
-            break
-    return 0
+    answers = begin()
+    return serve(Yardstick(), answers)
 
 
 if __name__ == "__main__":

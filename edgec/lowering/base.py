@@ -6,6 +6,7 @@ unavailable and harms no other.
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,23 +30,35 @@ Features = dict[str, NDArray[Any]]
 """The outputs by name: labels int32, everything else float32."""
 
 
-def output_type(found: np.dtype[Any]) -> type[np.int32 | np.float32]:
-    """In which type a runner hands an output over that its runtime gives in this one."""
-    return np.int32 if found.kind in "iub" else np.float32
+def output_type(computed: np.dtype[Any]) -> type[np.int32 | np.float32]:
+    """The type in which a runner returns an output that its runtime computes in this one: int32 for integers and booleans, else
+    float32."""
+    return np.int32 if computed.kind in "iub" else np.float32
 
 
 @dataclass(frozen=True)
 class Availability:
+    """Whether a runtime can be used in this environment; if not, `problem` says why."""
+
     available: bool
     version: str = ""
     problem: str = ""
     install: str = ""
     """The line that makes it available."""
 
+    @classmethod
+    def of(cls, package: str, install: str) -> Availability:
+        """That of a Python package, which is imported."""
+        try:
+            sdk = importlib.import_module(package)
+        except ImportError as error:
+            return cls(False, problem=str(error), install=install)
+        return cls(True, version=sdk.__version__.split("-")[0])
+
 
 @dataclass(frozen=True)
 class LoweredModel:
-    """Files of one candidate, relative to `directory`, and the settings that its runtime must be given to run them."""
+    """The files of one candidate, relative to `directory`, and the settings that its runtime needs to run them."""
 
     runtime: str
     directory: Path
@@ -57,12 +70,27 @@ class LoweredModel:
 
     @property
     def size_bytes(self) -> int:
+        """Of all files together."""
         return sum((self.directory / name).stat().st_size for name in self.files)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able, for another process on this machine: the path is absolute."""
+        return {**vars(self), "directory": str(self.directory.resolve()), "files": list(self.files)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> LoweredModel:
+        """What `to_json` gave."""
+        return cls(**{**values, "directory": Path(values["directory"]), "files": tuple(values["files"])})
+
+
+def first_lines(error: Exception, most: int = 3) -> list[str]:
+    """The beginning of what a runtime's error says, as evidence for an error of edgec's."""
+    return str(error).strip().splitlines()[:most]
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a model's files may say of it, where they can: to people who have nothing but them."""
+    """What a model's files say about it to people who have nothing else, where the format has room for that."""
 
     author: str
     licence: str
@@ -84,13 +112,14 @@ class Runner(ABC):
 
     @abstractmethod
     def __call__(self, frames: Frames) -> Features:
-        """The outputs for one batch, in arrays of their own. Raises `RuntimeFailure` for frames of another type or shape."""
+        """The outputs for one batch, in arrays that later calls do not overwrite. Raises `RuntimeFailure` for frames of another
+        type or shape."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a runtime's program that ran. `layers` are the words that the runtime, or the model's file, has for what it
-    does, in lower case, several for a fusion; `operations` the names that these have in the model's file."""
+    """One step of a runtime's program that ran. `layers` are the words that the runtime, or the model's file, uses for what it
+    does, in lower case, several for a fusion; `operations` are the names of these in the model's file."""
 
     name: str
     layers: tuple[str, ...]
@@ -103,7 +132,7 @@ class Step:
 
 
 class Profiler(ABC):
-    """A model whose runtime times its own steps."""
+    """A loaded model whose runtime times its own steps."""
 
     source: str
     """Which of the runtime's facilities tells."""
@@ -113,36 +142,43 @@ class Profiler(ABC):
         self.runs = 0
 
     def __call__(self, frames: Frames) -> Features:
-        """As the runner's own, and counted."""
+        """One batch through the runner; the run is counted."""
         self.runs += 1
         return self.runner(frames)
 
     @abstractmethod
     def begin(self) -> None:
-        """From here on, runs count."""
+        """Count the runs from here on."""
 
     @abstractmethod
     def end(self) -> tuple[Step, ...]:
-        """The steps in the order in which they ran, over the runs that count; what did not run is left out. To be called once.
+        """The steps in the order in which they ran, over the runs that count; steps that did not run are left out. To be called
+        once.
 
-        Raises `RuntimeFailure` if the runtime's account cannot be read.
+        Raises `RuntimeFailure` if the runtime's records cannot be read.
         """
 
 
 def require_frames(frames: Frames, shape: tuple[int, ...]) -> None:
-    """Raises `RuntimeFailure` unless `frames` are uint8 of this shape. Runtimes disagree about what else they take: OpenVINO
-    casts floats, and makes black pictures of booleans."""
+    """Raises `RuntimeFailure` unless `frames` are uint8 of this shape. Runtimes disagree about what else they accept: OpenVINO
+    casts floats, and turns booleans into black pictures."""
     if isinstance(frames, np.ndarray) and frames.dtype == np.uint8 and frames.shape == shape:
         return
-    given = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
+    actual = f"{frames.dtype} {list(frames.shape)}" if isinstance(frames, np.ndarray) else type(frames).__name__
     raise RuntimeFailure(
-        "The model was given something else than its frames.",
-        evidence=f"it takes uint8 {list(shape)}, [N, H, W, RGB]; given: {given}",
+        "The model was given frames of another type or shape.",
+        evidence=f"it takes uint8 {list(shape)}, [N, H, W, RGB]; given: {actual}",
         remedy="give frames of this shape, or build for the shape that the camera has",
     )
 
 
 class Lowering(ABC):
+    """A runtime: how a hub graph and a plan become its files, and how these are run. Its module imports without the runtime's
+    SDK.
+
+    `name` is that of the entry point, `title` the name for people.
+    """
+
     name: str
     title: str
     precisions: tuple[str, ...]
@@ -156,38 +192,39 @@ class Lowering(ABC):
 
     @abstractmethod
     def availability(self) -> Availability:
-        """Whether the runtime can be used in this process's environment; imports it at most."""
+        """Whether files can be written in this environment; may import the SDK, and nothing larger."""
 
     def runnable(self) -> Availability:
-        """Whether written files can be run in this environment. Some runtimes need less for that than for writing them."""
+        """Whether written files can be run in this environment, for which some runtimes need less than for writing them."""
         return self.availability()
 
     @abstractmethod
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
-        """Write the runtime's files into `directory`, which exists and is empty."""
+        """Write the runtime's files into `directory`, which exists and is empty. Raises `UnsupportedOperation` naming an
+        operation that the runtime lacks."""
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:  # noqa: B027 - most run whatever ONNX has
-        """Whether the runtime, or this lowering to it, has all operations of a head, before anything is exported. The graph is
-        that of the head alone (`edgec.heads.attach.apart`); `versions` are those of the runtime that boards have.
+        """Check, before anything is exported, that the runtime and this lowering have all operations of a head. The graph holds
+        the head alone (`edgec.heads.attach.apart`); `versions` are those of the runtime that boards have.
 
         Raises `UnsupportedOperation`.
         """
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-        """The plan with what could overflow the target's types in wider ones. `peaks` are the largest absolute values that
-        calibration saw, by tensor."""
+        """The plan, with wider types for activations that could overflow the target's. `peaks` are the largest absolute values
+        that calibration saw, by tensor."""
         return plan
 
     def label(self, model: LoweredModel, label: Label) -> None:  # noqa: B027 - most files have no place for it
-        """Write the label into the model's files."""
+        """Write the label into the model's files, if their format has room for it."""
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler | None:
-        """Open written files as `load` does, for a runtime that times the steps of its program. None: this one tells nothing."""
+        """Open written files as `load` does, so that the runtime times its steps; None if it cannot."""
         return None
 
     @abstractmethod
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        """Open written files. Needs numpy and the runtime only. `threads`: the usable cores by default.
+        """Open written files. Needs numpy and the runtime only. `threads`: by default the usable cores.
 
-        Raises `RuntimeFailure` if the runtime refuses them.
+        Raises `TargetError` if the runtime is not installed, `RuntimeFailure` if it refuses the files.
         """

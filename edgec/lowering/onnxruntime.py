@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec.errors import RuntimeFailure, TargetError, UnsupportedOperation
+from edgec.graph.session import INSTALL, open_session, start_session
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
     Availability,
@@ -19,6 +20,7 @@ from edgec.lowering.base import (
     Lowering,
     Profiler,
     Runner,
+    first_lines,
     output_type,
     require_frames,
 )
@@ -28,25 +30,21 @@ if TYPE_CHECKING:
 
     from edgec.graph.plan import PrecisionPlan
 
-INSTALL = "pip install 'edgec[cpu]'"
-
 
 class OnnxRuntime(Lowering):
+    """ONNX Runtime on a CPU: `model.onnx`, the hub graph with the plan's Q/DQ pairs."""
+
     name = "onnxruntime"
     title = "ONNX Runtime"
     precisions = ("fp32", "int8")
     int8_kinds = ("linear",)  # an int8 convolution needs a quantised output too, which costs more than it brings here
 
     def availability(self) -> Availability:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            return Availability(False, problem=str(error), install=INSTALL)
-        return Availability(True, version=onnxruntime.__version__)
+        """Whether ONNX Runtime can be imported."""
+        return Availability.of("onnxruntime", INSTALL)
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
-        from edgec.graph.session import open_session
-
+        """By opening a session of the head."""
         try:
             open_session(head, threads=1)
         except RuntimeFailure as error:
@@ -55,6 +53,7 @@ class OnnxRuntime(Lowering):
             ) from error
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """Writes `model.onnx`, with `model.onnx.data` beside it for weights beyond 2 GB."""
         from edgec.graph.files import save
         from edgec.graph.passes.base import rewritten
         from edgec.graph.planned import apply_plan
@@ -65,9 +64,11 @@ class OnnxRuntime(Lowering):
         return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        """Opens the file in a session."""
         return _open(model, threads or usable_cores())
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
+        """Opens the file in a session that writes a trace into a folder of its own."""
         from edgec.lowering.onnxruntime_steps import OnnxRuntimeProfiler
 
         folder = tempfile.TemporaryDirectory(prefix="edgec-profile-")
@@ -90,26 +91,16 @@ class SessionRunner(Runner):
         try:
             values = self.session.run(self._outputs, {"frames": frames})
         except Exception as error:
-            raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
+            raise RuntimeFailure("ONNX Runtime failed on a frame.", evidence=first_lines(error)) from error
         return {name: np.asarray(value, output_type(value.dtype)) for name, value in zip(self._outputs, values, strict=True)}
 
 
 def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> SessionRunner:
-    """`trace` is the beginning of a path: there ONNX Runtime writes what it did, once its profiling is ended."""
+    """`trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling ends."""
     try:
-        import onnxruntime as ort
-    except ImportError as error:
-        raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    if trace is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(trace)
-    try:
-        session: Any = ort.InferenceSession(model.directory / model.entry, options, providers=["CPUExecutionProvider"])
+        session = start_session(model.directory / model.entry, threads, trace=trace)
         return SessionRunner(session, threads, str(model.settings.get("precision", "")))
+    except TargetError:
+        raise
     except Exception as error:
-        raise RuntimeFailure(
-            "ONNX Runtime refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
-        ) from error
+        raise RuntimeFailure("ONNX Runtime refuses the model.", evidence=[model.entry, *first_lines(error)]) from error

@@ -1,7 +1,7 @@
-"""The steps of an ONNX Runtime session, from the trace that it writes of what it did.
+"""The steps of an ONNX Runtime session, from the trace that it writes.
 
-Its optimiser names what it fused after one of the nodes, with the fusion behind a slash, and what it moved to another layout with
-an ending; what it puts in itself has names of its own, which lead back to nothing.
+Its optimiser names a fused node after one of its parts, with a slash and the fusion at the end, and a node in another layout with
+an ending. Nodes that it adds have names of its own, which lead back to no node of the file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LAYOUT = "_nchwc"
 
 
 class OnnxRuntimeProfiler(Profiler):
-    """`session` profiles and writes into `folder`, which goes with it; `path` is the model's file."""
+    """`session` profiles and writes into `folder`, which is removed at the end; `path` is the model's file."""
 
     source = SOURCE
 
@@ -34,9 +34,11 @@ class OnnxRuntimeProfiler(Profiler):
         self._runs_before = 0
 
     def begin(self) -> None:
+        """The trace holds all runs; those before this one are skipped."""
         self._runs_before = self.runs
 
     def end(self) -> tuple[Step, ...]:
+        """Ends the profiling and reads the trace."""
         with self._folder:
             trace = Path(self._session.end_profiling())
             try:
@@ -47,14 +49,14 @@ class OnnxRuntimeProfiler(Profiler):
                 return _steps(runs[self._runs_before :], _names(self._path))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise RuntimeFailure(
-                    "ONNX Runtime's account of its runs cannot be read.",
+                    "ONNX Runtime's trace of its runs cannot be read.",
                     evidence=f"{type(error).__name__}: {error}",
                     remedy=f"see that there is room in {tempfile.gettempdir()}",
                 ) from error
 
 
 def _runs(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The kernels of each run; a run's own event comes when it ends."""
+    """The kernels of each run. The event of a run itself comes after its kernels."""
     runs: list[list[dict[str, Any]]] = []
     kernels: list[dict[str, Any]] = []
     for event in events:
@@ -95,7 +97,7 @@ def _first_type(event: dict[str, Any]) -> str:
 
 
 def _names(path: Path) -> set[str]:
-    """Of all nodes in the file; its weights, where they lie beside it, are not read."""
+    """The names of all nodes in the file. Weights in a file beside it are not read."""
     import onnx
 
     return {node.name for node in onnx.load(path, load_external_data=False).graph.node if node.name}

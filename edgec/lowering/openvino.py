@@ -19,9 +19,11 @@ from edgec.lowering.base import (
     Lowering,
     Profiler,
     Runner,
+    first_lines,
     output_type,
     require_frames,
 )
+from edgec.lowering.openvino_steps import OpenVinoProfiler, runtime_info
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'edgec[cpu]'"
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 SETTINGS = ("INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
-"""What a model may ask of the runtime. Manifests come from anywhere, and other properties name files and caches."""
+"""The properties of the runtime that a model may set. Manifests come from anywhere, and other properties name files and
+caches."""
 PRODUCTS = ("FullyConnected", "MatMul", "Convolution", "ScaledDotProductAttention", "Gemm")
 
 
 class OpenVino(Lowering):
+    """OpenVINO on a CPU: `model.xml` and `model.bin`, converted from the hub graph with the plan's Q/DQ pairs."""
+
     name = "openvino"
     title = "OpenVINO"
     precisions = ("fp32", "bf16", "int8")
@@ -43,13 +48,11 @@ class OpenVino(Lowering):
     per_token = True
 
     def availability(self) -> Availability:
-        try:
-            import openvino
-        except ImportError as error:
-            return Availability(False, problem=str(error), install=INSTALL)
-        return Availability(True, version=openvino.__version__.split("-")[0])
+        """Whether OpenVINO can be imported."""
+        return Availability.of("openvino", INSTALL)
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
+        """Writes `model.xml` and `model.bin`. `settings` are the properties of the runtime that the plan needs."""
         import openvino as ov
 
         from edgec.graph.files import save
@@ -66,7 +69,7 @@ class OpenVino(Lowering):
             try:
                 converted = ov.Core().read_model(path)
             except Exception as error:
-                raise RuntimeFailure("OpenVINO refuses the graph.", evidence=str(error).strip().splitlines()[:3]) from error
+                raise RuntimeFailure("OpenVINO refuses the graph.", evidence=first_lines(error)) from error
             if plan.of("int8-per-token"):
                 per_token = {
                     operation.name: quantised_weight(operation, plan)
@@ -79,11 +82,11 @@ class OpenVino(Lowering):
         return LoweredModel(self.name, directory, "model.xml", ("model.bin", "model.xml"), settings)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
+        """Compiles the model for the CPU."""
         return _Runner(model, threads or usable_cores())
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
-        from edgec.lowering.openvino_steps import OpenVinoProfiler
-
+        """Compiles the model with performance counters."""
         runner = _Runner(model, threads or usable_cores(), PERF_COUNT=True)
         return OpenVinoProfiler(runner, runner.compiled, runner.request, model.directory / model.entry)
 
@@ -94,19 +97,17 @@ class _Runner(Runner):
             import openvino as ov
         except ImportError as error:
             raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
-        asked = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
-        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **asked, **more}
+        settings = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
+        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings, **more}
         try:
             core = ov.Core()
             read = core.read_model(model.directory / model.entry)
-            # The file's names: compiled outputs have those of tensors that were fused into theirs beside their own.
+            # The file's names: a compiled output also has the names of tensors that were fused into it.
             self._outputs = [output.get_any_name() for output in read.outputs]
             self.compiled: Any = core.compile_model(read, "CPU", properties)
             self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)
         except Exception as error:
-            raise RuntimeFailure(
-                "OpenVINO refuses the model.", evidence=[model.entry, *str(error).strip().splitlines()[:3]]
-            ) from error
+            raise RuntimeFailure("OpenVINO refuses the model.", evidence=[model.entry, *first_lines(error)]) from error
         self.request = self.compiled.create_infer_request()
         self.threads = int(self.compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
         self.execution_precision = _execution_precision(self.compiled)
@@ -116,12 +117,12 @@ class _Runner(Runner):
         try:
             values = self.request.infer([frames], share_inputs=True)
         except Exception as error:
-            raise RuntimeFailure("OpenVINO failed on a frame.", evidence=str(error).strip().splitlines()[:3]) from error
+            raise RuntimeFailure("OpenVINO failed on a frame.", evidence=first_lines(error)) from error
         return {name: np.array(values[index], output_type(values[index].dtype)) for index, name in enumerate(self._outputs)}
 
 
 def _name_all(model: Any) -> None:
-    """Name what OpenVINO names by a counter of the process: the same graph must give the same bytes."""
+    """Give names to nodes that OpenVINO named by a counter of the process, so that the same graph gives the same bytes."""
     for index, node in enumerate(model.get_ordered_ops()):
         if node.get_friendly_name() == node.get_name():
             node.set_friendly_name(f"{node.get_type_name()}.{index}")
@@ -131,9 +132,8 @@ def _execution_precision(compiled: Any) -> str:
     """What the compiled model computes in, read from its execution graph: products by type, most first."""
     types: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
-        info = node.get_rt_info()
-        layer = str(info["layerType"].value) if "layerType" in info else ""
-        if layer.startswith(PRODUCTS) and "runtimePrecision" in info:
-            types[str(info["runtimePrecision"].value).lower()] += 1
+        precision = runtime_info(node, "runtimePrecision").lower()
+        if precision and runtime_info(node, "layerType").startswith(PRODUCTS):
+            types[precision] += 1
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     return f"{', '.join(f'{kind} {count}' for kind, count in types.most_common())}; rest {hint}"

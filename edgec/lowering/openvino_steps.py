@@ -1,8 +1,8 @@
-"""The steps of OpenVINO's CPU program: what its profiling counters say, tied to the names in the model's file.
+"""The steps of OpenVINO's CPU program, from its profiling counters, with the names in the model's file.
 
-The runtime's graph names, for each step, the nodes that were fused into it; the model's file says what these are. Two names that
-OpenVINO's fusions lose are found again in the file, where its edges leave no choice: the product that a fused bias belongs to,
-and the norm that an MVN is the beginning of.
+The runtime's graph names, for each step, the nodes that were fused into it; the model's file says what these are. OpenVINO's
+fusions lose two kinds of names, which are found again by the file's edges if these leave no choice: the product that a fused bias
+belongs to, and the norm that begins with an MVN.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgec.errors import RuntimeFailure
-from edgec.lowering.base import Profiler, Runner, Step
+from edgec.lowering.base import Profiler, Runner, Step, first_lines
 
 SOURCE = "OpenVINO's performance counters, whole microseconds"
 PRODUCTS = ("matmul", "convolution", "groupconvolution")
@@ -21,7 +21,7 @@ TYPES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16", "u8": "int8", "i8": "int8
 NORM = "layernormalization"
 
 _NUMBERED = re.compile(r"[A-Za-z]+\.\d+")
-"""What `edgec.lowering.openvino` calls nodes that have no name in the hub graph."""
+"""The names that `edgec.lowering.openvino` gives to nodes that have none in the hub graph."""
 _BIASES = ("add", "multiply", "subtract")
 _SILENT = ("constant", "parameter", "result")
 
@@ -40,17 +40,20 @@ class OpenVinoProfiler(Profiler):
         self._runs_before = 0
 
     def begin(self) -> None:
+        """Remembers the counters, which cannot be reset."""
         self._before = {name: total for name, _, _, total in self._totals()}
         self._runs_before = self.runs
 
     def end(self) -> tuple[Step, ...]:
+        """Reads the counters, and the runtime's graph and the file for the operations in each step."""
         try:
             return self._steps()
         except RuntimeError as error:
-            raise RuntimeFailure("OpenVINO does not tell its steps.", evidence=str(error).strip().splitlines()[:3]) from error
+            raise RuntimeFailure("OpenVINO's performance counters cannot be read.", evidence=first_lines(error)) from error
 
     def _totals(self) -> list[tuple[str, str, str, float]]:
-        """Name, type, kernel and milliseconds of all runs so far, of what was executed; counters hold means of all runs."""
+        """Name, type, kernel and total milliseconds of each step that was executed, over all runs so far. The counters themselves
+        are means."""
         return [
             (info.node_name, info.node_type, info.exec_type, info.real_time.total_seconds() * 1000 * self.runs)
             for info in (self._request.get_profiling_info() if self.runs else ())
@@ -58,10 +61,10 @@ class OpenVinoProfiler(Profiler):
         ]
 
     def _steps(self) -> tuple[Step, ...]:
-        file = _File(self._path)
+        file = _ModelFile(self._path)
         nodes = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ops()}
         types = {info.node_name: info.node_type.lower() for info in self._request.get_profiling_info()}
-        covered = {name: _told(node, "originalLayersNames").split(",") for name, node in nodes.items()}
+        covered = {name: runtime_info(node, "originalLayersNames").split(",") for name, node in nodes.items()}
         claimed = {name for names in covered.values() for name in names}
         runs = self.runs - self._runs_before
         steps = []
@@ -71,7 +74,7 @@ class OpenVinoProfiler(Profiler):
                 lost = file.product_before(names)
                 if lost and lost not in claimed:
                     names.insert(0, lost)
-            # Under its own name the runtime tells what the whole step is, the file what it was made from.
+            # For the step's own name, the runtime says what the whole step is; the file says what it was made from.
             fused = {each: file.types[each] if each == name else types.get(each, file.types[each]) for each in names}
             layers = (layer.lower(), *(NORM if each in file.norms else kind for each, kind in fused.items()))
             steps.append(
@@ -80,16 +83,16 @@ class OpenVinoProfiler(Profiler):
                     layers=tuple(dict.fromkeys(layers)),
                     operations=tuple(dict.fromkeys(named for each in names if (named := file.hub_name(each)))),
                     execution=kernel,
-                    computes_in=TYPES.get(_told(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
-                    # Of means in whole microseconds: the difference may be a little below nothing.
+                    computes_in=TYPES.get(runtime_info(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
+                    # The counters are means in whole microseconds: the difference may be a little below zero.
                     mean_ms=max(0.0, (total - self._before.get(name, 0.0)) / runs),
                 )
             )
         return tuple(steps)
 
 
-class _File:
-    """What the model's file says: `types` of its nodes by name, `norms` the nodes that make a norm, with its own name."""
+class _ModelFile:
+    """What the model's file says: the `types` of its nodes by name, and the name of the norm that a node is part of (`norms`)."""
 
     def __init__(self, path: Path) -> None:
         import openvino as ov
@@ -105,21 +108,22 @@ class _File:
                 self._follow_norm(name)
 
     def hub_name(self, name: str) -> str:
-        """What the hub graph calls it; empty where it is not of the hub graph."""
+        """The name of the node in the hub graph; empty if it comes from OpenVINO."""
         name = self.norms.get(name, name)
         return "" if _NUMBERED.fullmatch(name) or "/" in name else name
 
     def product_before(self, names: list[str]) -> str:
-        """The one product that the first of these is computed from, over nothing but additions and multiplications."""
-        found = [name for name in self._nodes if name in set(names)][:1]
-        while found and self.types[found[0]] in _BIASES:
-            found = [name for name in map(_name, _sources(self._nodes[found[0]])) if name in self.types]
-            if len(found) != 1:
+        """The one product that the first of these nodes is computed from through additions and multiplications only; empty if
+        there is none, or a choice."""
+        candidates = [name for name in self._nodes if name in set(names)][:1]
+        while candidates and self.types[candidates[0]] in _BIASES:
+            candidates = [name for name in map(_name, _sources(self._nodes[candidates[0]])) if name in self.types]
+            if len(candidates) != 1:
                 return ""
-        return found[0] if found and self.types[found[0]] in PRODUCTS else ""
+        return candidates[0] if candidates and self.types[candidates[0]] in PRODUCTS else ""
 
     def _follow_norm(self, name: str) -> None:
-        """MVN, Multiply, Add is what the converter makes of LayerNormalization; the last has its name."""
+        """The converter makes MVN, Multiply, Add of a LayerNormalization, of which the last has its name."""
         chain = [name]
         for kind in ("multiply", "add"):
             readers = [_name(reader.get_node()) for reader in self._nodes[chain[-1]].output(0).get_target_inputs()]
@@ -137,6 +141,7 @@ def _name(node: Any) -> str:
     return str(node.get_friendly_name())
 
 
-def _told(node: Any, key: str) -> str:
+def runtime_info(node: Any, key: str) -> str:
+    """What the runtime's graph says of a node, such as its `layerType`; empty if nothing."""
     info = node.get_rt_info()
     return str(info[key].value) if key in info else ""

@@ -14,16 +14,14 @@ import numpy as np
 from edgec.graph.plan import QuantisedWeight
 
 GROUP_LIMIT = 384
-"""Channels that share a scale at most. On ViT-S/16 groups of 384 took 4 % less time than groups of 128, for a little less
-fidelity; a group that is no divisor of a product's depth makes it fall back to float."""
-
-
+"""The most channels that share a scale. On ViT-S/16 groups of 384 took 4 % less time than groups of 128, for a little less
+fidelity. A product whose depth is no multiple of the group falls back to float."""
 ZERO = 128
-"""What stands for zero where weights are unsigned."""
+"""The zero point of unsigned weights."""
 
 
 def compress_products(model: Any, weights: Mapping[str, QuantisedWeight]) -> int:
-    """Give the named MatMuls of an `ov.Model` these weights, [C, out], in place; returns the group size for the runtime."""
+    """Give the named MatMuls of an `ov.Model` these weights, [C, out], in place. Returns the group size for the runtime."""
     from openvino import opset13 as op
 
     for node in model.get_ordered_ops():
@@ -43,6 +41,6 @@ def compress_products(model: Any, weights: Mapping[str, QuantisedWeight]) -> int
 
 
 def group_size(depths: Iterable[int]) -> int:
-    """The largest divisor of all depths up to the limit."""
+    """The largest divisor of all depths that is within `GROUP_LIMIT`."""
     common = gcd(*depths)
     return max(size for size in range(1, min(common, GROUP_LIMIT) + 1) if common % size == 0)

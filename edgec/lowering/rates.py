@@ -1,7 +1,7 @@
-"""How fast this machine multiplies matrices in a type: the ceiling that a program's steps are held against.
+"""How fast this machine multiplies matrices in a type: the upper limit for a program's steps.
 
-The rate is that of a chain of products in OpenVINO, with everything else stripped off, the best of several runs. int8 is u8 x i8,
-requantised to u8 in between. Shapes are such that the cores have enough to do and all weights fit into a second-level cache.
+The rate is that of a chain of products in OpenVINO and nothing else, the best of several runs. int8 is u8 x i8, requantised to u8
+in between. Shapes are such that the cores have enough to do and all weights fit into a second-level cache.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from edgec.lowering.openvino_steps import runtime_info
+
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 ROWS, SIDE, LINKS = 512, 512, 8
 RUNS, SECONDS = 30, 1.0
 
 
 def product_rates(types: Iterable[str], threads: int) -> dict[str, float]:
-    """GFLOP a second by type, of those of `types` that can be measured here: none without OpenVINO, and none in which it does
-    not really compute on this machine."""
+    """GFLOP a second by type, for those of `types` that can be measured here: none without OpenVINO, and no type that OpenVINO
+    computes in another one on this machine."""
     try:
         import openvino  # noqa: F401
     except ImportError:
         return {}
-    found = {kind: _rate(kind, threads) for kind in sorted(set(types)) if kind in HINTS}
-    return {kind: rate for kind, rate in found.items() if rate}
+    rates = {kind: _rate(kind, threads) for kind in sorted(set(types)) if kind in HINTS}
+    return {kind: rate for kind, rate in rates.items() if rate}
 
 
 def _rate(kind: str, threads: int) -> float:
@@ -48,8 +50,8 @@ def _rate(kind: str, threads: int) -> float:
 
 
 def _types(compiled: Any) -> set[str]:
-    infos = [node.get_rt_info() for node in compiled.get_runtime_model().get_ops()]
-    return {str(info["runtimePrecision"].value) for info in infos if str(info["layerType"].value) == "FullyConnected"}
+    products = (node for node in compiled.get_runtime_model().get_ops() if runtime_info(node, "layerType") == "FullyConnected")
+    return {runtime_info(node, "runtimePrecision") for node in products}
 
 
 def _chain(kind: str) -> Any:

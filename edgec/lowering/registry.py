@@ -17,7 +17,7 @@ def all_lowerings() -> dict[str, Lowering]:
 
 
 def get(name: str) -> Lowering:
-    """Raises `TargetError` if no such lowering is registered."""
+    """The lowering of this name. Raises `TargetError` if there is none."""
     known = all_lowerings()
     if name not in known:
         raise unknown("lowering", name, known)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class ManySizes(Protocol):
-    """A lowering that makes such files. What its `load` gives takes frames of each size, and tells sizes by the frames' shape."""
+    """A lowering whose files hold one model for several sizes. Its runner tells sizes apart by the shape of the frames."""
 
     def lower_sizes(self, hubs: Sequence[ir.Model], plan: PrecisionPlan, directory: Path) -> LoweredModel:
-        """As `Lowering.lower`, of hub graphs of one checkpoint at several sizes; the first is the default. The plan goes by the
-        names of operations and tensors, which are the same at every size."""
+        """As `Lowering.lower`, of hub graphs of one checkpoint at several sizes, the default first. The plan goes by names of
+        operations and tensors, which are the same at every size."""
         ...
 
 
 def function_name(size: Size) -> str:
-    """What a size's function is called in files that name functions."""
+    """The name of a size's function, in files that name functions."""
     return f"frames_{size}"

@@ -36,18 +36,21 @@ class Summary:
     mean_ms: float
 
 
+def nearest_rank(count: int, share: float) -> int:
+    """The index, in sorted order, of the `share` quantile of so many samples. Products such as 0.99 * 100 are rounded first,
+    because they come out a little above the integer."""
+    return max(0, math.ceil(round(share * count, 9)) - 1)
+
+
 def summary(samples_ms: Sequence[float]) -> Summary:
     """All samples count; nothing is clipped. `samples_ms` is not empty."""
     ordered = sorted(samples_ms)
-
-    def percentile(percent: int) -> float:
-        return ordered[math.ceil(percent * len(ordered) / 100) - 1]
-
+    p50, p90, p99 = (ordered[nearest_rank(len(ordered), share)] for share in (0.50, 0.90, 0.99))
     return Summary(
         min_ms=ordered[0],
-        p50_ms=percentile(50),
-        p90_ms=percentile(90),
-        p99_ms=percentile(99),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
         max_ms=ordered[-1],
         mean_ms=round(statistics.fmean(ordered), 4),
     )

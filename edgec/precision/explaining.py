@@ -10,7 +10,7 @@ from edgec.fidelity.metrics import worst
 from edgec.graph.operations import Operation, known_shape, operations
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import Statistics
-from edgec.graph.values import given, name_of, shape_of
+from edgec.graph.values import input_of, name_of, shape_of
 from edgec.precision.recipes import Recipe
 from edgec.records.evidence import Evidence
 from edgec.records.explanation import ExceptionFacts, Explanation, MassiveActivation, OperationFacts
@@ -39,10 +39,11 @@ def explain(
     chosen: CandidateFigures,
     candidates: Sequence[CandidateFigures],
 ) -> Explanation:
-    """`frames` names what the statistics' batches held, in order; `candidates` are all that were tried, `chosen` among them."""
-    found = operations(hub)
-    total = sum(operation.macs for operation in found)
-    int8 = sum(operation.macs for operation in found if plan.precision_of(operation.name).startswith("int8"))
+    """The explanation of a chosen plan. `frames` names the frames in the statistics' batches, in order; `candidates` are all that
+    were tried, `chosen` among them."""
+    entries = operations(hub)
+    total = sum(operation.macs for operation in entries)
+    int8 = sum(operation.macs for operation in entries if plan.precision_of(operation.name).startswith("int8"))
     return Explanation(
         evidence=chosen.fidelity.evidence if chosen.fidelity else Evidence.HOST,
         int8_macs_share=round(int8 / total, 6),
@@ -56,10 +57,10 @@ def explain(
                 smoothed=operation.activation in plan.smoothing,
                 sensitivity=sensitivity.get(operation.name),
             )
-            for operation in found
+            for operation in entries
         ),
         exceptions=_exceptions(recipe, plan, chosen, candidates),
-        massive=_massive(hub, found, statistics, frames),
+        massive=_massive(hub, entries, statistics, frames),
     )
 
 
@@ -69,7 +70,7 @@ def _reason(operation: Operation, plan: PrecisionPlan, recipe: Recipe | None) ->
         return f"what it reads or makes comes too near the end of {plan.default}'s range"
     if not plan.quantised:
         return f"the whole model runs in {precision}"
-    if recipe and operation.name in recipe.per_token | recipe.kept:
+    if recipe and operation.name in recipe.per_token | recipe.unquantised:
         return recipe.reason
     if precision == "int8":
         return "a static range from calibration holds its input"
@@ -79,10 +80,10 @@ def _reason(operation: Operation, plan: PrecisionPlan, recipe: Recipe | None) ->
 def _exceptions(
     recipe: Recipe | None, plan: PrecisionPlan, chosen: CandidateFigures, candidates: Sequence[CandidateFigures]
 ) -> tuple[ExceptionFacts, ...]:
-    if recipe is None or not recipe.per_token | recipe.kept:
+    if recipe is None or not recipe.per_token | recipe.unquantised:
         return ()
     static = next((each for each in candidates if each.name == f"{chosen.runtime}-int8-static" and each.fidelity), None)
-    kinds = (("int8-per-token", recipe.per_token), (plan.default, recipe.kept))
+    kinds = (("int8-per-token", recipe.per_token), (plan.default, recipe.unquantised))
     return tuple(
         ExceptionFacts(
             operations=tuple(sorted(taken)),
@@ -97,12 +98,12 @@ def _exceptions(
 
 
 def _massive(
-    hub: ir.Model, found: Sequence[Operation], statistics: Mapping[str, Statistics], frames: Sequence[str]
+    hub: ir.Model, entries: Sequence[Operation], statistics: Mapping[str, Statistics], frames: Sequence[str]
 ) -> tuple[MassiveActivation, ...]:
     grid = _grid(hub)
     massive = []
     seen: set[str] = set()
-    for operation in found:
+    for operation in entries:
         entry = statistics.get(operation.activation)
         if entry is None or operation.activation in seen:
             continue
@@ -110,7 +111,7 @@ def _massive(
         low, high = float(entry.low.min()), float(entry.high.max())
         value = high if high >= -low else low
         ratio = abs(value) / max(float(entry.usual), 1e-12)
-        shape = known_shape(operation.node, given(operation.node))
+        shape = known_shape(operation.node, input_of(operation.node))
         if ratio < MASSIVE:
             continue
         batch, row, channel = (int(number) for number in entry.peak)
@@ -130,15 +131,15 @@ def _massive(
 
 
 def _grid(hub: ir.Model) -> tuple[int, ...]:
-    """Rows and columns of patches; nothing for a graph that makes none any more."""
+    """Rows and columns of patches; empty for a graph that makes no patches."""
     made = {name_of(value): value for node in hub.graph for value in node.outputs}
     maps = sorted(name for name in made if name.startswith("patches"))
     return (shape_of(made[maps[0]]) or ())[1:3] if maps else ()
 
 
 def _token(shape: tuple[int, ...], row: int, grid: tuple[int, ...], *, convolution: bool) -> tuple[int, str]:
-    """Which image of the batch a row is of, and its token's name. Rows run over [N, T] of a ViT, or [N, H, W] of a map; only a
-    ViT's need the `grid`, whose patches come last."""
+    """The image of the batch that a row belongs to, and the name of its token. Rows run over [N, T] of a ViT, or [N, H, W] of a
+    map; only a ViT needs the `grid` of patches, which come last."""
     if len(shape) == 4:
         height, width = shape[2:] if convolution else shape[1:3]
         image, place = divmod(row, height * width)

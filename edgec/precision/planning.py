@@ -28,9 +28,9 @@ Activations = Literal["u8", "s8"]
 
 
 class Planner:
-    """Makes int8 plans for one graph and one kind of arithmetic. What recipes have in common is worked out once.
+    """Makes int8 plans for one graph and one kind of arithmetic. What several recipes share is computed once.
 
-    `activations` and `paired` are the target's ways with bytes (see `PrecisionPlan`).
+    `activations` and `paired` say how the target computes with bytes (see `PrecisionPlan`).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Planner:
 
         Raises `CalibrationError` if calibration has not seen an activation.
         """
-        chosen = [entry for entry in operations(self._hub) if entry.kind in kinds and entry.name not in recipe.kept]
+        chosen = [entry for entry in operations(self._hub) if entry.kind in kinds and entry.name not in recipe.unquantised]
         missing = sorted({operation.activation for operation in chosen} - set(self._statistics))
         if missing:
             raise CalibrationError("Calibration gave no range for some activations.", evidence=missing[:8])
@@ -77,18 +77,18 @@ class Planner:
         return replace(plan, corrections=_corrections(linear, seen, plan))
 
     def _scales(self, recipe: Recipe) -> dict[str, tuple[float, ...]]:
-        """The same for every runtime."""
-        asked = recipe.per_token, recipe.kept
-        if asked not in self._smoothing:
-            self._smoothing[asked] = search_smoothing(
+        """The scales of smoothing, which depend on the recipe but not on the runtime."""
+        key = recipe.per_token, recipe.unquantised
+        if key not in self._smoothing:
+            self._smoothing[key] = search_smoothing(
                 self._hub,
                 self._statistics,
                 per_token=recipe.per_token,
-                kept=recipe.kept,
+                unquantised=recipe.unquantised,
                 activations=self._activations,
                 paired=self._paired,
             )
-        return self._smoothing[asked]
+        return self._smoothing[key]
 
     def _weights(
         self,
@@ -97,21 +97,21 @@ class Planner:
         scales: Mapping[str, tuple[float, ...]],
     ) -> dict[str, QuantisedWeight]:
         factors: dict[tuple[str, bool], NDArray[np.float32]] = {}
-        found = {}
+        rounded = {}
         for operation in linear:
             weight = operation.weights
-            # The weight itself tells apart what a scale behind it has done to its outputs.
+            # The weight is part of the key because smoothing behind it scales its output channels.
             key = hashlib.sha256(weight.tobytes() + np.asarray(scales.get(operation.activation, ())).tobytes()).hexdigest()
             if key not in self._rounded:
-                # A bias takes what the mean loses: only what varies about it need be kept.
+                # A bias corrects the error of the mean: then only the error about the mean matters.
                 centred = bias_add(operation.node) is not None
-                way = operation.activation, centred
-                if way not in factors:
+                factor_key = operation.activation, centred
+                if factor_key not in factors:
                     entry = seen[operation.activation]
-                    factors = {way: compensation(entry.covariance if centred else entry.moments)}
-                self._rounded[key] = QuantisedWeight(*round_weight(weight, factors[way], paired=self._paired))
-            found[operation.name] = self._rounded[key]
-        return found
+                    factors = {factor_key: compensation(entry.covariance if centred else entry.moments)}
+                self._rounded[key] = QuantisedWeight(*round_weight(weight, factors[factor_key], paired=self._paired))
+            rounded[operation.name] = self._rounded[key]
+        return rounded
 
 
 def int8_plan(
@@ -124,29 +124,29 @@ def int8_plan(
     activations: Activations = "u8",
     paired: bool = False,
 ) -> PrecisionPlan:
-    """One plan: see `Planner`."""
+    """One plan by a recipe, as `Planner.plan` makes it."""
     return Planner(hub, statistics, activations=activations, paired=paired).plan(recipe, kinds=kinds, rest=rest)
 
 
 def _corrections(
     linear: Iterable[Operation], statistics: Mapping[str, Statistics], plan: PrecisionPlan
 ) -> dict[str, tuple[float, ...]]:
-    """What each product's outputs lose on average, for those that have a bias to give it back in.
+    """The mean error of each product's outputs, for products with a bias that can be corrected by it.
 
-    What rounded weights take is exact, from the activation's mean over all frames. What rounding a static activation takes is
-    estimated on the sampled rows, and shrunk by how much of the estimate sampling alone would explain.
+    The part that rounded weights cause is exact, from the activation's mean over all frames. The part that rounding a static
+    activation causes is estimated on the sampled rows, and shrunk by the share of the estimate that sampling alone would explain.
     """
-    found = {}
+    corrections = {}
     for operation in linear:
         if bias_add(operation.node) is None:
             continue
-        held = quantised_weight(operation, plan)
-        rounded = held.integers * held.scales
+        weight = quantised_weight(operation, plan)
+        rounded = weight.integers * weight.scales
         seen = statistics[operation.activation]
         correction = seen.mean @ (operation.weights - rounded)
         if plan.precision_of(operation.name) == "int8":
-            lost = (seen.rows - quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)) @ rounded
-            mean, noise = lost.mean(axis=0), lost.var(axis=0) / len(lost)
+            loss = (seen.rows - quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)) @ rounded
+            mean, noise = loss.mean(axis=0), loss.var(axis=0) / len(loss)
             correction = correction + mean * np.clip(1 - noise / np.maximum(mean**2, 1e-30), 0, 1)
-        found[operation.name] = tuple(float(value) for value in correction)
-    return found
+        corrections[operation.name] = tuple(float(value) for value in correction)
+    return corrections

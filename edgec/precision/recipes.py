@@ -21,16 +21,17 @@ from edgec.graph.passes.smooth import groups
 from edgec.graph.residual import residual_writers
 
 SHARES = (0.08, 0.16, 0.33)
-"""Of all products: how many leave static int8 in the measured recipes; the first is that of the rule too."""
+"""Shares of all products that leave static int8 in the measured recipes; the first is also that of `tail_recipe`."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """An int8 plan in words: which operations leave static int8, and why. `kept` stay in the plan's other type."""
+    """A choice of operations that leave static int8, and the reason: `per_token` run in int8 per token, `unquantised` in the
+    plan's other type."""
 
     variant: str
     per_token: frozenset[str] = frozenset()
-    kept: frozenset[str] = frozenset()
+    unquantised: frozenset[str] = frozenset()
     reason: str = ""
 
 
@@ -38,18 +39,18 @@ STATIC = Recipe("static")
 
 
 def tail_recipe(hub: ir.Model) -> Recipe:
-    """Static int8 but for the last products that add to the residual stream; static where none does."""
+    """Static int8 except for the last products that add to the residual stream; static if none does."""
     linear = {operation.name for operation in operations(hub) if operation.kind == "linear"}
     writers = [name for name in residual_writers(hub) if name in linear]
     count = max(1, round(SHARES[0] * len(linear)))
     if len(writers) <= count:
         return STATIC
     reason = "among the last products that add to the residual stream: what they lose arrives in the features as it is"
-    return Recipe(f"but-last-{count}", kept=frozenset(writers[-count:]), reason=reason)
+    return Recipe(f"but-last-{count}", unquantised=frozenset(writers[-count:]), reason=reason)
 
 
 def rule_recipes(hub: ir.Model, *, per_token: bool) -> tuple[Recipe, ...]:
-    """The recipes that need no measurement, from the fastest to the most faithful; static alone where the runtime has no int8 per
+    """The recipes that need no measurement, from the fastest to the most faithful: only static if the runtime has no int8 per
     token."""
     linear = [operation for operation in operations(hub) if operation.kind == "linear"]
     if not per_token or not linear:
@@ -77,25 +78,27 @@ def quick_recipes(hub: ir.Model, *, per_token: bool) -> tuple[Recipe, ...]:
 
 
 def measured_recipes(hub: ir.Model, sensitivity: Mapping[str, float], *, per_token: bool) -> tuple[Recipe, ...]:
-    """Recipes that take out of static int8 the operations that lose most for what taking them out costs, a few and then more."""
-    found = operations(hub)
-    linear = {entry.name for entry in found if entry.kind == "linear"}
-    order = ranked(found, {name: lost for name, lost in sensitivity.items() if name in linear}, tokens=per_token)
+    """Recipes that take operations out of static int8, first a few and then more: those that lose most in relation to what taking
+    them out costs."""
+    entries = operations(hub)
+    linear = {entry.name for entry in entries if entry.kind == "linear"}
+    order = ranked(entries, {name: lost for name, lost in sensitivity.items() if name in linear}, tokens=per_token)
     recipes = []
     for share in SHARES:
         count = max(1, round(share * len(order)))
         taken = frozenset(order[:count])
         reason = f"among the {count} operations that lose most features for their cost"
-        recipes.append(
-            Recipe(f"tokens-{count}", taken, reason=reason) if per_token else Recipe(f"but-{count}", kept=taken, reason=reason)
-        )
+        if per_token:
+            recipes.append(Recipe(f"tokens-{count}", per_token=taken, reason=reason))
+        else:
+            recipes.append(Recipe(f"but-{count}", unquantised=taken, reason=reason))
     return tuple(recipes)
 
 
-def ranked(found: Sequence[Operation], lost: Mapping[str, float], *, tokens: bool) -> tuple[str, ...]:
-    """Names of operations by what they lose in static int8, for what it costs to take them out of it, the most first.
+def ranked(entries: Sequence[Operation], lost: Mapping[str, float], *, tokens: bool) -> tuple[str, ...]:
+    """Names of operations, ordered by what they lose in static int8 over what it costs to take them out of it, the most first.
 
     The cost of a range for each token is taken to grow with the activation's size, that of another type with the product's.
     """
-    cost = {entry.name: entry.activation_size if tokens else entry.macs for entry in found}
+    cost = {entry.name: entry.activation_size if tokens else entry.macs for entry in entries}
     return tuple(sorted(lost, key=lambda name: lost[name] / cost[name], reverse=True))

@@ -38,30 +38,30 @@ def measure_sensitivity(
     """
     outputs = [name_of(value) for value in hub.graph.outputs]
     watched = [PATCHES] if PATCHES in outputs else outputs
-    # A head beside would be computed for each of the operations.
+    # Without this, heads would be computed for each of the operations.
     switching = InsertSwitches(plan)
     model = rewritten(hub, Smooth(plan.smoothing), GiveOnly(watched), switching)
     session = open_session(model, threads=threads)
     stacks = list(stacked(frames, batch))
     switches = np.zeros(len(switching.names), dtype=np.float32)
     exact = [session.run(watched, {"frames": stack, SWITCHES: switches}) for stack in stacks]
-    found = {}
+    sensitivity = {}
     for index, name in enumerate(switching.names):
         switches[:] = 0
         switches[index] = 1
-        lost = []
-        for stack, wanted in zip(stacks, exact, strict=True):
+        losses = []
+        for stack, expected in zip(stacks, exact, strict=True):
             values = session.run(watched, {"frames": stack, SWITCHES: switches})
-            lost += [_lost(*each) for each in zip(watched, wanted, values, strict=True)]
-        found[name] = max(0.0, float(np.mean(lost)))
+            losses += [_loss(*each) for each in zip(watched, expected, values, strict=True)]
+        sensitivity[name] = max(0.0, float(np.mean(losses)))
         step(name)
-    return found
+    return sensitivity
 
 
-def _lost(name: str, wanted: NDArray[Any], found: NDArray[Any]) -> float:
+def _loss(name: str, expected: NDArray[Any], actual: NDArray[Any]) -> float:
     """Of patches a cosine each, of labels the share that changed, of a head's other outputs a cosine a frame."""
-    if wanted.dtype.kind != "f":
-        return float(np.mean(wanted != found))
+    if expected.dtype.kind != "f":
+        return float(np.mean(expected != actual))
     if name != PATCHES:
-        wanted, found = wanted.reshape(len(wanted), -1), found.reshape(len(found), -1)
-    return 1 - float(cosines(wanted, found).mean())
+        expected, actual = expected.reshape(len(expected), -1), actual.reshape(len(actual), -1)
+    return 1 - float(cosines(expected, actual).mean())

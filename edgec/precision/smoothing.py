@@ -17,7 +17,7 @@ STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """α of SmoothQuant: 0 leaves the activation as it is. Beyond 0.8 calibration frames go on gaining and others lose: on ViT-S/16
 with symmetric activations a limit of 1.0 lost over three times as much at the worst percentile of patches."""
 OF_NEAREST = 0.5
-"""What is left, about, of the error that weights rounded to the nearest make, once they are rounded as `rounding` does."""
+"""The share of the error of weights rounded to the nearest that remains, about, if they are rounded as in `rounding`."""
 WORTH_A_NODE = 0.6
 """Where smoothing needs a node of its own, it must leave no more than this share of the error."""
 
@@ -29,20 +29,20 @@ def search_smoothing(
     statistics: Mapping[str, Statistics],
     *,
     per_token: Collection[str] = (),
-    kept: Collection[str] = (),
+    unquantised: Collection[str] = (),
     activations: str,
     paired: bool = False,
 ) -> dict[str, tuple[float, ...]]:
-    """Scales for each activation that gains by them; the others are left out.
+    """Scales, one a channel, by activation, for those whose products become more exact by them.
 
     The measure is the mean squared error of all products behind the activation, on its sampled rows, with weights quantised per
     channel and the activation as the plan will: a scale for each row where all its products are among `per_token`, else in one
-    static range. Nothing is smoothed for products that are all `kept` out of int8.
+    static range. Nothing is smoothed for products that are all `unquantised`.
     """
-    found = {}
+    scales = {}
     for group in groups(hub):
         seen = statistics.get(group.activation)
-        if seen is None or all(reader.name in kept for reader in group.readers):
+        if seen is None or all(reader.name in unquantised for reader in group.readers):
             continue
         weights = [by_input_channel(reader, reader.weights) for reader in group.readers]
         weight = np.concatenate([each.reshape(len(each), -1) for each in weights], axis=1)
@@ -50,8 +50,8 @@ def search_smoothing(
         worth = WORTH_A_NODE if group.kind == "inserted" else 1.0
         scale = _best(seen, weight, worth, per_token=rows, activations=activations, paired=paired)
         if scale is not None:
-            found[group.activation] = tuple(float(value) for value in scale)
-    return found
+            scales[group.activation] = tuple(float(value) for value in scale)
+    return scales
 
 
 def _best(seen: Statistics, weight: Floats, worth: float, *, per_token: bool, activations: str, paired: bool) -> Floats | None:

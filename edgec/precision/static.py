@@ -23,4 +23,5 @@ def int8_activations(hub: ir.Model) -> tuple[str, ...]:
 
 
 def uniform(precision: Precision) -> PrecisionPlan:
+    """The plan in which everything runs in one precision."""
     return PrecisionPlan(precision, precision)

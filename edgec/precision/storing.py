@@ -20,8 +20,9 @@ _MOST_VALUES = 10_000_000
 
 
 def save_plan(directory: Path, plan: PrecisionPlan) -> None:
-    said = asdict(replace(plan, weights={}))
-    (directory / PLAN).write_text(json.dumps(said, indent=1, sort_keys=True), encoding="utf-8")
+    """Write `plan.json` and `weights.npz` into the directory."""
+    stored = asdict(replace(plan, weights={}))
+    (directory / PLAN).write_text(json.dumps(stored, indent=1, sort_keys=True), encoding="utf-8")
     arrays: dict[str, Any] = {}
     for name, weight in plan.weights.items():
         arrays |= {f"{name}|integers": weight.integers, f"{name}|scales": weight.scales}
@@ -29,23 +30,23 @@ def save_plan(directory: Path, plan: PrecisionPlan) -> None:
 
 
 def load_plan(directory: Path, *, weights: bool = True) -> PrecisionPlan:
-    """Without its `weights` it is small, and says as much of everything else. Raises `EdgecError` for what `save_plan` does not
-    write."""
+    """What `save_plan` wrote. Without its `weights` a plan is small, and all else is there. Raises `EdgecError` for a file that
+    `save_plan` does not write."""
     try:
-        said = parse_json_object(read_bytes(directory / PLAN, _LIMIT_BYTES), most_values=_MOST_VALUES)
+        stored = parse_json_object(read_bytes(directory / PLAN, _LIMIT_BYTES), most_values=_MOST_VALUES)
     except (Refused, FileNotFoundError) as error:
         raise EdgecError(
             "A cached plan cannot be used.",
             evidence=f"{directory / PLAN}: it {error}",
             remedy="delete the cache, or set EDGEC_CACHE_DIR to another",
         ) from error
-    said["ranges"] = {name: Range(**seen) for name, seen in said["ranges"].items()}
+    stored["ranges"] = {name: Range(**seen) for name, seen in stored["ranges"].items()}
     for field in ("smoothing", "corrections"):
-        said[field] = {name: tuple(values) for name, values in said[field].items()}
-    plan = PrecisionPlan(**said)
+        stored[field] = {name: tuple(values) for name, values in stored[field].items()}
+    plan = PrecisionPlan(**stored)
     if not weights:
         return plan
     with np.load(directory / WEIGHTS, allow_pickle=False) as file:
         names = dict.fromkeys(key.rsplit("|", 1)[0] for key in file.files)
-        held = {name: QuantisedWeight(file[f"{name}|integers"], file[f"{name}|scales"]) for name in names}
-    return replace(plan, weights=held)
+        weights_by_name = {name: QuantisedWeight(file[f"{name}|integers"], file[f"{name}|scales"]) for name in names}
+    return replace(plan, weights=weights_by_name)

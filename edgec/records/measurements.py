@@ -13,13 +13,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from edgec.errors import ArtefactError
-from edgec.onboard import statistics
 from edgec.onboard.measurements import KIND
 from edgec.records.base import Record
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts
 from edgec.records.reading import read_record
-from edgec.records.report import Block, CandidateFigures, Host, Latency, ModelFacts, Report
+from edgec.records.report import CandidateFigures, Conditions, Host, Latency, ModelFacts, Report
 from edgec.untrusted import is_file
 
 _HEAD = 64
@@ -37,19 +36,10 @@ class Budget(Record):
     max_depth_error: float | None = Field(default=None, gt=0)
 
 
-class Timings(Record):
+class Timings(Conditions):
     """Every sample of one candidate, in milliseconds, and the board meanwhile; members as in `Latency`."""
 
     samples_ms: tuple[float, ...] = Field(min_length=1)
-    blocks: tuple[Block, ...] = ()
-    warmup: int = Field(ge=0)
-    evidence: Evidence
-    flags: tuple[str, ...] = ()
-    power_mode: str | None = None
-    gpu_clock_fixed: bool | None = None
-    temperatures_c: dict[str, tuple[float, float]] = Field(default={})
-    power_mw: dict[str, tuple[float, float]] = Field(default={})
-    throttled: tuple[str, ...] = ()
 
 
 class Measured(CandidateFigures):
@@ -136,10 +126,8 @@ def _candidate(found: Measured, chosen: bool) -> CandidateFigures:
     return CandidateFigures(**own | {"latency": found.timings and _latency(found.timings), "chosen": chosen})
 
 
-def _latency(found: Timings) -> Latency:
-    summary = vars(statistics.summary(found.samples_ms))
-    given = {name: getattr(found, name) for name in Timings.model_fields}
-    return Latency(**summary, **given, iterations=len(found.samples_ms), threads=1)
+def _latency(timings: Timings) -> Latency:
+    return Latency.of(**{name: getattr(timings, name) for name in Timings.model_fields}, threads=1)
 
 
 def _notes(found: Measurements) -> Iterator[str]:

@@ -16,12 +16,13 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from edgec.onboard import seal
+from edgec.onboard.statistics import summary
 from edgec.records.base import Record
 from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
@@ -43,8 +44,8 @@ class Block(Record):
     """Which of the candidate's processes ran them: each has a level of its own."""
 
 
-class Latency(Record):
-    """One frame batch in, features out, over `iterations` runs after `warmup` unrecorded ones. Nothing is clipped."""
+class Percentiles(Record):
+    """What `edgec.onboard.statistics.summary` computes of samples, in milliseconds."""
 
     min_ms: float = Field(ge=0)
     p50_ms: float = Field(ge=0)
@@ -52,15 +53,14 @@ class Latency(Record):
     p99_ms: float = Field(ge=0)
     max_ms: float = Field(ge=0)
     mean_ms: float = Field(ge=0)
-    iterations: int = Field(ge=1)
+
+
+class Conditions(Record):
+    """How samples were taken, and what the board did meanwhile."""
+
     warmup: int = Field(ge=0)
-    threads: int = Field(ge=1)
-    samples_ms: tuple[float, ...] = ()
-    """Every sample, in the order taken, so that reports can be compared properly."""
     blocks: tuple[Block, ...] = ()
     """How the samples were taken, in their order, where candidates took turns."""
-    other_cores: float | None = Field(default=None, ge=0)
-    """How many cores' worth of other work the machine did meanwhile, a hypervisor's share included."""
     evidence: Evidence
     flags: tuple[str, ...] = ()
     """What the tool that measured was told, where it takes flags."""
@@ -72,6 +72,22 @@ class Latency(Record):
     """By rail: mean and largest."""
     throttled: tuple[str, ...] = ()
     """What held the clocks down meanwhile, in the board's words."""
+
+
+class Latency(Conditions, Percentiles):
+    """One frame batch in, features out, over `iterations` runs after `warmup` unrecorded ones. Nothing is clipped."""
+
+    iterations: int = Field(ge=1)
+    threads: int = Field(ge=1)
+    samples_ms: tuple[float, ...] = ()
+    """Every sample, in the order taken, so that reports can be compared properly."""
+    other_cores: float | None = Field(default=None, ge=0)
+    """How many cores' worth of other work the machine did meanwhile, a hypervisor's share included."""
+
+    @classmethod
+    def of(cls, samples_ms: Sequence[float], **facts: Any) -> Latency:
+        """The latency of these samples, not empty; `facts` are the other fields."""
+        return cls(**vars(summary(samples_ms)), iterations=len(samples_ms), samples_ms=tuple(samples_ms), **facts)
 
 
 class ColdStart(Record):
@@ -89,16 +105,10 @@ class ColdStart(Record):
     evidence: Evidence
 
 
-class Spread(Record):
+class Spread(Percentiles):
     """Of `count` values. Percentiles are nearest-rank; nothing is clipped."""
 
     count: int = Field(ge=1)
-    min_ms: float = Field(ge=0)
-    p50_ms: float = Field(ge=0)
-    p90_ms: float = Field(ge=0)
-    p99_ms: float = Field(ge=0)
-    max_ms: float = Field(ge=0)
-    mean_ms: float = Field(ge=0)
 
 
 class Reading(Record):

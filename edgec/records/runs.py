@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.onboard.statistics import summary
 from edgec.records.report import Spread
 
 Floats = NDArray[np.float64]
@@ -57,20 +58,8 @@ def intervals(done: Floats, stream: NDArray[np.int64]) -> Floats:
 
 def spread(values: Floats) -> Spread:
     """Percentiles are nearest-rank; nothing is clipped. `values` is not empty."""
-    ordered = np.sort(values)
-
-    def percentile(percent: int) -> float:
-        return float(ordered[-(-percent * len(ordered) // 100) - 1])
-
-    return Spread(
-        count=len(ordered),
-        min_ms=float(ordered[0]),
-        p50_ms=percentile(50),
-        p90_ms=percentile(90),
-        p99_ms=percentile(99),
-        max_ms=float(ordered[-1]),
-        mean_ms=round(float(ordered.mean()), DECIMALS),
-    )
+    # Sorted by numpy, because there may be millions of them.
+    return Spread(count=len(values), **vars(summary(np.sort(values).tolist())))
 
 
 def _between(later: Floats, earlier: Floats) -> Floats:

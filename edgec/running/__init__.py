@@ -1,8 +1,9 @@
-"""`edgec run`: a folder, a video or a camera through a built artefact here, and what comes out drawn, written and told.
+"""`edgec run`: the frames of a folder, a video or a camera through a built artefact on this machine, and the results drawn,
+written and printed.
 
-The room has the command's name, so that whoever reads `edgec run` finds it. A source gives shots (`sources`, `camera`), a feed
-says when they come and which are too late (`feeds`), `running` puts them through the model, `results` says what heads found,
-`painting` draws it, and sinks write it (`features`, `pictures`, `film`). Nothing here needs torch or onnx: it runs on the robot.
+A source yields shots (`sources`, `camera`), a feed decides when they are delivered and which are too late (`feeds`), `running`
+puts them through the model, `results` reads the outputs of heads, `painting` draws them, and sinks write them (`features`,
+`pictures`, `film`). Nothing here needs torch or onnx: it runs on the robot.
 """
 
 from __future__ import annotations

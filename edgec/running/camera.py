@@ -33,7 +33,8 @@ _SUDDEN_END = (errno.ENODEV, errno.EIO)
 
 
 def device_of(reference: str) -> str | None:
-    """The device's path, of `camera:N`, `camera:/dev/…`, `/dev/videoN` and links to devices; None if it is no camera at all."""
+    """The path of a camera's device, from `camera:N`, `camera:/dev/…`, `/dev/videoN` or a link to a device; None for anything
+    else. Raises `RequestError` for `camera:` followed by something else."""
     if reference.startswith("camera:"):
         named = reference.removeprefix("camera:")
         if named.isdecimal():
@@ -41,7 +42,7 @@ def device_of(reference: str) -> str | None:
         if named.startswith("/dev/"):
             return named
         raise RequestError(
-            f"{printable(reference)!r} names no camera.", evidence=_found(), remedy="write camera:0, or the device's path"
+            f"{printable(reference)!r} names no camera.", evidence=_cameras_here(), remedy="write camera:0, or the device's path"
         )
     if re.fullmatch(r"/dev/video\d+", reference):
         return reference
@@ -52,9 +53,9 @@ def device_of(reference: str) -> str | None:
 
 
 class Camera(Source):
-    """Opened at once, so that a run that cannot have it ends before anything is written.
+    """A camera, opened at once, so that a run which cannot have it ends before anything is written.
 
-    `style` is FFmpeg's name of the kind of device. Raises `CalibrationError` if there is none, or it cannot be had.
+    `style` is FFmpeg's name of the kind of device. Raises `CalibrationError` if there is no camera, or it cannot be opened.
     """
 
     waits = False
@@ -77,11 +78,11 @@ class Camera(Source):
             raise _refusal(device, error) from error
         if not self._container.streams.video:
             self._container.close()
-            raise CalibrationError(f"{printable(device)} gives no video.", evidence=_found())
+            raise CalibrationError(f"{printable(device)} gives no video.", evidence=_cameras_here())
         self.rate = float(self._container.streams.video[0].average_rate or 0) or None
 
     def shots(self, every: int = 1) -> Iterator[Shot]:
-        """Until the camera ends or is closed by `GeneratorExit`. Raises `CalibrationError` if it was pulled out."""
+        """Frames until the camera ends or the generator is closed. Raises `CalibrationError` if the camera was unplugged."""
         import av
 
         stream = self._container.streams.video[0]
@@ -120,12 +121,12 @@ def _refusal(device: str, error: Exception) -> CalibrationError:
     what = "There is no camera" if code == errno.ENOENT else "The camera cannot be opened:"
     return CalibrationError(
         f"{what} {printable(device)}.",
-        evidence=(_reason(error), _found()),
+        evidence=(_reason(error), _cameras_here()),
         remedy=_REMEDIES.get(code or 0, "name another, as camera:0; `v4l2-ctl --list-devices` tells which gives pictures"),
     )
 
 
-def _found() -> str:
+def _cameras_here() -> str:
     devices = sorted((path.name for path in Path("/dev").glob("video[0-9]*")), key=natural)
     return f"cameras here: {', '.join(f'/dev/{name}' for name in devices) or 'none'}"
 

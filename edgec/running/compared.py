@@ -1,5 +1,5 @@
-"""An artefact's patch features beside those of the float32 PyTorch model, of its golden frames or of any others; and what its
-heads make of the golden frames, float32 beside shipped."""
+"""An artefact's patch features next to those of the float32 PyTorch model, for its golden frames or any others; and the outputs
+of its heads for the golden frames, float32's next to those that ship."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ MOST = 6
 
 
 def gives_features(artefact: OpenArtefact) -> bool:
-    """Whether it gives patches that can be drawn: with `--no-features` it gives what its heads do, and nothing else."""
+    """Whether the artefact has patches that can be drawn. Built with `--no-features`, it has the outputs of heads only."""
     return any(output.name == PATCHES and len(output.shape) == 4 for output in artefact.manifest.outputs)
 
 
 def golden_features(artefact: OpenArtefact) -> Compared:
-    """What the artefact recorded when it was built: nothing is run. Raises `ArtefactError` if it gives no patches."""
+    """The patches of the golden frames, as recorded when the artefact was built: nothing is run. Raises `ArtefactError` if it has
+    no patches."""
     _require_patches(artefact)
     golden = artefact.golden
     return Compared(_names(artefact), golden.frames, golden.expected_float32[PATCHES], golden.expected_shipped[PATCHES])
 
 
 def golden_heads(artefact: OpenArtefact) -> Headed | None:
-    """What the heads made of the golden frames, as the artefact recorded it when it was built. None without heads; raises
-    `ArtefactError` if the manifest names a head that gives nothing."""
+    """The heads' outputs for the golden frames, as recorded when the artefact was built; None without heads. Raises
+    `ArtefactError` if the manifest names a head that has no output."""
     manifest, golden = artefact.manifest, artefact.golden
     if not manifest.heads:
         return None
@@ -58,8 +59,8 @@ def _names(artefact: OpenArtefact) -> tuple[str, ...]:
 def features_on(
     artefact: OpenArtefact, frames: str, checkpoint: str, *, weights: str | None = None, config: str | None = None
 ) -> tuple[Compared, tuple[Skipped, ...]]:
-    """Up to six frames of a set, evenly spread, run in the artefact's own runtime and, in float32, in PyTorch; and what of them
-    was damaged.
+    """Patches of up to six frames of a set, evenly spread, computed in the artefact's own runtime and, in float32, in PyTorch;
+    and the frames that were damaged.
 
     `checkpoint` must be the one that the artefact was built from, by its SHA-256: `RequestError` otherwise. Raises
     `CalibrationError` for a set without usable frames, `TargetError` if the runtime is not installed.
@@ -68,10 +69,10 @@ def features_on(
     manifest = artefact.manifest
     _require_same(artefact, checkpoint, checkpoints.identify(checkpoint, config=config))
     size = Size(*manifest.input.shape[1:3])
-    found = framing.load(frames)
-    places = np.linspace(0, len(found.frames) - 1, min(MOST, len(found.frames))).round().astype(int)
+    frame_set = framing.load(frames)
+    places = np.linspace(0, len(frame_set.frames) - 1, min(MOST, len(frame_set.frames))).round().astype(int)
     skipped: list[Skipped] = []
-    drawn = list(framing.batches([found.frames[place] for place in places], size, skipped=skipped))
+    drawn = list(framing.batches([frame_set.frames[place] for place in places], size, skipped=skipped))
     if not drawn:
         raise CalibrationError(
             f"None of the frames drawn from {frames} can be used.", evidence=[f"{name}: {reason}" for name, reason in skipped]

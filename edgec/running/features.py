@@ -27,8 +27,8 @@ _npy: Any = np.lib.format
 
 
 class FeatureFile(FileSink):
-    """Numbers go to a file an output as they come, and into the archive at the end, because its format wants each array in one
-    piece with its length before it: memory holds one frame, the disk for a moment everything twice."""
+    """One `.npz`. Values are appended to a file for each output as they come, and copied into the archive at the end, because its
+    format needs the length before the data. So memory holds one frame; for a moment, the disk holds everything twice."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -36,6 +36,7 @@ class FeatureFile(FileSink):
         self._longest = 1
 
     def write(self, done: Done) -> None:
+        """Appends the frame's values."""
         with self.refusals():
             for name, values in _arrays(done).items():
                 if name not in self._columns:
@@ -50,6 +51,7 @@ class FeatureFile(FileSink):
         self.frames += 1
 
     def finish(self) -> Written:
+        """Copies all values into the archive."""
         with self.refusals():
             for file, _, _ in self._columns.values():
                 file.close()
@@ -63,7 +65,7 @@ class FeatureFile(FileSink):
                             with Path(file.name).open("rb") as column:
                                 shutil.copyfileobj(column, member, _BLOCK)
                     Path(file.name).unlink()
-            return self.place()
+            return self.publish()
 
     def _copy_names(self, path: Path, member: IO[bytes]) -> None:
         dtype = np.dtype(f"<U{self._longest}")
@@ -77,9 +79,12 @@ class FeatureFile(FileSink):
 
 
 class FeatureFolder(FolderSink):
+    """A folder with one `.npz` for each frame."""
+
     suffix = ".npz"
 
     def write(self, done: Done) -> None:
+        """Writes the frame's file."""
         with self.refusals():
             name = self.name_of(done)
             with zipfile.ZipFile(self.work / name, "w", zipfile.ZIP_STORED) as archive:
@@ -87,7 +92,7 @@ class FeatureFolder(FolderSink):
                 for key, values in named.items():
                     with archive.open(f"{key}.npy", "w") as member:
                         _npy.write_array(member, np.asarray(values), version=(1, 0), allow_pickle=False)
-            self.place(name)
+            self.publish(name)
 
 
 def _arrays(done: Done) -> Mapping[str, NDArray[Any]]:

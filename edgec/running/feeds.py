@@ -1,8 +1,8 @@
-"""When frames come: as they are asked for, or on a clock that waits for nobody.
+"""When frames are delivered: when they are asked for, or on a clock that does not wait.
 
-A camera and a file that is played as one (`--fps`) are read by a thread, which stands for what delivers frames to a robot: the
-newest frames wait to be taken, older ones are dropped. So latency counts from a frame's arrival, and a model that is too slow
-shows as drops, not as a film that gets ever later.
+A camera, and a file that is played like one (`--fps`), is read by a thread, as a driver delivers frames to a robot: the newest
+frames wait to be taken, older ones are dropped. So latency counts from a frame's arrival, and a model that is too slow shows as
+dropped frames, not as a film that is more and more delayed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from edgec.frames import Pixels, Skipped
 from edgec.running.types import Shot, Taken
 
 PATIENCE_S = 10.0
-"""How long a camera may give nothing before the run is ended."""
+"""Seconds without a frame from a camera after which the run is ended."""
 _LOOK_S = 0.05
 _LATE_PERIODS = 1.0
 
 
 class Feed(ABC):
-    """`dropped` frames came and were too old when the model was ready; `late` are those that the source itself gave late."""
+    """Delivers decoded frames. `dropped` counts frames that were too old when the model was ready; `late` those that the source
+    itself delivered late."""
 
     dropped: int = 0
     late: int = 0
@@ -32,14 +33,14 @@ class Feed(ABC):
 
     @abstractmethod
     def take(self, count: int) -> list[Taken]:
-        """`count` frames, or fewer at the end; none after it. Damaged ones are told and left out."""
+        """The next `count` frames, fewer at the end, none after it. Damaged frames are reported and left out."""
 
     def close(self) -> None:  # noqa: B027 - a feed without a thread has nothing to end
-        """Ends the reading."""
+        """Stops reading the source."""
 
 
-class Asked(Feed):
-    """Decodes the next frames when they are asked for. They all arrive when the last of them is there."""
+class OnDemand(Feed):
+    """Decodes frames when they are asked for. All frames of a batch count as arrived when the last of them is decoded."""
 
     waits = True
 
@@ -47,21 +48,22 @@ class Asked(Feed):
         self._shots, self._skip, self._stop = shots, skip, stop
 
     def take(self, count: int) -> list[Taken]:
-        found: list[tuple[Shot, Pixels]] = []
-        while len(found) < count and not self._stop():
+        """Decodes so many."""
+        decoded: list[tuple[Shot, Pixels]] = []
+        while len(decoded) < count and not self._stop():
             shot = next(self._shots, None)
             if shot is None:
                 break
             try:
-                found.append((shot, shot.read()))
+                decoded.append((shot, shot.read()))
             except CalibrationError as error:
                 self._skip((shot.name, "; ".join(error.evidence)))
         now = time.monotonic_ns()
-        return [Taken(shot, pixels, now) for shot, pixels in found]
+        return [Taken(shot, pixels, now) for shot, pixels in decoded]
 
 
 class Clocked(Feed):
-    """Delivers on a clock, frame k at k / fps seconds, or as they come where `fps` is None. Keeps the newest `keep`."""
+    """Delivers on a clock, frame k at k / fps seconds, or, if `fps` is None, as frames come. Holds the newest `keep` frames."""
 
     waits = False
 
@@ -87,31 +89,33 @@ class Clocked(Feed):
         self._thread.start()
 
     def take(self, count: int) -> list[Taken]:
-        """Raises `CalibrationError` if the source failed, or gives nothing for ten seconds."""
-        asked = time.monotonic()
+        """Waits until so many frames have arrived. Raises `CalibrationError` if the source failed, or gives nothing for ten
+        seconds."""
+        since = time.monotonic()
         while True:
             with self._changed:
                 if not self._ready(count) and not self._stop():
                     self._changed.wait(_LOOK_S)
                 skipped, self._skipped = self._skipped, []
                 ready = self._ready(count)
-                found = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))] if ready else []
+                taken = [self._waiting.popleft() for _ in range(min(count, len(self._waiting)))] if ready else []
             for each in skipped:
                 self._skip(each)
-            if found or self._stop():
-                return found
+            if taken or self._stop():
+                return taken
             if ready:
                 if self._error is not None:
                     raise self._error
                 return []
             if skipped:
-                asked = time.monotonic()
-            if self._fps is None and time.monotonic() - asked > self._patience_s:
+                since = time.monotonic()
+            if self._fps is None and time.monotonic() - since > self._patience_s:
                 raise CalibrationError(
                     f"The camera gave no frame for {self._patience_s:g} seconds.", remedy="look whether another program uses it"
                 )
 
     def close(self) -> None:
+        """Ends the thread."""
         self._closing.set()
         self._thread.join(2.0)
 

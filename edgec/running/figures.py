@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgec.onboard.statistics import Summary, summary
-from edgec.running.results import ClassFound, DepthFound, MaskFound, Result, ValuesFound
+from edgec.running.results import ClassShares, DepthRange, Result, TopClass, ValueRange
 
 RECENT = 100
-"""Frames that the live line speaks of."""
+"""The frames that the live line covers."""
 
 
 @dataclass(frozen=True)
 class Recent:
-    """Of the last frames. The rate is None before the second batch."""
+    """Figures of the last frames. `rate` is in frames a second, None before the second batch."""
 
     rate: float | None
     latency: Summary
@@ -24,7 +24,7 @@ class Recent:
 
 
 class Figures:
-    """Milliseconds by frame; `model_ms` and `fitting_ms` by run, of a batch each."""
+    """Times in milliseconds: `latency_ms` by frame, `model_ms` by run of a batch."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -32,18 +32,20 @@ class Figures:
         self.latency_ms = array("d")
         self.model_ms = array("d")
         self.after_ms = 0.0
-        """All the time that drawing, writing and telling took."""
+        """The time that drawing, writing and printing took in all."""
         self.began_ns = 0
         self.ended_ns = 0
         self._recent: deque[tuple[int, float]] = deque(maxlen=RECENT)
 
-    def ran(self, done_ns: int, latencies_ms: list[float], model_ms: float) -> None:
+    def add(self, done_ns: int, latencies_ms: list[float], model_ms: float) -> None:
+        """A batch that is done: its frames' latencies, and the time of the model's run."""
         self.frames += len(latencies_ms)
         self.latency_ms.extend(latencies_ms)
         self.model_ms.append(model_ms)
         self._recent.extend((done_ns, latency) for latency in latencies_ms)
 
     def recent(self) -> Recent:
+        """Figures of the last `RECENT` frames, of which there must be one."""
         first, last = self._recent[0][0], self._recent[-1][0]
         after = sum(done > first for done, _ in self._recent)
         rate = after * 1e9 / (last - first) if last > first else None
@@ -51,11 +53,12 @@ class Figures:
 
     @property
     def seconds(self) -> float:
+        """From the beginning of the run to its end."""
         return (self.ended_ns - self.began_ns) / 1e9
 
 
 class Tally:
-    """What heads found over the whole run: how often each class was on top, each class's mean share of the pixels, and the range
+    """Sums up what heads found over a run: how often each class was on top, each class's mean share of the pixels, and the range
     of depths."""
 
     def __init__(self) -> None:
@@ -67,14 +70,15 @@ class Tally:
         self._frames = 0
 
     def add(self, results: tuple[Result, ...]) -> None:
+        """The results of one frame."""
         self._frames += 1
         for result in results:
-            if isinstance(result, ValuesFound) or (isinstance(result, DepthFound) and result.low is None):
+            if isinstance(result, ValueRange) or (isinstance(result, DepthRange) and result.low is None):
                 continue
             self._outputs[result.output] = None
-            if isinstance(result, ClassFound):
+            if isinstance(result, TopClass):
                 self._classes.setdefault(result.output, Counter())[result.name] += 1
-            elif isinstance(result, MaskFound):
+            elif isinstance(result, ClassShares):
                 shares = self._shares.setdefault(result.output, {})
                 for name, share in result.shares.items():
                     shares[name] = shares.get(name, 0.0) + share
@@ -83,11 +87,11 @@ class Tally:
                 self._depths[result.output] = min(low, result.low), max(high, result.high)
                 self._medians.setdefault(result.output, array("d")).append(result.median or 0.0)
 
-    def plain(self) -> dict[str, dict[str, Any]]:
-        """By output, JSON-able."""
-        return {output: self._plain(output) for output in self._outputs}
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """The sums by output, JSON-able."""
+        return {output: self._output_json(output) for output in self._outputs}
 
-    def _plain(self, output: str) -> dict[str, Any]:
+    def _output_json(self, output: str) -> dict[str, Any]:
         if output in self._classes:
             return {"top_class_frames": {str(name): count for name, count in self._classes[output].most_common()}}
         if output in self._shares:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from av.container import OutputContainer
 
 _CLOCK = 90_000
-"""Ticks of a second: frames of a camera do not come at even intervals, and those that were dropped leave gaps."""
+"""Ticks a second. Frames of a camera do not come at even intervals, and dropped frames leave gaps."""
 _CODECS: tuple[tuple[str, dict[str, str]], ...] = (("libx264", {"preset": "veryfast", "crf": "20"}), ("mpeg4", {"qscale": "3"}))
 
 
 def require_encoder(path: Path) -> None:
-    """Raises `TargetError` with the line that installs PyAV where it is missing."""
+    """Raises `TargetError` if PyAV is missing, with the line that installs it."""
     if find_spec("av") is None:
         raise TargetError(
             f"Writing the video {printable(str(path))} needs PyAV, which is not installed.",
@@ -37,7 +37,7 @@ def require_encoder(path: Path) -> None:
 
 
 class Film(FileSink):
-    """`rate` is what players show as the film's frames a second; each frame has its own time beside."""
+    """A video file of pages. `rate` is the frames a second that players show; each frame has its own time."""
 
     def __init__(self, path: Path, painter: Painter, rate: float) -> None:
         super().__init__(path)
@@ -47,10 +47,12 @@ class Film(FileSink):
         self._last = -1
 
     def write(self, done: Done) -> None:
+        """Encodes the pages that can be drawn."""
         for each, page in self._painter.add(done):
             self._encode(each, page)
 
     def finish(self) -> Written:
+        """Encodes the remaining pages. Raises `EdgecError` if there were no frames."""
         for each, page in self._painter.rest():
             self._encode(each, page)
         if self._container is None:
@@ -59,7 +61,7 @@ class Film(FileSink):
             self._mux(None)
             codec = self._stream.codec_context.codec.name
             self._close()
-            return self.place(f"{codec}, {self._painter.size[0]}x{self._painter.size[1]}")
+            return self.publish(f"{codec}, {self._painter.size[0]}x{self._painter.size[1]}")
 
     def __exit__(self, *error: Any) -> None:
         with suppress(Exception):  # what is not finished is thrown away

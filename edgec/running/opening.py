@@ -22,7 +22,7 @@ from edgec.running.sinks import Sink
 from edgec.running.sources import Source
 
 PICTURES_FPS = 10.0
-"""Of a film of pictures, which tell no rate."""
+"""The rate of a film that is made of pictures, which have none."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Opened:
     size: SizeFacts
     source: Source
     total: int | None
-    """How many frames are to come, where that is known."""
+    """How many frames the run will do; None if that is not known."""
 
 
 def require_here(artefact: OpenArtefact, request: RunRequest) -> None:
-    """Raises `TargetError` for an artefact that runs on other hardware than this."""
+    """Raises `TargetError` for an artefact that runs on other hardware."""
     manifest = artefact.manifest
     lowering = registry.get(manifest.runtime)
     if lowering.evidence is Evidence.HOST:
@@ -54,8 +54,9 @@ def require_here(artefact: OpenArtefact, request: RunRequest) -> None:
     )
 
 
-def size_of(artefact: OpenArtefact, asked: Size | None) -> SizeFacts:
-    """The default, or the one asked for. Raises `RequestError` with what there is."""
+def size_facts(artefact: OpenArtefact, requested: Size | None) -> SizeFacts:
+    """The requested size of the artefact, or its default. Raises `RequestError`, which lists the sizes, if it does not have that
+    one, and `ArtefactError` for a manifest that contradicts itself."""
     names = {output.name for output in artefact.manifest.outputs}
     lost = [name for head in artefact.manifest.heads for name in head.outputs if name not in names]
     if lost:
@@ -65,19 +66,20 @@ def size_of(artefact: OpenArtefact, asked: Size | None) -> SizeFacts:
             remedy="it was edited or damaged: build again, or copy it again from where it is whole",
         )
     sizes = {Size(*each.facts.input.shape[1:3]): each.facts for each in artefact.sizes}
-    if asked is None:
+    if requested is None:
         return artefact.sizes[0].facts
-    if asked not in sizes:
+    if requested not in sizes:
         raise RequestError(
-            f"The artefact takes no frames of {asked}.",
+            f"The artefact takes no frames of {requested}.",
             evidence=f"it takes {', '.join(map(str, sizes))}, and frames are fitted to that whatever size they have",
             remedy="leave --input-size out, or build for that size",
         )
-    return sizes[asked]
+    return sizes[requested]
 
 
 def sinks_of(request: RunRequest, artefact: OpenArtefact, size: SizeFacts) -> list[Callable[[float], Sink]]:
-    """Made once the film's rate is known. What is asked for and cannot be is refused before the source is opened."""
+    """Functions that make the run's sinks, given the film's rate. Raises `RequestError` and `TargetError` for what cannot be
+    made, before the source is opened."""
     makers: list[Callable[[float], Sink]] = []
     manifest, features, output = artefact.manifest, request.features, request.output
     if features is not None:
@@ -102,6 +104,7 @@ def sinks_of(request: RunRequest, artefact: OpenArtefact, size: SizeFacts) -> li
     return makers
 
 
-def total(source: Source, request: RunRequest) -> int | None:
-    total = None if source.total is None else -(-source.total // request.every)
-    return min((each for each in (total, request.limit) if each is not None), default=None)
+def frames_to_come(source: Source, request: RunRequest) -> int | None:
+    """How many frames the run will do; None if that is not known."""
+    frames = None if source.total is None else -(-source.total // request.every)
+    return min((each for each in (frames, request.limit) if each is not None), default=None)

@@ -1,4 +1,4 @@
-"""A page for each frame: what it is, the classes, and its panels side by side. All pages of a run have the same size."""
+"""A page for each frame: its name, the classes, and its panels side by side. All pages of a run have the same size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgec.records.reading import printable
 from edgec.report.lettering import font, write
 from edgec.report.overlays import LINE, SWATCH, Bytes, Swatches, ramp
 from edgec.running.panels import FITTED_ON, Bar, Drawn, Panel, enlarged
-from edgec.running.results import ClassFound
+from edgec.running.results import TopClass
 from edgec.running.types import Done
 
 _LEAST = 320
@@ -22,15 +22,16 @@ _MARGIN, _GAP, _LEGEND_LINES = 10, 10, 3
 _SHARE_BAR = 120
 _AT_ONCE = 2
 _LONGEST = 400
-"""Characters of which any could find room on a page: a name may have thousands."""
+"""The most characters of a name that are tried: names may have thousands, and no page has room for so many."""
 _GROUND, _INK, _FAINT, _FULL = (255, 255, 255), (30, 30, 30), (95, 95, 95), (0, 114, 178)
 
 
 class Painter:
-    """Draws pages for frames of `height` x `width`. `title` is on each; `classes` are the outputs whose top class stands above.
+    """Draws pages for frames of `height` x `width`. `title` is on each; the top classes of the outputs `classes` stand above the
+    panels.
 
-    `add` gives pages as soon as they can be drawn: colours are fitted on the run's first frames, which wait for that, so that at
-    most `FITTED_ON` frames are held. `rest` gives those that still wait at the end.
+    `add` returns pages as soon as they can be drawn. Colours are fitted on the run's first frames, which wait for that, so that
+    at most `FITTED_ON` frames are held. `rest` yields those that still wait at the end.
     """
 
     def __init__(self, panels: Sequence[Panel], classes: Sequence[str], height: int, width: int, title: str) -> None:
@@ -50,6 +51,7 @@ class Painter:
         self._fitted = not any(panel.fits for panel in panels)
 
     def add(self, done: Done) -> list[tuple[Done, Bytes]]:
+        """The pages that can be drawn now, with their frames."""
         self._waiting.append(done)
         if len(self._waiting) == FITTED_ON:
             self._fit()
@@ -57,6 +59,7 @@ class Painter:
         return [self._next() for _ in range(min(_AT_ONCE, len(self._waiting)) if self._fitted else 0)]
 
     def rest(self) -> Iterator[tuple[Done, Bytes]]:
+        """The pages of frames that still wait, at the end of a run."""
         if self._waiting:
             self._fit()
         while self._waiting:
@@ -78,7 +81,7 @@ class Painter:
         return Swatches.laid(panel.names, self._panel[0], _LEGEND_LINES).lines
 
     def page(self, done: Done) -> Bytes:
-        """uint8 [H, W, 3] of the painter's `size`."""
+        """The page of one frame, uint8 [H, W, 3] of the painter's `size`."""
         page = Image.new("RGB", self.size, _GROUND)
         pen = ImageDraw.Draw(page)
         room = self.size[0] - 2 * _MARGIN
@@ -98,15 +101,15 @@ class Painter:
         return np.asarray(page)
 
     def _write_classes(self, pen: ImageDraw.ImageDraw, done: Done, room: int) -> None:
-        found = {result.output: result for result in done.results if isinstance(result, ClassFound)}
+        by_output = {result.output: result for result in done.results if isinstance(result, TopClass)}
         for line, output in enumerate(self._classes):
             top = _MARGIN + LINE * (1 + line)
             pen.rectangle((_MARGIN, top + 3, _MARGIN + _SHARE_BAR, top + 14), outline=_FAINT)
-            if output in found:
-                filled = round(found[output].share * (_SHARE_BAR - 2))
+            if output in by_output:
+                filled = round(by_output[output].share * (_SHARE_BAR - 2))
                 if filled:
                     pen.rectangle((_MARGIN + 1, top + 4, _MARGIN + filled, top + 13), fill=_FULL)
-                text = found[output].words()
+                text = by_output[output].words()
                 write(pen, (_MARGIN + _SHARE_BAR + _GAP, top), text, 13, room - _SHARE_BAR - _GAP, _INK)
 
     def _write_legend(self, page: Image.Image, pen: ImageDraw.ImageDraw, drawn: Drawn, left: int, top: int) -> None:
@@ -120,7 +123,7 @@ class Painter:
 
 
 def _draw_bar(page: Image.Image, pen: ImageDraw.ImageDraw, bar: Bar, left: int, top: int, width: int) -> None:
-    """Ends, middle and this frame's median; what lies beyond the ends has their colours."""
+    """A scale with its ends, middle and this frame's median. Values beyond the ends have the ends' colours."""
     strip = ramp(np.linspace(bar.low, bar.high, width, dtype=np.float32), bar.low, bar.high)
     page.paste(Image.fromarray(np.ascontiguousarray(np.broadcast_to(strip, (SWATCH, width, 3)))), (left, top + 4))
     under = top + 4 + SWATCH + 2
@@ -140,7 +143,7 @@ def _draw_bar(page: Image.Image, pen: ImageDraw.ImageDraw, bar: Bar, left: int, 
 
 
 def _ending(pen: ImageDraw.ImageDraw, text: str, size: int, room: int) -> str:
-    """As much of its end as fits: there is what tells frames apart."""
+    """As much of the end of a text as fits, because names of frames differ at the end."""
     if pen.textlength(text[-_LONGEST:], font(size)) <= room:
         return text
     text = text[-_LONGEST:]

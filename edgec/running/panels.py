@@ -1,7 +1,7 @@
-"""What of a frame's outputs can be drawn, each as a panel: a picture and the legend under it.
+"""Panels: pictures of a frame's outputs, each with a legend.
 
-Colours stay the same over a run: the directions of patch features (PCA), and the range of depths, are fitted once, on its first
-frames, and the legends say so.
+Colours stay the same over a run: the directions of patch features (PCA), and the range of depths, are fitted once, on the run's
+first frames, and the legends say so.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LARGEST_FIT = 200_000
 
 @dataclass(frozen=True)
 class Bar:
-    """A scale: what its ends mean, and where this frame's median is."""
+    """A scale: the values of its ends, and this frame's median."""
 
     low: float
     high: float
@@ -43,7 +43,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A panel of one frame. `picture` is enlarged to the panel without smoothing where `crisp`."""
+    """A panel of one frame. `picture` is enlarged to the panel's size, without smoothing if `crisp`."""
 
     picture: Bytes
     crisp: bool = False
@@ -53,8 +53,8 @@ class Drawn:
 
 
 class Panel(ABC):
-    """`fits` tells whether it needs the run's first frames before it can draw any; `lines` are those of its legend, or `names`
-    what stands in it."""
+    """One picture on a page, for all frames of a run. If it `fits`, it needs the run's first frames before it can draw any; its
+    legend has `lines` lines, or these `names`."""
 
     title: str
     fits: bool = False
@@ -62,28 +62,40 @@ class Panel(ABC):
     names: tuple[str, ...] = ()
 
     def fit(self, first: Collection[Done]) -> None:  # noqa: B027 - most need none
-        """Settle the colours on the run's first frames, one at least."""
+        """Choose the colours by the run's first frames, at least one."""
 
     @abstractmethod
-    def draw(self, done: Done) -> Drawn: ...
+    def draw(self, done: Done) -> Drawn:
+        """The panel of one frame."""
 
 
 class FramePanel(Panel):
+    """The frame itself, as the model sees it."""
+
     title = "frame"
 
     def draw(self, done: Done) -> Drawn:
+        """The frame."""
         return Drawn(done.frame)
 
 
-class MaskPanel(Panel):
-    """Its legend has the classes in their order, where they are few; else those with the largest shares of the frame first."""
+class _OutputPanel(Panel):
+    def __init__(self, output: str) -> None:
+        self.title = printable(output)
+        self._output = output
+
+
+class MaskPanel(_OutputPanel):
+    """The classes of pixels. The legend has the classes in their order if there are few, else those with the largest shares of
+    the frame first."""
 
     def __init__(self, output: str, head: HeadFacts) -> None:
-        self.title = printable(output)
-        self._output, self._head = output, head
+        super().__init__(output)
+        self._head = head
         self.names = tuple(map(printable, head.classes)) or ("class 0", "class 1")
 
     def draw(self, done: Done) -> Drawn:
+        """The frame under its classes' colours."""
         labels = label_map(self._head.output, done.outputs[self._output])
         pixels = counts(labels)
         classes = len(self._head.classes)
@@ -97,21 +109,22 @@ class MaskPanel(Panel):
         return Drawn(draw_labels(done.frame, labels, classes), swatches=swatches)
 
 
-class MapPanel(Panel):
-    """One value a pixel or patch: depth, or a single value."""
+class MapPanel(_OutputPanel):
+    """A map of single values, by pixel or patch, such as depths."""
 
     fits = True
     lines = 3
 
     def __init__(self, output: str) -> None:
-        self.title = printable(output)
-        self._output = output
+        super().__init__(output)
         self._low, self._high = 0.0, 1.0
 
     def fit(self, first: Collection[Done]) -> None:
+        """The range of values."""
         self._low, self._high = depth_range([_sample(_plane(done.outputs[self._output])) for done in first])
 
     def draw(self, done: Done) -> Drawn:
+        """The map in colours, with a scale."""
         plane = _plane(done.outputs[self._output])
         finite = plane[np.isfinite(plane)]
         bar = Bar(self._low, self._high, float(np.median(finite)) if finite.size else None, finite.size < plane.size)
@@ -119,19 +132,19 @@ class MapPanel(Panel):
         return Drawn(ramp(plane, self._low, self._high), crisp, bar=bar)
 
 
-class FeaturePanel(Panel):
+class FeaturePanel(_OutputPanel):
     """A grid of feature vectors: the three directions in which they vary most are red, green and blue."""
 
     fits = True
     lines = 1
 
     def __init__(self, output: str) -> None:
-        self.title = printable(output)
-        self._output = output
+        super().__init__(output)
         self._basis: Basis | None = None
         self._note = ""
 
     def fit(self, first: Collection[Done]) -> None:
+        """The directions (PCA)."""
         vectors = np.concatenate([done.outputs[self._output].reshape(-1, done.outputs[self._output].shape[-1]) for done in first])
         vectors = vectors[np.isfinite(vectors).all(axis=1)]
         if len(vectors) > 1:
@@ -140,15 +153,16 @@ class FeaturePanel(Panel):
         self._note = f"PCA to RGB, fitted on {count}" if self._basis else "no finite features in the first frames"
 
     def draw(self, done: Done) -> Drawn:
+        """The grid in colours."""
         grid = done.outputs[self._output]
         picture = colours(grid, self._basis) if self._basis else np.zeros((*grid.shape[:2], 3), np.uint8)
         return Drawn(picture, crisp=True, note=self._note)
 
 
 def panels_of(manifest: Manifest, size: SizeFacts, show: Sequence[str]) -> list[Panel]:
-    """The frame and all that can be drawn of the outputs, or those that `show` names, in its order.
+    """The frame and everything of the outputs that can be drawn, or the panels that `show` names, in its order.
 
-    Raises `RequestError` for a name that is none of them. Classes are no panel: they stand above the panels.
+    Raises `RequestError` for a name that is neither a panel nor an output of classes, which stand above the panels.
     """
     drawable = {FRAME: FramePanel(), **_drawable(manifest, size)}
     heads = _of_heads(manifest)
@@ -160,7 +174,7 @@ def panels_of(manifest: Manifest, size: SizeFacts, show: Sequence[str]) -> list[
             evidence=f"there are {', '.join(map(printable, [*drawable, *classes]))}",
             remedy="give one of these with --show, more than once for several, or leave it out for all",
         )
-    # Every block's patches would crowd out the heads: those are drawn when they are asked for.
+    # The patches of every block would leave no room for the heads: they are drawn only on request.
     usual = [FRAME, *(name for name in drawable if name in heads), *(name for name in drawable if name == "patches")]
     chosen = [name for name in (show or usual) if name in drawable]
     return [drawable[name] for name in dict.fromkeys(chosen)] or [drawable[FRAME]]
@@ -173,6 +187,7 @@ def shown_classes(manifest: Manifest, show: Sequence[str]) -> tuple[str, ...]:
 
 
 def enlarged(drawn: Drawn, width: int, height: int) -> Image.Image:
+    """The panel's picture in this size."""
     picture = Image.fromarray(np.ascontiguousarray(drawn.picture))
     if picture.size == (width, height):
         return picture
@@ -185,23 +200,23 @@ def _of_heads(manifest: Manifest) -> dict[str, HeadFacts]:
 
 def _drawable(manifest: Manifest, size: SizeFacts) -> dict[str, Panel]:
     heads = _of_heads(manifest)
-    found: dict[str, Panel] = {}
+    panels: dict[str, Panel] = {}
     for output in size.outputs:
         head, shape = heads.get(output.name), output.shape
         of_frame = shape[-2:] == size.input.shape[1:3]
         if head is not None and of_frame and (head.output, len(shape)) in (("labels", 3), ("logits", 4)):
-            found[output.name] = MaskPanel(output.name, head)
+            panels[output.name] = MaskPanel(output.name, head)
         elif head is not None and head.output == "depth" and len(shape) == 3:
-            found[output.name] = MapPanel(output.name)
+            panels[output.name] = MapPanel(output.name)
         elif len(shape) == 4 and shape[-1] >= 3:
-            found[output.name] = FeaturePanel(output.name)
+            panels[output.name] = FeaturePanel(output.name)
         elif len(shape) == 4 and shape[-1] == 1:
-            found[output.name] = MapPanel(output.name)
-    return found
+            panels[output.name] = MapPanel(output.name)
+    return panels
 
 
 def _plane(values: Values) -> Floats:
-    """[H, W] of [H, W] or [H, W, 1]."""
+    """The map [H, W] of values [H, W] or [H, W, 1]."""
     return np.asarray(values.reshape(values.shape[:2]), np.float32)
 
 

@@ -11,10 +11,12 @@ from edgec.running.sinks import FolderSink, Written
 from edgec.running.types import Done
 
 _COMPRESSION = 1
-"""The fastest: pages are photographs in the main, which zlib hardly makes smaller."""
+"""The fastest: pages are mostly photographs, which zlib hardly makes smaller."""
 
 
 class PictureFolder(FolderSink):
+    """A folder with one PNG for each frame."""
+
     suffix = ".png"
 
     def __init__(self, path: Path, painter: Painter) -> None:
@@ -22,10 +24,12 @@ class PictureFolder(FolderSink):
         self._painter = painter
 
     def write(self, done: Done) -> None:
+        """Writes the pages that can be drawn."""
         for each, page in self._painter.add(done):
             self._save(each, Image.fromarray(page))
 
     def finish(self) -> Written:
+        """Writes the remaining pages."""
         for each, page in self._painter.rest():
             self._save(each, Image.fromarray(page))
         return super().finish()
@@ -34,4 +38,4 @@ class PictureFolder(FolderSink):
         with self.refusals():
             name = self.name_of(done)
             page.save(self.work / name, "PNG", compress_level=_COMPRESSION)
-            self.place(name)
+            self.publish(name)

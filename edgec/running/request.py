@@ -1,4 +1,4 @@
-"""What is asked of a run, and what of it makes no sense."""
+"""The request for a run, and its checks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ARCHIVE = ".npz"
 
 @dataclass(frozen=True)
 class RunRequest:
-    """`output` is a film by its suffix (`FILMS`) or else a folder of pictures; `features` an `.npz` file or else a folder of
-    them. `show` are the panels to draw, by output; none are all. `fps` plays files on a camera's clock."""
+    """What `edgec run` is to do. `output` is a film if its suffix is one of `FILMS`, else a folder of pictures; `features` an
+    `.npz` file or else a folder of them. `show` names outputs to draw; empty means all. `fps` plays files on a camera's clock."""
 
     artefact: Path
     source: str
@@ -38,77 +38,72 @@ class RunRequest:
 
 
 def check(request: RunRequest) -> None:
-    """Before anything is opened. Raises `RequestError` for what makes no sense and `EdgecError` for what is in the way."""
+    """Check a request before anything is opened. Raises `RequestError` for values that make no sense and `EdgecError` for files
+    that are in the way."""
     if request.fps is not None and not (math.isfinite(request.fps) and 0 < request.fps <= FASTEST_FPS):
         raise RequestError(
             f"--fps {request.fps:g} makes no sense.", remedy=f"give more than 0 and at most {FASTEST_FPS:g} frames a second"
         )
     if request.show and request.output is None:
         raise RequestError("--show says what to draw, but not where.", remedy="add --output FILE.mp4 or --output FOLDER")
-    wanted = [path for path in (request.features, request.output) if path is not None]
-    if len({os.path.realpath(path) for path in wanted}) < len(wanted):
+    paths = [path for path in (request.features, request.output) if path is not None]
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
         raise RequestError("--features and --output have the same path.", remedy="give each a path of its own")
-    for path in wanted:
+    for path in paths:
         _check_path(path, request)
 
 
 def is_film(path: Path) -> bool:
+    """Whether a path is that of a video, by its suffix."""
     return path.suffix.lower() in FILMS
 
 
 def is_archive(path: Path) -> bool:
+    """Whether a path is that of a single file of features, by its suffix."""
     return path.suffix.lower() == ARCHIVE
 
 
 def _check_path(path: Path, request: RunRequest) -> None:
-    place = Path(os.path.realpath(path))
+    real_path = Path(os.path.realpath(path))
     artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(given(request.source, "SOURCE")))
-    if place == artefact or artefact in place.parents:
+    if real_path == artefact or artefact in real_path.parents:
         raise RequestError(
             f"{printable(str(path))} is inside the artefact, which would no longer be what its manifest says.",
             remedy="choose another path",
         )
-    if place == source:
+    if real_path == source:
         raise RequestError(f"{printable(str(path))} is the source itself.", remedy="choose another path")
     archive = path == request.features
     if is_archive(path) if archive else is_film(path):
-        _check_file(path, place, request.force)
+        _check_file(path, real_path, request.force)
     else:
-        _check_folder(path, place, request.force, ARCHIVE if archive else ", ".join(sorted(FILMS)))
+        _check_folder(path, real_path, request.force, ARCHIVE if archive else ", ".join(sorted(FILMS)))
 
 
-def _check_file(path: Path, place: Path, force: bool) -> None:
-    if place.is_dir():
+def _check_file(path: Path, real_path: Path, force: bool) -> None:
+    if real_path.is_dir():
         raise EdgecError(f"{printable(str(path))} is a folder.", remedy="choose a file's name, or a folder without a suffix")
-    if is_special(place):
+    if is_special(real_path):
         raise EdgecError(f"{printable(str(path))} is a device, a pipe or a socket.", remedy="choose another path")
-    if os.path.lexists(place) and not force:
+    if os.path.lexists(real_path) and not force:
         raise EdgecError(f"{printable(str(path))} exists already.", remedy="choose another path, or replace it with --force")
-    if not place.parent.is_dir():
-        raise EdgecError(
-            f"{printable(str(path))} cannot be written.",
-            evidence=f"there is no folder {printable(str(place.parent))}",
-            remedy="choose another path",
-        )
-    _check_writable(path, place.parent)
+    if not real_path.parent.is_dir():
+        raise _unwritable(path, f"there is no folder {printable(str(real_path.parent))}")
+    _check_writable(path, real_path.parent)
 
 
-def _check_folder(path: Path, place: Path, force: bool, single: str) -> None:
-    if os.path.lexists(place) and not place.is_dir():
+def _check_folder(path: Path, real_path: Path, force: bool, single: str) -> None:
+    if os.path.lexists(real_path) and not real_path.is_dir():
         raise EdgecError(
             f"{printable(str(path))} exists and is not a folder.",
             evidence=f"a single file ends in {single}",
             remedy="choose another path",
         )
-    nearest = next(above for above in (place, *place.parents) if os.path.lexists(above))
+    nearest = next(above for above in (real_path, *real_path.parents) if os.path.lexists(above))
     if not nearest.is_dir():
-        raise EdgecError(
-            f"{printable(str(path))} cannot be written.",
-            evidence=f"{printable(str(nearest))} is not a folder",
-            remedy="choose another path",
-        )
+        raise _unwritable(path, f"{printable(str(nearest))} is not a folder")
     _check_writable(path, nearest)
-    if nearest == place and not force and any(not each.name.startswith(".") for each in place.iterdir()):
+    if nearest == real_path and not force and any(not each.name.startswith(".") for each in real_path.iterdir()):
         raise EdgecError(
             f"{printable(str(path))} exists already and is not empty.",
             remedy="choose another path, or write into it with --force: files of the same names are replaced, others stay",
@@ -117,8 +112,8 @@ def _check_folder(path: Path, place: Path, force: bool, single: str) -> None:
 
 def _check_writable(path: Path, folder: Path) -> None:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise EdgecError(
-            f"{printable(str(path))} cannot be written.",
-            evidence=f"{printable(str(folder))} is not writable",
-            remedy="choose another path",
-        )
+        raise _unwritable(path, f"{printable(str(folder))} is not writable")
+
+
+def _unwritable(path: Path, reason: str) -> EdgecError:
+    return EdgecError(f"{printable(str(path))} cannot be written.", evidence=reason, remedy="choose another path")

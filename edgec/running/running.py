@@ -1,4 +1,4 @@
-"""Frames of a source, one batch after the other, through an artefact on this machine."""
+"""Runs the frames of a source, one batch after another, through an artefact on this machine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from edgec.onboard.statistics import summary as spread
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
 from edgec.records.report import Host
-from edgec.running.feeds import Asked, Clocked, Feed
+from edgec.running.feeds import Clocked, Feed, OnDemand
 from edgec.running.figures import Figures, Recent, Tally
-from edgec.running.opening import PICTURES_FPS, Opened, require_here, sinks_of, size_of, total
+from edgec.running.opening import PICTURES_FPS, Opened, frames_to_come, require_here, sinks_of, size_facts
 from edgec.running.request import RunRequest, check
-from edgec.running.results import found
+from edgec.running.results import results_of
 from edgec.running.sinks import Sink, Written
 from edgec.running.sources import open_source
-from edgec.running.types import Done, Taken, one_of
+from edgec.running.types import Done, Taken, outputs_of
 from edgec.verifying import load_runner
 
 _WARM_UP = 3
@@ -38,7 +38,8 @@ End = Literal["source", "limit", "stopped"]
 
 @dataclass(frozen=True)
 class Summary:
-    """Milliseconds; `latency` from a frame's arrival to its outputs, `model` of the model's runs alone."""
+    """Figures of a run. Times in milliseconds; `latency` from a frame's arrival to its outputs, `model` of the model's runs
+    alone."""
 
     frames: int
     skipped: int
@@ -46,17 +47,17 @@ class Summary:
     late: int
     seconds: float
     after_ms: float
-    """Of a frame, on average: drawing, writing and telling."""
+    """The mean time a frame for drawing, writing and printing."""
     latency: Spread
     model: Spread
     batch: int
     threads: int
     live: bool
-    """Whether frames came on a clock that waits for nobody."""
+    """Whether frames came on a clock that does not wait."""
     fps: float | None
     evidence: Evidence
     lacks: tuple[str, ...] | None
-    """What this machine lacks of the target's profile; None if that is not known here."""
+    """What the target's profile asks for and this machine lacks; None if the profile is not known here."""
     host: Host
     execution_precision: str
     ended: End
@@ -65,31 +66,36 @@ class Summary:
 
 
 class Listener(Protocol):
-    """Told as the run goes. `kept` is what was finished before a run ended by an error."""
+    """Is called as the run goes."""
 
-    def opened(self, opened: Opened) -> None: ...
+    def opened(self, opened: Opened) -> None:
+        """Everything is open, and the model has been warmed up."""
 
-    def skipped(self, skipped: Skipped) -> None: ...
+    def skipped(self, skipped: Skipped) -> None:
+        """A frame is damaged and was left out."""
 
-    def done(self, done: Done) -> None: ...
+    def done(self, done: Done) -> None:
+        """A frame is done, and written."""
 
-    def progress(self, figures: Figures, recent: Recent, feed: Feed) -> None: ...
+    def progress(self, figures: Figures, recent: Recent, feed: Feed) -> None:
+        """A batch is done."""
 
-    def kept(self, written: Written) -> None: ...
+    def salvaged(self, written: Written) -> None:
+        """An error ends the run; these results were finished before it is raised."""
 
 
 def run(request: RunRequest, listener: Listener, stop: Callable[[], bool] = lambda: False) -> Summary:
-    """Runs the source's frames until it ends, `limit` frames are done, or `stop` says so; then finishes what is written.
+    """Runs the source's frames until it ends, `limit` frames are done, or `stop` returns true; then finishes what is written.
 
-    Frames that are damaged are told and left out. Raises `RequestError` and `EdgecError` as `request.check`, `ArtefactError` for
-    a damaged artefact, `TargetError` for one that does not run on this machine, `CalibrationError` for a source that cannot be
-    had or has no usable frame, `RuntimeFailure` if the model fails, and `EdgecError` if results cannot be written. What was done
-    before is finished even so, and nothing unfinished is left.
+    Damaged frames are reported to the listener and left out. Raises `RequestError` and `EdgecError` as `request.check`,
+    `ArtefactError` for a damaged artefact, `TargetError` for one that does not run on this machine, `CalibrationError` for a
+    source that cannot be opened or has no usable frame, `RuntimeFailure` if the model fails, and `EdgecError` if results cannot
+    be written. Results up to an error are finished, and no unfinished file is left.
     """
     check(request)
     artefact = open_artefact(request.artefact)
     require_here(artefact, request)
-    size = size_of(artefact, request.size)
+    size = size_facts(artefact, request.size)
     sinks = sinks_of(request, artefact, size)
     source = open_source(request.source)
     if request.fps is not None and not source.waits:
@@ -97,18 +103,18 @@ def run(request: RunRequest, listener: Listener, stop: Callable[[], bool] = lamb
     rate = request.fps or source.rate
     made = [sink(rate / request.every if rate else PICTURES_FPS) for sink in sinks]
     runner = load_runner(artefact, request.threads or available_cores())
-    run = _Run(request, Opened(artefact, size, source, total(source, request)), runner, listener, stop, rate)
+    run = _Runner(request, Opened(artefact, size, source, frames_to_come(source, request)), runner, listener, stop, rate)
     with ExitStack() as stack:
         for sink in made:
             stack.enter_context(sink)
         try:
-            return run.through(made)
+            return run.run_all(made)
         except EdgecError:
-            run.keep(made)
+            run.salvage(made)
             raise
 
 
-class _Run:
+class _Runner:
     def __init__(
         self,
         request: RunRequest,
@@ -126,7 +132,7 @@ class _Run:
         self._reasons: list[Skipped] = []
         self._first: Taken | None = None
 
-    def through(self, sinks: Sequence[Sink]) -> Summary:
+    def run_all(self, sinks: Sequence[Sink]) -> Summary:
         self._warm_up()
         self._listener.opened(self._opened)
         figures, limit = self._figures, self._request.limit
@@ -151,7 +157,7 @@ class _Run:
             raise self._nothing()
         written = []
         for sink in sinks if figures.frames else ():
-            with _breaking(sink):
+            with _marking_broken(sink):
                 before = time.monotonic_ns()
                 written.append(sink.finish())
                 sink.finished = True
@@ -159,30 +165,30 @@ class _Run:
         figures.ended_ns = time.monotonic_ns()
         return self._summary(feed, live, ended, tuple(written))
 
-    def keep(self, sinks: Sequence[Sink]) -> None:
-        """What an error must not take: a camera that is pulled out after an hour has given an hour's frames."""
+    def salvage(self, sinks: Sequence[Sink]) -> None:
+        """Finish what was written before an error: a camera that is unplugged after an hour has given an hour's frames."""
         for sink in sinks:
             if not sink.broken and not sink.finished and self._figures.frames:
                 with suppress(EdgecError):
-                    self._listener.kept(sink.finish())
+                    self._listener.salvaged(sink.finish())
 
     def _feed(self, live: bool) -> Feed:
         shots = self._opened.source.shots(self._request.every)
         if not live:
-            return Asked(shots, self._skip, self._stop)
+            return OnDemand(shots, self._skip, self._stop)
         return Clocked(shots, self._skip, self._stop, fps=self._request.fps, keep=self._batch)
 
     def _warm_up(self) -> None:
-        """The first runs of a model are slower than all others, and say nothing of them."""
+        """The first runs of a model are slower than all others, so they are not measured."""
         golden = next(each.golden.frames for each in self._opened.artefact.sizes if each.facts is self._opened.size)
         for _ in range(_WARM_UP):
             outputs = self._runner(filled(golden[: self._batch], self._batch))
-        wanted = {each.name: each.shape for each in self._opened.size.outputs}
-        given = {name: values.shape for name, values in outputs.items()}
-        if any(given.get(name) != shape for name, shape in wanted.items()):
+        expected = {each.name: each.shape for each in self._opened.size.outputs}
+        actual = {name: values.shape for name, values in outputs.items()}
+        if any(actual.get(name) != shape for name, shape in expected.items()):
             raise VerificationError(
                 f"The artefact at {printable(str(self._opened.artefact.directory))} does not compute what its manifest says.",
-                evidence=(f"manifest: {_listed(wanted)}", f"here: {_listed(given)}"),
+                evidence=(f"manifest: {_listed(expected)}", f"here: {_listed(actual)}"),
                 remedy="build the artefact again",
             )
 
@@ -193,10 +199,10 @@ class _Run:
         outputs = self._runner(frames)
         done_ns = time.monotonic_ns()
         latencies = [(done_ns - each.arrived_ns) / 1e6 for each in taken]
-        self._figures.ran(done_ns, latencies, (done_ns - started) / 1e6)
+        self._figures.add(done_ns, latencies, (done_ns - started) / 1e6)
         self._first = self._first or taken[0]
         for index, (each, frame) in enumerate(zip(taken, fitted, strict=True)):
-            of_one = one_of(outputs, index)
+            outputs_of_frame = outputs_of(outputs, index)
             done = Done(
                 name=each.shot.name,
                 number=each.shot.number,
@@ -204,12 +210,12 @@ class _Run:
                 at_s=self._at(each),
                 latency_ms=latencies[index],
                 frame=frame,
-                outputs=of_one,
-                results=found(self._opened.artefact.manifest.heads, of_one),
+                outputs=outputs_of_frame,
+                results=results_of(self._opened.artefact.manifest.heads, outputs_of_frame),
             )
             self._tally.add(done.results)
             for sink in sinks:
-                with _breaking(sink):
+                with _marking_broken(sink):
                     sink.write(done)
             self._listener.done(done)
         self._figures.after_ms += (time.monotonic_ns() - done_ns) / 1e6
@@ -265,8 +271,8 @@ class _Run:
 
 
 @contextmanager
-def _breaking(sink: Sink) -> Iterator[None]:
-    """So that what failed once is not tried again."""
+def _marking_broken(sink: Sink) -> Iterator[None]:
+    """Marks the sink if it fails, so that it is not tried again."""
     try:
         yield
     except EdgecError:

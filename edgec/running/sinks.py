@@ -1,4 +1,5 @@
-"""Where a run's results go. Everything is filled under a hidden name and appears whole, also when a run is interrupted."""
+"""Where a run's results are written. Everything is written under a hidden name first and appears whole, also if a run is
+interrupted."""
 
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ _LONGEST = 60
 
 @dataclass(frozen=True)
 class Written:
+    """What a sink wrote; `note` says more about it, such as the codec."""
+
     path: Path
     frames: int
     size_bytes: int
@@ -28,7 +31,8 @@ class Written:
 
 
 class Sink(AbstractContextManager["Sink"], ABC):
-    """As a context: what was written up to then is finished by `finish`; without it, leaving removes what is not whole.
+    """A place that results are written to. As a context manager, leaving it removes what is not whole; `finish` makes whole what
+    was written up to then.
 
     `write` and `finish` raise `EdgecError` if the disk is full or refuses.
     """
@@ -37,21 +41,23 @@ class Sink(AbstractContextManager["Sink"], ABC):
         self.path = path
         self.frames = 0
         self.broken = False
-        """Whether it failed: then there is nothing to finish."""
+        """Whether it failed, so that there is nothing to finish."""
         self.finished = False
         self.work = Path()
-        """A hidden folder on the same filesystem, from entering on."""
+        """A hidden folder on the same filesystem, while entered."""
         self._stack = ExitStack()
 
     @abstractmethod
-    def write(self, done: Done) -> None: ...
+    def write(self, done: Done) -> None:
+        """Write one frame's results."""
 
     @abstractmethod
-    def finish(self) -> Written: ...
+    def finish(self) -> Written:
+        """Make everything whole, and say what was written."""
 
     @property
     def folder(self) -> Path:
-        """Where the hidden folder is made."""
+        """The folder in which the hidden folder is made."""
         return Path(os.path.realpath(self.path)).parent
 
     def __enter__(self) -> Sink:
@@ -67,7 +73,7 @@ class Sink(AbstractContextManager["Sink"], ABC):
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """What the system says as an error of edgec's."""
+        """Raises the system's errors as errors of edgec."""
         try:
             yield
         except OSError as error:
@@ -88,17 +94,18 @@ class FileSink(Sink):
 
     @property
     def unfinished(self) -> Path:
+        """The path of the file until then."""
         return self.work / self.path.name
 
-    def place(self, note: str = "") -> Written:
-        """What is in `unfinished` gets its name."""
+    def publish(self, note: str = "") -> Written:
+        """Move the unfinished file to its path."""
         size = self.unfinished.stat().st_size
         publish(self.unfinished, Path(os.path.realpath(self.path)))
         return Written(self.path, self.frames, size, note)
 
 
 class FolderSink(Sink):
-    """A file a frame, each of which appears when it is whole."""
+    """A file for each frame, which appears when it is whole."""
 
     suffix: str
 
@@ -108,6 +115,7 @@ class FolderSink(Sink):
 
     @property
     def folder(self) -> Path:
+        """The folder itself."""
         return Path(os.path.realpath(self.path))
 
     def __enter__(self) -> Sink:
@@ -120,16 +128,17 @@ class FolderSink(Sink):
             with suppress(OSError):
                 self.folder.rmdir()
 
-    def place(self, name: str) -> None:
-        """What is in `work` under this name moves into the folder."""
+    def publish(self, name: str) -> None:
+        """Move the file of this name from `work` into the folder."""
         self._bytes += (self.work / name).stat().st_size
         (self.work / name).replace(self.folder / name)  # not flushed: there is one every few milliseconds
         self.frames += 1
 
     def name_of(self, done: Done) -> str:
-        """Files sort as their frames."""
+        """A file's name for a frame. Names sort as the frames do."""
         plain = re.sub(r"[^A-Za-z0-9]+", "-", re.sub(r"\.[A-Za-z0-9]+(?=$|#)", "", done.name)).strip("-")
         return f"{done.number:06d}-{plain[-_LONGEST:].strip('-') or 'frame'}{self.suffix}"
 
     def finish(self) -> Written:
+        """Every file is whole already."""
         return Written(self.path, self.frames, self._bytes)

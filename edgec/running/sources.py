@@ -1,4 +1,4 @@
-"""What SOURCE means: a folder, a picture, a video or a camera. Nothing is decoded before it is asked for, one frame at a time."""
+"""What SOURCE means: a folder, a picture, a video or a camera. Frames are decoded one at a time, when they are needed."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ _HELP = "give a folder of pictures, a video, a picture, or a camera as camera:0 
 
 
 class Source(ABC):
+    """Frames in order, one after another."""
+
     title: str
     rate: float | None = None
-    """Frames a second, where it tells."""
+    """Frames a second, if it says so."""
     total: int | None = None
-    """How many frames there are, where that is known beforehand."""
+    """How many frames there are, if that is known beforehand."""
     waits: bool = True
-    """Whether its frames stay until they are asked for; a camera's do not."""
+    """Whether its frames wait until they are read; a camera's do not."""
     moving: bool = False
     """Whether its frames follow each other as in a video."""
 
     @abstractmethod
     def shots(self, every: int = 1) -> Iterator[Shot]:
-        """Each `every`-th in order. What cannot be used is a shot as well, whose `read` says why."""
+        """Every `every`-th frame in order. A frame that cannot be used is a shot as well, whose `read` raises an error that says
+        why."""
 
 
 class Files(Source):
-    """Pictures and videos, one after the other. Videos are opened when their turn comes."""
+    """Pictures and videos, one after the other. A video is opened when its turn comes."""
 
     def __init__(self, title: str, files: list[File], unlisted: list[Skipped]) -> None:
         self.title = title
@@ -58,6 +61,7 @@ class Files(Source):
             self.total = self._first.frames
 
     def shots(self, every: int = 1) -> Iterator[Shot]:
+        """Frames of all files, those of videos by their index."""
         for name, reason in self._unlisted:
             yield Shot(name, 0, None, partial(_refuse, name, reason))
         projector = video.Projector()
@@ -87,9 +91,10 @@ class Files(Source):
 
 
 def open_source(reference: str) -> Source:
-    """`camera:N`, a path of a camera's device, of a folder (searched whole, in natural order), of a picture or of a video.
+    """The source that a reference names: `camera:N`, or the path of a camera's device, of a folder (searched whole, in natural
+    order), of a picture or of a video.
 
-    Raises `CalibrationError` if there is nothing, if it is nothing of these, or if the decoder of videos is not installed.
+    Raises `CalibrationError` if there is nothing there, or something else, or if the decoder of videos is not installed.
     """
     from edgec.running.camera import Camera, device_of
 
@@ -125,7 +130,7 @@ def open_source(reference: str) -> Source:
 
 
 def _probe(file: File) -> video.Video | str:
-    """The video, or why there is none."""
+    """The video, or the reason why it cannot be used."""
     try:
         return video.probe(file.path)
     except video.UnusableVideo as error:

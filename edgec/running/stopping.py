@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Stopping:
-    """While entered, the first of these signals asks the run to end. After a second one nobody waits: `KeyboardInterrupt`.
+    """While entered, the first of these signals asks the run to end; the second raises `KeyboardInterrupt`.
 
-    Signals that whoever started us wants ignored, as `nohup` does, stay ignored.
+    Signals that the caller had ignored, as `nohup` does, stay ignored.
     """
 
     _USUAL = ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
@@ -36,10 +36,11 @@ class Stopping:
             signal.signal(number, before)
 
     def asked(self) -> bool:
+        """Whether the run was asked to end."""
         return self._asked
 
     def ask(self) -> None:
-        """As a signal would, but for the exit code."""
+        """Ask the run to end, as a signal would, but without its exit code."""
         self._asked = True
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What passes through a run: shots from a source, and what became of each."""
+"""What passes through a run: shots from a source, decoded frames, and frames that are done."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Outputs = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Shot:
-    """A frame that a source offers. `number` is its place there, from 0, damaged frames and those left out counted too."""
+    """A frame that a source offers. `number` is its index there, from 0, in which damaged frames and those left out count too."""
 
     name: str
     number: int
     time_s: float | None
-    """From the beginning of its video or camera; None where pictures tell no time."""
+    """Time since the beginning of its video or camera; None for pictures."""
     read: Callable[[], Pixels] = field(repr=False, compare=False)
     """Decodes it. Raises `CalibrationError` if it is damaged."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A shot that was decoded, and when it was there to be worked on, by `time.monotonic_ns`."""
+    """A decoded shot, and the time at which it was ready to be worked on, by `time.monotonic_ns`."""
 
     shot: Shot
     pixels: Pixels
@@ -39,8 +39,8 @@ class Taken:
 
 @dataclass(frozen=True, eq=False)
 class Done:
-    """A frame that went through the model. `frame` is what the model saw, uint8 [H, W, 3]; `at_s` its place in time from the
-    first frame of the run, by the source's rate or, of what does not wait, by its arrival."""
+    """A frame that went through the model. `frame` is what the model saw, uint8 [H, W, 3]; `at_s` the time since the first frame
+    of the run, by the source's rate or, for a camera, by its arrival."""
 
     name: str
     number: int
@@ -52,6 +52,6 @@ class Done:
     results: tuple[Result, ...]
 
 
-def one_of(outputs: Mapping[str, NDArray[Any]], index: int) -> dict[str, NDArray[Any]]:
-    """One frame's outputs of a batch's."""
+def outputs_of(outputs: Mapping[str, NDArray[Any]], index: int) -> dict[str, NDArray[Any]]:
+    """The outputs of one frame of a batch."""
     return {name: np.asarray(values[index]) for name, values in outputs.items()}

@@ -54,7 +54,7 @@ class Plans:
             plan = self._planner.plan(recipe, kinds=kinds, rest=rest)
             save_plan(directory, self.fitted(plan))
 
-        said = recipe.variant, sorted(recipe.per_token), sorted(recipe.kept)
+        said = recipe.variant, sorted(recipe.per_token), sorted(recipe.unquantised)
         ways = self._rules.activations, self._rules.paired, self._elsewhere.name if self._elsewhere else ""
         key = cached.key(self._calibration.key, ways, said, kinds, rest)
         by = ["edgec.precision.planning", "edgec.precision.storing"]

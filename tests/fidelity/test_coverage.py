@@ -75,8 +75,8 @@ path = "judged"
     )
     asked = ["calibration", "lint", str(manifest), "--input-size", "96", "--checkpoint", "demo", "--json"]
     assert run(asked) == 0
-    found = [finding for finding in json.loads(capsys.readouterr().out)["findings"] if finding["check"] == "coverage"]
-    assert [finding["level"] for finding in found] == ["warning"]
+    actual = [finding for finding in json.loads(capsys.readouterr().out)["findings"] if finding["check"] == "coverage"]
+    assert [finding["level"] for finding in actual] == ["warning"]
     assert run(["calibration", "lint", "demo", "--input-size", "96", "--checkpoint", "demo"]) == 0
     assert "look like nothing in the calibration frames" in " ".join(capsys.readouterr().out.split())
 

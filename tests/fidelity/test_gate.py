@@ -37,10 +37,10 @@ def check(hub: onnx.ModelProto, reference: Reference, batch: int = 1) -> StageFi
 @pytest.mark.parametrize("kind", ["vit", "swiglu", "key-bias", "cls-norm", "convnext"])
 def test_a_good_export_passes(kind: str, tmp_path: Path) -> None:
     made = exported(SPECS[kind])
-    found = check(made.hub, reference_of(made, tmp_path))
-    assert found.stage == "hub"
-    assert found.frames == 3
-    assert min(found.cls_cosine_mean, found.patch_cosine_mean, found.patch_cosine_p01) > 0.999999
+    actual = check(made.hub, reference_of(made, tmp_path))
+    assert actual.stage == "hub"
+    assert actual.frames == 3
+    assert min(actual.cls_cosine_mean, actual.patch_cosine_mean, actual.patch_cosine_p01) > 0.999999
 
 
 def test_frames_that_do_not_fill_the_last_batch_are_compared_too(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_every_output_is_compared(output: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf], ids=str)
-def test_what_is_not_finite_is_another_feature(bad: float, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_differences(bad: float, tmp_path: Path) -> None:
     made = exported(VIT)
     reference, session = reference_of(made, tmp_path), open_session(made.hub)
     frame = 0
@@ -161,7 +161,7 @@ def test_what_is_not_finite_is_another_feature(bad: float, tmp_path: Path) -> No
     assert "validation batch 2" in caught.value.evidence[0]
 
 
-def test_measuring_passes_over_the_filler_of_the_last_batch(tmp_path: Path) -> None:
+def test_measuring_ignores_the_filler_of_the_last_batch(tmp_path: Path) -> None:
     """The filler's features are spoilt: if they counted, it would show."""
     made = exported(VIT, batch=2)
     reference, session = reference_of(made, tmp_path), open_session(made.hub)
@@ -174,14 +174,14 @@ def test_measuring_passes_over_the_filler_of_the_last_batch(tmp_path: Path) -> N
                 value[1] = np.nan
         return features
 
-    found = measure_fidelity(reference, run, 2, "a candidate", lambda: steps.append(None))
-    assert found.stage == "a candidate"
-    assert found.frames == 3
-    assert found.patch_cosine_p01 > 0.999
+    actual = measure_fidelity(reference, run, 2, "a candidate", lambda: steps.append(None))
+    assert actual.stage == "a candidate"
+    assert actual.frames == 3
+    assert actual.patch_cosine_p01 > 0.999
     assert len(steps) == 2
 
 
-def test_measuring_says_what_comparing_does(tmp_path: Path) -> None:
+def test_measuring_and_comparing_agree(tmp_path: Path) -> None:
     made = exported(VIT)
     reference, session = reference_of(made, tmp_path), open_session(made.hub)
     random = np.random.default_rng(0)

@@ -28,16 +28,18 @@ def test_cosines_of_known_angles() -> None:
 
 def test_length_does_not_count_and_shape_is_kept() -> None:
     features = RANDOM.standard_normal((2, 3, 4, 16)).astype(np.float32)
-    found = cosines(features, features * 7)
-    assert found.shape == (2, 3, 4)
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, 1, atol=1e-12)
+    actual = cosines(features, features * 7)
+    assert actual.shape == (2, 3, 4)
+    assert actual.dtype == np.float64
+    np.testing.assert_allclose(actual, 1, atol=1e-12)
 
 
 def test_is_what_numpy_says() -> None:
     a, b = RANDOM.standard_normal((2, 50, 33)).astype(np.float32)
-    wanted = [np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(a.astype(float), b.astype(float), strict=True)]
-    np.testing.assert_allclose(cosines(a, b), wanted, atol=1e-12)
+    expected = [
+        np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y) for x, y in zip(a.astype(float), b.astype(float), strict=True)
+    ]
+    np.testing.assert_allclose(cosines(a, b), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=str)
@@ -94,7 +96,7 @@ def test_the_summary_is_numpy_s_over_all_patches_of_all_frames() -> None:
     assert found.patch_cosine_p01 < found.patch_cosine_mean
 
 
-def test_batches_give_what_one_go_does() -> None:
+def test_batches_give_the_same_as_everything_at_once() -> None:
     expected, actual = features_of(7, 0.2)
     fidelity = Fidelity()
     for part in (slice(0, 3), slice(3, 6), slice(6, 7)):

@@ -21,18 +21,18 @@ def measured(output: Output, expected: object, actual: object, *, classes: int =
 
 
 def test_classes_and_their_margins() -> None:
-    found = measured("scores", [[3, 1, 0], [0, 2, 1], [5, 0, 4]], [[2, 1, 0], [0, 1, 3], [4, 0, 3.5]], batch=2).classes
-    assert found is not None
-    assert found.agreement == pytest.approx(2 / 3, abs=1e-6)
-    assert found.margin_float32 == pytest.approx((2 + 1 + 1) / 3, rel=1e-5)
-    assert found.margin_shipped == pytest.approx((1 - 2 + 0.5) / 3, rel=1e-5)
-    assert found.smallest_margin == -2
+    actual = measured("scores", [[3, 1, 0], [0, 2, 1], [5, 0, 4]], [[2, 1, 0], [0, 1, 3], [4, 0, 3.5]], batch=2).classes
+    assert actual is not None
+    assert actual.agreement == pytest.approx(2 / 3, abs=1e-6)
+    assert actual.margin_float32 == pytest.approx((2 + 1 + 1) / 3, rel=1e-5)
+    assert actual.margin_shipped == pytest.approx((1 - 2 + 0.5) / 3, rel=1e-5)
+    assert actual.smallest_margin == -2
 
 
 def test_one_class_alone_has_a_margin_to_nothing() -> None:
-    found = measured("scores", [[2], [3]], [[2], [1]]).classes
-    assert found is not None
-    assert (found.agreement, found.smallest_margin) == (1, 1)
+    actual = measured("scores", [[2], [3]], [[2], [1]]).classes
+    assert actual is not None
+    assert (actual.agreement, actual.smallest_margin) == (1, 1)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf], ids=str)
@@ -87,9 +87,9 @@ def test_classes_that_come_late_are_counted_too() -> None:
 
 
 def test_a_label_that_no_class_has_is_garbage_and_costs_no_memory() -> None:
-    found = measured("labels", [[[0, 1, 1, 1]]], [[[0, 1, 1e9, -4]]]).masks
-    assert found is not None
-    assert found.iou[:2] == (1.0, round(1 / 3, 6))
+    actual = measured("labels", [[[0, 1, 1, 1]]], [[[0, 1, 1e9, -4]]]).masks
+    assert actual is not None
+    assert actual.iou[:2] == (1.0, round(1 / 3, 6))
     with pytest.raises(ValueError, match="of 2 classes"):
         measured("labels", [[[0, 2]]], [[[0, 2]]], classes=2)
 
@@ -104,15 +104,15 @@ def test_depths_the_long_way() -> None:
 
 
 def test_values_are_compared_by_their_cosines() -> None:
-    found = measured("values", [[[1, 0], [0, 1]]], [[[2, 0], [1, 1]]]).values
-    assert found is not None
-    assert (found.cosine_mean, found.cosine_min) == (
+    actual = measured("values", [[[1, 0], [0, 1]]], [[[2, 0], [1, 1]]]).values
+    assert actual is not None
+    assert (actual.cosine_mean, actual.cosine_min) == (
         pytest.approx((1 + 0.5**0.5) / 2, abs=1e-6),
         pytest.approx(0.5**0.5, abs=1e-6),
     )
 
 
-def test_other_shapes_and_no_frames_are_mistakes() -> None:
+def test_other_shapes_and_no_frames_are_errors() -> None:
     meter = TaskMeter("head", "depth")
     with pytest.raises(ValueError, match="no frames"):
         meter.summary()
@@ -121,16 +121,16 @@ def test_other_shapes_and_no_frames_are_mistakes() -> None:
 
 
 def test_every_head_that_is_beyond_is_named() -> None:
-    found = [
+    actual = [
         measured("scores", [[1, 0], [1, 0]], [[1, 0], [0, 1]]),
         measured("labels", [[[0, 1]]], [[[0, 0]]]),
         measured("depth", [[[2.0]]], [[[2.5]]]),
         measured("values", [[1.0]], [[-1.0]]),
     ]
-    assert shortfalls(found, TaskBudgets()) == ()
-    assert shortfalls(found, TaskBudgets(0.5, 0.25, 0.25)) == ()
-    assert len(shortfalls(found, TaskBudgets(0.51, 0.26, 0.24))) == 3
-    said = shortfalls(found, TaskBudgets(min_agreement=0.99, max_depth_error=0.1))
+    assert shortfalls(actual, TaskBudgets()) == ()
+    assert shortfalls(actual, TaskBudgets(0.5, 0.25, 0.25)) == ()
+    assert len(shortfalls(actual, TaskBudgets(0.51, 0.26, 0.24))) == 3
+    said = shortfalls(actual, TaskBudgets(min_agreement=0.99, max_depth_error=0.1))
     assert "50.00%" in said[0]
     assert "0.2500 (at most 0.1)" in said[1]
 

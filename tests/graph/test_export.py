@@ -175,8 +175,8 @@ def test_layer_scale_is_in_the_projection_before_it(spec: VitSpec) -> None:
     last = "mlp.down" if spec.mlp == "swiglu" else "mlp.fc2"
     for block, scale, layer in [(0, "ls1", "attn.proj"), (1, "ls1", "attn.proj"), (0, "ls2", last), (1, "ls2", last)]:
         name, factor = f"blocks.{block}.{layer}", weights[f"blocks.{block}.{scale}"].double().numpy()
-        wanted = weights[f"{name}.weight"].double().numpy() * factor[:, None]
-        np.testing.assert_allclose(constant(hub, f"{name}.weight"), wanted.T, rtol=1e-6)
+        expected = weights[f"{name}.weight"].double().numpy() * factor[:, None]
+        np.testing.assert_allclose(constant(hub, f"{name}.weight"), expected.T, rtol=1e-6)
         np.testing.assert_allclose(constant(hub, f"{name}.bias"), weights[f"{name}.bias"].double().numpy() * factor, rtol=1e-6)
         [add] = readers(hub, f"{name}.add")
         assert add.op_type == "Add"
@@ -186,16 +186,16 @@ def test_layer_scale_of_convnext_is_in_the_projection_before_it() -> None:
     made = exported(CONVNEXT)
     for stage in range(4):
         name = f"stages.{stage}.blocks.0"
-        wanted = made.checkpoint.weights[f"{name}.fc2.weight"] * made.checkpoint.weights[f"{name}.gamma"][:, None]
-        np.testing.assert_allclose(constant(made.hub, f"{name}.fc2.weight"), wanted.numpy().T, rtol=1e-6)
+        expected = made.checkpoint.weights[f"{name}.fc2.weight"] * made.checkpoint.weights[f"{name}.gamma"][:, None]
+        np.testing.assert_allclose(constant(made.hub, f"{name}.fc2.weight"), expected.numpy().T, rtol=1e-6)
 
 
 def test_attention_s_scale_is_in_q() -> None:
     made = exported(VIT)
     for block in range(2):
         name = f"blocks.{block}.attn"
-        wanted = made.checkpoint.weights[f"{name}.q.weight"].numpy().T / math.sqrt(64)
-        np.testing.assert_allclose(constant(made.hub, f"{name}.q.weight"), wanted, rtol=1e-6)
+        expected = made.checkpoint.weights[f"{name}.q.weight"].numpy().T / math.sqrt(64)
+        np.testing.assert_allclose(constant(made.hub, f"{name}.q.weight"), expected, rtol=1e-6)
         assert [reader.op_type for reader in readers(made.hub, f"{name}.scores")] == ["Softmax"]
 
 
@@ -229,8 +229,8 @@ def test_rope_is_two_tables_of_this_size(spec: VitSpec, size: Size) -> None:
     assert len(tables) == 2
     cos = np.concatenate([np.ones((prefix, 64)), np.cos(angles)])
     sin = np.concatenate([np.zeros((prefix, 64)), np.sin(angles)])
-    for wanted in (cos, sin):
-        assert min(np.abs(table[0, 0] - wanted).max() for table in tables) < 1e-5
+    for expected in (cos, sin):
+        assert min(np.abs(table[0, 0] - expected).max() for table in tables) < 1e-5
 
 
 # --- what it computes
@@ -252,7 +252,7 @@ def test_computes_what_the_unfolded_model_does(made: Exported, optimise: bool) -
     ],
     ids=lambda value: str(value) if isinstance(value, Size) else value.kind,
 )
-def test_any_multiple_of_the_stride_will_do(spec: Spec, size: Size) -> None:
+def test_any_multiple_of_the_stride_is_accepted(spec: Spec, size: Size) -> None:
     made = exported(spec, size)
     assert_same_features(features_of(open_session(made.hub), made.frames), made.expected)
 

@@ -109,7 +109,7 @@ def test_nothing_of_the_machine_remains(named: onnx.ModelProto) -> None:
     assert b"someone" not in named.SerializeToString()
 
 
-def test_nodes_without_a_scope_get_a_name_all_the_same() -> None:
+def test_nodes_without_a_scope_get_a_name_too() -> None:
     model = make_graph()
     for node in model.graph.node:
         del node.metadata_props[:]

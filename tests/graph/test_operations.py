@@ -83,16 +83,16 @@ def _convnext_by_hand(spec: ConvNextSpec, size: Size) -> int:
 
 
 def test_kinds_of_a_vit() -> None:
-    found = operations(exported(VIT).graph)
-    kinds = Counter(entry.kind for entry in found)
+    actual = operations(exported(VIT).graph)
+    kinds = Counter(entry.kind for entry in actual)
     assert kinds == {"linear": 12, "attention": 4, "embedding": 1}
-    assert found[0].name == "patch_embed"
-    assert [entry.name for entry in found if entry.kind == "attention"][:2] == ["blocks.0.attn.scores", "blocks.0.attn.mix"]
+    assert actual[0].name == "patch_embed"
+    assert [entry.name for entry in actual if entry.kind == "attention"][:2] == ["blocks.0.attn.scores", "blocks.0.attn.mix"]
 
 
 def test_kinds_of_a_convnext() -> None:
-    found = operations(exported(CONVNEXT).graph)
-    kinds = {entry.name: entry.kind for entry in found}
+    actual = operations(exported(CONVNEXT).graph)
+    kinds = {entry.name: entry.kind for entry in actual}
     assert Counter(kinds.values()) == {"linear": 8, "depthwise": 4, "convolution": 3, "embedding": 1}
     assert kinds["stages.0.downsample"] == "embedding"
     assert kinds["stages.1.downsample"] == "convolution"
@@ -100,13 +100,13 @@ def test_kinds_of_a_convnext() -> None:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_each_says_what_it_reads(name: str) -> None:
+def test_operations_name_what_they_read(name: str) -> None:
     hub = exported(SPECS[name]).hub
-    found = operations(exported(SPECS[name]).graph)
-    assert len(found) == len(nodes(hub, "MatMul")) + len(nodes(hub, "Conv"))
+    actual = operations(exported(SPECS[name]).graph)
+    assert len(actual) == len(nodes(hub, "MatMul")) + len(nodes(hub, "Conv"))
     order = [entry.name for entry in hub.graph.node]
-    assert [order.index(entry.name) for entry in found] == sorted(order.index(entry.name) for entry in found)
-    for entry in found:
+    assert [order.index(entry.name) for entry in actual] == sorted(order.index(entry.name) for entry in actual)
+    for entry in actual:
         made = node(hub, entry.name)
         assert made.input[0] == entry.activation
         if entry.kind == "attention":

@@ -28,7 +28,7 @@ def pruned(hub: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("reduced", [only_early, pruned])
-def test_what_no_output_needs_is_gone(reduced: object) -> None:
+def test_what_no_output_needs_is_removed(reduced: object) -> None:
     made = exported(VIT, layers=(0,))
     before = len(made.hub.graph.node)
     hub = reduced(made.hub)  # type: ignore[operator]
@@ -38,13 +38,13 @@ def test_what_no_output_needs_is_gone(reduced: object) -> None:
     assert not [node.name for node in hub.graph.node if node.name.startswith("blocks.1.")]
     made_here = {name for node in hub.graph.node for name in node.output}
     assert {value.name for value in hub.graph.value_info} <= read | made_here
-    found = features_of(open_session(hub), made.frames)
-    assert list(found) == ["patches_0"]
+    actual = features_of(open_session(hub), made.frames)
+    assert list(actual) == ["patches_0"]
     expected = made.expected["patches_0"]
-    np.testing.assert_allclose(found["patches_0"], expected, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(actual["patches_0"], expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_there_may_be_nothing_to_take_out() -> None:
+def test_there_may_be_nothing_to_remove() -> None:
     made = exported(VIT, layers=(0,))
     hub = made.hub
     prune(hub.graph)
@@ -52,16 +52,16 @@ def test_there_may_be_nothing_to_take_out() -> None:
     assert serialised(rewritten(made.graph, GiveOnly(["cls", "patches", "patches_0"]))) == made.content
 
 
-def test_tensors_inside_may_be_given_in_any_order() -> None:
+def test_inner_tensors_may_be_outputs_in_any_order() -> None:
     made = exported(VIT)
     names = ["blocks.1.norm1", "cls", "blocks.0.add"]
-    found = features_of(open_session(rewritten(made.graph, GiveOnly(names))), made.frames)
-    assert list(found) == names
-    np.testing.assert_allclose(found["cls"], made.expected["cls"], atol=1e-4 * np.abs(made.expected["cls"]).max())
+    actual = features_of(open_session(rewritten(made.graph, GiveOnly(names))), made.frames)
+    assert list(actual) == names
+    np.testing.assert_allclose(actual["cls"], made.expected["cls"], atol=1e-4 * np.abs(made.expected["cls"]).max())
 
 
 @pytest.mark.parametrize(("name", "words"), [("nowhere", "nothing makes nowhere"), ("blocks.0.add", "shape of blocks.0.add")])
-def test_what_cannot_be_given_is_named(name: str, words: str) -> None:
+def test_unknown_outputs_are_named(name: str, words: str) -> None:
     hub = exported(VIT).graph
     next(value for node in hub.graph for value in node.outputs if value.name == "blocks.0.add").shape = None
     with pytest.raises(BrokenPromise, match="GiveOnly cannot work on this graph") as caught:

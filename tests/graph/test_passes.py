@@ -123,7 +123,7 @@ def test_what_a_pass_damages_is_noticed(damage: Callable[[ir.Model], None], word
     ],
     ids=["quantise", "lift"],
 )
-def test_each_pass_looks_at_what_it_did(rewrite: Rewrite, forget: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_pass_checks_its_result(rewrite: Rewrite, forget: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = exported(VIT).graph
     model = hub if isinstance(rewrite, Quantise) else rewritten(hub, Quantise(PLAN))
     monkeypatch.setattr(ir.Node, forget, lambda *_: None)
@@ -132,14 +132,14 @@ def test_each_pass_looks_at_what_it_did(rewrite: Rewrite, forget: str, words: st
     assert words in "\n".join(caught.value.evidence)
 
 
-def test_scales_that_are_no_numbers_are_noticed() -> None:
+def test_scales_that_are_not_positive_numbers_are_noticed() -> None:
     spoilt = replace(PLAN, ranges={ACTIVATION: Range(-float("inf"), float("inf"))})
     with pytest.raises(BrokenPromise, match="Quantise left a damaged graph") as caught, np.errstate(all="ignore"):
         rewritten(exported(VIT).graph, Quantise(spoilt))
     assert "a scale of blocks.0.norm2.dequantised is no positive number" in "\n".join(caught.value.evidence)
 
 
-def test_the_given_model_is_left_as_it_is_and_its_weights_are_shared() -> None:
+def test_the_original_model_is_unchanged_and_its_weights_are_shared() -> None:
     made = exported(VIT)
     hub = made.graph
     plan = replace(PLAN, ranges=ranges(made), smoothing={ACTIVATION: (2.0,) * 64}, corrections={PRODUCT: (0.5,) * 128})

@@ -109,7 +109,7 @@ def test_the_rest_of_the_graph_is_as_it_was(made: Exported, plan: PrecisionPlan,
     assert all(".scale" in name or ".zero_point" in name or ".quantised" in name for name in set(new) - set(old))
 
 
-def test_the_hub_is_not_touched(made: Exported, plan: PrecisionPlan) -> None:
+def test_the_hub_graph_is_not_changed(made: Exported, plan: PrecisionPlan) -> None:
     hub = made.graph
     quantise(hub, plan)
     assert serialised(hub) == made.content
@@ -219,8 +219,8 @@ def test_one_product_computes_what_integer_arithmetic_does(activations: Activati
     integers = np.rint(weight / scales).astype(np.int64)
     limits = np.iinfo(zero.dtype)
     read = np.clip(np.rint(features[tensor] / scale) + int(zero), limits.min, limits.max).astype(np.int64) - int(zero)
-    wanted = (read @ integers) * (scale * scales.astype(np.float64))
-    np.testing.assert_allclose(features[name], wanted, atol=1e-4 * np.abs(wanted).max())
+    expected = (read @ integers) * (scale * scales.astype(np.float64))
+    np.testing.assert_allclose(features[name], expected, atol=1e-4 * np.abs(expected).max())
     assert len(nodes(quantised, "QuantizeLinear")) == 1
 
 

@@ -25,8 +25,8 @@ def test_a_gated_mlp_adds_with_its_last_projection() -> None:
 
 def test_a_convnext_block_adds_once_and_what_makes_a_stage_begins_the_stream() -> None:
     hub = exported(CONVNEXT).graph
-    found = residual_writers(hub)
+    actual = residual_writers(hub)
     blocks = [entry.name for entry in operations(hub) if entry.name.endswith(".fc2")]
-    assert [name for name in found if ".blocks." in name] == blocks
+    assert [name for name in actual if ".blocks." in name] == blocks
     # The stem's norm is behind its convolution, those of the others before theirs.
-    assert [name for name in found if name not in blocks] == [f"stages.{stage}.downsample" for stage in (1, 2, 3)]
+    assert [name for name in actual if name not in blocks] == [f"stages.{stage}.downsample" for stage in (1, 2, 3)]

@@ -39,14 +39,14 @@ def test_float32_features_stay_the_same(kind: str) -> None:
 
 
 def test_every_product_behind_a_norm_or_a_linear_maker_can_be_smoothed() -> None:
-    found = {group.readers[0].name: group for group in groups(exported(SPECS["swiglu"]).graph)}
-    assert set(found) == {
+    actual = {group.readers[0].name: group for group in groups(exported(SPECS["swiglu"]).graph)}
+    assert set(actual) == {
         *(f"blocks.{block}.{reader}" for block in range(2) for reader in ("attn.q", "attn.proj", "mlp.gate", "mlp.down"))
     }
-    assert {group.kind for group in found.values()} == {"norm", "product"}, "no node need be inserted"
-    assert [reader.name for reader in found["blocks.0.attn.q"].readers] == [f"blocks.0.attn.{name}" for name in "qkv"]
-    assert found["blocks.1.mlp.down"].maker.name == "blocks.1.mlp.up"
-    assert found["blocks.1.attn.proj"].kind == "product"
+    assert {group.kind for group in actual.values()} == {"norm", "product"}, "no node need be inserted"
+    assert [reader.name for reader in actual["blocks.0.attn.q"].readers] == [f"blocks.0.attn.{name}" for name in "qkv"]
+    assert actual["blocks.1.mlp.down"].maker.name == "blocks.1.mlp.up"
+    assert actual["blocks.1.attn.proj"].kind == "product"
 
 
 def test_what_nothing_linear_makes_is_divided_by_a_node_of_its_own() -> None:

@@ -92,7 +92,7 @@ def test_stacks_repeat_the_last_frame() -> None:
     assert len(list(stacked(frames[:4], 2))) == 2
 
 
-def test_frames_are_let_go_of_one_by_one() -> None:
+def test_frames_are_released_one_by_one() -> None:
     """Memory must not grow with the number of frames."""
     alive: list[weakref.ref[NDArray[np.uint8]]] = []
 
@@ -133,7 +133,7 @@ def test_one_bad_weight_is_found_and_the_activation_named(weight: str, tensor: s
     assert caught.value.evidence == (f"first at the activation {tensor}",)
 
 
-def test_a_frame_that_spoils_the_model_is_found_wherever_it_comes() -> None:
+def test_a_frame_that_gives_nan_is_found_wherever_it_is() -> None:
     """Weights that overflow on white frames only."""
     hub = exported(VIT).graph
     replace_constant(hub, "patch_embed.weight", lambda values: np.abs(values) * np.float32(1e37))
@@ -143,7 +143,7 @@ def test_a_frame_that_spoils_the_model_is_found_wherever_it_comes() -> None:
     observed_ranges(hub, int8_activations(hub), [black, black], 1)
 
 
-def test_the_hub_is_not_touched() -> None:
+def test_the_hub_graph_is_not_changed() -> None:
     made = exported(VIT)
     hub = made.graph
     observe(hub, int8_activations(hub), pictures(SMALL, 1), 1)
@@ -165,17 +165,17 @@ def test_channels_rows_and_the_peak_are_those_of_the_activation() -> None:
     made, frames = exported(VIT), pictures(SMALL, 5)
     hub = made.graph
     fc2 = next(operation for operation in operations(hub) if operation.name == "blocks.1.mlp.fc2")
-    found = observe(hub, [fc2.activation], frames, 1)[fc2.activation]
+    actual = observe(hub, [fc2.activation], frames, 1)[fc2.activation]
     seen = activations_of(made, frames, fc2.name)
     together = np.concatenate(seen)
-    np.testing.assert_allclose(found.low, together.min(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.high, together.max(axis=0), atol=1e-4)
-    np.testing.assert_allclose(found.mean, together.mean(axis=0), atol=1e-4)
-    assert float(found.usual) == pytest.approx(np.abs(together).max(axis=1).mean(), rel=1e-4)
-    frame, row, channel = found.peak
+    np.testing.assert_allclose(actual.low, together.min(axis=0), atol=1e-4)
+    np.testing.assert_allclose(actual.high, together.max(axis=0), atol=1e-4)
+    np.testing.assert_allclose(actual.mean, together.mean(axis=0), atol=1e-4)
+    assert float(actual.usual) == pytest.approx(np.abs(together).max(axis=1).mean(), rel=1e-4)
+    frame, row, channel = actual.peak
     assert abs(seen[frame][row, channel]) == pytest.approx(np.abs(together).max(), rel=1e-4)
-    distances = np.abs(found.rows[:, None] - together[None]).max(axis=2).min(axis=1)
-    assert len(found.rows) == 40
+    distances = np.abs(actual.rows[:, None] - together[None]).max(axis=2).min(axis=1)
+    assert len(actual.rows) == 40
     assert distances.max() < 1e-4 * np.abs(together).max(), "every kept row is a row of the activation"
 
 
@@ -196,43 +196,43 @@ def test_covariance_is_that_of_the_activation(limit: int, monkeypatch: pytest.Mo
     made, frames = exported(VIT), pictures(SMALL, 1)
     hub = made.graph
     fc2 = next(operation for operation in operations(hub) if operation.name == "blocks.1.mlp.fc2")
-    found = observe(hub, [fc2.activation], [frames[0]] * 60, 1)[fc2.activation]
+    actual = observe(hub, [fc2.activation], [frames[0]] * 60, 1)[fc2.activation]
     watched = exported(VIT).hub
     watched.graph.output.append(next(value for value in watched.graph.value_info if value.name == fc2.activation))
     rows = open_session(watched).run([fc2.activation], {"frames": frames})[0].reshape(-1, 128)
-    size = found.covariance.shape[-1]
-    assert found.covariance.shape == ((1, 128, 128) if limit == 1024 else (4, 32, 32))
+    size = actual.covariance.shape[-1]
+    assert actual.covariance.shape == ((1, 128, 128) if limit == 1024 else (4, 32, 32))
     exact = np.cov(rows.T, bias=True)
-    for index, block in enumerate(found.covariance):
-        wanted = exact[index * size : (index + 1) * size, index * size : (index + 1) * size]
-        np.testing.assert_allclose(block, wanted, atol=0.08 * np.diag(exact).max())
-    moments = found.moments[0] - found.covariance[0]
-    np.testing.assert_allclose(moments, np.outer(found.mean[:size], found.mean[:size]), atol=1e-4 * np.abs(moments).max())
+    for index, block in enumerate(actual.covariance):
+        expected = exact[index * size : (index + 1) * size, index * size : (index + 1) * size]
+        np.testing.assert_allclose(block, expected, atol=0.08 * np.diag(exact).max())
+    moments = actual.moments[0] - actual.covariance[0]
+    np.testing.assert_allclose(moments, np.outer(actual.mean[:size], actual.mean[:size]), atol=1e-4 * np.abs(moments).max())
 
 
 def test_scaling_statistics_is_scaling_the_activation() -> None:
     made, frames = exported(VIT), pictures(SMALL, 3)
     [tensor] = int8_activations(made.graph)[:1]
-    found = observe(made.graph, [tensor], frames, 1)[tensor]
+    actual = observe(made.graph, [tensor], frames, 1)[tensor]
     scale = np.linspace(0.5, 4, 64, dtype=np.float32)
-    scaled = found.scaled(scale)
-    np.testing.assert_allclose(scaled.rows * scale, found.rows, rtol=1e-5)
-    np.testing.assert_allclose(scaled.covariance[0] * np.outer(scale, scale), found.covariance[0], rtol=1e-4)
-    assert scaled.range.high == pytest.approx(max(0.0, float((found.high / scale).max())))
+    scaled = actual.scaled(scale)
+    np.testing.assert_allclose(scaled.rows * scale, actual.rows, rtol=1e-5)
+    np.testing.assert_allclose(scaled.covariance[0] * np.outer(scale, scale), actual.covariance[0], rtol=1e-4)
+    assert scaled.range.high == pytest.approx(max(0.0, float((actual.high / scale).max())))
 
 
 def test_statistics_survive_their_file(tmp_path: Path) -> None:
     hub = exported(VIT).graph
-    found = observe(hub, int8_activations(hub)[:2], pictures(SMALL, 2), 1)
-    save_statistics(tmp_path / "statistics.npz", found)
+    actual = observe(hub, int8_activations(hub)[:2], pictures(SMALL, 2), 1)
+    save_statistics(tmp_path / "statistics.npz", actual)
     back = load_statistics(tmp_path / "statistics.npz")
-    assert list(back) == list(found)
-    for name, entry in found.items():
+    assert list(back) == list(actual)
+    for name, entry in actual.items():
         for field in fields(Statistics):
             np.testing.assert_array_equal(getattr(back[name], field.name), getattr(entry, field.name))
 
 
-def test_a_range_holds_zero_or_is_none() -> None:
+def test_a_range_must_hold_zero() -> None:
     for low, high in ((0.1, 2.0), (-2.0, -0.1), (float("nan"), 1.0), (0.0, float("nan")), (1.0, -1.0)):
         with pytest.raises(ValueError, match="must hold zero"):
             Range(low, high)

@@ -60,7 +60,7 @@ def test_the_operation_with_the_coarsest_range_costs_most() -> None:
     wide = replace(plan.ranges[tensor], low=50 * plan.ranges[tensor].low, high=50 * plan.ranges[tensor].high)
     coarse = replace(plan, ranges={**plan.ranges, tensor: wide})
     told: list[str] = []
-    found = measure_sensitivity(made.graph, coarse, list(pictures(SMALL, 3)), 1, step=told.append)
-    assert max(found, key=lambda name: found[name]) == "blocks.1.mlp.fc1"
-    assert told == list(found) == list(plan.operations)
-    assert all(value >= 0 for value in found.values())
+    actual = measure_sensitivity(made.graph, coarse, list(pictures(SMALL, 3)), 1, step=told.append)
+    assert max(actual, key=lambda name: actual[name]) == "blocks.1.mlp.fc1"
+    assert told == list(actual) == list(plan.operations)
+    assert all(value >= 0 for value in actual.values())

@@ -33,10 +33,10 @@ def test_every_multiplication_of_a_model_is_counted_in_its_type(spec: object, pr
     made = exported(spec)  # type: ignore[arg-type]
     plan = plan_of(TensorRt(), precision, made, **({"rest": "fp16"} if precision == "int8" else {}))
     work = count_work(typed_model(made.graph, plan)[0])
-    found = operations(made.graph)
-    assert sum(work.macs.values()) == sum(operation.macs for operation in found)
-    int8 = sum(operation.macs for operation in found if plan.precision_of(operation.name) == "int8")
-    embedding = sum(operation.macs for operation in found if operation.kind == "embedding")
+    actual = operations(made.graph)
+    assert sum(work.macs.values()) == sum(operation.macs for operation in actual)
+    int8 = sum(operation.macs for operation in actual if plan.precision_of(operation.name) == "int8")
+    embedding = sum(operation.macs for operation in actual if operation.kind == "embedding")
     assert work.macs.get("int8", 0) == int8
     if precision != "fp32":
         assert work.macs["fp32"] == embedding

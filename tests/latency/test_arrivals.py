@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from edgec.latency.arrivals import Record, back_to_back, camera
+from edgec.latency.arrivals import FrameLog, back_to_back, camera
 
 
-def ordered(record: Record) -> None:
+def ordered(record: FrameLog) -> None:
     for arrived, started, done in zip(record.arrived, record.started, record.done, strict=True):
         assert arrived <= started <= done
     assert list(record.done) == sorted(record.done)
@@ -27,7 +27,7 @@ def test_every_frame_is_done_or_dropped(latest: bool) -> None:
     assert all(earlier < later for earlier, later in pairwise(numbers))
 
 
-def test_of_those_that_wait_the_newest_is_taken() -> None:
+def test_the_newest_waiting_frame_is_taken() -> None:
     begin = time.monotonic_ns()
     record = camera(lambda: time.sleep(0.01), begin, 0.2, 1000, latest=True)
     assert record.dropped > 0

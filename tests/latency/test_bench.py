@@ -131,7 +131,7 @@ def test_on_another_host(make_artefact: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("target", ["courier-v2", "cpu", "../../etc/robot.toml"])
-def test_an_unknown_target_is_nobodys_host(make_artefact: Callable[[str], Path], target: str) -> None:
+def test_no_host_is_an_unknown_target(make_artefact: Callable[[str], Path], target: str) -> None:
     result = bench(make_artefact(target), threads=1, iterations=5)
     assert result.lacks is None
     assert result.latency.evidence is Evidence.HOST
@@ -158,17 +158,17 @@ def test_a_model_that_the_runtime_refuses(make_artefact: Callable[[str], Path]) 
 def test_the_report_is_of_this_artefact_here(make_artefact: Callable[[str], Path], tmp_path: Path) -> None:
     result = bench(make_artefact(own_target()), threads=1, iterations=5)
     (tmp_path / "report.json").write_text(as_report(result).to_json())
-    found = read_report(tmp_path / "report.json")
-    candidate, stick = found.candidates
+    actual = read_report(tmp_path / "report.json")
+    candidate, stick = actual.candidates
     assert (stick, stick.name, stick.chosen) == (result.yardstick, "yardstick", False)
-    assert sum("is no candidate" in note for note in found.notes) == 1
-    assert candidate.name == found.chosen == "onnxruntime-fp32"
+    assert sum("is no candidate" in note for note in actual.notes) == 1
+    assert candidate.name == actual.chosen == "onnxruntime-fp32"
     assert candidate.latency == result.latency
     assert candidate.fidelity == FIDELITY
     assert candidate.size_bytes == (result.artefact.directory / "model.onnx").stat().st_size
-    assert found.model.parameters == 304
-    assert found.host == result.host
-    assert found.created != "2026-11-24T00:00:00+00:00"
+    assert actual.model.parameters == 304
+    assert actual.host == result.host
+    assert actual.created != "2026-11-24T00:00:00+00:00"
 
 
 def test_command(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,12 +195,12 @@ def test_command_for_scripts(make_artefact: Callable[[str], Path], tmp_path: Pat
     directory, written = make_artefact(own_target()), tmp_path / "here.json"
     arguments = ["bench", str(directory), "--threads", "1", "--iterations", "5", "--json", "--output", str(written)]
     assert run(arguments) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert len(found["latency"]["samples_ms"]) == 5
-    assert len(found["processes_p50_ms"]) == 1
-    assert min(found["yardstick"]["samples_ms"]) > 0
-    assert found["cold_start"]["peak_rss_bytes"] > 0
-    assert found["target_lacks"] == []
+    actual: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert len(actual["latency"]["samples_ms"]) == 5
+    assert len(actual["processes_p50_ms"]) == 1
+    assert min(actual["yardstick"]["samples_ms"]) > 0
+    assert actual["cold_start"]["peak_rss_bytes"] > 0
+    assert actual["target_lacks"] == []
     assert read_report(written).candidates[0].latency is not None
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["here.json"]
 
@@ -244,10 +244,10 @@ def test_command_at_a_cameras_rate(
 def test_command_with_several_streams(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", str(make_artefact("cpu")), "--iterations", "5", "--streams", "2", "--duration", "0.2s", "--json"]
     assert run(arguments) == 0
-    found = json.loads(capsys.readouterr().out)
-    (both,) = found["runs"]
+    actual = json.loads(capsys.readouterr().out)
+    (both,) = actual["runs"]
     assert (both["streams"], both["mode"]) == (2, "back to back")
-    assert both["threads"] == found["latency"]["threads"] == max(1, facts().usable_cores // 2)
+    assert both["threads"] == actual["latency"]["threads"] == max(1, facts().usable_cores // 2)
 
 
 @pytest.mark.parametrize(

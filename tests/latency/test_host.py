@@ -83,9 +83,9 @@ def test_each_caveat_says_what_is_wrong(changes: dict[str, object], load: float,
     [(8, [0.0, 0.7], False), (8, [0.0, 0.9], True), (2, [6.1], False), (2, [6.5], True), (2, [], False)],
 )
 def test_work_that_takes_our_cores(threads: int, others: list[float], told: bool) -> None:
-    found = contention(host(), threads, others)
-    assert bool(found) is told
-    assert all(f"{max(others):.1f} of 8" in each for each in found)
+    actual = contention(host(), threads, others)
+    assert bool(actual) is told
+    assert all(f"{max(others):.1f} of 8" in each for each in actual)
 
 
 def test_one_line() -> None:

@@ -28,14 +28,14 @@ def asked(folder: Path, body: str, seconds: float = 30) -> dict[str, object]:
         return helper.ask({"do": "run", "iterations": 1}, seconds)
 
 
-def test_an_answer_is_one(tmp_path: Path) -> None:
+def test_valid_answers(tmp_path: Path) -> None:
     assert asked(tmp_path, f"os.write(1, b'{SOUND % '1.5'}')")["samples_ms"] == [1.5]
 
 
 @pytest.mark.parametrize(
     "number", ["1" + "0" * 400, "9" * 5000, str(2**63), "1e309", "NaN", "-1", "Infinity", '"1"', "null", "true", "[]"]
 )
-def test_samples_that_are_none(tmp_path: Path, number: str) -> None:
+def test_invalid_samples(tmp_path: Path, number: str) -> None:
     with pytest.raises(WorkerProblem, match="something else than it should"):
         asked(tmp_path, f"print({(SOUND % number).replace(chr(92) + 'n', '')!r})")
 
@@ -53,7 +53,7 @@ def test_samples_that_are_none(tmp_path: Path, number: str) -> None:
         "os.write(1, b'\\xff\\xfe\\n')",
     ],
 )
-def test_what_is_no_answer(tmp_path: Path, body: str) -> None:
+def test_invalid_answers(tmp_path: Path, body: str) -> None:
     with pytest.raises(WorkerProblem, match="something else than it should"):
         asked(tmp_path, body)
 
@@ -78,7 +78,7 @@ def test_the_clock_may_jump(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("do", FORMS)
-def test_nothing_is_no_answer_to_anything(do: str) -> None:
+def test_an_empty_answer_is_invalid(do: str) -> None:
     with pytest.raises(Refused, match="is no answer to"):
         read_answer(b"{}", do)
     assert read_answer(b'{"error": "no"}', do) == {"error": "no"}

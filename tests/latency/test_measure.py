@@ -40,27 +40,27 @@ def failed(found: Measurement, *words: str) -> None:
 def test_both_runtimes(make_model: MakeModel, frames: MakeFrames) -> None:
     candidates = [make_model("a"), make_model("b", "openvino")]
     measured = measure(candidates, frames(), threads=1, iterations=25, evidence=Evidence.HOST)
-    for found in measured:
-        succeeded(found)
-        assert found.latency is not None
-        assert found.cold_start is not None
-        assert found.latency.iterations == len(found.latency.samples_ms) == 25
-        assert min(found.latency.samples_ms) == found.latency.min_ms > 0
-        assert max(found.latency.samples_ms) == found.latency.max_ms
-        assert 5 <= found.latency.warmup <= 50
-        assert found.latency.threads == 1
-        assert found.latency.evidence is found.cold_start.evidence is Evidence.HOST
-        assert found.cold_start.load_ms > 0
-        assert found.cold_start.first_inference_ms > 0
-        assert found.cpu_ms_per_frame is not None
-        assert found.cpu_ms_per_frame > 0
-        assert found.import_ms is not None
-        assert found.import_ms > 0
+    for actual in measured:
+        succeeded(actual)
+        assert actual.latency is not None
+        assert actual.cold_start is not None
+        assert actual.latency.iterations == len(actual.latency.samples_ms) == 25
+        assert min(actual.latency.samples_ms) == actual.latency.min_ms > 0
+        assert max(actual.latency.samples_ms) == actual.latency.max_ms
+        assert 5 <= actual.latency.warmup <= 50
+        assert actual.latency.threads == 1
+        assert actual.latency.evidence is actual.cold_start.evidence is Evidence.HOST
+        assert actual.cold_start.load_ms > 0
+        assert actual.cold_start.first_inference_ms > 0
+        assert actual.cpu_ms_per_frame is not None
+        assert actual.cpu_ms_per_frame > 0
+        assert actual.import_ms is not None
+        assert actual.import_ms > 0
     assert measured[0].execution_precision == "fp32"
     assert "f32" in measured[1].execution_precision
 
 
-def test_who_is_out_after_the_first_heat_is_left_at_that(make_model: MakeModel, frames: MakeFrames) -> None:
+def test_candidates_that_are_out_after_the_first_heat_are_measured_no_further(make_model: MakeModel, frames: MakeFrames) -> None:
     asked: list[dict[int, float]] = []
 
     def goes_on(medians: dict[int, float]) -> set[int]:
@@ -68,8 +68,8 @@ def test_who_is_out_after_the_first_heat_is_left_at_that(make_model: MakeModel, 
         return {1}
 
     candidates = [make_model("a"), make_model("b"), make_model("c")]
-    found = measure(candidates, frames(), threads=1, iterations=45, goes_on=goes_on, evidence=Evidence.HOST)
-    assert [each.latency and each.latency.iterations for each in found] == [HEAT, 45, HEAT]
+    actual = measure(candidates, frames(), threads=1, iterations=45, goes_on=goes_on, evidence=Evidence.HOST)
+    assert [each.latency and each.latency.iterations for each in actual] == [HEAT, 45, HEAT]
     assert len(asked) == 1
     assert asked[0].keys() == {0, 1, 2}
     assert all(median > 0 for median in asked[0].values())
@@ -108,28 +108,28 @@ def test_turns_are_interleaved_in_an_order_that_the_seed_gives(make_model: MakeM
 
 
 def test_cpu_time_is_per_frame_of_a_batch(make_model: MakeModel, frames: MakeFrames) -> None:
-    (found,) = measure([make_model("a", batch=4)], frames(2, 4), threads=1, iterations=20, evidence=Evidence.HOST)
-    succeeded(found)
-    assert found.latency is not None
-    assert found.cpu_ms_per_frame is not None
+    (actual,) = measure([make_model("a", batch=4)], frames(2, 4), threads=1, iterations=20, evidence=Evidence.HOST)
+    succeeded(actual)
+    assert actual.latency is not None
+    assert actual.cpu_ms_per_frame is not None
     # One thread cannot use more CPU than time passed; a quarter of a batch of four is far below the batch itself.
-    assert found.cpu_ms_per_frame < 0.6 * found.latency.mean_ms
+    assert actual.cpu_ms_per_frame < 0.6 * actual.latency.mean_ms
 
 
 def test_other_work_on_the_machine_is_noticed(make_model: MakeModel, frames: MakeFrames) -> None:
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
         try:
-            (found,) = measure([make_model("a", width=600)], frames(), threads=1, iterations=40, evidence=Evidence.HOST)
+            (actual,) = measure([make_model("a", width=600)], frames(), threads=1, iterations=40, evidence=Evidence.HOST)
         finally:
             busy.kill()
-    assert found.other_cores is not None
-    assert found.other_cores > 0.2
+    assert actual.other_cores is not None
+    assert actual.other_cores > 0.2
 
 
 def test_slow_models_get_fewer_iterations(make_model: MakeModel, frames: MakeFrames) -> None:
-    (found,) = measure([make_model("a")], frames(), threads=1, iterations=100, max_seconds=0, evidence=Evidence.HOST)
-    assert found.latency is not None
-    assert found.latency.iterations == len(found.latency.samples_ms) == 20
+    (actual,) = measure([make_model("a")], frames(), threads=1, iterations=100, max_seconds=0, evidence=Evidence.HOST)
+    assert actual.latency is not None
+    assert actual.latency.iterations == len(actual.latency.samples_ms) == 20
 
 
 def test_a_refused_model_harms_no_other(make_model: MakeModel, frames: MakeFrames) -> None:
@@ -145,8 +145,8 @@ def test_a_refused_model_harms_no_other(make_model: MakeModel, frames: MakeFrame
 
 def test_frames_that_do_not_fit(make_model: MakeModel) -> None:
     wrong = np.zeros((2, 1, 8, 8, 3), dtype=np.uint8)
-    (found,) = measure([make_model("a")], wrong, threads=1, iterations=20, evidence=Evidence.HOST)
-    failed(found, "[1, 8, 8, 3]")
+    (actual,) = measure([make_model("a")], wrong, threads=1, iterations=20, evidence=Evidence.HOST)
+    failed(actual, "[1, 8, 8, 3]")
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,12 @@ def test_no_worker_is_left(make_model: MakeModel, frames: MakeFrames) -> None:
 
 def test_memory_is_the_workers_own(make_model: MakeModel, frames: MakeFrames) -> None:
     ours = np.ones(60_000_000)
-    (found,) = measure([make_model("a")], frames(), threads=1, iterations=20, evidence=Evidence.HOST)
-    assert found.cold_start is not None
-    assert 20_000_000 < found.cold_start.peak_rss_bytes < ours.nbytes
+    (actual,) = measure([make_model("a")], frames(), threads=1, iterations=20, evidence=Evidence.HOST)
+    assert actual.cold_start is not None
+    assert 20_000_000 < actual.cold_start.peak_rss_bytes < ours.nbytes
 
 
-def test_what_does_not_fit_into_memory_together_is_measured_apart(
+def test_candidates_that_do_not_fit_into_memory_together_are_measured_apart(
     make_model: MakeModel, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "_MEMORY_SHARE", 0.0)
@@ -219,8 +219,8 @@ def test_what_does_not_fit_into_memory_together_is_measured_apart(
     measured = measure(
         candidates, frames(), threads=1, iterations=20, progress=lambda *each: told.append(each[0]), evidence=Evidence.HOST
     )
-    for found in measured:
-        succeeded(found)
+    for actual in measured:
+        succeeded(actual)
     assert measured[0].execution_precision == "fp32"
     assert told.index("loading openvino b") > max(index for index, doing in enumerate(told) if doing.endswith("onnxruntime a"))
 

@@ -11,7 +11,7 @@ import pytest
 
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.graph.operations import operations
-from edgec.latency.profile_mapping import Known, mapped
+from edgec.latency.profile_mapping import KnownOperation, mapped
 from edgec.latency.profiling import profile_model
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel, Step
@@ -24,34 +24,34 @@ MakeModel = Callable[..., LoweredModel]
 MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 
 
-def profiled(runtime: str, precision: str, folder: Path) -> tuple[Profile, tuple[Known, ...]]:
+def profiled(runtime: str, precision: str, folder: Path) -> tuple[Profile, tuple[KnownOperation, ...]]:
     made, lowering = exported(SPECS["vit"]), registry.get(runtime)
     model = lowering.lower(made.graph, plan_of(lowering, precision, made), folder)
-    known = tuple(Known(each.name, each.kind, each.macs) for each in operations(made.graph))
+    known = tuple(KnownOperation(each.name, each.kind, each.macs) for each in operations(made.graph))
     return profile_model(model, pictures(made.size, 2)[:, None], known, threads=1, iterations=10), known
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_every_product_is_found_once(runtime: str, precision: str, tmp_path: Path) -> None:
-    found, known = profiled(runtime, precision, tmp_path)
-    places = [name for step in found.steps if step.gflops is not None for name in step.operations]
+    actual, known = profiled(runtime, precision, tmp_path)
+    places = [name for step in actual.steps if step.gflops is not None for name in step.operations]
     assert sorted(name for name in places if name in {each.name for each in known}) == sorted(each.name for each in known)
-    assert sum(step.gflops or 0 for step in found.steps) == pytest.approx(2e-9 * sum(each.macs or 0 for each in known))
-    assert {step.kind for step in found.steps} >= {"product", "attention", "convolution", "norm", "reorder"}
-    assert [step.name for step in found.steps if step.kind == "other"] == []
+    assert sum(step.gflops or 0 for step in actual.steps) == pytest.approx(2e-9 * sum(each.macs or 0 for each in known))
+    assert {step.kind for step in actual.steps} >= {"product", "attention", "convolution", "norm", "reorder"}
+    assert [step.name for step in actual.steps if step.kind == "other"] == []
     depth = len({each.name.split(".")[1] for each in known if each.name.startswith("blocks.")})
-    assert {step.block for step in found.steps} == {None, *range(depth)}
-    for step in found.steps:
+    assert {step.block for step in actual.steps} == {None, *range(depth)}
+    for step in actual.steps:
         blocks = {name.split(".")[1] for name in step.operations if name.startswith("blocks.")}
         assert blocks <= {str(step.block)}, step
-    assert found.iterations == 10
-    assert found.plain_ms is not None
-    assert sum(step.mean_ms for step in found.steps) > 0
-    assert "fp32" in found.rates_gflops
+    assert actual.iterations == 10
+    assert actual.plain_ms is not None
+    assert sum(step.mean_ms for step in actual.steps) > 0
+    assert "fp32" in actual.rates_gflops
     if precision == "int8":
-        assert "int8" in found.rates_gflops
-    assert all(step.roofline_share for step in found.steps if step.gflops and step.mean_ms)
+        assert "int8" in actual.rates_gflops
+    assert all(step.roofline_share for step in actual.steps if step.gflops and step.mean_ms)
 
 
 def test_nothing_is_left_behind(
@@ -61,14 +61,14 @@ def test_nothing_is_left_behind(
     (tmp_path / "scratch").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     monkeypatch.setattr("tempfile.tempdir", None)
-    found = profile_model(model, frames(), (), threads=1, iterations=5)
+    actual = profile_model(model, frames(), (), threads=1, iterations=5)
     assert list((tmp_path / "scratch").iterdir()) == []
     assert {path.name for path in model.directory.iterdir()} == {"model.onnx"}
     # Nothing is known of this model: products are still products, of unknown work.
-    assert [step.gflops for step in found.steps if step.kind == "product"] == [None, None]
+    assert [step.gflops for step in actual.steps if step.kind == "product"] == [None, None]
 
 
-def test_a_runtime_that_tells_nothing(make_model: MakeModel, frames: MakeFrames) -> None:
+def test_a_runtime_without_timings(make_model: MakeModel, frames: MakeFrames) -> None:
     model = make_model("a")
     untold = LoweredModel("tensorrt", model.directory, model.entry, model.files, {})
     with pytest.raises(TargetError, match="does not time the steps"):
@@ -84,25 +84,25 @@ def test_a_damaged_model(make_model: MakeModel, frames: MakeFrames) -> None:
 
 def step(layers: tuple[str, ...], operations: tuple[str, ...] = (), ms: float = 1.0, computes_in: str = "fp32") -> OperationTime:
     known = (
-        Known("stages.0.layers.0.fc1", "linear", 10**9),
-        Known("stages.0.layers.0.conv", "depthwise", 10**9),
-        Known("stages.1.layers.0.fc1", "linear", 10**9),
-        Known("stages.1.layers.0.fc2"),
+        KnownOperation("stages.0.layers.0.fc1", "linear", 10**9),
+        KnownOperation("stages.0.layers.0.conv", "depthwise", 10**9),
+        KnownOperation("stages.1.layers.0.fc1", "linear", 10**9),
+        KnownOperation("stages.1.layers.0.fc2"),
     )
-    (found,) = mapped([Step("a step", layers, operations, "", computes_in, ms)], known, {"fp32": 1000.0})
-    return found
+    (actual,) = mapped([Step("a step", layers, operations, "", computes_in, ms)], known, {"fp32": 1000.0})
+    return actual
 
 
-def test_what_is_not_known_is_other() -> None:
+def test_unknown_steps_are_other() -> None:
     assert step(("a new layer",)).kind == "other"
     assert step(("subgraph",), ("no.such.name",)).kind == "other"
     assert step(("subgraph", "layernormalization", "fakequantize")).kind == "norm"
 
 
 def test_work_and_roofline() -> None:
-    found = step(("gemm",), ("stages.1.layers.0.fc1",), ms=4.0)
-    assert (found.kind, found.block, found.gflops) == ("product", 1, 2.0)
-    assert found.roofline_share == pytest.approx(0.5)
+    actual = step(("gemm",), ("stages.1.layers.0.fc1",), ms=4.0)
+    assert (actual.kind, actual.block, actual.gflops) == ("product", 1, 2.0)
+    assert actual.roofline_share == pytest.approx(0.5)
     assert step(("gemm",), ("stages.1.layers.0.fc1",), ms=0.0).roofline_share is None
     assert step(("gemm",), ("stages.1.layers.0.fc1",), computes_in="").roofline_share is None
     assert step(("gemm",), ("stages.1.layers.0.fc2",)).gflops is None
@@ -112,9 +112,9 @@ def test_work_and_roofline() -> None:
 
 def test_a_bias_of_its_own_is_no_product() -> None:
     """The product's name leads it, but it does none of its work."""
-    found = step(("add",), ("stages.0.layers.0.fc1.add",))
-    assert (found.kind, found.block, found.gflops) == ("elementwise", 0, None)
+    actual = step(("add",), ("stages.0.layers.0.fc1.add",))
+    assert (actual.kind, actual.block, actual.gflops) == ("elementwise", 0, None)
 
 
-def test_a_step_across_blocks_is_of_none() -> None:
+def test_a_step_across_blocks_has_no_block() -> None:
     assert step(("add",), ("stages.0.layers.0.fc1", "stages.1.layers.0.fc1")).block is None

@@ -30,11 +30,11 @@ def test_energy_is_counted_from_the_beginning_and_over_a_wrap(tmp_path: Path) ->
     sensors = Sensors(sys=tmp_path, proc=tmp_path)
     assert sensors.read(0).power_mw == {}
     rapl(tmp_path, 5_000_000)
-    found = sensors.read(1).power_mw
-    assert found.keys() == {"package-0", "package-0 core", "package-0 dram"}
+    actual = sensors.read(1).power_mw
+    assert actual.keys() == {"package-0", "package-0 core", "package-0 dram"}
     # The time between is not known here, but that something was used, and how they add up.
-    assert all(value > 0 for value in found.values())
-    assert whole_mw(found) == pytest.approx(found["package-0"] + found["package-0 dram"])
+    assert all(value > 0 for value in actual.values())
+    assert whole_mw(actual) == pytest.approx(actual["package-0"] + actual["package-0 dram"])
     assert sensors.read(2).power_mw["package-0"] == 0, "the counter stood still"
     assert sensors.caveats == ()
 
@@ -77,9 +77,9 @@ def test_ina_monitors(tmp_path: Path) -> None:
     )
     write(tmp_path / "class/hwmon/hwmon2", {"name": "ina226", "power1_input": "2500000", "in1_input": "1", "curr1_input": "1"})
     write(tmp_path / "class/hwmon/hwmon3", {"name": "amdgpu", "power1_input": "9"})
-    found = Sensors(sys=tmp_path, proc=tmp_path).read(0).power_mw
-    assert found == {"VDD_IN": 6000, "VDD_CPU_GPU_CV": 2000, "ina226 1": 2500}
-    assert whole_mw(found) == 6000
+    actual = Sensors(sys=tmp_path, proc=tmp_path).read(0).power_mw
+    assert actual == {"VDD_IN": 6000, "VDD_CPU_GPU_CV": 2000, "ina226 1": 2500}
+    assert whole_mw(actual) == 6000
 
 
 def test_temperatures_and_clocks(tmp_path: Path) -> None:
@@ -88,20 +88,20 @@ def test_temperatures_and_clocks(tmp_path: Path) -> None:
     write(tmp_path / "class/hwmon/hwmon0", {"name": "coretemp", "temp1_label": "Core 0", "temp1_input": "46500"})
     write(tmp_path, {"cpuinfo": "cpu MHz\t\t: 1000.0\ncpu MHz\t\t: 3000.0"})
     sensors = Sensors([os.getpid()], sys=tmp_path, proc=tmp_path)
-    found = sensors.read(12.34)
-    assert found.temperatures_c == {"x86_pkg_temp": 47, "coretemp Core 0": 46.5}
-    assert found.cpu_mhz == 2000
-    assert found.at_ms == 12.3
-    assert found.rss_bytes is not None
-    assert found.rss_bytes > 1_000_000
+    actual = sensors.read(12.34)
+    assert actual.temperatures_c == {"x86_pkg_temp": 47, "coretemp Core 0": 46.5}
+    assert actual.cpu_mhz == 2000
+    assert actual.at_ms == 12.3
+    assert actual.rss_bytes is not None
+    assert actual.rss_bytes > 1_000_000
     core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     write(tmp_path, {f"devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq": "1800000"})
     assert sensors.read(0).cpu_mhz == 1800
 
 
-def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_machine_without_sensors(tmp_path: Path) -> None:
     sensors = Sensors([2**22 + 1], sys=tmp_path, proc=tmp_path)
-    found = sensors.read(0)
-    assert (found.cpu_mhz, found.temperatures_c, found.power_mw, found.rss_bytes) == (None, {}, {}, None)
+    actual = sensors.read(0)
+    assert (actual.cpu_mhz, actual.temperatures_c, actual.power_mw, actual.rss_bytes) == (None, {}, {}, None)
     assert sensors.caveats == ()
     assert whole_mw({}) is None

@@ -41,24 +41,24 @@ def test_processes_share_the_runs_and_the_yardstick_takes_turns(make_model: Make
         told.append(each)
         alive.append(len(psutil.Process().children()))
 
-    found, stick = taken(make_model("a"), frames(), iterations=53, progress=tell)
-    assert found.problem == ""
-    assert found.latency is not None
-    assert found.cold_start is not None
-    assert found.latency.iterations == len(found.latency.samples_ms) == 53
+    actual, stick = taken(make_model("a"), frames(), iterations=53, progress=tell)
+    assert actual.problem == ""
+    assert actual.latency is not None
+    assert actual.cold_start is not None
+    assert actual.latency.iterations == len(actual.latency.samples_ms) == 53
     by_number: dict[int, int] = {}
-    for block in found.latency.blocks:
+    for block in actual.latency.blocks:
         by_number[block.process] = by_number.get(block.process, 0) + block.runs
     assert by_number == {0: 11, 1: 11, 2: 10, 3: 11, 4: 10}
-    assert len(by_process(found)) == PROCESSES
-    assert found.latency.warmup >= PROCESSES * 5
-    assert found.cold_start.process_ms is not None
-    assert found.cold_start.process_ms > found.cold_start.load_ms > 0
+    assert len(by_process(actual)) == PROCESSES
+    assert actual.latency.warmup >= PROCESSES * 5
+    assert actual.cold_start.process_ms is not None
+    assert actual.cold_start.process_ms > actual.cold_start.load_ms > 0
     assert stick is not None
     assert stick.latency is not None
-    assert [block.round for block in stick.latency.blocks] == [block.round for block in found.latency.blocks]
-    assert sorted(set(by_number)) == sorted({block.process for block in found.latency.blocks})
-    assert len(found.latency.blocks) >= 3 * PROCESSES
+    assert [block.round for block in stick.latency.blocks] == [block.round for block in actual.latency.blocks]
+    assert sorted(set(by_number)) == sorted({block.process for block in actual.latency.blocks})
+    assert len(actual.latency.blocks) >= 3 * PROCESSES
     assert (stick.latency.flags, stick.chosen, stick.latency.threads) == ((WORK,), False, 1)
     assert min(stick.latency.samples_ms) > 0
     assert told[-1] == ("measured", 53, 53)
@@ -68,10 +68,10 @@ def test_processes_share_the_runs_and_the_yardstick_takes_turns(make_model: Make
 
 
 def test_slow_models_get_fewer_runs_but_several_processes(make_model: MakeModel, frames: MakeFrames) -> None:
-    found, _ = taken(make_model("a"), frames(), iterations=100, max_seconds=0)
-    assert found.latency is not None
-    assert found.latency.iterations == 20
-    assert len(by_process(found)) == PROCESSES
+    actual, _ = taken(make_model("a"), frames(), iterations=100, max_seconds=0)
+    assert actual.latency is not None
+    assert actual.latency.iterations == 20
+    assert len(by_process(actual)) == PROCESSES
 
 
 @pytest.mark.parametrize(
@@ -86,16 +86,16 @@ def test_processes_that_take_long_to_begin_are_fewer(
     make_model: MakeModel, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(series, "BEGINNING_MS", 1.0)
-    found, _ = taken(make_model("a"), frames())
-    assert len(by_process(found)) == 2
+    actual, _ = taken(make_model("a"), frames())
+    assert len(by_process(actual)) == 2
 
 
 def test_a_refused_model(make_model: MakeModel, frames: MakeFrames) -> None:
     broken = make_model("broken")
     (broken.directory / broken.entry).write_bytes(b"not a model")
-    found, _ = taken(broken, frames())
-    assert found.latency is None
-    assert "ONNX Runtime refuses the model." in found.problem
+    actual, _ = taken(broken, frames())
+    assert actual.latency is None
+    assert "ONNX Runtime refuses the model." in actual.problem
 
 
 def test_a_process_that_dies_ends_it(make_model: MakeModel, frames: MakeFrames) -> None:
@@ -103,9 +103,9 @@ def test_a_process_that_dies_ends_it(make_model: MakeModel, frames: MakeFrames) 
         if doing == "process 2 of 5: measuring":
             os.kill(max(child.pid for child in psutil.Process().children()), signal.SIGKILL)
 
-    found, _ = taken(make_model("a"), frames(), progress=kill_the_second)
-    assert found.latency is None
-    assert "killed by signal 9" in found.problem
+    actual, _ = taken(make_model("a"), frames(), progress=kill_the_second)
+    assert actual.latency is None
+    assert "killed by signal 9" in actual.problem
 
 
 def test_without_the_yardstick_the_figures_stand(make_model: MakeModel, frames: MakeFrames) -> None:
@@ -113,10 +113,10 @@ def test_without_the_yardstick_the_figures_stand(make_model: MakeModel, frames: 
         if doing == "process 2 of 5: measuring" and done == 6:
             os.kill(min(child.pid for child in psutil.Process().children()), signal.SIGKILL)
 
-    found, stick = taken(make_model("a"), frames(), progress=kill_it)
-    assert found.problem == ""
-    assert found.latency is not None
-    assert found.latency.iterations == 30
+    actual, stick = taken(make_model("a"), frames(), progress=kill_it)
+    assert actual.problem == ""
+    assert actual.latency is not None
+    assert actual.latency.iterations == 30
     assert stick is None
 
 

@@ -6,15 +6,15 @@ from edgec.onboard.statistics import block_size, enough, summary, warmed_up
 
 
 def test_percentiles_are_samples_that_were_taken() -> None:
-    found = summary([float(value) for value in range(100, 0, -1)])
-    assert (found.min_ms, found.p50_ms, found.p90_ms, found.p99_ms, found.max_ms) == (1, 50, 90, 99, 100)
-    assert found.mean_ms == 50.5
+    actual = summary([float(value) for value in range(100, 0, -1)])
+    assert (actual.min_ms, actual.p50_ms, actual.p90_ms, actual.p99_ms, actual.max_ms) == (1, 50, 90, 99, 100)
+    assert actual.mean_ms == 50.5
 
 
 def test_few_samples() -> None:
     assert summary([7.0]).p99_ms == 7
-    found = summary([1.0, 2.0, 3.0, 1000.0])
-    assert (found.p50_ms, found.p90_ms, found.p99_ms, found.max_ms) == (2, 1000, 1000, 1000)
+    actual = summary([1.0, 2.0, 3.0, 1000.0])
+    assert (actual.p50_ms, actual.p90_ms, actual.p99_ms, actual.max_ms) == (2, 1000, 1000, 1000)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from edgec.errors import RequestError
 from edgec.latency import measure as measuring
 from edgec.latency import sustained
-from edgec.latency.asked import Asked
 from edgec.latency.sustained import after_idle, sustain
+from edgec.latency.workload import Workload
 from edgec.lowering.base import LoweredModel
 from edgec.onboard.worker import WorkerProblem
 from edgec.records.consistency import _of_columns, _of_run
@@ -36,8 +36,8 @@ def holds(run: Run, batch: int = 1) -> None:
 
 
 def test_a_camera(make_model: MakeModel, frames: MakeFrames) -> None:
-    wanted = Asked(seconds=0.4, fps=50, queue="latest", deadline_ms=20)
-    run, _ = sustain(make_model("a", "openvino"), frames(), wanted, threads=1, evidence=Evidence.HOST)
+    expected = Workload(seconds=0.4, fps=50, queue="latest", deadline_ms=20)
+    run, _ = sustain(make_model("a", "openvino"), frames(), expected, threads=1, evidence=Evidence.HOST)
     holds(run)
     assert (run.mode, run.arrived, run.threads, run.streams) == ("camera", 20, 1, 1)
     assert run.missed is not None
@@ -45,8 +45,8 @@ def test_a_camera(make_model: MakeModel, frames: MakeFrames) -> None:
 
 
 def test_a_rate_beyond_the_model(make_model: MakeModel, frames: MakeFrames) -> None:
-    wanted = Asked(seconds=0.3, fps=20_000, queue="latest", deadline_ms=0.05)
-    run, _ = sustain(make_model("a", width=300), frames(), wanted, threads=1, evidence=Evidence.HOST)
+    expected = Workload(seconds=0.3, fps=20_000, queue="latest", deadline_ms=0.05)
+    run, _ = sustain(make_model("a", width=300), frames(), expected, threads=1, evidence=Evidence.HOST)
     holds(run)
     assert run.arrived == 6000
     assert run.dropped > 0
@@ -55,7 +55,7 @@ def test_a_rate_beyond_the_model(make_model: MakeModel, frames: MakeFrames) -> N
 
 
 def test_several_streams_at_once(make_model: MakeModel, frames: MakeFrames) -> None:
-    run, _ = sustain(make_model("a", batch=2), frames(2, 2), Asked(0.3, streams=2), threads=1, evidence=Evidence.HOST)
+    run, _ = sustain(make_model("a", batch=2), frames(2, 2), Workload(0.3, streams=2), threads=1, evidence=Evidence.HOST)
     holds(run, 2)
     assert set(run.stream) == {0, 1}
     assert run.mode == "back to back"
@@ -63,22 +63,22 @@ def test_several_streams_at_once(make_model: MakeModel, frames: MakeFrames) -> N
     assert run.drift is not None
     begun = {stream: run.started_ms[run.stream.index(stream)] for stream in (0, 1)}
     assert min(begun.values()) >= 0
-    cameras, _ = sustain(make_model("b"), frames(), Asked(0.2, 2, 25, "all", 40), threads=1, evidence=Evidence.HOST)
+    cameras, _ = sustain(make_model("b"), frames(), Workload(0.2, 2, 25, "all", 40), threads=1, evidence=Evidence.HOST)
     holds(cameras)
     assert cameras.arrived == 10
     assert sorted(cameras.arrived_ms) == pytest.approx([20 * number for number in range(10)], abs=0.01)
 
 
 def test_after_idle(make_model: MakeModel, frames: MakeFrames) -> None:
-    found = after_idle(make_model("a"), frames(), 0.01, threads=1, evidence=Evidence.HOST)
-    assert found.idle_s == 0.01
-    assert len(found.samples_ms) == 5
-    assert min(found.samples_ms) > 0
+    actual = after_idle(make_model("a"), frames(), 0.01, threads=1, evidence=Evidence.HOST)
+    assert actual.idle_s == 0.01
+    assert len(actual.samples_ms) == 5
+    assert min(actual.samples_ms) > 0
 
 
 def test_more_frames_than_a_report_can_hold(make_model: MakeModel, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sustained, "MOST_ROWS", 10)
-    run, doubts = sustain(make_model("a"), frames(), Asked(0.2), threads=1, evidence=Evidence.HOST)
+    run, doubts = sustain(make_model("a"), frames(), Workload(0.2), threads=1, evidence=Evidence.HOST)
     holds(run)
     assert run.done_ms == run.stream == ()
     assert run.latency.count > 10
@@ -88,7 +88,7 @@ def test_more_frames_than_a_report_can_hold(make_model: MakeModel, frames: MakeF
 def test_streams_that_do_not_fit(make_model: MakeModel, frames: MakeFrames, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "_MEMORY_SHARE", 0.0)
     with pytest.raises(RequestError, match="do not fit into the memory"):
-        sustain(make_model("a"), frames(), Asked(0.2, streams=2), threads=1, evidence=Evidence.HOST)
+        sustain(make_model("a"), frames(), Workload(0.2, streams=2), threads=1, evidence=Evidence.HOST)
 
 
 def test_a_stream_that_dies_ends_the_run_at_once(make_model: MakeModel, frames: MakeFrames) -> None:
@@ -100,7 +100,7 @@ def test_a_stream_that_dies_ends_the_run_at_once(make_model: MakeModel, frames: 
 
     timers: list[threading.Timer] = []
     with pytest.raises(WorkerProblem, match="killed by signal 9"):
-        sustain(make_model("a"), frames(), Asked(3600, streams=2), threads=1, evidence=Evidence.HOST, progress=kill_one)
+        sustain(make_model("a"), frames(), Workload(3600, streams=2), threads=1, evidence=Evidence.HOST, progress=kill_one)
     assert psutil.Process().children() == []
 
 
@@ -110,5 +110,5 @@ def test_no_worker_is_left(make_model: MakeModel, frames: MakeFrames) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        sustain(make_model("a"), frames(), Asked(3600, streams=2), threads=1, evidence=Evidence.HOST, progress=interrupt)
+        sustain(make_model("a"), frames(), Workload(3600, streams=2), threads=1, evidence=Evidence.HOST, progress=interrupt)
     assert psutil.Process().children() == []

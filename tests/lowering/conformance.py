@@ -119,7 +119,7 @@ class LoweringConformance:
 
     # --- what it says of itself
 
-    def test_says_what_it_is(self, lowering: Lowering) -> None:
+    def test_describes_itself(self, lowering: Lowering) -> None:
         assert lowering.name == self.name == self.name.lower()
         assert lowering.title
         assert "fp32" in lowering.precisions
@@ -128,7 +128,7 @@ class LoweringConformance:
         assert bool(lowering.int8_kinds) == ("int8" in lowering.precisions)
         assert lowering.availability().version
 
-    def test_a_missing_runtime_is_said_with_the_line_that_installs_it(
+    def test_a_missing_runtime_is_reported_with_the_line_that_installs_it(
         self, lowering: Lowering, case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         model = case("vit", "fp32").model
@@ -209,11 +209,11 @@ class LoweringConformance:
 
     def test_every_precision_keeps_the_features(self, lowering: Lowering, cases: list[Case]) -> None:
         for case in cases:
-            found = judge(case.made, lowering.load(case.model))
+            actual = judge(case.made, lowering.load(case.model))
             mean, percentile = FLOORS[case.precision]
-            assert found.cls_cosine_mean >= mean, (case.precision, found)
-            assert found.patch_cosine_mean >= mean, (case.precision, found)
-            assert found.patch_cosine_p01 >= percentile, (case.precision, found)
+            assert actual.cls_cosine_mean >= mean, (case.precision, actual)
+            assert actual.patch_cosine_mean >= mean, (case.precision, actual)
+            assert actual.patch_cosine_p01 >= percentile, (case.precision, actual)
 
     @pytest.mark.parametrize("activations", ["u8", "s8"])
     @pytest.mark.parametrize("kind", KINDS)
@@ -226,9 +226,9 @@ class LoweringConformance:
         session = open_session(rewritten(made.graph, Quantise(plan)), optimise=False)
         runs = [features_of(session, frame[None]) for frame in pictures(made.size, 12)[8:]]
         expected = {name: np.concatenate([features[name] for features in runs]) for name in ("cls", "patches")}
-        found = judge(made, lowering.load(lowering.lower(made.graph, plan, tmp_path)), expected)
-        assert min(found.cls_cosine_mean, found.patch_cosine_mean) > 0.999
-        assert found.patch_cosine_p01 > 0.995
+        actual = judge(made, lowering.load(lowering.lower(made.graph, plan, tmp_path)), expected)
+        assert min(actual.cls_cosine_mean, actual.patch_cosine_mean) > 0.999
+        assert actual.patch_cosine_p01 > 0.995
 
     def test_batches_and_all_outputs(self, lowering: Lowering, tmp_path: Path) -> None:
         """Two frames, registers and layers, the last of which is the same tensor as `patches`."""
@@ -266,7 +266,7 @@ class LoweringConformance:
             np.testing.assert_array_equal(value, again[name])
             assert np.abs(value - second[name]).max() > 0.1
 
-    def test_frames_are_read_and_nothing_more(self, lowering: Lowering, case: Callable[..., Case]) -> None:
+    def test_frames_are_not_changed(self, lowering: Lowering, case: Callable[..., Case]) -> None:
         """Read-only frames, cut-outs and frames whose channels were swapped back are frames like any other."""
         runner = lowering.load(case("vit", "fp32").model)
         frames = pictures(SMALL, 1)
@@ -364,8 +364,8 @@ class LoweringConformance:
         told = {"directory": str(model.directory), "entry": model.entry, "files": model.files, "settings": model.settings}
         done = python(_ELSEWHERE, self.name, json.dumps(told), str(threads), cwd=folder)
         assert done.returncode == 0, done.stderr
-        with np.load(folder / "features.npz") as found:
-            return {name: found[name] for name in found.files}, int(done.stdout)
+        with np.load(folder / "features.npz") as actual:
+            return {name: actual[name] for name in actual.files}, int(done.stdout)
 
     def test_says_what_it_executes(self, lowering: Lowering, cases: list[Case]) -> None:
         for case in cases:

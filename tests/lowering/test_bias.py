@@ -54,7 +54,7 @@ def test_products_that_share_a_bias_each_get_what_they_need() -> None:
         assert "blocks.0.mlp.fc1.bias" in constants(model)
 
 
-def test_nothing_that_is_unread_stays() -> None:
+def test_unread_constants_are_removed() -> None:
     made = exported(VIT)
     names = ("blocks.0.mlp.fc1", "blocks.1.mlp.fc1")
     plan = PrecisionPlan("two", "fp32", dict.fromkeys(names, "int8"), ranges(made))

@@ -182,13 +182,13 @@ def test_without_features_the_same_plan_gives_the_same(merged: dict[str, Merged]
     hub = ir.from_proto(attach(onnx.ModelProto.FromString(whole.backbone), heads))
     alone = rewritten(hub, GiveOnly(["early"]))
     assert {entry.name for entry in operations(hub)} - {entry.name for entry in operations(alone)} > {"blocks.3.mlp.fc2"}
-    found = []
+    actual = []
     for name, model in (("whole", hub), ("alone", alone)):
         (tmp_path / name).mkdir()
-        found.append(lowering.load(lowering.lower(model, plan, tmp_path / name))(whole.frames[:1]))
-    assert list(found[1]) == ["early"]
-    assert np.mean(found[0]["early"] == found[1]["early"]) > 0.999
-    assert len(np.unique(found[1]["early"])) > 1
+        actual.append(lowering.load(lowering.lower(model, plan, tmp_path / name))(whole.frames[:1]))
+    assert list(actual[1]) == ["early"]
+    assert np.mean(actual[0]["early"] == actual[1]["early"]) > 0.999
+    assert len(np.unique(actual[1]["early"])) > 1
 
 
 def test_the_backbone_is_planned_as_if_there_were_no_heads(merged: dict[str, Merged]) -> None:

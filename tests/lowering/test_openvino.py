@@ -78,7 +78,7 @@ class TestOpenVino(LoweringConformance):
         assert runner.execution_precision.endswith("rest f32")
         assert sorted(path.name for path in model.directory.iterdir()) == sorted(model.files)
 
-    def test_a_setting_of_no_sense_is_refused_like_a_damaged_model(self, lowering: Lowering, case: Callable[..., Case]) -> None:
+    def test_an_invalid_setting_is_refused_like_a_damaged_model(self, lowering: Lowering, case: Callable[..., Case]) -> None:
         model = case("vit", "fp32").model
         with pytest.raises(RuntimeFailure, match="refuses the model"):
             lowering.load(LoweredModel("openvino", model.directory, model.entry, model.files, {"INFERENCE_PRECISION_HINT": "f3"}))

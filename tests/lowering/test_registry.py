@@ -12,10 +12,10 @@ from tests.support.commands import python
 
 
 def test_edgec_s_own_are_registered() -> None:
-    found = registry.all_lowerings()
-    assert {"openvino", "onnxruntime", "tensorrt"} <= set(found)
-    assert list(found) == sorted(found)
-    for name, lowering in found.items():
+    actual = registry.all_lowerings()
+    assert {"openvino", "onnxruntime", "tensorrt"} <= set(actual)
+    assert list(actual) == sorted(actual)
+    for name, lowering in actual.items():
         assert lowering.name == name
         assert registry.get(name) is lowering
 

@@ -38,8 +38,8 @@ def product(weight: Floats, *, paired: bool) -> onnx.ModelProto:
 
 
 def in_onnxruntime(model: onnx.ModelProto, frames: Floats, _: Path) -> Floats:
-    found: Floats = open_session(model, threads=1).run(["y"], {"x": frames})[0]
-    return found
+    actual: Floats = open_session(model, threads=1).run(["y"], {"x": frames})[0]
+    return actual
 
 
 def in_openvino(model: onnx.ModelProto, frames: Floats, folder: Path) -> Floats:
@@ -56,9 +56,9 @@ def test_paired_weights_never_saturate(run: object, pattern: tuple[float, ...], 
     weight = np.tile(np.resize(np.array(pattern, np.float32), DEPTH)[:, None], (1, WIDTH))
     frames = np.full((1, ROWS, DEPTH), 255, np.float32)
     scale = weight_scales(weight, 1, paired=True)
-    wanted = frames @ (np.rint(weight / scale) * scale)
-    found = run(product(weight, paired=True), frames, tmp_path)  # type: ignore[operator]
-    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-3)
+    expected = frames @ (np.rint(weight / scale) * scale)
+    actual = run(product(weight, paired=True), frames, tmp_path)  # type: ignore[operator]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-3)
 
 
 @pytest.mark.parametrize("run", [in_onnxruntime, in_openvino], ids=["onnxruntime", "openvino"])
@@ -68,5 +68,5 @@ def test_without_it_they_do_where_the_profile_says_so(run: object, tmp_path: Pat
     if int8 is None or not int8.pairs_saturate:
         pytest.skip("this CPU sums products of bytes in 32 bits")
     weight, frames = np.ones((DEPTH, WIDTH), np.float32), np.full((1, ROWS, DEPTH), 255, np.float32)
-    found = run(product(weight, paired=False), frames, tmp_path)  # type: ignore[operator]
-    assert found.max() < 0.6 * DEPTH * 255
+    actual = run(product(weight, paired=False), frames, tmp_path)  # type: ignore[operator]
+    assert actual.max() < 0.6 * DEPTH * 255

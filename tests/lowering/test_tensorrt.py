@@ -61,16 +61,16 @@ class TestTensorRt(LoweringConformance):
         np.save(tmp_path / "frames.npy", chosen.made.frames)
         done = python(_ELSEWHERE, chosen.model.directory, chosen.model.entry, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        with np.load(tmp_path / "features.npz") as found:
+        with np.load(tmp_path / "features.npz") as actual:
             for name, value in lowering.load(chosen.model, threads=1)(chosen.made.frames).items():
-                np.testing.assert_allclose(found[name], value, atol=1e-6)
+                np.testing.assert_allclose(actual[name], value, atol=1e-6)
 
     def test_threads_are_obeyed(self, case: Callable[..., Case], lowering: Lowering, tmp_path: Path) -> None:
         for threads in (1, 2):
             assert lowering.load(case("vit", "fp32").model, threads=threads).threads == threads
         assert lowering.load(case("vit", "fp32").model).threads == usable_cores()
 
-    def test_what_it_computes_is_simulated_and_says_so(self, case: Callable[..., Case], lowering: Lowering) -> None:
+    def test_results_are_marked_as_simulated(self, case: Callable[..., Case], lowering: Lowering) -> None:
         assert TensorRt.evidence is Evidence.SIMULATED
         for precision in lowering.precisions:
             assert lowering.load(case("vit", precision).model).execution_precision.endswith("simulated on host")
@@ -114,9 +114,9 @@ def test_graphs_are_strictly_typed_opset_17_and_accepted(kind: str, precision: s
 def test_int8_with_fp16_around_keeps_the_features(kind: str, tmp_path: Path) -> None:
     made = exported(SPECS[kind])
     lowering = TensorRt()
-    found = judge(made, lowering.load(lowering.lower(made.graph, plan(made, "int8"), tmp_path)))
-    assert min(found.cls_cosine_mean, found.patch_cosine_mean) > 0.99
-    assert found.patch_cosine_p01 > 0.97
+    actual = judge(made, lowering.load(lowering.lower(made.graph, plan(made, "int8"), tmp_path)))
+    assert min(actual.cls_cosine_mean, actual.patch_cosine_mean) > 0.99
+    assert actual.patch_cosine_p01 > 0.97
 
 
 def test_batches_registers_and_layers_in_every_variant(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ def statistics(content: bytes) -> dict[str, Statistics]:
 
 
 def test_operations_of_heads_are_of_a_kind_of_their_own(hub: ir.Model) -> None:
-    found, alone = operations(hub), operations(exported(DEEP, layers=LAYERS).graph)
-    assert [entry for entry in found if entry.kind != "head"] == list(alone)
-    heads = [entry for entry in found if entry.kind == "head"]
+    actual, alone = operations(hub), operations(exported(DEEP, layers=LAYERS).graph)
+    assert [entry for entry in actual if entry.kind != "head"] == list(alone)
+    heads = [entry for entry in actual if entry.kind == "head"]
     assert len(heads) > 30
     assert all(entry.name.startswith(HEADS) for entry in heads)
     assert "heads.depth.reassemble_blocks.resize_layers.0" in {entry.name for entry in heads}, "transposed convolutions too"
@@ -66,7 +66,7 @@ def test_operations_of_heads_are_of_a_kind_of_their_own(hub: ir.Model) -> None:
     assert residual_writers(hub) == residual_writers(exported(DEEP, layers=LAYERS).graph)
 
 
-def test_what_is_explained_of_them(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
+def test_explanations_of_heads(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     plan = Planner(hub, statistics).plan(kinds=INT8_KINDS, rest="bf16")
     fidelity = StageFidelity(
         stage="x", cls_cosine_mean=None, patch_cosine_mean=None, patch_cosine_p01=None, frames=1, evidence=Evidence.HOST
@@ -100,16 +100,16 @@ def test_what_could_overflow_in_a_head_is_no_operation_to_search(hub: ir.Model, 
     assert set(predicted) == {entry.name for entry in operations(hub) if entry.kind == "linear"}
 
 
-def test_sensitivity_is_measured_at_what_there_is(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
+def test_sensitivity_is_measured_at_the_outputs_that_there_are(hub: ir.Model, statistics: dict[str, Statistics]) -> None:
     """With patches at them, whatever else there is; else at the heads' outputs, labels among them."""
     frames = pictures(SMALL, 2)
     plan = Planner(hub, statistics).plan(kinds=INT8_KINDS, rest="fp32")
-    found = {}
+    actual = {}
     for name, outputs in {"all": None, "patches": ["patches"], "kind": ["kind"], "floor": ["floor"]}.items():
         model = hub if outputs is None else rewritten(hub, GiveOnly(outputs))
         told: list[str] = []
-        found[name] = measure_sensitivity(model, plan, list(frames), 1, step=told.append)
-        assert set(told) == set(found[name])
-    assert found["all"] == pytest.approx(found["patches"], rel=0.05, abs=1e-6)
-    assert max(found["kind"].values()) > 0
-    assert 0 < max(found["floor"].values()) < 0.2
+        actual[name] = measure_sensitivity(model, plan, list(frames), 1, step=told.append)
+        assert set(told) == set(actual[name])
+    assert actual["all"] == pytest.approx(actual["patches"], rel=0.05, abs=1e-6)
+    assert max(actual["kind"].values()) > 0
+    assert 0 < max(actual["floor"].values()) < 0.2

@@ -117,7 +117,7 @@ def test_rules_from_the_fastest_to_the_most_faithful() -> None:
 def test_the_last_product_of_the_residual_stream_is_the_rules_exception(spec: Spec, last: str) -> None:
     recipe = tail_recipe(outlier_hub(spec))
     assert recipe.variant == "but-last-1"
-    assert recipe.kept == {last}
+    assert recipe.unquantised == {last}
 
 
 def test_measured_recipes_take_the_worst_first() -> None:

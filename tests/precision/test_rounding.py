@@ -60,7 +60,7 @@ def test_no_pair_can_saturate_also_after_compensation() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, np.inf, np.nan])
-def test_moments_that_say_nothing_do_no_harm(value: float) -> None:
+def test_moments_without_information_do_no_harm(value: float) -> None:
     _, weight = rows_and_weight()
     weight[:, 1] = 0
     integers, scales = round_weight(weight, compensation(np.full((1, 96, 96), value, np.float32)))
@@ -69,7 +69,7 @@ def test_moments_that_say_nothing_do_no_harm(value: float) -> None:
     assert np.abs(integers * scales - weight).max() <= scales.max() * 0.51
 
 
-def test_moments_that_are_none_are_damped_until_they_serve() -> None:
+def test_invalid_moments_are_damped_until_they_can_be_used() -> None:
     """Sums in float32 can leave a matrix that no activation could have."""
     values, weight = rows_and_weight()
     moments = blocks(values, 1)

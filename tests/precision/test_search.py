@@ -21,34 +21,34 @@ from tests.support.models import CONVNEXT, SMALL, VIT, Spec
 from tests.support.outliers import outlier_hub
 
 
-def test_each_step_of_the_ladder_gives_up_one_operation_more() -> None:
+def test_each_step_takes_one_more_operation_out_of_int8() -> None:
     hub = outlier_hub(VIT)
     names = [entry.name for entry in operations(hub) if entry.kind == "linear"]
     steps = ladder(hub, dict.fromkeys(names, 1.0), kinds=("linear",), per_token=False)
-    assert [len(step.kept) for step in steps] == list(range(1, len(names)))
+    assert [len(step.unquantised) for step in steps] == list(range(1, len(names)))
     assert not any(step.per_token for step in steps)
     for lower, higher in pairwise(steps):
-        assert lower.kept < higher.kept
+        assert lower.unquantised < higher.unquantised
 
 
-def test_where_int8_per_token_is_to_be_had_it_comes_first() -> None:
+def test_int8_per_token_comes_first_where_it_is_available() -> None:
     hub = outlier_hub(VIT)
     names = {entry.name for entry in operations(hub) if entry.kind == "linear"}
     steps = ladder(hub, dict.fromkeys(names, 1.0) | {"blocks.1.mlp.fc2": 9.0}, kinds=("linear",), per_token=True)
     assert steps[0].per_token == {"blocks.1.mlp.fc2"}
     assert steps[len(names) - 1].per_token == names
-    assert all(not step.kept for step in steps[: len(names)])
+    assert all(not step.unquantised for step in steps[: len(names)])
     for step in steps[len(names) :]:
-        assert step.kept
-        assert step.per_token | step.kept == names
-        assert not step.per_token & step.kept
+        assert step.unquantised
+        assert step.per_token | step.unquantised == names
+        assert not step.per_token & step.unquantised
 
 
 def test_convolutions_can_be_exceptions_too() -> None:
     hub = outlier_hub(CONVNEXT)
     kinds = {entry.name: entry.kind for entry in operations(hub)}
     steps = ladder(hub, {}, kinds=INT8_KINDS, per_token=False)
-    assert {kinds[name] for name in steps[-1].kept} == {"linear", "convolution"}
+    assert {kinds[name] for name in steps[-1].unquantised} == {"linear", "convolution"}
 
 
 @pytest.mark.parametrize("first", [0, 1, 17, 46, 47])
@@ -64,7 +64,7 @@ def test_the_first_step_within_the_budget_is_found_with_few_questions(first: int
     assert len(asked) <= 7
 
 
-def test_a_budget_that_nothing_keeps_is_given_up_at_once() -> None:
+def test_a_budget_that_no_step_keeps_ends_the_search_at_once() -> None:
     steps = [Recipe(f"budget-{number}") for number in range(48)]
     asked: list[str] = []
     assert fewest(steps, lambda recipe: bool(asked.append(recipe.variant))) is None
@@ -83,16 +83,16 @@ def test_a_budget_between_static_and_float_is_met_by_some_exceptions(spec: Spec)
 
     def cosine(recipe: Recipe) -> float:
         session = open_session(apply_plan(hub, planner.plan(recipe, kinds=INT8_KINDS, rest="fp32")), optimise=False)
-        found = [features_of(session, frame[None]) for frame in frames[12:]]
-        return min(worst(compare(one, other, "", Evidence.SIMULATED)) for one, other in zip(expected, found, strict=True))
+        actual = [features_of(session, frame[None]) for frame in frames[12:]]
+        return min(worst(compare(one, other, "", Evidence.SIMULATED)) for one, other in zip(expected, actual, strict=True))
 
     static = cosine(Recipe("static"))
     budget = 1 - (1 - static) / 2
     predicted = predict_sensitivity(hub, statistics, planner.plan(kinds=INT8_KINDS, rest="fp32"))
     steps = ladder(hub, predicted, kinds=INT8_KINDS, per_token=False)
-    found = fewest(steps, lambda recipe: cosine(recipe) >= budget)
-    assert found is not None
-    assert cosine(found) >= budget
-    assert 1 <= len(found.kept) <= 0.8 * len(steps)
-    place = steps.index(found)
+    actual = fewest(steps, lambda recipe: cosine(recipe) >= budget)
+    assert actual is not None
+    assert cosine(actual) >= budget
+    assert 1 <= len(actual.unquantised) <= 0.8 * len(steps)
+    place = steps.index(actual)
     assert place == 0 or cosine(steps[place - 1]) < budget

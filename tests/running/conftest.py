@@ -96,7 +96,7 @@ class Told:
         assert figures.frames == len(self.frames)
         assert recent.latency.min_ms > 0
 
-    def kept(self, written: Any) -> None:
+    def salvaged(self, written: Any) -> None:
         self.finished.append(written)
 
     @property

@@ -11,7 +11,7 @@ import pytest
 from edgec.errors import CalibrationError
 from edgec.frames import Pixels
 from edgec.frames.pictures import damaged
-from edgec.running.feeds import Asked, Clocked
+from edgec.running.feeds import Clocked, OnDemand
 from edgec.running.types import Shot
 
 
@@ -49,27 +49,27 @@ class Delivery:
 
 def test_frames_that_are_asked_for_are_never_dropped() -> None:
     skipped: list[tuple[str, str]] = []
-    feed = Asked(shots(6, bad=(1, 5)), skipped.append, never)
+    feed = OnDemand(shots(6, bad=(1, 5)), skipped.append, never)
     assert [[taken.shot.name for taken in feed.take(2)] for _ in range(3)] == [["0", "2"], ["3", "4"], []]
     assert skipped == [("1", "broken"), ("5", "broken")]
     assert feed.dropped == 0
 
 
 def test_those_of_one_batch_arrive_together() -> None:
-    first, second = Asked(shots(2), lambda _: None, never).take(2)
+    first, second = OnDemand(shots(2), lambda _: None, never).take(2)
     assert first.arrived_ns == second.arrived_ns
 
 
 def test_nothing_more_is_read_once_the_run_is_to_end() -> None:
     taken: list[str] = []
-    feed = Asked(shots(9), lambda _: None, lambda: len(taken) >= 3)
-    while found := feed.take(1):
-        taken += [each.shot.name for each in found]
+    feed = OnDemand(shots(9), lambda _: None, lambda: len(taken) >= 3)
+    while actual := feed.take(1):
+        taken += [each.shot.name for each in actual]
     assert taken == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize(("keep", "expected"), [(1, ["6"]), (3, ["4", "5", "6"])])
-def test_of_what_came_meanwhile_the_newest_is_taken(keep: int, expected: list[str]) -> None:
+def test_the_newest_of_the_waiting_frames_is_taken(keep: int, expected: list[str]) -> None:
     delivery = Delivery(7)
     feed = Clocked(iter(delivery), lambda _: None, never, fps=None, keep=keep)
     assert delivery.reached.wait(30)
@@ -86,18 +86,18 @@ def test_a_last_batch_is_what_there_is() -> None:
     assert feed.take(3) == []
 
 
-def test_a_clock_delivers_all_to_who_keeps_up() -> None:
+def test_a_clock_delivers_every_frame_to_a_reader_that_is_fast_enough() -> None:
     skipped: list[tuple[str, str]] = []
     feed = Clocked(shots(5, bad=(3,)), skipped.append, never, fps=500, keep=5)
     names = []
-    while found := feed.take(1):
-        names += [each.shot.name for each in found]
+    while actual := feed.take(1):
+        names += [each.shot.name for each in actual]
     assert names == ["0", "1", "2", "4"]
     assert skipped == [("3", "broken")]
     assert feed.dropped == 0
 
 
-def test_a_source_that_fails_is_heard_of_after_its_last_frame() -> None:
+def test_the_error_of_a_source_is_raised_after_its_last_frame() -> None:
     def fail() -> None:
         raise CalibrationError("The camera is gone.")
 

@@ -15,7 +15,7 @@ from edgec.records.manifest import Manifest
 from edgec.report.overlays import UNKNOWN, class_colour, draw_labels
 from edgec.running.painting import Painter
 from edgec.running.panels import FITTED_ON, MapPanel, MaskPanel, Panel, panels_of, shown_classes
-from edgec.running.results import ClassFound
+from edgec.running.results import TopClass
 from edgec.running.types import Done
 from tests.support.meaning import CLASSES, HEIGHT, WIDTH
 
@@ -27,7 +27,7 @@ PANEL = HEIGHT * SCALE, WIDTH * SCALE
 
 
 def done(number: int = 0, name: str = "frame.png", **outputs: NDArray[np.generic]) -> Done:
-    return Done(name, number, None, number / 10, 1.0, plain(RED), outputs, (ClassFound("colour", "red", 0, 0.75, 1.0),))
+    return Done(name, number, None, number / 10, 1.0, plain(RED), outputs, (TopClass("colour", "red", 0, 0.75, 1.0),))
 
 
 def segmentation(classes: tuple[str, ...]) -> HeadFacts:
@@ -126,7 +126,7 @@ def test_the_same_features_are_the_same_colours_all_along(manifest: Manifest) ->
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
-def test_features_that_vary_in_nothing_or_are_no_numbers(manifest: Manifest, value: float) -> None:
+def test_features_that_are_constant_or_not_finite(manifest: Manifest, value: float) -> None:
     drawing = painter(*panels_of(manifest, manifest.all_sizes[0], ("patches",)))
     for number in range(2):
         assert drawing.add(done(number, patches=np.full((2, 3, 8), value, np.float32))) == []
@@ -149,7 +149,7 @@ def test_heads_come_first_and_features_last(manifest: Manifest) -> None:
     assert shown_classes(manifest, ()) == ("colour",)
 
 
-def test_what_is_shown_is_asked_for(manifest: Manifest) -> None:
+def test_requested_panels_are_shown(manifest: Manifest) -> None:
     size = manifest.all_sizes[0]
     assert [panel.title for panel in panels_of(manifest, size, ("bright", "where", "bright"))] == ["bright", "where"]
     assert shown_classes(manifest, ("bright",)) == ()

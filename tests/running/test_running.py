@@ -16,7 +16,7 @@ from edgec.errors import ArtefactError, CalibrationError, EdgecError, RequestErr
 from edgec.model.spec import Size
 from edgec.records.evidence import Evidence
 from edgec.running import RunRequest, run
-from edgec.running.results import ClassFound, DepthFound, MaskFound, ValuesFound
+from edgec.running.results import ClassShares, DepthRange, TopClass, ValueRange
 from tests.support.forging import written
 from tests.support.meaning import CLASSES
 
@@ -34,23 +34,23 @@ def test_heads_find_what_the_frames_show(whole: Path, folder: Path) -> None:
     red, _, both = (done.results for done in told.frames)
     scores = np.array(RED) / 25.5
     share = math.exp(scores[0]) / sum(math.exp(score) for score in scores)
-    assert isinstance(red[0], ClassFound)
+    assert isinstance(red[0], TopClass)
     assert (red[0].name, red[0].index) == ("red", 0)
     assert red[0].share == pytest.approx(share)
     assert red[0].margin == pytest.approx(scores[0] - scores[2], rel=1e-5)
-    assert both[1] == MaskFound("where", {"red": 0.5, "green": 0.0, "blue": 0.5})
-    assert isinstance(both[2], DepthFound)
+    assert both[1] == ClassShares("where", {"red": 0.5, "green": 0.0, "blue": 0.5})
+    assert isinstance(both[2], DepthRange)
     assert (both[2].low, both[2].high, both[2].finite) == (pytest.approx(280 / 3), pytest.approx(285 / 3), 1.0)
-    assert isinstance(both[3], ValuesFound)
+    assert isinstance(both[3], ValueRange)
     assert both[3].shape == (2, 3, 3)
 
 
 def test_the_run_is_summed_up(whole: Path, folder: Path) -> None:
     summary = run(RunRequest(whole, str(folder), threads=1), Told())
-    found = summary.tally.plain()
-    assert found["colour"] == {"top_class_frames": {"green": 1, "red": 2}}
-    assert found["where"]["mean_shares"] == {"red": 0.5, "green": pytest.approx(1 / 3), "blue": pytest.approx(1 / 6)}
-    assert found["bright"] == {
+    actual = summary.tally.to_json()
+    assert actual["colour"] == {"top_class_frames": {"green": 1, "red": 2}}
+    assert actual["where"]["mean_shares"] == {"red": 0.5, "green": pytest.approx(1 / 3), "blue": pytest.approx(1 / 6)}
+    assert actual["bright"] == {
         "min": pytest.approx(275 / 3),
         "median_of_medians": pytest.approx(280 / 3),
         "max": pytest.approx(95),
@@ -63,7 +63,7 @@ def test_the_run_is_summed_up(whole: Path, folder: Path) -> None:
 def test_a_batch_that_is_not_full_is_filled(pairs: Path, folder: Path) -> None:
     told = Told()
     summary = run(RunRequest(pairs, str(folder)), told)
-    assert [done.results[0].name for done in told.frames if isinstance(done.results[0], ClassFound)] == ["red", "green", "red"]
+    assert [done.results[0].name for done in told.frames if isinstance(done.results[0], TopClass)] == ["red", "green", "red"]
     assert (summary.frames, summary.batch) == (3, 2)
     assert all(done.outputs["patches"].shape == (2, 3, 8) for done in told.frames)
 
@@ -89,7 +89,7 @@ def test_frames_are_fitted_as_calibration_does_it(whole: Path, tmp_path: Path) -
         told = Told()
         run(RunRequest(whole, str(path), crop=crop), told)  # type: ignore[arg-type]
         result = told.frames[0].results[1]
-        assert isinstance(result, MaskFound)
+        assert isinstance(result, ClassShares)
         shares[crop] = dict(result.shares)
         assert told.frames[0].frame.shape == (32, 48, 3)
     assert shares["resize"] == pytest.approx({"red": 0.5, "green": 0.25, "blue": 0.25}, abs=0.04)
@@ -111,7 +111,7 @@ def test_a_file_on_a_camera_s_clock(whole: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_asked_to_stop_it_finishes_what_it_wrote(whole: Path, tmp_path: Path) -> None:
+def test_on_a_request_to_stop_it_finishes_what_it_wrote(whole: Path, tmp_path: Path) -> None:
     path = film(tmp_path / "walk.mp4", [plain(RED)] * 8)
     told = Told()
     request = RunRequest(whole, str(path), features=tmp_path / "out.npz")
@@ -193,7 +193,7 @@ def test_a_size_that_it_does_not_take(whole: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, math.nan, math.inf, 1e9])
-def test_a_clock_that_makes_no_sense(whole: Path, folder: Path, fps: float) -> None:
+def test_invalid_rates(whole: Path, folder: Path, fps: float) -> None:
     with pytest.raises(RequestError, match="makes no sense"):
         run(RunRequest(whole, str(folder), fps=fps), Told())
 
@@ -226,7 +226,7 @@ def test_nothing_is_overwritten_unless_asked(whole: Path, folder: Path, tmp_path
         ("frames.npz", "is a folder"),
     ],
 )
-def test_places_that_are_refused(whole: Path, folder: Path, tmp_path: Path, where: str, said: str) -> None:
+def test_paths_that_are_refused(whole: Path, folder: Path, tmp_path: Path, where: str, said: str) -> None:
     artefact = shutil.copytree(whole, tmp_path / "one.edgec")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "frames.npz").mkdir()

@@ -60,13 +60,13 @@ def test_features_in_one_file(tmp_path: Path) -> None:
     names = ["a", "Ω" * 70, "b\udcff\n"]
     frames = [done(number, names[number], **outputs(number)) for number in range(3)]
     made(FeatureFile(tmp_path / "out.npz"), *frames)
-    with np.load(tmp_path / "out.npz", allow_pickle=False) as found:
-        assert found["frame"].tolist() == names
-        assert found["number"].tolist() == [0, 1, 2]
-        assert found["time_s"].tolist() == [0.0, 0.1, 0.2]
-        assert found["cls"].tolist() == [[0.0] * 4, [1.0] * 4, [2.0] * 4]
-        assert (found["where"].dtype, found["where"].shape) == (np.int32, (3, 2, 3))
-        assert found["bright"].tolist() == [0.0, 1.0, 2.0]
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as actual:
+        assert actual["frame"].tolist() == names
+        assert actual["number"].tolist() == [0, 1, 2]
+        assert actual["time_s"].tolist() == [0.0, 0.1, 0.2]
+        assert actual["cls"].tolist() == [[0.0] * 4, [1.0] * 4, [2.0] * 4]
+        assert (actual["where"].dtype, actual["where"].shape) == (np.int32, (3, 2, 3))
+        assert actual["bright"].tolist() == [0.0, 1.0, 2.0]
     assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
 
 
@@ -87,9 +87,9 @@ def test_features_a_file_a_frame(tmp_path: Path) -> None:
     made(FeatureFolder(tmp_path / "deep" / "out"), *frames)
     paths = sorted((tmp_path / "deep" / "out").iterdir())
     assert [path.name for path in paths] == ["000007-a-b-c.npz", "000011-frame.npz", "000012-walk-000012.npz"]
-    found = np.load(paths[0], allow_pickle=False)
-    assert (str(found["frame"]), int(found["number"]), found["cls"].tolist()) == ("a/b c.png", 7, [7.0] * 4)
-    assert found["where"].dtype == np.int32
+    actual = np.load(paths[0], allow_pickle=False)
+    assert (str(actual["frame"]), int(actual["number"]), actual["cls"].tolist()) == ("a/b c.png", 7, [7.0] * 4)
+    assert actual["where"].dtype == np.int32
 
 
 # --- films
@@ -110,9 +110,9 @@ def test_a_film_at_the_source_s_rate(tmp_path: Path, name: str) -> None:
     with av.open(str(tmp_path / name)) as container:
         assert container.streams.video[0].average_rate == 10
         assert container.duration / av.time_base == pytest.approx(0.9, abs=0.001)
-    found = list(decoded(tmp_path / name))
-    assert [round(time, 3) for time, _ in found] == [round(number / 10, 3) for number in range(9)]
-    for number, (_, page) in enumerate(found):
+    actual = list(decoded(tmp_path / name))
+    assert [round(time, 3) for time, _ in actual] == [round(number / 10, 3) for number in range(9)]
+    for number, (_, page) in enumerate(actual):
         assert page.shape == (drawing.size[1], drawing.size[0], 3)
         assert np.abs(page[200, 200].astype(int) - COLOURS[number % 3]).max() < 12  # chroma is subsampled and rounded
 
@@ -125,7 +125,7 @@ def test_frames_that_were_dropped_leave_a_gap(tmp_path: Path) -> None:
     assert times[1] < times[2] < 0.51
 
 
-def test_a_film_of_nothing_is_none(tmp_path: Path) -> None:
+def test_a_film_without_frames_is_refused(tmp_path: Path) -> None:
     with Film(tmp_path / "out.mp4", painter(), 30) as film, pytest.raises(EdgecError, match="no frame to draw"):
         film.finish()
     assert list(tmp_path.iterdir()) == []
@@ -158,9 +158,9 @@ SINKS = {
 def test_what_is_not_finished_is_gone_but_whole_files_stay(tmp_path: Path, kind: str) -> None:
     with SINKS[kind](tmp_path) as sink:
         sink.write(done(0, **outputs(0)))
-    found = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
+    actual = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")]
     suffix = {"features": ".npz", "pictures": ".png"}.get(kind)
-    assert found == ([] if suffix is None else ["out", f"out/000000-walk-000000{suffix}"])
+    assert actual == ([] if suffix is None else ["out", f"out/000000-walk-000000{suffix}"])
 
 
 @pytest.mark.parametrize("kind", SINKS)

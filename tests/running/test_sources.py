@@ -19,13 +19,13 @@ from .conftest import BLUE, GREEN, RED, film, plain, save
 
 
 def unusable(reference: Path, every: int = 1) -> dict[str, str]:
-    found = {}
+    actual = {}
     for shot in open_source(str(reference)).shots(every):
         try:
             shot.read()
         except CalibrationError as error:
-            found[shot.name] = error.evidence[0]
-    return found
+            actual[shot.name] = error.evidence[0]
+    return actual
 
 
 def test_a_folder_in_natural_order_with_those_below_it(tmp_path: Path) -> None:
@@ -74,13 +74,13 @@ def test_what_is_damaged_is_named_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.png")
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
-    found = unusable(tmp_path)
-    assert list(found) == ["cut.jpg", "empty.png", "huge.png", "link.png", "pipe.png", "text.mp4", "text.png"]
-    assert "truncated" in found["cut.jpg"]
-    assert found["empty.png"] == "empty file"
-    assert found["pipe.png"] == "not a regular file"
-    assert "larger than" in found["huge.png"]
-    assert "cannot be decoded" in found["text.mp4"]
+    actual = unusable(tmp_path)
+    assert list(actual) == ["cut.jpg", "empty.png", "huge.png", "link.png", "pipe.png", "text.mp4", "text.png"]
+    assert "truncated" in actual["cut.jpg"]
+    assert actual["empty.png"] == "empty file"
+    assert actual["pipe.png"] == "not a regular file"
+    assert "larger than" in actual["huge.png"]
+    assert "cannot be decoded" in actual["text.mp4"]
 
 
 def test_frames_after_a_damaged_one_of_a_video_are_still_read(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_frames_after_a_damaged_one_of_a_video_are_still_read(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "said"), [("none", "There is no source"), ("a.txt", "no source of frames"), ("folder", "no usable frame")]
 )
-def test_what_is_no_source(tmp_path: Path, name: str, said: str) -> None:
+def test_invalid_sources(tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "a.txt").write_text("x")
     (tmp_path / "folder").mkdir()
     with pytest.raises(CalibrationError, match=said) as caught:
@@ -156,7 +156,7 @@ def test_a_camera_gives_frames_until_it_ends() -> None:
     assert {shot.read().shape for shot in shots} == {(48, 64, 3)}
 
 
-def test_a_camera_is_let_go_when_the_run_ends() -> None:
+def test_a_camera_is_released_when_the_run_ends() -> None:
     camera = Camera("testsrc=size=64x48:rate=30", style="lavfi")
     feed = Clocked(camera.shots(), lambda _: None, lambda: False, fps=None, keep=1)
     [taken] = feed.take(1)

@@ -1,4 +1,4 @@
-"""What passes over the hub graph have in common: promises that are checked before and behind each one, in every build."""
+"""What passes over the hub graph have in common: promises that are checked before and after each pass, in every build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgec.graph.values import name_of, shape_of
 
 
 class BrokenPromise(ExportError, ir.passes.PreconditionError, ir.passes.PostconditionError):
-    """A graph that a pass cannot work on, or that it left damaged: a defect of edgec's."""
+    """A graph that a pass cannot work on, or that a pass left damaged: a bug in edgec."""
 
 
 class Rewrite(ir.passes.InPlacePass):
@@ -23,29 +23,29 @@ class Rewrite(ir.passes.InPlacePass):
     on and promises, as names of what is broken.
     """
 
-    _kept: tuple[str, ...] = ()
+    _interface: tuple[str, ...] = ()
 
     def requires(self, model: ir.Model) -> None:
-        """Raises `BrokenPromise`."""
-        self._kept = self.kept(model)
+        """Raises `BrokenPromise` for a graph that this pass cannot work on."""
+        self._interface = self.interface(model)
         self._refuse("cannot work on this graph", [*unordered(model.graph), *namesakes(model.graph), *self.missing(model)])
 
     def ensures(self, model: ir.Model) -> None:
-        """Raises `BrokenPromise`."""
-        both = zip_longest(self._kept, self.kept(model), fillvalue="nothing")
+        """Raises `BrokenPromise` for a graph that this pass damaged."""
+        both = zip_longest(self._interface, self.interface(model), fillvalue="nothing")
         moved = [f"{before} became {now}" for before, now in both if before != now]
         self._refuse("left a damaged graph", [*moved, *unordered(model.graph), *namesakes(model.graph), *self.broken(model)])
 
-    def kept(self, model: ir.Model) -> tuple[str, ...]:
-        """What callers see of the model and the pass leaves as it is: here all inputs and outputs."""
+    def interface(self, model: ir.Model) -> tuple[str, ...]:
+        """Descriptions of what the pass must leave unchanged: here all inputs and outputs."""
         return (*ends("input", model.graph.inputs), *ends("output", model.graph.outputs))
 
     def missing(self, model: ir.Model) -> Iterable[str]:
-        """What this pass relies on and the model has not."""
+        """Sentences about what this pass relies on and the model lacks."""
         return ()
 
     def broken(self, model: ir.Model) -> Iterable[str]:
-        """What this pass promises and the model has not, once it ran."""
+        """Sentences about what this pass promises and the model lacks after it ran."""
         return ()
 
     def _refuse(self, what: str, broken: list[str]) -> None:
@@ -58,9 +58,9 @@ class Rewrite(ir.passes.InPlacePass):
 
 
 def rewritten(model: ir.Model, *passes: ir.passes.PassBase) -> ir.Model:
-    """A new model, these passes done on it one after another. It shares the constants that they do not change.
+    """A copy of the model after these passes, one after another. It shares the constants that they do not change.
 
-    Raises `BrokenPromise`, and what the passes raise themselves, which onnx-ir's `Sequential` would wrap.
+    Raises `BrokenPromise`, and the passes' own errors as they are, which onnx-ir's `Sequential` would wrap.
     """
     copy = model.clone()
     for each in passes:
@@ -69,30 +69,30 @@ def rewritten(model: ir.Model, *passes: ir.passes.PassBase) -> ir.Model:
 
 
 def ends(kind: str, values: Iterable[ir.Value]) -> tuple[str, ...]:
-    """Inputs or outputs as people read them: name, type, shape."""
+    """Descriptions of inputs or outputs: name, type, shape."""
     return tuple(f"{kind} {value.name} {value.dtype} {shape_of(value)}" for value in values)
 
 
 def namesakes(graph: ir.Graph) -> list[str]:
-    """Nodes whose names are not their own, as people read it."""
+    """Sentences about names that several nodes have."""
     counts = Counter(name_of(node) for node in graph)
     return [f"two nodes are named {name}" for name, count in counts.items() if count > 1]
 
 
 def unordered(graph: ir.Graph) -> list[str]:
-    """Nodes that read what is not there yet, or at all, as people read it."""
+    """Sentences about nodes that read a tensor before it is made, or one that nothing makes."""
     made: set[ir.Node | None] = set()
-    found = []
+    problems = []
     for node in graph:
         for value in node.inputs:
             if value is None or value.is_initializer() or value.is_graph_input():
                 continue
             if value.producer() not in made:
-                found.append(f"{node.name} reads {value.name} before it is made")
+                problems.append(f"{node.name} reads {value.name} before it is made")
         made.add(node)
-    return found
+    return problems
 
 
 def unread(graph: ir.Graph) -> list[str]:
-    """Constants that nothing reads, as people read it."""
+    """Sentences about constants that nothing reads."""
     return [f"nothing reads {name}" for name, value in graph.initializers.items() if not value.uses()]

@@ -16,22 +16,23 @@ from typing import Any
 import onnx_ir as ir
 
 from edgec.graph.passes.base import Rewrite
-from edgec.graph.values import given, name_of
+from edgec.graph.values import input_of, name_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 OWN = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "LayerNormalization", "Resize"})
-"""Operations with constants for which their modules are there: they have the module's name."""
+"""Operators that are a module's main operation: the node has the module's name."""
 
 
 class NameByModule(Rewrite):
-    """`roots` are modules, and what their names are in the graph: those of their children begin with it, as `stages.0` does in
-    `{"model.backbone": ""}`."""
+    """Names nodes, tensors and constants by modules. `roots` are modules with their names in the graph, with which the names of
+    their children begin: with `{"model.backbone": ""}`, `model.backbone.stages.0` becomes `stages.0`."""
 
     def __init__(self, roots: Mapping[str, str]) -> None:
         super().__init__()
         self._roots = roots
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Names everything, and removes metadata."""
         graph = model.graph
         taken = {name_of(value) for value in (*graph.inputs, *graph.outputs)}
         constants: dict[ir.Value, str] = {}
@@ -58,6 +59,7 @@ class NameByModule(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Names that several tensors have, and metadata that is left."""
         values = dict.fromkeys(value for node in model.graph for value in (*node.inputs, *node.outputs) if value is not None)
         counts = Counter(value.name for value in values)
         yield from (f"two tensors are named {name}" for name, number in counts.items() if number > 1)
@@ -65,11 +67,11 @@ class NameByModule(Rewrite):
         yield from (f"metadata of {each!r}" for each in told if each.metadata_props or each.doc_string)
 
     def _path(self, node: ir.Node) -> tuple[str, str]:
-        """The node's module, and its name, which may be another's too."""
+        """The node's module, and a name for the node, which others may have too."""
         module, leaf = _module(node, self._roots)
         if node.op_type == "MatMul" and any(reader.op_type == "Softmax" for reader in node.successors()):
             leaf = "scores"
-        elif node.op_type == "MatMul" and _is_softmax(given(node).producer()):
+        elif node.op_type == "MatMul" and _is_softmax(input_of(node).producer()):
             leaf = "mix"
         elif leaf and any(value and value.is_initializer() for value in node.inputs[1:]) and node.op_type in OWN:
             leaf = ""
@@ -99,7 +101,8 @@ def _constant_role(node: ir.Node, index: int) -> str:
 
 
 def _forget(model: ir.Model) -> None:
-    """What the exporter wrote beside the graph. (onnx-ir's own pass leaves what is said of the model and of values.)"""
+    """Remove what the exporter wrote about the graph, its nodes and its values. (onnx-ir's own pass leaves what concerns the
+    model and values.)"""
     graph = model.graph
     told: list[Any] = [model, graph, *graph, *graph.inputs, *graph.initializers.values()]
     for each in (*told, *(value for node in graph for value in node.outputs)):

@@ -17,7 +17,7 @@ from edgec.graph.numbers import LIMIT, weight_scales
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.base import Rewrite, unread
 from edgec.graph.plan import PrecisionPlan, QuantisedWeight, Range
-from edgec.graph.values import add_constant, array_of, drop_unread, given
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of
 
 ActivationType = Literal["u8", "s8"]
 
@@ -32,6 +32,7 @@ class Quantise(Rewrite):
         self._plan = plan
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Activations without a range, and weights that are not constant."""
         for operation in static_int8(model, self._plan):
             if operation.activation not in self._plan.ranges:
                 yield f"{operation.activation}, which {operation.name} reads, has no range"
@@ -39,6 +40,7 @@ class Quantise(Rewrite):
                 yield f"{operation.name} has no constant weight"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Inserts the pairs, and replaces weights by integers."""
         pairs: dict[str, ir.Value] = {}
         chosen = static_int8(model, self._plan)
         for operation in chosen:
@@ -53,12 +55,13 @@ class Quantise(Rewrite):
         return ir.passes.PassResult(model, modified=bool(chosen))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Operations that do not read bytes, scales that are not positive, unread constants."""
         for node in model.graph:
             if self._plan.operations.get(node.name or "") == "int8":
                 makers = [value.producer() for value in node.inputs[:2] if value is not None]
                 if any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
                     yield f"{node.name} does not read bytes"
-            if node.op_type == "DequantizeLinear" and not _positive(array_of(given(node, 1))):
+            if node.op_type == "DequantizeLinear" and not _positive(array_of(input_of(node, 1))):
                 yield f"a scale of {node.name} is no positive number"
         yield from unread(model.graph)
 
@@ -69,7 +72,7 @@ def static_int8(model: ir.Model, plan: PrecisionPlan) -> list[Operation]:
 
 
 def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.float32, NDArray[np.uint8 | np.int8]]:
-    """Scale and zero point that hold the whole range."""
+    """A scale and zero point by which 8 bits hold the whole range."""
     if activation == "s8":
         return np.float32(_usable(max(-seen.low, seen.high) / 127)), np.zeros((), dtype=np.int8)
     scale = np.float32(_usable((seen.high - seen.low) / 255))
@@ -77,10 +80,10 @@ def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.f
 
 
 def quantised_weight(operation: Operation, plan: PrecisionPlan) -> QuantisedWeight:
-    """The plan's, or that of the operation's (smoothed) model rounded to the nearest."""
-    found = plan.weights.get(operation.name)
-    if found is not None:
-        return found
+    """The plan's own integers, or the weight of the operation's (smoothed) model rounded to the nearest."""
+    planned = plan.weights.get(operation.name)
+    if planned is not None:
+        return planned
     weight = operation.weights
     scales = weight_scales(weight, operation.channel_axis, paired=plan.paired)
     integers = np.clip(np.rint(weight / scales.reshape(operation.spread)), -LIMIT, LIMIT).astype(np.int8)
@@ -88,7 +91,7 @@ def quantised_weight(operation: Operation, plan: PrecisionPlan) -> QuantisedWeig
 
 
 def _usable(scale: Any) -> Any:
-    """One instead of zero, and of what runtimes take for zero: they flush denormal numbers."""
+    """The scale, or one in place of zero and of subnormal numbers, which runtimes flush to zero."""
     return np.where(scale < np.finfo(np.float32).tiny, 1.0, scale)
 
 
@@ -97,8 +100,8 @@ def _positive(scale: NDArray[Any]) -> bool:
 
 
 def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -> ir.Value:
-    """In front of the first node that reads it."""
-    tensor, graph = given(reader), reader.graph
+    """A Q/DQ pair of the reader's activation, in front of the reader."""
+    tensor, graph = input_of(reader), reader.graph
     assert graph is not None
     scale, zero = (
         add_constant(graph, f"{tensor.name}.{part}", value)
@@ -116,7 +119,7 @@ def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -
 
 
 def _weight(reader: ir.Node, weight: QuantisedWeight, axis: int) -> ir.Value:
-    graph, before = reader.graph, given(reader, 1)
+    graph, before = reader.graph, input_of(reader, 1)
     assert graph is not None
     zero = np.zeros(weight.scales.shape, np.int8)
     parts = (("quantised", weight.integers), ("scale", weight.scales), ("zero_point", zero))

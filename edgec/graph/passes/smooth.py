@@ -1,9 +1,9 @@
 """Move the spread of an activation's channels into weights, before and behind it, without changing what the model computes.
 
-An activation that a LayerNorm makes is divided by a scale a channel in the norm's own weight and bias; one that V or a gated
-MLP's `up` makes, in that projection's output channels. What nothing linear makes, such as GELU's output, is divided by a node of
-its own. The rows of the products behind it are multiplied by the same scale. (SmoothQuant, arXiv 2211.10438, between a norm and
-the products behind it.)
+An activation is divided by one scale a channel: in the weight and bias of the LayerNorm that makes it, or in the output channels
+of the projection that makes it (V, or the `up` of a gated MLP). An activation that nothing linear makes, such as GELU's output,
+is divided by a new node. The rows of the products behind it are multiplied by the same scales. (SmoothQuant, arXiv 2211.10438,
+does so between a norm and the products behind it.)
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.passes.constants import bias_add, get_constant, set_constant
-from edgec.graph.values import add_constant, given, shape_of, uses
+from edgec.graph.values import add_constant, input_of, shape_of, uses
 
 Kind = Literal["norm", "product", "inserted"]
 
 
 @dataclass(frozen=True)
 class Group:
-    """An activation that can be smoothed: `maker` is the node that makes its channels, a norm or a product, or, where a
-    node is to be inserted, whatever is there; `readers` are the products behind it."""
+    """An activation that can be smoothed, and the products behind it (`readers`). `maker` is the node that makes its channels, a
+    norm or a product; where a node has to be inserted, it is any node that makes the activation."""
 
     activation: str
     maker: ir.Node
@@ -42,24 +42,24 @@ def groups(hub: ir.Model) -> tuple[Group, ...]:
     for operation in operations(hub):
         if operation.kind in ("linear", "convolution"):
             reading.setdefault(operation.activation, []).append(operation)
-    found = []
+    entries = []
     for activation, readers in reading.items():
-        value = given(readers[0].node)
+        value = input_of(readers[0].node)
         maker = value.producer()
         assert maker is not None
         # A norm over the channels of a feature map stands between transpositions.
-        before = given(maker).producer()
-        if maker.op_type == "Transpose" and uses(given(maker)) == 1 and before is not None:
+        before = input_of(maker).producer()
+        if maker.op_type == "Transpose" and uses(input_of(maker)) == 1 and before is not None:
             maker = before
         alone = uses(value) == len(readers)
         product = nodes.get(_linear_maker(readers[0].name))
         if alone and maker.op_type == "LayerNormalization":
-            found.append(Group(activation, maker, tuple(readers), "norm"))
+            entries.append(Group(activation, maker, tuple(readers), "norm"))
         elif alone and product is not None:
-            found.append(Group(activation, product, tuple(readers), "product"))
+            entries.append(Group(activation, product, tuple(readers), "product"))
         elif all(reader.kind == "linear" for reader in readers):
-            found.append(Group(activation, maker, tuple(readers), "inserted"))
-    return tuple(found)
+            entries.append(Group(activation, maker, tuple(readers), "inserted"))
+    return tuple(entries)
 
 
 def by_input_channel(operation: Operation, weight: NDArray[Any]) -> NDArray[Any]:
@@ -76,9 +76,9 @@ def _linear_maker(reader: str) -> str:
 
 
 class Smooth(Rewrite):
-    """Each named activation is divided by its scales, one a channel.
+    """Divides each named activation by its scales, one a channel.
 
-    Requires positive, finite scales, as many as the activation has channels. Ensures that what was changed is finite.
+    Requires positive, finite scales, as many as the activation has channels. Ensures that the weights behind it are finite.
     """
 
     def __init__(self, scales: Mapping[str, tuple[float, ...]]) -> None:
@@ -86,16 +86,18 @@ class Smooth(Rewrite):
         self._scales = scales
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Scales that are not positive, or not as many as there are channels."""
         for group in self._groups(model):
             scale = np.asarray(self._scales[group.activation])
             if not (np.isfinite(scale).all() and (scale > 0).all()):
                 yield f"a scale of {group.activation} is no positive number"
             reader = group.readers[0]
-            channels = (shape_of(given(reader.node, 1)) or ())[0 if reader.kind == "linear" else 1]
+            channels = (shape_of(input_of(reader.node, 1)) or ())[0 if reader.kind == "linear" else 1]
             if len(scale) != channels:
                 yield f"{group.activation} has {channels} channels and {len(scale)} scales"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Scales the constants before and behind each activation."""
         for group in self._groups(model):
             scale = np.asarray(self._scales[group.activation], dtype=np.float64)
             if group.kind == "inserted":
@@ -110,6 +112,7 @@ class Smooth(Rewrite):
         return ir.passes.PassResult(model, modified=bool(self._scales))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Weights that are not finite."""
         for group in self._groups(model):
             for reader in group.readers:
                 if not np.isfinite(reader.weights).all():
@@ -120,9 +123,9 @@ class Smooth(Rewrite):
 
 
 def _divide(group: Group, scale: NDArray[np.float64]) -> None:
-    """Put a multiplication between the activation's maker and its readers. It takes over the activation's name, by which plans
-    know it; whoever else reads it reads what it was."""
-    name, before = group.activation, given(group.readers[0].node)
+    """Put a multiplication between the activation's maker and its products. Its result takes over the activation's name, by which
+    plans know it; other readers go on reading the activation itself."""
+    name, before = group.activation, input_of(group.readers[0].node)
     maker = before.producer()
     assert maker is not None
     assert maker.graph is not None

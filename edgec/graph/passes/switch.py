@@ -14,7 +14,7 @@ import onnx_ir as ir
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.passes.quantise import activation_parameters, quantised_weight, static_int8
 from edgec.graph.plan import PrecisionPlan
-from edgec.graph.values import add_constant, given
+from edgec.graph.values import add_constant, input_of
 
 SWITCHES = "switches"
 
@@ -30,33 +30,36 @@ class InsertSwitches(Rewrite):
         super().__init__()
         self._plan = plan
 
-    def kept(self, model: ir.Model) -> tuple[str, ...]:
-        return tuple(end for end in super().kept(model) if not end.startswith(f"input {SWITCHES} "))
+    def interface(self, model: ir.Model) -> tuple[str, ...]:
+        """All inputs but the switches, and the outputs."""
+        return tuple(end for end in super().interface(model) if not end.startswith(f"input {SWITCHES} "))
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Activations without a range."""
         chosen = static_int8(model, self._plan)
         return (f"{entry.activation} has no range" for entry in chosen if entry.activation not in self._plan.ranges)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Adds the input and, for each operation, nodes that blend its exact and its rounded values."""
         graph, chosen = model.graph, static_int8(model, self._plan)
         switches = ir.val(SWITCHES, ir.DataType.FLOAT, [len(chosen)])
         graph.inputs.append(switches)
         lost: dict[str, ir.Value] = {}
         for index, operation in enumerate(chosen):
-            node, tensor, tape = operation.node, given(operation.node), ir.tape.Tape()
+            node, tensor, tape = operation.node, input_of(operation.node), ir.tape.Tape()
             on = tape.op("Gather", [switches, add_constant(graph, f"{node.name}.on.index", np.array(index, np.int64))])
             if operation.activation not in lost:
                 scale, zero = activation_parameters(self._plan.ranges[operation.activation], self._plan.activations)
                 ways = [add_constant(graph, f"{tensor.name}.scale", scale), add_constant(graph, f"{tensor.name}.zero", zero)]
                 rounded = tape.op("DequantizeLinear", [tape.op("QuantizeLinear", [tensor, *ways]), *ways])
                 lost[operation.activation] = tape.op("Sub", [rounded, tensor])
-            held = quantised_weight(operation, self._plan)
-            rounding = (held.integers * held.scales.reshape(operation.spread) - operation.weights).astype(np.float32)
+            weight = quantised_weight(operation, self._plan)
+            rounding = (weight.integers * weight.scales.reshape(operation.spread) - operation.weights).astype(np.float32)
             blended = [
                 tape.op("Add", [exact, tape.op("Mul", [less, on])])
                 for exact, less in (
                     (tensor, lost[operation.activation]),
-                    (given(node, 1), add_constant(graph, f"{node.name}.weight.lost", rounding)),
+                    (input_of(node, 1), add_constant(graph, f"{node.name}.weight.lost", rounding)),
                 )
             ]
             node.prepend(tape.nodes)
@@ -66,6 +69,7 @@ class InsertSwitches(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Switches that nothing reads."""
         switches = model.graph.inputs[-1]
         if switches.name != SWITCHES or len(switches.uses()) != len(self.names):
             yield f"{len(self.names)} operations, and {len(switches.uses())} switches that something reads"

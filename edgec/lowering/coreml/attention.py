@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def attention(p: Translator, mix: ir.Node, match: Match) -> Any:
-    """softmax(Q·Kᵀ)·V, named as the last of the three. `scaled_dot_product_attention` divides the scores by the square root of
-    the heads' width, which the hub graph has in Q's weights already: Q is multiplied by it again. For the family's 64 channels a
-    head that is 8, which changes no digit; in weights or RoPE tables it would save a multiplication, and tensors under the hub
-    graph's names would no longer hold what the hub graph's do.
-    """
+    """softmax(Q·Kᵀ)·V, with the name of the last of its three operations. `scaled_dot_product_attention` divides the scores by
+    the square root of the heads' width, which the hub graph has in Q's weights already, so Q is multiplied by it again. For the
+    family's 64 channels a head that is 8, which is exact in every type. Undoing it in weights or RoPE tables would save a
+    multiplication, but tensors would then differ from the hub graph's tensors of the same name."""
     half = _half(p, mix, match)
     query, key, value = (p.tensor(each, half) for each in match.reads)
     width = query.shape[-1]
@@ -29,7 +28,7 @@ def attention(p: Translator, mix: ir.Node, match: Match) -> Any:
 
 
 def rotation(p: Translator, mul: ir.Node, match: Match) -> Any:
-    """(-b ‖ a) · s as (b ‖ a) · (-s₁ ‖ s₂): an operation less for each, and no digit is another. Blocks share the table."""
+    """(-b ‖ a) · s as (b ‖ a) · (-s₁ ‖ s₂), which is one operation less with exactly the same result. Blocks share the table."""
     half = _half(p, mul, match)
     first, second = (p.tensor(each, half) for each in match.reads[:2])
     table = p.array(match.reads[2]).copy()

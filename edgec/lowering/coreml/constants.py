@@ -20,32 +20,33 @@ TINY = float(np.finfo(np.float16).tiny)
 
 
 class Constants:
-    """Makes constants, equal ones once. Weights come with their output channels first."""
+    """Makes constants of a program, equal ones once. Weights come with their output channels first."""
 
     def __init__(self, sdk: Any) -> None:
         self._sdk = sdk
         self._made: dict[tuple[str, ...], Any] = {}
 
     def shared(self, value: Any, name: str) -> Any:
-        """A constant of the value's own type. What computes in another type is converted before."""
+        """A constant in the value's own type: convert it before if the program computes in another."""
         array = value if isinstance(value, str) else np.asarray(value)
         content = array.encode() if isinstance(array, str) else array.tobytes()
         kind = "str" if isinstance(array, str) else f"{array.dtype}{array.shape}"
         key = (kind, hashlib.sha256(content).hexdigest())
         if key not in self._made:
-            self._made[key] = self._sdk.mb.const(val=_plain(array), name=name)
+            self._made[key] = self._sdk.mb.const(val=_scalars_as_numpy(array), name=name)
         return self._made[key]
 
     def floats(self, value: NDArray[Any], half: bool, name: str) -> Any:
+        """A constant in fp16 (`half`) or float32."""
         return self.shared(value.astype(np.float16 if half else np.float32), name)
 
     def int8(self, weight: QuantisedWeight, half: bool, name: str) -> Any:
-        """The plan's integers and scales. Zero stays zero: there is no offset."""
+        """The plan's integers with a scale an output channel and no offset, so that zero stays zero."""
         scales = weight.scales.astype(np.float16 if half else np.float32)
         return self._scaled(weight.integers, scales, name)
 
     def weight(self, value: NDArray[np.float32], precision: str, half: bool, name: str) -> Any:
-        """As the precision stores weights."""
+        """A weight stored as the precision says: in 8 bits, in a lookup table, or in floats."""
         if precision == "w8":
             return self._scaled(*eight_bits(value, np.float16 if half else np.float32), name)
         if precision in BITS:
@@ -71,10 +72,11 @@ class Constants:
 
 
 def eight_bits(weight: NDArray[np.float32], kind: type[np.floating[Any]]) -> tuple[NDArray[np.int8], NDArray[Any]]:
-    """Rounded to the nearest, one symmetric scale an output channel (the first axis), [channels].
+    """Integers rounded to the nearest, in the weight's shape, and one symmetric scale an output channel (the first axis),
+    [channels].
 
-    The scale is rounded to its own type first and the integers are those for it. It is never a subnormal number: hardware may
-    take such a one for zero, and the channel with it.
+    The scale is rounded to its own type before the integers are computed with it. It is never a subnormal number: hardware may
+    flush one to zero, and the whole channel with it.
     """
     rows = weight.reshape(len(weight), -1)
     scales = np.maximum(np.abs(rows).max(axis=1) / 127, TINY).astype(kind)
@@ -82,6 +84,6 @@ def eight_bits(weight: NDArray[np.float32], kind: type[np.floating[Any]]) -> tup
     return integers.astype(np.int8).reshape(weight.shape), scales
 
 
-def _plain(array: Any) -> Any:
-    """coremltools tells scalars from tensors by numpy's scalar types."""
+def _scalars_as_numpy(array: Any) -> Any:
+    """An array without dimensions as numpy's scalar type, by which coremltools tells scalars from tensors."""
     return array[()] if isinstance(array, np.ndarray) and array.ndim == 0 else array

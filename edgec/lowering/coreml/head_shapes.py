@@ -1,4 +1,4 @@
-"""What only heads bring that moves values: gathering, repeating, padding, shuffling, sampling.
+"""Operations of heads that move values and compute none: gathering, repeating, padding, shuffling, sampling.
 
 Sources: onnx/docs/Operators.md, opset 18; coremltools, converters/mil/mil/ops/defs (github.com/apple/coremltools).
 """
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 PADDING = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
 SAMPLING = {"zeros": "constant", "border": "border"}
-"""By GridSample's padding, that of `resample`. Its reflections are about other points."""
+"""MIL's padding of `resample` by GridSample's. Reflections are left out: MIL reflects about other points."""
 NEVER_NEGATIVE = ("reduce_argmax", "reduce_argmin", "topk")
-"""What makes whole numbers from which no element is counted from the end."""
+"""MIL's operations whose results are indices that are never negative."""
 _PASSED = ("reshape", "expand_dims", "squeeze", "tile", "identity", "transpose", "slice_by_index", "cast")
 
 
@@ -29,7 +29,7 @@ def _tile(p: Translator, node: ir.Node) -> Any:
 
 
 def _split(p: Translator, node: ir.Node) -> list[Any]:
-    """As slices, one for each part."""
+    """As one slice for each part."""
     x, axis = p.operand(node.inputs[0], p.half(node)), int(attributes(node).get("axis", 0)) % len(p.shape(node.outputs[0]))
     parts, start = [], 0
     for index, output in enumerate(node.outputs):
@@ -44,72 +44,66 @@ def _split(p: Translator, node: ir.Node) -> list[Any]:
 
 def _pad(p: Translator, node: ir.Node) -> Any:
     mode, rank = attributes(node).get("mode", "constant"), len(p.shape(node.outputs[0]))
-    axes = (
-        [int(axis) % rank for axis in p.array(node.inputs[3])] if len(node.inputs) > 3 and node.inputs[3] else list(range(rank))
-    )
-    before, behind = p.array(node.inputs[1]).reshape(2, -1).tolist()
+    axes, fill = p.optional(node, 3), p.optional(node, 2)
     amounts = np.zeros((rank, 2), int)
-    amounts[axes] = list(zip(before, behind, strict=True))
+    amounts[slice(None) if axes is None else axes % rank] = p.array(node.inputs[1]).reshape(2, -1).T
     if mode not in PADDING or amounts.min() < 0:
         raise refusal(node, f"mode {mode}" if mode not in PADDING else "negative amounts")
     first = int(np.argmax(amounts.any(axis=1))) if amounts.any() else rank - 1
     if mode != "constant" and first < rank - 2:
         raise refusal(node, f"mode {mode} of more than the last two dimensions")
-    value = p.array(node.inputs[2]).item() if len(node.inputs) > 2 and node.inputs[2] else 0.0
-    half = p.half(node)
     return p.mb.pad(
-        x=p.tensor(node.inputs[0], half),
+        x=p.first(node),
         pad=p.integers(*amounts[first:].reshape(-1).tolist()),
         mode=p.text(PADDING[mode]),
-        constant_val=p.constants.floats(np.float32(value), half, p.name(node, "_value")),
+        constant_val=p.scalar(node, 0.0 if fill is None else fill.item(), "value"),
         name=p.name(node),
     )
 
 
 def _depth_to_space(p: Translator, node: ir.Node) -> Any:
     """CRD is PyTorch's `PixelShuffle`."""
-    said = attributes(node)
-    x, size = p.tensor(node.inputs[0], p.half(node)), p.number(int(said["blocksize"]))
-    if said.get("mode", "DCR") == "CRD":
+    options = attributes(node)
+    x, size = p.first(node), p.number(int(options["blocksize"]))
+    if options.get("mode", "DCR") == "CRD":
         return p.mb.pixel_shuffle(x=x, upscale_factor=size, name=p.name(node))
     return p.mb.depth_to_space(x=x, block_size=size, name=p.name(node))
 
 
 def _space_to_depth(p: Translator, node: ir.Node) -> Any:
     size = p.number(int(attributes(node)["blocksize"]))
-    return p.mb.space_to_depth(x=p.tensor(node.inputs[0], p.half(node)), block_size=size, name=p.name(node))
+    return p.mb.space_to_depth(x=p.first(node), block_size=size, name=p.name(node))
 
 
 def _grid_sample(p: Translator, node: ir.Node) -> Any:
-    """Coordinates are float32, in which `resample` takes them."""
-    said, half = attributes(node), p.half(node)
-    mode, padding = said.get("mode", "bilinear"), said.get("padding_mode", "zeros")
+    """Coordinates stay in float32, which `resample` takes."""
+    options = attributes(node)
+    mode, padding = options.get("mode", "bilinear"), options.get("padding_mode", "zeros")
     if mode != "bilinear" or padding not in SAMPLING or len(p.shape(node.outputs[0])) != 4:
         raise refusal(node, f"mode {mode}, padding {padding}, {len(p.shape(node.outputs[0]))} dimensions")
     return p.mb.resample(
-        x=p.tensor(node.inputs[0], half),
+        x=p.first(node),
         coordinates=p.tensor(node.inputs[1], False),
         sampling_mode=p.text("bilinear"),
         padding_mode=p.text(SAMPLING[padding]),
-        padding_value=p.constants.floats(np.float32(0), half, p.name(node, "_outside")),
+        padding_value=p.scalar(node, 0, "outside"),
         coordinates_mode=p.text("normalized_minus_one_to_one"),
-        align_corners=p.number(bool(said.get("align_corners", 0))),
+        align_corners=p.number(bool(options.get("align_corners", 0))),
         name=p.name(node),
     )
 
 
 def _top(p: Translator, node: ir.Node) -> list[Any]:
-    said = attributes(node)
-    name = p.name(node)
+    options = attributes(node)
     values, indices = p.mb.topk(
-        x=p.tensor(node.inputs[0], p.half(node)),
+        x=p.first(node),
         k=p.number(int(p.array(node.inputs[1]).item())),
-        axis=p.number(int(said.get("axis", -1))),
-        ascending=p.number(not said.get("largest", 1)),
-        sort=p.number(bool(said.get("sorted", 1))),
+        axis=p.number(int(options.get("axis", -1))),
+        ascending=p.number(not options.get("largest", 1)),
+        sort=p.number(bool(options.get("sorted", 1))),
         return_indices=p.number(True),
         output_indices_dtype=p.text("int32"),
-        name=name,
+        name=p.name(node),
     )
     return [values, indices]
 
@@ -117,13 +111,14 @@ def _top(p: Translator, node: ir.Node) -> list[Any]:
 def _gather_elements(p: Translator, node: ir.Node) -> Any:
     axis = int(attributes(node).get("axis", 0))
     x = p.operand(node.inputs[0], p.half(node))
-    indices = chosen(p, node, x.shape[axis])
+    indices = gathered_indices(p, node, x.shape[axis])
     no = p.number(False)
     return p.mb.gather_along_axis(x=x, indices=indices, axis=p.number(axis), validate_indices=no, name=p.name(node))
 
 
-def chosen(p: Translator, node: ir.Node, size: int) -> Any:
-    """The indices that the node's second input holds, none of them negative, which MIL does not know."""
+def gathered_indices(p: Translator, node: ir.Node, size: int) -> Any:
+    """The indices in the node's second input, into an axis of `size` elements. MIL knows no negative ones: constants are counted
+    from the beginning instead. Raises `UnsupportedOperation` for indices that are computed and may be negative."""
     value = node.inputs[1]
     if p.is_constant(value):
         index = p.array(value)
@@ -156,7 +151,7 @@ ATTRIBUTES = {
     "Split": "axis num_outputs",
     "TopK": "axis largest sorted",
 }
-WHOLE = ("GatherElements", "Split", "Tile")
-"""What may read whole numbers."""
+INTEGERS = ("GatherElements", "Split", "Tile")
+"""Operations that may read integers."""
 SEVERAL = ("Split", "TopK")
-"""What has several results."""
+"""Operations with several results."""

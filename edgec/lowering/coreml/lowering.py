@@ -1,6 +1,5 @@
-"""One package a plan: the hub graph's program, its weights as the plan stores them, and how this machine runs what was saved.
-Hub graphs of several sizes are as many functions of one package.
-"""
+"""One package for each plan: the hub graph's program with its weights as the plan stores them, and how this machine runs the
+package. Hub graphs of several sizes become as many functions of one package."""
 
 from __future__ import annotations
 
@@ -32,6 +31,9 @@ SLACK = 3.0
 
 
 class CoreMl(Lowering):
+    """Core ML on Apple silicon, as `.mlpackage`. What its runner computes on this machine is `simulated`: Core ML itself runs on
+    Apple's machines only."""
+
     name = "coreml"
     title = "Core ML"
     precisions = ("fp32", "fp16", "w8", "int8", "w6", "w4")
@@ -40,6 +42,7 @@ class CoreMl(Lowering):
     """Of whatever its runner computes: there is no Core ML but on Apple's machines."""
 
     def availability(self) -> Availability:
+        """Whether coremltools is installed, which writing packages needs."""
         return sdk.availability()
 
     def runnable(self) -> Availability:
@@ -47,44 +50,49 @@ class CoreMl(Lowering):
         return Availability(True, version="edgec's evaluator")
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+        """The plan of `with_headroom`."""
         return with_headroom(hub, plan, peaks)
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
+        """Translates the head by itself. Raises `TargetError` if coremltools is not installed."""
         from edgec.lowering.coreml.writing import check_head
 
         check_head(head)
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
-        """Writes `<plan's name>.mlpackage`. `settings["float32"]` says which products had to stay in float32, and why.
+        """Writes `<plan's name>.mlpackage`. `settings["float32"]` has the products that had to stay in float32, each with the
+        reason.
 
         Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
         """
-        from edgec.lowering.coreml.writing import MAIN, write
+        from edgec.lowering.coreml.writing import MAIN
 
-        place = directory / f"{plan.name}{package.SUFFIX}"
-        kept = write({MAIN: hub}, plan, place)
-        return self._lowered(place, {"precision": plan.name, "shape": metadata.frames_shape(hub), "float32": kept})
+        return self._written({MAIN: hub}, plan, directory, {})
 
     def lower_sizes(self, hubs: Sequence[ir.Model], plan: PrecisionPlan, directory: Path) -> LoweredModel:
-        """As `lower`, one function a size: `settings["functions"]` has the shape of each one's frames by its name."""
+        """As `lower`, with one function a size: `settings["functions"]` has the shape of its frames by the function's name."""
+        named = {function_name(Size(*metadata.frames_shape(hub)[1:3])): hub for hub in hubs}
+        shapes = {name: metadata.frames_shape(hub) for name, hub in named.items()}
+        return self._written(named, plan, directory, {"functions": shapes})
+
+    def _written(
+        self, hubs: Mapping[str, ir.Model], plan: PrecisionPlan, directory: Path, functions: dict[str, Any]
+    ) -> LoweredModel:
         from edgec.lowering.coreml.writing import write
 
-        place = directory / f"{plan.name}{package.SUFFIX}"
-        named = {function_name(Size(*metadata.frames_shape(hub)[1:3])): hub for hub in hubs}
-        kept = write(named, plan, place)
-        shapes = {name: metadata.frames_shape(hub) for name, hub in named.items()}
-        first = next(iter(shapes.values()))
-        return self._lowered(place, {"precision": plan.name, "shape": first, "functions": shapes, "float32": kept})
-
-    def _lowered(self, place: Path, settings: dict[str, Any]) -> LoweredModel:
-        return LoweredModel(self.name, place.parent, f"{place.name}/{package.MANIFEST}", package.files(place), settings)
+        path = directory / f"{plan.name}{package.SUFFIX}"
+        in_float32 = write(hubs, plan, path)
+        shape = metadata.frames_shape(next(iter(hubs.values())))
+        settings = {"precision": plan.name, "shape": shape, **functions, "float32": in_float32}
+        return LoweredModel(self.name, directory, f"{path.name}/{package.MANIFEST}", package.files(path), settings)
 
     def label(self, model: LoweredModel, label: Label) -> None:
+        """Writes the label into the package's specification."""
         metadata.write(_package(model), label)
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        """The saved package in edgec's own evaluator. Needs numpy and protobuf only, and takes one thread, or as many as numpy
-        likes."""
+        """Opens the saved package in edgec's own evaluator, which needs numpy and protobuf only. It runs in one thread, whatever
+        `threads` says, or in as many as numpy takes."""
         from edgec.lowering.coreml.evaluator.package import read_package
 
         try:
@@ -96,7 +104,7 @@ class CoreMl(Lowering):
 
 
 class _Runner(Runner):
-    """Runs the function that takes frames of the given shape."""
+    """Runs the function whose input shape is that of the frames."""
 
     def __init__(self, read: Package, settings: Mapping[str, Any]) -> None:
         from edgec.lowering.coreml.evaluator.program import Program
@@ -118,7 +126,7 @@ class _Runner(Runner):
         self.execution_precision = f"{settings['precision']}; {Evidence.SIMULATED.value}"
 
     def __call__(self, frames: Frames) -> Features:
-        program = self._taking(frames)
+        program = self._program_for(frames)
         # A package whose fp16 overflows gives infinities and NaN: what is made of them is for its fidelity to say.
         with np.errstate(all="ignore"):
             return {name: np.array(value) for name, value in program.run(frames).items()}
@@ -127,25 +135,26 @@ class _Runner(Runner):
         """What each operation computes of one batch."""
         from edgec.lowering.coreml.evaluator.tracing import trace
 
-        return trace(self._taking(frames), frames)
+        return trace(self._program_for(frames), frames)
 
     def first_difference(self, hub: ir.Model, plan: PrecisionPlan, frames: Frames) -> HubDifference | None:
-        """The first operation of the saved package that computes something else of one batch than the hub graph that it was made
-        from, by this plan. What trained weights lose in few bits is for fidelity to judge, so that there is `SLACK`."""
+        """The first operation of the saved package that computes something else than the hub graph and plan that it was made
+        from, on one batch; None if there is none. `SLACK` leaves room for what trained weights lose in few bits: whether that is
+        too much is for fidelity to judge."""
         from edgec.graph.planned import in_float
         from edgec.lowering.coreml.evaluator.compare import first_difference
 
-        return first_difference(self._taking(frames), in_float(hub, plan), frames, slack=SLACK)
+        return first_difference(self._program_for(frames), in_float(hub, plan), frames, slack=SLACK)
 
-    def _taking(self, frames: Frames) -> Program:
-        """Raises `RuntimeFailure` if no function does."""
+    def _program_for(self, frames: Frames) -> Program:
+        """The program for frames of this shape. Raises `RuntimeFailure` if the package has none."""
         from edgec.lowering.coreml.evaluator.program import Program
 
         shape = getattr(frames, "shape", ())
         if shape not in self._names and len(self._names) > 1:
             sizes = " or ".join(str(list(each)) for each in self._names)
             raise RuntimeFailure(
-                "The model was given something else than its frames.", evidence=f"it takes uint8 {sizes}; given: {list(shape)}"
+                "The model was given frames of another type or shape.", evidence=f"it takes uint8 {sizes}; given: {list(shape)}"
             )
         shape = shape if shape in self._names else next(iter(self._names))
         require_frames(frames, shape)

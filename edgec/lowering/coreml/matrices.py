@@ -1,4 +1,4 @@
-"""Resampling that MIL has no operation for, as two products: it is linear in the image, and each side is for itself."""
+"""Resampling that MIL has no operation for, as two products: it is linear in the image, and the two sides are independent."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ MOST = 1 << 22
 
 
 def resampling_matrix(node: ir.Node, size: int, new: int, scale: float | None) -> NDArray[np.float32]:
-    """[new, size], of one side: what ONNX Runtime makes of each unit vector. `scale` is the node's, where it gives one."""
+    """The matrix [new, size] that resamples one side of an image: ONNX Runtime's result for each unit vector. `scale` is the
+    node's, where it has one."""
     from edgec.graph.session import open_session
 
     side, out = ir.val("x", ir.DataType.FLOAT, [1, 1, size, size]), ir.val("y", ir.DataType.FLOAT, [1, 1, size, new])
     graph = ir.Graph([side], [out], nodes=[], opset_imports={"": OPSET}, name="side")
-    told: list[ir.Value | None] = [None, None]
+    more: list[ir.Value | None] = [None, None]
     if scale is None:
-        told.append(add_constant(graph, "sizes", np.array([1, 1, size, new])))
+        more.append(add_constant(graph, "sizes", np.array([1, 1, size, new])))
     else:
-        told[1] = add_constant(graph, "scales", np.array([1, 1, 1, scale], np.float32))
-    graph.append(ir.Node("", "Resize", [side, *told], node.attributes.values(), outputs=[out]))
+        more[1] = add_constant(graph, "scales", np.array([1, 1, 1, scale], np.float32))
+    graph.append(ir.Node("", "Resize", [side, *more], node.attributes.values(), outputs=[out]))
     session: Any = open_session(ir.Model(graph, ir_version=10), threads=1)
-    found = session.run(None, {"x": np.eye(size, dtype=np.float32)[None, None]})[0]
-    return np.ascontiguousarray(found[0, 0].T)
+    resized = session.run(None, {"x": np.eye(size, dtype=np.float32)[None, None]})[0]
+    return np.ascontiguousarray(resized[0, 0].T)

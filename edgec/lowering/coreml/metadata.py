@@ -1,4 +1,4 @@
-"""What a package says of itself: the camera's image as its input, what its outputs are, who made it and under which licence."""
+"""A package's description: the camera's image as its input, its outputs, its author and its licence."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ FRAMES = "frames"
 
 
 def frames_shape(hub: ir.Model) -> list[int]:
-    """[N, H, W, 3]."""
+    """The shape of the hub graph's frames, [N, H, W, 3]."""
     shape = hub.graph.inputs[0].shape
     assert shape is not None
     return list(shape.numpy())
 
 
 def image_names(count: int) -> list[str]:
-    """The inputs for a batch of frames: `frames`, or `frames_0`, `frames_1`, …"""
+    """The names of the inputs for a batch of frames: `frames`, or `frames_0`, `frames_1`, …"""
     return [FRAMES] if count == 1 else [f"{FRAMES}_{index}" for index in range(count)]
 
 
 def describe_frames(specification: Any) -> None:
-    """Inputs are 8-bit RGB images. Core ML hands over 0 to 255; there is no scale and no bias to get wrong."""
+    """Declare the inputs as 8-bit RGB images. Core ML hands over values of 0 to 255; there is no scale and no bias to get
+    wrong."""
     for described in _described(specification):
         for feature in described.input:
             height, width = feature.type.multiArrayType.shape[2:]
@@ -43,19 +44,19 @@ def _described(specification: Any) -> list[Any]:
     return list(description.functions) or [description]
 
 
-def write(place: Path, label: Label) -> None:
+def write(path: Path, label: Label) -> None:
     """Write the label into a package's specification."""
     with quiet():
         from coremltools.proto import Model_pb2
 
-    specification = Model_pb2.Model.FromString((place / package.MODEL).read_bytes())
-    said = specification.description.metadata
-    said.author, said.license, said.versionString = label.author, label.licence, label.version
-    said.shortDescription = label.description
-    said.userDefined.update(label.facts)
+    specification = Model_pb2.Model.FromString((path / package.MODEL).read_bytes())
+    metadata = specification.description.metadata
+    metadata.author, metadata.license, metadata.versionString = label.author, label.licence, label.version
+    metadata.shortDescription = label.description
+    metadata.userDefined.update(label.facts)
     for described in _described(specification):
         for feature in described.input:
             feature.shortDescription = label.input
         for feature in described.output:
             feature.shortDescription = label.outputs.get(feature.name, "")
-    package.write_model(place, specification)
+    package.write_model(path, specification)

@@ -13,10 +13,21 @@ import onnx_ir as ir
 
 from edgec.errors import EdgecError, UnsupportedOperation
 from edgec.graph.plan import QuantisedWeight
-from edgec.graph.values import given, name_of
+from edgec.graph.values import input_of, name_of
 from edgec.lowering.coreml import head_activations, head_operations, head_shapes
 from edgec.lowering.coreml.attention import attention, rotation
-from edgec.lowering.coreml.entries import Entry, attributes, binary, padding, reduction, refusal, remedy, unary
+from edgec.lowering.coreml.entries import (
+    Entry,
+    attributes,
+    binary,
+    convolution,
+    padding,
+    reduction,
+    refusal,
+    remedy,
+    reshape,
+    unary,
+)
 from edgec.lowering.coreml.patterns import Match
 from edgec.lowering.coreml.types import MOVES, PIXEL_SCALE, mil_name, norm_scale
 
@@ -33,26 +44,14 @@ def _neg(p: Translator, node: ir.Node) -> Any:
 
 
 def _conv(p: Translator, node: ir.Node) -> Any:
-    said, half = attributes(node), p.half(node)
-    x = p.tensor(node.inputs[0], half)
+    half, x = p.half(node), p.first(node)
     if node is p.embedding and half:
         pixels = p.constants.floats(np.float32(PIXEL_SCALE), half, "PixelScale")
         x = p.mb.mul(x=x, y=pixels, name=p.name(node, "_pixels"))
         weight = p.constants.floats(p.array(node.inputs[1]) / np.float32(PIXEL_SCALE), half, p.name(node, "_weight"))
     else:
         weight = p.weight(node, node.inputs[1], half)
-    rank = len(weight.shape) - 2
-    return p.mb.conv(
-        x=x,
-        weight=weight,
-        **({"bias": p.tensor(node.inputs[2], half)} if len(node.inputs) > 2 else {}),
-        strides=p.integers(*said.get("strides", [1] * rank)),
-        pad=p.integers(*padding(node, rank)),
-        pad_type=p.text("custom"),
-        dilations=p.integers(*said.get("dilations", [1] * rank)),
-        groups=p.number(int(said.get("group", 1))),
-        name=p.name(node),
-    )
+    return convolution(p, node, "conv", x, weight, padding(node, len(weight.shape) - 2))
 
 
 def _matmul(p: Translator, node: ir.Node) -> Any:
@@ -76,19 +75,19 @@ def _product(
 def _linear(p: Translator, node: ir.Node, match: Match) -> Any:
     x, weight, bias = match.reads
     product = match.absorbed[0]
-    # What is said of a product in the plan is said under its own name, not under its bias's.
+    # The plan names the product, not the addition of its bias.
     half = p.half(node) and p.plan.precision_of(name_of(product)) != "fp32"
     return _product(p, product, node, x, weight, bias, half)
 
 
 def _layer_norm(p: Translator, node: ir.Node) -> Any:
-    said, half = attributes(node), p.half(node)
+    options, half = attributes(node), p.half(node)
     rank = len(p.shape(node.outputs[0]))
-    first = int(said.get("axis", -1)) % rank
-    x, epsilon = p.tensor(node.inputs[0], half), np.float32(said.get("epsilon", 1e-5))
+    first = int(options.get("axis", -1)) % rank
+    x, epsilon = p.first(node), np.float32(options.get("epsilon", 1e-5))
     kind = np.float16 if half else np.float32
     if half:
-        factor = norm_scale(p.plan.ranges.get(name_of(given(node))), float(epsilon))
+        factor = norm_scale(p.plan.ranges.get(name_of(input_of(node))), float(epsilon))
         if factor != 1:
             scale = p.constants.floats(np.float32(factor), half, mil_name(f"NormScale_{factor:g}"))
             x = p.mb.mul(x=x, y=scale, name=p.name(node, "_scaled"))
@@ -106,7 +105,7 @@ def _layer_norm(p: Translator, node: ir.Node) -> Any:
 
 def _softmax(p: Translator, node: ir.Node) -> Any:
     axis = p.number(int(attributes(node).get("axis", -1)))
-    return p.mb.softmax(x=p.tensor(node.inputs[0], p.half(node)), axis=axis, name=p.name(node))
+    return p.mb.softmax(x=p.first(node), axis=axis, name=p.name(node))
 
 
 def _gelu(p: Translator, node: ir.Node, match: Match) -> Any:
@@ -117,14 +116,9 @@ def _silu(p: Translator, node: ir.Node, match: Match) -> Any:
     return p.mb.silu(x=p.tensor(match.reads[0], p.half(node)), name=p.name(node))
 
 
-def _reshape(p: Translator, node: ir.Node) -> Any:
-    shape = p.integers(*p.shape(node.outputs[0]))
-    return p.mb.reshape(x=p.tensor(node.inputs[0], p.half(node)), shape=shape, name=p.name(node))
-
-
 def _transpose(p: Translator, node: ir.Node) -> Any:
     perm = p.integers(*attributes(node).get("perm", reversed(range(len(p.shape(node.inputs[0]))))))
-    return p.mb.transpose(x=p.tensor(node.inputs[0], p.half(node)), perm=perm, name=p.name(node))
+    return p.mb.transpose(x=p.first(node), perm=perm, name=p.name(node))
 
 
 def _concat(p: Translator, node: ir.Node) -> Any:
@@ -140,7 +134,7 @@ def _concat(p: Translator, node: ir.Node) -> Any:
 def _slice(p: Translator, node: ir.Node) -> Any:
     starts, ends, axes = (p.array(name).tolist() for name in node.inputs[1:4])
     steps = p.array(node.inputs[4]).tolist() if len(node.inputs) > 4 else [1] * len(starts)
-    x = p.tensor(node.inputs[0], p.half(node))
+    x = p.first(node)
     begin, end, stride = [0] * len(x.shape), list(x.shape), [1] * len(x.shape)
     for start, stop, axis, step in zip(starts, ends, axes, steps, strict=True):
         begin[axis], end[axis], stride[axis] = slice(start, stop, step).indices(x.shape[axis])
@@ -156,16 +150,16 @@ def _slice(p: Translator, node: ir.Node) -> Any:
 
 
 def _gather(p: Translator, node: ir.Node) -> Any:
-    """One element of an axis, whose dimension goes, or a list of them."""
+    """One element of an axis, whose dimension is then dropped, or a list of elements."""
     axis = int(attributes(node).get("axis", 0))
     x = p.operand(node.inputs[0], p.half(node))
     index = p.array(node.inputs[1]) if p.is_constant(node.inputs[1]) else None
     if index is None or index.ndim > 1:
-        chosen = head_shapes.chosen(p, node, x.shape[axis])
-        return p.mb.gather(x=x, indices=chosen, axis=p.number(axis), validate_indices=p.number(False), name=p.name(node))
+        indices = head_shapes.gathered_indices(p, node, x.shape[axis])
+        return p.mb.gather(x=x, indices=indices, axis=p.number(axis), validate_indices=p.number(False), name=p.name(node))
     if index.ndim:
-        chosen = p.integers(*(index % x.shape[axis]).tolist())
-        return p.mb.gather(x=x, indices=chosen, axis=p.number(axis), name=p.name(node))
+        indices = p.integers(*(index % x.shape[axis]).tolist())
+        return p.mb.gather(x=x, indices=indices, axis=p.number(axis), name=p.name(node))
     begin, end = [0] * len(x.shape), list(x.shape)
     begin[axis] = int(index) % x.shape[axis]
     end[axis] = begin[axis] + 1
@@ -178,7 +172,7 @@ def _quantise(p: Translator, node: ir.Node) -> Any:
     half = p.half(node)
     zero = p.array(node.inputs[2])
     return p.mb.quantize(
-        input=p.tensor(node.inputs[0], half),
+        input=p.first(node),
         scale=p.constants.floats(p.array(node.inputs[1]), half, p.name(node, "_scale")),
         output_dtype=p.text(str(zero.dtype)),
         **({"zero_point": p.constants.shared(zero, p.name(node, "_zero_point"))} if zero.any() else {}),
@@ -215,15 +209,15 @@ TABLE: dict[str, Entry] = {
     "Neg": _neg,
     "QuantizeLinear": _quantise,
     "ReduceMean": reduction("reduce_mean"),
-    "Reshape": _reshape,
+    "Reshape": reshape,
     "Sigmoid": unary("sigmoid"),
     "Slice": _slice,
     "Softmax": _softmax,
     "Sub": binary("sub"),
     "Transpose": _transpose,
 }
-"""What the family's hub graphs are made of, what plans put into them, and what heads bring. The `Cast` of the frames is none of
-them: Core ML does it itself."""
+"""The operations of the family's hub graphs, of plans, and of heads. The `Cast` of the frames is not translated: Core ML does it
+itself."""
 TABLE |= head_operations.TABLE | head_activations.TABLE | head_shapes.TABLE
 
 PATTERNS: dict[str, Callable[[Translator, ir.Node, Match], Any]] = {
@@ -251,17 +245,16 @@ ATTRIBUTES = (
         "Transpose": "perm",
     }
 )
-"""What an entry reads of a node, or may leave unread: dimensions are static here, and `Reshape`'s is its result's."""
-INTEGERS = (*MOVES, "Cast", "DequantizeLinear", *head_activations.WHOLE, *head_shapes.WHOLE)
-"""What may read whole numbers."""
-
-
+"""The attributes that an entry handles, or may ignore because dimensions are static here."""
+INTEGERS = (*MOVES, "Cast", "DequantizeLinear", *head_activations.INTEGERS, *head_shapes.INTEGERS)
+"""Operations that may read integers."""
 MOST_SIDES = 5
+"""Dimensions of a tensor in Core ML, at most."""
 
 
 def check(node: ir.Node) -> None:
-    """Raises `UnsupportedOperation` naming the node and what of it has no translation: it would be left out, and the program
-    compute something else."""
+    """Raises `UnsupportedOperation`, which names the node and the part of it that has no translation. Leaving that part out would
+    make the program compute something else."""
     if node.op_type not in TABLE or node.domain not in ("", "ai.onnx"):
         raise UnsupportedOperation(
             f"Core ML's lowering has no translation of {'.'.join(filter(None, (node.domain, node.op_type)))}.",
@@ -276,10 +269,11 @@ def check(node: ir.Node) -> None:
 
 
 def translate(p: Translator, node: ir.Node) -> Any:
-    """One node, which was checked, by its entry in the table. Raises `UnsupportedOperation` naming what it cannot be made of."""
+    """MIL's variable for a node that `check` let pass, or a list of them, by its entry in the table. Raises
+    `UnsupportedOperation` for types, shapes or constants that Core ML's operation does not take."""
     whole = [value for value in node.inputs if p.is_made(value) and not p.is_float(p.made(value))]
     if whole and node.op_type not in INTEGERS:
-        raise refusal(node, f"whole numbers ({whole[0].name if whole[0] else ''})")
+        raise refusal(node, f"integers ({whole[0].name if whole[0] else ''})")
     sides = max(map(p.sides, node.outputs))
     if sides > MOST_SIDES:
         raise refusal(node, f"{sides} dimensions, where Core ML has {MOST_SIDES} at most")

@@ -16,7 +16,8 @@ _AUTHOR = "com.apple.CoreML"
 
 
 def write_package(package: Path, specification: Any, weights: Path) -> None:
-    """`specification` is the protobuf message, `weights` the blob file that it refers to, which is moved."""
+    """Write a package of a specification, which is the protobuf message, and the blob file of weights that it refers to, which is
+    moved."""
     (package / WEIGHTS).parent.mkdir(parents=True)
     shutil.move(weights, package / WEIGHTS)
     write_model(package, specification)
@@ -24,7 +25,7 @@ def write_package(package: Path, specification: Any, weights: Path) -> None:
 
 def write_model(package: Path, specification: Any) -> None:
     """Replace the specification, and the manifest with it. Identifiers are random in coremltools; here they follow from the
-    content, so that the same model is the same bytes."""
+    content, so that the same model gives the same bytes."""
     content = specification.SerializeToString(deterministic=True)
     (package / MODEL).write_bytes(content)
     with (package / WEIGHTS).open("rb") as file:
@@ -48,5 +49,5 @@ def _item(description: str, name: str) -> dict[str, str]:
 
 
 def files(package: Path) -> tuple[str, ...]:
-    """Relative to the folder that holds the package."""
+    """Paths of the package's files, relative to the folder that holds the package."""
     return tuple(sorted(path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file()))

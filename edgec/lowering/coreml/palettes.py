@@ -1,4 +1,4 @@
-"""Lookup tables for weights: the values of a group that lie nearest to all of its weights, in the mean square."""
+"""Lookup tables for weights: for each group, the values that are nearest to all of its weights in the mean square."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def palettise(groups: NDArray[np.float32], size: int) -> tuple[NDArray[np.uint8]
 
 def _table(ordered: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     sums = np.concatenate([[0.0], np.cumsum(ordered, dtype=np.float64)])
-    # In between equal shares of the range and of the weights: the one wastes values where there are no weights, the other leaves
-    # none for the few that are large.
+    # Between equal shares of the range and equal shares of the weights: the first wastes values where there are no weights, the
+    # second leaves none for the few that are large.
     shares = np.quantile(ordered, (np.arange(size) + 0.5) / size)
     table = (shares + np.linspace(ordered[0], ordered[-1], size)) / 2
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Groups of a hub graph's nodes that are one operation in MIL. The last node of a group stands for it and gives it its name."""
+"""Groups of a hub graph's nodes that are one operation in MIL. The operation has the name of the group's last node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgec.graph.values import array_of, given, shape_of, uses
+from edgec.graph.values import array_of, input_of, shape_of, uses
 from edgec.lowering.coreml.entries import attributes
 
 Kind = str
@@ -16,8 +16,8 @@ Kind = str
 
 @dataclass(frozen=True)
 class Match:
-    """`reads` are tensors of the hub graph, in the order that the operation takes them; `absorbed` are all other nodes of the
-    group."""
+    """A group of nodes that is one operation of MIL. `reads` are tensors of the hub graph, in the order in which the operation
+    takes them; `absorbed` are the nodes of the group other than its last."""
 
     kind: Kind
     reads: tuple[ir.Value, ...]
@@ -25,7 +25,7 @@ class Match:
 
 
 def find(model: ir.Model) -> dict[ir.Node, Match]:
-    """By a group's last node."""
+    """The groups of a hub graph, by their last nodes."""
     finders: dict[str, tuple[Callable[[ir.Node], Match | None], ...]] = {
         "MatMul": (_attention,),
         "Mul": (_gelu, _silu, _rotation),
@@ -37,7 +37,7 @@ def find(model: ir.Model) -> dict[ir.Node, Match]:
 
 
 def _made(value: ir.Value | None, kind: str) -> ir.Node | None:
-    """The node of this kind that makes the tensor, if nothing but the pattern's own node reads it."""
+    """The node of this kind that makes the tensor, if nothing else than the pattern reads it."""
     node = value.producer() if value is not None else None
     return node if value is not None and node is not None and node.op_type == kind and uses(value) == 1 else None
 
@@ -65,7 +65,7 @@ def _attention(mix: ir.Node) -> Match | None:
     perm, axis = list(attributes(turned).get("perm", ())), attributes(softmax).get("axis", -1)
     if len(perm) < 3 or perm != [*range(len(perm) - 2), len(perm) - 1, len(perm) - 2] or axis not in (-1, len(perm) - 1):
         return None
-    return Match("attention", (given(scores), given(turned), given(mix, 1)), (softmax, scores, turned))
+    return Match("attention", (input_of(scores), input_of(turned), input_of(mix, 1)), (softmax, scores, turned))
 
 
 def _gelu(last: ir.Node) -> Match | None:
@@ -75,7 +75,7 @@ def _gelu(last: ir.Node) -> Match | None:
         one = _made(_beside_number(half, 0.5), "Add")
         erf = _made(_beside_number(one, 1.0), "Erf")
         root = erf and _made(erf.inputs[0], "Div")
-        if half and one and erf and root and root.inputs[0] is x and _is_number(given(root, 1), 2**0.5):
+        if half and one and erf and root and root.inputs[0] is x and _is_number(input_of(root, 1), 2**0.5):
             return Match("gelu", (x,), (half, one, erf, root))
     return None
 
@@ -93,28 +93,30 @@ def _rotation(last: ir.Node) -> Match | None:
     """(-b ‖ a) · s, of RoPE, with a constant s."""
     joined = _made(last.inputs[0], "Concat")
     turned = _made(joined.inputs[0], "Neg") if joined and len(joined.inputs) == 2 else None
-    table = given(last, 1)
+    table = input_of(last, 1)
     if not joined or not turned or not table.is_initializer() or attributes(joined)["axis"] not in (-1, 3):
         return None
-    return Match("rotation", (given(turned), given(joined, 1), table), (joined, turned))
+    return Match("rotation", (input_of(turned), input_of(joined, 1), table), (joined, turned))
 
 
 def _biased(add: ir.Node) -> Match | None:
     """x·W + b"""
-    product, bias = _made(add.inputs[0], "MatMul"), given(add, 1)
-    if product is None or not bias.is_initializer() or not _is_weight(given(product, 1)):
+    product, bias = _made(add.inputs[0], "MatMul"), input_of(add, 1)
+    if product is None or not bias.is_initializer() or not _is_weight(input_of(product, 1)):
         return None
-    return Match("linear", (given(product), given(product, 1), bias), (product,)) if len(shape_of(bias) or ()) == 1 else None
+    return (
+        Match("linear", (input_of(product), input_of(product, 1), bias), (product,)) if len(shape_of(bias) or ()) == 1 else None
+    )
 
 
 def _is_weight(value: ir.Value) -> bool:
     """Of a product of matrices: constant, as it is or in 8 bits, and of two dimensions."""
     maker = value.producer()
-    stored = given(maker) if maker is not None and maker.op_type == "DequantizeLinear" else value
+    stored = input_of(maker) if maker is not None and maker.op_type == "DequantizeLinear" else value
     return stored.is_initializer() and len(shape_of(stored) or ()) == 2
 
 
 def _both_ways(node: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
-    first, second = given(node), given(node, 1)
+    first, second = input_of(node), input_of(node, 1)
     yield first, second
     yield second, first

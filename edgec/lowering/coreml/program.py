@@ -1,7 +1,8 @@
 """The hub graph as a MIL program: walks the graph in its order and leaves each node to its entry in the table of operations.
 
-Operations are named as their nodes are (`mil_name`), tensors as what makes them; what is added on the way has the node's name and
-an ending. So whoever runs a saved package can hold each of its tensors against the hub graph's, and name the first that differs.
+Operations have their nodes' names (`mil_name`), tensors the names of the operations that make them; what is added has the node's
+name and an ending. So each tensor of a saved package can be compared with the hub graph's, and the first that differs can be
+named.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from edgec.lowering.coreml.entries import remedy
 from edgec.lowering.coreml.types import MOVES, computes_in_half, mil_name
 
 COMPRESSED: tuple[Kind, ...] = ("linear", "convolution")
-"""The kinds whose weights are stored in fewer bits. The others hold a hundredth of all weights."""
+"""The kinds of operation whose weights are stored in fewer bits. All others together hold a hundredth of the weights."""
 
 
 def compressed_weights(hub: ir.Model, plan: PrecisionPlan) -> dict[str, Precision]:
-    """By operation, how its weight is stored, for those that are stored in fewer bits than they compute in."""
+    """How the weight is stored, by operation, of those whose weights have fewer bits than they compute in."""
     return {
         entry.name: precision
         for entry in operations(hub)
@@ -36,8 +37,8 @@ def compressed_weights(hub: ir.Model, plan: PrecisionPlan) -> dict[str, Precisio
 
 
 class Translator:
-    """The program in the making, of the hub graph with its plan's Q/DQ pairs in it. `compressed` are the products whose weights
-    are stored in fewer bits, and how. `values` are MIL's variables by the hub graph's tensors."""
+    """Builds the program of a hub graph that holds its plan's Q/DQ pairs. `compressed` says how the weights are stored of
+    products whose weights have fewer bits. `values` are MIL's variables by the names of the hub graph's tensors."""
 
     def __init__(self, model: ir.Model, plan: PrecisionPlan, compressed: Mapping[str, Precision], sdk: Any) -> None:
         self.sdk, self.mb, self.plan = sdk, sdk.mb, plan
@@ -50,10 +51,10 @@ class Translator:
         self._casts: dict[tuple[ir.Value, bool], Any] = {}
         self._names: dict[str, str] = {}
 
-    # --- what operations ask for
+    # --- what the entries of the table use
 
     def name(self, entry: ir.Node | ir.Value, ending: str = "") -> str:
-        """MIL's spelling. Raises `ExportError` if two of the hub graph's names are spelled alike."""
+        """MIL's spelling of a name, with an ending. Raises `ExportError` if two of the hub graph's names are spelled alike."""
         name = mil_name(name_of(entry)) + ending
         if self._names.setdefault(name, name_of(entry)) != entry.name:
             raise ExportError(
@@ -64,7 +65,7 @@ class Translator:
         return name
 
     def reserve(self, names: Iterable[str]) -> None:
-        """The program's inputs."""
+        """Keep the names of the program's inputs from being given to anything else."""
         self._names |= {name: f"the input {name}" for name in names}
 
     def half(self, node: ir.Node) -> bool:
@@ -75,27 +76,31 @@ class Translator:
         return computes_in_half(node, self.plan)
 
     def is_made(self, value: ir.Value | None) -> bool:
+        """Whether the tensor is an input or was translated already."""
         return value is not None and value.name in self.values
 
     def made(self, value: ir.Value | None) -> Any:
-        """What stands for a tensor that is computed, or given."""
+        """MIL's variable for a tensor that is computed, or that is an input."""
         assert value is not None
         return self.values[name_of(value)]
 
     def is_half(self, value: Any) -> bool:
+        """Whether a variable of MIL is fp16."""
         return bool(value.dtype == self.sdk.types.fp16)
 
     def is_float(self, value: Any) -> bool:
+        """Whether a variable of MIL is fp16 or float32."""
         return value.dtype in (self.sdk.types.fp16, self.sdk.types.fp32)
 
     def tensor(self, tensor: ir.Value | None, half: bool) -> Any:
-        """A tensor or constant of the hub graph in this type; casts are made once. Whole numbers are left as they are."""
+        """A tensor or constant of the hub graph in fp16 (`half`) or float32; equal casts are made once. Integers stay as they
+        are. Raises `UnsupportedOperation` for a constant of integers."""
         assert tensor is not None
         if tensor.is_initializer():
             array = self.array(tensor)
             if array.dtype.kind != "f":
                 raise UnsupportedOperation(
-                    f"{tensor.name} holds whole numbers, where Core ML's lowering takes floats.", remedy=remedy(tensor)
+                    f"{tensor.name} holds integers, where Core ML's lowering takes floats.", remedy=remedy(tensor)
                 )
             return self.constants.floats(array, half, self.name(tensor))
         value = self.made(tensor)
@@ -107,7 +112,7 @@ class Translator:
         return self._casts[tensor, half]
 
     def operand(self, tensor: ir.Value | None, half: bool) -> Any:
-        """As `tensor`, of whole numbers and truths as well, which are int32 and bool."""
+        """As `tensor`, and constants of integers and booleans too, as int32 and bool."""
         assert tensor is not None
         if not tensor.is_initializer() or self.array(tensor).dtype.kind == "f":
             return self.tensor(tensor, half)
@@ -115,7 +120,7 @@ class Translator:
         return self.constants.shared(array if array.dtype.kind == "b" else array.astype(np.int32), self.name(tensor))
 
     def array(self, tensor: ir.Value | None) -> NDArray[Any]:
-        """Raises `UnsupportedOperation` if the tensor is no constant."""
+        """What a constant holds. Raises `UnsupportedOperation` if the tensor is computed."""
         assert tensor is not None
         if not tensor.is_initializer():
             raise UnsupportedOperation(
@@ -124,29 +129,48 @@ class Translator:
         return array_of(tensor)
 
     def shape(self, tensor: ir.Value | None) -> tuple[int, ...]:
+        """The static shape. Raises `ExportError` if it is not known."""
         shape = shape_of(tensor) if tensor is not None else None
         if shape is None or tensor is None:
             raise ExportError(f"{tensor} has no static shape.", remedy="edgec works on static shapes alone")
         return shape
 
+    def first(self, node: ir.Node) -> Any:
+        """The node's first input, in the type that the node computes in."""
+        return self.tensor(node.inputs[0], self.half(node))
+
+    def scalar(self, node: ir.Node, value: Any, ending: str) -> Any:
+        """A number as a constant of the node, in the type that the node computes in, named with this ending."""
+        return self.constants.floats(np.float32(value), self.half(node), self.name(node, f"_{ending}"))
+
+    def optional(self, node: ir.Node, index: int) -> NDArray[Any] | None:
+        """The constant in an input that the node may leave out; None if it does. Raises `UnsupportedOperation` if the input is
+        computed."""
+        value = node.inputs[index] if index < len(node.inputs) else None
+        return None if value is None else self.array(value)
+
     def sides(self, tensor: ir.Value) -> int:
-        """How many dimensions a result has; 0 where nothing is said of it."""
+        """How many dimensions a result has; 0 where that is not known."""
         return len(shape_of(tensor) or ())
 
-    # Literals' names have a capital letter, which outputs of heads have not.
+    # Names of literals begin with a capital letter, so that they never equal the name of a head's output.
 
     def integers(self, *numbers: int) -> Any:
+        """A constant vector, int32."""
         return self.constants.shared(np.array(numbers, np.int32), f"I_{'_'.join(str(n).replace('-', 'm') for n in numbers)}")
 
     def number(self, value: int | bool) -> Any:
+        """A constant scalar, int32 or bool."""
         kind = np.bool_ if isinstance(value, bool) else np.int32
         return self.constants.shared(kind(value), f"N_{str(value).lower().replace('-', 'm')}")
 
     def text(self, value: str) -> Any:
+        """A constant string."""
         return self.constants.shared(value, f"T_{value}")
 
     def weight(self, operation: ir.Node, tensor: ir.Value | None, half: bool, *, transposed: bool = False) -> Any:
-        """The weight of a product or convolution as the plan stores it, output channels first."""
+        """The weight of a product or convolution as the plan stores it, output channels first; `transposed` where the hub graph
+        has them last."""
         assert tensor is not None
         if tensor in self._held:
             held = self._held[tensor]
@@ -160,14 +184,15 @@ class Translator:
         return self.constants.weight(value, precision, half, self.name(operation, "_weight"))
 
     def hold(self, tensor: ir.Value, weight: QuantisedWeight) -> None:
-        """Keep a quantised weight for the product that reads it dequantised."""
+        """Remember a quantised weight for the product that reads its dequantised values."""
         self._held[tensor] = weight
 
     def is_constant(self, tensor: ir.Value | None) -> bool:
+        """Whether the tensor is a constant of the hub graph; no is an optional input that is left out."""
         return tensor is not None and tensor.is_initializer()
 
     def is_weight(self, tensor: ir.Value | None) -> bool:
-        """Whether it is a constant matrix, as it is or in 8 bits."""
+        """Whether it is a constant matrix, in floats or in 8 bits."""
         return tensor in self._held or (tensor is not None and tensor.is_initializer() and self.sides(tensor) == 2)
 
     # --- the walk
@@ -196,7 +221,7 @@ class Translator:
         return [self._handed_over(output) for output in self._model.graph.outputs]
 
     def _handed_over(self, output: ir.Value) -> Any:
-        """In float32, or in int32 what are whole numbers, under its own name."""
+        """An output under its own name: float32, or int32 for integers."""
         value = self.made(output)
         if self.is_half(value):
             return self.mb.cast(x=value, dtype=self.text("fp32"), name=self.name(output))

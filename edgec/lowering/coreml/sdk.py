@@ -27,7 +27,8 @@ def availability() -> Availability:
 
 
 def sdk() -> Any:
-    """coremltools' parts that a program is made of: `mb` its builder, `types`, `Function`, `Program`, `target`, `save`.
+    """The parts of coremltools that writing takes: `mb` (its builder), `types`, `Function`, `Program`, `target`, `specification`
+    (from program to protobuf).
 
     Raises `TargetError` if it is not installed.
     """
@@ -47,7 +48,8 @@ def sdk() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """coremltools logs, as it is imported, what it cannot do on Linux and which versions of others it was not tried with."""
+    """While entered, coremltools logs errors only. On import it warns of what it cannot do on Linux, and of versions of other
+    packages that it was not tested with."""
     logger = logging.getLogger("coremltools")
     level = logger.level
     logger.setLevel(logging.ERROR)

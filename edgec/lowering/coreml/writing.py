@@ -1,7 +1,7 @@
 """From the hub graph and its plan to the package on disk: one function, or one for each size of frames.
 
-Functions of several sizes refer to the same weights: what is equal, to the last bit, is in the blob file once. coremltools'
-`save_multifunction` would do that too, but takes constants for equal that differ by 6e-8, which in fp16 is another weight.
+Functions of several sizes share weights: equal constants are in the blob file once. coremltools' `save_multifunction` would do
+that too, but treats constants as equal that differ by 6e-8, which in fp16 is another weight.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +18,34 @@ import onnx_ir as ir
 from edgec.graph.operations import is_of_a_head
 from edgec.graph.plan import Precision, PrecisionPlan
 from edgec.graph.planned import apply_plan
-from edgec.graph.values import array_of, given, name_of, shape_of
+from edgec.graph.values import array_of, input_of, name_of, shape_of
 from edgec.lowering.coreml import metadata, package
 from edgec.lowering.coreml.head_operations import FLOATS
 from edgec.lowering.coreml.program import Translator, compressed_weights
 from edgec.lowering.coreml.sdk import SPECIFICATION, quiet, sdk
 from edgec.lowering.coreml.types import HALVES, PIXEL_SCALE, mil_name
-from edgec.lowering.halves import constant_problem, unfit, unfit_products
+from edgec.lowering.halves import constant_problem, unfit_nodes, unfit_products
 
 FRAMES = "frames.transpose"
-"""The hub graph's first tensor that is laid out as Core ML hands images over, [N, 3, H, W]: the program begins with it."""
-
-
+"""The hub graph's first tensor with the layout of Core ML's images, [N, 3, H, W]: the program begins with it."""
 MAIN = "main"
-"""The function of a package that has one."""
+"""The name of the function in a package with a single one."""
 
 
-def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, place: Path) -> dict[str, str]:
-    """Write the package of these hub graphs by the names of their functions, the default first; returns the products that stay
-    in float32 because their constants do not fit fp16, with the reason.
+def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, path: Path) -> dict[str, str]:
+    """Write the package of these hub graphs, which are given by the names of their functions, the default first. Returns the
+    products that stay in float32 because a constant does not fit fp16, each with the reason.
 
     Raises `TargetError` if coremltools is not installed, `UnsupportedOperation` naming an operation that has no translation.
     """
     tools = sdk()
-    kept: dict[str, str] = {}
+    in_float32: dict[str, str] = {}
     models: dict[str, ir.Model] = {}
     for name, hub in hubs.items():
         models[name] = apply_plan(hub, plan)
-        kept |= _unfit(models[name]) if plan.default in HALVES else {}
-    exceptions: dict[str, Precision] = dict.fromkeys(kept, "fp32")
-    plan = replace(plan, operations={**plan.operations, **exceptions})
-    with quiet(), tempfile.TemporaryDirectory(prefix="edgec-", dir=place.parent) as folder:
+        in_float32 |= _unfit(models[name]) if plan.default in HALVES else {}
+    plan = plan.with_float32(in_float32)
+    with quiet(), tempfile.TemporaryDirectory(prefix="edgec-", dir=path.parent) as folder:
         program = tools.Program()
         for name, hub in hubs.items():
             program.add_function(name, _function(models.pop(name), plan, compressed_weights(hub, plan), tools))
@@ -59,13 +55,13 @@ def write(hubs: Mapping[str, ir.Model], plan: PrecisionPlan, place: Path) -> dic
         specification = tools.specification(program, folder, specification_version=SPECIFICATION)
         _drop_names(specification)
         metadata.describe_frames(specification)
-        package.write_package(place, specification, next(Path(folder).glob("*.bin")))
-    return kept
+        package.write_package(path, specification, next(Path(folder).glob("*.bin")))
+    return in_float32
 
 
 def check_head(head: ir.Model) -> None:
-    """Translate a head by itself, whose inputs are the backbone's features. Raises `UnsupportedOperation` naming an operation
-    that has no translation, `TargetError` if coremltools is not installed."""
+    """Translate a head by itself; its inputs are the backbone's features. Raises `UnsupportedOperation` naming an operation that
+    has no translation, `TargetError` if coremltools is not installed."""
     tools = sdk()
     shapes = {name_of(value): shape_of(value) for value in head.graph.inputs}
     with quiet():
@@ -78,9 +74,9 @@ def check_head(head: ir.Model) -> None:
 
 
 def _drop_names(specification: Any) -> None:
-    """An operation's name is an attribute beside its result's, which is the same. Core ML asks for none: Chromium's WebNN writes
-    programs without them (services/webnn/coreml/graph_builder_coreml.cc), and coremltools reads such. Of a ViT-T in 8 bits they
-    are half a per cent."""
+    """Remove the attribute `name` of operations where it equals the name of the result. Core ML does not need it: Chromium's
+    WebNN writes programs without names (services/webnn/coreml/graph_builder_coreml.cc), and coremltools reads them. The names are
+    half a per cent of a ViT-T in 8 bits."""
     for function in specification.mlProgram.functions.values():
         for block in function.block_specializations.values():
             for operation in block.operations:
@@ -112,7 +108,7 @@ def _function(model: ir.Model, plan: PrecisionPlan, compressed: dict[str, Precis
 
 
 def _stacked(translator: Translator, images: list[Any]) -> Any:
-    """A Core ML image is one image: a batch is as many inputs."""
+    """A Core ML image is a single image: a batch is as many inputs."""
     if len(images) == 1:
         return images[0]
     number = translator.number
@@ -120,21 +116,11 @@ def _stacked(translator: Translator, images: list[Any]) -> Any:
 
 
 def _unfit(model: ir.Model) -> dict[str, str]:
-    found = unfit_products(model)
+    problems = unfit_products(model)
     embedding = next(node for node in model.graph if node.op_type == "Conv")
     # Its weights are multiplied before they are rounded.
-    if embedding.name in found and not constant_problem(array_of(given(embedding, 1)) / np.float32(PIXEL_SCALE)):
-        del found[embedding.name]
-    return found | _unfit_in_heads(model)
-
-
-def _unfit_in_heads(model: ir.Model) -> dict[str, str]:
-    """Whatever reads a constant that fp16 does not hold, such as the 1e-12 that keeps a division from zero."""
-    found = {}
-    for node in model.graph:
-        if not is_of_a_head(node) or node.op_type == "BatchNormalization":
-            continue
-        for value in node.inputs:
-            if value is not None and value.dtype in FLOATS and (problem := unfit(value)):
-                found[name_of(node)] = problem
-    return found
+    if embedding.name in problems and not constant_problem(array_of(input_of(embedding, 1)) / np.float32(PIXEL_SCALE)):
+        del problems[embedding.name]
+    # Of heads, any operation counts: one may read the 1e-12 that keeps a divisor from zero.
+    heads = (node for node in model.graph if is_of_a_head(node) and node.op_type != "BatchNormalization")
+    return problems | unfit_nodes(heads, FLOATS)

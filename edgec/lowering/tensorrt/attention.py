@@ -21,7 +21,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgec.graph.passes.base import Rewrite, unread
 from edgec.graph.plan import PrecisionPlan
-from edgec.graph.values import add_constant, array_of, drop_unread, given, name_of, shape_of
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of, name_of, shape_of
 from edgec.lowering.halves import product_of
 from edgec.lowering.tensorrt.names import FreeNames
 
@@ -84,17 +84,17 @@ class JoinAttention(Rewrite):
 
 def read_attention(softmax: ir.Node) -> Attention | None:
     """The attention around a Softmax; None unless it has the form that the hub graph writes (`edgec.model.vit.Attention`)."""
-    scores = _made_by(given(softmax), "MatMul")
+    scores = _made_by(input_of(softmax), "MatMul")
     mix = _only_reader(softmax.outputs[0], "MatMul")
     transposed = _only_reader(mix.outputs[0], "Transpose") if mix is not None else None
     if scores is None or mix is None or transposed is None:
         return None
-    flipped = _made_by(given(scores, 1), "Transpose")
-    query, value = _rotation(given(scores)), _tokens(given(mix, 1))
-    key = _rotation(given(flipped)) if flipped is not None and _permutation(flipped) == (0, 1, 3, 2) else None
+    flipped = _made_by(input_of(scores, 1), "Transpose")
+    query, value = _rotation(input_of(scores)), _tokens(input_of(mix, 1))
+    key = _rotation(input_of(flipped)) if flipped is not None and _permutation(flipped) == (0, 1, 3, 2) else None
     if query is None or key is None or value is None or not all(map(np.array_equal, query[1:], key[1:])):
         return None
-    rotated = given(scores), given(flipped), given(mix, 1)  # type: ignore[arg-type] # there is one if there is a key
+    rotated = input_of(scores), input_of(flipped), input_of(mix, 1)  # type: ignore[arg-type] # there is one if there is a key
     return Attention(scores, softmax, mix, transposed, (query[0], key[0], value), rotated, query[1], query[2])
 
 
@@ -104,16 +104,16 @@ def _rotation(rotated: ir.Value) -> tuple[ir.Value, NDArray[np.float32], NDArray
     parts = [_made_by(value, "Mul") for value in total.inputs] if total is not None else []
     if len(parts) != 2 or parts[0] is None or parts[1] is None:
         return None
-    turned = _made_by(given(parts[1]), "Concat")
-    negated = _made_by(given(turned), "Neg") if turned is not None and len(turned.inputs) == 2 else None
-    x = given(parts[0])
-    if turned is None or negated is None or not all(given(part, 1).is_initializer() for part in parts if part is not None):
+    turned = _made_by(input_of(parts[1]), "Concat")
+    negated = _made_by(input_of(turned), "Neg") if turned is not None and len(turned.inputs) == 2 else None
+    x = input_of(parts[0])
+    if turned is None or negated is None or not all(input_of(part, 1).is_initializer() for part in parts if part is not None):
         return None
-    halves = (_slice_of(given(turned, 1), x), _slice_of(given(negated), x))
+    halves = (_slice_of(input_of(turned, 1), x), _slice_of(input_of(negated), x))
     tokens, width = _tokens(x), (shape_of(x) or (0,))[-1]
     if tokens is None or halves != ((0, width // 2), (width // 2, width)):
         return None
-    cos, sin = (array_of(given(part, 1)).reshape(-1, width) for part in parts if part is not None)
+    cos, sin = (array_of(input_of(part, 1)).reshape(-1, width) for part in parts if part is not None)
     return tokens, cos, sin
 
 
@@ -124,7 +124,7 @@ def _slice_of(value: ir.Value, x: ir.Value) -> tuple[int, int] | None:
         return None
     if not all(constant is not None and constant.is_initializer() for constant in node.inputs[1:]):
         return None
-    start, end, axis, *step = (array_of(given(node, index)).reshape(-1) for index in range(1, len(node.inputs)))
+    start, end, axis, *step = (array_of(input_of(node, index)).reshape(-1) for index in range(1, len(node.inputs)))
     if axis.tolist() not in ([len(shape) - 1], [-1]) or any(each.tolist() != [1] for each in step):
         return None
     low, high, _ = slice(int(start[0]), int(end[0])).indices(shape[-1])
@@ -135,9 +135,9 @@ def _tokens(value: ir.Value) -> ir.Value | None:
     """[N, T, D], if the value is that with its heads split: [N, heads, T, head width]."""
     transposed = _made_by(value, "Transpose")
     split = (
-        _made_by(given(transposed), "Reshape") if transposed is not None and _permutation(transposed) == (0, 2, 1, 3) else None
+        _made_by(input_of(transposed), "Reshape") if transposed is not None and _permutation(transposed) == (0, 2, 1, 3) else None
     )
-    return given(split) if split is not None and len(shape_of(given(split)) or ()) == 3 else None
+    return input_of(split) if split is not None and len(shape_of(input_of(split)) or ()) == 3 else None
 
 
 def _made_by(value: ir.Value | None, kind: str) -> ir.Node | None:
@@ -187,7 +187,7 @@ def _join(attention: Attention, tables: dict[bytes, tuple[ir.Value, ir.Value]], 
     """In front of the attention's first product, and behind its second. What nothing reads any more stays in the graph."""
     scores, softmax, mix = attention.scores, attention.softmax, attention.mix
     batch, heads, tokens, width = attention.shape
-    prefix, kind = name_of(scores).rpartition(".")[0], given(scores).dtype
+    prefix, kind = name_of(scores).rpartition(".")[0], input_of(scores).dtype
     write = _Writer(scores, f"{prefix}.joint", kind, free)
     key = attention.cos.tobytes() + attention.sin.tobytes()
     if key not in tables:

@@ -1,4 +1,4 @@
-"""The strongly typed graph: every node's type, as `typed` has it, said with Casts and with constants of that type."""
+"""The strongly typed graph: every node's type from `typed`, expressed by Casts and by constants of that type."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 
 class CastToTypes(Rewrite):
-    """Every node reads its own type: constants are converted, everything else passes a Cast, one a tensor and type. The model's
-    outputs are float32, or what they were if that is no float.
+    """Every node reads floats of its own type: constants are converted, all other tensors pass a Cast, one for each tensor and
+    type. The model's floating-point outputs become float32.
 
     Requires the type and the static shape of every tensor. Ensures that no node reads floats of two types, and that no constant
     is left unread. Raises `ExportError` if a constant does not fit fp16.
@@ -29,12 +29,14 @@ class CastToTypes(Rewrite):
         self._types = types
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Tensors whose type or shape is not known."""
         for node in model.graph:
             for value in node.outputs:
                 if value.name and (value.dtype is None or shape_of(value) is None):
                     yield f"type or shape of {value.name} is not known"
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Converts what each node reads, and casts outputs that are fp16."""
         free, made = FreeNames(model.graph), dict[tuple[ir.Value, ir.DataType], ir.Value]()
         for node in list(model.graph):
             own = self._own(node)
@@ -53,6 +55,7 @@ class CastToTypes(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Nodes that read floats of two types, outputs in fp16, unread constants."""
         for node in model.graph:
             others = OF_FLOAT32.get(node.op_type, ())
             kinds = {value.dtype for index, value in enumerate(node.inputs) if value is not None and index not in others}
@@ -66,7 +69,7 @@ class CastToTypes(Rewrite):
 
 
 def _converted(value: ir.Value, kind: ir.DataType, reader: ir.Node, free: FreeNames) -> ir.Value:
-    """In this type: a constant, or what a Cast right before the first reader makes."""
+    """The tensor in this type: a new constant, or the result of a Cast right before its first reader."""
     name = free.take(f"{value.name}.{'fp16' if kind == ir.DataType.FLOAT16 else 'fp32'}")
     assert reader.graph is not None
     if value.is_initializer():
@@ -79,7 +82,7 @@ def _converted(value: ir.Value, kind: ir.DataType, reader: ir.Node, free: FreeNa
 
 
 def _hand_over(value: ir.Value, maker: ir.Node, free: FreeNames) -> None:
-    """A model's output in fp16 is given in float32, under its name."""
+    """Casts an output in fp16 to float32, which gets the output's name."""
     name = name_of(value)
     value.name = free.take(f"{name}.half")
     output = ir.val(name, ir.DataType.FLOAT, value.shape)

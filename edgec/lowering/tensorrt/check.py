@@ -1,4 +1,4 @@
-"""Is a graph one that TensorRT takes, and computes as it stands? By the rules of `rules.toml`."""
+"""Whether TensorRT accepts a graph and computes what it says, by the rules of `rules.toml`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from edgec.lowering.tensorrt.view import View
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A rule that a graph trips, with the versions asked for that it holds for and the places: names of nodes or tensors."""
+class Violation:
+    """A rule that a graph breaks, with the versions asked about that it holds for and its places: names of nodes or tensors."""
 
     rule: Rule
     versions: tuple[str, ...]
@@ -24,32 +24,33 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
+        """Whether TensorRT refuses the graph or computes something else, rather than that it may."""
         return self.rule.severity == "error"
 
 
-def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Finding, ...]:
-    """What speaks against the graph on these TensorRT versions, errors first.
+def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Violation, ...]:
+    """The rules that the graph breaks on these TensorRT versions, errors first.
 
-    Raises `RequestError` for what is no version, or one that no rule looks at.
+    Raises `RequestError` for text that is no version, and for a version that no rule covers.
     """
-    asked = {version: _known(version) for version in versions}
+    parsed_versions = {version: _known(version) for version in versions}
     view, rules = View(model), read_rules()
-    found = []
+    violations = []
     for rule in rules.rule:
         places: dict[str, tuple[str, ...]] = {}
-        for version, parsed in asked.items():
+        for version, parsed in parsed_versions.items():
             if rule.tensorrt.hold(parsed):
-                # What is supported is the one thing that differs between the versions of a rule.
+                # For one rule, only the supported operators differ between versions.
                 known = {"known": rules.known_operators(parsed)} if rule.pattern == "unsupported" else {}
                 places[version] = patterns.run(rule.pattern, view, {**rule.parameters, **known})
         hit = {version: names for version, names in places.items() if names}
         for names in dict.fromkeys(hit.values()):
-            found.append(Finding(rule, tuple(version for version, each in hit.items() if each == names), names))
-    return tuple(sorted(found, key=lambda finding: not finding.is_error))
+            violations.append(Violation(rule, tuple(version for version, each in hit.items() if each == names), names))
+    return tuple(sorted(violations, key=lambda violation: not violation.is_error))
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
-    """Raises `RequestError` if there is no such file, `ArtefactError` if it is no ONNX model, or not a whole one."""
+    """The model in an ONNX file. Raises `RequestError` if there is no such file, `ArtefactError` if it is no whole ONNX model."""
     if not path.is_file():
         raise RequestError(f"There is no file {path}.", remedy="give the path of an .onnx file, or of an artefact's directory")
     try:
@@ -63,19 +64,19 @@ def read_graph(path: Path) -> onnx.ModelProto:
 
 
 def graphs_in(path: Path) -> tuple[Path, ...]:
-    """The file itself, or the `.onnx` files of an artefact's `model/` (or of any other directory).
+    """The file itself, or the `.onnx` files in an artefact's `model/` or in any other directory.
 
-    Raises `RequestError` if there is none.
+    Raises `RequestError` if there are none.
     """
     if not path.is_dir():
         return (path,)
     folder = path / "model" if (path / "model").is_dir() else path
-    found = tuple(sorted(folder.glob("*.onnx")))
-    if not found:
+    graphs = tuple(sorted(folder.glob("*.onnx")))
+    if not graphs:
         raise RequestError(
             f"{folder} holds no .onnx file.", remedy="give a file, or an artefact that was built for TensorRT or ONNX Runtime"
         )
-    return found
+    return graphs
 
 
 _AGAIN = "export or copy it again, with the .data file beside it if it has one"
@@ -86,8 +87,8 @@ def _known(version: str) -> Version:
     if not oldest_known() <= parsed < newest_known():
         oldest, newest = (".".join(map(str, each)) for each in (oldest_known(), newest_known()))
         raise RequestError(
-            f"No rule looks at TensorRT {version}.",
+            f"There are no rules for TensorRT {version}.",
             evidence=f"known: from {oldest} up to but not including {newest}",
-            remedy="ask for one of these; `edgec targets show jetson-orin-nano` lists those of a board",
+            remedy="give one of these; `edgec targets show jetson-orin-nano` lists those of a board",
         )
     return parsed

@@ -1,8 +1,8 @@
-"""One strongly typed graph a precision for TensorRT, and how this machine imitates it."""
+"""One strongly typed graph for each precision for TensorRT, and its simulation on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,16 +15,18 @@ from edgec.records.evidence import Evidence
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgec.graph.plan import Precision, PrecisionPlan
+    from edgec.graph.plan import PrecisionPlan
 
 VARIANTS = ("int8", "fp16", "fp32")
 """In the order in which a board tries them when one does not reproduce the features."""
 TENSORRT = {"int8": ("10.0", "12"), "fp16": ("8.6", "12"), "fp32": ("8.6", "12")}
-"""The first TensorRT version that takes each variant, and the first that nobody has looked at. 8.x refuses weights that are int8
-in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
+"""The first TensorRT version that accepts each variant, and the first that has not been examined. 8.x refuses weights that are
+int8 in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
 
 
 class TensorRt(Lowering):
+    """TensorRT on NVIDIA boards. What its runner computes on this machine is `simulated`: engines are built on the board."""
+
     name = "tensorrt"
     title = "TensorRT"
     precisions = ("fp32", "fp16", "int8")
@@ -33,17 +35,18 @@ class TensorRt(Lowering):
     """Of whatever its runner computes: there is no engine on this machine."""
 
     def availability(self) -> Availability:
-        """Whether this machine can imitate it, which ONNX Runtime does. TensorRT itself is not needed."""
+        """Whether ONNX Runtime, which simulates TensorRT here, is installed. TensorRT itself is not needed."""
         from edgec.lowering.onnxruntime import OnnxRuntime
 
         state = OnnxRuntime().availability()
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+        """The plan of `with_headroom`."""
         return with_headroom(hub, plan, peaks)
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
-        """By what is known of each version of TensorRT; nothing is, of no version."""
+        """By the rules for these versions of TensorRT; without versions, opset 17 is all that is required."""
         import onnx_ir as ir
 
         from edgec.graph.passes.base import rewritten
@@ -51,27 +54,27 @@ class TensorRt(Lowering):
         from edgec.lowering.tensorrt.opset import ToOpset17
 
         written = ir.to_proto(rewritten(head, ToOpset17()))
-        findings = [finding for finding in check_graph(written, versions) if finding.is_error]
-        if findings:
-            first = findings[0]
+        violations = [violation for violation in check_graph(written, versions) if violation.is_error]
+        if violations:
+            first = violations[0]
             raise UnsupportedOperation(
                 f"TensorRT {', '.join(first.versions)} does not take it. {first.rule.consequence}",
-                evidence=[f"{finding.rule.id}: {', '.join(finding.places[:8])}" for finding in findings],
+                evidence=[f"{violation.rule.id}: {', '.join(violation.places[:8])}" for violation in violations],
                 remedy=first.rule.remedy,
             )
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
-        """Writes `<plan's name>.onnx`. `settings["float32"]` says which operations had to stay in float32, and why."""
+        """Writes `<plan's name>.onnx`. `settings["float32"]` has the operations that had to stay in float32, each with the
+        reason."""
         from edgec.graph.files import save
 
-        model, kept = typed_model(hub, plan)
+        model, in_float32 = typed_model(hub, plan)
         entry = f"{plan.name}.onnx"
-        return LoweredModel(
-            self.name, directory, entry, save(model, directory / entry), {"precision": plan.name, "float32": kept}
-        )
+        files = save(model, directory / entry)
+        return LoweredModel(self.name, directory, entry, files, {"precision": plan.name, "float32": in_float32})
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
-        """The graph imitated on this machine. Needs onnx, beside numpy and ONNX Runtime."""
+        """Opens the graph in the simulation. Needs onnx, beside numpy and ONNX Runtime."""
         from edgec.lowering.tensorrt.simulation import open_simulated
 
         state = self.availability()
@@ -83,9 +86,9 @@ class TensorRt(Lowering):
 
 
 def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str, str]]:
-    """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because their constants do not fit
-    fp16, with the reason; of a head, whatever it does with such constants is one. int8 is symmetric, whatever the plan says:
-    TensorRT has no other."""
+    """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because a constant does not fit fp16,
+    each with the reason: products, and any operation of a head. int8 is symmetric whatever the plan says, because TensorRT has no
+    other."""
     from edgec.graph.passes.base import rewritten
     from edgec.graph.planned import apply_plan
     from edgec.lowering.halves import unfit_products
@@ -99,14 +102,14 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
     planned = apply_plan(hub, replace(plan, activations="s8"))
     model = rewritten(planned, ToOpset17(), JoinAttention(plan), SelectBeforeNorm(), ScalePixels())
     first = assign_types(model, plan)
-    kept = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
-    CastToTypes(assign_types(model, _in_float32(plan, kept)))(model)
+    in_float32 = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
+    CastToTypes(assign_types(model, plan.with_float32(in_float32)))(model)
     model.graph.name = plan.name
-    return model, kept | dict(first.unfit)
+    return model, in_float32 | dict(first.unfit)
 
 
 def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-    """The plan with every product, and every addition of the residual stream, in float32 that makes or reads an activation which
+    """The plan, with float32 for every product, and every addition of the residual stream, that makes or reads an activation which
     could overflow fp16 on the robot.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
@@ -114,21 +117,19 @@ def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]
     """
     from edgec.graph.planned import apply_plan
     from edgec.graph.values import name_of
-    from edgec.lowering.halves import HEADROOM, LIMIT
+    from edgec.lowering.halves import near_the_end
     from edgec.lowering.tensorrt.typed import assign_types, free_chain, residual_adds
 
-    crowded = {tensor for tensor, peak in peaks.items() if not peak * HEADROOM <= LIMIT}
+    crowded = near_the_end(peaks)
     if not crowded:
         return plan
     model = apply_plan(hub, plan)
     types = assign_types(model, plan)
     halves = [node for node in model.graph if node.name in types.half]
-    near = {node: {value for value in (*node.inputs, *node.outputs) if value and value.name in crowded} for node in halves}
-    products = free_chain(model, set().union(*near.values()), types) - types.int8
-    residual = residual_adds(list(model.graph))
-    return _in_float32(plan, sorted(products | {name_of(node) for node, values in near.items() if values} & residual))
-
-
-def _in_float32(plan: PrecisionPlan, names: Iterable[str]) -> PrecisionPlan:
-    exceptions: dict[str, Precision] = dict.fromkeys(names, "fp32")
-    return replace(plan, operations={**plan.operations, **exceptions})
+    touched = {
+        name_of(node): {value for value in (*node.inputs, *node.outputs) if value is not None and value.name in crowded}
+        for node in halves
+    }
+    products = free_chain(model, set().union(*touched.values()), types) - types.int8
+    residual = {name for name in residual_adds(list(model.graph)) if touched.get(name)}
+    return plan.with_float32(sorted(products | residual))

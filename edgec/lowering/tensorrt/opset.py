@@ -1,7 +1,7 @@
 """The hub graph in opset 17, the newest that TensorRT 8.6 (JetPack 6.0) knows; later versions take it too.
 
-What opset 18 changed is said in the older way where the older way can say it: the backbone needs two such changes, heads the
-others. Source: onnx-tensorrt, docs/operators.md of release 8.6; ONNX, docs/Changelog.md, version 18.
+What opset 18 changed is written in the older way where that is possible: the backbone needs two such changes, heads the others.
+Source: onnx-tensorrt, docs/operators.md of release 8.6; ONNX, docs/Changelog.md, version 18.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgec.errors import UnsupportedOperation
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.values import add_constant, array_of, drop_unread, given, shape_of
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of, shape_of
 
 OPSET = 17
 IR_VERSION = 8
@@ -32,27 +32,29 @@ REDUCTIONS = (
 
 class ToOpset17(Rewrite):
     """Requires ONNX's own operators. Ensures that all operators and their attributes are those of opset 17, and that no constant
-    is left unread. Raises `UnsupportedOperation` for an operator that opset 17 has not, or has with another meaning."""
+    is left unread. Raises `UnsupportedOperation` for an operator that opset 17 lacks, or that means something else there."""
 
     def missing(self, model: ir.Model) -> Iterable[str]:
-        return () if "" in model.graph.opset_imports else ("it does not say of which ONNX opset it is",)
+        """The version of ONNX's operators, if the graph does not state it."""
+        return () if "" in model.graph.opset_imports else ("it does not say which ONNX opset it uses",)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrites the operators that opset 18 changed."""
         graph = model.graph
         opset = graph.opset_imports[""]
-        strange: dict[str, str] = {}
+        refused: dict[str, str] = {}
         for node in list(graph):
             try:
                 if node.op_type in _OLDER:
                     _OLDER[node.op_type](node)
                 elif not _same(node.op_type, opset):
-                    raise ValueError(f"absent there, or of another meaning than in opset {opset}")
+                    raise ValueError(f"absent there, or with another meaning than in opset {opset}")
             except ValueError as problem:
-                strange.setdefault(node.op_type, str(problem))
-        if strange:
+                refused.setdefault(node.op_type, str(problem))
+        if refused:
             raise UnsupportedOperation(
                 f"The graph cannot be written in ONNX opset {OPSET}, the newest that every board's TensorRT reads.",
-                evidence=[f"{kind}: {strange[kind]}" for kind in sorted(strange)],
+                evidence=[f"{kind}: {refused[kind]}" for kind in sorted(refused)],
                 remedy="export heads without these; if there is none, report this with the versions that `edgec doctor` prints",
             )
         drop_unread(graph)
@@ -60,17 +62,18 @@ class ToOpset17(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Attributes and inputs that opset 17 does not know, and unread constants."""
         for node in model.graph:
-            said = onnx.defs.get_schema(node.op_type, OPSET)
-            for name in node.attributes.keys() - said.attributes.keys():
-                yield f"{node.name} says {name}, which {node.op_type} has not in opset {OPSET}"
-            if len(node.inputs) > said.max_input:
-                yield f"{node.name} reads {len(node.inputs)} tensors, and {node.op_type} {said.max_input} in opset {OPSET}"
+            schema = onnx.defs.get_schema(node.op_type, OPSET)
+            for name in node.attributes.keys() - schema.attributes.keys():
+                yield f"{node.name} has the attribute {name}, which {node.op_type} lacks in opset {OPSET}"
+            if len(node.inputs) > schema.max_input:
+                yield f"{node.name} reads {len(node.inputs)} tensors, and {node.op_type} {schema.max_input} in opset {OPSET}"
         yield from unread(model.graph)
 
 
 def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
-    """The value of an optional input. Raises `ValueError` if it is computed."""
+    """The value of an optional input, None if it is left out. Raises `ValueError` if it is computed."""
     value = node.inputs[index] if index < len(node.inputs) else None
     if value is not None and not value.is_initializer():
         raise ValueError(f"{value.name} is computed as the model runs")
@@ -78,23 +81,23 @@ def _constant(node: ir.Node, index: int) -> NDArray[Any] | None:
 
 
 def _shape(node: ir.Node) -> tuple[int, ...]:
-    """Of what the node reads first. Raises `ValueError` if it is not static."""
-    shape = shape_of(given(node))
+    """The shape of the first input. Raises `ValueError` if it is not static."""
+    shape = shape_of(input_of(node))
     if shape is None:
-        raise ValueError(f"{given(node).name} has no static shape")
+        raise ValueError(f"{input_of(node).name} has no static shape")
     return shape
 
 
 def _read(node: ir.Node, index: int, name: str, value: NDArray[Any]) -> None:
-    """Have the node read a new constant."""
+    """Replace an input of the node by a new constant."""
     assert node.graph is not None
     node.resize_inputs(max(index + 1, len(node.inputs)))
     node.replace_input_with(index, add_constant(node.graph, f"{node.name}.{name}", value))
 
 
 def _mish(node: ir.Node) -> None:
-    """x · tanh(softplus(x)), which is what ONNX defines it by: opset 18 brought the operator, TensorRT 10.0 its importer."""
-    x, y = given(node), node.outputs[0]
+    """x · tanh(softplus(x)), by which ONNX defines it. Opset 18 brought the operator, TensorRT 10.0 its importer."""
+    x, y = input_of(node), node.outputs[0]
     soft, bent = (ir.val(f"{y.name}.{part}", y.dtype, y.shape) for part in ("softplus", "tanh"))
     parts = [
         ir.node("Softplus", [x], outputs=[soft], name=f"{node.name}.softplus"),
@@ -107,14 +110,14 @@ def _mish(node: ir.Node) -> None:
 
 
 def _reshape(node: ir.Node) -> None:
-    """It says what a zero in the new shape means, and static shapes hold none."""
+    """Opset 18's `allowzero` says what a zero in the new shape means; static shapes hold none."""
     node.attributes.pop("allowzero", None)
 
 
 def _reduction(node: ir.Node) -> None:
     axes, nothing = _constant(node, 1), node.attributes.get_int("noop_with_empty_axes", 0)
     if nothing and (axes is None or axes.size == 0):
-        raise ValueError("one that reduces nothing")
+        raise ValueError("a reduction that reduces nothing")
     node.attributes.pop("noop_with_empty_axes", None)
     node.resize_inputs(1)
     if axes is not None and axes.size:
@@ -122,29 +125,30 @@ def _reduction(node: ir.Node) -> None:
 
 
 def _resize(node: ir.Node) -> None:
-    """Antialiasing and policies of aspect are new, and so are the axes that are meant, which are written out."""
-    said = node.attributes
-    if said.get_int("antialias", 0):
-        raise ValueError("with antialiasing, which TensorRT has not")
-    if said.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise ValueError("with a policy for the aspect, of which TensorRT knows stretching alone")
-    if said.get_string("coordinate_transformation_mode") == "half_pixel_symmetric":
-        raise ValueError("by half_pixel_symmetric")
-    axes = said.get_ints("axes")
+    """Antialiasing and policies for the aspect ratio are new in opset 18. So is the choice of axes; all are written out
+    instead."""
+    options = node.attributes
+    if options.get_int("antialias", 0):
+        raise ValueError("antialiasing, which TensorRT lacks")
+    if options.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise ValueError("a policy for the aspect ratio other than stretching, which is all that TensorRT knows")
+    if options.get_string("coordinate_transformation_mode") == "half_pixel_symmetric":
+        raise ValueError("coordinates by half_pixel_symmetric")
+    axes = options.get_ints("axes")
     for name in ("antialias", "keep_aspect_ratio_policy", "axes"):
-        said.pop(name, None)
+        options.pop(name, None)
     shape = _shape(node)
     if axes is None or [axis % len(shape) for axis in axes] == list(range(len(shape))):
         return
     for index, whole in ((2, np.ones(len(shape), np.float32)), (3, np.array(shape, np.int64))):
-        told = _constant(node, index)
-        if told is not None and told.size:
-            whole[list(axes)] = told
+        written = _constant(node, index)
+        if written is not None and written.size:
+            whole[list(axes)] = written
             _read(node, index, f"all_axes{index}", whole)
 
 
 def _split(node: ir.Node) -> None:
-    """Into a number of equal parts, the last of which may be smaller: then the sizes are written out."""
+    """Opset 18 can split into a number of parts, of which the last may be smaller; the sizes are written out instead."""
     parts = node.attributes.get_int("num_outputs")
     node.attributes.pop("num_outputs", None)
     if parts is None or len(node.inputs) > 1:
@@ -157,22 +161,22 @@ def _split(node: ir.Node) -> None:
 
 
 def _pad(node: ir.Node) -> None:
-    """The axes that are meant are new, and written out."""
+    """Opset 18 can name the axes to pad; all are written out instead."""
     axes = _constant(node, 3)
     node.resize_inputs(min(3, len(node.inputs)))
     if axes is not None:
-        shape, told = _shape(node), _constant(node, 1)
-        if told is None:
-            raise ValueError("without a padding")
+        shape, written = _shape(node), _constant(node, 1)
+        if written is None:
+            raise ValueError("no padding")
         pads = np.zeros((2, len(shape)), np.int64)
-        pads[:, list(axes)] = told.reshape(2, -1)
+        pads[:, list(axes)] = written.reshape(2, -1)
         _read(node, 1, "all_axes", pads.reshape(-1))
 
 
 def _scatter(node: ir.Node) -> None:
-    """Its reductions by the largest and the smallest are new."""
+    """Reductions by maximum and minimum are new in opset 18."""
     if node.attributes.get_string("reduction", "none") not in ("none", "add", "mul"):
-        raise ValueError("of the largest or the smallest")
+        raise ValueError("a reduction by maximum or minimum")
 
 
 _OLDER: Mapping[str, Callable[[ir.Node], None]] = {

@@ -1,11 +1,12 @@
-"""The patterns that rules name: each finds the places in a graph, by the names of nodes or tensors.
+"""The patterns that rules name: each finds its places in a graph, by the names of nodes or tensors.
 
-A pattern is a function of the view and the rule's parameters. Those that depend on the version get it among these.
+A pattern is a function of the view and the rule's parameters. Patterns that depend on the version of TensorRT get what differs as
+a parameter. Most patterns are a condition on single nodes, registered by `found_at`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,47 @@ import onnx_ir as ir
 
 from edgec.lowering.tensorrt.view import LAYOUT, View, above, array, below, halves, is_constant, is_half, kind, label, maker
 
-Pattern = Callable[..., Iterator[str]]
+Pattern = Callable[..., Iterable[str]]
+Condition = Callable[..., bool]
+Nodes = Callable[[View], Iterable[tuple[ir.Node, ...]]]
 PATTERNS: dict[str, Pattern] = {}
 
 FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 FLAT = ("invalid", "opset", "open-shape", "unsupported", "operator")
-"""What can be asked of a graph whose structure is broken."""
+"""Patterns that can be looked for in a graph whose structure is broken."""
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 PRODUCTS = ("MatMul", "Gemm", "Conv")
 
 
 def pattern(function: Pattern) -> Pattern:
+    """Register a function of the view and parameters, which gives the places, under its name with dashes."""
     PATTERNS[function.__name__.replace("_", "-")] = function
     return function
+
+
+def found_at(nodes: Nodes) -> Callable[[Condition], Condition]:
+    """Register a condition as a pattern. It is called with each node, or group of nodes, and the parameters; the places are the
+    first nodes of the groups that meet it."""
+
+    def register(condition: Condition) -> Condition:
+        def places(view: View, **parameters: Any) -> Iterator[str]:
+            return (label(group[0]) for group in nodes(view) if condition(*group, **parameters))
+
+        places.__name__ = condition.__name__
+        pattern(places)
+        return condition
+
+    return register
+
+
+def of(*kinds: str) -> Nodes:
+    """The nodes with these operators, or all of them."""
+    return lambda view: ((node,) for node in view.graph if not kinds or node.op_type in kinds)
+
+
+def quantisers(view: View) -> Iterator[tuple[ir.Node]]:
+    """The QuantizeLinear and DequantizeLinear nodes that have a scale."""
+    return ((node,) for node in view.graph if node.op_type in QUANTISERS and len(node.inputs) > 1)
 
 
 # --- the file
@@ -33,6 +62,7 @@ def pattern(function: Pattern) -> Pattern:
 
 @pattern
 def invalid(view: View) -> Iterator[str]:
+    """What ONNX's own checker says of an invalid file, its first two lines."""
     if view.invalid:
         lines = [line.strip() for line in view.invalid.splitlines() if line.strip()]
         yield " ".join(lines[:2])
@@ -40,12 +70,14 @@ def invalid(view: View) -> Iterator[str]:
 
 @pattern
 def opset(view: View, *, min: int, max: int) -> Iterator[str]:
+    """An opset outside of these."""
     if not min <= view.opset <= max:
         yield f"opset {view.opset}"
 
 
 @pattern
 def open_shape(view: View) -> Iterator[str]:
+    """Inputs without a static shape."""
     constants = {entry.name for entry in view.file.graph.initializer}
     for value in view.file.graph.input:
         tensor = value.type.tensor_type
@@ -59,6 +91,7 @@ def open_shape(view: View) -> Iterator[str]:
 
 @pattern
 def unsupported(view: View, *, known: frozenset[str]) -> Iterator[str]:
+    """Operators that are not `known`, in branches and bodies too."""
     for node in view.all_nodes:
         if node.domain not in ("", "ai.onnx") or node.op_type not in known:
             yield f"{node.op_type} {label(node)}"
@@ -66,22 +99,20 @@ def unsupported(view: View, *, known: frozenset[str]) -> Iterator[str]:
 
 @pattern
 def operator(view: View, *, operators: list[str]) -> Iterator[str]:
-    yield from (label(node) for node in view.all_nodes if node.op_type in operators)
+    """Nodes with one of these operators, in branches and bodies too."""
+    return (label(node) for node in view.all_nodes if node.op_type in operators)
+
+
+@found_at(of())
+def more_outputs(node: ir.Node, *, operators: list[str], outputs: int) -> bool:
+    """More than so many outputs that have names, of one of these operators."""
+    return node.op_type in operators and any(value.name for value in node.outputs[outputs:])
 
 
 @pattern
-def more_outputs(view: View, *, operators: list[str], outputs: int) -> Iterator[str]:
-    for node in view.graph:
-        if node.op_type in operators and any(value.name for value in node.outputs[outputs:]):
-            yield label(node)
-
-
-@pattern
-def rotary_in_graph(view: View) -> Iterator[str]:
+def rotary_in_graph(view: View) -> Iterable[str]:
     """Sines and cosines that are computed as the model runs."""
-    for node in view.all_nodes:
-        if node.op_type in ("Sin", "Cos"):
-            yield label(node)
+    return operator(view, operators=["Sin", "Cos"])
 
 
 # --- types
@@ -113,6 +144,7 @@ def type_constant(view: View, *, types: list[str], but: list[str]) -> Iterator[s
 
 @pattern
 def mixed_types(view: View) -> Iterator[str]:
+    """Operators that read floats of several types."""
     for node in view.graph:
         if node.op_type in (*QUANTISERS, "Cast", "If", "Loop", "Scan"):
             continue
@@ -125,7 +157,8 @@ def mixed_types(view: View) -> Iterator[str]:
 
 @pattern
 def half_not_finite(view: View) -> Iterator[str]:
-    yield from (name for name, value in halves(view) if not np.isfinite(value).all())
+    """fp16 constants that hold infinities or NaN."""
+    return (name for name, value in halves(view) if not np.isfinite(value).all())
 
 
 @pattern
@@ -137,67 +170,60 @@ def half_subnormal(view: View, *, share: float) -> Iterator[str]:
             yield name
 
 
-@pattern
-def half_operator(view: View, *, operators: list[str]) -> Iterator[str]:
-    yield from (label(node) for node in view.graph if node.op_type in operators and is_half(node.inputs[0]))
+@found_at(of())
+def half_operator(node: ir.Node, *, operators: list[str]) -> bool:
+    """One of these operators in fp16."""
+    return node.op_type in operators and is_half(node.inputs[0])
 
 
-@pattern
-def norm_in_pieces(view: View) -> Iterator[str]:
+@found_at(of("Sub"))
+def norm_in_pieces(difference: ir.Node) -> bool:
     """x - mean(x), squared, averaged, rooted."""
-    for node in view.graph:
-        mean = maker(node.inputs[1]) if node.op_type == "Sub" else None
-        if mean is None or mean.op_type != "ReduceMean" or mean.inputs[0] is not node.inputs[0]:
-            continue
-        squares = [reader for reader in below(node.outputs[0]) if _squares(reader)]
-        if any(
-            reader.op_type == "ReduceMean" and any(_roots(reader.outputs[0]))
-            for square in squares
-            for reader in below(square.outputs[0])
-        ):
-            yield label(node)
+    mean = maker(difference.inputs[1])
+    if mean is None or mean.op_type != "ReduceMean" or mean.inputs[0] is not difference.inputs[0]:
+        return False
+    squares = [reader for reader in below(difference.outputs[0]) if _squares(reader)]
+    means = (reader for square in squares for reader in below(square.outputs[0]) if reader.op_type == "ReduceMean")
+    return any(_has_root(mean.outputs[0]) for mean in means)
 
 
 def _squares(node: ir.Node) -> bool:
     return node.op_type == "Pow" or (node.op_type == "Mul" and node.inputs[0] is node.inputs[1])
 
 
-def _roots(value: ir.Value) -> Iterator[bool]:
-    yield from (node.op_type == "Sqrt" for node in below(value, (*LAYOUT, "Add")))
+def _has_root(value: ir.Value) -> bool:
+    return any(node.op_type == "Sqrt" for node in below(value, (*LAYOUT, "Add")))
 
 
 # --- attention
 
 
-@pattern
-def attention(view: View) -> Iterator[str]:
-    yield from (label(product) for product, _ in view.attentions())
+@found_at(View.attentions)
+def attention(product: ir.Node, softmax: ir.Node) -> bool:
+    """Any attention."""
+    return True
 
 
-@pattern
-def attention_scaled_twice(view: View) -> Iterator[str]:
-    for product, _ in view.attentions():
-        if all(_scaled(value) for value in product.inputs[:2]):
-            yield label(product)
+@found_at(View.attentions)
+def attention_scaled_twice(product: ir.Node, softmax: ir.Node) -> bool:
+    """Both inputs of the scores' product are scaled."""
+    return all(_scaled(value) for value in product.inputs[:2])
 
 
-@pattern
-def attention_scaled_behind(view: View) -> Iterator[str]:
-    for product, softmax in view.attentions():
-        node = above(softmax.inputs[0], (*LAYOUT, "Add", "Where"))
-        if node is not None and node is not product and node.op_type in ("Mul", "Div") and _by_scalar(node):
-            yield label(product)
+@found_at(View.attentions)
+def attention_scaled_behind(product: ir.Node, softmax: ir.Node) -> bool:
+    """The scores are scaled after their product."""
+    node = above(softmax.inputs[0], (*LAYOUT, "Add", "Where"))
+    return node is not None and node is not product and node.op_type in ("Mul", "Div") and _by_scalar(node)
 
 
-@pattern
-def attention_quantised(view: View) -> Iterator[str]:
+@found_at(View.attentions)
+def attention_quantised(product: ir.Node, softmax: ir.Node) -> bool:
     """Q/DQ between Softmax and the products on both of its sides, or on what these two read."""
-    for product, softmax in view.attentions():
-        mixes = [node for node in below(softmax.outputs[0], (*LAYOUT, *QUANTISERS)) if node.op_type == "MatMul"]
-        inputs = [softmax.inputs[0], *product.inputs[:2], *(value for mix in mixes for value in mix.inputs[:2])]
-        makers = [above(value, (*LAYOUT, "Mul", "Div", "Add", "Where")) for value in inputs]
-        if any(node is not None and node.op_type == "DequantizeLinear" for node in makers):
-            yield label(product)
+    mixes = [node for node in below(softmax.outputs[0], (*LAYOUT, *QUANTISERS)) if node.op_type == "MatMul"]
+    inputs = [softmax.inputs[0], *product.inputs[:2], *(value for mix in mixes for value in mix.inputs[:2])]
+    makers = [above(value, (*LAYOUT, "Mul", "Div", "Add", "Where")) for value in inputs]
+    return any(node is not None and node.op_type == "DequantizeLinear" for node in makers)
 
 
 def _scaled(value: ir.Value | None) -> bool:
@@ -224,83 +250,72 @@ def _from_constants(value: ir.Value | None) -> bool:
 # --- int8
 
 
-@pattern
-def half_scale(view: View) -> Iterator[str]:
-    yield from (label(node) for node in _quantisers(view) if is_half(node.inputs[1]))
+@found_at(quantisers)
+def half_scale(node: ir.Node) -> bool:
+    """A scale in fp16."""
+    return is_half(node.inputs[1])
 
 
-@pattern
-def zero_point(view: View) -> Iterator[str]:
-    for node in _quantisers(view):
-        value = array(node.inputs[2]) if len(node.inputs) > 2 else None
-        if value is not None and np.any(value != 0):
-            yield label(node)
+@found_at(quantisers)
+def zero_point(node: ir.Node) -> bool:
+    """A zero point that is not zero."""
+    value = array(node.inputs[2]) if len(node.inputs) > 2 else None
+    return value is not None and bool(np.any(value != 0))
 
 
-@pattern
-def unsigned(view: View) -> Iterator[str]:
-    for node in _quantisers(view):
-        if "UINT8" in {kind(value) for value in (node.inputs[0], *node.inputs[2:], *node.outputs)}:
-            yield label(node)
+@found_at(quantisers)
+def unsigned(node: ir.Node) -> bool:
+    """Bytes without a sign."""
+    return "UINT8" in {kind(value) for value in (node.inputs[0], *node.inputs[2:], *node.outputs)}
 
 
-@pattern
-def no_zero_point(view: View) -> Iterator[str]:
-    yield from (label(node) for node in _quantisers(view) if len(node.inputs) < 3 or node.inputs[2] is None)
+@found_at(quantisers)
+def no_zero_point(node: ir.Node) -> bool:
+    """No zero point, by which the type of the bytes is left open."""
+    return len(node.inputs) < 3 or node.inputs[2] is None
 
 
-@pattern
-def scale_not_positive(view: View) -> Iterator[str]:
-    for node in _quantisers(view):
-        value = array(node.inputs[1])
-        if value is not None and not np.all(value > 0):
-            yield label(node)
+@found_at(quantisers)
+def scale_not_positive(node: ir.Node) -> bool:
+    """A scale that is zero, negative or NaN."""
+    value = array(node.inputs[1])
+    return value is not None and not np.all(value > 0)
 
 
-@pattern
-def dequantised_type(view: View, *, types: list[str]) -> Iterator[str]:
-    for node in view.graph:
-        if node.op_type == "DequantizeLinear" and kind(node.inputs[0]) in types:
-            yield label(node)
+@found_at(of("DequantizeLinear"))
+def dequantised_type(node: ir.Node, *, types: list[str]) -> bool:
+    """Data of one of these types is dequantised."""
+    return kind(node.inputs[0]) in types
 
 
-@pattern
-def activation_per_channel(view: View) -> Iterator[str]:
-    for node in view.graph:
-        if node.op_type == "QuantizeLinear" and not is_constant(node.inputs[0]) and _scales(node) > 1:
-            yield label(node)
+@found_at(of("QuantizeLinear"))
+def activation_per_channel(node: ir.Node) -> bool:
+    """An activation that has several scales."""
+    return not is_constant(node.inputs[0]) and _scales(node) > 1
 
 
-@pattern
-def weight_per_tensor(view: View) -> Iterator[str]:
-    for node in view.graph:
-        origin = _origin(node) if node.op_type == "DequantizeLinear" and _scales(node) == 1 else None
-        sides = 0 if origin is None or origin.shape is None else len(origin.shape)
-        if sides > 1 and any(reader.op_type in PRODUCTS for reader in node.successors()):
-            yield label(node)
+@found_at(of("DequantizeLinear"))
+def weight_per_tensor(node: ir.Node) -> bool:
+    """The weight of a product with a single scale."""
+    origin = _origin(node) if _scales(node) == 1 else None
+    matrix = origin is not None and origin.shape is not None and len(origin.shape) > 1
+    return matrix and any(reader.op_type in PRODUCTS for reader in node.successors())
 
 
-@pattern
-def cast_behind_dequantise(view: View) -> Iterator[str]:
-    for node in view.graph:
-        made = maker(node.inputs[0]) if node.op_type == "Cast" else None
-        if made is None or made.op_type != "DequantizeLinear":
-            continue
-        if any(reader.op_type in PRODUCTS for reader in below(node.outputs[0], ("Transpose", "Identity"))):
-            yield label(node)
+@found_at(of("Cast"))
+def cast_behind_dequantise(node: ir.Node) -> bool:
+    """A Cast between a DequantizeLinear and a product."""
+    made = maker(node.inputs[0])
+    if made is None or made.op_type != "DequantizeLinear":
+        return False
+    return any(reader.op_type in PRODUCTS for reader in below(node.outputs[0], ("Transpose", "Identity")))
 
 
-@pattern
-def half_a_pair(view: View) -> Iterator[str]:
-    for node in view.graph:
-        if node.op_type in PRODUCTS:
-            quantised = [_dequantised(value) for value in node.inputs[:2]]
-            if any(quantised) and not all(quantised):
-                yield label(node)
-
-
-def _quantisers(view: View) -> Iterator[ir.Node]:
-    yield from (node for node in view.graph if node.op_type in QUANTISERS and len(node.inputs) > 1)
+@found_at(of(*PRODUCTS))
+def half_a_pair(node: ir.Node) -> bool:
+    """A product of which one input is quantised and the other is not."""
+    quantised = [_dequantised(value) for value in node.inputs[:2]]
+    return any(quantised) and not all(quantised)
 
 
 def _scales(node: ir.Node) -> int:
@@ -322,7 +337,8 @@ def _dequantised(value: ir.Value | None) -> bool:
 
 
 def run(name: str, view: View, parameters: dict[str, Any]) -> tuple[str, ...]:
-    """The places where a pattern is found, each once. In a broken graph only what needs no structure is looked for."""
+    """The places where a pattern is found, each once. In a graph whose structure is broken, only `FLAT` patterns are looked
+    for."""
     if view.broken and name not in FLAT:
         return ()
     return tuple(dict.fromkeys(PATTERNS[name](view, **parameters)))

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.values import add_constant, array_of, drop_unread, given, name_of
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of, name_of
 from edgec.lowering.tensorrt.names import FreeNames
 
 SCALE = np.float32(2.0**-8)
@@ -27,10 +27,10 @@ class ScalePixels(Rewrite):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         embedding = next((node for node in model.graph if node.op_type == "Conv"), None)
         pixels = _pixels(embedding) if embedding is not None else None
-        if embedding is None or pixels is None or not given(embedding, 1).is_initializer():
+        if embedding is None or pixels is None or not input_of(embedding, 1).is_initializer():
             return ir.passes.PassResult(model, modified=False)
         graph, free = model.graph, FreeNames(model.graph)
-        name, weight = free.take(f"{pixels.name}.scaled"), given(embedding, 1)
+        name, weight = free.take(f"{pixels.name}.scaled"), input_of(embedding, 1)
         scaled = ir.val(name, pixels.dtype, pixels.shape)
         pixels.replace_all_uses_with(scaled)
         factor = add_constant(graph, free.take(f"{name}.factor"), SCALE)
@@ -48,10 +48,10 @@ class ScalePixels(Rewrite):
 
 def _pixels(embedding: ir.Node) -> ir.Value | None:
     """The frame as floats, which the convolution reads through nothing but layout; None if it reads something else."""
-    value = given(embedding)
+    value = input_of(embedding)
     maker = value.producer()
     while maker is not None and maker.op_type in ("Transpose", "Reshape"):
-        value = given(maker)
+        value = input_of(maker)
         maker = value.producer()
-    cast = maker is not None and maker.op_type == "Cast" and given(maker).is_graph_input()
+    cast = maker is not None and maker.op_type == "Cast" and input_of(maker).is_graph_input()
     return value if cast else None

@@ -7,9 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from edgec.errors import RequestError
+from edgec.records.base import Record
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,7 +24,7 @@ Severity = Literal["error", "warning"]
 
 
 def parse_version(text: str) -> Version:
-    """`10.3`, or longer. Raises `RequestError` for anything else."""
+    """The numbers of a version such as `10.3` or `8.6.1`. Raises `RequestError` for anything else."""
     parts = text.strip().split(".")
     if not 1 <= len(parts) <= 4 or not all(part.isascii() and part.isdigit() and len(part) < 5 for part in parts):
         raise RequestError(
@@ -32,14 +33,8 @@ def parse_version(text: str) -> Version:
     return tuple(int(part) for part in parts)
 
 
-class Record(BaseModel):
-    """An unknown key is a misspelt one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Versions(Record):
-    """From `min` up to but not `below`."""
+    """TensorRT versions from `min` up to but not including `below`."""
 
     min: str
     below: str
@@ -51,11 +46,14 @@ class Versions(Record):
         return value
 
     def hold(self, version: Version) -> bool:
+        """Whether a version is one of them."""
         # 10.3.0 is not below 10.3: missing parts are zeros.
         return _whole(parse_version(self.min)) <= _whole(version) < _whole(parse_version(self.below))
 
 
 class Rule(Record):
+    """One rule: a graph in which `pattern` is found breaks it on these versions, with this `consequence`."""
+
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     tensorrt: Versions
     pattern: str
@@ -67,11 +65,14 @@ class Rule(Record):
 
 
 class Rules(Record):
+    """The whole file."""
+
     operators: dict[str, tuple[str, ...]]
     """By version: the operators that it was the first to import."""
     rule: tuple[Rule, ...]
 
     def known_operators(self, version: Version) -> frozenset[str]:
+        """The operators that this version imports."""
         return frozenset(
             name for since, names in self.operators.items() if _whole(parse_version(since)) <= _whole(version) for name in names
         )
@@ -79,16 +80,17 @@ class Rules(Record):
 
 @cache
 def read_rules() -> Rules:
+    """The rules of `rules.toml`."""
     return Rules.model_validate(tomllib.loads(FILE.read_text(encoding="utf-8")))
 
 
 def oldest_known() -> Version:
-    """No rule looks further back."""
+    """The oldest version that a rule covers."""
     return min(parse_version(rule.tensorrt.min) for rule in read_rules().rule)
 
 
 def newest_known() -> Version:
-    """The first version that no rule looks at."""
+    """The first version after all that rules cover."""
     return max(parse_version(rule.tensorrt.below) for rule in read_rules().rule)
 
 

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.values import add_constant, array_of, drop_unread, given, shape_of
+from edgec.graph.values import add_constant, array_of, drop_unread, input_of, shape_of
 from edgec.lowering.tensorrt.names import FreeNames
 from edgec.lowering.tensorrt.opset import opset_differences
 from edgec.lowering.tensorrt.typed import reads_bytes
@@ -47,7 +47,7 @@ class FoldScales(Rewrite):
         activations: dict[ir.Value, ir.Value | None] = {}
         products = [node for node in graph if node.op_type == "MatMul" and reads_bytes(node) and reads_bytes(node, 1)]
         for product in products:
-            pair = given(product)
+            pair = input_of(product)
             if pair not in activations:
                 activations[pair] = _in_half(pair, free)
             half = activations[pair]
@@ -65,35 +65,35 @@ class FoldScales(Rewrite):
 def _in_half(dequantised: ir.Value, free: FreeNames) -> ir.Value | None:
     """The activation as fp16, with one scale on both sides of its bytes; None if fp16 cannot hold that to its last bit."""
     dequantise = dequantised.producer()
-    quantise = given(dequantise).producer() if dequantise is not None else None
+    quantise = input_of(dequantise).producer() if dequantise is not None else None
     assert dequantise is not None
     assert quantise is not None
-    graph, scale = dequantise.graph, np.float16(array_of(given(dequantise, 1)))
+    graph, scale = dequantise.graph, np.float16(array_of(input_of(dequantise, 1)))
     assert graph is not None
     if not np.finfo(np.float16).tiny <= scale < np.inf:
         return None
     # Rounded for the float32 side as well, so that both sides mean the same.
-    same = add_constant(graph, free.take(f"{given(dequantise, 1).name}.rounded"), np.float32(scale))
+    same = add_constant(graph, free.take(f"{input_of(dequantise, 1).name}.rounded"), np.float32(scale))
     quantise.replace_input_with(1, same)
     dequantise.replace_input_with(1, same)
     half = ir.val(free.take(f"{dequantised.name}.fp16"), ir.DataType.FLOAT16, dequantised.shape)
-    inputs = [given(dequantise), add_constant(graph, free.take(f"{half.name}.scale"), scale), *dequantise.inputs[2:]]
+    inputs = [input_of(dequantise), add_constant(graph, free.take(f"{half.name}.scale"), scale), *dequantise.inputs[2:]]
     dequantise.append(ir.node("DequantizeLinear", inputs, outputs=[half], name=half.name))
     return half
 
 
 def _fold(product: ir.Node, activation: ir.Value, free: FreeNames) -> None:
-    dequantise = given(product, 1).producer()
+    dequantise = input_of(product, 1).producer()
     maker = activation.producer()
     assert dequantise is not None
     assert maker is not None
-    graph, weight = product.graph, given(dequantise)
+    graph, weight = product.graph, input_of(dequantise)
     assert graph is not None
     sides, output, name = shape_of(weight), product.outputs[0], product.outputs[0].name
     assert sides is not None
-    whole = MOST / (_LARGEST * sides[0] * float(array_of(given(maker, 1))))
+    whole = MOST / (_LARGEST * sides[0] * float(array_of(input_of(maker, 1))))
     scale = np.float16(2.0 ** np.clip(np.floor(np.log2(whole)), -14, 15))
-    rest = array_of(given(dequantise, 1)).astype(np.float32) / np.float32(scale)
+    rest = array_of(input_of(dequantise, 1)).astype(np.float32) / np.float32(scale)
 
     half_weight = ir.val(free.take(f"{dequantise.name}.fp16"), ir.DataType.FLOAT16, weight.shape)
     constants = [add_constant(graph, free.take(f"{half_weight.name}.{part}"), value) for part, value in

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.values import array_of, drop_unread, given, name_of, shape_of
+from edgec.graph.values import array_of, drop_unread, input_of, name_of, shape_of
 from edgec.lowering.tensorrt.names import FreeNames
 
 
@@ -59,7 +59,7 @@ def _swap(norm: ir.Node, selection: ir.Node, free: FreeNames) -> None:
     normed = ir.val(name, output.dtype, output.shape)
     output.replace_all_uses_with(normed, replace_graph_outputs=True)
     output.name = free.take(f"{name}.selected")
-    selection.replace_input_with(0, given(norm))
+    selection.replace_input_with(0, input_of(norm))
     attributes = {**norm.attributes, "axis": ir.AttrInt64("axis", -1)}
     selection.append(
         ir.Node(

@@ -1,9 +1,9 @@
-"""A strongly typed graph run on this machine as its types say: every fp16 tensor is rounded to fp16, products sum in float32.
+"""Running a strongly typed graph on this machine with its types: every fp16 tensor is rounded to fp16, products sum in float32.
 
-ONNX Runtime's CPU provider cannot be given the typed graph itself. It has no fp16 kernels for most operators, computes them in
-float32, and takes out all casts in between, those that the graph spells out included (ONNX Runtime 1.32, all optimisations off).
-So the graph is rewritten in float32, and each operation's result passes Cast to fp16, Identity, Cast back: the Identity in the
-middle keeps the pair from being taken for redundant.
+ONNX Runtime's CPU provider cannot run the typed graph itself that way. It has no fp16 kernels for most operators, computes them
+in float32, and removes all casts in between, even those in the graph (ONNX Runtime 1.32, all optimisations off). So the graph is
+rewritten in float32, and each operation's result passes Cast to fp16, Identity, Cast back: the Identity in the middle keeps the
+pair from being removed as redundant.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from edgec.graph.files import load
 from edgec.graph.operations import PRODUCTS
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.session import open_session
-from edgec.graph.values import array_of, given
-from edgec.lowering.base import LoweredModel
+from edgec.graph.values import array_of, input_of
+from edgec.lowering.base import LoweredModel, first_lines
 from edgec.lowering.onnxruntime import SessionRunner
 from edgec.lowering.tensorrt.names import FreeNames
 from edgec.lowering.tensorrt.typed import MOVES, reads_bytes
@@ -36,10 +36,12 @@ class RoundHalves(Rewrite):
     """
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Tensors whose type is not known."""
         values = (value for node in model.graph for value in node.outputs)
         return (f"the type of {value.name} is not known" for value in values if value.name and value.dtype is None)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Makes all tensors float32, and rounds to fp16 the results of operations that were fp16."""
         free = FreeNames(model.graph)
         halves = {value for node in model.graph for value in node.outputs if value.dtype == HALF}
         for value in model.graph.initializers.values():
@@ -49,7 +51,7 @@ class RoundHalves(Rewrite):
         for value in halves:
             value.type = ir.TensorType(ir.DataType.FLOAT)
         for node in list(model.graph):
-            if node.op_type == "Cast" and given(node).dtype == node.outputs[0].dtype == ir.DataType.FLOAT:
+            if node.op_type == "Cast" and input_of(node).dtype == node.outputs[0].dtype == ir.DataType.FLOAT:
                 node.op_type = "Identity"
                 node.attributes.clear()
             elif node.op_type in MOVES or _is_read_as_bytes(node):
@@ -59,6 +61,7 @@ class RoundHalves(Rewrite):
         return ir.passes.PassResult(model, modified=bool(halves))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """fp16 tensors other than those of the rounding itself, and fp16 constants."""
         for node in model.graph:
             makers = (node.op_type, *(reader.op_type for reader in node.successors()))
             if any(value.dtype == HALF for value in node.outputs) and makers not in (("Cast", "Identity"), ("Identity", "Cast")):
@@ -73,32 +76,32 @@ def _is_read_as_bytes(node: ir.Node) -> bool:
 
 
 def _round(node: ir.Node, free: FreeNames) -> None:
-    """What the node makes is rounded before anybody reads it, who then reads it under its name."""
+    """Rounds the node's result before anything reads it; the rounded tensor gets its name."""
     exact = node.outputs[0]
     rounded, name = ir.val(exact.name, exact.dtype, exact.shape), exact.name
     exact.replace_all_uses_with(rounded, replace_graph_outputs=True)
     exact.name = free.take(f"{name}.exact")
-    half, kept = (ir.val(free.take(f"{name}.{part}"), HALF, exact.shape) for part in ("half", "kept"))
+    half, identity = (ir.val(free.take(f"{name}.{part}"), HALF, exact.shape) for part in ("half", "kept"))
     steps = [
         ir.node("Cast", [exact], {"to": int(HALF)}, outputs=[half]),
-        ir.node("Identity", [half], outputs=[kept]),
-        ir.node("Cast", [kept], {"to": int(ir.DataType.FLOAT)}, outputs=[rounded]),
+        ir.node("Identity", [half], outputs=[identity]),
+        ir.node("Cast", [identity], {"to": int(ir.DataType.FLOAT)}, outputs=[rounded]),
     ]
     node.append(steps)
 
 
 def product_types(model: ir.Model) -> Counter[str]:
     """How many products and convolutions, those of heads included, run in int8, fp16 and fp32."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in model.graph:
         if node.op_type in PRODUCTS:
             half = node.outputs[0].dtype == HALF
-            found["int8" if reads_bytes(node) else "fp16" if half else "fp32"] += 1
-    return found
+            counts["int8" if reads_bytes(node) else "fp16" if half else "fp32"] += 1
+    return counts
 
 
 def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
-    """Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can imitate."""
+    """A runner of the simulated graph. Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can run."""
     try:
         typed = load(model.directory / model.entry)
         types = ", ".join(f"{kind} {count}" for kind, count in product_types(typed).most_common())
@@ -108,5 +111,5 @@ def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
     except Exception as error:
         raise RuntimeFailure(
             "ONNX Runtime, which imitates TensorRT here, refuses the model.",
-            evidence=[model.entry, *str(error).strip().splitlines()[:3]],
+            evidence=[model.entry, *first_lines(error)],
         ) from error

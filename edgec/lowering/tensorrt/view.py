@@ -1,4 +1,4 @@
-"""A file that the checker's patterns look at, as it is and as a graph."""
+"""A file as the checker's patterns see it: as it is, and as a graph."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ LAYOUT = ("Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten",
 
 
 class View:
-    """`file` may be anybody's. `invalid` is what ONNX's own checker has against it, empty if nothing. `broken` says that it is
-    the structure: inputs may be missing, operators unknown, and the order of the nodes may run in circles. Then there is no
-    `graph`."""
+    """A file from any source. `invalid` is the error of ONNX's own checker, empty if there is none. If `broken`, its structure is
+    not sound: inputs may be missing, operators unknown, and nodes may form a circle. Then there is no `graph`."""
 
     def __init__(self, file: onnx.ModelProto) -> None:
         self.file, self.invalid = file, ""
@@ -32,30 +31,34 @@ class View:
 
     @property
     def broken(self) -> bool:
+        """Whether the structure of the graph is not sound."""
         return self._graph is None
 
     @property
     def graph(self) -> ir.Graph:
+        """The graph, with inferred types and shapes if possible. May only be asked for if it is not `broken`."""
         assert self._graph is not None
         return self._graph
 
     @cached_property
     def inputs(self) -> list[ir.Value]:
-        """Older files list their constants among them."""
+        """The inputs that are no constants: older files list these among the inputs."""
         return [value for value in self.graph.inputs if not value.is_initializer()]
 
     @cached_property
     def constants(self) -> list[ir.Value]:
+        """Initialisers, and the results of Constant nodes."""
         made = (node.outputs[0] for node in self.graph if node.op_type == "Constant")
         return [*self.graph.initializers.values(), *made]
 
     @property
     def opset(self) -> int:
+        """The version of ONNX's operators; 0 if the file does not state it."""
         return next((entry.version for entry in self.file.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
     @cached_property
     def all_nodes(self) -> list[onnx.NodeProto]:
-        """Those in branches and bodies too, as the file has them."""
+        """Those in branches and bodies too, as protobuf messages."""
         return list(_walk(self.file.graph))
 
     def attentions(self) -> Iterator[tuple[ir.Node, ir.Node]]:
@@ -86,16 +89,18 @@ def below(value: ir.Value, through: tuple[str, ...] = LAYOUT) -> Iterator[ir.Nod
 
 
 def maker(value: ir.Value | None) -> ir.Node | None:
+    """The node that makes a tensor; None for inputs and constants."""
     return value.producer() if value is not None else None
 
 
 def is_constant(value: ir.Value | None) -> bool:
+    """Whether the tensor is an initialiser or the result of a Constant node."""
     node = maker(value)
     return value is not None and (value.is_initializer() or (node is not None and node.op_type == "Constant"))
 
 
 def array(value: ir.Value | None) -> NDArray[Any] | None:
-    """What a constant holds; None for what is none, or holds what there is no telling."""
+    """What a constant holds; None for anything else, and for a constant whose bytes do not fit its type and shape."""
     try:
         tensor = ir.convenience.get_const_tensor(value) if value is not None and is_constant(value) else None
         return None if tensor is None else tensor.numpy()
@@ -109,18 +114,19 @@ def kind(value: ir.Value | None) -> str:
 
 
 def is_half(value: ir.Value | None) -> bool:
+    """Whether the tensor is fp16."""
     return kind(value) == "FLOAT16"
 
 
 def label(node: ir.Node | onnx.NodeProto) -> str:
-    """What people find a node by."""
+    """The name by which people find a node: its own, or its first output's."""
     outputs = node.outputs if isinstance(node, ir.Node) else node.output
     first = (outputs[0].name if isinstance(node, ir.Node) else outputs[0]) if outputs else node.op_type
     return str(node.name or first)
 
 
 def halves(view: View) -> Iterator[tuple[str, NDArray[np.float16]]]:
-    """Every fp16 constant."""
+    """The names and values of all fp16 constants."""
     for constant in view.constants:
         value = array(constant) if is_half(constant) else None
         if value is not None:
@@ -128,7 +134,7 @@ def halves(view: View) -> Iterator[tuple[str, NDArray[np.float16]]]:
 
 
 def _read(file: onnx.ModelProto) -> ir.Graph:
-    """Nodes without a name stay so: onnx-ir's inventions are not in the file."""
+    """The graph of a file. Nodes without a name keep none: the names that onnx-ir gives them are not in the file."""
     graph = ir.from_proto(file).graph
     for node, written in zip(graph.all_nodes(), _walk(file.graph), strict=True):
         node.name = written.name

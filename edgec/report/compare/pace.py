@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.latency.bootstrap import Floats, Run
+from edgec.latency.bootstrap import Floats, SampledRun
 from edgec.records.report import YARDSTICK, CandidateFigures, Latency, Report
 
 
@@ -24,17 +24,17 @@ def kind(report: Report) -> str | None:
     return f"{', '.join(found.latency.flags)}; numpy {report.host.versions.get('numpy', '')}"
 
 
-def as_run(latency: Latency) -> Run:
+def as_run(latency: Latency) -> SampledRun:
     """The samples of a latency that has some."""
 
     def by_sample(values: list[int]) -> NDArray[np.int64]:
         return np.repeat(np.array(values, dtype=np.int64), np.array([block.runs for block in latency.blocks], dtype=np.int64))
 
     rounds, processes = [block.round for block in latency.blocks], [block.process for block in latency.blocks]
-    return Run(np.array(latency.samples_ms), by_sample(rounds), by_sample(processes))
+    return SampledRun(np.array(latency.samples_ms), by_sample(rounds), by_sample(processes))
 
 
-def paced(run: Run, report: Report) -> Run | None:
+def paced(run: SampledRun, report: Report) -> SampledRun | None:
     """The run's samples as multiples of what the yardstick took beside each process; None where a process had none beside it."""
     found = yardstick(report)
     if found is None or found.latency is None or len(run.processes) == 0:

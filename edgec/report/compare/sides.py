@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from edgec.latency.bootstrap import Run, level_ms
+from edgec.latency.bootstrap import SampledRun, level_ms
 from edgec.records.fidelity import StageFidelity
 from edgec.records.report import CandidateFigures, ColdStart, Latency, Report
 from edgec.report.compare.pace import as_run, kind, paced, yardstick
@@ -40,13 +40,13 @@ class Side:
         return self.candidate.fidelity
 
     @cached_property
-    def runs(self) -> tuple[Run, ...]:
+    def runs(self) -> tuple[SampledRun, ...]:
         """Empty where a run has no samples."""
         latencies = [candidate.latency for candidate in self.candidates if candidate.latency and candidate.latency.samples_ms]
         return tuple(map(as_run, latencies)) if len(latencies) == len(self.candidates) else ()
 
     @cached_property
-    def paced(self) -> tuple[Run, ...]:
+    def paced(self) -> tuple[SampledRun, ...]:
         """The runs with the machine's speed taken out, as multiples of the yardstick's time; empty where it is not known."""
         found = [paced(run, report) for run, report in zip(self.runs, self.reports, strict=False)]
         known = [run for run in found if run is not None]

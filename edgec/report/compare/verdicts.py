@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from edgec.errors import Regression
-from edgec.latency.bootstrap import QUANTILES, Ratio, needed, paired_ratio, ratio
+from edgec.latency.bootstrap import QUANTILES, Ratio, paired_ratio, ratio, samples_needed
 from edgec.records.reading import printable
 from edgec.report.compare.compilations import Compilations, compare_compilations
 from edgec.report.compare.conditions import Difference, differences, other_work
@@ -85,7 +85,7 @@ def _judge(first: Side, second: Side, pace: float | None, figure: str, share: fl
             return Judged(figure, None, f"{printable(side.name)} has no measured latency")
         if not side.runs:
             return Judged(figure, None, f"{printable(side.name)} holds no samples")
-    least = needed(share)
+    least = samples_needed(share)
     fewest = min(first.samples, second.samples)
     if fewest < least:
         return Judged(figure, None, f"too few runs to compare {figure}: {fewest} of {least} needed")

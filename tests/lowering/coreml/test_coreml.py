@@ -23,7 +23,7 @@ from edgec.graph.passes.quantise import quantised_weight
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import Range
 from edgec.graph.session import features_of, open_session
-from edgec.graph.values import given, name_of
+from edgec.graph.values import input_of, name_of
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import Label, LoweredModel, Lowering
 from edgec.lowering.coreml import CoreMl
@@ -50,7 +50,7 @@ class TestCoreMl(LoweringConformance):
     def lowering(self) -> Lowering:
         return CoreMl()
 
-    def test_a_missing_runtime_is_said_with_the_line_that_installs_it(
+    def test_a_missing_runtime_is_reported_with_the_line_that_installs_it(
         self, lowering: Lowering, case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         """It is missing for writing packages; running them takes nothing."""
@@ -70,7 +70,7 @@ class TestCoreMl(LoweringConformance):
         expected = 1 if find_spec("threadpoolctl") else usable_cores()
         assert lowering.load(case("vit", "fp32").model, threads=2).threads == expected
 
-    def test_what_it_computes_is_simulated_and_says_so(self, case: Callable[..., Case], lowering: Lowering) -> None:
+    def test_results_are_marked_as_simulated(self, case: Callable[..., Case], lowering: Lowering) -> None:
         assert CoreMl.evidence is Evidence.SIMULATED
         assert lowering.load(case("vit", "w8").model).execution_precision == "w8; simulated on host"
 
@@ -81,8 +81,8 @@ class TestCoreMl(LoweringConformance):
         blocks = len({entry.name.split(".")[1] for entry in hub_operations(exported(VIT).graph) if "blocks" in entry.name})
         assert vit.count("scaled_dot_product_attention") == gated.count("scaled_dot_product_attention") == blocks
         assert vit.count("gelu") == gated.count("silu") == blocks
-        for found in (vit, gated, convnext):
-            assert not {"matmul", "softmax", "erf", "sigmoid"} & set(found)
+        for actual in (vit, gated, convnext):
+            assert not {"matmul", "softmax", "erf", "sigmoid"} & set(actual)
         assert "gelu" in convnext
 
     def test_operations_are_named_as_the_hub_graph_s_nodes(self, case: Callable[..., Case]) -> None:
@@ -90,8 +90,8 @@ class TestCoreMl(LoweringConformance):
         chosen = case("vit", "fp32")
         hub = chosen.made.graph
         nodes = {mil_name(name_of(node)): name_of(node.outputs[0]) for node in hub.graph}
-        found = {each.outputs[0].name for each in operations(chosen.model)}
-        shared = sorted(found & set(nodes))
+        actual = {each.outputs[0].name for each in operations(chosen.model)}
+        shared = sorted(actual & set(nodes))
         assert {"blocks_0_attn_mix", "blocks_1_mlp_mul_2", "blocks_0_norm1", "blocks_1_attn_q_add", "patch_embed"} <= set(shared)
         outputs = {output.name for output in hub.graph.outputs}
         watched = rewritten(hub, GiveOnly(sorted({nodes[name] for name in shared} - outputs)))
@@ -134,7 +134,7 @@ class TestCoreMl(LoweringConformance):
             lower(ir.from_proto(hub), uniform("fp16"), tmp_path)
         assert changed in str(caught.value)
 
-    def test_an_operation_of_another_domain_is_no_operation_of_onnx_s(self, tmp_path: Path) -> None:
+    def test_operations_of_other_domains_are_refused(self, tmp_path: Path) -> None:
         hub = exported(VIT).hub
         next(node for node in hub.graph.node if node.op_type == "Slice").domain = "com.somebody"
         with pytest.raises(UnsupportedOperation, match=r"no translation of com\.somebody\.Slice"):
@@ -148,9 +148,9 @@ class TestCoreMl(LoweringConformance):
         for feature in inputs:
             image = feature.type.imageType
             assert (image.height, image.width, image.colorSpace) == (64, 96, image.RGB)
-        found = CoreMl().load(model)(made.frames)
+        actual = CoreMl().load(model)(made.frames)
         for name, expected in made.expected.items():
-            assert np.abs(found[name] - expected).max() < 0.02 * np.abs(expected).max(), name
+            assert np.abs(actual[name] - expected).max() < 0.02 * np.abs(expected).max(), name
 
     def test_outputs_are_float32_under_their_names(self, case: Callable[..., Case]) -> None:
         for kind in ("vit", "convnext"):
@@ -184,7 +184,7 @@ class TestCoreMl(LoweringConformance):
 
     @pytest.mark.parametrize("epsilon", [1e-5, 1e-6])
     @pytest.mark.parametrize("peak", [0.0, 0.3, 7.9, 8.1, 60.0, 127.0, 1000.0, LIMIT / HEADROOM])
-    def test_a_norm_s_scale_bears_its_squares_and_keeps_its_epsilon(self, peak: float, epsilon: float) -> None:
+    def test_a_norm_s_scale_fits_its_squares_and_its_epsilon(self, peak: float, epsilon: float) -> None:
         scale = norm_scale(Range(-peak, peak / 2), epsilon)
         assert scale == 2.0 ** round(np.log2(scale))
         headroom = HEADROOM if peak < 1023 else 1
@@ -203,7 +203,7 @@ class TestCoreMl(LoweringConformance):
         hub = made.graph
         for part in ("patch_embed.weight", "patch_embed.bias"):
             replace_constant(hub, part, lambda value: value * np.float32(3e-3))
-        tensors = {"blocks.0.norm1", name_of(given(hub.graph.node("blocks.0.norm1")))}
+        tensors = {"blocks.0.norm1", name_of(input_of(hub.graph.node("blocks.0.norm1")))}
         peaks = observe_peaks(hub, list(made.frames), 1)
         expected = features_of(open_session(rewritten(hub, GiveOnly(sorted(tensors)))), made.frames)
         read, wanted = (expected[name][:, 5:] for name in sorted(tensors, key=lambda name: name == "blocks.0.norm1"))
@@ -211,8 +211,8 @@ class TestCoreMl(LoweringConformance):
         errors = []
         for name, plan in (("blind", uniform("fp16")), ("seen", CoreMl().fitted(hub, uniform("fp16"), peaks))):
             model = lower(hub, plan, tmp_path / name)
-            found = load((model.directory / model.entry).parent).run(made.frames, ["blocks_0_norm1"])["blocks_0_norm1"][:, 5:]
-            errors.append(float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
+            actual = load((model.directory / model.entry).parent).run(made.frames, ["blocks_0_norm1"])["blocks_0_norm1"][:, 5:]
+            errors.append(float(np.linalg.norm(actual - wanted) / np.linalg.norm(wanted)))
         assert errors[0] > 0.05
         assert errors[1] < 2e-3
 
@@ -231,8 +231,8 @@ class TestCoreMl(LoweringConformance):
         assert element_type(named(kept, "blocks_0_mlp_fc2_add")) == element_type(named(kept, "blocks_0_add_2")) == "FLOAT32"
         assert element_type(named(kept, "blocks_0_mlp_fc1_add")) == "FLOAT16"
         exact = lowering.load(lower(hub, uniform("fp32"), tmp_path / "exact"))(made.frames)
-        found = lowering.load(kept)(made.frames)
-        assert np.abs(found["patches"] - exact["patches"]).max() < 0.02 * np.abs(exact["patches"]).max()
+        actual = lowering.load(kept)(made.frames)
+        assert np.abs(actual["patches"] - exact["patches"]).max() < 0.02 * np.abs(exact["patches"]).max()
 
     # --- constants
 
@@ -250,10 +250,10 @@ class TestCoreMl(LoweringConformance):
         made = exported(VIT)
         plan = plan_of(CoreMl(), "int8", made, rest="fp16", activations="s8")
         model = lower(made.graph, plan, tmp_path)
-        found = kinds(model)
+        actual = kinds(model)
         linear = [entry for entry in hub_operations(made.graph) if entry.kind == "linear"]
-        assert found.count("constexpr_blockwise_shift_scale") == len(linear)
-        assert found.count("quantize") == found.count("dequantize") == len({entry.activation for entry in linear})
+        assert actual.count("constexpr_blockwise_shift_scale") == len(linear)
+        assert actual.count("quantize") == actual.count("dequantize") == len({entry.activation for entry in linear})
         product = named(model, "blocks_0_attn_q_add")
         assert named(model, product.inputs["x"].arguments[0].name).type == "dequantize"
         integers = np.ascontiguousarray(quantised_weight(linear[0], plan).integers.T)
@@ -301,10 +301,10 @@ class TestCoreMl(LoweringConformance):
 
             model = case("vit", "w8").model
             weights = (model.directory / model.entry).parent / "Data" / "com.apple.CoreML" / "weights"
-            found = read_program(specification(model), specification_version=9, file_weights_dir=str(weights))
+            actual = read_program(specification(model), specification_version=9, file_weights_dir=str(weights))
         written = [each.outputs[0].name for each in operations(model)]
         assert not any("name" in each.attributes for each in operations(model))
-        assert set(written) <= {each.outputs[0].name for each in found.functions["main"].operations}
+        assert set(written) <= {each.outputs[0].name for each in actual.functions["main"].operations}
 
     def test_a_label_is_written_and_changes_nothing_else(self, tmp_path: Path) -> None:
         made = exported(VIT)
@@ -327,6 +327,6 @@ class TestCoreMl(LoweringConformance):
 @pytest.mark.parametrize("kind", ["no-registers", "key-bias", "cls-norm", "two-heads"])
 def test_every_form_of_the_family_is_translated(kind: str, tmp_path: Path) -> None:
     made = exported(SPECS[kind])
-    found = CoreMl().load(lower(made.graph, uniform("fp32"), tmp_path))(made.frames)
+    actual = CoreMl().load(lower(made.graph, uniform("fp32"), tmp_path))(made.frames)
     for name, expected in made.expected.items():
-        assert np.abs(found[name] - expected).max() <= 1e-4 * np.abs(expected).max()
+        assert np.abs(actual[name] - expected).max() <= 1e-4 * np.abs(expected).max()

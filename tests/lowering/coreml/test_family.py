@@ -50,8 +50,8 @@ def test_a_saved_package_computes_what_the_hub_graph_does(name: str, size: Size,
     model = CoreMl().lower(hub, plan, tmp_path)
     program = load((tmp_path / model.entry).parent)
     assert first_difference(program, hub, frames) is None
-    found, expected = CoreMl().load(model)(frames), features_of(open_session(hub), frames)
-    fidelity = compare(expected, found, "fp16", Evidence.SIMULATED)
+    actual, expected = CoreMl().load(model)(frames), features_of(open_session(hub), frames)
+    fidelity = compare(expected, actual, "fp16", Evidence.SIMULATED)
     assert worst(fidelity) > 0.999
 
 

@@ -66,7 +66,7 @@ class Robot:
     def heads(self) -> list[Head]:
         width = self.spec.features
         maps, layers = (self.spec.widths, FOUR) if self.spec is CONVNEXT else ((width,) * 4, (0, 1, 0, 1))
-        found = [
+        actual = [
             made.linear(self.folder, width),
             made.segmentation(self.folder, width),
             made.segmentation(self.folder, width, name="maps", output="logits"),
@@ -81,8 +81,8 @@ class Robot:
                 "gated": {"weighting": "sigmoid"},
                 "single": {"bins_count": 1},
             }
-            found += [made.depth(self.folder, maps, layers, name=name, **said) for name, said in ways.items()]
-        return found
+            actual += [made.depth(self.folder, maps, layers, name=name, **said) for name, said in ways.items()]
+        return actual
 
     @cached_property
     def hub(self) -> ir.Model:
@@ -141,11 +141,11 @@ def test_labels_are_whole_numbers_and_all_else_float32(robots: dict[str, Robot],
     assert {name for name, kind in types.items() if kind == 131104} == {"floor"}  # INT32
     assert {kind for name, kind in types.items() if name != "floor"} == {65568}  # FLOAT32
     # Their weights are as they were, and their arithmetic fp16 but for the sum over a map.
-    found = kinds(model)
+    actual = kinds(model)
     stored = [entry for entry in hub_operations(robot.hub) if entry.kind in ("linear", "convolution")]
-    assert found.count("constexpr_blockwise_shift_scale") == len(stored)
-    assert found.count("reduce_argmax") == 1
-    assert {"resize_bilinear", "conv_transpose", "relu", "softmax", "sigmoid", "real_div"} <= set(found)
+    assert actual.count("constexpr_blockwise_shift_scale") == len(stored)
+    assert actual.count("reduce_argmax") == 1
+    assert {"resize_bilinear", "conv_transpose", "relu", "softmax", "sigmoid", "real_div"} <= set(actual)
     wide = {each.outputs[0].name for each in operations(model) if element_type(each) == "FLOAT32" and each.type != "const"}
     assert {name for name in wide if name.startswith("heads_")} == {"heads_kind_reducemean"}
 
@@ -153,17 +153,17 @@ def test_labels_are_whole_numbers_and_all_else_float32(robots: dict[str, Robot],
 def test_without_features_a_package_gives_what_heads_say(robots: dict[str, Robot], tmp_path: Path) -> None:
     robot = robots["vit"]
     hub = merged(robot.source, [robot.heads[1]], features=False)
-    found = CoreMl().load(lower(hub, uniform("fp16"), tmp_path))(robot.source.frames)
-    assert list(found) == ["floor"]
-    assert (found["floor"] == robot.expected["floor"]).mean() > 0.99
+    actual = CoreMl().load(lower(hub, uniform("fp16"), tmp_path))(robot.source.frames)
+    assert list(actual) == ["floor"]
+    assert (actual["floor"] == robot.expected["floor"]).mean() > 0.99
 
 
 def test_a_batch_has_labels_of_each_frame(robots: dict[str, Robot], tmp_path: Path) -> None:
     robot, source = robots["vit"], exported(VIT, SIZE, 2, layers=BOTH)
     hub = merged(source, robot.heads)
-    found = CoreMl().load(lower(hub, uniform("fp32"), tmp_path))(source.frames)
-    check(found, features_of(open_session(hub), source.frames), "fp32")
-    assert found["floor"].shape == (2, 96, 160)
+    actual = CoreMl().load(lower(hub, uniform("fp32"), tmp_path))(source.frames)
+    check(actual, features_of(open_session(hub), source.frames), "fp32")
+    assert actual["floor"].shape == (2, 96, 160)
 
 
 def test_what_a_depth_head_sums_beyond_fp16_is_summed_in_float32(robots: dict[str, Robot], tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_what_a_depth_head_sums_beyond_fp16_is_summed_in_float32(robots: dict[st
     model = lower(hub, fitted, tmp_path / "fitted")
     assert element_type(named(model, "heads_depth_bins_weighed")) == "FLOAT32"
     assert element_type(named(model, "heads_depth_conv_depth_head_2")) == "FLOAT16"
-    found = CoreMl().load(model)(frames)["depth"]
-    assert np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)
+    actual = CoreMl().load(model)(frames)["depth"]
+    assert np.linalg.norm(actual - expected) < 0.02 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("name", ["i_1", "t_custom"])
@@ -216,15 +216,15 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 def resample(package: Path, name: str, mode: str) -> None:
-    with edited(package) as found:
-        constant = found[found[name].inputs["sampling_mode"].arguments[0].name]
+    with edited(package) as actual:
+        constant = actual[actual[name].inputs["sampling_mode"].arguments[0].name]
         constant.attributes["val"].immediateValue.tensor.strings.values[0] = mode
 
 
 def turn_labels(package: Path) -> None:
     """The smallest instead of the largest."""
-    with edited(package) as found:
-        found["heads_floor_argmax"].type = "reduce_argmin"
+    with edited(package) as actual:
+        actual["heads_floor_argmax"].type = "reduce_argmin"
 
 
 @pytest.fixture(scope="module")

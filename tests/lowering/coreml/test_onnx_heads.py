@@ -118,13 +118,13 @@ def test_what_onnx_heads_usually_bring_is_translated(tmp_path: Path) -> None:
     for precision, tolerance in (("fp32", 2e-3), ("fp16", 0.03)):
         model = lower(hub, uniform(precision), tmp_path / precision)  # type: ignore[arg-type]
         assert first_difference(load((model.directory / model.entry).parent), hub, frames) is None
-        found = CoreMl().load(model)(frames)
+        actual = CoreMl().load(model)(frames)
         for name, wanted in expected.items():
             if "whole" in name:
-                assert (found[name] == wanted).mean() > 0.98, name
+                assert (actual[name] == wanted).mean() > 0.98, name
             else:
-                assert found[name].shape == wanted.shape, name
-                assert np.linalg.norm(found[name] - wanted) <= tolerance * np.linalg.norm(wanted), name
+                assert actual[name].shape == wanted.shape, name
+                assert np.linalg.norm(actual[name] - wanted) <= tolerance * np.linalg.norm(wanted), name
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_arithmetic_on_labels_is_refused_by_name(tmp_path: Path) -> None:
     nodes = [helper.make_node("ArgMax", ["planes"], ["best"], axis=1), helper.make_node("Add", ["best", "one"], ["whole"])]
     head = onnx_head(tmp_path, nodes, ["whole"], one=np.array(1))
     hub = ir.from_proto(attach(exported(VIT, SIZE, layers=BOTH).hub, [head]))
-    with pytest.raises(UnsupportedOperation, match=r"Add with whole numbers \(heads\.own\.best\)"):
+    with pytest.raises(UnsupportedOperation, match=r"Add with integers \(heads\.own\.best\)"):
         lower(hub, uniform("fp16"), tmp_path / "package")
 
 

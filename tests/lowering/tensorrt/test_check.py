@@ -112,10 +112,10 @@ def test_every_rule_has_a_case() -> None:
 def test_a_graph_that_trips_it_and_one_that_does_not(name: str) -> None:
     trips, passes, place = CASES[name]
     version = RULES[name].tensorrt.min
-    found = tripped(trips(), version)
-    assert name in found
-    assert place in found[name] or not place
-    assert all(found[name])
+    actual = tripped(trips(), version)
+    assert name in actual
+    assert place in actual[name] or not place
+    assert all(actual[name])
     assert name not in tripped(passes(), version)
 
 
@@ -140,7 +140,7 @@ def test_the_graphs_of_these_tests_are_onnx(name: str) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.id)
-def test_every_rule_says_what_follows_whose_word_that_is_and_what_to_do(rule: object) -> None:
+def test_every_rule_has_a_consequence_a_source_and_a_remedy(rule: object) -> None:
     for text in (rule.consequence, rule.source, rule.remedy):  # type: ignore[attr-defined]
         assert len(text) > 15
     assert not rule.remedy.endswith(".")  # type: ignore[attr-defined]
@@ -196,8 +196,8 @@ def test_the_same_rule_with_other_places_on_other_versions() -> None:
         [("y", F32, [1, 1, 4, 4])],
         opset=23,
     )
-    found = [each for each in check_graph(model, ["9.3", "10.3", "10.13"]) if each.rule.id == "unknown-operator"]
-    assert [(each.versions, each.places) for each in found] == [
+    actual = [each for each in check_graph(model, ["9.3", "10.3", "10.13"]) if each.rule.id == "unknown-operator"]
+    assert [(each.versions, each.places) for each in actual] == [
         (("9.3",), ("Gelu g", "Attention y")),
         (("10.3", "10.13"), ("Attention y",)),
     ]
@@ -218,9 +218,9 @@ def test_scales_beside_half_a_map_are_no_mixture() -> None:
 
 
 def test_errors_come_first() -> None:
-    found = check_graph(quantised(zero=3, cast=True), ["10.3"])
-    assert [each.rule.severity for each in found] == sorted(each.rule.severity for each in found)
-    assert {each.rule.severity for each in found} == {"error", "warning"}
+    actual = check_graph(quantised(zero=3, cast=True), ["10.3"])
+    assert [each.rule.severity for each in actual] == sorted(each.rule.severity for each in actual)
+    assert {each.rule.severity for each in actual} == {"error", "warning"}
 
 
 # --- versions
@@ -235,14 +235,14 @@ def test_parts_that_are_missing_are_zeros(version: str, inside: bool) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "ten", "10.", ".3", "10.3.0.30.1", "10,3", "v10.3", "-1", "10.3 beta", "٣.٤", "99999.1"])
-def test_what_is_no_version(text: str) -> None:
+def test_invalid_versions(text: str) -> None:
     with pytest.raises(RequestError, match="is not a TensorRT version"):
         check_graph(relu(), [text])
 
 
 @pytest.mark.parametrize("version", ["7.2", "8.4.3", "12", "12.0", "20.1"])
 def test_versions_that_no_rule_looks_at(version: str) -> None:
-    with pytest.raises(RequestError, match=f"No rule looks at TensorRT {version}"):
+    with pytest.raises(RequestError, match=f"There are no rules for TensorRT {version}"):
         check_graph(relu(), [version])
 
 
@@ -265,7 +265,7 @@ def test_reading(tmp_path: Path) -> None:
     [b"", b"\x00" * 64, b"This is no graph.\n" * 30, b"PK\x03\x04" + b"\x00" * 40, b"\xff" * 100, b"\x08"],
     ids=["empty", "zeros", "text", "zip", "ones", "cut"],
 )
-def test_files_that_are_no_graph(tmp_path: Path, content: bytes) -> None:
+def test_files_without_a_graph(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "graph.onnx").write_bytes(content)
     with pytest.raises(ArtefactError, match=r"graph\.onnx is not"):
         read_graph(tmp_path / "graph.onnx")

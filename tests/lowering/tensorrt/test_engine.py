@@ -94,8 +94,8 @@ def trtexec(gpu: dict[str, str], tmp_path: Path) -> Trtexec:
 
 
 def build_flags(flags: ModuleType, version: tuple[int, ...] = (10, 13, 3), precision: str = "int8") -> list[str]:
-    found: list[str] = flags.build_flags(version, precision, ["norm"])
-    return found
+    actual: list[str] = flags.build_flags(version, precision, ["norm"])
+    return actual
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: ".".join(map(str, version)))
@@ -164,7 +164,7 @@ def test_float32_is_not_rounded_to_tf32(trtexec: Trtexec, flags: ModuleType) -> 
         ("bad-cache", "Failed to create timingCache from timing.cache"),
     ],
 )
-def test_what_cannot_be_built_is_said(trtexec: Trtexec, flags: ModuleType, fault: str, words: str) -> None:
+def test_failed_builds_are_reported(trtexec: Trtexec, flags: ModuleType, fault: str, words: str) -> None:
     (trtexec.folder / "timing.cache").write_bytes(b"edgec stand-in timing cache")
     code, said = trtexec.build(build_flags(flags), STANDIN_FAULTS=fault)
     assert code == 1
@@ -173,7 +173,7 @@ def test_what_cannot_be_built_is_said(trtexec: Trtexec, flags: ModuleType, fault
     assert not (trtexec.folder / "engine.plan").exists()
 
 
-def test_what_cannot_be_run_is_said(trtexec: Trtexec, flags: ModuleType) -> None:
+def test_failed_runs_are_reported(trtexec: Trtexec, flags: ModuleType) -> None:
     assert trtexec.build(build_flags(flags))[0] == 0
     verify = flags.verify_flags((10, 13, 3))
     code, said = trtexec.run(verify, STANDIN_TENSORRT="10.16.2")
@@ -190,7 +190,7 @@ def test_what_cannot_be_run_is_said(trtexec: Trtexec, flags: ModuleType) -> None
     assert "frames: 72 bytes" in said
 
 
-def test_it_says_what_it_is_and_refuses_what_it_does_not_know(trtexec: Trtexec) -> None:
+def test_it_names_itself_and_refuses_unknown_options(trtexec: Trtexec) -> None:
     code, said = trtexec("--device=0", "--loadEngine=no-such-engine")
     assert code == 1
     assert "&&&& RUNNING TensorRT.trtexec [TensorRT v101303] [edgec, not NVIDIA] # " in said
@@ -203,7 +203,7 @@ def test_it_says_what_it_is_and_refuses_what_it_does_not_know(trtexec: Trtexec) 
     assert "no CUDA-capable device is detected" in trtexec("--loadEngine=no-such-engine", STANDIN_NO_GPU="1")[1]
 
 
-def test_a_driver_that_is_no_file_becomes_one(tmp_path: Path) -> None:
+def test_a_driver_of_several_words_becomes_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "it's here"
     folder.mkdir()
     path = Driver((sys.executable, "-c", "import sys; print(sys.argv[1:])"), "some GPU").executable(folder)

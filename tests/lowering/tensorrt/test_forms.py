@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgec.graph.passes.base import rewritten
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import open_session
-from edgec.graph.values import array_of, given, shape_of
+from edgec.graph.values import array_of, input_of, shape_of
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.attention import JoinAttention, read_attention
 from edgec.lowering.tensorrt.lowering import typed_model
@@ -123,9 +123,9 @@ def test_no_sum_of_bytes_can_overflow_a_folded_product() -> None:
     for node in folded.graph:
         if node.op_type != "MatMul" or not reads_bytes(node) or not reads_bytes(node, 1):
             continue
-        activation, weight = (float(array_of(given(node.predecessors()[index], 1))) for index in (0, 1))
+        activation, weight = (float(array_of(input_of(node.predecessors()[index], 1))) for index in (0, 1))
         assert np.log2(weight) % 1 == 0
-        depth, _ = shape_of(given(node, 1)) or (0, 0)
+        depth, _ = shape_of(input_of(node, 1)) or (0, 0)
         assert 127 * 127 * depth * activation * weight <= MOST
 
 

@@ -105,10 +105,10 @@ def test_what_the_graph_says_is_half_is_half_inside_a_whole_model() -> None:
     watched = simulated(model)
     names = [*half, *full]
     watched.graph.output.extend(onnx.helper.make_tensor_value_info(name, F32, None) for name in names)
-    found = dict(zip(names, open_session(watched, optimise=False).run(names, {"frames": made.frames}), strict=True))
+    actual = dict(zip(names, open_session(watched, optimise=False).run(names, {"frames": made.frames}), strict=True))
     for name in half:
-        np.testing.assert_array_equal(found[name], found[name].astype(np.float16).astype(np.float32), err_msg=name)
-    rounded = {name for name in full if np.array_equal(found[name], found[name].astype(np.float16).astype(np.float32))}
+        np.testing.assert_array_equal(actual[name], actual[name].astype(np.float16).astype(np.float32), err_msg=name)
+    rounded = {name for name in full if np.array_equal(actual[name], actual[name].astype(np.float16).astype(np.float32))}
     # Casts of fp16, and pixels, are of course what they were; the arithmetic in float32 is not.
     assert not rounded & {"blocks.0.add", "blocks.1.add_2", "blocks.0.norm1", "blocks.0.attn.softmax", "patch_embed"}
 

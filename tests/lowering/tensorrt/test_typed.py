@@ -38,48 +38,48 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 @pytest.mark.parametrize("spec", [VIT, SWIGLU, CONVNEXT], ids=["vit", "swiglu", "convnext"])
 def test_norms_softmax_embedding_and_residual_stream_are_float32(spec: object) -> None:
     for model in (typed_graph(exported(spec).graph, uniform("fp16"))[0], int8(spec)):  # type: ignore[arg-type]
-        found = kinds(model)
+        actual = kinds(model)
         for each in (*nodes(model, "LayerNormalization"), *nodes(model, "Softmax"), *nodes(model, "ReduceMean")):
-            assert found[each.input[0]] == found[each.output[0]] == F32, each.name
-        assert found[nodes(model, "Conv")[0].output[0]] == F32
+            assert actual[each.input[0]] == actual[each.output[0]] == F32, each.name
+        assert actual[nodes(model, "Conv")[0].output[0]] == F32
         values = constants(model)
         # RoPE adds too, within attention.
         stream = [each for each in nodes(model, "Add") if not set(each.input) & set(values) and ".attn." not in each.name]
         assert len(stream) == 4
         for each in stream:
-            assert found[each.output[0]] == F32, each.name
+            assert actual[each.output[0]] == F32, each.name
 
 
 def test_products_are_fp16_with_their_biases_and_what_lies_between() -> None:
     model = typed_graph(exported(VIT).graph, uniform("fp16"))[0]
-    found = kinds(model)
+    actual = kinds(model)
     products = nodes(model, "MatMul")
     assert len(products) == 16
     for product in products:
-        assert found[product.input[0]] == found[product.output[0]] == HALF
+        assert actual[product.input[0]] == actual[product.output[0]] == HALF
     for name in ("blocks.0.attn.q.add", "blocks.0.attn.mul", "blocks.0.attn.concat", "blocks.0.mlp.erf", "blocks.0.mlp.fc2.add"):
-        assert found[name] == HALF, name
+        assert actual[name] == HALF, name
 
 
 def test_int8_products_read_their_pairs_directly_and_nothing_is_cast_in_an_mlp() -> None:
     model = int8(VIT)
-    made, found = makers(model), kinds(model)
+    made, actual = makers(model), kinds(model)
     counted = Counter()  # type: ignore[var-annotated]
     for product in nodes(model, "MatMul"):
         above = [made[name].op_type if name in made else "constant" for name in product.input]
         counted[tuple(above)] += above == ["DequantizeLinear", "DequantizeLinear"]
         if above[0] == "DequantizeLinear":
-            assert found[product.output[0]] == F32
+            assert actual[product.output[0]] == F32
     assert counted["DequantizeLinear", "DequantizeLinear"] == 12
     for name in ("blocks.0.mlp.fc1.add", "blocks.0.mlp.erf", "blocks.0.mlp.mul_2", "blocks.0.mlp.fc2.add"):
-        assert found[name] == F32, name
+        assert actual[name] == F32, name
     assert not [cast for cast in nodes(model, "Cast") if ".mlp." in cast.name]
 
 
 def test_attention_is_whole() -> None:
     """From the rotated Q and K to what is mixed: products in fp16, Softmax between two Casts, no Q/DQ."""
     for model in (typed_graph(exported(VIT).graph, uniform("fp16"))[0], int8(VIT)):
-        made, found = makers(model), kinds(model)
+        made, actual = makers(model), kinds(model)
         softmaxes = nodes(model, "Softmax")
         assert len(softmaxes) == 2
         for softmax in softmaxes:
@@ -88,17 +88,17 @@ def test_attention_is_whole() -> None:
             [back] = readers(model, softmax.output[0])
             [mix] = readers(model, back.output[0])
             assert [each.op_type for each in (scores, cast, back, mix)] == ["MatMul", "Cast", "Cast", "MatMul"]
-            assert found[scores.output[0]] == found[mix.output[0]] == HALF
-            assert {found[name] for each in (scores, mix) for name in each.input} == {HALF}
+            assert actual[scores.output[0]] == actual[mix.output[0]] == HALF
+            assert {actual[name] for each in (scores, mix) for name in each.input} == {HALF}
 
 
 def test_an_exception_from_int8_runs_in_fp16_with_its_neighbours_cast() -> None:
     model = int8(VIT, kept=("blocks.0.mlp.fc2",))
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    found = kinds(model)
-    assert found["blocks.0.mlp.fc1.add"] == F32
-    assert found["blocks.0.mlp.mul_2"] == found["blocks.0.mlp.fc2"] == found["blocks.0.mlp.fc2.add"] == HALF
-    assert found["blocks.1.mlp.mul_2"] == F32
+    actual = kinds(model)
+    assert actual["blocks.0.mlp.fc1.add"] == F32
+    assert actual["blocks.0.mlp.mul_2"] == actual["blocks.0.mlp.fc2"] == actual["blocks.0.mlp.fc2.add"] == HALF
+    assert actual["blocks.1.mlp.mul_2"] == F32
 
 
 def test_each_tensor_is_cast_once_a_type() -> None:
@@ -109,7 +109,7 @@ def test_each_tensor_is_cast_once_a_type() -> None:
         assert len(set(names)) == len(names)
 
 
-def test_constants_that_nobody_reads_are_gone() -> None:
+def test_unread_constants_are_gone() -> None:
     for precision in ("fp16", "fp32"):
         model = typed_graph(exported(CONVNEXT).graph, uniform(precision))[0]  # type: ignore[arg-type]
         read = {name for each in model.graph.node for name in each.input}
@@ -167,9 +167,9 @@ def test_operators_that_opset_17_lacks_are_refused_by_name(kind: str, opset: int
     ],
 )
 def test_what_fits_fp16(value: np.ndarray, problem: str) -> None:  # type: ignore[type-arg]
-    found = constant_problem(value)
-    assert found.startswith(problem) if not problem else problem in found
-    assert bool(found) == bool(problem)
+    actual = constant_problem(value)
+    assert actual.startswith(problem) if not problem else problem in actual
+    assert bool(actual) == bool(problem)
     if problem:
         with pytest.raises(ExportError, match="constant c does not fit"):
             to_half(value, "c")

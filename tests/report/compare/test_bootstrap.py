@@ -9,7 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgec.latency.bootstrap import CONFIDENCE, LEVEL_FLOOR, Run, block_length, needed, paired_ratio, quantile, ratio
+from edgec.latency.bootstrap import (
+    CONFIDENCE,
+    LEVEL_FLOOR,
+    SampledRun,
+    block_length,
+    paired_ratio,
+    quantile,
+    ratio,
+    samples_needed,
+)
 from edgec.onboard.statistics import summary
 
 NO_ROUNDS = np.empty(0, dtype=np.int64)
@@ -17,18 +26,18 @@ NO_ROUNDS = np.empty(0, dtype=np.int64)
 
 def run(
     logs: np.ndarray[tuple[int], np.dtype[np.float64]], rounds: np.ndarray[tuple[int], np.dtype[np.int64]] = NO_ROUNDS
-) -> Run:
-    return Run(20 * np.exp(logs), rounds)
+) -> SampledRun:
+    return SampledRun(20 * np.exp(logs), rounds)
 
 
-def quiet(chance: np.random.Generator, *, slower: float = 1.0, count: int = 200) -> Run:
+def quiet(chance: np.random.Generator, *, slower: float = 1.0, count: int = 200) -> SampledRun:
     """A machine at rest: noise of one percent, a slow drift, now and then something else, and each run at a level of its own."""
     drift = np.cumsum(chance.normal(0, 0.0005, count))
     spikes = (chance.random(count) < 0.02) * chance.exponential(0.2, count)
     return run(math.log(slower) + chance.normal(0, 0.006) + drift + spikes + chance.normal(0, 0.01, count))
 
 
-def switching(chance: np.random.Generator, *, slower: float = 1.0, count: int = 200) -> Run:
+def switching(chance: np.random.Generator, *, slower: float = 1.0, count: int = 200) -> SampledRun:
     """A machine that is shared: for some forty runs at a time it is a fifth slower, or is not."""
     changes = chance.random(count) < 1 / 40
     states = chance.random(count) < 0.4
@@ -37,7 +46,7 @@ def switching(chance: np.random.Generator, *, slower: float = 1.0, count: int = 
 
 
 def test_what_a_quantile_needs() -> None:
-    assert (needed(0.5), needed(0.99)) == (6, 368)
+    assert (samples_needed(0.5), samples_needed(0.99)) == (6, 368)
     tail = (1 - CONFIDENCE) / 2
     assert 0.99**368 <= tail < 0.99**367
 
@@ -91,13 +100,13 @@ def test_the_other_way_round_is_the_inverse() -> None:
 
 
 def test_even_samples_without_noise_leave_what_runs_differ_by() -> None:
-    still = Run(np.full(400, 20.0), NO_ROUNDS)
+    still = SampledRun(np.full(400, 20.0), NO_ROUNDS)
     found = ratio([still], [still], 0.5)
     assert 1 / found.low == pytest.approx(found.high, rel=0.02)
     assert found.high - 1 > 2 * LEVEL_FLOOR
 
 
-Machine = Callable[..., Run]
+Machine = Callable[..., SampledRun]
 
 
 @pytest.mark.parametrize(("machine", "runs"), [(quiet, 1), (switching, 1), (switching, 3)])
@@ -120,7 +129,7 @@ def test_a_slowdown_of_a_tenth_is_seen_on_a_machine_at_rest(runs: int) -> None:
 def test_what_could_be_shown_is_shown_four_times_out_of_five() -> None:
     chance = np.random.default_rng(3)
 
-    def side(slower: float = 1.0) -> list[Run]:
+    def side(slower: float = 1.0) -> list[SampledRun]:
         return [quiet(chance, slower=slower) for _ in range(3)]
 
     effect = float(np.median([ratio(side(), side(), 0.5).shown for _ in range(10)]))
@@ -132,7 +141,7 @@ def test_what_could_be_shown_is_shown_four_times_out_of_five() -> None:
 def test_runs_that_differ_by_more_than_their_samples_tell_widen_the_interval() -> None:
     chance = np.random.default_rng(4)
 
-    def side(level: float) -> list[Run]:
+    def side(level: float) -> list[SampledRun]:
         return [run(chance.normal(0, level) + chance.normal(0, 0.01, 100)) for _ in range(5)]
 
     alike, apart = ratio(side(0.002), side(0.002), 0.5), ratio(side(0.08), side(0.08), 0.5)
@@ -151,11 +160,11 @@ def test_candidates_that_took_turns_are_compared_turn_by_turn() -> None:
     assert 1.03 < together.low < 1.08 < together.high
 
 
-def processes(chance: np.random.Generator, *, slower: float = 1.0, apart: float = 0.012, each: int = 40) -> Run:
+def processes(chance: np.random.Generator, *, slower: float = 1.0, apart: float = 0.012, each: int = 40) -> SampledRun:
     """Five processes of one run, each at a level of its own, after the machine's speed was taken out."""
     numbers = np.repeat(np.arange(5), each)
     levels = chance.normal(math.log(slower), apart, 5)[numbers]
-    return Run(20 * np.exp(levels + chance.normal(0, 0.03, 5 * each)), numbers, numbers, paced=True)
+    return SampledRun(20 * np.exp(levels + chance.normal(0, 0.03, 5 * each)), numbers, numbers, paced=True)
 
 
 def test_processes_are_drawn_again_before_their_samples() -> None:
@@ -167,7 +176,7 @@ def test_processes_are_drawn_again_before_their_samples() -> None:
     kinds = [len(set(row)) for row in drawn]
     assert 3 < np.mean(kinds) < 3.7  # five out of five, put back: 5 (1 - 0.8^5) = 3.36
     spread = float(np.std([math.log(quantile(row, 0.5)) for row in run.draws]))
-    alone = Run(run.samples, run.rounds)
+    alone = SampledRun(run.samples, run.rounds)
     assert spread > 1.3 * float(np.std([math.log(quantile(row, 0.5)) for row in alone.draws]))
 
 
@@ -202,7 +211,7 @@ def test_what_no_sample_tells_of_widens_the_interval() -> None:
 def test_processes_of_unequal_length(lengths: list[int]) -> None:
     chance = np.random.default_rng(10)
     numbers = np.repeat(np.arange(len(lengths)), lengths)
-    run = Run(20 * np.exp(chance.normal(0, 0.02, len(numbers))), numbers, numbers)
+    run = SampledRun(20 * np.exp(chance.normal(0, 0.02, len(numbers))), numbers, numbers)
     assert [len(part) for part in run.parts] == lengths
     assert run.draws.shape[1] == len(numbers)
     assert np.isin(run.draws, run.samples).all()

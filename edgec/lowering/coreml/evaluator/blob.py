@@ -28,7 +28,8 @@ TYPES = {
 
 
 class BlobFile:
-    """Tensors are views of the file, mapped and not loaded."""
+    """A weight file, mapped and not loaded: its tensors are views. Raises `RuntimeFailure` if it cannot be read or has no valid
+    header."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,22 +40,23 @@ class BlobFile:
         if len(self._data) < HEADER or (version := struct.unpack("<II", bytes(self._data[:8]))[1]) != VERSION:
             raise self._damaged("it has no header" if len(self._data) < HEADER else f"version {version}, not {VERSION}")
 
-    def tensor(self, offset: int, wanted: TensorType) -> NDArray[Any]:
-        """The tensor whose metadata is at `offset`. Types of less than a byte come out one element a byte."""
+    def tensor(self, offset: int, expected: TensorType) -> NDArray[Any]:
+        """The tensor whose metadata is at `offset`, in bytes. Types of less than a byte come out one element a byte. Raises
+        `RuntimeFailure` if there is no tensor of the `expected` type."""
         if not HEADER <= offset <= len(self._data) - METADATA:
             raise self._damaged(f"no tensor at offset {offset}")
         sentinel, kind, size, start, unused = struct.unpack("<IIQQQ", bytes(self._data[offset : offset + 32]))
         if sentinel != SENTINEL:
             raise self._damaged(f"no tensor at offset {offset}")
-        if TYPES.get(kind) != wanted.kind:
-            raise self._damaged(f"offset {offset} holds {TYPES.get(kind, f'type {kind}')}, the program says {wanted.kind}")
-        bits = prod(wanted.static) * wanted.bits
+        if TYPES.get(kind) != expected.kind:
+            raise self._damaged(f"offset {offset} holds {TYPES.get(kind, f'type {kind}')}, the program says {expected.kind}")
+        bits = prod(expected.static) * expected.bits
         if start + size > len(self._data) or 8 * size - unused != bits:
             raise self._damaged(f"offset {offset} holds {8 * size - unused} bits, the program says {bits}")
         data = self._data[start : start + size]
-        if wanted.bits < 8:
-            return unpack(data, wanted)
-        return data.view(wanted.dtype).reshape(wanted.static)
+        if expected.bits < 8:
+            return unpack(data, expected)
+        return data.view(expected.dtype).reshape(expected.static)
 
     def _damaged(self, fact: str) -> RuntimeFailure:
         return RuntimeFailure("The package's weights are damaged.", evidence=(str(self.path), fact))

@@ -1,4 +1,4 @@
-"""The program's constants: as they lie in the file, or made dense from what is stored of them.
+"""The program's constants: as they are in the file, or decompressed.
 
 coremltools' definitions are followed: iOS16/constexpr_ops.py and iOS18/compression.py under converters/mil/mil/ops/defs
 (github.com/apple/coremltools). Sparse constants are refused by name, as every operation that is not here.
@@ -16,11 +16,13 @@ from edgec.lowering.coreml.evaluator.types import TensorType, unpack
 
 @operation("const")
 def const(val: Array) -> Array:
+    """A constant is its value."""
     return val
 
 
 @operation("constexpr_cast")
 def constexpr_cast(source_val: Array, output_dtype: str) -> Array:
+    """To float32, the only type that the definition allows."""
     if output_dtype != "fp32":
         raise Unsupported(f"output_dtype {output_dtype!r}")
     return source_val.astype(np.float32)
@@ -53,20 +55,20 @@ def constexpr_lut_to_dense(indices: Array, lut: Array, shape: Array | None = Non
             raise Unsupported(f"lut of shape {list(lut.shape)}")
         bits = len(lut).bit_length() - 1
         packed = TensorType("uint8" if bits == 8 else f"uint{bits}", tuple(ints(shape)))
-        places = indices if bits == 8 else unpack(indices, packed)
-        return lut[places.reshape(packed.static)]
+        positions = indices if bits == 8 else unpack(indices, packed)
+        return lut[positions.reshape(packed.static)]
     if lut.ndim != indices.ndim + 2:
         raise Unsupported(f"lut of shape {list(lut.shape)} for indices of {list(indices.shape)}")
     palettes, width = lut.shape[-2:]
     tables = np.arange(prod(lut.shape[:-2])).reshape(lut.shape[:-2])
-    found = lut.reshape(-1, palettes, width)[_blocks(tables, indices.shape), indices]
+    entries = lut.reshape(-1, palettes, width)[_blocks(tables, indices.shape), indices]
     if width == 1:
-        return found[..., 0]
+        return entries[..., 0]
     if vector_axis is None:
         raise Unsupported("entries that are vectors, and no vector_axis")
     axis = int(vector_axis) % indices.ndim
-    joined = [size * width if place == axis else size for place, size in enumerate(indices.shape)]
-    return np.moveaxis(found, -1, axis + 1).reshape(joined)
+    joined = [size * width if dim == axis else size for dim, size in enumerate(indices.shape)]
+    return np.moveaxis(entries, -1, axis + 1).reshape(joined)
 
 
 def _repeated(values: Array, shape: tuple[int, ...]) -> Array:

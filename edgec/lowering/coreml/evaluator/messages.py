@@ -1,8 +1,8 @@
 """`model.mlmodel`, read by protobuf: the messages of Model.proto, FeatureTypes.proto and MIL.proto (mlmodel/format in
 github.com/apple/coremltools), as far as the evaluator looks at them.
 
-They are declared here because coremltools' own classes cannot be had without importing the whole of it, and a machine that only
-verifies need not have it. So, too, nothing that wrote a package decides how it is read.
+They are declared here because importing coremltools' own classes imports all of coremltools, which a machine that only verifies
+need not have. Besides, the code that writes a package then has no influence on how it is read.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
 
 
 def read_model(data: bytes) -> Message:
-    """Raises `RuntimeFailure` for what is no message of this kind."""
+    """The message in a `model.mlmodel`. Raises `RuntimeFailure` for bytes that hold none."""
     try:
         return _model().FromString(data)
     except DecodeError as error:

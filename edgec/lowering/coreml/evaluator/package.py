@@ -27,19 +27,21 @@ Literal = Any
 
 @dataclass(frozen=True)
 class Argument:
-    """What one parameter of an operation is bound to: names of values, or literals. `several` where it takes a list."""
+    """The values that one parameter of an operation is bound to, one or several (where it takes a list): names of other
+    operations' results where `named` is true, literals elsewhere."""
 
     bindings: tuple[str | Literal, ...]
     named: tuple[bool, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The bindings that are names."""
         return tuple(binding for binding, named in zip(self.bindings, self.named, strict=True) if named)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation of a block. `attributes` are literals: a constant's `val`, for one. Without a name of its own it has its
+    """One operation of a block. `attributes` are literals, such as a constant's `val`. An operation without a name has its first
     result's."""
 
     kind: str
@@ -51,6 +53,8 @@ class Operation:
 
 @dataclass(frozen=True)
 class ImageInput:
+    """An input that takes images. `colour` is RGB or BGR."""
+
     colour: str
     sizes: frozenset[tuple[int, int]]
     """(height, width), as many as the package enumerates."""
@@ -58,6 +62,9 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class Function:
+    """One function of a program. `inputs` are names and types, `outputs` names; `images` are the inputs that take images, by
+    name."""
+
     name: str
     opset: str
     inputs: tuple[tuple[str, TensorType], ...]
@@ -68,6 +75,9 @@ class Function:
 
 @dataclass(frozen=True)
 class Package:
+    """A package as it was read. `specification` is the version of Core ML's format, `default` the name of the default
+    function."""
+
     path: Path
     specification: int
     functions: Mapping[str, Function]
@@ -75,7 +85,8 @@ class Package:
 
 
 def read_package(path: Path) -> Package:
-    """Raises `RuntimeFailure` if it is no ML program package, damaged, or holds what the evaluator does not know."""
+    """Read an `.mlpackage`. Raises `RuntimeFailure` if it is no ML program package, is damaged, or holds something that the
+    evaluator does not know."""
     model_file = _model_file(path)
     model = read_model(_read(model_file))
     if not model.HasField("mlProgram"):
@@ -124,12 +135,12 @@ class _Blobs:
         self._open: dict[str, BlobFile] = {}
         self._read: dict[tuple[str, int, TensorType], Literal] = {}
 
-    def tensor(self, name: str, offset: int, wanted: TensorType) -> Literal:
+    def tensor(self, name: str, offset: int, expected: TensorType) -> Literal:
         if name not in self._open:
             self._open[name] = BlobFile(_inside(self._folder, PurePosixPath(name.removeprefix(MODEL_PATH))))
-        key = name, offset, wanted
+        key = name, offset, expected
         if key not in self._read:
-            self._read[key] = self._open[name].tensor(offset, wanted)
+            self._read[key] = self._open[name].tensor(offset, expected)
         return self._read[key]
 
 

@@ -1,10 +1,10 @@
-"""Running a saved Core ML program with numpy: what the file says, operation by operation, in the types that the file says.
+"""Running a saved Core ML program with numpy: operation by operation, in the types that the file declares.
 
-Each result is rounded to the type that the program declares for it: an fp16 tensor holds fp16 values. Within one operation values
-are float32 and sums are float32's. Apple's hardware may differ: the Neural Engine and the GPU may sum in fp16, fuse operations
-and skip the rounding in between, flush subnormal numbers, approximate exp and erf, and clamp or overflow earlier. So this shows
-what the conversion made of a model, exactly, and what fp16's rounding costs it, approximately; parity on a Mac's compute units is
-another question, which `device/` answers.
+Each result is rounded to the type that the program declares for it: an fp16 tensor holds fp16 values. Within one operation,
+values and sums are float32. Apple's hardware may differ: the Neural Engine and the GPU may sum in fp16, fuse operations and skip
+the rounding in between, flush subnormal numbers, approximate exp and erf, and clamp or overflow earlier. So this shows exactly
+what the converted model computes, and approximately what rounding to fp16 costs; whether a Mac's compute units agree is another
+question, which `device/` answers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgec.lowering.coreml.evaluator.types import TensorType
 Array = NDArray[Any]
 Tensors = dict[str, Array]
 """By name: float32, or int32 what the program says are whole numbers."""
-Seen = Callable[[Operation, dict[str, Array]], dict[str, Array] | None]
+Observer = Callable[[Operation, dict[str, Array]], dict[str, Array] | None]
 _INTEGERS = {"u": "i"}
 CONSTANTS = ("const", *(name for name in vars(constants) if name.startswith("constexpr_")))
 
@@ -64,28 +64,30 @@ class Program:
 
     @property
     def outputs(self) -> tuple[str, ...]:
+        """Names, in the program's order."""
         return self.function.outputs
 
     def run(self, frames: NDArray[np.uint8], watch: Collection[str] = ()) -> Tensors:
-        """`frames` uint8 [N, H, W, 3], RGB; the program's own batch divides N. Gives its outputs and the watched tensors, by
-        name, in float32, or in int32 what are whole numbers, batches joined along the first axis.
+        """Run frames, uint8 [N, H, W, 3], RGB, where N is a multiple of the program's own batch. Returns its outputs and the
+        tensors in `watch` by name, float32, or int32 for integers, batches joined along the first axis.
 
-        Raises `RuntimeFailure` for frames that do not fit, and naming the operation that is out of its definition.
+        Raises `RuntimeFailure` for frames that do not fit, and for an operation whose inputs its definition does not allow,
+        naming it.
         """
-        wanted = dict.fromkeys((*self.outputs, *watch))
-        unknown = wanted.keys() - {name for operation in self.function.operations for name, _ in operation.outputs}
+        requested = dict.fromkeys((*self.outputs, *watch))
+        unknown = requested.keys() - {name for operation in self.function.operations for name, _ in operation.outputs}
         if unknown:
             raise RuntimeFailure(f"The program has no tensor {', '.join(sorted(unknown))}.")
-        parts: dict[str, list[Array]] = {name: [] for name in wanted}
+        parts: dict[str, list[Array]] = {name: [] for name in requested}
 
-        def keep(operation: Operation, values: dict[str, Array]) -> None:
-            for name in wanted.keys() & values.keys():
+        def collect(operation: Operation, values: dict[str, Array]) -> None:
+            for name in requested.keys() & values.keys():
                 value = values[name]
                 parts[name].append(np.asarray(value, dtype=np.int32 if value.dtype == np.int32 else np.float32))
 
         for inputs in self.batches(frames):
-            self.walk(inputs, keep)
-        return {name: np.concatenate(found) if found[0].ndim else np.stack(found) for name, found in parts.items()}
+            self.walk(inputs, collect)
+        return {name: np.concatenate(batches) if batches[0].ndim else np.stack(batches) for name, batches in parts.items()}
 
     def batches(self, frames: NDArray[np.uint8]) -> Iterator[dict[str, Array]]:
         """The program's inputs, batch by batch. Several inputs are the frames of one batch, in their order: a Core ML image is
@@ -94,7 +96,7 @@ class Program:
         sizes = [(kind.shape[0] if kind.shape else None) or 1 for _, kind in inputs]
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames) or len(frames) % sum(sizes):
             raise RuntimeFailure(
-                "The program was given something else than its frames.",
+                "The program was given frames of another type or shape.",
                 evidence=f"it takes uint8 [N, H, W, 3], N a multiple of {sum(sizes)}; given: {frames.dtype} {list(frames.shape)}",
             )
         for start in range(0, len(frames), sum(sizes)):
@@ -104,27 +106,31 @@ class Program:
                 start += size
             yield batch
 
-    def walk(self, inputs: Mapping[str, Array], seen: Seen, *, rounding: bool = True) -> None:
-        """One batch through the program; `seen` is given each operation that is no constant and its results, in order. What it
-        returns, if anything, is what later operations read instead. Without `rounding`, activations stay float32 where the
-        program says fp16 or 8 bits, and `quantize` only divides: what is left is what the program says to compute, with the
-        weights that it stores, free of the noise in which small errors hide."""
+    def walk(self, inputs: Mapping[str, Array], observe: Observer, *, rounding: bool = True) -> None:
+        """Run one batch; `observe` is called with each operation that is no constant and its results, in order. If it returns
+        values, later operations read these instead.
+
+        Without `rounding`, activations stay float32 where the program says fp16 or 8 bits, and `quantize` only divides. What
+        remains is the computation that the program describes, with the weights that it stores, free of the noise in which small
+        errors hide.
+        """
         values = dict(inputs)
         with one_thread():
             for index, operation in enumerate(self.function.operations):
                 constant = operation.kind in CONSTANTS
                 if constant and operation.outputs[0][0] in self._constants:
                     continue
-                found = self.evaluate(operation, values, rounding=rounding or constant)
+                results = self.evaluate(operation, values, rounding=rounding or constant)
                 if constant:
-                    self._constants |= found
+                    self._constants |= results
                     continue
-                values |= seen(operation, found) or found
+                values |= observe(operation, results) or results
                 for name in self._last.get(index, ()):
                     values.pop(name, None)
 
     def evaluate(self, operation: Operation, values: Mapping[str, Array], *, rounding: bool = True) -> dict[str, Array]:
-        """One operation on `values` and the program's constants; its results in the program's types."""
+        """Evaluate one operation on `values` and the program's constants; returns its results by name, in the program's types.
+        Raises `RuntimeFailure` naming the operation if its definition does not allow them."""
         arguments: dict[str, Any] = dict(operation.attributes)
         for parameter, argument in operation.inputs.items():
             bound = [
@@ -136,29 +142,31 @@ class Program:
             # NaN and Inf are results like others: beyond its end fp16 overflows here as it does there.
             with np.errstate(all="ignore"):
                 table = OPERATIONS if rounding else OPERATIONS | EXACT
-                results = table[operation.kind](**arguments)
-                found = results if isinstance(results, list) else [results]
-                if len(found) != len(operation.outputs):
-                    raise Unsupported(f"{len(found)} results, the program says {len(operation.outputs)}")
-                return {name: _typed(value, kind, rounding) for value, (name, kind) in zip(found, operation.outputs, strict=True)}
+                evaluated = table[operation.kind](**arguments)
+                results = evaluated if isinstance(evaluated, list) else [evaluated]
+                if len(results) != len(operation.outputs):
+                    raise Unsupported(f"{len(results)} results, the program says {len(operation.outputs)}")
+                return {
+                    name: _typed(value, kind, rounding) for value, (name, kind) in zip(results, operation.outputs, strict=True)
+                }
         except (Unsupported, ValueError, TypeError, IndexError) as error:
             raise RuntimeFailure(
                 f"Operation {operation.name} ({operation.kind}) of the saved program cannot be evaluated.", evidence=str(error)
             ) from error
 
     def _value(self, name: str, values: Mapping[str, Array]) -> Array:
-        found = values.get(name)
-        if found is None:
-            found = self._constants.get(name)
-        if found is None:
-            raise RuntimeFailure(f"The program reads {name}, which nothing before made.")
-        return found
+        value = values.get(name)
+        if value is None:
+            value = self._constants.get(name)
+        if value is None:
+            raise RuntimeFailure(f"The program reads {name} before it is computed.")
+        return value
 
 
 def _pixels(frames: NDArray[np.uint8], kind: TensorType, image: ImageInput | None) -> Array:
     """What Core ML makes of an image input: planes [1, 3, H, W] of 0 to 255 in the program's type, in the package's order of
-    colours. An ML program has no other preprocessing: a scale or bias of coremltools' ImageType are operations in it. An array
-    input takes frames as they are."""
+    colours. An ML program has no other preprocessing: the scale and bias of coremltools' ImageType are operations in it. An array
+    input takes the frames unchanged."""
     pixels: Array = frames
     if image is not None:
         if frames.shape[1:3] not in image.sizes:
@@ -173,14 +181,14 @@ def _pixels(frames: NDArray[np.uint8], kind: TensorType, image: ImageInput | Non
 def _check_known(operation: Operation) -> None:
     named = f"Operation {operation.name} ({operation.kind})"
     if operation.kind not in OPERATIONS:
-        raise RuntimeFailure(f"{named} is none that edgec's evaluator knows.")
+        raise RuntimeFailure(f"{named} is not known to edgec's evaluator.")
     unknown = {*operation.inputs, *operation.attributes} - PARAMETERS[operation.kind]
     if unknown:
         raise RuntimeFailure(f"{named} has an attribute that edgec's evaluator does not know: {', '.join(sorted(unknown))}.")
 
 
 def _last_uses(function: Function) -> dict[int, list[str]]:
-    """By operation, the values that nothing after it reads."""
+    """By the index of an operation, the values that no later operation reads."""
     last: dict[str, int] = {}
     for index, operation in enumerate(function.operations):
         for name, _ in operation.outputs:
@@ -188,14 +196,15 @@ def _last_uses(function: Function) -> dict[int, list[str]]:
         for argument in operation.inputs.values():
             for name in argument.names:
                 last[name] = index
-    found: dict[int, list[str]] = {}
+    ended: dict[int, list[str]] = {}
     for name, index in last.items():
-        found.setdefault(index, []).append(name)
-    return found
+        ended.setdefault(index, []).append(name)
+    return ended
 
 
 def _typed(value: Array | str, declared: TensorType, rounding: bool) -> Any:
-    """The value in the declared type, rounded if that is fp16. Refuses another shape, and another kind of number."""
+    """The value in the declared type, rounded if that is fp16. Raises `Unsupported` for another shape, and for another kind of
+    number."""
     if isinstance(value, str):
         return value
     if not declared.holds(value.shape):

@@ -1,7 +1,6 @@
-"""How many threads numpy's BLAS takes. Two are no faster than one on products as small as attention's, and where other work runs
-beside, each waits for the other: a ViT-S/16 at 480x640 took 1.5 s in one thread and 3 to 5 s in two on two busy cores. One also
-sums in the same order on every machine.
-"""
+"""How many threads numpy's BLAS takes. Two are no faster than one on products as small as attention's, and on busy cores each
+waits for the other: a ViT-S/16 at 480x640 took 1.5 s in one thread and 3 to 5 s in two on two busy cores. One thread also sums in
+the same order on every machine."""
 
 from __future__ import annotations
 
@@ -13,11 +12,12 @@ from edgec.host.cores import usable_cores
 
 
 def blas_threads() -> int:
-    """What a program runs in: one thread, or numpy's own choice where threadpoolctl, which can tell it, is not installed."""
+    """How many threads a program runs in: one, or numpy's own choice where threadpoolctl, which sets it, is not installed."""
     return 1 if find_spec("threadpoolctl") else usable_cores()
 
 
 def one_thread() -> AbstractContextManager[object]:
+    """While entered, numpy's BLAS runs in one thread, if threadpoolctl is installed."""
     try:
         control = importlib.import_module("threadpoolctl")
     except ImportError:

@@ -1,4 +1,4 @@
-"""What each operation of a saved program computes, as `edgec.fidelity.trace` keeps it."""
+"""The trace (`edgec.fidelity.trace`) of what each operation of a saved program computes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from edgec.lowering.coreml.evaluator.program import Array, Program
 
 
 def trace(program: Program, frames: NDArray[np.uint8]) -> Trace:
-    """Of one batch, uint8 [N, H, W, 3], without rounding: rounding amplifies what another order of summing does, in 8 bits up to
-    a quarter of a tensor, and a changed weight would drown in it."""
-    found: list[OperationTrace] = []
+    """The trace of one batch, uint8 [N, H, W, 3], computed without rounding. Rounding would amplify differences in the order of
+    summing, in 8 bits up to a quarter of a tensor, and hide a changed weight."""
+    operations: list[OperationTrace] = []
     program.walk(
         next(program.batches(frames)),
-        lambda operation, values: found.append(_sketch(operation, values)),
+        lambda operation, values: operations.append(_sketch(operation, values)),
         rounding=False,
     )
-    return Trace(operations=tuple(found))
+    return Trace(operations=tuple(operations))
 
 
 def _sketch(operation: Operation, values: dict[str, Array]) -> OperationTrace:
@@ -29,9 +29,9 @@ def _sketch(operation: Operation, values: dict[str, Array]) -> OperationTrace:
 
 
 def _labels(operation: Operation, values: dict[str, Array]) -> OperationTrace:
-    """Of whole numbers, such as classes: where two are all but equal, another order of summing decides, and a class that is
-    another moves no sum by little. Each kind of number is counted, with random signs by place; one pixel moves a count by one of
-    all of them."""
+    """The trace of integers, such as classes. Where two scores are nearly equal, the order of summing decides between two labels
+    that differ by any amount, so sums of labels say little. Instead the occurrences of each label are counted, with random signs
+    by position; one pixel changes a count by one."""
     counts: list[float] = []
     sizes: list[float] = []
     for value in values.values():
@@ -42,6 +42,6 @@ def _labels(operation: Operation, values: dict[str, Array]) -> OperationTrace:
 
 
 def _signs(count: int) -> NDArray[np.float64]:
-    """By place, in an order that no regular change follows (Knuth's multiplicative hash)."""
+    """+1 or -1 by position, in an order that no regular change follows (Knuth's multiplicative hash)."""
     mixed = np.arange(count, dtype=np.uint64) * np.uint64(2654435761) & np.uint64(0xFFFFFFFF)
     return np.where(mixed >> np.uint64(31), 1.0, -1.0)

@@ -37,29 +37,34 @@ class TensorType:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The numpy type that holds it; types of less than a byte take a byte an element."""
         dtype: np.dtype[Any] = np.dtype(DTYPES[self.kind])
         return dtype
 
     @property
     def bits(self) -> int:
+        """Of one element, as stored in a file."""
         return NARROW.get(self.kind, 8 * self.dtype.itemsize)
 
     @property
     def static(self) -> tuple[int, ...]:
-        """Raises `RuntimeFailure` if a dimension is open: constants have none."""
+        """The shape. Raises `RuntimeFailure` if a dimension is open, which no constant may have."""
         if any(size is None for size in self.shape):
             raise RuntimeFailure(f"A constant of the program has an open shape: {self}.")
         return tuple(size or 0 for size in self.shape)
 
     def holds(self, shape: Sequence[int]) -> bool:
-        return len(shape) == len(self.shape) and all(want in (None, size) for want, size in zip(self.shape, shape, strict=True))
+        """Whether an array of this shape fits the type."""
+        return len(shape) == len(self.shape) and all(
+            expected in (None, size) for expected, size in zip(self.shape, shape, strict=True)
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} [{', '.join('?' if size is None else str(size) for size in self.shape)}]"
 
 
 def read_type(value_type: Message, name: str) -> TensorType:
-    """Of a ValueType message. Raises `RuntimeFailure` naming `name` for what is no tensor of a known type."""
+    """The type of a ValueType message. Raises `RuntimeFailure`, which names `name`, for anything but a tensor of a known type."""
     if not value_type.HasField("tensorType"):
         raise RuntimeFailure(f"{name} is no tensor; edgec's evaluator knows no lists, tuples, dictionaries or states.")
     tensor = value_type.tensorType
@@ -69,16 +74,16 @@ def read_type(value_type: Message, name: str) -> TensorType:
     return TensorType(kind, tuple(dim.constant.size if dim.HasField("constant") else None for dim in tensor.dimensions))
 
 
-def unpack(data: NDArray[np.uint8], wanted: TensorType) -> NDArray[Any]:
-    """Elements of less than a byte, packed from the least significant bit on and across bytes, one a byte."""
-    count, bits = prod(wanted.static), wanted.bits
+def unpack(data: NDArray[np.uint8], declared: TensorType) -> NDArray[Any]:
+    """One element a byte from elements of fewer bits, which are packed from the least significant bit on and across bytes."""
+    count, bits = prod(declared.static), declared.bits
     if 8 % bits == 0:
         shifts = np.arange(0, 8, bits, dtype=np.uint8)
         elements = ((data[:, None] >> shifts) & np.uint8(2**bits - 1)).reshape(-1)[:count]
     else:
         flags = np.unpackbits(data, count=count * bits, bitorder="little").reshape(count, bits)
         elements = np.packbits(flags, axis=1, bitorder="little")[:, 0]
-    if wanted.kind == "int4":
+    if declared.kind == "int4":
         elements = np.where(elements > 7, elements.astype(np.int8) - np.int8(16), elements.astype(np.int8)).astype(np.int8)
-    result: NDArray[Any] = elements.reshape(wanted.static)
+    result: NDArray[Any] = elements.reshape(declared.static)
     return result

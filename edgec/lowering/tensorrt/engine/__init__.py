@@ -1,5 +1,5 @@
-"""Engines on this machine's own GPU: `host` runs the program that the artefact carries for its boards, and finds it a trtexec.
+"""Engines on this machine's own GPU: `host` runs the program that the artefact holds for its boards, and finds a trtexec for it.
 
-Where there is no trtexec but the `tensorrt` package, `python -m edgec.lowering.tensorrt.engine` stands in its place. It answers
-those of trtexec's options that the program uses, prints and writes in trtexec's formats, and says that it is not NVIDIA's.
+If there is no trtexec but the `tensorrt` package, `python -m edgec.lowering.tensorrt.engine` replaces it. It understands those of
+trtexec's options that the program uses, prints and writes in trtexec's formats, and says that it is not NVIDIA's.
 """

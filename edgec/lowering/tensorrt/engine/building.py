@@ -1,4 +1,4 @@
-"""An engine from an ONNX graph by TensorRT's Python package, 8.6 to 11.
+"""Building an engine from an ONNX graph with TensorRT's Python package, 8.6 to 11.
 
 What differs (NVIDIA/TensorRT, python/src/infer/pyCore.cpp and pyGraph.cpp at v8.6.1, v9.3.0, v10.0.1 to v10.16, v11.0 and v11.1;
 API Migration Guide, Python, 8.x to 10.x and 10.x to 11.x):
@@ -21,7 +21,7 @@ Options = Mapping[str, str]
 
 
 def build(trt: Any, logger: Any, log: Log, options: Options, version: tuple[int, int, int]) -> bytes:
-    """The engine, as it is to be stored. Reads and replaces the timing cache. Raises `Failed`."""
+    """The engine as bytes to store. Reads the timing cache, and replaces it. Raises `Failed` if TensorRT refuses the graph."""
     builder = trt.Builder(logger)
     network = builder.create_network(_network_flags(trt, options, version))
     _parse(trt, network, logger, log, Path(options["onnx"]))
@@ -40,12 +40,12 @@ def build(trt: Any, logger: Any, log: Log, options: Options, version: tuple[int,
 
 def _network_flags(trt: Any, options: Options, version: tuple[int, int, int]) -> int:
     flags = trt.NetworkDefinitionCreationFlag
-    found = 0
+    bits = 0
     if version < (10,):
-        found |= 1 << int(flags.EXPLICIT_BATCH)
+        bits |= 1 << int(flags.EXPLICIT_BATCH)
     if "stronglyTyped" in options:
-        found |= 1 << int(flags.STRONGLY_TYPED)
-    return found
+        bits |= 1 << int(flags.STRONGLY_TYPED)
+    return bits
 
 
 def _parse(trt: Any, network: Any, logger: Any, log: Log, path: Path) -> None:
@@ -74,18 +74,18 @@ def _configure(trt: Any, config: Any, options: Options) -> None:
 
 
 def _constrain(trt: Any, network: Any, options: Options) -> None:
-    """`layerPrecisions` is NAME:fp32,NAME:fp32…; no other type is ever asked for."""
-    kept = {entry.rpartition(":")[0] for entry in options.get("layerPrecisions", "").split(",")}
-    if kept == {""}:
+    """`layerPrecisions` is NAME:fp32,NAME:fp32…; no other type occurs."""
+    in_float32 = {entry.rpartition(":")[0] for entry in options.get("layerPrecisions", "").split(",")}
+    if in_float32 == {""}:
         return
     for index in range(network.num_layers):
         layer = network.get_layer(index)
-        if layer.name in kept:
+        if layer.name in in_float32:
             layer.precision = trt.float32
 
 
 def _set_timing_cache(config: Any, log: Log, options: Options) -> Path | None:
-    """Where the cache is to be kept, if one is."""
+    """The path of the timing cache, if there is one."""
     if "timingCacheFile" not in options:
         return None
     path = Path(options["timingCacheFile"])

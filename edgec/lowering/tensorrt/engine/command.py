@@ -1,4 +1,4 @@
-"""The command line that stands in trtexec's place: its options, its order of things, its exit codes."""
+"""The command line that replaces trtexec: its options, its order of steps, its exit codes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ KNOWN = {
     *("exposeDMA", "useSpinWait", "useCudaGraph", "includeDataTransfers", "infStreams", "sleepTime", "idleTime"),
     *("device", "verbose"),
 }
-"""Of trtexec's options, those that the program for the boards uses (`edgec_device.flags`, `build`, `verify`, `bench`)."""
+"""Those of trtexec's options that the program for the boards uses (`edgec_device.flags`, `build`, `verify`, `bench`)."""
 ONLY = {"device": "0", "infStreams": "1", "sleepTime": "0", "idleTime": "0", "precisionConstraints": "prefer"}
 """These have one value here, and are refused with any other."""
 
 
 def main(argv: list[str]) -> int:
+    """Does what the options say, as trtexec does. Returns the exit code: 0, or 1 with the reason in the log."""
     import tensorrt as trt
 
     options = _options(argv[1:])
@@ -34,9 +35,9 @@ def main(argv: list[str]) -> int:
     log.result("RUNNING")
     try:
         _check(options)
-        _say_settings(log, options)
+        _log_settings(log, options)
         gpu = Gpu()
-        _say_device(log, gpu)
+        _log_device(log, gpu)
         log.info(f"TensorRT version: {trt.__version__}, through its Python package")
         _work(trt, log, gpu, options, version)
     except (Failed, CudaError, OSError) as error:
@@ -48,17 +49,17 @@ def main(argv: list[str]) -> int:
 
 
 def _work(trt: Any, log: Log, gpu: Gpu, options: Mapping[str, str], version: tuple[int, int, int]) -> None:
-    told = logger(trt, log)
-    trt.init_libnvinfer_plugins(told, "")
+    trt_logger = logger(trt, log)
+    trt.init_libnvinfer_plugins(trt_logger, "")
     if "onnx" in options:
-        plan = build(trt, told, log, options, version)
+        plan = build(trt, trt_logger, log, options, version)
         Path(options["saveEngine"]).write_bytes(plan)
         log.info(f"Created engine with size: {len(plan) / 2**20:.4g} MiB")
         return
     path = Path(options["loadEngine"])
     if not path.is_file():
         raise Failed(f"Error opening engine file: {path}")
-    engine = Engine(trt, told, log, gpu, path.read_bytes(), spin="useSpinWait" in options)
+    engine = Engine(trt, trt_logger, log, gpu, path.read_bytes(), spin="useSpinWait" in options)
     inputs = dict(entry.rsplit(":", 1) for entry in options.get("loadInputs", "").split(",") if entry)
     engine.load({name: Path(file).read_bytes() for name, file in inputs.items()})
     engine.prepare(graph="useCudaGraph" in options)
@@ -73,7 +74,7 @@ def _work(trt: Any, log: Log, gpu: Gpu, options: Mapping[str, str], version: tup
 
 
 def _options(arguments: list[str]) -> dict[str, str]:
-    """Without dashes; what stands behind the first `=` is the value."""
+    """Options by name, without dashes; the value is what follows the first `=`."""
     return {name.lstrip("-"): value for name, _, value in (argument.partition("=") for argument in arguments)}
 
 
@@ -88,13 +89,13 @@ def _check(options: Mapping[str, str]) -> None:
 
 
 def _version(text: str) -> tuple[int, int, int]:
-    """Of `10.13.3.9` the first three."""
+    """The first three numbers of a version such as `10.13.3.9`."""
     major, minor, patch, *_ = (*map(int, re.findall(r"\d+", text)), 0, 0)
     return major, minor, patch
 
 
-def _say_settings(log: Log, options: Mapping[str, str]) -> None:
-    """As it really measures: always one frame after the other, always with both copies."""
+def _log_settings(log: Log, options: Mapping[str, str]) -> None:
+    """How it really measures: one frame after the other, always with both copies."""
 
     def enabled(name: str) -> str:
         return "Enabled" if name in options else "Disabled"
@@ -107,7 +108,7 @@ def _say_settings(log: Log, options: Mapping[str, str]) -> None:
     log.info(f"CUDA Graph: {enabled('useCudaGraph')}")
 
 
-def _say_device(log: Log, gpu: Gpu) -> None:
+def _log_device(log: Log, gpu: Gpu) -> None:
     log.info("=== Device Information ===")
     log.info(f"Selected Device: {gpu.name}")
     log.info(f"Compute Capability: {gpu.compute_capability}")

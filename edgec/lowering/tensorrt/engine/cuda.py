@@ -21,11 +21,11 @@ _CAPTURE_THREAD_LOCAL = 1
 
 
 class CudaError(Exception):
-    """In the driver's words, with the function that failed."""
+    """A call to the driver that failed: the function's name and the driver's message."""
 
 
 class Gpu:
-    """The first device that CUDA shows, its primary context current in this thread, and one stream.
+    """The first device that CUDA shows, with its primary context current in this thread, and one stream.
 
     Raises `CudaError` where there is no driver or no device.
     """
@@ -54,37 +54,39 @@ class Gpu:
         return int(self._stream.value or 0)
 
     def device_memory(self, size: int) -> int:
-        """The address of so many bytes. Freed when the process ends, as everything here is."""
+        """Allocate so many bytes; returns the address. All memory here is freed when the process ends."""
         address = c_uint64()
         self._call("cuMemAlloc_v2", byref(address), c_size_t(size))
         return address.value
 
     def host_memory(self, size: int) -> memoryview:
-        """So many bytes that are never paged out, as copies beside computing need them."""
+        """So many bytes of pinned memory, which copies that overlap with computing need."""
         address = c_void_p()
         self._call("cuMemHostAlloc", byref(address), c_size_t(size), c_uint(0))
         return memoryview((ctypes.c_ubyte * size).from_address(address.value or 0)).cast("B")
 
     def copy_in(self, device: int, host: memoryview) -> None:
-        """Onto the GPU, in the stream's order."""
+        """Copy to the GPU, in the stream's order."""
         self._call("cuMemcpyHtoDAsync_v2", c_uint64(device), _address(host), c_size_t(host.nbytes), self._stream)
 
     def copy_out(self, host: memoryview, device: int) -> None:
+        """Copy from the GPU, in the stream's order."""
         self._call("cuMemcpyDtoHAsync_v2", _address(host), c_uint64(device), c_size_t(host.nbytes), self._stream)
 
     def synchronise(self) -> None:
+        """Wait until the stream is idle."""
         self._call("cuStreamSynchronize", self._stream)
 
     def event(self, *, spin: bool) -> Event:
-        """`spin`: whoever waits for it keeps a core busy instead of sleeping."""
+        """An event of the stream. With `spin`, waiting for it keeps a core busy instead of sleeping."""
         handle = c_void_p()
         self._call("cuEventCreate", byref(handle), c_uint(0 if spin else _BLOCKING_SYNC))
         return Event(self._call, handle, self._stream)
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """What `enqueue` puts on the stream as one graph, and how to launch that. Nothing runs yet.
+        """Record what `enqueue` puts on the stream as one graph; returns the function that launches it. Nothing runs yet.
 
-        Raises `CudaError`, or what `enqueue` raised, if it does what a graph cannot hold; the stream is usable again then.
+        Raises `CudaError`, or whatever `enqueue` raised, for work that a graph cannot hold; the stream is usable again then.
         """
         graph, executable = c_void_p(), c_void_p()
         self._call("cuStreamBeginCapture_v2", self._stream, c_int(_CAPTURE_THREAD_LOCAL))
@@ -117,13 +119,15 @@ class Event:
         self._call, self._handle, self._stream = call, handle, stream
 
     def record(self) -> None:
+        """Put the event at the end of the stream."""
         self._call("cuEventRecord", self._handle, self._stream)
 
     def wait(self) -> None:
+        """Until the stream has reached the event."""
         self._call("cuEventSynchronize", self._handle)
 
     def since(self, earlier: Event) -> float:
-        """Milliseconds; both must have happened."""
+        """Milliseconds between two events, both of which must have been reached."""
         elapsed = c_float()
         self._call("cuEventElapsedTime", byref(elapsed), earlier._handle, self._handle)
         return elapsed.value

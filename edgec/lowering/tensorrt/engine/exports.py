@@ -9,12 +9,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgec.lowering.tensorrt.engine.running import Binding, Run
+from edgec.lowering.tensorrt.engine.running import Binding, FrameTimes
 
 
 def write_outputs(path: Path, bindings: Sequence[Binding]) -> None:
-    """Values with nine digits, which is all that a float32 has, whole numbers whole; NaN and infinities as Python's JSON spells
-    them."""
+    """Write outputs as trtexec does: floats with nine digits, which identify a float32, integers whole, NaN and infinities as
+    Python's JSON spells them."""
     entries = []
     for binding in bindings:
         values = ", ".join(_number(value) for value in binding.array.ravel().tolist())
@@ -23,7 +23,8 @@ def write_outputs(path: Path, bindings: Sequence[Binding]) -> None:
     path.write_text("[\n" + ",\n".join(entries) + "\n]\n", encoding="utf-8")
 
 
-def write_times(path: Path, runs: Sequence[Run]) -> None:
+def write_times(path: Path, runs: Sequence[FrameTimes]) -> None:
+    """Write each run's times in milliseconds, as trtexec does."""
     entries = [
         {
             "startH2dMs": run.start,

@@ -1,6 +1,6 @@
-"""The artefact finished on this machine: its own program, the one that boards run, builds, verifies and measures engines here.
+"""Finishing an artefact on this machine: its own program, which boards run, builds, verifies and measures engines here.
 
-Needs an NVIDIA GPU and TensorRT: NVIDIA's trtexec, or else the `tensorrt` package. Nothing here is ever `measured on target`.
+Needs an NVIDIA GPU and TensorRT: NVIDIA's trtexec, or else the `tensorrt` package. No figure from here is `measured on target`.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _GPU = "Selected Device: "
 
 @dataclass(frozen=True)
 class Driver:
-    """What builds and runs engines here: a command that takes trtexec's options, and the GPU that it found."""
+    """What builds and runs engines here: a command that takes trtexec's options, and the name of the GPU that it uses."""
 
     command: tuple[str, ...]
     gpu: str
 
     def executable(self, folder: Path) -> Path:
-        """It as one file, which is written into `folder` if it is none."""
+        """The command as one executable file, which is written into `folder` if the command has several words."""
         if len(self.command) == 1:
             return Path(self.command[0])
         path = folder / "trtexec"
@@ -50,7 +50,7 @@ class Driver:
 
 @dataclass(frozen=True)
 class Finished:
-    """`plan` is the fastest engine that reproduces the golden features; `table` shows them all, for people."""
+    """`plan` is the fastest engine that reproduces the golden features; `table` is the text of the table of all engines."""
 
     plan: Path
     measurements: Path
@@ -58,12 +58,13 @@ class Finished:
 
     @property
     def report(self) -> Path:
-        """Where the report of the measurements goes, which the program does not write."""
+        """The path of the report of the measurements, which the program does not write."""
         return self.measurements.with_name("report.json")
 
 
 def find_driver() -> Driver:
-    """NVIDIA's trtexec, or edgec's own through the `tensorrt` package. Raises `TargetError` if there is neither, or no GPU."""
+    """NVIDIA's trtexec, or else edgec's own through the `tensorrt` package. Raises `TargetError` if there is neither, or no
+    GPU."""
     trtexec = TRTEXEC if os.access(TRTEXEC, os.X_OK) else shutil.which("trtexec")
     if trtexec:
         command: tuple[str, ...] = (trtexec,)
@@ -76,8 +77,8 @@ def find_driver() -> Driver:
             remedy="pip install tensorrt, or run in a container of NVIDIA's that has it; without --engine the artefact is built "
             "all the same, and the board finishes it",
         )
-    # Asked for an engine that is not there, it says which GPU it uses, and stops.
-    lines = _said([*command, "--device=0", "--loadEngine=/no/such/engine"])
+    # When it loads an engine that does not exist, it prints which GPU it uses, and stops.
+    lines = _output_lines([*command, "--device=0", "--loadEngine=/no/such/engine"])
     gpu = next((line.partition(_GPU)[2].strip() for line in lines if _GPU in line), "")
     if not gpu:
         raise TargetError(
@@ -90,41 +91,41 @@ def find_driver() -> Driver:
 
 
 def finish(program: Path, root: Path, driver: Driver, progress: Progress | None = None) -> Finished:
-    """Let an artefact's program (`device/edgec-device.pyz`) do all that it does on a board, under `root`; what is there is kept.
+    """Let an artefact's program (`device/edgec-device.pyz`) do under `root` all that it does on a board. What is there already is
+    reused: a run that Ctrl-C or a signal ended goes on from there.
 
-    Raises what the program refused with, `VerificationError` if no engine reproduces the golden features. Ended by Ctrl-C or a
-    signal, it goes on from there the next time.
+    Raises the program's own error as an error of edgec's, `VerificationError` if no engine reproduces the golden features.
     """
     progress = progress or Silent()
     root.mkdir(parents=True, exist_ok=True)
     places = ("--root", str(root), "--trtexec", str(driver.executable(root)))
     command = [sys.executable, str(program), "run-all", "--json", "--here", *places]
     command += ["--seconds", f"{SECONDS:g}", "--iterations", str(ITERATIONS)]
-    found: dict[str, dict[str, Any]] = {}
+    events: dict[str, dict[str, Any]] = {}
     with progress.stage(f"build, verify and measure engines on {driver.gpu}") as step, _started(command) as process:
         for line in process.stdout or ():
             event = json.loads(line)
-            found[event["event"]] = event
+            events[event["event"]] = event
             if event["event"] == "problem":
                 progress.note(f"{event['variant']}, {event['step']}: {event['what']} {' '.join(event['evidence'][:2])}")
             doing = event.get("detail") or event.get("text", "").strip().partition("\n")[0]
             step(0, doing=" ".join(filter(None, (event.get("step"), event.get("variant"), doing))))
     if process.returncode == 0:
-        measured = Path(found["measured"]["path"])
-        return Finished(measured.parent / "current" / "engine.plan", measured, found["table"]["text"].strip("\n"))
-    if "error" not in found:
+        measured = Path(events["measured"]["path"])
+        return Finished(measured.parent / "current" / "engine.plan", measured, events["table"]["text"].strip("\n"))
+    if "error" not in events:
         raise RuntimeFailure(
             "The artefact's program ended without a result.",
             evidence=[shlex.join(command), f"exit code {process.returncode}"],
             remedy="run the same command again: it goes on from there; if it happens again, report it with the lines above",
         )
-    error = found["error"]
+    error = events["error"]
     raise of_exit_code(error["exit_code"])(error["what"], evidence=error["evidence"], remedy=error["remedy"])
 
 
 @contextmanager
 def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
-    """A program that says a line at a time. Whatever leaves the block, it has ended."""
+    """A running program that prints a line at a time. It is ended when the block is left, however that happens."""
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
         try:
             yield process
@@ -134,8 +135,8 @@ def _started(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
             process.wait()
 
 
-def _said(command: Sequence[str]) -> list[str]:
-    """Its last lines, whatever came of it."""
+def _output_lines(command: Sequence[str]) -> list[str]:
+    """The lines that a command printed, whatever its exit code."""
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_PROBE_S, check=False

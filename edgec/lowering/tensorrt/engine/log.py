@@ -1,4 +1,4 @@
-"""What is said, in the shapes in which trtexec says it, so that the program for the boards understands it.
+"""Messages in trtexec's formats, so that the program for the boards understands them.
 
 From NVIDIA/TensorRT, samples/common/logging.h, sampleOptions.cpp and sampleDevice.cpp.
 """
@@ -15,11 +15,11 @@ BANNER_TAG = "[edgec, not NVIDIA]"
 
 
 class Failed(Exception):
-    """Printed as an error; the run ends with FAILED."""
+    """The reason why a build or run failed. It is printed as an error, and the command ends with FAILED."""
 
 
 class Log:
-    """`version` is TensorRT's: major, minor, patch. Details are printed only if `verbose`."""
+    """Prints as trtexec does. `version` is TensorRT's: major, minor, patch. Details are printed only if `verbose`."""
 
     def __init__(self, version: tuple[int, int, int], argv: list[str], *, verbose: bool) -> None:
         major, minor, patch = version
@@ -29,10 +29,11 @@ class Log:
         self._lock = threading.Lock()
 
     def result(self, word: str) -> None:
+        """The banner with RUNNING, PASSED or FAILED."""
         print(f"&&&& {word} {self._name}", flush=True)
 
     def line(self, severity: str, text: str) -> None:
-        """`severity` is one of V, I, W, E, F."""
+        """One line; `severity` is one of V, I, W, E, F."""
         if severity == "V" and not self._verbose:
             return
         with self._lock:  # TensorRT's builder speaks from several threads
@@ -40,11 +41,12 @@ class Log:
             print(f"[{time.strftime('%m/%d/%Y-%H:%M:%S')}] [{severity}] {text}", file=stream, flush=True)
 
     def info(self, text: str) -> None:
+        """A line of severity I."""
         self.line("I", text)
 
 
 def logger(trt: Any, log: Log) -> Any:
-    """What TensorRT is to log to."""
+    """An `ILogger` for TensorRT that writes to the log."""
     severity = trt.ILogger.Severity
     letters = (
         (severity.INTERNAL_ERROR, "F"),

@@ -27,8 +27,8 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class Run:
-    """Milliseconds, by the GPU's clock; `start` is counted from the first run's."""
+class FrameTimes:
+    """One frame's times in milliseconds, by the GPU's clock; `start` is counted from the first run's."""
 
     start: float
     copy_in: float
@@ -37,11 +37,12 @@ class Run:
 
     @property
     def latency(self) -> float:
+        """Copy in, compute and copy out together."""
         return self.copy_in + self.compute + self.copy_out
 
 
 class Engine:
-    """A loaded engine with memory for one frame. Raises `Failed` for what TensorRT refuses, in its words."""
+    """A loaded engine with memory for one frame. Raises `Failed`, with TensorRT's message, if it cannot be loaded."""
 
     def __init__(self, trt: Any, logger: Any, log: Log, gpu: Gpu, plan: bytes, *, spin: bool) -> None:
         self._gpu, self._log = gpu, log
@@ -73,7 +74,8 @@ class Engine:
         return Binding(name, self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT, array, host, device)
 
     def load(self, inputs: Mapping[str, bytes]) -> None:
-        """Put these bytes where inputs are copied from; the others stay zero."""
+        """Put these bytes where inputs are copied from; other inputs stay zero. Raises `Failed` for an unknown input or another
+        size."""
         bindings = {binding.name: binding for binding in self.bindings if binding.is_input}
         for name, content in inputs.items():
             binding = bindings.get(name)
@@ -82,8 +84,8 @@ class Engine:
                 raise Failed(f"Cannot set input {name} to {len(content)} bytes; the engine takes {known}")
             binding.host[:] = content
 
-    def run(self) -> Run:
-        """One frame, to its end."""
+    def run(self) -> FrameTimes:
+        """Run one frame and wait for its end."""
         gpu, (start, copied, computed, done) = self._gpu, self._events
         start.record()
         for binding in self.bindings:
@@ -97,10 +99,11 @@ class Engine:
                 gpu.copy_out(binding.host, binding.device)
         done.record()
         done.wait()
-        return Run(start.since(self._first), copied.since(start), computed.since(copied), done.since(computed))
+        return FrameTimes(start.since(self._first), copied.since(start), computed.since(copied), done.since(computed))
 
     def prepare(self, *, graph: bool) -> None:
-        """The first run, which sets up more than itself; then, if `graph`, its kernels as one CUDA graph, if they can be one."""
+        """Do the first run, which sets up more than later ones; then, with `graph`, capture the kernels as one CUDA graph if that
+        is possible."""
         self._first.record()
         self.run()
         if graph:
@@ -115,14 +118,14 @@ class Engine:
             raise Failed("Inference failed: execute_async_v3 says no")
 
 
-def measure(engine: Engine, *, warm_up: float, duration: float, iterations: int) -> tuple[int, list[Run]]:
-    """How many runs warmed up, for `warm_up` ms, and those after: for `duration` ms and at least `iterations`."""
+def measure(engine: Engine, *, warm_up: float, duration: float, iterations: int) -> tuple[int, list[FrameTimes]]:
+    """The number of runs within `warm_up` ms, and the runs after: for `duration` ms and at least `iterations`."""
     engine.run()
     began, warmed = time.monotonic(), 0
     while (time.monotonic() - began) * 1000 < warm_up:
         engine.run()
         warmed += 1
-    began, runs = time.monotonic(), list[Run]()
+    began, runs = time.monotonic(), list[FrameTimes]()
     while (time.monotonic() - began) * 1000 < duration or len(runs) < iterations:
         runs.append(engine.run())
     return warmed, runs

@@ -34,14 +34,14 @@ def compute(cases: Sequence[Case], path: Path) -> dict[str, Array]:
     inputs = {name: value for case in cases for name, value in case.inputs.items()}
 
     def outputs(variables: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        actual: dict[str, Any] = {}
         for case in cases:
             made = case.build(**{name.removeprefix(f"{case.name}_"): variables[name] for name in case.inputs})
             for number, part in enumerate(made if isinstance(made, (list, tuple)) else [made]):
                 # identity takes floats alone
                 kept = part if part.dtype == types.fp32 else mb.cast(x=part, dtype="fp32")
-                found[f"{case.name}_{number}"] = kept
-        return found
+                actual[f"{case.name}_{number}"] = kept
+        return actual
 
     return run(save(path, inputs, outputs), inputs)
 
@@ -51,5 +51,5 @@ def check(case: Case, computed: dict[str, Array]) -> None:
     parts = expected if isinstance(expected, tuple) else (expected,)
     assert len(parts) == case.several
     for number, part in enumerate(parts):
-        found = computed[f"{case.name}_{number}"]
-        np.testing.assert_allclose(found, part.float().numpy(), rtol=2e-5, atol=2e-6)
+        actual = computed[f"{case.name}_{number}"]
+        np.testing.assert_allclose(actual, part.float().numpy(), rtol=2e-5, atol=2e-6)

@@ -78,9 +78,9 @@ def save(
 
 def walk(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Everything that the program computes."""
-    found: dict[str, Array] = {}
-    program.walk(inputs, lambda operation, values: found.update(values))
-    return found
+    actual: dict[str, Array] = {}
+    program.walk(inputs, lambda operation, values: actual.update(values))
+    return actual
 
 
 def run(path: Path, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -76,10 +76,10 @@ def test_compressed_as_coremltools_does(scheme: str, half: bool, tmp_path: Path)
     with working():
         cto.decompress_weights(kept[0]).save(str(tmp_path / "dense.mlpackage"))
     expected = run(tmp_path / "dense.mlpackage", INPUTS)
-    found = walk(program, INPUTS)
+    actual = walk(program, INPUTS)
     for name in ("product", "map"):
-        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-5 if not half else 4e-3)
-        assert not np.allclose(found[name], X @ WEIGHT.T if name == "product" else 0, atol=1e-4)
+        np.testing.assert_allclose(actual[name], expected[name], rtol=1e-5, atol=1e-5 if not half else 4e-3)
+        assert not np.allclose(actual[name], X @ WEIGHT.T if name == "product" else 0, atol=1e-4)
 
 
 def test_tables_of_vectors(tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_tables_of_vectors(tmp_path: Path) -> None:
         return {"product": mb.linear(x=variables["x"], weight=weight, bias=np.zeros(12, np.float32))}
 
     x = RANDOM.normal(0, 1, (3, 5)).astype(np.float32)
-    found = run(save(tmp_path / "vectors.mlpackage", {"x": x}, build), {"x": x})["product"]
-    np.testing.assert_allclose(found, x @ dense.T, rtol=1e-5, atol=1e-5)
+    actual = run(save(tmp_path / "vectors.mlpackage", {"x": x}, build), {"x": x})["product"]
+    np.testing.assert_allclose(actual, x @ dense.T, rtol=1e-5, atol=1e-5)
 
 
 def test_sparse_weights_are_refused_by_name(tmp_path: Path) -> None:

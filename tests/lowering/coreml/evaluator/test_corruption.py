@@ -17,7 +17,7 @@ from edgec.fidelity.trace import Trace, first_difference
 from edgec.graph.passes.base import rewritten
 from edgec.graph.passes.smooth import Smooth, groups
 from edgec.graph.plan import PrecisionPlan
-from edgec.graph.values import given, shape_of
+from edgec.graph.values import input_of, shape_of
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.coreml import CoreMl
 from edgec.lowering.coreml.evaluator import compare, load
@@ -162,7 +162,7 @@ def smoothed(source: Exported) -> PrecisionPlan:
     random = np.random.default_rng(0)
     scales: dict[str, tuple[float, ...]] = {}
     for group in groups(hub):
-        shape = shape_of(given(group.readers[0].node))
+        shape = shape_of(input_of(group.readers[0].node))
         assert shape is not None
         channels = shape[-1] if group.readers[0].kind == "linear" else shape[1]
         scales[group.activation] = tuple(random.uniform(0.5, 2, channels).tolist())

@@ -99,8 +99,8 @@ def test_sampling_is_that_of_coremltools_documentation() -> None:
     }
     line = np.array([[[0, 1]]], np.float32)
     for mode, points in table.items():
-        found = OPERATIONS["resize_bilinear"](line, 1, 5, mode)
-        np.testing.assert_allclose(found, [[points]], atol=1e-6)
+        actual = OPERATIONS["resize_bilinear"](line, 1, 5, mode)
+        np.testing.assert_allclose(actual, [[points]], atol=1e-6)
     middle = OPERATIONS["resize_bilinear"](line, 1, 1, "ALIGN_CORNERS")
     np.testing.assert_allclose(middle, [[[0.5]]])
 

@@ -52,7 +52,7 @@ def test_frames_become_planes_in_the_packages_order(colour: str, tmp_path: Path)
     np.testing.assert_array_equal(program.run(FRAMES)["cls"], 2.0 * planes)
     with pytest.raises(RuntimeFailure, match="images of 6x4, not 4x6"):
         program.run(np.ascontiguousarray(FRAMES.transpose(0, 2, 1, 3)))
-    with pytest.raises(RuntimeFailure, match="something else than its frames"):
+    with pytest.raises(RuntimeFailure, match="frames of another type or shape"):
         program.run(FRAMES.astype(np.float32))
 
 
@@ -76,20 +76,20 @@ def test_fp16_is_rounded_after_every_operation(tmp_path: Path) -> None:
         made = mb.linear(x=variables["x"], weight=LINEAR, bias=np.zeros(16, np.float32))
         return {"y": mb.mul(x=made, y=mb.mul(x=made, y=np.float32(3)))}
 
-    found = run(save(tmp_path / "half.mlpackage", {"x": x}, build, half=True), {"x": x})["y"]
+    actual = run(save(tmp_path / "half.mlpackage", {"x": x}, build, half=True), {"x": x})["y"]
     half = np.float16
     product = (x.astype(half).astype(np.float32) @ LINEAR.astype(half).astype(np.float32).T).astype(half)
     with np.errstate(over="ignore"):
         expected = product * (product * half(3))
     assert np.isinf(expected).any()  # beyond fp16's end, as it would be there
-    np.testing.assert_array_equal(found, expected.astype(np.float32))
+    np.testing.assert_array_equal(actual, expected.astype(np.float32))
 
 
 def test_tensors_can_be_watched(saved: Path) -> None:
     program = load(saved)
-    found = program.run(FRAMES, watch=["fc1"])
-    assert set(found) == {"cls", "fc1"}
-    assert found["fc1"].shape == (9, 16)
+    actual = program.run(FRAMES, watch=["fc1"])
+    assert set(actual) == {"cls", "fc1"}
+    assert actual["fc1"].shape == (9, 16)
     with pytest.raises(RuntimeFailure, match="no tensor fc2"):
         program.run(FRAMES, watch=["fc2"])
 
@@ -160,6 +160,6 @@ def test_a_program_runs_in_one_thread_where_that_can_be_told(saved: Path, monkey
 
     program.walk(next(program.batches(FRAMES[:1])), count)
     assert threads == {1}
-    found = program.run(FRAMES)["cls"]
+    actual = program.run(FRAMES)["cls"]
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    np.testing.assert_allclose(program.run(FRAMES)["cls"], found, rtol=1e-5)
+    np.testing.assert_allclose(program.run(FRAMES)["cls"], actual, rtol=1e-5)

@@ -1,6 +1,6 @@
 """Every operation that the evaluator knows; importing this package registers them."""
 
-from edgec.lowering.coreml.evaluator.operations import (
+from edgec.lowering.coreml.evaluator.operations import (  # noqa: F401 - imported to register their operations
     convolution,
     elementwise,
     products,
@@ -11,16 +11,4 @@ from edgec.lowering.coreml.evaluator.operations import (
 )
 from edgec.lowering.coreml.evaluator.operations.registry import EXACT, OPERATIONS, PARAMETERS, Unsupported
 
-__all__ = [
-    "EXACT",
-    "OPERATIONS",
-    "PARAMETERS",
-    "Unsupported",
-    "convolution",
-    "elementwise",
-    "products",
-    "quantisation",
-    "reductions",
-    "resampling",
-    "shapes",
-]
+__all__ = ["EXACT", "OPERATIONS", "PARAMETERS", "Unsupported"]

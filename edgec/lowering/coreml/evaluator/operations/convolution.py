@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from edgec.lowering.coreml.evaluator.operations.registry import Array, Floats, Unsupported, floats, ints, operation
+from edgec.lowering.coreml.evaluator.operations.registry import Array, Floats, Unsupported, floats, ints, ints_or_ones, operation
 
 COLUMNS = 2**24
 """Elements of unfolded patches that are held at once, 64 MB."""
@@ -31,10 +31,8 @@ def conv(
     groups: int = 1,
 ) -> Array:
     """`x` [N, C, *spatial], `weight` [C_out, C / groups, *kernel]."""
-    spatial, kernel = x.shape[2:], weight.shape[2:]
-    steps = [1] * len(kernel) if strides is None else ints(strides)
-    spread = [1] * len(kernel) if dilations is None else ints(dilations)
-    parts = int(groups)
+    spatial, kernel, parts = x.shape[2:], weight.shape[2:], int(groups)
+    steps, spread = (ints_or_ones(sizes, len(kernel)) for sizes in (strides, dilations))
     if not 1 <= len(kernel) <= 3 or len(spatial) != len(kernel):
         raise Unsupported(f"x {list(x.shape)}, weight {list(weight.shape)}")
     if x.shape[1] != weight.shape[1] * parts or weight.shape[0] % parts:
@@ -50,14 +48,15 @@ def conv(
         result = _depthwise(values, weights, steps, spread, reach)
     else:
         sections = zip(np.split(values, parts, axis=1), np.split(weights, parts), strict=True)
-        result = np.concatenate([_unfolded(own, kernels, steps, spread, reach) for own, kernels in sections], axis=1)
+        result = np.concatenate([_unfolded(part, kernels, steps, spread, reach) for part, kernels in sections], axis=1)
     return result if bias is None else result + floats(bias).reshape(-1, *[1] * len(kernel))
 
 
 def padded_sides(
     pad_type: str, pad: list[int] | None, spatial: Sequence[int], reach: Sequence[int], steps: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """(before, after) a spatial dimension. Of an odd amount, `same` puts the larger part after, `same_lower` before."""
+    """Padding (before, after) by spatial dimension, for windows of the length `reach`. Of an odd amount, `same` puts the larger
+    part after, `same_lower` before."""
     if pad_type == "valid":
         return [(0, 0)] * len(reach)
     if pad_type == "custom":
@@ -66,20 +65,21 @@ def padded_sides(
         return list(zip(pad[::2], pad[1::2], strict=True))
     if pad_type not in ("same", "same_lower"):
         raise Unsupported(f"pad_type {pad_type!r}")
-    found = []
+    sides = []
     for size, length, step in zip(spatial, reach, steps, strict=True):
         total = max(0, (ceil(size / step) - 1) * step + length - size)
         small, large = total // 2, total - total // 2
-        found.append((small, large) if pad_type == "same" else (large, small))
-    return found
+        sides.append((small, large) if pad_type == "same" else (large, small))
+    return sides
 
 
 def _tiled(x: Floats, weight: Floats) -> Floats:
-    """Kernels side by side, as a patch embedding's: one product over all patches. What is left at an edge is not seen."""
+    """Kernels side by side, as a patch embedding's: one product over all patches. Pixels at an edge that fill no patch are left
+    out."""
     kernel = weight.shape[2:]
     counts = [size // each for size, each in zip(x.shape[2:], kernel, strict=True)]
-    seen: tuple[Any, ...] = (..., *(slice(count * each) for count, each in zip(counts, kernel, strict=True)))
-    x = x[seen]
+    covered: tuple[Any, ...] = (..., *(slice(count * each) for count, each in zip(counts, kernel, strict=True)))
+    x = x[covered]
     tiles = x.reshape(*x.shape[:2], *itertools.chain(*zip(counts, kernel, strict=True)))
     dims = len(kernel)
     order = (0, *range(2, 2 + 2 * dims, 2), 1, *range(3, 3 + 2 * dims, 2))
@@ -99,21 +99,14 @@ def _depthwise(x: Floats, weight: Floats, steps: list[int], spread: list[int], r
         target = result[:, first * each : (first + CHANNELS) * each]
         kernels = weight[first * each : (first + CHANNELS) * each]
         for tap in itertools.product(*map(range, weight.shape[2:])):
-            windows: tuple[Any, ...] = (
-                ...,
-                *(
-                    slice(at * wide, at * wide + (count - 1) * step + 1, step)
-                    for at, wide, count, step in zip(tap, spread, counts, steps, strict=True)
-                ),
-            )
             factors: tuple[Any, ...] = (slice(None), 0, *tap)
-            seen = source[windows]
-            target += (np.repeat(seen, each, axis=1) if each > 1 else seen) * kernels[factors].reshape(-1, *ones)
+            covered = source[_positions(tap, spread, counts, steps)]
+            target += (np.repeat(covered, each, axis=1) if each > 1 else covered) * kernels[factors].reshape(-1, *ones)
     return result
 
 
 def _unfolded(x: Floats, weight: Floats, steps: list[int], spread: list[int], reach: list[int]) -> Floats:
-    """Every patch a row, as many rows of output at a time as memory is meant to hold."""
+    """One row of a matrix for each patch; as many rows of the output at a time as fit into `COLUMNS`."""
     dims = len(reach)
     windows = sliding_window_view(x, reach, axis=tuple(range(2, 2 + dims)))  # type: ignore[call-overload]
     every: tuple[Any, ...] = (..., *(slice(None, None, step) for step in (*steps, *spread)))
@@ -138,10 +131,10 @@ def conv_transpose(
     groups: int = 1,
     output_shape: Array | None = None,
 ) -> Array:
-    """`x` [N, C, *spatial], `weight` [C, C_out / groups, *kernel]: every pixel lays down a kernel. What `pad` says is cut off."""
+    """`x` [N, C, *spatial], `weight` [C, C_out / groups, *kernel]: every pixel adds its multiple of a kernel. `pad` is cut
+    off."""
     spatial, kernel, parts = x.shape[2:], weight.shape[2:], int(groups)
-    steps = [1] * len(kernel) if strides is None else ints(strides)
-    spread = [1] * len(kernel) if dilations is None else ints(dilations)
+    steps, spread = (ints_or_ones(sizes, len(kernel)) for sizes in (strides, dilations))
     if len(spatial) != len(kernel) or x.shape[1] != weight.shape[0] or weight.shape[0] % parts or output_shape is not None:
         raise Unsupported(f"{parts} groups of x {list(x.shape)} and weight {list(weight.shape)}, output_shape {output_shape}")
     if pad_type not in ("valid", "custom") or (pad_type == "custom" and (pad is None or len(pad) != 2 * len(kernel))):
@@ -152,29 +145,29 @@ def conv_transpose(
         for size, step, length, wide in zip(spatial, steps, kernel, spread, strict=True)
     ]
     sections = zip(np.split(floats(x), parts, axis=1), np.split(floats(weight), parts), strict=True)
-    result = np.concatenate([_laid_down(own, kernels, steps, spread, whole) for own, kernels in sections], axis=1)
-    kept: tuple[Any, ...] = (
+    result = np.concatenate([_transposed(part, kernels, steps, spread, whole) for part, kernels in sections], axis=1)
+    inside: tuple[Any, ...] = (
         ...,
-        *(slice(before, size - after) for before, after, size in zip(cut[::2], cut[1::2], whole, strict=True)),
+        *(slice(first, size - last) for first, last, size in zip(cut[::2], cut[1::2], whole, strict=True)),
     )
     offsets = np.zeros(1, np.float32) if bias is None else floats(bias)
-    return np.asarray(result[kept] + offsets.reshape(-1, *[1] * len(kernel)))
+    return np.asarray(result[inside] + offsets.reshape(-1, *[1] * len(kernel)))
 
 
-def _laid_down(x: Floats, weight: Floats, steps: list[int], spread: list[int], whole: list[int]) -> Floats:
-    """One product of matrices for all taps, which are then added where they belong."""
+def _transposed(x: Floats, weight: Floats, steps: list[int], spread: list[int], whole: list[int]) -> Floats:
+    """One product of matrices for all taps of the kernel, which are then added at their positions."""
     count, kernel = weight.shape[1], weight.shape[2:]
     flat = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1]) @ weight.reshape(len(weight), -1)
     taps = np.moveaxis(flat.reshape(len(x), *x.shape[2:], count, *kernel), 1 + len(kernel), 1)
     result = np.zeros((len(x), count, *whole), np.float32)
     for tap in itertools.product(*map(range, kernel)):
-        places: tuple[Any, ...] = (
-            ...,
-            *(
-                slice(at * wide, at * wide + (size - 1) * step + 1, step)
-                for at, wide, size, step in zip(tap, spread, x.shape[2:], steps, strict=True)
-            ),
-        )
-        own: tuple[Any, ...] = (..., *tap)
-        result[places] += taps[own]
+        index: tuple[Any, ...] = (..., *tap)
+        result[_positions(tap, spread, x.shape[2:], steps)] += taps[index]
     return result
+
+
+def _positions(tap: Sequence[int], spread: Sequence[int], counts: Sequence[int], steps: Sequence[int]) -> tuple[Any, ...]:
+    """The index of all elements that one tap of a kernel meets: `counts` of them along each spatial dimension, `steps` apart."""
+    starts = [offset * wide for offset, wide in zip(tap, spread, strict=True)]
+    ends = [start + (count - 1) * step + 1 for start, count, step in zip(starts, counts, steps, strict=True)]
+    return (..., *map(slice, starts, ends, steps))

@@ -38,138 +38,94 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "square": np.square,
     "identity": np.asarray,
     "logical_not": np.logical_not,
+    "relu": lambda x: np.maximum(x, 0),
 }
+_OF_FLOATS: dict[str, Callable[[Array], Array]] = {
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "exp2": np.exp2,
+    "sin": np.sin,
+    "cos": np.cos,
+    "atan": np.arctan,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "silu": lambda x: x * (1 / (1 + np.exp(-x))),
+    "softplus": lambda x: np.logaddexp(x, np.float32(0)),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+}
+"""As `_UNARY`; integers are refused."""
+_WITH_EPSILON: dict[str, tuple[Callable[[Array], Array], float]] = {
+    "rsqrt": (lambda x: 1 / np.sqrt(x), 1e-12),
+    "inverse": (lambda x: 1 / x, 1e-4),
+    "log": (np.log, 1e-45),
+}
+"""Functions of x + epsilon, with the epsilon that MIL takes by default."""
 
 
-def _binary(kind: str, function: Callable[[Array, Array], Array]) -> None:
+def _register_binary(kind: str, function: Callable[[Array, Array], Array], convert: Callable[[Array], Array]) -> None:
     @operation(kind)
     def evaluate(x: Array, y: Array) -> Array:
-        return function(wide(x), wide(y))
+        return function(convert(x), convert(y))
 
 
-def _unary(kind: str, function: Callable[[Array], Array]) -> None:
+def _register_unary(kind: str, function: Callable[[Array], Array], convert: Callable[[Array], Array]) -> None:
     @operation(kind)
     def evaluate(x: Array) -> Array:
-        return function(wide(x))
+        return np.asarray(function(convert(x)))
 
 
-for _kind, _two in _BINARY.items():
-    _binary(_kind, _two)
-for _kind, _one in _UNARY.items():
-    _unary(_kind, _one)
+def _register_with_epsilon(kind: str, function: Callable[[Array], Array], default: float) -> None:
+    @operation(kind)
+    def evaluate(x: Array, epsilon: float = default) -> Array:
+        return np.asarray(function(floats(x) + np.float32(epsilon)))
 
 
-@operation("real_div")
-def real_div(x: Array, y: Array) -> Array:
-    return floats(x) / floats(y)
-
-
-@operation("sqrt")
-def sqrt(x: Array) -> Array:
-    return np.sqrt(floats(x))
-
-
-@operation("rsqrt")
-def rsqrt(x: Array, epsilon: float = 1e-12) -> Array:
-    return np.asarray(1 / np.sqrt(floats(x) + np.float32(epsilon)))
-
-
-@operation("inverse")
-def inverse(x: Array, epsilon: float = 1e-4) -> Array:
-    return np.asarray(1 / (floats(x) + np.float32(epsilon)))
-
-
-@operation("log")
-def log(x: Array, epsilon: float = 1e-45) -> Array:
-    return np.asarray(np.log(floats(x) + np.float32(epsilon)))
-
-
-@operation("exp")
-def exp(x: Array) -> Array:
-    return np.exp(floats(x))
-
-
-@operation("exp2")
-def exp2(x: Array) -> Array:
-    return np.exp2(floats(x))
-
-
-@operation("sin")
-def sin(x: Array) -> Array:
-    return np.sin(floats(x))
-
-
-@operation("cos")
-def cos(x: Array) -> Array:
-    return np.cos(floats(x))
-
-
-@operation("atan")
-def atan(x: Array) -> Array:
-    return np.arctan(floats(x))
+for _kind, _binary in _BINARY.items():
+    _register_binary(_kind, _binary, wide)
+_register_binary("real_div", np.divide, floats)
+for _kind, _unary in _UNARY.items():
+    _register_unary(_kind, _unary, wide)
+for _kind, _unary in _OF_FLOATS.items():
+    _register_unary(_kind, _unary, floats)
+for _kind, (_unary, _epsilon) in _WITH_EPSILON.items():
+    _register_with_epsilon(_kind, _unary, _epsilon)
 
 
 @operation("elu")
 def elu(x: Array, alpha: float = 1.0) -> Array:
+    """alpha · (exp(x) - 1) below zero, x above."""
     values = floats(x)
     return np.where(values < 0, np.float32(alpha) * np.expm1(np.minimum(values, 0)), values)
 
 
 @operation("sigmoid_hard")
 def sigmoid_hard(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
+    """clip(alpha · x + beta, 0, 1)."""
     return np.asarray(np.clip(floats(x) * np.float32(alpha) + np.float32(beta), 0, 1))
-
-
-@operation("softplus")
-def softplus(x: Array) -> Array:
-    return np.asarray(np.logaddexp(floats(x), np.float32(0)))
-
-
-@operation("softsign")
-def softsign(x: Array) -> Array:
-    values = floats(x)
-    return np.asarray(values / (1 + np.abs(values)))
-
-
-@operation("tanh")
-def tanh(x: Array) -> Array:
-    return np.tanh(floats(x))
-
-
-@operation("sigmoid")
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-floats(x)))
-
-
-@operation("silu")
-def silu(x: Array) -> Array:
-    return floats(x) * sigmoid(x)
-
-
-@operation("relu")
-def relu(x: Array) -> Array:
-    return np.maximum(wide(x), 0)
 
 
 @operation("leaky_relu")
 def leaky_relu(x: Array, alpha: float = 0.01) -> Array:
+    """alpha · x below zero, x above."""
     values = floats(x)
     return np.where(values < 0, values * np.float32(alpha), values)
 
 
 @operation("clip")
 def clip(x: Array, alpha: Array, beta: Array) -> Array:
+    """x within [alpha, beta]."""
     return np.asarray(np.minimum(np.maximum(wide(x), wide(alpha)), wide(beta)))
 
 
 @operation("select")
 def select(cond: Array, a: Array, b: Array) -> Array:
+    """`a` where `cond` is true, `b` elsewhere."""
     return np.where(cond, a, b)
 
 
 @operation("cast")
 def cast(x: Array, dtype: str) -> Array:
-    """To integers, towards zero."""
+    """To integers, towards zero. Raises `Unsupported` for a type that is not known, and for strings."""
     if dtype not in DTYPES or dtype == "string":
         raise Unsupported(f"dtype {dtype!r}")
     return x.astype(DTYPES[dtype])
@@ -177,6 +133,7 @@ def cast(x: Array, dtype: str) -> Array:
 
 @exact("cast")
 def cast_exactly(x: Array, dtype: str) -> Array:
+    """As `cast`, but fp16 is not rounded to."""
     return floats(x) if dtype == "fp16" and x.dtype.kind == "f" else cast(x, dtype)
 
 
@@ -208,6 +165,7 @@ def erf(x: Array) -> Array:
 
 @operation("gelu")
 def gelu(x: Array, mode: str = "EXACT") -> Array:
+    """`mode` is EXACT, TANH_APPROXIMATION or SIGMOID_APPROXIMATION."""
     if mode not in _GELU:
         raise Unsupported(f"mode {mode!r}")
     return _by_parts(_GELU[mode], floats(x))
@@ -221,16 +179,16 @@ def _by_parts(function: Callable[[Floats], Floats], x: Floats) -> Floats:
     return result.reshape(x.shape)
 
 
-def _erf(values: Floats) -> Floats:
-    places = np.minimum(np.abs(values), np.float32(REACH)) * np.float32(STEPS)
-    steps = places.astype(np.intp)  # of NaN, any: it is clipped below, and `t` stays NaN
-    t = places - steps.astype(np.float32)
-    found = np.take(_CUBICS[3], steps, mode="clip") * t
+def _erf(x: Floats) -> Floats:
+    positions = np.minimum(np.abs(x), np.float32(REACH)) * np.float32(STEPS)
+    steps = positions.astype(np.intp)  # of NaN, any: it is clipped below, and `t` stays NaN
+    t = positions - steps.astype(np.float32)
+    result = np.take(_CUBICS[3], steps, mode="clip") * t
     for power in (2, 1):
-        found += np.take(_CUBICS[power], steps, mode="clip")
-        found *= t
-    found += np.take(_CUBICS[0], steps, mode="clip")
-    return np.asarray(np.copysign(found, values))
+        result += np.take(_CUBICS[power], steps, mode="clip")
+        result *= t
+    result += np.take(_CUBICS[0], steps, mode="clip")
+    return np.asarray(np.copysign(result, x))
 
 
 def _gelu_by_tanh(x: Floats) -> Floats:

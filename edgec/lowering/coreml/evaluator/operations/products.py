@@ -14,6 +14,7 @@ SCORES = 2**19
 
 @operation("linear")
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """x·Wᵀ + b: `x` [..., C], `weight` [D, C], `bias` [D]."""
     # One product of matrices: numpy would take a stack of them one by one, and copy the turned weight for each.
     result = (floats(x).reshape(-1, x.shape[-1]) @ floats(weight).T).reshape(*x.shape[:-1], len(weight))
     return np.asarray(result if bias is None else result + floats(bias))
@@ -32,6 +33,7 @@ def matmul(x: Array, y: Array, transpose_x: bool = False, transpose_y: bool = Fa
 
 @operation("einsum")
 def einsum(values: list[Array], equation: str) -> Array:
+    """By numpy's `einsum`, whose notation is MIL's."""
     return np.asarray(np.einsum(equation, *map(floats, values), optimize=True))
 
 

@@ -36,6 +36,7 @@ def quantize_exactly(
 
 @operation("dequantize")
 def dequantize(input: Array, scale: Array, zero_point: Array | None = None, axis: int | None = None) -> Array:
+    """(input - zero_point) · scale; scale and zero point are scalars, or vectors along `axis`."""
     if input.dtype not in (np.int8, np.uint8, np.float32):  # float32 from `quantize_exactly`
         raise Unsupported(f"{input.dtype} where int8 or uint8 is expected")
     values = input.astype(np.float32)

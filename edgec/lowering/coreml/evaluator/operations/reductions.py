@@ -46,6 +46,7 @@ _argument("reduce_argmin", np.argmin)
 
 @operation("cumsum")
 def cumsum(x: Array, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Array:
+    """`exclusive` leaves each element out of its own sum; `reverse` sums from the end."""
     values = np.flip(wide(x), int(axis)) if reverse else wide(x)
     sums = np.cumsum(values, int(axis))
     sums = sums - values if exclusive else sums
@@ -69,6 +70,7 @@ def topk(
 
 @operation("softmax")
 def softmax(x: Array, axis: int = -1) -> Array:
+    """Along `axis`, the largest value subtracted first."""
     values = floats(x)
     raised = np.exp(values - values.max(axis=int(axis), keepdims=True))
     return np.asarray(raised / raised.sum(axis=int(axis), keepdims=True))
@@ -82,17 +84,17 @@ def layer_norm(
     overflow beyond 255: casts to fp32 around the operation are what makes it safe, not this function."""
     values = floats(x)
     dims = tuple(range(x.ndim)) if axes is None else tuple(sorted(axis % x.ndim for axis in ints(axes)))
-    kept = [size if axis in dims else 1 for axis, size in enumerate(x.shape)]
+    sizes = [size if axis in dims else 1 for axis, size in enumerate(x.shape)]
     for name, parameter in (("gamma", gamma), ("beta", beta)):
         if parameter is not None and parameter.shape != tuple(x.shape[axis] for axis in dims):
             raise Unsupported(f"{name} of shape {list(parameter.shape)} over axes {list(dims)} of {list(x.shape)}")
     centred = values - values.mean(axis=dims, keepdims=True)
-    variance = np.square(centred).sum(axis=dims, keepdims=True) / np.float32(prod(kept))
+    variance = np.square(centred).sum(axis=dims, keepdims=True) / np.float32(prod(sizes))
     result = centred / np.sqrt(variance + np.float32(epsilon))
     if gamma is not None:
-        result *= floats(gamma).reshape(kept)
+        result *= floats(gamma).reshape(sizes)
     if beta is not None:
-        result += floats(beta).reshape(kept)
+        result += floats(beta).reshape(sizes)
     return np.asarray(result)
 
 
@@ -100,6 +102,7 @@ def layer_norm(
 def batch_norm(
     x: Array, mean: Array, variance: Array, gamma: Array | None = None, beta: Array | None = None, epsilon: float = 1e-5
 ) -> Array:
+    """(x - mean) / √(variance + epsilon) · gamma + beta by channel, the second axis; parameters are [C]."""
     shape = (-1, *[1] * (x.ndim - 2))
     scale = 1 / np.sqrt(floats(variance) + np.float32(epsilon)) * (1 if gamma is None else floats(gamma))
     offset = (0 if beta is None else floats(beta)) - floats(mean) * scale

@@ -43,7 +43,7 @@ EXACT: dict[str, Evaluate] = {}
 
 
 def exact(kind: str) -> Callable[[F], F]:
-    """What operation `kind`, which exists to round, is when nothing is to be rounded."""
+    """Make the decorated function what operation `kind`, which exists to round, computes when nothing is to be rounded."""
 
     def register(evaluate: F) -> F:
         EXACT[kind] = evaluate
@@ -53,16 +53,22 @@ def exact(kind: str) -> Callable[[F], F]:
 
 
 def wide(x: Array) -> Array:
-    """fp16 in float32; everything else as it is."""
+    """fp16 as float32; any other type unchanged."""
     return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def floats(x: Array) -> Floats:
-    """In float32, contiguous. Refuses integers."""
+    """As float32, contiguous. Raises `Unsupported` for integers and booleans."""
     if x.dtype not in (np.float16, np.float32):
         raise Unsupported(f"{x.dtype} where fp16 or fp32 is expected")
     return np.ascontiguousarray(x, dtype=np.float32)
 
 
 def ints(x: Array) -> list[int]:
+    """The elements of an integer parameter, a scalar's too."""
     return [int(value) for value in np.atleast_1d(x)]
+
+
+def ints_or_ones(x: Array | None, count: int) -> list[int]:
+    """The elements of a parameter that is `count` ones by default."""
+    return [1] * count if x is None else ints(x)

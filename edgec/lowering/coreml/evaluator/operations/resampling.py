@@ -13,7 +13,16 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from edgec.lowering.coreml.evaluator.operations.convolution import padded_sides
-from edgec.lowering.coreml.evaluator.operations.registry import Array, Floats, Unsupported, floats, ints, operation, wide
+from edgec.lowering.coreml.evaluator.operations.registry import (
+    Array,
+    Floats,
+    Unsupported,
+    floats,
+    ints,
+    ints_or_ones,
+    operation,
+    wide,
+)
 
 PLANES = 2**22
 """Elements of results that are in work at once: they stay in the cache between the passes over them."""
@@ -35,18 +44,18 @@ def resize_bilinear(x: Array, target_size_height: int = 1, target_size_width: in
 
 
 def _mixed(values: Floats, axis: int, first: NDArray[np.intp], share: Floats) -> Floats:
-    """Between each place in `first` and the next, `share` of the way."""
+    """Values interpolated along `axis` between each index in `first` and the next, `share` of the way."""
     second = np.minimum(first + 1, values.shape[axis] - 1)
     weights = share.reshape([-1 if dim == axis else 1 for dim in range(values.ndim)])
-    found: Floats = np.take(values, second, axis)
-    found -= (before := np.take(values, first, axis))
-    found *= weights
-    found += before
-    return found
+    mixed: Floats = np.take(values, second, axis)
+    mixed -= (before := np.take(values, first, axis))
+    mixed *= weights
+    mixed += before
+    return mixed
 
 
 def _between(size: int, new: int, sampling_mode: str) -> tuple[NDArray[np.intp], Floats]:
-    """By pixel of the result, the pixel before it and how far behind that it lies."""
+    """For each of `new` pixels, the pixel of `size` before it and the share of the way to the next one."""
     places = np.arange(new)
     points: NDArray[Any]
     if sampling_mode in ("STRICT_ALIGN_CORNERS", "ALIGN_CORNERS"):
@@ -67,6 +76,7 @@ def _between(size: int, new: int, sampling_mode: str) -> tuple[NDArray[np.intp],
 
 @operation("upsample_nearest_neighbor")
 def upsample_nearest_neighbor(x: Array, scale_factor_height: float = 1, scale_factor_width: float = 1) -> Array:
+    """By whole factors only, each pixel repeated. Raises `Unsupported` for others."""
     factors = [float(scale_factor_height), float(scale_factor_width)]
     if any(factor < 1 or factor != int(factor) for factor in factors):
         raise Unsupported(f"factors {factors}")
@@ -78,16 +88,18 @@ def resample(
     x: Array, coordinates: Array, sampling_mode: str, padding_mode: str, padding_value: float, coordinates_mode: str,
     align_corners: bool,
 ) -> Array:  # fmt: skip
+    """Bilinear samples of `x` [N, C, H, W] at `coordinates` [N, h, w, 2], (column, row) from -1 to 1. Raises `Unsupported` for
+    other modes."""
     if (sampling_mode, coordinates_mode) != ("bilinear", "normalized_minus_one_to_one") or padding_mode not in _OUTSIDE:
         raise Unsupported(f"{sampling_mode}, {coordinates_mode}, {padding_mode}")
-    values, places = floats(x), floats(coordinates)
+    values, positions = floats(x), floats(coordinates)
     sides = np.array(x.shape[:1:-1], np.float32)
-    points = (places + 1) / 2 * (sides - 1) if align_corners else ((places + 1) * sides - 1) / 2
+    points = (positions + 1) / 2 * (sides - 1) if align_corners else ((positions + 1) * sides - 1) / 2
     if padding_mode == "border":
         points = np.clip(points, 0, sides - 1)
     first = np.floor(points)
     share = points - first
-    found = np.zeros((*x.shape[:2], *coordinates.shape[1:3]), np.float32)
+    sampled = np.zeros((*x.shape[:2], *coordinates.shape[1:3]), np.float32)
     every = np.arange(len(values))[:, None, None]
     for right in (0, 1):
         for down in (0, 1):
@@ -96,8 +108,8 @@ def resample(
             inside = np.asarray(((corner >= 0) & (corner < sides)).all(axis=-1))
             columns, rows = (np.clip(corner[..., side], 0, sides[side] - 1).astype(np.intp) for side in (0, 1))
             part = np.moveaxis(values[every, :, rows, columns], -1, 1)
-            found += weight[:, None] * np.where(inside[:, None], part, np.float32(padding_value))
-    return found
+            sampled += weight[:, None] * np.where(inside[:, None], part, np.float32(padding_value))
+    return sampled
 
 
 _OUTSIDE = ("constant", "border")
@@ -108,6 +120,7 @@ def max_pool(
     x: Array, kernel_sizes: Array, strides: Array | None = None, pad_type: str = "valid", pad: Array | None = None,
     ceil_mode: bool = False,
 ) -> Array:  # fmt: skip
+    """Padding never wins: it counts as minus infinity."""
     return _pooled(wide(x), kernel_sizes, strides, pad_type, pad, bool(ceil_mode), -np.inf, np.max)
 
 
@@ -116,6 +129,7 @@ def avg_pool(
     x: Array, kernel_sizes: Array, strides: Array | None = None, pad_type: str = "valid", pad: Array | None = None,
     exclude_padding_from_average: bool = False, ceil_mode: bool = False,
 ) -> Array:  # fmt: skip
+    """Padding counts as zeros, or not at all with `exclude_padding_from_average`."""
     options = (kernel_sizes, strides, pad_type, pad, bool(ceil_mode), 0.0, np.mean)
     means = _pooled(floats(x), *options)
     if not exclude_padding_from_average:
@@ -130,7 +144,7 @@ def _pooled(
     if ceil_mode:
         raise Unsupported("ceil_mode")
     kernel = ints(kernel_sizes)
-    steps = [1] * len(kernel) if strides is None else ints(strides)
+    steps = ints_or_ones(strides, len(kernel))
     sides = padded_sides(pad_type, None if pad is None else ints(pad), values.shape[2:], kernel, steps)
     values = np.pad(values, [(0, 0), (0, 0), *sides], constant_values=outside)
     axes = tuple(range(2, 2 + len(kernel)))

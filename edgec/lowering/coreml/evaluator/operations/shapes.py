@@ -6,20 +6,21 @@ from math import prod
 
 import numpy as np
 
-from edgec.lowering.coreml.evaluator.operations.registry import Array, Unsupported, ints, operation
+from edgec.lowering.coreml.evaluator.operations.registry import Array, Unsupported, ints, ints_or_ones, operation
 
 
 @operation("reshape")
 def reshape(x: Array, shape: Array) -> Array:
-    """-1 takes what is left; 0 takes the size of x's dimension that is as far from the last, or 1 (the iOS 17 rule, of which the
-    older one, for equal ranks, is a case)."""
+    """-1 takes the elements that remain; 0 takes the size of x's dimension that is as far from the last, or 1. (The rule of iOS
+    17; the older one, for equal ranks, is a case of it.)"""
     sizes = ints(shape)
     aligned = (*[1] * max(0, len(sizes) - x.ndim), *x.shape)[-len(sizes) :] if sizes else ()
-    return x.reshape([own if size == 0 else size for size, own in zip(sizes, aligned, strict=True)])
+    return x.reshape([side if size == 0 else size for size, side in zip(sizes, aligned, strict=True)])
 
 
 @operation("transpose")
 def transpose(x: Array, perm: Array) -> Array:
+    """`perm` names the axis of x for each axis of the result."""
     return np.asarray(x.transpose(ints(perm)))
 
 
@@ -31,21 +32,25 @@ def expand_dims(x: Array, axes: Array) -> Array:
 
 @operation("squeeze")
 def squeeze(x: Array, axes: Array | None = None) -> Array:
+    """Drops these axes, or all of size one."""
     return np.squeeze(x, None if axes is None else tuple(ints(axes)))
 
 
 @operation("flatten2d")
 def flatten2d(x: Array, axis: int = 1) -> Array:
+    """To two dimensions, of which the second begins at `axis`."""
     return x.reshape(prod(x.shape[: int(axis)]), -1)
 
 
 @operation("shape")
 def shape(x: Array) -> Array:
+    """The sizes of x, int32."""
     return np.array(x.shape, np.int32)
 
 
 @operation("concat")
 def concat(values: list[Array], axis: int, interleave: bool = False) -> Array:
+    """Along `axis`. Raises `Unsupported` for interleaved values."""
     if interleave:
         raise Unsupported("interleave")
     return np.concatenate(values, int(axis))
@@ -53,11 +58,13 @@ def concat(values: list[Array], axis: int, interleave: bool = False) -> Array:
 
 @operation("stack")
 def stack(values: list[Array], axis: int) -> Array:
+    """Along a new axis."""
     return np.stack(values, int(axis))
 
 
 @operation("split")
 def split(x: Array, axis: int, num_splits: int | None = None, split_sizes: Array | None = None) -> list[Array]:
+    """Into `num_splits` equal parts, or parts of `split_sizes`. Raises `Unsupported` where these do not fit the axis."""
     if split_sizes is None:
         if num_splits is None:
             raise Unsupported("neither num_splits nor split_sizes")
@@ -78,7 +85,9 @@ def slice_by_index(
     end_mask: Array | None = None,
     squeeze_mask: Array | None = None,
 ) -> Array:
-    strides = [1] * x.ndim if stride is None else ints(stride)
+    """By axis from `begin` to before `end`. Where a mask is true: `begin_mask` and `end_mask` ignore that end, `squeeze_mask`
+    takes one element and drops the axis."""
+    strides = ints_or_ones(stride, x.ndim)
     starts, ends, squeezed = (
         [False] * x.ndim if mask is None else [bool(flag) for flag in np.atleast_1d(mask)]
         for mask in (begin_mask, end_mask, squeeze_mask)
@@ -94,14 +103,15 @@ def slice_by_index(
 
 @operation("slice_by_size")
 def slice_by_size(x: Array, begin: Array, size: Array) -> Array:
-    """A size of -1 takes what is left."""
-    starts = [first % own for first, own in zip(ints(begin), x.shape, strict=True)]
+    """`size` elements from `begin` on, by axis; -1 takes all that remain."""
+    starts = [first % side for first, side in zip(ints(begin), x.shape, strict=True)]
     ends = [None if length == -1 else first + length for first, length in zip(starts, ints(size), strict=True)]
     return x[tuple(slice(*part) for part in zip(starts, ends, strict=True))]
 
 
 @operation("gather")
 def gather(x: Array, indices: Array, axis: int = 0, batch_dims: int = 0, validate_indices: bool | None = None) -> Array:
+    """Elements of one axis. Raises `Unsupported` for batch dimensions, and for indices out of bounds."""
     if int(batch_dims):
         raise Unsupported(f"batch_dims {int(batch_dims)}")
     _check_indices(indices, x.shape[int(axis)], validate_indices)
@@ -110,6 +120,7 @@ def gather(x: Array, indices: Array, axis: int = 0, batch_dims: int = 0, validat
 
 @operation("gather_along_axis")
 def gather_along_axis(x: Array, indices: Array, axis: int = 0, validate_indices: bool | None = None) -> Array:
+    """As numpy's `take_along_axis`. Raises `Unsupported` for indices out of bounds."""
     _check_indices(indices, x.shape[int(axis)], validate_indices)
     return np.take_along_axis(x, indices.astype(np.int64), int(axis))
 
@@ -155,6 +166,7 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
 
 @operation("space_to_depth")
 def space_to_depth(x: Array, block_size: int) -> Array:
+    """The inverse of `depth_to_space`."""
     count, channels, rows, columns = x.shape
     size = int(block_size)
     parts = x.reshape(count, channels, rows // size, size, columns // size, size).transpose(0, 3, 5, 1, 2, 4)
@@ -163,9 +175,11 @@ def space_to_depth(x: Array, block_size: int) -> Array:
 
 @operation("tile")
 def tile(x: Array, reps: Array) -> Array:
+    """`reps` copies along each axis."""
     return np.tile(x, ints(reps))
 
 
 @operation("reverse")
 def reverse(x: Array, axes: Array | None = None) -> Array:
+    """Along these axes, or along all."""
     return np.flip(x, None if axes is None else tuple(ints(axes)))

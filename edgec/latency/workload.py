@@ -1,4 +1,4 @@
-"""What is asked of a run beyond single inferences: a camera's rate, a length, several streams; and what makes no sense."""
+"""How a longer run asks for features, as options say it: a camera's rate, a length, several streams. Checks them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _UNITS = {"": 1.0, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
-class Asked:
-    """`fps` is each camera's; None is back to back. `queue` and `deadline_ms` are set where there is a camera."""
+class Workload:
+    """How a run asks for features. `fps` is each camera's; None is back to back. `queue` and `deadline_ms` are set where there is
+    a camera."""
 
     seconds: float
     streams: int = 1
@@ -30,36 +31,36 @@ class Asked:
 
 
 def parse_seconds(text: str) -> float:
-    """`60s`, `10m`, `1.5h`, `90`. Raises `RequestError`."""
+    """The seconds of `60s`, `10m`, `1.5h` or `90`. Raises `RequestError` for anything else."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|m|h)?\s*", text)
     if match is None:
         raise RequestError(f"{text!r} is no length of time.", remedy="write it as 60s, 10m or 1h")
     return float(match[1]) * _UNITS[match[2] or ""]
 
 
-def asked(
+def workload(
     *,
     fps: float | None = None,
     seconds: float | None = None,
     streams: int | None = None,
     queue: Literal["latest", "all"] | None = None,
     deadline_ms: float | None = None,
-) -> Asked | None:
-    """None where nothing of this is asked for. Raises `RequestError` for what makes no sense."""
+) -> Workload | None:
+    """The workload that options ask for; None if they ask for none. Raises `RequestError` for values that make no sense."""
     if fps is None:
         for option, value in (("--queue", queue), ("--deadline", deadline_ms)):
             if value is not None:
                 raise RequestError(
                     f"{option} is about a camera's frames.", remedy=f"give the camera's rate with --fps, or leave {option} out"
                 )
-    _within("--fps", fps, LARGEST_FPS, "frames a second")
-    _within("--duration", seconds, LONGEST_SECONDS, "seconds")
-    _within("--deadline", deadline_ms, LONGEST_SECONDS * 1000, "milliseconds")
-    _within("--streams", streams, MOST_STREAMS, "streams")
+    _require_within("--fps", fps, LARGEST_FPS, "frames a second")
+    _require_within("--duration", seconds, LONGEST_SECONDS, "seconds")
+    _require_within("--deadline", deadline_ms, LONGEST_SECONDS * 1000, "milliseconds")
+    _require_within("--streams", streams, MOST_STREAMS, "streams")
     if fps is None and seconds is None and streams is None:
         return None
     camera = fps is not None
-    return Asked(
+    return Workload(
         seconds=seconds or DEFAULT_SECONDS,
         streams=streams or 1,
         fps=fps,
@@ -69,12 +70,12 @@ def asked(
 
 
 def check_idle(seconds: float | None) -> None:
-    """Raises `RequestError` unless it is a time that one can sleep."""
-    _within("--idle", seconds, 3600.0, "seconds")
+    """Raises `RequestError` unless `seconds` is a time that a process can sleep."""
+    _require_within("--idle", seconds, 3600.0, "seconds")
 
 
-def _within(option: str, value: float | None, most: float, unit: str) -> None:
-    # Infinity and what is no number are not within either.
+def _require_within(option: str, value: float | None, most: float, unit: str) -> None:
+    # Infinity and NaN are not within either.
     if value is None or 0 < value <= most:
         return
     shown = str(value).removesuffix(".0")[:_SHOWN]

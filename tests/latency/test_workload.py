@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgec.errors import RequestError
-from edgec.latency.asked import Asked, asked, check_idle, parse_seconds
+from edgec.latency.workload import Workload, check_idle, parse_seconds, workload
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ def test_lengths_of_time(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "nan", "inf", "1e9", "1m30s", "60 s s", "\x1b[2J"])
-def test_what_is_none(text: str) -> None:
+def test_invalid_lengths_of_time(text: str) -> None:
     with pytest.raises(RequestError, match="no length of time"):
         parse_seconds(text)
 
@@ -41,17 +41,17 @@ def test_what_is_none(text: str) -> None:
 )
 def test_what_makes_no_sense(settings: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
-        asked(**settings)
+        workload(**settings)
 
 
-def test_what_is_left_out() -> None:
-    assert asked() is None
-    assert asked(fps=50.0) == Asked(seconds=15, streams=1, fps=50, queue="latest", deadline_ms=20)
-    assert asked(fps=50.0, queue="all", deadline_ms=5.0, seconds=2.0) == Asked(2, 1, 50, "all", 5)
-    assert asked(streams=2) == Asked(seconds=15, streams=2)
+def test_defaults() -> None:
+    assert workload() is None
+    assert workload(fps=50.0) == Workload(seconds=15, streams=1, fps=50, queue="latest", deadline_ms=20)
+    assert workload(fps=50.0, queue="all", deadline_ms=5.0, seconds=2.0) == Workload(2, 1, 50, "all", 5)
+    assert workload(streams=2) == Workload(seconds=15, streams=2)
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
-def test_sleep_that_is_none(seconds: float) -> None:
+def test_invalid_sleep(seconds: float) -> None:
     with pytest.raises(RequestError, match="--idle"):
         check_idle(seconds)
