@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgec.errors import TargetError, UnsupportedOperation
 from edgec.host.cores import usable_cores
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from edgec.graph.plan import PrecisionPlan
 
-VARIANTS = ("int8", "fp16", "fp32")
+FOLDED = "folded"
+"""The form of int8 whose products hand over fp16 (`edgec.lowering.tensorrt.scales`)."""
+VARIANTS = ("int8", "int8-folded", "fp16", "fp32")
 """In the order in which a board tries them when one does not reproduce the features."""
-TENSORRT = {"int8": ("10.0", "12"), "fp16": ("8.6", "12"), "fp32": ("8.6", "12")}
+TENSORRT = {"int8": ("10.0", "12"), "int8-folded": ("10.1", "12"), "fp16": ("8.6", "12"), "fp32": ("8.6", "12")}
 """The first TensorRT version that accepts each variant, and the first that has not been examined. 8.x refuses weights that are
-int8 in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535)."""
+int8 in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535); opset 19 is read from 10.1 on."""
 
 
 class TensorRt(Lowering):
@@ -31,6 +33,7 @@ class TensorRt(Lowering):
     title = "TensorRT"
     precisions = ("fp32", "fp16", "int8")
     int8_kinds = ("linear", "convolution")
+    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {"int8": (FOLDED,)}
     evidence = Evidence.SIMULATED
     """Of whatever its runner computes: there is no engine on this machine."""
 
@@ -66,10 +69,14 @@ class TensorRt(Lowering):
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `<plan's name>.onnx`. `settings["float32"]` has the operations that had to stay in float32, each with the
         reason."""
+        return self.lower_form(hub, plan, "", directory)
+
+    def lower_form(self, hub: ir.Model, plan: PrecisionPlan, form: str, directory: Path) -> LoweredModel:
+        """As `lower`; the form `folded` is of int8 alone (`edgec.lowering.tensorrt.scales`), in `<plan's name>-folded.onnx`."""
         from edgec.graph.files import save
 
-        model, in_float32 = typed_model(hub, plan)
-        entry = f"{plan.name}.onnx"
+        model, in_float32 = typed_model(hub, plan, folded=form == FOLDED)
+        entry = f"{variant_name(plan.name, form)}.onnx"
         files = save(model, directory / entry)
         return LoweredModel(self.name, directory, entry, files, {"precision": plan.name, "float32": in_float32})
 
@@ -85,8 +92,13 @@ class TensorRt(Lowering):
         return open_simulated(model, threads or usable_cores())
 
 
-def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str, str]]:
-    """The strongly typed graph of a plan, opset 17, and the operations that stay in float32 because a constant does not fit fp16,
+def variant_name(precision: str, form: str = "") -> str:
+    """What a precision in one of its forms is called in files, and on boards: `int8`, `int8-folded`."""
+    return f"{precision}-{form}" if form else precision
+
+
+def typed_model(hub: ir.Model, plan: PrecisionPlan, *, folded: bool = False) -> tuple[ir.Model, dict[str, str]]:
+    """The strongly typed graph of a plan, opset 17 (19 if `folded`), and the operations that stay in float32 because a constant does not fit fp16,
     each with the reason: products, and any operation of a head. int8 is symmetric whatever the plan says, because TensorRT has no
     other."""
     from edgec.graph.passes.base import rewritten
@@ -96,14 +108,18 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan) -> tuple[ir.Model, dict[str,
     from edgec.lowering.tensorrt.casting import CastToTypes
     from edgec.lowering.tensorrt.opset import ToOpset17
     from edgec.lowering.tensorrt.pixels import ScalePixels
+    from edgec.lowering.tensorrt.scales import FoldScales
     from edgec.lowering.tensorrt.selection import SelectBeforeNorm
     from edgec.lowering.tensorrt.typed import assign_types
 
     planned = apply_plan(hub, replace(plan, activations="s8"))
-    model = rewritten(planned, ToOpset17(), JoinAttention(plan), SelectBeforeNorm(), ScalePixels())
+    older = () if folded else (ToOpset17(),)
+    model = rewritten(planned, *older, JoinAttention(plan), SelectBeforeNorm(), ScalePixels())
     first = assign_types(model, plan)
     in_float32 = {name: reason for name, reason in unfit_products(model).items() if name in first.half}
     CastToTypes(assign_types(model, plan.with_float32(in_float32)))(model)
+    if folded:
+        FoldScales()(model)
     model.graph.name = plan.name
     return model, in_float32 | dict(first.unfit)
 
