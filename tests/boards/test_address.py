@@ -27,7 +27,7 @@ from edgec.errors import RequestError
 def test_boards(text: str, user: str | None, host: str, port: int | None) -> None:
     found = Address.parse(text)
     assert (found.user, found.host, found.port) == (user, host, port)
-    assert found.given == text
+    assert found.text == text
 
 
 @pytest.mark.parametrize(
