@@ -183,7 +183,7 @@ def test_the_command_line_takes_the_option_several_times(tmp_path: Path) -> None
     done = edgec("build", "demo", "--input-size", "224", "--input-size", "480x640", cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 2
     assert "An artefact for cpu takes frames of one size." in done.stderr
-    assert "asked for: 224x224, 480x640" in done.stderr
+    assert "requested: 224x224, 480x640" in done.stderr
 
 
 def test_int8_is_one_set_of_integers_for_every_size(request_: BuildRequest, built: BuildResult, tmp_path: Path) -> None:

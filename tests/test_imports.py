@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "untrusted": {"onboard"},
     "progress": set(),
-    "durable": set(),
+    "durable": {"onboard"},
     "batches": set(),
     "host": {"records", "errors", ""},
     "model": {"errors"},

@@ -129,7 +129,7 @@ def test_noise_is_refused_for_trained_weights(
 
         shutil.copytree(Path(edgec.checkpoint.__file__).parent / "demo", tmp_path / "random:vitt16")
         checkpoint = str(tmp_path / "random:vitt16")
-    with pytest.raises(CalibrationError, match="Noise says nothing") as caught:
+    with pytest.raises(CalibrationError, match="Random frames show nothing") as caught:
         resolve(replace(request_, checkpoint=checkpoint, **change))
     assert option in caught.value.evidence[0]
 
@@ -206,7 +206,7 @@ def test_one_runtime_is_enough(request_: BuildRequest, monkeypatch: pytest.Monke
 def test_several_sizes_are_for_runtimes_whose_files_hold_several(request_: BuildRequest, target: str, evidence: str) -> None:
     with pytest.raises(RequestError, match=f"An artefact for {target} takes frames of one size") as caught:
         resolve(replace(request_, target=target, more_sizes=(Size(480, 640), Size(64, 96))))
-    assert caught.value.evidence[0] == "asked for: 224x224, 480x640, 64x96"
+    assert caught.value.evidence[0] == "requested: 224x224, 480x640, 64x96"
     assert evidence in caught.value.evidence[1]
     assert "edgec sweep" in caught.value.remedy
 

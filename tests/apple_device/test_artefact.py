@@ -78,7 +78,7 @@ def test_a_function_has_frames_of_its_own(own: Path) -> None:
         ({"schema_version": 99}, "another version"),
         ({"runtime": "openvino"}, "no Core ML package"),
         ({"entry": "../../etc/passwd"}, "lacks its package|outside the artefact"),
-        ({"files": "all"}, "names no files"),
+        ({"files": "all"}, "lists no files"),
         ({"files": [{"path": "../secret", "sha256": "", "size_bytes": 1}]}, "outside the artefact"),
         ({"input": {"shape": [1, 64, 96, 4]}}, "does not say what an artefact must"),
         ({"outputs": []}, "does not say what an artefact must"),
@@ -96,7 +96,7 @@ def test_a_manifest_that_says_something_else_is_refused(own: Path, change: dict[
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
 def test_a_manifest_that_is_none_is_refused(own: Path, content: bytes) -> None:
     (own / MANIFEST).write_bytes(content)
-    assert "no whole artefact" in refusal(own)
+    assert "not a complete artefact" in refusal(own)
 
 
 @pytest.mark.parametrize("spoilt", ["frames", "labels", "scores"])
@@ -124,7 +124,7 @@ def test_a_report_goes_beside_the_artefact_only(mac: Mac, artefact: Path, tmp_pa
     mac.output = artefact / "device"
     inside = mac.run()
     assert inside.code == 2
-    assert "cannot lie in the artefact" in inside.stderr
+    assert "cannot be written into the artefact" in inside.stderr
     mac.output = tmp_path / "file"
     mac.output.write_text("mine")
     assert mac.run().code == 8
@@ -153,9 +153,9 @@ def test_without_features_heads_alone_are_judged(own: Path) -> None:
     assert parity.compared
     assert (parity.to_shipped, parity.labels_as_shipped) == (pytest.approx(1), 1)
     other = judge(found, expected, shipped, {**shipped, "kind": shipped["kind"] * np.float32(1.1)})
-    assert any("kind differs by 0.1 of its largest value, and may by 0.02" in each for each in other.verdict.problems)
+    assert any("kind differs by 0.1 of its largest value; at most 0.02 is allowed" in each for each in other.verdict.problems)
     same = {name: np.repeat(value[:1], len(value), axis=0) for name, value in shipped.items()}
-    assert any("does not look at them" in each for each in judge(found, expected, shipped, same).verdict.problems)
+    assert any("ignores its input" in each for each in judge(found, expected, shipped, same).verdict.problems)
 
 
 @pytest.mark.parametrize(

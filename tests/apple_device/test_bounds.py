@@ -109,7 +109,7 @@ def test_workers_that_answer_something_else(monkeypatch: pytest.MonkeyPatch, tmp
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with process.Worker(tmp_path / "log", 20.0) as worker, pytest.raises(process.WorkerProblem) as caught:
-        worker.tell("run", iterations=1)
+        worker.request("run", iterations=1)
     assert len(str(caught.value)) < 4000
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgec.artefact.reading import open_artefact
-from edgec.backends.program import MAC_PROGRAM, SHEBANG, write_device_program
+from edgec.backends.apple.program import MAC_PROGRAM, mac_program
+from edgec.backends.program import SHEBANG
 from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import SOURCES
 from tests.device.robot import interpreter
@@ -25,7 +26,7 @@ def test_the_artefact_carries_it_and_vouches_for_it(artefact: Path, tmp_path: Pa
     assert {MAC_PROGRAM, "device/mac.json"} <= listed
     content = (artefact / MAC_PROGRAM).read_bytes()
     assert content.startswith(SHEBANG)
-    assert write_device_program(tmp_path, "apple").read_bytes() == content
+    assert mac_program().write(tmp_path).read_bytes() == content
     with zipfile.ZipFile(artefact / MAC_PROGRAM) as archive:
         assert sorted(archive.namelist()) == sorted(
             [path.relative_to(SOURCES).as_posix() for path in MODULES] + [f"edgec_onboard/{path.name}" for path in SHARED]

@@ -117,7 +117,7 @@ def test_show_the_family(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["targets", "show", "cpu-arm64-dotprd"]) == 5
-    assert "near it: cpu-arm64-dotprod" in capsys.readouterr().err
+    assert "similar names: cpu-arm64-dotprod" in capsys.readouterr().err
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

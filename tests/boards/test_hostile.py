@@ -105,7 +105,7 @@ def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: P
         ([], 16, "Welcome to this board!"),
         (["x" * (3 << 20)], 16, "a line of more than"),
         (["[" * 5000, "null", '{"event": 3}', '{"event": "end", "exit_code": "0"}'], 16, '"exit_code": "0"'),
-        ([END], 8, "not what became of it"),
+        ([END], 8, "without reporting a result"),
         ([{"event": "end", "exit_code": 70}], 16, "exit code 70"),
         ([{"event": "error", "what": "no", "exit_code": 77}, END], 1, "no"),
     ],

@@ -73,7 +73,7 @@ def test_a_copy_that_is_cut_goes_on(board: Board, large: Path, say: Said, tmp_pa
     code, _, err = say(board.deploy(large, "--ssh-option", proxy))
     assert code == 16
     assert "The connection to" in err
-    assert "goes on from where it was" in err
+    assert "continues where it stopped" in err
     wait_for_lock(board)
     assert gone("/proc/self/fd", "run-all", seconds=5) == []
     (part,) = (board.root / NAME / "incoming").rglob("*.part")

@@ -105,7 +105,7 @@ def test_an_engine_that_changed_on_the_board(board: Board, deployed_root: Path, 
     shutil.copytree(deployed_root, board.root, symlinks=True)
     code, out, err = say(board.deploy(artefact, "--status"))
     assert code == 0, err
-    assert "verified: it is what was verified" in out
+    assert "verified, and unchanged since" in out
     plan = board.root / NAME / "engines" / str(board.current) / "engine.plan"
     with plan.open("ab") as file:
         file.write(b"x")
@@ -120,4 +120,4 @@ def test_an_engine_that_changed_on_the_board(board: Board, deployed_root: Path, 
     assert "The active engine has changed since it was verified." in err
     assert "edgec deploy" in err
     assert say(board.deploy(artefact))[0] == 0
-    assert "verified: it is what was verified" in say(board.deploy(artefact, "--status"))[1]
+    assert "verified, and unchanged since" in say(board.deploy(artefact, "--status"))[1]

@@ -40,7 +40,7 @@ def test_with_the_stand_in_nothing_is_measured_on_target(robot: Robot) -> None:
         assert robot.record(robot.current, record)["evidence"] == "simulated on host"
     # Three independent things give it away, and the facts that are not the machine's own are the fourth.
     doubts = " ".join(robot.record(robot.current, "bench")["doubts"])
-    for giveaway in ("EDGEC_FACTS_ROOT", "calls itself something else", "no compiled program", "made by a stand-in"):
+    for giveaway in ("EDGEC_FACTS_ROOT", "does not identify itself", "not a compiled program", "made by a stand-in"):
         assert giveaway in doubts
 
 

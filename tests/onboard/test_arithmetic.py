@@ -30,9 +30,9 @@ def test_figures(noise: float) -> None:
         actual["patches"][1, 2, 3] = 0
         actual["cls"][1, 5] = np.inf
         expected["patches"][2, 0, 0] = actual["patches"][2, 0, 0] = 0
-    found = {name: plain.vectors(flat(expected[name]), flat(actual[name]), 64) for name in expected}
+    found = {name: plain.vector_cosines(flat(expected[name]), flat(actual[name]), 64) for name in expected}
     for name, values in found.items():
-        assert values == pytest.approx(vectorised.vectors(expected[name], actual[name], 64).tolist(), abs=1e-12)
+        assert values == pytest.approx(vectorised.vector_cosines(expected[name], actual[name], 64).tolist(), abs=1e-12)
     same = compare(expected, actual, "x", Evidence.SIMULATED)
     assert figures(found["cls"], found["patches"], plain) == pytest.approx(
         {name: getattr(same, name) for name in GATES}, abs=2e-6
@@ -68,7 +68,7 @@ def test_what_heads_keep(role: Output, noise: float, spoilt: bool) -> None:
     for name, value in wanted[part].items():
         assert found[part][name] == pytest.approx(value, rel=2e-5, abs=2e-6), name
     assert TaskFidelity.model_validate(found)
-    assert tasks.told(found).startswith("head ")
+    assert tasks.headline(found).startswith("head ")
 
 
 def test_labels_of_which_nobody_says_how_many_there_are() -> None:
