@@ -21,7 +21,7 @@ from tests.device.test_program import SHARED
 MODULES = sorted(SOURCES.rglob("*.py"))
 
 
-def test_the_artefact_carries_it_and_vouches_for_it(artefact: Path, tmp_path: Path) -> None:
+def test_the_artefact_holds_it_and_lists_its_hash(artefact: Path, tmp_path: Path) -> None:
     listed = {file.path for file in open_artefact(artefact).manifest.files}
     assert {MAC_PROGRAM, "device/mac.json"} <= listed
     content = (artefact / MAC_PROGRAM).read_bytes()
@@ -45,7 +45,7 @@ def test_it_needs_no_edgec(path: Path) -> None:
             assert name.split(".")[0] in sys.stdlib_module_names | {"edgec_mac", "edgec_onboard", "numpy", "PIL"}, name
 
 
-def test_a_python_that_is_too_old_is_told(artefact: Path) -> None:
+def test_a_python_that_is_too_old_is_refused(artefact: Path) -> None:
     """macOS' own is 3.9."""
     python = interpreter("3.9")
     if python is None:

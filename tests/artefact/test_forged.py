@@ -170,7 +170,7 @@ def test_a_changed_classifier_is_noticed_in_every_graph(built: Built, tmp_path: 
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_it_is_noticed_too_if_another_machine_is_said_to_have_recorded_it(built: Built, tmp_path: Path, change: Change) -> None:
+def test_it_is_noticed_if_the_manifest_names_another_machine(built: Built, tmp_path: Path, change: Change) -> None:
     """More is allowed then; but heads move no further than the features that they are made of."""
     for path in built.weights:
         forged = built.copy(tmp_path)
@@ -206,7 +206,7 @@ def test_no_flipped_bit_goes_unnoticed(built: Built) -> None:
     assert (flips.tried, flips.unnoticed, flips.broken) == (FLIPS, [], [])
 
 
-def test_a_device_program_of_somebody_else_s_is_noticed_and_never_sent(built: Built, tmp_path: Path) -> None:
+def test_another_device_program_is_noticed_and_never_sent(built: Built, tmp_path: Path) -> None:
     forged = built.copy(tmp_path)
     programs = [path for path in (PROGRAM, MAC_PROGRAM) if (forged / path).is_file()]
     assert len(programs) == (built.kind in ("jetson", "apple"))
@@ -229,12 +229,12 @@ def test_a_device_program_of_somebody_else_s_is_noticed_and_never_sent(built: Bu
             assert facts["size_bytes"] == len(own)
 
 
-def test_what_is_sent_to_a_board_is_the_artefact_s_own_document(for_boards: Built) -> None:
+def test_the_artefact_s_own_document_is_sent_to_a_board(for_boards: Built) -> None:
     sent = open_for_boards(for_boards.directory)
     assert sent.document == (for_boards.directory / BUNDLE).read_bytes()
 
 
-def test_a_board_is_told_the_budget_of_an_artefact_of_an_older_edgec(for_boards: Built, tmp_path: Path) -> None:
+def test_a_board_gets_the_budget_of_an_artefact_of_an_older_edgec(for_boards: Built, tmp_path: Path) -> None:
     older = for_boards.copy(tmp_path)
     forging.edit(older / BUNDLE, lambda bundle: (bundle.pop("budget"), bundle.update(edgec_version="0.0.7")))
     forging.edit(older / "manifest.json", lambda manifest: manifest.update(edgec_version="0.0.7"))
@@ -266,7 +266,7 @@ def test_a_board_is_told_the_budget_of_an_artefact_of_an_older_edgec(for_boards:
         (lambda bundle: bundle.update(gate=None), "it does not say what it must"),
     ],
 )
-def test_a_bundle_that_says_something_else_is_neither_verified_nor_deployed(
+def test_a_bundle_that_contradicts_the_manifest_is_neither_verified_nor_deployed(
     for_boards: Built, tmp_path: Path, change: Callable[[dict[str, Any]], object], evidence: str
 ) -> None:
     forged = for_boards.copy(tmp_path)
@@ -283,7 +283,7 @@ def test_a_bundle_that_says_something_else_is_neither_verified_nor_deployed(
 
 
 @pytest.mark.parametrize(("what", "value"), [("difference", 1e6), ("cosine", -1.0), ("agreement", 0.0)])
-def test_bounds_that_let_boards_lose_more_are_noticed(for_boards: Built, tmp_path: Path, what: str, value: float) -> None:
+def test_bounds_that_allow_boards_to_lose_more_are_noticed(for_boards: Built, tmp_path: Path, what: str, value: float) -> None:
     for number in range(len(for_boards.weights)):
         forged = for_boards.copy(tmp_path)
 

@@ -79,7 +79,7 @@ def test_a_key_in_a_folder_that_is_called_like_a_home(
     ],
     ids=lambda address: address[:20],
 )
-def test_addresses_of_nobody(artefact: Path, say: Said, address: str) -> None:
+def test_addresses_that_do_not_exist(artefact: Path, say: Said, address: str) -> None:
     code, _, err = say(["deploy", str(artefact), address])
     assert code == 2, err
     assert len(err) < 2000

@@ -69,7 +69,7 @@ def grade(program: Path, python: str, root: str, trtexec: Path, place: str = "bo
     return done.stdout.split("\n")[0].rsplit(" ", 1)
 
 
-def test_with_nvidia_s_on_the_machine_itself_it_is(compiled: Path, program: Path, tmp_path: Path) -> None:
+def test_with_nvidia_s_trtexec_figures_are_measured_on_target(compiled: Path, program: Path, tmp_path: Path) -> None:
     """The check can pass, too; and pretended facts alone make it fail."""
     python = interpreter("3.8") or sys.executable
     assert grade(program, python, "/", compiled) == ["measured on target", "0"]
