@@ -89,7 +89,9 @@ def bench(
     check_idle(idle_s)
     if output is not None:
         _require_folder(output)
-    result = _with_progress(run, artefact, threads=threads, iterations=iterations, wanted=wanted, idle_s=idle_s, profile=profile)
+    result = _with_progress(
+        run, artefact, threads=threads, iterations=iterations, sustained=wanted, idle_s=idle_s, profile=profile
+    )
     if output is not None:
         _write(output, as_report(result).to_json())
     if as_json:
@@ -154,7 +156,7 @@ def _on_boards(
         found = [
             described(address, result)
             if isinstance(result, EdgecError)
-            else {"board": address.given, "exit_code": 0, "report": result.model_dump(mode="json")}
+            else {"board": address.text, "exit_code": 0, "report": result.model_dump(mode="json")}
             for address, result in zip(addresses, results, strict=True)
         ]
         click.echo(json.dumps(found, indent=2))

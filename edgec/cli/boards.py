@@ -45,7 +45,7 @@ class Shown:
     it says; of several, what goes wrong and how far each is."""
 
     def __init__(self, addresses: Sequence[Address]) -> None:
-        self._names = [plain(address.given) for address in addresses]
+        self._names = [plain(address.text) for address in addresses]
         self._alone = len(addresses) == 1
         self._live = Progress(
             SpinnerColumn(),
@@ -139,7 +139,7 @@ def answer(context: click.Context, addresses: Sequence[Address], results: Sequen
     if len(results) == 1 and failed:
         raise failed[0][1]
     for address, error in failed:
-        for line in f"{address.given}: {error}".splitlines():
+        for line in f"{address.text}: {error}".splitlines():
             err.print(Text(plain(line)), soft_wrap=True)
     if failed:
         context.exit(failed[0][1].exit_code)
@@ -148,7 +148,7 @@ def answer(context: click.Context, addresses: Sequence[Address], results: Sequen
 def described(address: Address, error: EdgecError) -> dict[str, Any]:
     """An error for --json."""
     return {
-        "board": address.given,
+        "board": address.text,
         "exit_code": error.exit_code,
         "error": {"what": error.what, "evidence": list(error.evidence), "remedy": error.remedy},
     }
@@ -160,7 +160,7 @@ def print_comparison(addresses: Sequence[Address], reports: Sequence[Report | No
     table = Table(box=None, pad_edge=False)
     for title in TITLES:
         table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=True)
-    for row in compare([(address.given, report) for address, report in zip(addresses, reports, strict=True)]):
+    for row in compare([(address.text, report) for address, report in zip(addresses, reports, strict=True)]):
         table.add_row(*(Text(printable(cell)) for cell in row.cells), style="bold" if row.chosen else None)
     # A line a row, however wide: boards are compared down the columns, and scripts read lines.
     whole = wide(_WIDEST)

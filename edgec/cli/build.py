@@ -90,13 +90,13 @@ def _find_driver(target: str, progress: Progress) -> Driver:
 
 def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
     """Beside the artefact, whose own files are hashed and stay as they are."""
-    from edgec.backends.program import PROGRAM
-    from edgec.boards.results import keep
+    from edgec.backends.jetson.program import PROGRAM
+    from edgec.boards.results import save
     from edgec.lowering.tensorrt.engine.host import finish
     from edgec.records.consistency import read_report
 
     finished = finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)
-    keep(finished.report, read_report(finished.measurements).to_json().encode())
+    save(finished.report, read_report(finished.measurements).to_json().encode())
     return finished
 
 

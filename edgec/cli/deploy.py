@@ -75,7 +75,7 @@ def deploy(
         results = reached.each(work, shown.listeners)
     if as_json:
         found = [
-            described(address, result) if isinstance(result, EdgecError) else {"board": address.given, **_plain(result)}
+            described(address, result) if isinstance(result, EdgecError) else {"board": address.text, **_plain(result)}
             for address, result in zip(addresses, results, strict=True)
         ]
         click.echo(json.dumps(found, indent=2))
@@ -109,7 +109,7 @@ def _print_answers(addresses: list[Address], results: list[Any]) -> None:
     for address, result in zip(addresses, results, strict=True):
         if isinstance(result, dict):
             lines = str(result.get("text", "")).splitlines()
-            for line in [f"{address.given}:"] * (len(addresses) > 1) + lines:
+            for line in [f"{address.text}:"] * (len(addresses) > 1) + lines:
                 out.print(Text(plain(line)), soft_wrap=True)
 
 
@@ -134,5 +134,5 @@ def _print(addresses: list[Address], results: list[Any]) -> None:
         out.print(printable(done[0].report.reason), markup=False, soft_wrap=True)
     for address, result in zip(addresses, done, strict=True):
         if result is not None:
-            out.print(f"active on {address.given}: {printable(result.active)}", markup=False, soft_wrap=True)
+            out.print(f"active on {address.text}: {printable(result.active)}", markup=False, soft_wrap=True)
             out.print(f"report: {result.report_path}", markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import click
 
 from edgec.errors import RequestError
 from edgec.model.spec import Size
-from edgec.paths import given, is_special
+from edgec.paths import is_special, usable_path
 
 MOST_THREADS = 4096
 MOST_FRAMES = 2**31 - 1
@@ -18,8 +18,8 @@ MOST_ITERATIONS = 1_000_000
 
 
 class PathType(click.Path):
-    """A path that may be there or not, and that a file can have: what `edgec.paths.given` refuses is an error of usage. Whatever
-    option or argument is a path has this type. `written` is for those that edgec makes."""
+    """A path that may be there or not, and that a file can have: what `edgec.paths.usable_path` refuses is an error of usage.
+    Whatever option or argument is a path has this type. `written` is for those that edgec makes."""
 
     def __init__(self, *, written: bool = False, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)
@@ -44,7 +44,7 @@ class ReferenceType(click.ParamType[str]):
 
 def _usable(kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
     try:
-        return given(value)
+        return usable_path(value)
     except RequestError as error:
         kind.fail(error.evidence[0], param, ctx)
 

@@ -27,7 +27,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from edgec.backends.offering import Asked
+from edgec.backends.offering import PrecisionChoice
 from edgec.checkpoint.beside import NO_CONFIG
 from edgec.checkpoint.random import PREFIX
 from edgec.checkpoint.source import DEMO, SUFFIXES
@@ -84,7 +84,7 @@ class Exclude(_Table):
     checkpoint: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
     target: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
     size: Annotated[tuple[OneSize, ...], BeforeValidator(_several)] = ()
-    precision: Annotated[tuple[Asked, ...], BeforeValidator(_several)] = ()
+    precision: Annotated[tuple[PrecisionChoice, ...], BeforeValidator(_several)] = ()
 
     def matches(self, checkpoint: str, target: str, size: str, precision: str) -> bool:
         return all(
@@ -103,14 +103,14 @@ class Include(_Table):
     checkpoint: Text
     target: Text
     size: OneSize
-    precision: Asked = "auto"
+    precision: PrecisionChoice = "auto"
 
 
 class MatrixFile(_Table):
     checkpoints: dict[Text, Text] = Field(min_length=1)
     targets: Annotated[tuple[Text, ...], Unique] = Field(min_length=1)
     sizes: Annotated[tuple[OneSize, ...], Unique] = Field(min_length=1)
-    precisions: Annotated[tuple[Asked, ...], Unique] = Field(default=("auto",), min_length=1)
+    precisions: Annotated[tuple[PrecisionChoice, ...], Unique] = Field(default=("auto",), min_length=1)
     weights: Text | None = None
     config: Text | None = None
     """For all checkpoints alike, as in `edgec build`."""
@@ -152,7 +152,7 @@ class Cell:
     checkpoint: str
     target: str
     size: Size
-    precision: Asked
+    precision: PrecisionChoice
     request: BuildRequest
 
     @property
@@ -212,7 +212,7 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
     return Matrix(path, fps, min_fidelity, tuple(cells))
 
 
-def _product(found: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, Asked]]:
+def _product(found: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, PrecisionChoice]]:
     """The matrix without what is excluded."""
     whole = math.prod(map(len, (found.checkpoints, found.targets, found.sizes, found.precisions)))
     if whole > _MOST_EXCLUDED:
