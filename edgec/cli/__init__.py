@@ -45,9 +45,11 @@ class Commands(click.Group):
     """Imports a command's module only when that command runs: `--help` and `verify` must not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which `COMMANDS` explains them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
         # Importing a module `edgec.cli.run` would put it in the place of the function below.
@@ -57,6 +59,7 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From `COMMANDS`, without an import."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -96,14 +99,14 @@ def _run(arguments: list[str] | None) -> int:
         result: Any = edgec_cli.main(arguments, prog_name="edgec", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EdgecError as error:
-        _complain(error.what, error.evidence, error.remedy)
+        _print_error(error.what, error.evidence, error.remedy)
         return error.exit_code
     except click.ClickException as error:
         error.show(file=sys.stderr)  # not the stream that click finds, which may be one below ours
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         resumes = (arguments or sys.argv[1:])[:1] in (["build"], ["sweep"])
-        _complain("Interrupted." + " Stages that are finished are cached: the same command goes on from there." * resumes)
+        _print_error("Interrupted." + " Stages that are finished are cached: the same command goes on from there." * resumes)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
         # The reader went away, as `edgec … | head` does, and click or rich leaves with a code of its own; nobody is left to tell.
@@ -112,19 +115,19 @@ def _run(arguments: list[str] | None) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _drop_output()
-            _complain("No room is left where this is written to.")
+            _print_error("No room is left where this is written to.")
             return 1
-        if isinstance(error, OSError) and _of_the_machine(error):
-            _complain("This machine refuses what is needed.", [str(error)], "see to that, or choose other files and folders")
+        if isinstance(error, OSError) and _is_the_machines_fault(error):
+            _print_error("This machine refuses what is needed.", [str(error)], "see to that, or choose other files and folders")
             return 1
         import traceback
 
         traceback.print_exc()
-        _complain("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
+        _print_error("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
         return 70
 
 
-def _of_the_machine(error: OSError) -> bool:
+def _is_the_machines_fault(error: OSError) -> bool:
     """Whether it is no fault of edgec's: a file that may not be used or whose disk fails, or a limit that is reached. Without a
     file's name, ENOENT says that there is no folder for temporary files, or that the one that this runs in has gone meanwhile."""
     return error.errno in _MACHINE or (error.errno == errno.ENOENT and error.filename is None)
@@ -135,7 +138,7 @@ def _drop_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(what: str, evidence: Sequence[str] = (), remedy: str = "") -> None:
+def _print_error(what: str, evidence: Sequence[str] = (), remedy: str = "") -> None:
     from rich.text import Text
 
     from edgec.cli.console import err

@@ -98,19 +98,19 @@ def bench(
         _print(result)
 
 
-_OF_BOARDS = ("port", "identity", "dir", "ssh_option")
+_BOARD_OPTIONS = ("port", "identity", "dir", "ssh_option")
 
 
 def _refuse(**settings: Any) -> None:
     """Options that would be ignored: some are about boards only, some about this machine."""
     from edgec.errors import RequestError
 
-    given = [name for name, value in settings.items() if value is not None]
-    if not given:
+    ignored = [name for name, value in settings.items() if value is not None]
+    if not ignored:
         return
-    options = ", ".join("--" + name.replace("_", "-") for name in given)
-    are, them = ("is", "it") if len(given) == 1 else ("are", "them")
-    if given[0] in _OF_BOARDS:
+    options = ", ".join("--" + name.replace("_", "-") for name in ignored)
+    are, them = ("is", "it") if len(ignored) == 1 else ("are", "them")
+    if ignored[0] in _BOARD_OPTIONS:
         raise RequestError(f"{options} {are} for boards, which --on names.", remedy=f"add --on BOARD, or leave {them} out")
     raise RequestError(
         f"{options} {are} for this machine, not with --on.",
@@ -239,7 +239,7 @@ def _print(result: BenchResult) -> None:
         *([("yardstick", _yardstick(result.yardstick))] if result.yardstick else []),
         ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
         ("host", describe(result.host)),
-        ("evidence", f"{latency.evidence.value}: {_standing(result)}"),
+        ("evidence", f"{latency.evidence.value}: {_evidence_words(result)}"),
     ):
         facts.add_row(name, Text(value))
     out.print(table)
@@ -262,8 +262,8 @@ def _processes(result: BenchResult) -> str:
     from edgec.latency.series import by_process
 
     medians = by_process(result.measurement)
-    told = ", ".join(f"{median:.2f}" for median in medians)
-    return f"1, p50 {told} ms" if len(medians) == 1 else f"{len(medians)} one after another, p50 of each {told} ms"
+    listed = ", ".join(f"{median:.2f}" for median in medians)
+    return f"1, p50 {listed} ms" if len(medians) == 1 else f"{len(medians)} one after another, p50 of each {listed} ms"
 
 
 def _yardstick(candidate: CandidateFigures) -> str:
@@ -272,7 +272,7 @@ def _yardstick(candidate: CandidateFigures) -> str:
     return f"p50 {latency.p50_ms:.2f}, p90 {latency.p90_ms:.2f} ms: a fixed piece of work, for how fast the machine was"
 
 
-def _standing(result: BenchResult) -> str:
+def _evidence_words(result: BenchResult) -> str:
     from edgec.records.reading import printable
 
     target = printable(result.artefact.manifest.target)

@@ -40,7 +40,7 @@ def ssh_options(identity: Path | None, given: Sequence[str]) -> SshOptions:
     return SshOptions(identity, tuple(given), ask=sys.stdin.isatty() and sys.stderr.isatty())
 
 
-class Shown:
+class BoardsDisplay:
     """A live line a board on a terminal, plain lines elsewhere, all on standard error. Of a single board everything is shown that
     it says; of several, what goes wrong and how far each is."""
 
@@ -58,7 +58,7 @@ class Shown:
             disable=not err.is_terminal,
         )
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> BoardsDisplay:
         self._live.start()
         return self
 
@@ -73,41 +73,41 @@ class Shown:
     def _listener(self, name: str) -> Callable[[Event], None]:
         task = self._live.add_task(name, total=None, doing="connected")
         prefix = "" if self._alone else f"{name}: "
-        told = time.monotonic()
-        room = _Room()
+        last_line = time.monotonic()
+        limit = _RateLimit()
 
-        def hear(event: Event) -> None:
-            nonlocal told
+        def on_event(event: Event) -> None:
+            nonlocal last_line
             what = " ".join(filter(None, (printable(event.step[:_NAME]), printable(event.variant[:_NAME]))))
             if event.event == "progress":
                 doing = printable(event.detail[:_DETAIL])
                 self._live.update(
                     task, description=prefix + what, doing=doing, completed=event.done_bytes or 0, total=event.total_bytes
                 )
-                if not err.is_terminal and time.monotonic() - told >= _LINE_S:
-                    told = time.monotonic()
-                    self._say(room, prefix, f"  {what}: {_amount(event)}{doing}")
+                if not err.is_terminal and time.monotonic() - last_line >= _LINE_S:
+                    last_line = time.monotonic()
+                    self._say(limit, prefix, f"  {what}: {_amount(event)}{doing}")
                 return
             if event.event == "step":
                 self._live.update(task, description=prefix + what, doing="", completed=0, total=None)
             elif event.event == "end":
                 self._live.update(task, description=prefix + "done" * (event.exit_code == 0), doing="", total=1, completed=1)
-            wanted = event.event not in _QUIET if self._alone else event.event in ("step", "problem")
-            if event.text and wanted and (self._alone or event.event == "problem" or not err.is_terminal):
-                self._say(room, prefix, event.text)
+            is_shown = event.event not in _QUIET if self._alone else event.event in ("step", "problem")
+            if event.text and is_shown and (self._alone or event.event == "problem" or not err.is_terminal):
+                self._say(limit, prefix, event.text)
 
-        return hear
+        return on_event
 
     @staticmethod
-    def _say(room: _Room, prefix: str, text: str) -> None:
+    def _say(limit: _RateLimit, prefix: str, text: str) -> None:
         for line in text.splitlines():
-            if room.take():
+            if limit.take():
                 err.print(Text(prefix + plain(line[:_WIDEST])), soft_wrap=True)
-            elif room.left_out == 1:
+            elif limit.left_out == 1:
                 err.print(Text(f"{prefix}(it says more than anybody can read; lines are left out)"), soft_wrap=True)
 
 
-class _Room:
+class _RateLimit:
     """For lines on the terminal: a board must not drown what others say, nor keep the workstation busy with printing."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ def _amount(event: Event) -> str:
     return f"{event.seconds:.0f} s, " if event.seconds is not None else ""
 
 
-def answer(context: click.Context, addresses: Sequence[Address], results: Sequence[Any]) -> None:
+def raise_or_print_failures(context: click.Context, addresses: Sequence[Address], results: Sequence[Any]) -> None:
     """A single board's error is the command's own. Of several, each is printed, and the first's code is the command's."""
     from edgec.errors import EdgecError
 
@@ -145,7 +145,7 @@ def answer(context: click.Context, addresses: Sequence[Address], results: Sequen
         context.exit(failed[0][1].exit_code)
 
 
-def described(address: Address, error: EdgecError) -> dict[str, Any]:
+def error_json(address: Address, error: EdgecError) -> dict[str, Any]:
     """An error for --json."""
     return {
         "board": address.given,
@@ -155,6 +155,7 @@ def described(address: Address, error: EdgecError) -> dict[str, Any]:
 
 
 def print_comparison(addresses: Sequence[Address], reports: Sequence[Report | None]) -> None:
+    """A row for each board and variant, on standard output."""
     from edgec.boards.comparison import NUMBERS, TITLES, compare
 
     table = Table(box=None, pad_edge=False)

@@ -69,7 +69,7 @@ def lint(
         from edgec.coverage import check_coverage
 
         with err.status("computing features") as status:
-            found = check_coverage(
+            coverage = check_coverage(
                 checkpoint,
                 frames,
                 size,
@@ -77,7 +77,7 @@ def lint(
                 config=config,
                 progress=lambda count: status.update(f"computed the features of {count} frames"),
             )
-        result = result.adding(found)
+        result = result.adding(coverage)
     if as_json:
         click.echo(json.dumps({"set": frames.name, "sha256": frames.sha256, "input_size": str(size), **asdict(result)}, indent=2))
     else:

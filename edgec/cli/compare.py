@@ -20,16 +20,19 @@ _COLUMNS = 4
 
 
 class PercentType(click.ParamType[float]):
+    """A percentage above 0, with or without a percent sign."""
+
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Fails for what is no number above 0 and below 1000."""
         try:
-            found = float(str(value).strip().removesuffix("%"))
+            percent = float(str(value).strip().removesuffix("%"))
         except ValueError:
-            found = -1.0
-        if not 0 < found < 1000:
+            percent = -1.0
+        if not 0 < percent < 1000:
             self.fail(f"{value!r} is not a percentage, as in 5%", param, ctx)
-        return found
+        return percent
 
 
 @click.command()
@@ -132,14 +135,14 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
 
     from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, remarks, rows, verdict_rows, warnings
 
-    found = rows(sides)
+    compared = rows(sides)
     shared = Table(box=None, pad_edge=False, show_header=False)
     shared.add_column()
     shared.add_column(overflow="fold")
-    for title, cell in found.same:
+    for title, cell in compared.same:
         shared.add_row(title, Text(cell))
-    lines = [(title, *cells) for title, cells, _ in found.table]
-    heads: tuple[str, ...] = ("", *found.sides)
+    lines = [(title, *cells) for title, cells, _ in compared.table]
+    heads: tuple[str, ...] = ("", *compared.sides)
     if len(sides) > _COLUMNS:
         # A side a row: the same cells, turned.
         heads, *lines = zip(heads, *lines, strict=True)

@@ -31,14 +31,14 @@ def cleaned(text: str) -> str:
     return _without(text, "\n\t")
 
 
-def _without(text: str, but: str) -> str:
+def _without(text: str, allowed: str) -> str:
     """Controls, marks of direction, what has no width, halves of surrogate pairs: all that is not printable by Unicode, whose
     spaces other than the plain one are shown as that."""
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() or each in but else " " if unicodedata.category(each) == "Zs" else "\N{REPLACEMENT CHARACTER}"
-        for each in text
+        character if character.isprintable() or character in allowed else " " if unicodedata.category(character) == "Zs" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
     )
 
 
@@ -49,12 +49,14 @@ class Cleaned:
         self.rich_proxied_file = stream
 
     def write(self, text: str) -> int:
+        """Writes the cleaned text; returns the length of `text`."""
         if not isinstance(text, str):
             raise TypeError(f"a stream of text takes no {type(text).__name__}")
         self.rich_proxied_file.write(cleaned(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
+        """Each by `write`."""
         for line in lines:
             self.write(line)
 
@@ -80,7 +82,7 @@ def cleaned_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-class _Cleaning(Console):
+class _CleaningConsole(Console):
     """Text is cleaned after it was laid out, so that nothing gets around it; rich's own control codes are told apart by rich."""
 
     @property
@@ -124,7 +126,7 @@ def _literal(status: RenderableType) -> RenderableType:
     return Text(status) if isinstance(status, str) else status
 
 
-class _Aside(_Cleaning):
+class _ProgressConsole(_CleaningConsole):
     """Work goes on when nobody reads its progress any more: `edgec build … 2>&1 | head -1` still builds."""
 
     def on_broken_pipe(self) -> None:
@@ -145,8 +147,8 @@ def document(text: str, *, end: str = "\n") -> None:
 
 def wide(width: int) -> Console:
     """Standard output for tables with a line a row, however narrow the terminal."""
-    return _Cleaning(file=out.file, highlight=False, markup=False, emoji=False, width=width)
+    return _CleaningConsole(file=out.file, highlight=False, markup=False, emoji=False, width=width)
 
 
-out = _Cleaning(highlight=False, markup=False, emoji=False, soft_wrap=False)
-err = _Aside(stderr=True, highlight=False, markup=False, emoji=False)
+out = _CleaningConsole(highlight=False, markup=False, emoji=False, soft_wrap=False)
+err = _ProgressConsole(stderr=True, highlight=False, markup=False, emoji=False)

@@ -75,7 +75,7 @@ def deploy(
         results = reached.each(work, shown.listeners)
     if as_json:
         found = [
-            described(address, result) if isinstance(result, EdgecError) else {"board": address.given, **_plain(result)}
+            described(address, result) if isinstance(result, EdgecError) else {"board": address.given, **_deployed_json(result)}
             for address, result in zip(addresses, results, strict=True)
         ]
         click.echo(json.dumps(found, indent=2))
@@ -86,7 +86,7 @@ def deploy(
     answer(context, addresses, results)
 
 
-def _plain(result: Deployed | dict[str, Any]) -> dict[str, Any]:
+def _deployed_json(result: Deployed | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
         return {"exit_code": 0, "answer": result}
     return {

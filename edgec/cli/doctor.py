@@ -89,14 +89,14 @@ def examine() -> Findings:
     precisions: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
     try:
-        own = resolve(HOST, host)
+        own_profile = resolve(HOST, host)
     except TargetError as error:
         lacking.append(f"{error.what} {error.evidence[0]}")
     else:
-        profile = own.name
-        pairs = [pair for pair in own.candidates if pair[0] in runtimes and runtimes[pair[0]].available]
+        profile = own_profile.name
+        pairs = [pair for pair in own_profile.candidates if pair[0] in runtimes and runtimes[pair[0]].available]
         precisions = tuple(dict.fromkeys(precision for _, precision in pairs))
-        ready = (own.family,) if pairs else ()
+        ready = (own_profile.family,) if pairs else ()
     cache = cache_root()
     writable = _writable(cache)
     if not writable:
@@ -189,7 +189,7 @@ def _json(findings: Findings) -> str:
     import json
     from dataclasses import asdict
 
-    found: dict[str, Any] = {
+    data: dict[str, Any] = {
         "host": findings.host.model_dump(mode="json"),
         "runtimes": {name: asdict(state) for name, state in findings.runtimes.items()},
         "profile": findings.profile,
@@ -201,4 +201,4 @@ def _json(findings: Findings) -> str:
         "missing": findings.lacking,
         "warnings": findings.warnings,
     }
-    return json.dumps(found, indent=2)
+    return json.dumps(data, indent=2)

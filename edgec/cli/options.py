@@ -26,6 +26,7 @@ class PathType(click.Path):
         self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Fails for what no file can be called, and for a device, pipe or socket that would be written."""
         path = _usable(self, value, param, ctx)
         if self.written and is_special(path):
             self.fail(f"{str(path)!a} is a device, a pipe or a socket", param, ctx)
@@ -38,6 +39,7 @@ class ReferenceType(click.ParamType[str]):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fails for what is neither a name nor a path."""
         _usable(self, value, param, ctx)
         return str(value)
 
@@ -53,6 +55,7 @@ class RealRange(click.FloatRange):
     """Numbers that are finite: click takes `nan` for a number in any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Fails for `nan` and infinity too."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
@@ -60,9 +63,12 @@ class RealRange(click.FloatRange):
 
 
 class SizeType(click.ParamType[Size]):
+    """A frame's size in pixels: N, or HxW."""
+
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        """By `Size.parse`."""
         if isinstance(value, Size):
             return value
         try:
@@ -72,9 +78,12 @@ class SizeType(click.ParamType[Size]):
 
 
 class LayersType(click.ParamType[tuple[int, ...]]):
+    """Numbers of blocks, separated by commas."""
+
     name = "layers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Sorted, each once."""
         if isinstance(value, tuple):
             return value
         try:

@@ -28,11 +28,11 @@ def subjects(paths: Sequence[Path]) -> list[Subject]:
 
     files = [file for path in paths for file in _files(path)]
     names = short_names([file.parent if file.name == REPORT else file for file in files])
-    found = []
+    result = []
     for file, name in zip(files, names, strict=True):
         report = read_report(file)
-        found.append(_with_pictures(name, report, file.parent) if _is_artefact(file) else Subject(name, report))
-    return found
+        result.append(_with_pictures(name, report, file.parent) if _is_artefact(file) else Subject(name, report))
+    return result
 
 
 def _files(path: Path) -> list[Path]:
@@ -82,13 +82,13 @@ def require_place(output: Path | None) -> None:
         raise RequestError("An HTML page is nothing to read on a terminal.", remedy="say where it goes: -o page.html")
 
 
-def publish(found: Sequence[Subject], output: Path | None, inputs: Sequence[Path], compared: Compared | None = None) -> None:
+def publish(pages: Sequence[Subject], output: Path | None, inputs: Sequence[Path], compared: Compared | None = None) -> None:
     """To `output`, or to standard output."""
     from edgec.report.html.page import render, write_page
 
-    page = render(found, compared)
+    page = render(pages, compared)
     if output is None:
         document(page, end="")
         return
     write_page(page, output, inputs=inputs)
-    click.echo(f"{output}: {len(found)} report{'s' * (len(found) > 1)}, {len(page.encode()) / 1e6:.1f} MB", err=True)
+    click.echo(f"{output}: {len(pages)} report{'s' * (len(pages) > 1)}, {len(page.encode()) / 1e6:.1f} MB", err=True)

@@ -19,7 +19,7 @@ from edgec.cli.interrupts import Interrupts
 from edgec.progress import Step
 
 
-class Shown:
+class BuildDisplay:
     """A live line for the running stage, and a plain line with its time once it is done. Everything goes to standard error.
 
     `verbose` also shows what the tools underneath log and warn of.
@@ -40,7 +40,7 @@ class Shown:
             disable=not err.is_terminal,
         )
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> BuildDisplay:
         if self._verbose:
             logging.basicConfig(level=logging.INFO, handlers=[RichHandler(console=err, show_path=False)])
             logging.captureWarnings(True)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _LIVE_S, _PLAIN_S = 0.1, 1.0
 """Between two of the live line, and two plain ones."""
-_TOLD = 20
+_MOST_NAMED = 20
 """Damaged frames that are named on a terminal or in a log; JSON lines have all."""
 
 
@@ -59,10 +59,11 @@ class Lines:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.stop()
-        if not self._as_json and self._skipped > _TOLD and error is None:
-            err.print(f"{self._skipped - _TOLD} more damaged frames were left out", markup=False)
+        if not self._as_json and self._skipped > _MOST_NAMED and error is None:
+            err.print(f"{self._skipped - _MOST_NAMED} more damaged frames were left out", markup=False)
 
     def opened(self, opened: Opened) -> None:
+        """Decides between lines and a live line, once source and artefact are known."""
         self._total = opened.total
         if not opened.source.moving:
             self._by_frame = True
@@ -74,14 +75,16 @@ class Lines:
             self._live.start()
 
     def skipped(self, skipped: Skipped) -> None:
+        """Names a damaged frame."""
         name, reason = skipped
         self._skipped += 1
         if self._as_json:
             self.say(json.dumps({"event": "skipped", "frame": name, "reason": reason}))
-        elif self._skipped <= _TOLD:
+        elif self._skipped <= _MOST_NAMED:
             err.print(f"left out: {printable(name)}: {printable(reason)}", markup=False, soft_wrap=True)
 
     def done(self, done: Done) -> None:
+        """A frame's results: a line, or what the live line shows next."""
         if self._as_json:
             record = {
                 "event": "frame",
@@ -98,6 +101,7 @@ class Lines:
             self.say(f"{printable(done.name)}  {self._latest}")
 
     def progress(self, figures: Figures, recent: Recent, feed: Feed) -> None:
+        """Rate and latency so far, if it is time for another line."""
         now = time.monotonic()
         if now - self._told < (_PLAIN_S if self._live is None else _LIVE_S):
             return
@@ -114,6 +118,7 @@ class Lines:
         self._live.update(line, refresh=True)
 
     def kept(self, written: Written) -> None:
+        """Names a file or folder of results that is whole now."""
         if self._live is not None:
             self._live.stop()
         err.print(f"kept: {printable(str(written.path))}, {written.frames} frames", markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 def print_run(run: Run, batch: int) -> None:
+    """Its heading, spreads and figures, on standard output."""
     from rich.table import Table
     from rich.text import Text
 
@@ -37,6 +38,7 @@ def print_run(run: Run, batch: int) -> None:
 
 
 def print_idle(idle: AfterIdle, usual_ms: float) -> None:
+    """One line on standard output; `usual_ms` is the median without a pause."""
     from rich.text import Text
 
     shown = ", ".join(f"{sample:.2f}" for sample in idle.samples_ms)
@@ -51,28 +53,29 @@ def print_idle(idle: AfterIdle, usual_ms: float) -> None:
 
 
 def heading(run: Run) -> str:
+    """How its frames came, over how many streams, for how long."""
     streams = f"{run.streams} stream{'s' if run.streams > 1 else ''} of {run.threads} thread{'s' if run.threads > 1 else ''}"
     if run.fps is None:
         return f"back to back, {streams}, {run.seconds:.1f} s"
-    kept = "the newest frame waits" if run.queue == "latest" else "all frames wait"
-    return f"camera at {run.fps:g} Hz, {kept}, {streams}, {run.seconds:.1f} s"
+    waiting = "the newest frame waits" if run.queue == "latest" else "all frames wait"
+    return f"camera at {run.fps:g} Hz, {waiting}, {streams}, {run.seconds:.1f} s"
 
 
 def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
-    found = [("done", f"{run.throughput_fps:.1f} frames a second{f', in batches of {batch}' if batch > 1 else ''}")]
+    facts = [("done", f"{run.throughput_fps:.1f} frames a second{f', in batches of {batch}' if batch > 1 else ''}")]
     if run.missed is not None:
-        found.append(
+        facts.append(
             (
                 "missed",
                 f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.3g} %), deadline {run.deadline_ms:.4g} ms",
             )
         )
-        found.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.3g} %), counted as missed"))
+        facts.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.3g} %), counted as missed"))
     if run.jitter_ms is not None:
-        found.append(("jitter", f"{run.jitter_ms:.3f} ms, standard deviation of the intervals"))
+        facts.append(("jitter", f"{run.jitter_ms:.3f} ms, standard deviation of the intervals"))
     if run.drift is not None:
         drift = run.drift
-        found.append(
+        facts.append(
             (
                 "drift",
                 f"{drift.ratio:.3f} ({drift.ratio_low:.3f} to {drift.ratio_high:.3f}, 95 %): p50 {drift.first_p50_ms:.2f} ms "
@@ -80,22 +83,22 @@ def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
             )
         )
     if run.cpu_ms_per_frame is not None:
-        found.append(("CPU time", f"{run.cpu_ms_per_frame:.2f} ms a frame, all threads"))
+        facts.append(("CPU time", f"{run.cpu_ms_per_frame:.2f} ms a frame, all threads"))
     if run.energy_mj_per_frame is not None:
-        found.append(("energy", f"{run.energy_mj_per_frame:.1f} mJ a frame, all that the sensors cover, idle share included"))
+        facts.append(("energy", f"{run.energy_mj_per_frame:.1f} mJ a frame, all that the sensors cover, idle share included"))
     if run.peak_rss_bytes is not None:
-        found.append(("peak memory", f"{run.peak_rss_bytes / 1e6:.0f} MB resident, all streams together"))
-    found += _sensors(run)
-    return [*found, ("evidence", run.evidence.value)]
+        facts.append(("peak memory", f"{run.peak_rss_bytes / 1e6:.0f} MB resident, all streams together"))
+    facts += _sensors(run)
+    return [*facts, ("evidence", run.evidence.value)]
 
 
 def _sensors(run: Run) -> list[tuple[str, str]]:
     from edgec.records.reading import printable
 
-    found = []
+    facts = []
     clocks = [reading.cpu_mhz for reading in run.readings if reading.cpu_mhz is not None]
     if clocks:
-        found.append(("CPU clock", f"{statistics.fmean(clocks):.0f} MHz on average, {min(clocks):.0f} to {max(clocks):.0f}"))
+        facts.append(("CPU clock", f"{statistics.fmean(clocks):.0f} MHz on average, {min(clocks):.0f} to {max(clocks):.0f}"))
     zones: dict[str, list[float]] = {}
     rails: dict[str, list[float]] = {}
     for reading in run.readings:
@@ -106,8 +109,8 @@ def _sensors(run: Run) -> list[tuple[str, str]]:
     if zones:
         hottest = max(zones, key=lambda name: max(zones[name]))
         values = zones[hottest]
-        found.append(("temperature", f"{printable(hottest)} {values[0]:.0f} to {values[-1]:.0f} °C, at most {max(values):.0f}"))
+        facts.append(("temperature", f"{printable(hottest)} {values[0]:.0f} to {values[-1]:.0f} °C, at most {max(values):.0f}"))
     if rails:
-        told = ", ".join(f"{printable(name)} {statistics.fmean(values) / 1000:.2f} W" for name, values in rails.items())
-        found.append(("power", f"{told} on average"))
-    return found
+        listed = ", ".join(f"{printable(name)} {statistics.fmean(values) / 1000:.2f} W" for name, values in rails.items())
+        facts.append(("power", f"{listed} on average"))
+    return facts

@@ -76,10 +76,10 @@ def sweep(
     from edgec.sweep import matrix as matrices
     from edgec.sweep.sweep import sweep as build_all
 
-    asked = matrices.read(matrix, fps=fps, min_fidelity=min_fidelity)
+    cells_and_goals = matrices.read(matrix, fps=fps, min_fidelity=min_fidelity)
     folder = output or Path(f"{matrix.stem}.sweep")
-    with Shown(len(asked.cells)) as shown:
-        report = build_all(asked, folder, shown, jobs=jobs, scheduler=scheduler, force=force)
+    with SweepDisplay(len(cells_and_goals.cells)) as shown:
+        report = build_all(cells_and_goals, folder, shown, jobs=jobs, scheduler=scheduler, force=force)
     if as_json:
         click.echo(json.dumps(report.model_dump(mode="json"), indent=1))
     else:
@@ -89,7 +89,7 @@ def sweep(
         context.exit(code)
 
 
-class Shown:
+class SweepDisplay:
     """A live line a cell at work on a terminal, and a plain line for each that ended; all on standard error."""
 
     def __init__(self, total: int) -> None:
@@ -109,7 +109,7 @@ class Shown:
             disable=not err.is_terminal,
         )
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> SweepDisplay:
         self._live.start()
         return self
 
@@ -161,18 +161,18 @@ def _print(report: SweepReport, folder: Path) -> None:
             made.add_row(*map(Text, row), style="bold" if row[0] == "yes" else None)
         return made
 
-    def says(text: str) -> None:
+    def line(text: str) -> None:
         out.print(Text(text), soft_wrap=True)
 
-    says(rendering.question(report))
-    says(f"{rendering.count(report)}\n")
+    line(rendering.question(report))
+    line(f"{rendering.count(report)}\n")
     whole.print(table(rendering.ANSWER_TITLES, rendering.answer_rows(report), rendering.ANSWER_NUMBERS))
     for ladder in rendering.ladders(report):
-        says(f"\n{ladder.title}: {rendering.LADDER_MEANING}")
+        line(f"\n{ladder.title}: {rendering.LADDER_MEANING}")
         whole.print(table(rendering.LADDER_TITLES, list(ladder.rows), rendering.LADDER_NUMBERS))
-    says(f"\n{rendering.METHOD}")
+    line(f"\n{rendering.METHOD}")
     for doubt in rendering.doubts(report):
         err.print(Text(f"doubtful: {doubt}", style="yellow"), soft_wrap=True)
     for failure in rendering.failures(report):
         err.print(Text(f"failed: {failure}", style="red"), soft_wrap=True)
-    says(f"report: {folder / SWEEP}, {folder / MARKDOWN}; as one page: edgec report {folder}")
+    line(f"report: {folder / SWEEP}, {folder / MARKDOWN}; as one page: edgec report {folder}")

@@ -30,16 +30,16 @@ def targets(context: click.Context, as_json: bool) -> None:
 @targets.command("list")
 @options.as_json
 @click.pass_obj
-def list_command(above: bool, as_json: bool) -> None:
+def list_command(json_for_group: bool, as_json: bool) -> None:
     """List all targets: what they run, and whether this host is one."""
-    _list(above or as_json)
+    _list(json_for_group or as_json)
 
 
 @targets.command()
 @click.argument("name", type=options.ReferenceType())
 @options.as_json
 @click.pass_obj
-def show(above: bool, name: str, as_json: bool) -> None:
+def show(json_for_group: bool, name: str, as_json: bool) -> None:
     """Show what target NAME promises, with the sources. NAME may be `cpu`, `jetson`, `apple`, a name of the list, or the path of
     a TOML file."""
     from edgec.backends.profiles import family, resolve
@@ -49,9 +49,9 @@ def show(above: bool, name: str, as_json: bool) -> None:
     several = family(name)
     profiles = several or (resolve(name, host),)
     states = _runtimes(profiles)
-    if above or as_json:
-        plain = [_plain(profile, host, states) for profile in profiles]
-        click.echo(json.dumps(plain if several else plain[0], indent=2))
+    if json_for_group or as_json:
+        described = [_profile_json(profile, host, states) for profile in profiles]
+        click.echo(json.dumps(described if several else described[0], indent=2))
         return
     for number, profile in enumerate(profiles):
         if number:
@@ -70,14 +70,14 @@ def _list(as_json: bool) -> None:
     host, profiles = facts(), list_profiles()
     states = _runtimes(profiles)
     if as_json:
-        click.echo(json.dumps([_plain(profile, host, states) for profile in profiles], indent=2))
+        click.echo(json.dumps([_profile_json(profile, host, states) for profile in profiles], indent=2))
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for title in ("title", "runtimes", "precisions", "this host"):
         table.add_column(title, overflow="fold")
     for profile in profiles:
-        cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _here(profile, host, states))
+        cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _host_words(profile, host, states))
         table.add_row(profile.name, *map(Text, cells))
     out.print(table)
     out.print()
@@ -118,7 +118,7 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
     if profile.memory_gib is not None:
         rows.append(("memory", f"{profile.memory_gib:g} GiB"))
     rows += profile.details
-    rows.append(("this host", _here(profile, host, states)))
+    rows.append(("this host", _host_words(profile, host, states)))
     for name, value in rows:
         facts.add_row(name, Text(value))
     out.print(facts)
@@ -166,7 +166,7 @@ def _lacks(profile: Profile, host: Host) -> tuple[str, ...]:
     return missing(profile, host)
 
 
-def _here(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
+def _host_words(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
     """What this host is to the target: whether it has a runtime to build for it, and whether it could be one itself."""
     from edgec.backends import registry as backends
 
@@ -192,7 +192,7 @@ def _print_missing(states: dict[str, Availability]) -> None:
             out.print(Text(f"\n{name} is unavailable: {state.problem}.{remedy}"), soft_wrap=True)
 
 
-def _plain(profile: Profile, host: Host, states: dict[str, Availability]) -> dict[str, Any]:
+def _profile_json(profile: Profile, host: Host, states: dict[str, Availability]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

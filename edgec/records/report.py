@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from edgec.onboard import seal
-from edgec.records.base import Record
+from edgec.records.base import Record, only_version
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
@@ -221,6 +221,8 @@ class Profile(Record):
 
 
 class Fallen(Record):
+    """An operation that runs on another device than the one that was asked for."""
+
     operation: str
     kind: str
     device: str
@@ -295,6 +297,8 @@ class Host(Record):
 
 
 class ModelFacts(Record):
+    """Which model was measured."""
+
     name: str
     arch: str
     checkpoint_sha256: str
@@ -314,6 +318,8 @@ class Beside(Record):
 
 
 class Report(Record):
+    """Every candidate of one build, board or benchmark run, and which one was chosen."""
+
     sealed_since: ClassVar[int | None] = 5
 
     schema_version: Literal[5] = SCHEMA_VERSION
@@ -352,10 +358,7 @@ class Report(Record):
 
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: lambda found: {**found, "schema_version": 2},
-    2: lambda found: {**found, "schema_version": 3},
-    3: lambda found: {**found, "schema_version": 4},
-    4: lambda found: {**found, "schema_version": 5},
+    version: only_version(version + 1) for version in range(1, SCHEMA_VERSION)
 }
 """By version: from what it wrote, not yet checked, to the next version."""
 

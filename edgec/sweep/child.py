@@ -1,4 +1,5 @@
-"""The sweep's end of a cell's process: start it, hear it, end it, say what became of it. Runs here or on a scheduler's worker."""
+"""The sweep's side of a cell's process: it starts it, reads its events, ends it, and says what became of it. Runs here or on a
+scheduler's worker."""
 
 from __future__ import annotations
 
@@ -31,15 +32,15 @@ ENDING = ".edgec"
 _POLL_S = 0.2
 _GRACE_S = 10.0
 MOST_LINE_BYTES, MOST_BYTES = 1 << 20, 16 << 20
-"""Of one event, and of all that a cell's process tells. A build tells some forty, of a hundred bytes each."""
+"""Of one event, and of all events of a cell's process. A build writes about forty, of a hundred bytes each."""
 MOST_LOG_BYTES = 1 << 30
-"""That a build and its runtimes may print."""
+"""What a build and its runtimes may print into the log."""
 
 _Text = Annotated[str, Field(max_length=1 << 16)]
 
 
-class _Told(BaseModel):
-    """An `Outcome` from somewhere else."""
+class _ReportedOutcome(BaseModel):
+    """An `Outcome` as another machine sent it."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
@@ -54,7 +55,7 @@ class _Told(BaseModel):
 
 
 class _Event(BaseModel):
-    """What `edgec.sweep.cell` tells: a stage that begins, that it measures alone, or how it ended."""
+    """What `edgec.sweep.cell` writes: a stage that begins, that it measures alone, or how it ended."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -68,13 +69,13 @@ class _Event(BaseModel):
 
 
 class Stopped(Exception):
-    """Nobody wants the cell any more; its process is ended."""
+    """The cell is no longer wanted, and its process has been ended."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell. `exit_code` 0: the artefact is there, and `build_key` is its own. Else `error` is the first line of
-    what went wrong and `detail` what it rests on. `alone` says that it had the machine's sweeps to itself while it measured."""
+    """What became of a cell. `exit_code` 0: the artefact is there, and `build_key` is its own. Otherwise `error` says
+    what went wrong and `detail` on what evidence. `alone` says that no other cell of a sweep worked on the machine meanwhile."""
 
     exit_code: int
     build_key: str = ""
@@ -86,16 +87,16 @@ class Outcome:
     machine: str = ""
 
 
-def outcome_of(found: Any) -> Outcome:
-    """What came back from another machine as an outcome. Raises `Refused`."""
+def outcome_from(data: Any) -> Outcome:
+    """From what another machine sent. Raises `Refused` if that is no outcome."""
     try:
-        told = _Told.model_validate({**found, "detail": list(found["detail"])})
+        reported = _ReportedOutcome.model_validate({**data, "detail": list(data["detail"])})
     except (ValidationError, TypeError, KeyError) as error:
         raise Refused(f"is no outcome of a cell: {str(error)[:200]}") from None
-    return Outcome(**{**told.model_dump(), "detail": tuple(told.detail)})
+    return Outcome(**{**reported.model_dump(), "detail": tuple(reported.detail)})
 
 
-def asked_of(request: BuildRequest) -> dict[str, Any]:
+def request_as_json(request: BuildRequest) -> dict[str, Any]:
     """The request as JSON holds it."""
     return {
         **dataclasses.asdict(request),
@@ -105,10 +106,12 @@ def asked_of(request: BuildRequest) -> dict[str, Any]:
     }
 
 
-def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[str], None] = lambda title: None) -> Outcome:
-    """Builds in a process of its own, with its log in `logs/` beside the artefact. `hear` is told each stage.
+def run_cell(
+    request: BuildRequest, still_wanted: Callable[[], bool], on_stage: Callable[[str], None] = lambda title: None
+) -> Outcome:
+    """Builds in a process of its own, with its log in `logs/` beside the artefact; calls `on_stage` with the title of each stage.
 
-    Raises `Stopped` soon after `wanted` turned false, the process being ended by then; `ArtefactError` if the log cannot be
+    Raises `Stopped` soon after `still_wanted` turned false, the process being ended by then; `ArtefactError` if the log cannot be
     written.
     """
     assert request.output is not None
@@ -145,10 +148,10 @@ def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[
     assert process.stdout is not None
     try:
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(asked_of(request)).encode() + b"\n")
-        for event in _events(process.stdout.fileno(), wanted, path):
+            process.stdin.write(json.dumps(request_as_json(request)).encode() + b"\n")
+        for event in _events(process.stdout.fileno(), still_wanted, path):
             if event.event == "stage":
-                hear(event.title)
+                on_stage(event.title)
             alone |= event.event == "alone"
             last = event
         code = _wait(process)
@@ -180,13 +183,13 @@ def shown_command(request: BuildRequest) -> str:
     return printable(shlex.join(words))
 
 
-def _events(descriptor: int, wanted: Callable[[], bool], log: Path) -> Iterator[_Event]:
-    """Raises `Stopped`, and `Refused` for a process that says or prints what no cell does."""
-    unread, said = b"", 0
+def _events(descriptor: int, still_wanted: Callable[[], bool], log: Path) -> Iterator[_Event]:
+    """The process's events. Raises `Stopped`, and `Refused` for events that no cell writes or a log that is too long."""
+    unread, received = b"", 0
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not wanted():
+            if not still_wanted():
                 raise Stopped
             if log.stat().st_size > MOST_LOG_BYTES:
                 raise Refused(f"printed more than {MOST_LOG_BYTES:,} bytes")
@@ -196,9 +199,9 @@ def _events(descriptor: int, wanted: Callable[[], bool], log: Path) -> Iterator[
             if not chunk:
                 return
             *lines, unread = (unread + chunk).split(b"\n")
-            said += len(chunk)
-            if said > MOST_BYTES or len(unread) > MOST_LINE_BYTES:
-                raise Refused("told more than any build does")
+            received += len(chunk)
+            if received > MOST_BYTES or len(unread) > MOST_LINE_BYTES:
+                raise Refused("wrote more events than any build does")
             yield from map(_event, lines)
 
 
@@ -206,7 +209,7 @@ def _event(line: bytes) -> _Event:
     try:
         return _Event.model_validate(parse_json_object(line))
     except (Refused, ValidationError):
-        raise Refused("told something else than a build does") from None
+        raise Refused("wrote an event that no build writes") from None
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -217,7 +220,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Closing its input interrupts it; what does not heed that is killed, with what it started."""
+    """Closing its input interrupts it. If it goes on, it is killed with all that it started."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()

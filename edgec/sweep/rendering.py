@@ -34,13 +34,15 @@ class Ladder:
 
 
 def question(report: SweepReport) -> str:
+    """What the sweep asks, as a sentence."""
     return f"Which model, at which size, on which board, meets {report.fps:g} Hz within {report.min_fidelity:g} fidelity?"
 
 
-def count(report: SweepReport) -> str:
-    found = Counter(answer.verdict for answer in report.answers)
-    told = [f"{found[verdict]} {verdict}" for verdict in ORDER if found[verdict]]
-    return ", ".join([*told, *([f"{len(report.unfinished)} not built yet"] if report.unfinished else [])])
+def verdict_counts(report: SweepReport) -> str:
+    """How many answers there are of each verdict, and how many cells are not built yet."""
+    verdicts = Counter(answer.verdict for answer in report.answers)
+    counts = [f"{verdicts[verdict]} {verdict}" for verdict in ORDER if verdicts[verdict]]
+    return ", ".join([*counts, *([f"{len(report.unfinished)} not built yet"] if report.unfinished else [])])
 
 
 def answer_rows(report: SweepReport) -> list[tuple[str, ...]]:
@@ -74,17 +76,18 @@ def ladders(report: SweepReport) -> list[Ladder]:
         cell = cells[answer.cell]
         if cell.state == "done":
             groups.setdefault((cell.checkpoint, answer.board, cell.precision), []).append((cell, answer))
-    found = []
+    result = []
     order = [cell.name for cell in report.cells]
     for (checkpoint, board, precision), pairs in sorted(groups.items(), key=lambda item: order.index(item[1][0][0].name)):
         if len({cell.size for cell, _ in pairs}) > 1:
             pairs.sort(key=lambda pair: (pair[0].size[0] * pair[0].size[1], pair[0].size))
             title = f"{printable(checkpoint)} on {printable(board)}, {precision}"
-            found.append(Ladder(title, tuple(_step(cell, answer) for cell, answer in pairs)))
-    return found
+            result.append(Ladder(title, tuple(_step(cell, answer) for cell, answer in pairs)))
+    return result
 
 
 def failures(report: SweepReport) -> list[str]:
+    """A line for each cell that failed, with its exit code and its log."""
     return [
         f"{cell.name}: {printable(cell.error)} (exit code {cell.exit_code}" + (f"; log: {cell.log})" if cell.log else ")")
         for cell in report.cells
@@ -93,6 +96,7 @@ def failures(report: SweepReport) -> list[str]:
 
 
 def doubts(report: SweepReport) -> list[str]:
+    """A line for each reason to doubt an answer."""
     return [f"{answer.cell} on {printable(answer.board)}: {doubt}" for answer in report.answers for doubt in answer.doubts]
 
 
@@ -102,7 +106,7 @@ def to_markdown(report: SweepReport) -> str:
     reports = [f"- [{escape(name)}]({name}.edgec/report.md)" for name, cell in cells.items() if cell.state == "done"]
     parts = [
         f"# {escape(question(report))}",
-        f"{count(report)}. Made by edgec {escape(report.edgec_version)}, {escape(report.created)}.",
+        f"{verdict_counts(report)}. Made by edgec {escape(report.edgec_version)}, {escape(report.created)}.",
         _table(ANSWER_TITLES, answer_rows(report), ANSWER_NUMBERS),
         METHOD,
         *(["## Not built yet", _bullets(report.unfinished)] if report.unfinished else []),
@@ -138,7 +142,7 @@ def _size(cell: Cell) -> str:
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
     body = [[escape(cell) for cell in row] for row in rows]
-    return markdown_table(titles, body, [place in numbers for place in range(len(titles))])
+    return markdown_table(titles, body, [index in numbers for index in range(len(titles))])
 
 
 def _bullets(lines: Sequence[str]) -> str:

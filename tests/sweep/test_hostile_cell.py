@@ -10,7 +10,7 @@ import pytest
 
 from edgec.request import BuildRequest
 from edgec.sweep import child
-from edgec.sweep.child import outcome_of, run_cell
+from edgec.sweep.child import outcome_from, run_cell
 from edgec.sweep.scheduler import _lacks
 from edgec.untrusted import Refused
 
@@ -64,11 +64,11 @@ def test_a_log_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("found", [None, [], 5, {"exit_code": "0", "detail": []}, {"exit_code": 0}, {"detail": [], "other": 1}])
 def test_outcomes_of_other_machines(found: Any) -> None:
     with pytest.raises(Refused, match="is no outcome of a cell"):
-        outcome_of(found)
+        outcome_from(found)
 
 
 def test_an_outcome() -> None:
-    assert outcome_of({"exit_code": 3, "error": "no", "detail": ["a"]}).detail == ("a",)
+    assert outcome_from({"exit_code": 3, "error": "no", "detail": ["a"]}).detail == ("a",)
 
 
 @pytest.mark.parametrize("found", [None, {}, {"edgec": "0.0.1"}, {"edgec": 1}, [], ValueError("x" * 5000)], ids=repr)

@@ -1,4 +1,4 @@
-"""Pictures small enough to travel inside the page: features, a pixel a patch, and what heads make of frames."""
+"""Pictures small enough to be part of the page: features, a pixel a patch, and heads' outputs drawn over frames."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from edgec.report.html.subjects import Subject
 from edgec.report.maps import CAPTIONS as MAP_CAPTIONS
 from edgec.report.maps import LARGEST_ERROR, Headed, Maps, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, class_swatches, draw_differences, fitted, ramp
-from edgec.report.pictures import CAPTIONS, Bytes, Compared, colours, fit_basis, heat
+from edgec.report.pictures import CAPTIONS, DECADES, Bytes, Compared, colours, cosine_words, fit_basis, heat
 
 _MOST, _SHARED = 4, 24
 """Frames of a report, and about how many of a whole page."""
 _MOST_MAPS, _SHARED_MAPS = 6, 30
-"""The same of rows of heads' pictures, which weigh more."""
+"""The same for rows of heads' pictures, which are larger."""
 _MOST_SWATCHES = 40
 _SIDE, _SMALL_SIDE = 240, 112
 """Pixels of a photograph's longer side; the latter where a page has so many reports that each shows one frame of a head."""
-_SCALE = 1e-6, 1e-1
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def _shown_head(headed: Headed, maps: Maps, most: int, side: int) -> ShownHead:
 
 
 def _small_differences(frame: Bytes, differs: NDArray[np.bool_], side: int) -> Bytes:
-    """Made small first and marked then: a single pixel of a large frame would not be seen."""
+    """The frame is made small before pixels are marked: a single marked pixel of a large frame would be lost."""
     height, width = frame.shape[:2]
     differs = fitted(differs, height, width)
     factor = -(-max(height, width) // side)
@@ -134,21 +133,19 @@ def frames_each(subjects: list[Subject]) -> int:
 def shown(compared: Compared, most: int) -> tuple[Shown, ...]:
     """The first `most` frames. Colours are fitted to all, as in `edgec explain --pictures`."""
     basis = fit_basis(compared.float32)
-    found: list[Shown] = []
+    frames: list[Shown] = []
     for name, frame, ours, theirs in zip(compared.names, compared.frames, compared.float32, compared.shipped, strict=True):
-        if len(found) == most:
+        if len(frames) == most:
             break
         cosine = cosines(ours[None], theirs[None])[0]
         maps = (_photo(frame), *(_map(each) for each in (colours(ours, basis), colours(theirs, basis), heat(cosine))))
-        words = f"cosine mean {cosine.mean():.5f}, p01 {np.percentile(cosine, 1):.5f}, smallest {cosine.min():.5f}"
-        found.append(Shown(printable(name), words, tuple(zip(CAPTIONS, maps, strict=True))))
-    return tuple(found)
+        frames.append(Shown(printable(name), cosine_words(cosine), tuple(zip(CAPTIONS, maps, strict=True))))
+    return tuple(frames)
 
 
 def heat_scale() -> str:
     """The colours of the last picture, from what lost 1e-6 to what lost 0.1."""
-    low, high = np.log10(_SCALE)
-    return _map(heat(1 - 10.0 ** np.linspace(low, high, 64))[None])
+    return _map(heat(1 - 10.0 ** np.linspace(*DECADES, 64))[None])
 
 
 def _photo(frame: Bytes, side: int = _SIDE) -> str:

@@ -85,7 +85,7 @@ def test_another_head_of_the_same_name_is_compared_with_a_warning(against: Any, 
     other = headed.heads[1].model_copy(update={"sha256": "f" * 64})
     found = against(tasks(), heads=(headed.heads[0], other, *headed.heads[2:]))
     (warning,) = [text for text in warnings([found.first, found.second], [found]) if "another one" in text]
-    assert warning.startswith("The head floor is another one in ")
+    assert warning.startswith("The head floor is not the same in ")
     assert warning.endswith("its file's SHA-256 is ffffffffffff, not 222222222222.")
 
 
