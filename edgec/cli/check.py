@@ -1,4 +1,4 @@
-"""`edgec check`: does a TensorRT version take this graph, and is it known to get it wrong?"""
+"""`edgec check`: whether TensorRT versions accept a graph, and what they are known to get wrong in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ def check(graph: Path, versions: tuple[str, ...], as_json: bool) -> int:
     findings_by_graph = {path: check_graph(read_graph(path), tensorrt_versions) for path in graphs_in(graph)}
     if as_json:
         click.echo(
-            json.dumps({"tensorrt": list(tensorrt_versions), "graphs": [_graph_json(path, each) for path, each in findings_by_graph.items()]}, indent=2)
+            json.dumps(
+                {
+                    "tensorrt": list(tensorrt_versions),
+                    "graphs": [_graph_json(path, each) for path, each in findings_by_graph.items()],
+                },
+                indent=2,
+            )
         )
     else:
         for path, findings in findings_by_graph.items():

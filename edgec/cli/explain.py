@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.artefact
 @click.option(
     "--pictures", type=options.PathType(written=True, file_okay=False), metavar="DIR",
-    help="Draw what the patch features and the heads make of the golden frames there, float32 beside shipped.",
+    help="Draw patch features and heads' outputs of the golden frames there, float32 beside shipped.",
 )  # fmt: skip
 @click.option(
     "--frames",
@@ -76,7 +76,7 @@ def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | 
     if (frames is None) != (checkpoint is None):
         raise RequestError(
             "--frames and --checkpoint belong together.",
-            evidence="an artefact holds float32 features of its golden frames alone; for others the float32 model must be run",
+            evidence="an artefact holds float32 features of its golden frames only; for others the float32 model must be run",
             remedy="give both, or neither to draw the golden frames",
         )
 
@@ -98,7 +98,9 @@ def _draw(
         for name, reason in skipped:
             _print_note(f"frame left out: {printable(name)}: {printable(reason)}")
         if manifest.heads:
-            _print_note("heads are not drawn: an artefact holds what they do in float32 of its golden frames alone; leave out --frames")
+            _print_note(
+                "heads are not drawn: an artefact holds their float32 outputs for its golden frames only; leave out --frames"
+            )
         return write_pictures(compared, title, folder)
 
 
@@ -112,7 +114,7 @@ def _golden_pages(opened: OpenArtefact, title: str) -> dict[str, Image]:
     if heads is None or gives_features(opened):
         pages |= feature_pages(golden_features(opened), title)
     else:
-        _print_note("features are not drawn: the artefact gives none, but its heads' outputs alone")
+        _print_note("features are not drawn: the artefact gives only its heads' outputs")
     if heads is not None:
         pages |= dict(head_sheets(heads, title))
         for reason in heads.undrawn:

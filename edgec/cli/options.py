@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ MOST_ITERATIONS = 1_000_000
 
 
 class PathType(click.Path):
-    """A path that may be there or not, and that a file can have: what `edgec.paths.given` refuses is an error of usage. Whatever
-    option or argument is a path has this type. `written` is for those that edgec makes."""
+    """A path that a file can have, whether there is one or not: what `edgec.paths.given` refuses is an error of usage. Every
+    option or argument that is a path has this type; `written` if edgec writes it."""
 
     def __init__(self, *, written: bool = False, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)
@@ -34,7 +35,7 @@ class PathType(click.Path):
 
 
 class ReferenceType(click.ParamType[str]):
-    """A name that edgec knows, or else a path: a checkpoint, frames, a target. It stays as it was typed."""
+    """A name that edgec knows, or a path: of a checkpoint, frames, a target. It stays as it was typed."""
 
     name = "text"
 
@@ -52,7 +53,7 @@ def _usable(kind: click.ParamType[Any], value: Any, param: click.Parameter | Non
 
 
 class RealRange(click.FloatRange):
-    """Numbers that are finite: click takes `nan` for a number in any range."""
+    """Finite numbers in a range: click accepts `nan` in any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Fails for `nan` and infinity too."""
@@ -199,5 +200,12 @@ directory = click.option(
 ssh_option = click.option(
     "--ssh-option", multiple=True, metavar="NAME=VALUE", help="Passed to ssh with -o; may be given more than once."
 )
+
+
+def connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How boards are reached: `port`, `identity`, `directory` and `ssh_option`."""
+    return port(identity(directory(ssh_option(command))))
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show what the tools underneath print.")

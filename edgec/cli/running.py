@@ -1,7 +1,7 @@
 """`edgec run`: frames through an artefact on this machine.
 
-Not called `run` as the command is: `edgec.cli.run` is the function that runs every command, and a module of that name takes its
-place once it is imported.
+The module is not called `run` as the command is: `edgec.cli.run` is the function that runs every command, and importing a module
+of that name would replace it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SIGNALLED = 128
-"""And the signal's number: shells do the same."""
+"""To which the signal's number is added, as shells do."""
 
 
 @click.command()
@@ -100,30 +100,16 @@ def run(
 
 
 def _print(summary: Summary) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+    from edgec.cli.tables import facts_table, spread_table
     from edgec.host.facts import describe
     from edgec.records.reading import printable
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms"):
-        table.add_column(title, justify="right")
-    for name, spread in (("latency", summary.latency), ("model", summary.model)):
-        values = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
-        table.add_row(name, *(f"{value:.2f}" for value in values))
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    for name, value in _facts(summary):
-        facts.add_row(Text(printable(name)), Text(value))
-    facts.add_row("host", Text(describe(summary.host)))
-    facts.add_row("evidence", Text(f"{summary.evidence.value}: {_evidence_words(summary)}"))
     if summary.frames:
-        out.print(table)
+        out.print(spread_table([(("latency",), summary.latency, ()), (("model",), summary.model, ())], before=("",), behind=()))
         out.print()
-    out.print(facts)
+    evidence = f"{summary.evidence.value}: {_evidence_words(summary)}"
+    facts = [(printable(name), value) for name, value in _facts(summary)]
+    out.print(facts_table([*facts, ("host", describe(summary.host)), ("evidence", evidence)]))
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How a run, and what follows on idling, look in a terminal."""
+"""A run, and inferences after idle, as the terminal shows them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,17 @@ if TYPE_CHECKING:
 
 def print_run(run: Run, batch: int) -> None:
     """Its heading, spreads and figures, on standard output."""
-    from rich.table import Table
     from rich.text import Text
+
+    from edgec.cli.tables import facts_table, spread_table
 
     out.print()
     out.print(Text(heading(run), style="bold"))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", "frames"):
-        table.add_column(title, justify="right")
-    camera = run.mode == "camera"
-    rows = [("latency", run.latency), ("wait", run.wait)] if camera else []
-    for name, spread in (*rows, ("service", run.service), ("interval", run.interval)):
-        if spread is not None:
-            values = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
-            table.add_row(name, *(f"{value:.2f}" for value in values), str(spread.count))
-    out.print(table)
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    for name, value in _facts(run, batch):
-        facts.add_row(name, Text(value))
-    out.print(facts)
+    of_arrivals = [("latency", run.latency), ("wait", run.wait)] if run.mode == "camera" else []
+    spreads = [*of_arrivals, ("service", run.service), ("interval", run.interval)]
+    rows = [((name,), spread, (str(spread.count),)) for name, spread in spreads if spread is not None]
+    out.print(spread_table(rows, before=("",), behind=("frames",)))
+    out.print(facts_table(_facts(run, batch)))
 
 
 def print_idle(idle: AfterIdle, usual_ms: float) -> None:

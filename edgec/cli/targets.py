@@ -102,13 +102,11 @@ def _meaning(backend: Backend, profiles: list[Profile], host: Host) -> str:
 
 def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None:
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
+    from edgec.cli.tables import facts_table
+
     out.print(Text(f"{profile.name}: {profile.title}"))
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
     rows = [("examples", profile.examples), ("architecture", profile.architecture)]
     if profile.requires:
         rows.append(("requires", ", ".join(profile.requires)))
@@ -119,9 +117,7 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
         rows.append(("memory", f"{profile.memory_gib:g} GiB"))
     rows += profile.details
     rows.append(("this host", _host_words(profile, host, states)))
-    for name, value in rows:
-        facts.add_row(name, Text(value))
-    out.print(facts)
+    out.print(facts_table(rows))
     for table in profile.tables:
         _show_table(table)
     out.print("\nPromises")
@@ -150,7 +146,7 @@ def _show_table(details: DetailTable) -> None:
 
 
 def _runtimes(profiles: tuple[Profile, ...]) -> dict[str, Availability]:
-    """The state of every runtime that the profiles name. One that nothing registers is unavailable like one that is missing."""
+    """The state of every runtime that the profiles name. One that no package registers is unavailable."""
     from edgec.lowering.base import Availability
     from edgec.lowering.registry import all_lowerings
 
@@ -167,7 +163,7 @@ def _lacks(profile: Profile, host: Host) -> tuple[str, ...]:
 
 
 def _host_words(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
-    """What this host is to the target: whether it has a runtime to build for it, and whether it could be one itself."""
+    """Whether this host has a runtime to build for the target, and whether it could be that target itself."""
     from edgec.backends import registry as backends
 
     absent = [name for name in profile.runtimes if not states[name].available]

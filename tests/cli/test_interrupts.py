@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from edgec.cli.interrupts import Interrupts
-from edgec.cli.progress import Shown
+from edgec.cli.progress import BuildDisplay
 
 
 class _Stack(ctypes.Structure):
@@ -106,7 +106,7 @@ def test_progress_notices_it_at_the_next_step() -> None:
 
     def work() -> None:
         nonlocal done
-        with Shown() as progress, progress.stage("calibrate", 3) as step:
+        with BuildDisplay() as progress, progress.stage("calibrate", 3) as step:
             step()
             lose_an_interrupt()
             done += 1
@@ -120,7 +120,7 @@ def test_progress_notices_it_at_the_next_step() -> None:
 
 def test_progress_notices_it_at_the_end_of_a_stage() -> None:
     def work() -> None:
-        with Shown() as progress:
+        with BuildDisplay() as progress:
             with progress.stage("export the hub graph"):
                 lose_an_interrupt()
             pytest.fail("went on")
@@ -131,7 +131,7 @@ def test_progress_notices_it_at_the_end_of_a_stage() -> None:
 
 def test_an_error_that_a_library_made_of_it_is_an_interrupt() -> None:
     def work() -> None:
-        with Shown() as progress, progress.stage("export the hub graph"):
+        with BuildDisplay() as progress, progress.stage("export the hub graph"):
             lose_an_interrupt()
             raise RuntimeError("the library was interrupted")
 

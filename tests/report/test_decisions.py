@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from edgec.records.report import Report
-from edgec.report.decisions import violation_lines, budget_lines, head_measures, has_features, head_of, short, words
-from edgec.report.grids import chosen_rows, heads_grid, iou_grids, fidelity_grids
+from edgec.report.decisions import budget_lines, has_features, head_measures, head_of, short, violation_lines, words
+from edgec.report.grids import chosen_rows, fidelity_grids, heads_grid, iou_grids
 from edgec.report.points import FLOOR, budgets_of, points_of
 from tests.report.conftest import tasks, with_tasks
 
