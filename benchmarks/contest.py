@@ -43,8 +43,8 @@ def contest_frames(calibration: str, evaluation: str | None, size: Size) -> tupl
     With an evaluation set the peers calibrate on the whole calibration set, of which edgec keeps a share back to choose by; else
     all are judged by that share.
     """
-    found = framing.load(calibration)
-    split = framing.split(found)
+    frame_set = framing.load(calibration)
+    split = framing.split(frame_set)
     judges = framing.load(evaluation).frames if evaluation else split.validation
-    calibrate = found.frames if evaluation else split.calibration
+    calibrate = frame_set.frames if evaluation else split.calibration
     return [pixels for _, pixels in framing.batches(calibrate, size)], [pixels for _, pixels in framing.batches(judges, size)]

@@ -63,6 +63,7 @@ class Figures:
     problems: list[str] = field(default_factory=list)
 
     def count(self, name: str) -> None:
+        """One more of these."""
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
@@ -78,7 +79,7 @@ class Forked:
             os.close(hears)
             _build(arguments, cache, temporary, says)
         os.close(says)
-        self.said, self._hears, self.code = "", os.fdopen(hears, "r", errors="replace"), None
+        self.output, self._hears, self.code = "", os.fdopen(hears, "r", errors="replace"), None
 
     def until(self, stage: str) -> bool:
         """Whether that stage was seen to end before the process did."""
@@ -87,18 +88,20 @@ class Forked:
     def stages(self) -> Iterator[str]:
         """The stages, as they end."""
         for line in self._hears:
-            self.said += line
-            _, found, stage = line.rstrip().partition(" s  ")
-            if found:
+            self.output += line
+            _, separator, stage = line.rstrip().partition(" s  ")
+            if separator:
                 yield stage
 
     def send(self, number: int, *, group: bool) -> None:
+        """The signal, to the process or to its whole group, then waits until it and its children are gone."""
         family = self._family()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number) if group else os.kill(self.pid, number)
         self._wait(family, _ENDS_WITHIN_S)
 
     def finish(self) -> int:
+        """Waits for the build's end; returns its exit code."""
         self._wait([], _LONGEST_BUILD_S)
         assert self.code is not None
         return self.code
@@ -116,7 +119,7 @@ class Forked:
         _, self.alive = psutil.wait_procs(family, timeout=_ENDS_WITHIN_S)
         for process in self.alive:
             process.kill()
-        self.said += self._hears.read()
+        self.output += self._hears.read()
         self._hears.close()
 
     def _family(self) -> list[psutil.Process]:
@@ -173,10 +176,12 @@ class Workplace:
         self._references: dict[str, Reference] = {}
 
     def arguments(self, family: str, output: Path, *more: str) -> list[str]:
+        """Of `edgec build` for that family."""
         precision = ("--precision", "fp32") if family.startswith("cpu") else ()
         return small.build_arguments(self.inputs, family, output, *precision, *more)
 
     def reference(self, family: str) -> Reference:
+        """Built twice, undisturbed, when it is first asked for."""
         if family not in self._references:
             self._references[family] = self._undisturbed(family)
         return self._references[family]
@@ -190,7 +195,7 @@ class Workplace:
             running = Forked(self.arguments(family, place), cache, self.folder / "tmp")
             timelines.append(tuple((stage, time.monotonic() - running.began) for stage in running.stages()))
             if running.finish():
-                raise RuntimeError(f"an undisturbed build for {family} ended with {running.code}:\n{running.said}")
+                raise RuntimeError(f"an undisturbed build for {family} ended with {running.code}:\n{running.output}")
             built.append(place)
         one, other = (_flat(json.loads((place / "manifest.json").read_text())) for place in built)
         steady = {path: value for path, value in one.items() if path in other and other[path] == value}
@@ -203,8 +208,8 @@ class Workplace:
             verify(artefact)
         except EdgecError as error:
             return f"it does not verify: {error}"
-        if (found := _hashes(artefact)) != reference.files:
-            return f"other files: {sorted(dict(found.items() ^ reference.files.items()))}"
+        if (hashes := _hashes(artefact)) != reference.files:
+            return f"other files: {sorted(dict(hashes.items() ^ reference.files.items()))}"
         manifest = _flat(json.loads((artefact / "manifest.json").read_text()))
         other = [path for path, value in reference.manifest.items() if manifest.get(path, object) != value]
         return f"another manifest: {other[:5]}" if other else ""
@@ -218,6 +223,7 @@ def remains(output: Path, cache: Path) -> list[str]:
 
 
 def size(folder: Path) -> int:
+    """Bytes of all files in the folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 

@@ -42,7 +42,7 @@ def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures) -
         # What is replaced was built with other settings, and all but the last stages come from the cache.
         first = Forked(workplace.arguments(family, output, "--min-fidelity", "0.4"), cache, temporary)
         if first.finish():
-            return f"{family}: the build before ended with {first.code}: {first.said[-500:]}"
+            return f"{family}: the build before ended with {first.code}: {first.output[-500:]}"
         before = (output / "manifest.json").read_bytes()
     more = ("--force",) if replaces else ()
     running = Forked(workplace.arguments(family, output, *more), cache, temporary)
@@ -65,7 +65,7 @@ def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures) -
         return f"{moment}: it ended with 0 and nothing is there"
     again = Forked(workplace.arguments(family, output, "--force"), cache, temporary)
     if again.finish():
-        return f"{moment}: the same build again ended with {again.code}: {again.said[-1500:]}"
+        return f"{moment}: the same build again ended with {again.code}: {again.output[-1500:]}"
     if problem := workplace.differs(output, family):
         return f"{moment}: built again: {problem}"
     if left := remains(place / "out", cache):
@@ -78,7 +78,7 @@ def _ended(running: Forked, number: int) -> str:
     if running.alive:
         return f"{len(running.alive)} of its processes lived on"
     if running.code not in DOCUMENTED and running.code != -number:
-        return f"it ended with {running.code}: {running.said[-500:]}"
+        return f"it ended with {running.code}: {running.output[-500:]}"
     if number == signal.SIGINT and running.code not in (0, 130, -number):
-        return f"interrupted, it ended with {running.code}: {running.said[-500:]}"
-    return "it showed a traceback" if "Traceback" in running.said and number != signal.SIGKILL else ""
+        return f"interrupted, it ended with {running.code}: {running.output[-500:]}"
+    return "it showed a traceback" if "Traceback" in running.output and number != signal.SIGKILL else ""

@@ -20,10 +20,11 @@ REPORTS, TIMES = 50, 5
 
 
 def main(paths: list[Path]) -> None:
+    """Prints the page's size, and the times."""
     from playwright.sync_api import sync_playwright
 
-    found = subjects(paths)
-    many = [found[number % len(found)] for number in range(REPORTS)]
+    pages = subjects(paths)
+    many = [pages[number % len(pages)] for number in range(REPORTS)]
     begin = time.perf_counter()
     page = render(many)
     made = time.perf_counter() - begin

@@ -18,6 +18,7 @@ _FAMILIES = ("cpu-onnxruntime", "jetson", "apple")
 
 
 def prepare(corpus: Path) -> None:
+    """A small artefact of each family."""
     from benchmarks import small
 
     small.prepare(corpus / "inputs")
@@ -28,6 +29,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """An artefact with one file spoilt, or a cache entry."""
     if random.random() < 0.1:
         return _cache(random, place)
     family = random.choice(_FAMILIES)
@@ -115,8 +117,8 @@ def _listed_anew(artefact: Path) -> str:
         listed = [file.model_dump() for file in build_manifest_files(artefact)]
     except (EdgecError, OSError):
         return ""
-    said = {each["path"]: each for each in manifest["files"]}
-    manifest["files"] = [{**said.get(each["path"], {}), **each} for each in listed]
+    by_path = {each["path"]: each for each in manifest["files"]}
+    manifest["files"] = [{**by_path.get(each["path"], {}), **each} for each in listed]
     path.write_text(json.dumps(manifest))
     return ", listed anew"
 
@@ -150,12 +152,16 @@ def _cache(random: Random, place: Path) -> Try:
         path.write_bytes(bytes_changed(random, path.read_bytes()))
 
     def again() -> int:
-        got = Cache(root).stage("stage", "key", produce)
-        (place / "got").symlink_to(got)
+        stage = Cache(root).stage("stage", "key", produce)
+        (place / "got").symlink_to(stage)
         return 0
 
     def wrong() -> str:
-        got = {str(each.relative_to(place / "got")): each.read_bytes() for each in (place / "got").rglob("*") if each.is_file()}
-        return "" if got == contents else f"the cache gave out other bytes than the stage wrote: {sorted(got)}"
+        contents_given = {
+            str(each.relative_to(place / "got")): each.read_bytes() for each in (place / "got").rglob("*") if each.is_file()
+        }
+        return (
+            "" if contents_given == contents else f"the cache gave out other bytes than the stage wrote: {sorted(contents_given)}"
+        )
 
     return Try(f"cache, {path.name}", again, wrong)
