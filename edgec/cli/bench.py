@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def bench(
     context: click.Context,
+    /,
     artefact: Path,
     threads: int | None,
     iterations: int | None,

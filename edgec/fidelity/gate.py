@@ -102,7 +102,7 @@ def require_kept(before: StageFidelity, after: StageFidelity, tolerance: float =
     """The written artefact must compute what its candidate did. Raises `FidelityError` if features, or what heads make of them,
     were lost in between."""
     pairs = [("", worst(before), worst(after))]
-    pairs += [(f" {was.head}", was.kept, now.kept) for was, now in zip(before.tasks, after.tasks, strict=True)]
+    pairs += [(f" {was.head}", was.retained, now.retained) for was, now in zip(before.tasks, after.tasks, strict=True)]
     for what, earlier, later in pairs:
         if later < earlier - tolerance:
             raise FidelityError(

@@ -118,9 +118,9 @@ def _figures(answer: Answer) -> tuple[str, ...]:
     latency = answer.latency
     return (
         answer.candidate or ABSENT,
-        number(answer.fidelity and answer.fidelity.worst_cosine, ".4f"),
-        number(latency and latency.p50_ms),
-        number(latency and latency.p99_ms),
+        number(answer.fidelity.worst_cosine if answer.fidelity else None, ".4f"),
+        number(latency.p50_ms if latency else None),
+        number(latency.p99_ms if latency else None),
     )
 
 
@@ -130,7 +130,7 @@ def _step(cell: Cell, answer: Answer) -> tuple[str, ...]:
         _size(cell),
         *_figures(answer),
         f">= {answer.bound.bound_ms:.3g}" if answer.bound else ABSENT,
-        megabytes(answer.memory and answer.memory.peak_rss_bytes, 0),
+        megabytes(answer.memory.peak_rss_bytes if answer.memory else None, 0),
         megabytes(answer.size_bytes),
         ", ".join(dict.fromkeys(part.evidence.value for part in parts if part is not None)) or ABSENT,
     )
