@@ -16,11 +16,10 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.outliers import write_huggingface
 from edgec.building import build
@@ -30,6 +29,8 @@ from edgec.model.spec import Size, VitSpec
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Verdict, compare, gate
+from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.table import terminal_table
 from edgec.request import BuildRequest
 
 DEPTHS = {"usual": 9, "slower": 10}
@@ -58,34 +59,15 @@ def run_alarms(folder: Path, runs: int, iterations: int, percent: float, several
     console = Console(width=120)
     sides = {name: [open_side(path) for path in sorted((folder / name).glob("*.json"))] for name in artefacts}
     console.print(_levels(sides))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in (
-        "runs a side",
-        "pairs of",
-        "pairs",
-        "faster",
-        "slower",
-        "alarms",
-        "p50 judged",
-        "p99 judged",
-        "p99 differs",
-        "could show",
-    ):
-        table.add_column(title, justify="left" if title == "pairs of" else "right")
+    rows = []
     for count in several:
         for title, first, second in (("one artefact", "usual", "usual"), ("usual and slower", "usual", "slower")):
-            shares_of_pairs = rates(draw(sides[first], sides[second], count), percent)
-            shares = (
-                shares_of_pairs.faster,
-                shares_of_pairs.slower,
-                shares_of_pairs.gated,
-                shares_of_pairs.judged,
-                shares_of_pairs.p99_judged,
-                shares_of_pairs.p99_different,
-            )
-            cells = [*(f"{share:.1%}" for share in shares), f"{100 * (shares_of_pairs.shown - 1):.1f} %"]
-            table.add_row(str(count), title, str(shares_of_pairs.pairs), *cells)
-    console.print(table)
+            of_pairs = rates(draw(sides[first], sides[second], count), percent)
+            shares = astuple(of_pairs)[1:-1]
+            effect = f"{100 * (of_pairs.shown - 1):.1f} %"
+            rows.append((str(count), title, str(of_pairs.pairs), *(f"{share:.1%}" for share in shares), effect))
+    figures = numbers("pairs", "faster", "slower", "alarms", "p50 judged", "p99 judged", "p99 differs", "could show")
+    console.print(terminal_table(sheet(numbers("runs a side") + texts("pairs of") + figures, rows)))
 
 
 def make_artefact(folder: Path, depth: int) -> Path:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks import small
 from benchmarks.disturbed import Figures
+from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.table import terminal_table
 
 Listener = Callable[[int, str], None]
 _LINE_S = 30.0
@@ -45,9 +46,7 @@ def run_flips(families: Sequence[str], count: int, seed: int) -> int:
     """Goal: every flip is refused, and none breaks `verify`."""
     from benchmarks.flips import run
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("artefact", "flips", "unnoticed", "broke verify", "s"):
-        table.add_column(title, justify="left" if title == "artefact" else "right", no_wrap=True)
+    rows = []
     bad = 0
     with tempfile.TemporaryDirectory(prefix="edgec-flips-") as name:
         folder = Path(name)
@@ -60,7 +59,8 @@ def run_flips(families: Sequence[str], count: int, seed: int) -> int:
             for where in (*flips.unnoticed[:20], *flips.broken[:20]):
                 click.echo(f"{family}: {where}", err=True)
             bad += len(flips.unnoticed) + len(flips.broken)
-            numbers = (flips.tried, len(flips.unnoticed), len(flips.broken), round(time.monotonic() - began))
-            table.add_row(family, *map(str, numbers))
-    Console(highlight=False, width=120).print(table)
+            figures = (flips.tried, len(flips.unnoticed), len(flips.broken), round(time.monotonic() - began))
+            rows.append((family, *map(str, figures)))
+    headings = texts("artefact") + numbers("flips", "unnoticed", "broke verify", "s")
+    Console(highlight=False, width=120).print(terminal_table(sheet(headings, rows)))
     return int(bad > 0)

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
-
-class Spread(Protocol):
-    """Whatever has the figures of a distribution, in milliseconds."""
-
-    @property
-    def min_ms(self) -> float: ...
-    @property
-    def p50_ms(self) -> float: ...
-    @property
-    def p90_ms(self) -> float: ...
-    @property
-    def p99_ms(self) -> float: ...
-    @property
-    def max_ms(self) -> float: ...
-    @property
-    def mean_ms(self) -> float: ...
+if TYPE_CHECKING:
+    from edgec.onboard.statistics import Summary
+    from edgec.records.report import Latency, Spread
 
 
 def facts_table(rows: Iterable[tuple[str, str]]) -> Table:
@@ -37,7 +24,7 @@ def facts_table(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def spread_table(
-    rows: Iterable[tuple[Sequence[str], Spread, Sequence[str]]], before: Sequence[str], behind: Sequence[str]
+    rows: Iterable[tuple[Sequence[str], Summary | Latency | Spread, Sequence[str]]], before: Sequence[str], behind: Sequence[str]
 ) -> Table:
     """A row a distribution, with cells before its figures and behind them; `before` and `behind` are the titles of these
     cells."""

@@ -18,6 +18,8 @@ from edgec.records.runs import figures
 
 _SLACK_MS = 1e-3
 """Samples and the figures computed from them are rounded separately."""
+_FIGURES = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
+"""In ascending order, of latencies and spreads."""
 _SHOWN = 8
 _SLACK = 2e-6
 """Of shares and cosines, which have six decimals."""
@@ -112,10 +114,7 @@ def _candidate_problems(candidate: CandidateFigures, batch: int) -> Iterator[str
 
 
 def _latency_problems(latency: Latency) -> Iterator[str]:
-    order = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
-    for low, high in [*pairwise(order), ("min_ms", "mean_ms"), ("mean_ms", "max_ms")]:
-        if getattr(latency, low) > getattr(latency, high) + _SLACK_MS:
-            yield f"{low} {getattr(latency, low):g} is above {high} {getattr(latency, high):g}"
+    yield from _out_of_order(latency)
     if latency.min_ms <= 0:
         yield "min_ms is 0: every run takes some time"
     samples = latency.samples_ms
@@ -137,6 +136,12 @@ def _latency_problems(latency: Latency) -> Iterator[str]:
                 yield f"{name} of the samples is {actual:g} ms, not {reported:g}"
 
 
+def _out_of_order(figures: Latency | Spread) -> Iterator[str]:
+    for low, high in [*pairwise(_FIGURES), ("min_ms", "mean_ms"), ("mean_ms", "max_ms")]:
+        if getattr(figures, low) > getattr(figures, high) + _SLACK_MS:
+            yield f"{low} {getattr(figures, low):g} is above {high} {getattr(figures, high):g}"
+
+
 def _run_problems(run: Run, batch: int) -> Iterator[str]:
     """Contradictions that show without the columns."""
     if (run.mode == "camera") != (run.fps is not None):
@@ -150,10 +155,7 @@ def _run_problems(run: Run, batch: int) -> Iterator[str]:
             continue
         if name != "interval" and spread.count != done:
             yield f"{name} is of {spread.count} frames; {run.arrived} arrived and {run.dropped} were dropped"
-        order = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
-        for low, high in [*pairwise(order), ("min_ms", "mean_ms"), ("mean_ms", "max_ms")]:
-            if getattr(spread, low) > getattr(spread, high) + _SLACK_MS:
-                yield f"{name}: {low} {getattr(spread, low):g} is above {high} {getattr(spread, high):g}"
+        yield from (f"{name}: {problem}" for problem in _out_of_order(spread))
     if run.interval is not None and not 0 < run.interval.count <= done - 1:
         yield f"{run.interval.count} intervals between {done} frames"
     if (run.missed is None) != (run.deadline_ms is None):
@@ -189,7 +191,7 @@ def _column_problems(run: Run) -> Iterator[str]:
         yield "a frame was started before it arrived, or done before it was started"
         return
     if min(run.stream) < 0 or max(run.stream) >= run.streams:
-        yield f"a stream number beyond the {run.streams} streams"
+        yield f"a frame of stream {max(run.stream)}, of {run.streams} in all"
     computed = figures(*columns, run.deadline_ms)
     for name in ("latency", "wait", "service", "interval"):
         if _differ(getattr(run, name), getattr(computed, name)):
@@ -206,6 +208,5 @@ def _differ(reported: Spread | None, computed: Spread | None) -> bool:
     if reported is None or computed is None:
         return reported is not computed
     return reported.count != computed.count or any(
-        abs(getattr(reported, name) - getattr(computed, name)) > _SLACK_MS
-        for name in ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms")
+        abs(getattr(reported, name) - getattr(computed, name)) > _SLACK_MS for name in (*_FIGURES, "mean_ms")
     )

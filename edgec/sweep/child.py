@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,21 +38,6 @@ MOST_LOG_BYTES = 1 << 30
 _Text = Annotated[str, Field(max_length=1 << 16)]
 
 
-class _ReportedOutcome(BaseModel):
-    """An `Outcome` as another machine sent it."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    exit_code: int = Field(ge=0, le=255)
-    build_key: _Text = ""
-    reused: bool = False
-    alone: bool = False
-    error: _Text = ""
-    detail: list[_Text] = Field(default=[], max_length=1000)
-    seconds: float = Field(default=0.0, ge=0, le=1e9)
-    machine: _Text = ""
-
-
 class _Event(BaseModel):
     """What `edgec.sweep.cell` writes: a stage that begins, that it measures alone, or how it ended."""
 
@@ -72,28 +56,29 @@ class Stopped(Exception):
     """The cell is no longer wanted, and its process has been ended."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a cell. `exit_code` 0: the artefact is there, and `build_key` is its own. Otherwise `error` says
-    what went wrong and `detail` on what evidence. `alone` says that no other cell of a sweep worked on the machine meanwhile."""
+class Outcome(BaseModel):
+    """What became of a cell. `exit_code` 0: the artefact is there, and `build_key` is its own. Otherwise `error` says what went
+    wrong and `detail` on what evidence. `alone` says that no other cell of a sweep worked on the machine while this one
+    measured."""
 
-    exit_code: int
-    build_key: str = ""
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    exit_code: int = Field(ge=0, le=255)
+    build_key: _Text = ""
     reused: bool = False
     alone: bool = False
-    error: str = ""
-    detail: tuple[str, ...] = ()
-    seconds: float = 0.0
-    machine: str = ""
+    error: _Text = ""
+    detail: tuple[_Text, ...] = Field(default=(), max_length=1000)
+    seconds: float = Field(default=0.0, ge=0, le=1e9)
+    machine: _Text = ""
 
 
 def outcome_from(data: Any) -> Outcome:
     """From what another machine sent. Raises `Refused` if that is no outcome."""
     try:
-        reported = _ReportedOutcome.model_validate({**data, "detail": list(data["detail"])})
+        return Outcome.model_validate({**data, "detail": tuple(data["detail"])})
     except (ValidationError, TypeError, KeyError) as error:
         raise Refused(f"is no outcome of a cell: {str(error)[:200]}") from None
-    return Outcome(**{**reported.model_dump(), "detail": tuple(reported.detail)})
 
 
 def request_as_json(request: BuildRequest) -> dict[str, Any]:
@@ -161,15 +146,14 @@ def run_cell(
         _end(process)
     seconds = round(time.monotonic() - began, 2)
     machine = os.uname().nodename
+    ended: dict[str, Any] = {"seconds": seconds, "machine": machine}
     if refused:
-        return Outcome(1, error=f"the build's process {refused}, and was ended", seconds=seconds, machine=machine)
+        return Outcome(exit_code=1, error=f"the build's process {refused}, and was ended", **ended)
     if code == 0 and last is not None and last.event == "done":
-        return Outcome(0, last.build_key, last.reused, alone, seconds=seconds, machine=machine)
+        return Outcome(exit_code=0, build_key=last.build_key, reused=last.reused, alone=alone, **ended)
     if last is not None and last.event == "failed":
-        return Outcome(last.exit_code, alone=alone, error=last.error, detail=tuple(last.detail), seconds=seconds, machine=machine)
-    return Outcome(
-        code if 0 < code < 128 else 1, error=f"the build's process {describe_exit(code)}", seconds=seconds, machine=machine
-    )
+        return Outcome(exit_code=last.exit_code, alone=alone, error=last.error, detail=tuple(last.detail), **ended)
+    return Outcome(exit_code=code if 0 < code < 128 else 1, error=f"the build's process {describe_exit(code)}", **ended)
 
 
 def shown_command(request: BuildRequest) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import secrets
 from collections.abc import Sequence
@@ -77,6 +76,6 @@ def build_cell(data: dict[str, Any]) -> dict[str, Any]:
         return task is not None and task.state == "executing"
 
     try:
-        return dataclasses.asdict(run_cell(request_from_json(data), still_wanted))
+        return run_cell(request_from_json(data), still_wanted).model_dump()
     except Stopped:
         return {}

@@ -123,13 +123,15 @@ class Workers:
             raise
         except Exception as error:  # of dask, the connection or the worker's process: in each case the cell is lost
             text = printable(f"{self._scheduler} lost the cell: {type(error).__name__}: {error}")
-            return Outcome(BoardError.exit_code, error=text[:300])
+            return Outcome(exit_code=BoardError.exit_code, error=text[:300])
         if not answer:
-            return Outcome(BoardError.exit_code, error=f"{printable(self._scheduler)} gave up on the cell")
+            return Outcome(exit_code=BoardError.exit_code, error=f"{printable(self._scheduler)} gave up on the cell")
         try:
             return outcome_from(answer)
         except Refused as error:
-            return Outcome(BoardError.exit_code, error=f"what {printable(self._scheduler)} sent {printable(str(error))}"[:300])
+            return Outcome(
+                exit_code=BoardError.exit_code, error=f"what {printable(self._scheduler)} sent {printable(str(error))}"[:300]
+            )
 
 
 def _check_workers(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -> list[str]:

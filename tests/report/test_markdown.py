@@ -8,7 +8,8 @@ from markdown_it import MarkdownIt
 
 from edgec.records.report import Bound, Report
 from edgec.report.columns import COLUMNS
-from edgec.report.markdown import RANDOM_WEIGHTS, escape, to_markdown
+from edgec.report.facts import RANDOM_WEIGHTS
+from edgec.report.markdown import escape, to_markdown
 from tests.report.conftest import tasks, with_tasks
 
 NASTY = [
@@ -105,8 +106,9 @@ def test_sections_and_their_facts(report: Report) -> None:
 
 def test_random_weights_are_said_in_bold(report: Report) -> None:
     model = report.model.model_copy(update={"random_weights": True})
-    assert RANDOM_WEIGHTS in to_markdown(report.model_copy(update={"model": model}))
-    assert "<strong>Random weights" in render(RANDOM_WEIGHTS)
+    text = to_markdown(report.model_copy(update={"model": model}))
+    assert RANDOM_WEIGHTS in text
+    assert "<strong>Random weights" in render(text)
 
 
 @pytest.mark.parametrize("nasty", NASTY)

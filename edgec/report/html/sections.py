@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgec.fidelity.metrics import worst
 from edgec.records.reading import printable
@@ -19,9 +19,6 @@ from edgec.report.html.series import thinned
 from edgec.report.html.subjects import Subject
 from edgec.report.sheets import Sheet, numbers, sheet, texts
 
-if TYPE_CHECKING:
-    from edgec.report.html.images import Shown
-
 _STEPS = 20
 """Of a profile, listed one by one; the page's data would double with all."""
 _HEADS_IN_SUMMARY = 4
@@ -35,7 +32,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
     report, key = subject.report, f"r{number}"
     with_samples = [each for each in report.candidates if each.latency and each.latency.samples_ms]
     drawn = sorted((each for each in with_samples if all_candidates or each.chosen), key=lambda each: not each.chosen)
-    pictures: tuple[Shown, ...] = ()
+    pictures: list[dict[str, Any]] = []
     heat = ""
     if subject.pictures is not None:
         from edgec.report.html.images import heat_scale, shown

@@ -84,7 +84,7 @@ def test_a_head_that_one_side_alone_has_is_named_and_not_gated(against: Any, hea
 def test_another_head_of_the_same_name_is_compared_with_a_warning(against: Any, headed: Report) -> None:
     other = headed.heads[1].model_copy(update={"sha256": "f" * 64})
     result = against(tasks(), heads=(headed.heads[0], other, *headed.heads[2:]))
-    (warning,) = [text for text in warnings([result.first, result.second], [result]) if "another one" in text]
+    (warning,) = [text for text in warnings([result.first, result.second], [result]) if "not the same" in text]
     assert warning.startswith("The head floor is not the same in ")
     assert warning.endswith("its file's SHA-256 is ffffffffffff, not 222222222222.")
 
