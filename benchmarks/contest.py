@@ -40,8 +40,8 @@ def run_contest(
 def contest_frames(calibration: str, evaluation: str | None, size: Size) -> tuple[list[framing.Pixels], list[framing.Pixels]]:
     """For the peers to calibrate on, and for all to be judged by.
 
-    With an evaluation set the peers calibrate on the whole calibration set, of which edgec keeps a share back to choose by; else
-    all are judged by that share.
+    With an evaluation set the peers calibrate on the whole calibration set, of which edgec holds a share out to choose by;
+    otherwise all are judged by that share.
     """
     frame_set = framing.load(calibration)
     split = framing.split(frame_set)

@@ -39,7 +39,7 @@ def draw(random: Random, corpus: Path, place: Path) -> Try:
     path = artefact / "manifest.json" if random.random() < 0.4 else random.choice([*chosen, *chosen, *files])
     what = f"{family}, {path.relative_to(artefact)}: {_spoil(random, artefact, path)}"
     if path.name != "manifest.json" and random.random() < 0.7:
-        what += _listed_anew(artefact)
+        what += _relisted(artefact)
     if random.random() < 0.05:
         _litter(random, artefact)
     return Try(what, random.choice(_commands(artefact, place)))
@@ -106,8 +106,8 @@ def _header(random: Random) -> bytes:
     return b"\x93NUMPY\x01\x00" + min(len(text), 65535).to_bytes(2, "little") + text
 
 
-def _listed_anew(artefact: Path) -> str:
-    """As somebody would who wants it to be believed."""
+def _relisted(artefact: Path) -> str:
+    """Corrects hashes and sizes in the manifest, as a forger would."""
     from edgec.artefact.contents import build_manifest_files
     from edgec.errors import EdgecError
 
@@ -120,7 +120,7 @@ def _listed_anew(artefact: Path) -> str:
     by_path = {each["path"]: each for each in manifest["files"]}
     manifest["files"] = [{**by_path.get(each["path"], {}), **each} for each in listed]
     path.write_text(json.dumps(manifest))
-    return ", listed anew"
+    return ", listed again"
 
 
 def _litter(random: Random, artefact: Path) -> None:
@@ -131,7 +131,7 @@ def _litter(random: Random, artefact: Path) -> None:
 
 
 def _cache(random: Random, place: Path) -> Try:
-    """An entry that was tampered with is made anew, or not used: what comes out is what the stage wrote."""
+    """An entry that was changed is made again or not used: the cache returns what the stage wrote."""
     from edgec.cache import Cache
 
     contents = {"small.json": b'{"a": 1}', "deep/large.bin": random.randbytes(1_200_000), "empty": b""}

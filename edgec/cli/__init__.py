@@ -25,7 +25,7 @@ COMMANDS = {
     "deploy": "Bring an artefact to boards, and have them finish it.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",
     "compare": "Compare reports: which is faster, and how sure that is.",
-    "explain": "Say what of an artefact runs in which type, and why.",
+    "explain": "Say which operations of an artefact run in which type, and why.",
     "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",
     "targets": "List targets, and show what each promises.",

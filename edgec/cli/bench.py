@@ -193,7 +193,7 @@ def _print(result: BenchResult) -> None:
     from rich.text import Text
 
     from edgec.cli.runs import print_idle, print_run
-    from edgec.cli.tables import facts_table, spread_table
+    from edgec.cli.tables import facts_table, spread_table, suitability
     from edgec.host.facts import describe
     from edgec.records.reading import printable
 
@@ -215,7 +215,7 @@ def _print(result: BenchResult) -> None:
         *([("yardstick", _yardstick(result.yardstick))] if result.yardstick else []),
         ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
         ("host", describe(result.host)),
-        ("evidence", f"{latency.evidence.value}: {_evidence_words(result)}"),
+        ("evidence", f"{latency.evidence.value}: {suitability(result.lacks, printable(manifest.target))}"),
     ]
     out.print(spread_table([((), latency, (str(latency.iterations),))], before=(), behind=("runs",)))
     out.print()
@@ -245,17 +245,6 @@ def _yardstick(candidate: CandidateFigures) -> str:
     latency = candidate.latency
     assert latency is not None
     return f"p50 {latency.p50_ms:.2f}, p90 {latency.p90_ms:.2f} ms: a fixed piece of work, for how fast the machine was"
-
-
-def _evidence_words(result: BenchResult) -> str:
-    from edgec.records.reading import printable
-
-    target = printable(result.artefact.manifest.target)
-    if result.lacks is None:
-        return f"the artefact is for {target}, which is no profile of this edgec"
-    if result.lacks:
-        return f"it lacks {', '.join(result.lacks)} of {target}"
-    return f"it has all that {target} requires"
 
 
 def _json(result: BenchResult) -> str:

@@ -52,7 +52,7 @@ def on_boards(
 
 
 def results_json(addresses: Sequence[Address], results: Sequence[Any], describe: Callable[[Any], dict[str, Any]]) -> str:
-    """A list with an object a board: what `describe` makes of its result, or its error."""
+    """A list with an object for each board: its result by `describe`, or its error."""
     import json
 
     from edgec.errors import EdgecError

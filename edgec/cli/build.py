@@ -89,7 +89,7 @@ def _find_driver(target: str, progress: Progress) -> Driver:
 
 
 def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
-    """Beside the artefact, whose own files are hashed and stay as they are."""
+    """Into a folder beside the artefact: the artefact's own files are hashed and stay unchanged."""
     from edgec.backends.program import PROGRAM
     from edgec.boards.results import keep
     from edgec.lowering.tensorrt.engine.host import finish

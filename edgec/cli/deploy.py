@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 _MOST_PATIENCE_S = 24 * 3600
-"""As the device program has it."""
+"""The device program's own limit."""
 
 
 @click.command(short_help="Bring an artefact to boards, and have them finish it.")
 @options.artefact
 @options.boards
 @options.connection
-@click.option("--again", is_flag=True, help="Verify and measure anew, and build anew what failed verification.")
+@click.option("--again", is_flag=True, help="Verify and measure again, and build again what failed verification.")
 @click.option(
     "--patience", type=options.RealRange(0, 7 * 24 * 3600, min_open=True), metavar="SECONDS",
     help="End trtexec after so long a silence.  [default: 900]",

@@ -97,13 +97,13 @@ checkpoint = click.argument("checkpoint", type=ReferenceType())
 weights = click.option(
     "--weights",
     metavar="NAME",
-    help="Which of several sets of weights in CHECKPOINT counts: student, teacher, ema, … A refusal lists them.",
+    help="Which of several sets of weights in CHECKPOINT to use: student, teacher, ema, … An error lists them.",
 )
 config = click.option(
     "--config",
     type=ReferenceType(),
     metavar="FILE|none",
-    help="A config.json that alone is believed about what weights do not say; none: nothing is.",
+    help="The only config.json that counts for what the weights do not say; none: no file counts.",
 )
 against = click.option(
     "--against", is_flag=True,

@@ -100,14 +100,17 @@ def run(
 
 
 def _print(summary: Summary) -> None:
-    from edgec.cli.tables import facts_table, spread_table
+    from edgec.cli.tables import facts_table, spread_table, suitability
     from edgec.host.facts import describe
     from edgec.records.reading import printable
 
     if summary.frames:
         out.print(spread_table([(("latency",), summary.latency, ()), (("model",), summary.model, ())], before=("",), behind=()))
         out.print()
-    evidence = f"{summary.evidence.value}: {_evidence_words(summary)}"
+    evidence = (
+        f"{summary.evidence.value}: timings of this one run, with all else that the machine did; "
+        f"{suitability(summary.lacks, 'its target')}"
+    )
     facts = [(printable(name), value) for name, value in _facts(summary)]
     out.print(facts_table([*facts, ("host", describe(summary.host)), ("evidence", evidence)]))
 
@@ -122,14 +125,14 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     }
     rest = [f"{summary.skipped} damaged and left out"] if summary.skipped else []
     if summary.live:
-        rest.append(f"{summary.dropped} dropped: they came while the model or what follows it was at work")
+        rest.append(f"{summary.dropped} dropped: they came while an earlier frame was still at work")
     if summary.late:
         rest.append(f"{summary.late} late from the source itself, which is slower than {summary.fps:g} a second here")
     facts = [("frames", f"{summary.frames} done, {'; '.join([ended[summary.ended], *rest])}")]
     if summary.frames and summary.seconds:
-        facts.append(("rate", f"{summary.frames / summary.seconds:.1f} frames a second over {summary.seconds:.1f} s, all told"))
+        facts.append(("rate", f"{summary.frames / summary.seconds:.1f} frames a second over {summary.seconds:.1f} s in all"))
         facts.append(("latency is", _latency(summary)))
-        facts.append(("after that", f"{summary.after_ms:.1f} ms a frame for drawing, writing and telling"))
+        facts.append(("after that", f"{summary.after_ms:.1f} ms a frame for drawing, writing and printing"))
     threads = f"{summary.threads} thread{'s' if summary.threads > 1 else ''}"
     facts.append(("computes in", f"{printable(summary.execution_precision) or 'the runtime does not say'}, {threads}"))
     facts += [(output, _head_words(tallied)) for output, tallied in summary.tally.plain().items()]
@@ -157,15 +160,6 @@ def _head_words(tallied: dict[str, Any]) -> str:
         listed = "; ".join(f"{printable(name)} {100 * share:.1f} %" for name, share in shares[:8])
         return f"{listed}{' …' if len(shares) > 8 else ''}, of the pixels on average"
     return f"{tallied['min']:.3g} to {tallied['max']:.3g}, median {tallied['median_of_medians']:.3g}"
-
-
-def _evidence_words(summary: Summary) -> str:
-    what = "timings of this one run, with all else that the machine did"
-    if summary.lacks is None:
-        return f"{what}; the artefact's target is no profile of this edgec"
-    if summary.lacks:
-        return f"{what}; it lacks {', '.join(summary.lacks)} of the target"
-    return f"{what}; it has all that the target requires"
 
 
 def _summary_json(summary: Summary, signal: int | None) -> dict[str, Any]:

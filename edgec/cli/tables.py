@@ -35,3 +35,10 @@ def spread_table(
         figures = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
         table.add_row(*first, *(f"{figure:.2f}" for figure in figures), *last)
     return table
+
+
+def suitability(lacks: Sequence[str] | None, target: str) -> str:
+    """What this machine lacks of `target`, in words; `lacks` is None where this edgec does not know the target."""
+    if lacks is None:
+        return f"the artefact is for {target}, of which this edgec has no profile"
+    return f"it lacks {', '.join(lacks)} of {target}" if lacks else f"it has all that {target} requires"

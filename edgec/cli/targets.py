@@ -129,18 +129,14 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
 
 def _show_table(details: DetailTable) -> None:
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
-    out.print(f"\n{details.title}")
-    table = Table(box=None, pad_edge=False)
+    from edgec.report.sheets import numbers, sheet, texts
+    from edgec.report.table import terminal_table
+
     first, *others = details.columns
-    table.add_column(first)
-    for title in others:
-        table.add_column(title, justify="right")
-    for name, *cells in details.rows:
-        table.add_row(Text(name), *cells)
-    out.print(table)
+    out.print(f"\n{details.title}")
+    out.print(terminal_table(sheet(texts(first) + numbers(*others), details.rows)))
     for note in details.notes:
         out.print(Padding(Text(note), (0, 0, 0, 2)))
 

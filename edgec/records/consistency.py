@@ -191,7 +191,7 @@ def _column_problems(run: Run) -> Iterator[str]:
         yield "a frame was started before it arrived, or done before it was started"
         return
     if min(run.stream) < 0 or max(run.stream) >= run.streams:
-        yield f"a frame of stream {max(run.stream)}, of {run.streams} in all"
+        yield f"frames of streams {min(run.stream)} to {max(run.stream)}, but there are {run.streams} streams"
     computed = figures(*columns, run.deadline_ms)
     for name in ("latency", "wait", "service", "interval"):
         if _differ(getattr(run, name), getattr(computed, name)):

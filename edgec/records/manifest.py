@@ -158,7 +158,7 @@ class Manifest(Record):
     golden: Golden
     heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
-    """All sizes where there are several, the default first, of which `input`, `outputs` and `golden` speak."""
+    """All sizes where there are several. The first is the default, which `input`, `outputs` and `golden` describe."""
     variants: tuple[VariantFacts, ...] = ()
     tools: dict[str, str]
     files: tuple[FileFacts, ...]

@@ -245,7 +245,7 @@ def camera_run() -> dict[str, Any]:
         ({"done_ms": [20, 220, 340]}, "runs[0]: latency is not what the columns say"),
         ({"done_ms": [20, 350, 220]}, "runs[0]: done_ms goes backwards"),
         ({"started_ms": [0, 90, 320]}, "runs[0]: a frame was started before it arrived"),
-        ({"stream": [0, 0, 1]}, "runs[0]: a frame of stream 1, of 1 in all"),
+        ({"stream": [0, 0, 1]}, "runs[0]: frames of streams 0 to 1, but there are 1 streams"),
         ({"stream": [0, 0]}, "runs[0]: columns of [2, 3] rows"),
         (
             {"drift": {"first_p50_ms": 1, "last_p50_ms": 2, "ratio": 2, "ratio_low": 3, "ratio_high": 4}},
