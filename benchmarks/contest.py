@@ -25,8 +25,8 @@ def run_contest(
     threads = threads or host.available_cores()
     calibrate, judges = contest_frames(calibration, evaluation, size)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "auto.edgec"
-        request = BuildRequest(checkpoint, calibration=calibration, size=size, threads=threads, output=place)
+        output = Path(folder) / "auto.edgec"
+        request = BuildRequest(checkpoint, calibration=calibration, size=size, threads=threads, output=output)
         contenders = [shipped_contender(request), *peer_contenders(checkpoint, calibrate, size, threads, Path(folder))]
         expected = [contenders[1].run(frame) for frame in judges]
         judgements = [judge(contender.run, judges, expected) for contender in contenders]

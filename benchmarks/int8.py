@@ -162,8 +162,8 @@ def _goals(outcome: Outcome) -> list[Goal]:
 
 def _build_goals(settings: Settings, effort: Effort) -> list[Goal]:
     with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
-        place, cache = Path(folder) / "cold.edgec", Path(folder) / "cache"
-        spent = build_once(settings.checkpoint, settings.calibration, "224", place, cache, "--effort", effort)
+        output, cache = Path(folder) / "cold.edgec", Path(folder) / "cache"
+        spent = build_once(settings.checkpoint, settings.calibration, "224", output, cache, "--effort", effort)
     return rules.build_goals("plain 224x224", effort, *spent)
 
 

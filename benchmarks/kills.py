@@ -22,10 +22,10 @@ def run(count: int, seed: int, listener: Callable[[int, str], None] = lambda tur
     with tempfile.TemporaryDirectory(prefix="edgec-kills-", ignore_cleanup_errors=True) as name:
         workplace = Workplace(Path(name))
         for turn in range(count):
-            place = Path(name, "turn")
-            shutil.rmtree(place, ignore_errors=True)
-            (place / "out").mkdir(parents=True)
-            problem = _turn(workplace, place, Random(f"{seed}:{turn}"), figures)
+            folder = Path(name, "turn")
+            shutil.rmtree(folder, ignore_errors=True)
+            (folder / "out").mkdir(parents=True)
+            problem = _turn(workplace, folder, Random(f"{seed}:{turn}"), figures)
             figures.tried += 1
             if problem:
                 figures.problems.append(f"turn {turn}: {problem}")
@@ -33,9 +33,9 @@ def run(count: int, seed: int, listener: Callable[[int, str], None] = lambda tur
     return figures
 
 
-def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures) -> str:
+def _turn(workplace: Workplace, folder: Path, random: Random, figures: Figures) -> str:
     family, number, group = random.choice(FAMILIES), random.choice(_SIGNALS), random.random() < 0.5
-    output, cache, temporary = place / "out" / "made.edgec", place / "cache", place / "tmp"
+    output, cache, temporary = folder / "out" / "made.edgec", folder / "cache", folder / "tmp"
     timeline = workplace.reference(family).timeline
     replaces = random.random() < 0.3
     if replaces:
@@ -68,7 +68,7 @@ def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures) -
         return f"{moment}: the same build again ended with {again.code}: {again.output[-1500:]}"
     if problem := workplace.differs(output, family):
         return f"{moment}: built again: {problem}"
-    if left := remains(place / "out", cache):
+    if left := remains(folder / "out", cache):
         return f"{moment}: not swept up: {left}"
     return ""
 

@@ -27,8 +27,8 @@ def main(paths: list[Path]) -> None:
     many = [pages[number % len(pages)] for number in range(REPORTS)]
     begin = time.perf_counter()
     page = render(many)
-    made = time.perf_counter() - begin
-    print(f"{len(many)} reports: {len(page.encode()) / 1e6:.2f} MB, made in {made:.1f} s")
+    seconds = time.perf_counter() - begin
+    print(f"{len(many)} reports: {len(page.encode()) / 1e6:.2f} MB, made in {seconds:.1f} s")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "page.html"
         file.write_text(page, encoding="utf-8")

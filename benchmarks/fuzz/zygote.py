@@ -89,19 +89,19 @@ def _try(folder: Path, limits: Limits, kind: str, seed: int) -> dict[str, Any]:
     (folder / "tries").mkdir(exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f"{kind}-{seed}-", dir=folder / "tries"))
     (place / "input").mkdir()
-    hears, says = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(hears)
+        os.close(read_end)
         os.setsid()
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         _silenced(place / "said")
-        _last(lambda: _child(kind, seed, folder / "corpus" / kind, place / "input", says))
-    os.close(says)
+        _last(lambda: _child(kind, seed, folder / "corpus" / kind, place / "input", write_end))
+    os.close(write_end)
     try:
-        answer = _watch(child, hears, limits)
+        answer = _watch(child, read_end, limits)
     finally:
-        os.close(hears)
+        os.close(read_end)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
     with (place / "said").open("rb") as file:
@@ -112,7 +112,7 @@ def _try(folder: Path, limits: Limits, kind: str, seed: int) -> dict[str, Any]:
     return answer
 
 
-def _child(name: str, seed: int, corpus: Path, place: Path, says: int) -> None:
+def _child(name: str, seed: int, corpus: Path, place: Path, write_end: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(place)
     os.environ.update(
@@ -120,13 +120,13 @@ def _child(name: str, seed: int, corpus: Path, place: Path, says: int) -> None:
     )
     tempfile.tempdir = str(place.parent)
     drawn = kind(name).draw(Random(f"{name}:{seed}"), corpus, place)
-    _tell(says, what=drawn.what)
+    _send(write_end, what=drawn.what)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     began = _clock(os.getpid())
     code, outcome = _attempt(drawn)
     seconds = _clock(os.getpid()) - began
-    _tell(says, outcome=outcome, code=code, seconds=seconds, peak_bytes=max(_peak(os.getpid()), _of_children()))
+    _send(write_end, outcome=outcome, code=code, seconds=seconds, peak_bytes=max(_peak(os.getpid()), _of_children()))
 
 
 def _attempt(drawn: Try) -> tuple[int, str]:
@@ -175,14 +175,14 @@ def _steering(output: bytes) -> str:
     return "".join(sorted(bad))
 
 
-def _watch(child: int, hears: int, limits: Limits) -> dict[str, Any]:
+def _watch(child: int, read_end: int, limits: Limits) -> dict[str, Any]:
     answer: dict[str, Any] = {"what": "", "outcome": "", "code": None, "seconds": 0.0, "peak_bytes": 0}
-    heard, began, drawn, allowed = b"", _clock(child), False, _DRAWING_S
+    unread, began, drawn, allowed = b"", _clock(child), False, _DRAWING_S
     while True:
-        ready = select.select([hears], [], [], _TICK_S)[0]
-        block = os.read(hears, 1 << 16) if ready else None
-        heard += block or b""
-        *lines, heard = heard.split(b"\n")
+        ready = select.select([read_end], [], [], _TICK_S)[0]
+        block = os.read(read_end, 1 << 16) if ready else None
+        unread += block or b""
+        *lines, unread = unread.split(b"\n")
         for line in lines:
             answer.update(json.loads(line))
             if not drawn:
@@ -235,8 +235,8 @@ def _silenced(log: Path) -> None:
         os.dup2(source, target)
 
 
-def _tell(says: int, **fields: Any) -> None:
-    os.write(says, (json.dumps(fields) + "\n").encode())
+def _send(write_end: int, **fields: Any) -> None:
+    os.write(write_end, (json.dumps(fields) + "\n").encode())
 
 
 def _peak(process: int) -> int:

@@ -115,9 +115,9 @@ def fitting(candidates: Sequence[CandidateFigures], width: int, gap: int) -> tup
     return tuple(column for column in columns if column in fitted)
 
 
-def candidates_sheet(report: Report) -> Sheet:
-    """A row a candidate, with every column in which some candidate has something."""
-    columns = informative(report.candidates)
+def candidates_sheet(report: Report, columns: Sequence[Column] | None = None) -> Sheet:
+    """A row a candidate, with these columns or, by default, with every column in which some candidate has something."""
+    columns = informative(report.candidates) if columns is None else columns
     rows = [[column.cell(candidate) for column in columns] for candidate in report.candidates]
     chosen = [index for index, candidate in enumerate(report.candidates) if candidate.chosen]
     return sheet([column.heading for column in columns], rows, chosen)

@@ -63,8 +63,8 @@ def _sheet(headed: Headed, maps: Maps, title: str) -> Image.Image:
         write(pen, (_MARGIN, top + index * row_height), line, 11, page_width - 2 * _MARGIN, _FAINT)
         pictures = (frame, *panels(maps, frame, index, low, high))
         for column, picture in enumerate(pictures):
-            place = (_MARGIN + column * (width + _GAP), top + index * row_height + LINE)
-            page.paste(_fit(picture, width, height), place)
+            position = (_MARGIN + column * (width + _GAP), top + index * row_height + LINE)
+            page.paste(_fit(picture, width, height), position)
     return page
 
 
@@ -103,8 +103,8 @@ def _bars(
     shares = np.exp(finite - finite.max())
     shares /= shares.sum()
     bar, name = width // 3, width - width // 3 - 60
-    for place, index in enumerate(np.argsort(-finite, kind="stable")[:_LISTED]):
-        y = top + place * LINE
+    for rank, index in enumerate(np.argsort(-finite, kind="stable")[:_LISTED]):
+        y = top + rank * LINE
         write(pen, (left, y), class_name(classes, int(index)), 12, name - 6, _INK)
         pen.rectangle((left + name, y + 3, left + name + bar, y + 14), outline=_FAINT)
         pen.rectangle((left + name, y + 3, left + name + round(bar * float(shares[index])), y + 14), fill=(0, 114, 178))

@@ -176,12 +176,12 @@ def _nearest(box: Box, spot: Spot) -> Spot:
 def _meet(line: Line, box: Box) -> bool:
     enter, leave = 0.0, 1.0
     for side in (0, 1):
-        start, way = line[0][side], line[1][side] - line[0][side]
-        if way == 0:
+        start, extent = line[0][side], line[1][side] - line[0][side]
+        if extent == 0:
             if not box[side] < start < box[2 + side]:
                 return False
             continue
-        first, last = sorted(((box[side] - start) / way, (box[2 + side] - start) / way))
+        first, last = sorted(((box[side] - start) / extent, (box[2 + side] - start) / extent))
         enter, leave = max(enter, first), min(leave, last)
     return enter < leave
 

@@ -99,8 +99,8 @@ def _draw(report: Report) -> Figure:
         borderaxespad=0, borderpad=0, labelspacing=0.55, columnspacing=2.2,
     )  # fmt: skip
     for number, line in enumerate(reversed(caption)):
-        place = (_LEFT / _WIDTH, (0.1 + number * _LINE) / height)
-        figure.text(*place, line, fontsize=7, color=_FAINT)
+        position = (_LEFT / _WIDTH, (0.1 + number * _LINE) / height)
+        figure.text(*position, line, fontsize=7, color=_FAINT)
     budgets = budgets_of(report)
     features = has_features(report)
     _scales(axes, points, [lost for lost, _ in budgets], features)

@@ -11,7 +11,7 @@ from rich.text import Text
 from edgec.records.reading import printable
 from edgec.records.report import Report
 from edgec.report.cells import ABSENT
-from edgec.report.columns import EVIDENCE, fitting
+from edgec.report.columns import EVIDENCE, candidates_sheet, fitting
 from edgec.report.decisions import head_of, violation_lines, words
 from edgec.report.grids import chosen_rows
 from edgec.report.sheets import Sheet, sheet, texts
@@ -37,9 +37,7 @@ def candidates_table(report: Report, *, width: int | None = None) -> Table:
     of evidence did not fit, what kinds of evidence the figures are.
     """
     columns = fitting(report.candidates, width or shutil.get_terminal_size().columns, _GAP)
-    rows = [[column.cell(candidate) for column in columns] for candidate in report.candidates]
-    chosen = [index for index, candidate in enumerate(report.candidates) if candidate.chosen]
-    table = terminal_table(sheet([column.heading for column in columns], rows, chosen))
+    table = terminal_table(candidates_sheet(report, columns))
     notes = [f"{printable(c.name)}: {printable(c.problem)}" for c in report.candidates if c.problem]
     # Without heads the table itself shows whose cosine is too low.
     notes += violation_lines(report) if report.heads else ()

@@ -92,6 +92,6 @@ def alarm(change: TaskChange, first: Side, percent: float) -> str:
         allowed = max(allowed, 1 / change.frames)
     if change.worse <= allowed + _SLACK:
         return ""
-    way = "rose" if measure == "depths" else "fell"
+    direction = "rose" if measure == "depths" else "fell"
     share = f"{allowed:.2%}" if measure == "classes" else f"{allowed:.5f}"
-    return f"{change.what.words} {way} from {headline(change.first)} to {headline(change.second)}; {share} is allowed"
+    return f"{change.what.words} {direction} from {headline(change.first)} to {headline(change.second)}; {share} is allowed"
