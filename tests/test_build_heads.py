@@ -105,7 +105,7 @@ def test_every_stage_reports_what_each_head_kept(built: BuildResult) -> None:
     assert hub["far"].depths.relative_error < 1e-4
     int8 = next(candidate for candidate in built.report.candidates if candidate.precision == "int8")
     assert int8.fidelity is not None
-    lost = {task.head: 1 - task.kept for task in int8.fidelity.tasks}
+    lost = {task.head: 1 - task.retained for task in int8.fidelity.tasks}
     assert 0 < lost["floor"] < 0.2, "int8 moves some pixels of a mask"
     assert 0 < lost["far"] < 0.2
 

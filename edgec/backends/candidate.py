@@ -73,5 +73,5 @@ class Candidate:
 def worst_size(sizes: Sequence[StageFidelity]) -> StageFidelity:
     """A candidate is as faithful as at its worst size, and each of its heads as at that head's worst size."""
     tasks = zip(*(entry.tasks for entry in sizes), strict=True)
-    worst_tasks = tuple(min(entries, key=lambda task: task.kept) for entries in tasks)
+    worst_tasks = tuple(min(entries, key=lambda task: task.retained) for entries in tasks)
     return min(sizes, key=worst).model_copy(update={"tasks": worst_tasks})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgec.records.report import CandidateFigures, Report
-from edgec.report.columns import ABSENT, cosine_cell
+from edgec.report.cells import ABSENT, cosine_cell
 
 TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
 NUMBERS = frozenset(TITLES[4:8])

@@ -1,4 +1,4 @@
-"""`edgec check`: does a TensorRT version take this graph, and is it known to get it wrong?"""
+"""`edgec check`: whether TensorRT versions accept a graph, and what they are known to get wrong in it."""
 
 from __future__ import annotations
 
@@ -35,19 +35,25 @@ def check(graph: Path, versions: tuple[str, ...], as_json: bool) -> int:
     """
     from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
 
-    asked = tuple(dict.fromkeys(versions or DEFAULT))
-    found = {path: check_graph(read_graph(path), asked) for path in graphs_in(graph)}
+    tensorrt_versions = tuple(dict.fromkeys(versions or DEFAULT))
+    findings_by_graph = {path: check_graph(read_graph(path), tensorrt_versions) for path in graphs_in(graph)}
     if as_json:
         click.echo(
-            json.dumps({"tensorrt": list(asked), "graphs": [_plain(path, each) for path, each in found.items()]}, indent=2)
+            json.dumps(
+                {
+                    "tensorrt": list(tensorrt_versions),
+                    "graphs": [_graph_json(path, each) for path, each in findings_by_graph.items()],
+                },
+                indent=2,
+            )
         )
     else:
-        for path, findings in found.items():
-            _print(path, asked, findings)
-    return int(any(finding.is_error for findings in found.values() for finding in findings))
+        for path, findings in findings_by_graph.items():
+            _print(path, tensorrt_versions, findings)
+    return int(any(finding.is_error for findings in findings_by_graph.values() for finding in findings))
 
 
-def _print(path: Path, asked: tuple[str, ...], findings: tuple[Violation, ...]) -> None:
+def _print(path: Path, tensorrt_versions: tuple[str, ...], findings: tuple[Violation, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -55,7 +61,7 @@ def _print(path: Path, asked: tuple[str, ...], findings: tuple[Violation, ...]) 
 
     errors = sum(finding.is_error for finding in findings)
     counted = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"
-    out.print(Text(f"{printable(str(path))} on TensorRT {', '.join(asked)}: {counted}"), soft_wrap=True)
+    out.print(Text(f"{printable(str(path))} on TensorRT {', '.join(tensorrt_versions)}: {counted}"), soft_wrap=True)
     if not findings:
         return
     table = Table(box=None, pad_edge=False)
@@ -86,7 +92,7 @@ def _count(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _plain(path: Path, findings: tuple[Violation, ...]) -> dict[str, Any]:
+def _graph_json(path: Path, findings: tuple[Violation, ...]) -> dict[str, Any]:
     return {
         "graph": str(path),
         "errors": sum(finding.is_error for finding in findings),

@@ -80,7 +80,7 @@ def test_a_folder_that_has_gone(words: list[str], tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert done.stderr.startswith("edgec: The folder that this runs in is gone")
+    assert done.stderr.startswith("edgec: The current folder is gone")
 
 
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", ">/dev/full", "2>/dev/full"])

@@ -49,7 +49,7 @@ def test_the_table_names_every_error_with_its_code_and_its_place() -> None:
             assert classes[name].__bases__ == (above[depth - 1],), name
 
 
-def test_codes_are_told_apart_from_the_shell_s_own() -> None:
+def test_codes_differ_from_those_of_shells() -> None:
     codes = {code for _, _, code in table()}
     assert codes == set(range(1, 19))
 
@@ -230,8 +230,8 @@ def test_each_fault_has_its_code(
 ) -> None:
     scene = Scene(workplace, artefact, tmp_path, asked, monkeypatch)
     arguments = stage(scene)
-    found, out, err = say(*arguments)
-    assert found == code, err
+    actual, out, err = say(*arguments)
+    assert actual == code, err
     assert said in " ".join(err.split())
     assert out == ""
     assert "Traceback" not in err

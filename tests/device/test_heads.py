@@ -64,7 +64,7 @@ def test_heads_decisions_are_in_the_report(with_heads: Path, start: Callable[[Pa
     assert set(found) == ({"int8", "fp16"} if version == "10.3.0" else {"fp16"})  # int8 needs TensorRT 10
     assert [task.head for task in found["fp16"]] == HEADS
     if "int8" in found:
-        assert found["fp16"][1].kept > found["int8"][1].kept > 0.5
+        assert found["fp16"][1].retained > found["int8"][1].retained > 0.5
     else:
         (flags,) = (robot.record(folder.name, "engine")["flags"] for folder in robot.home.glob("engines/fp16-*"))
         assert any("heads.floor.upsample:fp32" in flag for flag in flags), "types are told by name there"
