@@ -19,8 +19,8 @@ MOST_ITERATIONS = 1_000_000
 
 
 class PathType(click.Path):
-    """A path that a file can have, whether there is one or not: what `edgec.paths.usable_path` refuses is an error of usage. Every
-    option or argument that is a path has this type; `written` if edgec writes it."""
+    """A path that a file can have, whether there is one or not: what `edgec.paths.usable_path` refuses is an error of usage.
+    Every option or argument that is a path has this type; `written` if edgec writes it."""
 
     def __init__(self, *, written: bool = False, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)

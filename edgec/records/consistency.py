@@ -13,7 +13,7 @@ from edgec.onboard.statistics import summary
 from edgec.records.fidelity import Output, StageFidelity, TaskFidelity
 from edgec.records.measurements import is_measurements, report_of
 from edgec.records.reading import printable, read_record
-from edgec.records.report import UPGRADES, CandidateFigures, Latency, Percentiles, Report, Run, Spread
+from edgec.records.report import UPGRADES, CandidateFigures, Latency, Report, Run, Spread
 from edgec.records.runs import figures
 
 _SLACK_MS = 1e-3
