@@ -20,7 +20,7 @@ check: $(VENV)/.test
 types: $(VENV)/.test
 	$(VENV)/bin/mypy
 	rm -rf build/programs
-	$(VENV)/bin/python -m edgec.backends.program build/programs
+	$(VENV)/bin/python -m edgec.backends.unpack build/programs
 	cd build/programs/jetson && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
 	cd build/programs/apple && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
 

@@ -16,11 +16,10 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.outliers import write_huggingface
 from edgec.building import build
@@ -30,6 +29,8 @@ from edgec.model.spec import Size, VitSpec
 from edgec.report.compare.opening import open_side
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Verdict, compare, gate
+from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.table import terminal_table
 from edgec.request import BuildRequest
 
 DEPTHS = {"usual": 9, "slower": 10}
@@ -38,65 +39,53 @@ PAIRS = 200
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of `pairs`. `shown` is the median of the least effects that a pair's p50 could have shown; `told` the share of pairs
-    of which p50 could be told at all, and `p99_different` of which p99 was called faster or slower."""
+    """Shares of `pairs`. `shown` is the median of the least effects that a pair's p50 could have shown; `judged` is the share of
+    pairs whose p50 could be judged at all, `p99_different` of those whose p99 was called faster or slower."""
 
     pairs: int
     faster: float
     slower: float
     gated: float
-    told: float
-    p99_told: float
+    judged: float
+    p99_judged: float
     p99_different: float
     shown: float
 
 
 def run_alarms(folder: Path, runs: int, iterations: int, percent: float, several: Sequence[int]) -> None:
-    """Measures what is not yet in `folder`, and prints the rates. `several`: how many runs a side has."""
+    """Measures what is not yet in `folder`, and prints the rates for each number of runs a side in `several`."""
     artefacts = {name: make_artefact(folder, depth) for name, depth in DEPTHS.items()}
     measure(artefacts, folder, runs, iterations)
     console = Console(width=120)
     sides = {name: [open_side(path) for path in sorted((folder / name).glob("*.json"))] for name in artefacts}
     console.print(_levels(sides))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in (
-        "runs a side",
-        "pairs of",
-        "pairs",
-        "faster",
-        "slower",
-        "alarms",
-        "p50 told",
-        "p99 told",
-        "p99 differs",
-        "could show",
-    ):
-        table.add_column(title, justify="left" if title == "pairs of" else "right")
+    rows = []
     for count in several:
         for title, first, second in (("one artefact", "usual", "usual"), ("usual and slower", "usual", "slower")):
-            found = rates(draw(sides[first], sides[second], count), percent)
-            shares = (found.faster, found.slower, found.gated, found.told, found.p99_told, found.p99_different)
-            cells = [*(f"{share:.1%}" for share in shares), f"{100 * (found.shown - 1):.1f} %"]
-            table.add_row(str(count), title, str(found.pairs), *cells)
-    console.print(table)
+            of_pairs = rates(draw(sides[first], sides[second], count), percent)
+            shares = astuple(of_pairs)[1:-1]
+            effect = f"{100 * (of_pairs.shown - 1):.1f} %"
+            rows.append((str(count), title, str(of_pairs.pairs), *(f"{share:.1%}" for share in shares), effect))
+    figures = numbers("pairs", "faster", "slower", "alarms", "p50 judged", "p99 judged", "p99 differs", "could show")
+    console.print(terminal_table(sheet(numbers("runs a side") + texts("pairs of") + figures, rows)))
 
 
 def make_artefact(folder: Path, depth: int) -> Path:
-    """The demo's first `depth` blocks in float32 on OpenVINO, for this host; kept if it is there."""
-    place = folder / f"depth-{depth}.edgec"
-    if place.exists():
-        return place
+    """The demo's first `depth` blocks in float32 on OpenVINO, for this host; not built again if it is there."""
+    path = folder / f"depth-{depth}.edgec"
+    if path.exists():
+        return path
     folder.mkdir(parents=True, exist_ok=True)
     demo = read("demo")
     assert isinstance(demo.spec, VitSpec)
-    kept = {name: value for name, value in demo.weights.items() if not _beyond(name, depth)}
-    shallow = replace(demo, name=f"demo-{depth}", spec=replace(demo.spec, depth=depth), weights=kept)
+    weights = {name: value for name, value in demo.weights.items() if not _is_deeper(name, depth)}
+    shallow = replace(demo, name=f"demo-{depth}", spec=replace(demo.spec, depth=depth), weights=weights)
     checkpoint = write_huggingface(shallow, folder / f"depth-{depth}")
-    request = BuildRequest(str(checkpoint), target=str(_profile(folder)), size=Size(224, 224), iterations=10, output=place)
+    request = BuildRequest(str(checkpoint), target=str(_profile(folder)), size=Size(224, 224), iterations=10, output=path)
     return build(request).directory
 
 
-def _beyond(name: str, depth: int) -> bool:
+def _is_deeper(name: str, depth: int) -> bool:
     room, _, rest = name.partition(".")
     return room == "blocks" and int(rest.partition(".")[0]) >= depth
 
@@ -119,7 +108,7 @@ def _profile(folder: Path) -> Path:
 
 
 def measure(artefacts: dict[str, Path], folder: Path, runs: int, iterations: int) -> None:
-    """`runs` reports of each artefact in `folder`/NAME, all taking turns; those that are there are kept."""
+    """`runs` reports of each artefact in `folder`/NAME, all taking turns; those that are there are not measured again."""
     order = random.Random(0)
     for number in range(runs):
         turns = list(artefacts)
@@ -154,12 +143,13 @@ def _together(runs: Sequence[Side]) -> Side:
 
 
 def rates(pairs: Sequence[tuple[Side, Side]], percent: float) -> Rates:
+    """Compares each pair as `edgec compare --fail-on-regression` does, and counts."""
     compared = [compare(*pair) for pair in pairs]
     p50, p99 = ([each.latency[index] for each in compared] for index in (0, 1))
     effects = [judged.ratio.shown for judged in p50 if judged.ratio is not None]
 
-    def share(found: Sequence[bool]) -> float:
-        return sum(found) / len(pairs)
+    def share(holds: Sequence[bool]) -> float:
+        return sum(holds) / len(pairs)
 
     return Rates(
         len(pairs),
@@ -175,12 +165,16 @@ def rates(pairs: Sequence[tuple[Side, Side]], percent: float) -> Rates:
 
 def _levels(sides: dict[str, list[Side]]) -> str:
     """What the runs are like: how much slower the slower artefact really is, and how much runs of one differ."""
-    logs = {name: [math.log(side.quantile_ms("p50", 0.5) or math.nan) for side in found] for name, found in sides.items()}
+    logs = {
+        name: [math.log(side.quantile_ms("p50", 0.5) or math.nan) for side in runs_of_one] for name, runs_of_one in sides.items()
+    }
     usual, slower = (logs[name] for name in DEPTHS)
-    inside = [run.drift(0.5) for found in sides.values() for side in found for run in side.runs]
-    paced = {name: [math.log(level_ms(side.paced, 0.5)) for side in found if side.paced] for name, found in sides.items()}
-    paces = [math.log(side.pace_ms) for found in sides.values() for side in found if side.pace_ms]
-    others = [latency.other_cores or 0.0 for found in sides.values() for side in found if (latency := side.latency)]
+    inside = [run.drift(0.5) for runs_of_one in sides.values() for side in runs_of_one for run in side.runs]
+    paced = {
+        name: [math.log(level_ms(side.paced, 0.5)) for side in runs_of_one if side.paced] for name, runs_of_one in sides.items()
+    }
+    paces = [math.log(side.pace_ms) for runs_of_one in sides.values() for side in runs_of_one if side.pace_ms]
+    others = [latency.other_cores or 0.0 for runs_of_one in sides.values() for side in runs_of_one if (latency := side.latency)]
     return (
         f"{len(usual)} runs of each; p50 {math.exp(statistics.fmean(usual)):.2f} ms, the slower one's "
         f"{math.exp(statistics.fmean(slower) - statistics.fmean(usual)):.3f} times that; runs of one artefact differ by "
@@ -191,7 +185,7 @@ def _levels(sides: dict[str, list[Side]]) -> str:
 
 
 def _paced(usual: Sequence[float], slower: Sequence[float], paces: Sequence[float]) -> str:
-    """What is left of it once the machine's speed is taken out."""
+    """The same, once the machine's speed is taken out."""
     return (
         f"; the machine's speed varied by {statistics.stdev(paces):.1%}, and without it runs of one artefact differ by "
         f"{statistics.stdev(usual):.1%} and {statistics.stdev(slower):.1%}, and the slower one takes "

@@ -19,16 +19,16 @@ def measure_builds(checkpoint: str, calibration: str, size: str) -> None:
     table = Table("build", "seconds", "peak RSS MB, largest process", "peak RSS MB, all together", box=None)
     with tempfile.TemporaryDirectory() as folder:
         for title in ("cold", "cached, same place", "cached, another place"):
-            place = Path(folder) / ("second.edgec" if "another" in title else "first.edgec")
-            seconds, largest, together = build_once(checkpoint, calibration, size, place, Path(folder) / "cache")
+            output = Path(folder) / ("second.edgec" if "another" in title else "first.edgec")
+            seconds, largest, together = build_once(checkpoint, calibration, size, output, Path(folder) / "cache")
             table.add_row(title, f"{seconds:.1f}", f"{largest / 1e6:.0f}", f"{together / 1e6:.0f}")
     Console().print(table)
 
 
-def build_once(checkpoint: str, calibration: str, size: str, place: Path, cache: Path, *options: str) -> tuple[float, int, int]:
+def build_once(checkpoint: str, calibration: str, size: str, output: Path, cache: Path, *options: str) -> tuple[float, int, int]:
     """`edgec build` in a process of its own: seconds, and peak RSS in bytes of the largest process and of all together."""
     command = [sys.executable, "-m", "edgec", "build", checkpoint, "--target", "cpu", "--calibration", calibration]
-    command += ["--input-size", size, "-o", str(place), *options]
+    command += ["--input-size", size, "-o", str(output), *options]
     begun = time.monotonic()
     with subprocess.Popen(command, env={**os.environ, "EDGEC_CACHE_DIR": str(cache)}, stdout=subprocess.DEVNULL) as process:
         root = psutil.Process(process.pid)

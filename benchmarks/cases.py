@@ -31,6 +31,7 @@ class Case:
 
     @property
     def label(self) -> str:
+        """As tables name it."""
         return f"{self.title} {self.size}"
 
 
@@ -55,10 +56,10 @@ def _checkpoints(model: str, checkpoint: str, folder: Path) -> Iterator[tuple[st
 
 
 def _planted(checkpoint: str, folder: Path) -> str:
-    place = folder / f"{Path(checkpoint.removeprefix('random:')).name}-outliers"
-    if not place.exists():
-        write_huggingface(plant(read(checkpoint)), place)
-    return str(place)
+    path = folder / f"{Path(checkpoint.removeprefix('random:')).name}-outliers"
+    if not path.exists():
+        write_huggingface(plant(read(checkpoint)), path)
+    return str(path)
 
 
 def data_folder() -> Path | None:

@@ -36,20 +36,22 @@ class Judgement:
 
     @property
     def lost_mean(self) -> float:
+        """1 minus the mean cosine of patches."""
         return 1 - self.patch_mean
 
     @property
     def lost_p01(self) -> float:
+        """1 minus the first percentile of patches' cosines."""
         return 1 - self.patch_p01
 
 
 def judge(run: Run, frames: Sequence[Pixels], expected: Sequence[Features], evidence: Evidence = Evidence.HOST) -> Judgement:
     """Runs all frames, and compares with the features that torch has of them."""
     cls, patches = [], []
-    for frame, wanted in zip(frames, expected, strict=True):
-        found = run(frame)
-        cls.append(cosines(wanted["cls"], found["cls"]).ravel())
-        patches.append(cosines(wanted["patches"], found["patches"]).ravel())
+    for frame, reference in zip(frames, expected, strict=True):
+        actual = run(frame)
+        cls.append(cosines(reference["cls"], actual["cls"]).ravel())
+        patches.append(cosines(reference["patches"], actual["patches"]).ravel())
     together = np.concatenate(patches)
     return Judgement(
         cls_mean=float(np.concatenate(cls).mean()),

@@ -25,8 +25,8 @@ def run_contest(
     threads = threads or host.available_cores()
     calibrate, judges = contest_frames(calibration, evaluation, size)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "auto.edgec"
-        request = BuildRequest(checkpoint, calibration=calibration, size=size, threads=threads, output=place)
+        output = Path(folder) / "auto.edgec"
+        request = BuildRequest(checkpoint, calibration=calibration, size=size, threads=threads, output=output)
         contenders = [shipped_contender(request), *peer_contenders(checkpoint, calibrate, size, threads, Path(folder))]
         expected = [contenders[1].run(frame) for frame in judges]
         judgements = [judge(contender.run, judges, expected) for contender in contenders]
@@ -40,11 +40,11 @@ def run_contest(
 def contest_frames(calibration: str, evaluation: str | None, size: Size) -> tuple[list[framing.Pixels], list[framing.Pixels]]:
     """For the peers to calibrate on, and for all to be judged by.
 
-    With an evaluation set the peers calibrate on the whole calibration set, of which edgec keeps a share back to choose by; else
-    all are judged by that share.
+    With an evaluation set the peers calibrate on the whole calibration set, of which edgec holds a share out to choose by;
+    otherwise all are judged by that share.
     """
-    found = framing.load(calibration)
-    split = framing.split(found)
+    frame_set = framing.load(calibration)
+    split = framing.split(frame_set)
     judges = framing.load(evaluation).frames if evaluation else split.validation
-    calibrate = found.frames if evaluation else split.calibration
+    calibrate = frame_set.frames if evaluation else split.calibration
     return [pixels for _, pixels in framing.batches(calibrate, size)], [pixels for _, pixels in framing.batches(judges, size)]

@@ -71,8 +71,8 @@ def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures, m
     running = Forked(workplace.arguments(family, output), cache, places["tmp"])
     code = running.finish()
     figures.count("enough room" if code == 0 else f"exit code {code}")
-    if code not in DOCUMENTED or "Traceback" in running.said:
-        return f"{what}: it ended with {code}: {running.said[-1500:]}"
+    if code not in DOCUMENTED or "Traceback" in running.output:
+        return f"{what}: it ended with {code}: {running.output[-1500:]}"
     if code == 0:
         return _finished(workplace, what, family, output, cache)
     if output.exists():
@@ -83,7 +83,7 @@ def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures, m
         subprocess.run(["mount", "-o", f"remount,{_ENOUGH}", folder], check=True)
     again = Forked(workplace.arguments(family, output), cache, places["tmp"])
     if again.finish():
-        return f"{what}: with more room it ended with {again.code}: {again.said[-1500:]}"
+        return f"{what}: with more room it ended with {again.code}: {again.output[-1500:]}"
     return _finished(workplace, what, family, output, cache)
 
 

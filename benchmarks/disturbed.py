@@ -63,6 +63,7 @@ class Figures:
     problems: list[str] = field(default_factory=list)
 
     def count(self, name: str) -> None:
+        """One more of these."""
         self.counts[name] = self.counts.get(name, 0) + 1
 
 
@@ -71,14 +72,14 @@ class Forked:
 
     def __init__(self, arguments: list[str], cache: Path, temporary: Path) -> None:
         temporary.mkdir(exist_ok=True)
-        hears, says = os.pipe()
+        read_end, write_end = os.pipe()
         self.began = time.monotonic()
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(hears)
-            _build(arguments, cache, temporary, says)
-        os.close(says)
-        self.said, self._hears, self.code = "", os.fdopen(hears, "r", errors="replace"), None
+            os.close(read_end)
+            _build(arguments, cache, temporary, write_end)
+        os.close(write_end)
+        self.output, self._reader, self.code = "", os.fdopen(read_end, "r", errors="replace"), None
 
     def until(self, stage: str) -> bool:
         """Whether that stage was seen to end before the process did."""
@@ -86,19 +87,21 @@ class Forked:
 
     def stages(self) -> Iterator[str]:
         """The stages, as they end."""
-        for line in self._hears:
-            self.said += line
-            _, found, stage = line.rstrip().partition(" s  ")
-            if found:
+        for line in self._reader:
+            self.output += line
+            _, separator, stage = line.rstrip().partition(" s  ")
+            if separator:
                 yield stage
 
     def send(self, number: int, *, group: bool) -> None:
+        """The signal, to the process or to its whole group, then waits until it and its children are gone."""
         family = self._family()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number) if group else os.kill(self.pid, number)
         self._wait(family, _ENDS_WITHIN_S)
 
     def finish(self) -> int:
+        """Waits for the build's end; returns its exit code."""
         self._wait([], _LONGEST_BUILD_S)
         assert self.code is not None
         return self.code
@@ -116,8 +119,8 @@ class Forked:
         _, self.alive = psutil.wait_procs(family, timeout=_ENDS_WITHIN_S)
         for process in self.alive:
             process.kill()
-        self.said += self._hears.read()
-        self._hears.close()
+        self.output += self._reader.read()
+        self._reader.close()
 
     def _family(self) -> list[psutil.Process]:
         try:
@@ -126,13 +129,13 @@ class Forked:
             return []
 
 
-def _build(arguments: list[str], cache: Path, temporary: Path, says: int) -> None:
+def _build(arguments: list[str], cache: Path, temporary: Path, write_end: int) -> None:
     code = 70
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         nothing = os.open(os.devnull, os.O_RDWR)
-        for source, target in ((nothing, 0), (nothing, 1), (says, 2)):
+        for source, target in ((nothing, 0), (nothing, 1), (write_end, 2)):
             os.dup2(source, target)
         os.environ.update(EDGEC_CACHE_DIR=str(cache), TMPDIR=str(temporary), COLUMNS="120")
         import tempfile
@@ -173,10 +176,12 @@ class Workplace:
         self._references: dict[str, Reference] = {}
 
     def arguments(self, family: str, output: Path, *more: str) -> list[str]:
+        """Of `edgec build` for that family."""
         precision = ("--precision", "fp32") if family.startswith("cpu") else ()
         return small.build_arguments(self.inputs, family, output, *precision, *more)
 
     def reference(self, family: str) -> Reference:
+        """Built twice, undisturbed, when it is first asked for."""
         if family not in self._references:
             self._references[family] = self._undisturbed(family)
         return self._references[family]
@@ -184,15 +189,15 @@ class Workplace:
     def _undisturbed(self, family: str) -> Reference:
         built, timelines, cache = [], [], self.folder / "cache"
         for turn in range(2):
-            place = self.folder / f"{family}-{turn}" / "made.edgec"
-            place.parent.mkdir()
+            output = self.folder / f"{family}-{turn}" / "made.edgec"
+            output.parent.mkdir()
             shutil.rmtree(cache, ignore_errors=True)
-            running = Forked(self.arguments(family, place), cache, self.folder / "tmp")
+            running = Forked(self.arguments(family, output), cache, self.folder / "tmp")
             timelines.append(tuple((stage, time.monotonic() - running.began) for stage in running.stages()))
             if running.finish():
-                raise RuntimeError(f"an undisturbed build for {family} ended with {running.code}:\n{running.said}")
-            built.append(place)
-        one, other = (_flat(json.loads((place / "manifest.json").read_text())) for place in built)
+                raise RuntimeError(f"an undisturbed build for {family} ended with {running.code}:\n{running.output}")
+            built.append(output)
+        one, other = (_flat(json.loads((output / "manifest.json").read_text())) for output in built)
         steady = {path: value for path, value in one.items() if path in other and other[path] == value}
         return Reference(_hashes(built[0]), steady, timelines[1], size(cache), size(built[0]))
 
@@ -203,8 +208,8 @@ class Workplace:
             verify(artefact)
         except EdgecError as error:
             return f"it does not verify: {error}"
-        if (found := _hashes(artefact)) != reference.files:
-            return f"other files: {sorted(dict(found.items() ^ reference.files.items()))}"
+        if (hashes := _hashes(artefact)) != reference.files:
+            return f"other files: {sorted(dict(hashes.items() ^ reference.files.items()))}"
         manifest = _flat(json.loads((artefact / "manifest.json").read_text()))
         other = [path for path, value in reference.manifest.items() if manifest.get(path, object) != value]
         return f"another manifest: {other[:5]}" if other else ""
@@ -212,12 +217,13 @@ class Workplace:
 
 def remains(output: Path, cache: Path) -> list[str]:
     """What lies beside artefacts, and what is in the making in the cache, when nobody is at work."""
-    beside = [path.name for path in output.iterdir() if path.name != "made.edgec"] if output.exists() else []
+    others = [path.name for path in output.iterdir() if path.name != "made.edgec"] if output.exists() else []
     work = cache / "work"
-    return [*beside, *(f"cache/work/{path.name}" for path in (work.iterdir() if work.exists() else ()))]
+    return [*others, *(f"cache/work/{path.name}" for path in (work.iterdir() if work.exists() else ()))]
 
 
 def size(folder: Path) -> int:
+    """Bytes of all files in the folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
@@ -231,9 +237,9 @@ def _hashes(artefact: Path) -> dict[str, str]:
     }
 
 
-def _flat(value: Any, place: str = "") -> dict[str, Any]:
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
-        return {path: each for key, inner in value.items() for path, each in _flat(inner, f"{place}.{key}").items()}
+        return {path: each for key, inner in value.items() for path, each in _flat(inner, f"{prefix}.{key}").items()}
     if isinstance(value, list):
-        return {path: each for key, inner in enumerate(value) for path, each in _flat(inner, f"{place}.{key}").items()}
-    return {place: value}
+        return {path: each for key, inner in enumerate(value) for path, each in _flat(inner, f"{prefix}.{key}").items()}
+    return {prefix: value}

@@ -36,6 +36,8 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
+    """What a run compares, and how thoroughly."""
+
     checkpoint: str
     calibration: str
     evaluation: str | None
@@ -60,6 +62,7 @@ class Outcome:
     roofline: Roofline
 
     def named(self, name: str) -> Result:
+        """The contender of that name."""
         return next(result for result in self.results if result.name == name)
 
 
@@ -67,27 +70,27 @@ def run_int8(models: Sequence[str], sizes: Sequence[Size], settings: Settings, j
     """Prints a table a case as it is done, then the goals."""
     console = Console(width=max(120, Console().width))
     aside = Console(stderr=True, highlight=False)
-    said: dict[str, Any] = {"host": host.facts().model_dump(mode="json"), "settings": asdict(settings), "cases": []}
+    document: dict[str, Any] = {"host": host.facts().model_dump(mode="json"), "settings": asdict(settings), "cases": []}
     goals: list[Goal] = []
 
-    def keep(found: list[Goal], **record: Any) -> None:
+    def record_goals(case_goals: list[Goal], **record: Any) -> None:
         # After every case: what comes later may fail, or be interrupted.
-        goals.extend(found)
-        said["cases"].append(record)
+        goals.extend(case_goals)
+        document["cases"].append(record)
         if json_file:
-            json_file.write_text(json.dumps(said, indent=1), encoding="utf-8")
+            json_file.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     try:
         with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
             for case in cases(models, settings.checkpoint, sizes, Path(folder)):
                 outcome = _run_case(case, settings, console, lambda text: aside.print(f"{case.label}: {text}", style="dim"))  # noqa: B023
-                found = _goals(outcome)
-                keep(found, **_record(outcome, found))
+                case_goals = _goals(outcome)
+                record_goals(case_goals, **_record(outcome, case_goals))
                 gc.collect()
         for effort in BUILDS if settings.builds else ():
             aside.print(f"cold build, --effort {effort}", style="dim")
-            found = _build_goals(settings, effort)
-            keep(found, model=f"cold build, {effort}", goals=[_plain(goal) for goal in found])
+            case_goals = _build_goals(settings, effort)
+            record_goals(case_goals, model=f"cold build, {effort}", goals=[_goal_json(goal) for goal in case_goals])
     finally:
         console.print(goals_table(goals))
 
@@ -144,23 +147,23 @@ def _run_case(case: Case, settings: Settings, console: Console, note: Note) -> O
 def _goals(outcome: Outcome) -> list[Goal]:
     case, ours = outcome.case, outcome.ours
     model = case.label
-    found = []
+    goals = []
     for peer, held in ((NNCF_TRANSFORMER, True), (NNCF_HUB, False)):
         theirs = outcome.named(peer)
-        found += rules.fidelity_goals(model, case.bounds, ours.judgement, theirs.judgement, peer, held=held)
-        found.append(rules.latency_goal(model, ratio(ours.blocks, theirs.blocks), peer, held=held))
+        goals += rules.fidelity_goals(model, case.bounds, ours.judgement, theirs.judgement, peer, held=held)
+        goals.append(rules.latency_goal(model, ratio(ours.blocks, theirs.blocks), peer, held=held))
     simulated, peers = outcome.simulated, outcome.named(ORT_S8S8).judgement
-    found += rules.tensorrt_goals(model, case.bounds, simulated.judgement, peers, simulated.share, simulated.of_weights)
+    goals += rules.tensorrt_goals(model, case.bounds, simulated.judgement, peers, simulated.share, simulated.of_weights)
     if outcome.knn is not None:
-        found.append(rules.neighbours_goal(model, outcome.knn))
-    found.append(rules.roofline_goal(model, outcome.roofline.ideal_ms, ours.p50))
-    return found
+        goals.append(rules.neighbours_goal(model, outcome.knn))
+    goals.append(rules.roofline_goal(model, outcome.roofline.ideal_ms, ours.p50))
+    return goals
 
 
 def _build_goals(settings: Settings, effort: Effort) -> list[Goal]:
     with tempfile.TemporaryDirectory(prefix="edgec-bench-") as folder:
-        place, cache = Path(folder) / "cold.edgec", Path(folder) / "cache"
-        spent = build_once(settings.checkpoint, settings.calibration, "224", place, cache, "--effort", effort)
+        output, cache = Path(folder) / "cold.edgec", Path(folder) / "cache"
+        spent = build_once(settings.checkpoint, settings.calibration, "224", output, cache, "--effort", effort)
     return rules.build_goals("plain 224x224", effort, *spent)
 
 
@@ -187,9 +190,9 @@ def _record(outcome: Outcome, goals: Sequence[Goal]) -> dict[str, Any]:
             "ideal_ms": outcome.roofline.ideal_ms,
             "macs_a_second": {f"{s.rows}x{s.depth}x{s.width}": rate for s, rate in outcome.roofline.rates.items()},
         },
-        "goals": [_plain(goal) for goal in goals],
+        "goals": [_goal_json(goal) for goal in goals],
     }
 
 
-def _plain(goal: Goal) -> dict[str, Any]:
+def _goal_json(goal: Goal) -> dict[str, Any]:
     return {**asdict(goal), "evidence": goal.evidence.value}

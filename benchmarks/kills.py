@@ -22,10 +22,10 @@ def run(count: int, seed: int, listener: Callable[[int, str], None] = lambda tur
     with tempfile.TemporaryDirectory(prefix="edgec-kills-", ignore_cleanup_errors=True) as name:
         workplace = Workplace(Path(name))
         for turn in range(count):
-            place = Path(name, "turn")
-            shutil.rmtree(place, ignore_errors=True)
-            (place / "out").mkdir(parents=True)
-            problem = _turn(workplace, place, Random(f"{seed}:{turn}"), figures)
+            folder = Path(name, "turn")
+            shutil.rmtree(folder, ignore_errors=True)
+            (folder / "out").mkdir(parents=True)
+            problem = _turn(workplace, folder, Random(f"{seed}:{turn}"), figures)
             figures.tried += 1
             if problem:
                 figures.problems.append(f"turn {turn}: {problem}")
@@ -33,16 +33,16 @@ def run(count: int, seed: int, listener: Callable[[int, str], None] = lambda tur
     return figures
 
 
-def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures) -> str:
+def _turn(workplace: Workplace, folder: Path, random: Random, figures: Figures) -> str:
     family, number, group = random.choice(FAMILIES), random.choice(_SIGNALS), random.random() < 0.5
-    output, cache, temporary = place / "out" / "made.edgec", place / "cache", place / "tmp"
+    output, cache, temporary = folder / "out" / "made.edgec", folder / "cache", folder / "tmp"
     timeline = workplace.reference(family).timeline
     replaces = random.random() < 0.3
     if replaces:
         # What is replaced was built with other settings, and all but the last stages come from the cache.
         first = Forked(workplace.arguments(family, output, "--min-fidelity", "0.4"), cache, temporary)
         if first.finish():
-            return f"{family}: the build before ended with {first.code}: {first.said[-500:]}"
+            return f"{family}: the build before ended with {first.code}: {first.output[-500:]}"
         before = (output / "manifest.json").read_bytes()
     more = ("--force",) if replaces else ()
     running = Forked(workplace.arguments(family, output, *more), cache, temporary)
@@ -65,10 +65,10 @@ def _turn(workplace: Workplace, place: Path, random: Random, figures: Figures) -
         return f"{moment}: it ended with 0 and nothing is there"
     again = Forked(workplace.arguments(family, output, "--force"), cache, temporary)
     if again.finish():
-        return f"{moment}: the same build again ended with {again.code}: {again.said[-1500:]}"
+        return f"{moment}: the same build again ended with {again.code}: {again.output[-1500:]}"
     if problem := workplace.differs(output, family):
         return f"{moment}: built again: {problem}"
-    if left := remains(place / "out", cache):
+    if left := remains(folder / "out", cache):
         return f"{moment}: not swept up: {left}"
     return ""
 
@@ -78,7 +78,7 @@ def _ended(running: Forked, number: int) -> str:
     if running.alive:
         return f"{len(running.alive)} of its processes lived on"
     if running.code not in DOCUMENTED and running.code != -number:
-        return f"it ended with {running.code}: {running.said[-500:]}"
+        return f"it ended with {running.code}: {running.output[-500:]}"
     if number == signal.SIGINT and running.code not in (0, 130, -number):
-        return f"interrupted, it ended with {running.code}: {running.said[-500:]}"
-    return "it showed a traceback" if "Traceback" in running.said and number != signal.SIGKILL else ""
+        return f"interrupted, it ended with {running.code}: {running.output[-500:]}"
+    return "it showed a traceback" if "Traceback" in running.output and number != signal.SIGKILL else ""

@@ -18,8 +18,8 @@ NEIGHBOURS = 5
 
 def labelled_pictures(folder: str, size: Size) -> tuple[list[Pixels], list[str]]:
     """Pictures in `folder/CLASS/`, at the model's size, and their classes."""
-    found = list(framing.batches(framing.load(folder).frames, size))
-    return [pixels for _, pixels in found], [frame.name.split("/")[0] for frame, _ in found]
+    batches = list(framing.batches(framing.load(folder).frames, size))
+    return [pixels for _, pixels in batches], [frame.name.split("/")[0] for frame, _ in batches]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Neighbours:
 
 
 def right_of(run: Run, pictures: Sequence[Pixels], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Which pictures `run` classifies right by their neighbours, bool [N]."""
     return right(np.concatenate([run(picture)["cls"] for picture in pictures]), labels)
 
 
@@ -45,11 +46,11 @@ def right(features: NDArray[np.float32], labels: Sequence[str], neighbours: int 
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     closeness = vectors @ vectors.T
     np.fill_diagonal(closeness, -np.inf)
-    found = []
+    hits = []
     for row, label in zip(closeness, labels, strict=True):
         votes: dict[str, tuple[int, float]] = {}
         for index in np.argsort(-row, kind="stable")[:neighbours]:
             count, near = votes.get(labels[index], (0, 0.0))
             votes[labels[index]] = (count + 1, near + float(row[index]))
-        found.append(max(votes, key=lambda name: votes[name]) == label)
-    return np.array(found)
+        hits.append(max(votes, key=lambda name: votes[name]) == label)
+    return np.array(hits)

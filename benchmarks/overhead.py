@@ -38,12 +38,12 @@ def run_overhead(artefact: Path | None, rounds: int, seconds: float, threads: in
             worker.load(scratch / "frames.npy", threads or host.available_cores())
             usual = statistics.median(worker.ask({"do": "warm"})["runs_ms"])
             recorded, plain = _turns(worker, scratch, rounds, seconds, usual)
-    found = ratio(tuple((each,) for each in recorded), tuple((each,) for each in plain))
+    cost = ratio(tuple((each,) for each in recorded), tuple((each,) for each in plain))
     alone = _recording_ms()
     print(f"{rounds} pairs of {seconds:g} s, in random order; {Evidence.HOST.value}")
     print(f"a run, nothing timed   {statistics.median(plain):.4f} ms")
     print(f"a run, recorded        {statistics.median(recorded):.4f} ms")
-    print(f"ratio                  {found.value:.4f} ({found.low:.4f} to {found.high:.4f}, 95 %); goal: under {GOAL}")
+    print(f"ratio                  {cost.value:.4f} ({cost.low:.4f} to {cost.high:.4f}, 95 %); goal: under {GOAL}")
     print(f"recording alone        {1000 * alone:.2f} us a run, {100 * alone / statistics.median(plain):.3f} % of one")
 
 

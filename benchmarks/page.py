@@ -20,14 +20,15 @@ REPORTS, TIMES = 50, 5
 
 
 def main(paths: list[Path]) -> None:
+    """Prints the page's size, and the times."""
     from playwright.sync_api import sync_playwright
 
-    found = subjects(paths)
-    many = [found[number % len(found)] for number in range(REPORTS)]
+    pages = subjects(paths)
+    many = [pages[number % len(pages)] for number in range(REPORTS)]
     begin = time.perf_counter()
     page = render(many)
-    made = time.perf_counter() - begin
-    print(f"{len(many)} reports: {len(page.encode()) / 1e6:.2f} MB, made in {made:.1f} s")
+    seconds = time.perf_counter() - begin
+    print(f"{len(many)} reports: {len(page.encode()) / 1e6:.2f} MB, made in {seconds:.1f} s")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "page.html"
         file.write_text(page, encoding="utf-8")

@@ -50,16 +50,19 @@ class Preparation:
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], dtype=np.float32)
 
     def named(self, tokens: Floats) -> Features:
+        """float32 tokens [1, prefix + patches, D] as `cls` and `patches`."""
         return {"cls": tokens[:, 0], "patches": tokens[:, self.prefix :].reshape(self.shape)}
 
     def contender(self, name: str, run: Callable[[Floats], Floats]) -> Contender:
+        """One that normalises, runs and names its outputs."""
         return Contender(name, lambda frame: self.named(run(self.normalised(frame))))
 
 
 def preparation(checkpoint: str, size: Size) -> Preparation:
-    said = read(checkpoint)
-    mean, std = (np.array(value, dtype=np.float32) for value in (said.normalisation.mean, said.normalisation.std))
-    return Preparation(mean, std, 1 + said.spec.registers, (1, *grid(said.spec, size), said.spec.features))
+    """From what the checkpoint states of its preprocessing and its shape."""
+    source = read(checkpoint)
+    mean, std = (np.array(value, dtype=np.float32) for value in (source.normalisation.mean, source.normalisation.std))
+    return Preparation(mean, std, 1 + source.spec.registers, (1, *grid(source.spec, size), source.spec.features))
 
 
 def peer_contenders(
@@ -165,8 +168,8 @@ def _ort_static(path: Path, samples: Sequence[Floats], folder: Path, *, symmetri
             self.left = iter(samples)
 
         def get_next(self) -> dict[str, Floats] | None:
-            found = next(self.left, None)
-            return None if found is None else {"pixel_values": found}
+            sample = next(self.left, None)
+            return None if sample is None else {"pixel_values": sample}
 
     written = folder / f"static-{symmetric}.onnx"
     activation = QuantType.QInt8 if symmetric else QuantType.QUInt8
@@ -202,16 +205,16 @@ def _openvino_makers(path: Path, samples: Sequence[Floats], threads: int) -> dic
         request = _compiled(model, threads, **settings).create_infer_request()
         return lambda pixels: np.array(request.infer([pixels])[0])
 
-    found = {"OpenVINO f32": lambda: run(plain(), INFERENCE_PRECISION_HINT="f32")}
+    makers = {"OpenVINO f32": lambda: run(plain(), INFERENCE_PRECISION_HINT="f32")}
     default = ov.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
     if default != "f32":
-        found[HALF.format(default)] = lambda: run(plain())
-    found[NNCF_PLAIN] = lambda: run(_quantised(plain(), samples))
-    found[NNCF_TRANSFORMER] = lambda: run(_quantised(plain(), samples, model_type=nncf.ModelType.TRANSFORMER))
-    found[f"NNCF int8 weights, per token, group {GROUP}"] = lambda: run(
+        makers[HALF.format(default)] = lambda: run(plain())
+    makers[NNCF_PLAIN] = lambda: run(_quantised(plain(), samples))
+    makers[NNCF_TRANSFORMER] = lambda: run(_quantised(plain(), samples, model_type=nncf.ModelType.TRANSFORMER))
+    makers[f"NNCF int8 weights, per token, group {GROUP}"] = lambda: run(
         nncf.compress_weights(plain(), mode=nncf.CompressWeightsMode.INT8_ASYM), DYNAMIC_QUANTIZATION_GROUP_SIZE=str(GROUP)
     )
-    return found
+    return makers
 
 
 def _quantised(model: Any, samples: Sequence[NDArray[Any]], **how: Any) -> Any:

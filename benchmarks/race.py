@@ -64,6 +64,7 @@ def percentile(blocks: Blocks, share: float) -> float:
 
 
 def median(blocks: Blocks) -> float:
+    """Milliseconds, of all samples together."""
     return statistics.median(sample for block in blocks for sample in block)
 
 
@@ -71,8 +72,8 @@ def ratio(ours: Blocks, theirs: Blocks) -> Ratio:
     """Rounds are drawn again with replacement, the same for both: what disturbed a round disturbed both contenders."""
     a, b = np.array(ours), np.array(theirs)
     drawn = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))
-    found = np.median(a[drawn].reshape(DRAWS, -1), axis=1) / np.median(b[drawn].reshape(DRAWS, -1), axis=1)
-    low, high = np.percentile(found, (2.5, 97.5))
+    drawn_ratios = np.median(a[drawn].reshape(DRAWS, -1), axis=1) / np.median(b[drawn].reshape(DRAWS, -1), axis=1)
+    low, high = np.percentile(drawn_ratios, (2.5, 97.5))
     return Ratio(median(ours) / median(theirs), float(low), float(high))
 
 

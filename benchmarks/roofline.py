@@ -37,6 +37,7 @@ class Shape:
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates of one product."""
         return self.rows * self.depth * self.width
 
 
@@ -49,10 +50,12 @@ class Roofline:
 
     @property
     def best(self) -> float:
+        """The highest rate of any shape."""
         return max(self.rates.values())
 
 
 def measure_roofline(hub: ir.Model, threads: int) -> Roofline:
+    """Measures every shape of the graph several times; the best counts."""
     shapes, others = product_shapes(hub)
     rates = {shape: max(_rate(shape, threads) for _ in range(ATTEMPTS)) for shape in sorted(set(shapes))}
     seconds = sum(shape.macs / rates[shape] for shape in shapes)

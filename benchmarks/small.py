@@ -23,8 +23,8 @@ def build_arguments(folder: Path, family: str, output: Path, *more: str) -> list
     """Of `edgec build`; `folder` is what `prepare` filled."""
     profile = folder / f"{family}.toml"
     target = str(profile) if profile.exists() else family
-    given = ["build", str(folder / "checkpoint"), "--calibration", str(folder / "frames"), "--target", target]
-    return [*given, "--input-size", SIZE, "--min-fidelity", "0.5", "--iterations", "5", "-o", str(output), *more]
+    arguments = ["build", str(folder / "checkpoint"), "--calibration", str(folder / "frames"), "--target", target]
+    return [*arguments, "--input-size", SIZE, "--min-fidelity", "0.5", "--iterations", "5", "-o", str(output), *more]
 
 
 def build(folder: Path, family: str, output: Path) -> None:

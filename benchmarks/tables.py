@@ -19,20 +19,25 @@ PACKAGES = ("openvino", "onnxruntime", "nncf", "torch")
 
 @dataclass(frozen=True)
 class Result:
+    """A contender, how it was judged, and its latencies by block."""
+
     contender: Contender
     judgement: Judgement
     blocks: Blocks
 
     @property
     def name(self) -> str:
+        """The contender's."""
         return self.contender.name
 
     @property
     def p50(self) -> float:
+        """Milliseconds."""
         return median(self.blocks)
 
 
 def host_line(threads: int, size: Size, calibrated: int, judged: int) -> str:
+    """The machine, its tools, and what was compared on it."""
     here = host.facts()
     flags = [flag for flag in ("avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm") if flag in here.isa]
     versions = ", ".join(f"{name} {version}" for name, version in host.versions(PACKAGES).items() if name != "edgec")
@@ -50,14 +55,14 @@ def contest_table(results: Sequence[Result], ours: Result) -> Table:
     for title in ("p50 ms", "p99 ms", "ours / this", "95 %", "patch mean", "patch p01", "cls mean"):
         table.add_column(title, justify="right", no_wrap=True)
     for result in sorted(results, key=lambda result: result.p50):
-        found, judged = ratio(ours.blocks, result.blocks), result.judgement
+        ours_over_this, judged = ratio(ours.blocks, result.blocks), result.judgement
         marks = [text for text, holds in (("ships", result.contender.shipped), ("ours", result is ours)) if holds]
         table.add_row(
             f"{result.name}{f' [{chr(44).join(marks)}]' if marks else ''}".replace("[", r"\["),
             f"{result.p50:.2f}",
             f"{percentile(result.blocks, 99):.2f}",
-            f"{found.value:.3f}",
-            f"{found.low:.2f}..{found.high:.2f}",
+            f"{ours_over_this.value:.3f}",
+            f"{ours_over_this.low:.2f}..{ours_over_this.high:.2f}",
             f"{judged.patch_mean:.6f}",
             f"{judged.patch_p01:.6f}",
             f"{judged.cls_mean:.6f}",
@@ -67,6 +72,7 @@ def contest_table(results: Sequence[Result], ours: Result) -> Table:
 
 
 def goals_table(goals: Sequence[Goal]) -> Table:
+    """A row a goal; those that were missed are bold."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title, width in (("model", 18), ("figure", 44), ("goal", 13), ("measured", 34)):
         table.add_column(title, max_width=width)

@@ -37,10 +37,11 @@ def simulate(
     expected: Sequence[Features],
     threads: int,
 ) -> Simulated:
+    """Builds the symmetric plan for `hub`, runs its graph on `frames`, and counts its work in int8."""
     plan = int8_plan(hub, statistics, kinds=KINDS, rest="fp32", activations="s8")
     session = open_session(apply_plan(hub, plan), threads=threads, optimise=False)
     judgement = judge(lambda frame: features_of(session, frame[None]), frames, expected, Evidence.SIMULATED)
-    found = operations(hub)
-    int8 = sum(operation.macs for operation in found if plan.precision_of(operation.name) == "int8")
-    with_weights = sum(operation.macs for operation in found if operation.weight)
-    return Simulated(judgement, int8 / sum(operation.macs for operation in found), int8 / with_weights)
+    all_operations = operations(hub)
+    int8 = sum(operation.macs for operation in all_operations if plan.precision_of(operation.name) == "int8")
+    with_weights = sum(operation.macs for operation in all_operations if operation.weight)
+    return Simulated(judgement, int8 / sum(operation.macs for operation in all_operations), int8 / with_weights)

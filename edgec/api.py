@@ -1,4 +1,4 @@
-"""What `import edgec` gives: the command line's work as functions. Each imports what it needs when it is called."""
+"""What `import edgec` provides: the command line's work as functions. Each imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def build(
 
     `checkpoint` is what the command line takes (a file, a folder, `demo`, `random:vits16`), or a whole `edgec.BuildRequest`;
     `options` are a `BuildRequest`'s fields by name: `target="jetson"`, `calibration="frames/"`, `size=edgec.Size(448, 448)`,
-    `heads=("floor=floor.toml",)`, `output=Path("out.edgec")`. `progress` hears how far it is.
+    `heads=("floor=floor.toml",)`, `output=Path("out.edgec")`. `progress` is told how far the build is.
 
-    Raises `TypeError` for an option that there is not, and `edgec.EdgecError` (what, evidence, remedy); nothing is written then.
+    Raises `TypeError` for an unknown option, and `edgec.EdgecError` (what, evidence, remedy); nothing is written then.
     """
     from edgec.building import build
     from edgec.request import BuildRequest
@@ -39,7 +39,7 @@ def build(
 
 
 def open_artefact(path: str | Path, *, check_hashes: bool = True) -> OpenArtefact:
-    """An artefact's manifest and golden frames, every file's hash checked. Raises `edgec.ArtefactError` for a damaged one."""
+    """An artefact's manifest and golden frames, with every file's hash checked. Raises `edgec.ArtefactError` if it is damaged."""
     from edgec.artefact.reading import open_artefact
 
     return open_artefact(Path(path), check_hashes=check_hashes)
@@ -47,15 +47,15 @@ def open_artefact(path: str | Path, *, check_hashes: bool = True) -> OpenArtefac
 
 def verify(path: str | Path, *, threads: int | None = None, min_fidelity: float | None = None) -> VerifyResult:
     """Run an artefact's golden frames and compare, as `edgec verify` does. Raises `edgec.VerificationError` if it computes
-    something else than it records, and what `open_artefact` raises."""
+    something else than was recorded, and what `open_artefact` raises."""
     from edgec.verifying import verify
 
     return verify(Path(path), threads=threads, min_fidelity=min_fidelity)
 
 
 def bench(path: str | Path, *, threads: int | None = None, iterations: int | None = None) -> BenchResult:
-    """Measure an artefact on this machine, as `edgec bench` does: latencies in ms, cold start, memory in bytes, and what makes
-    them doubtful. Raises `edgec.TargetError` if it does not run here."""
+    """Measure an artefact on this machine, as `edgec bench` does: latencies in ms, cold start, memory in bytes, and reasons to
+    doubt them. Raises `edgec.TargetError` if it does not run here."""
     from edgec.benchmarking import bench
 
     return bench(Path(path), threads=threads, iterations=iterations)
@@ -63,7 +63,7 @@ def bench(path: str | Path, *, threads: int | None = None, iterations: int | Non
 
 def compare(first: str | Path, *others: str | Path, anyway: bool = False) -> Sequence[Comparison]:
     """Compare reports, artefacts or folders of reports with the first of them, as `edgec compare` does: one result for each of
-    `others`. Raises `edgec.RequestError` for what was not measured under the same conditions, unless `anyway`."""
+    `others`. Raises `edgec.RequestError` if they were not measured under the same conditions, unless `anyway`."""
     from edgec.report.compare.conditions import require_comparable
     from edgec.report.compare.opening import open_side
     from edgec.report.compare.verdicts import compare

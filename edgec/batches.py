@@ -1,5 +1,5 @@
-"""Frames in batches of a model's own size. A last batch that is not full repeats its last frame; what the model makes of it is
-left out."""
+"""Frames in batches of the size that a model takes. If the last batch is not full it repeats its last frame, and the outputs for
+the repeated ones are dropped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Frames = NDArray[np.uint8]
 
 
 def filled(frames: Sequence[Frames] | Frames, size: int) -> Frames:
-    """At least one frame [H, W, 3], and at most `size`, as uint8 [size, H, W, 3], contiguous."""
+    """Frames [H, W, 3], from one up to `size` of them, as one batch uint8 [size, H, W, 3], contiguous."""
     return np.stack([*frames, *[frames[-1]] * (size - len(frames))])
 
 
 def batches(frames: Frames, size: int) -> Iterator[tuple[Frames, slice]]:
-    """Frames [M, H, W, 3] as batches [size, H, W, 3], each with the places of those that it holds, filler apart."""
+    """Frames [M, H, W, 3] as batches [size, H, W, 3], each with the slice of frames that it holds, without repetitions."""
     for start in range(0, len(frames), size):
-        places = slice(start, min(start + size, len(frames)))
-        yield filled(frames[places], size), places
+        held = slice(start, min(start + size, len(frames)))
+        yield filled(frames[held], size), held
 
 
 def stacks(frames: Frames, size: int) -> Frames:

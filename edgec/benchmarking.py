@@ -33,7 +33,8 @@ DEFAULT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class BenchResult:
-    """Figures of one artefact. `lacks` is what the host lacks of the target's profile; None if the profile is not known here."""
+    """Figures of one artefact. `lacks` is what the host lacks to be the target; None if its profile is not known here. `caveats`
+    are reasons to doubt the figures."""
 
     artefact: OpenArtefact
     latency: Latency
@@ -46,7 +47,7 @@ class BenchResult:
     after_idle: AfterIdle | None = None
     profile: Profile | None = None
     yardstick: CandidateFigures | None = None
-    """No candidate, but how fast the machine was meanwhile (`edgec.latency.yardstick`)."""
+    """Not a candidate: how fast the machine was meanwhile (`edgec.latency.yardstick`)."""
 
 
 def bench(
@@ -54,18 +55,20 @@ def bench(
     *,
     threads: int | None = None,
     iterations: int | None = None,
-    wanted: Workload | None = None,
+    sustained: Workload | None = None,
     idle_s: float | None = None,
     profile: bool = False,
     progress: Progress | None = None,
 ) -> BenchResult:
-    """Checks the artefact's hashes and measures it on its golden frames.
+    """Check the artefact's hashes and measure it on its golden frames.
 
     Runs `iterations` times, in several processes one after another; by default 100 times, or fewer if that takes over a minute.
-    `wanted` is a run beyond that, in processes of its own; `idle_s` asks for inferences after so much sleep, `profile` for the
-    time of each step. `threads`: the cores that this process may use by default, shared out among streams. The evidence is
-    `measured on target` where the host has all that it requires. Raises `ArtefactError` for a damaged artefact, `TargetError` if
-    its runtime is not installed or does not time its steps, `RuntimeFailure` if it fails.
+    `sustained` is a further, longer run in processes of its own; `idle_s` adds inferences after so many seconds of sleep,
+    `profile` the time of each step. `threads`: by default the cores that this process may use, divided among streams. The
+    evidence is `measured on target` if the host lacks nothing that the target requires.
+
+    Raises `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed or cannot time its steps,
+    `RuntimeFailure` if it fails.
     """
     load = load_average()
     artefact = open_artefact(path)
@@ -86,7 +89,7 @@ def bench(
     host = facts()
     lacked = lacks(manifest.target, host)
     evidence = Evidence.TARGET if lacked == () else Evidence.HOST
-    streams = wanted.streams if wanted else 1
+    streams = sustained.streams if sustained else 1
     threads = threads or max(1, available_cores() // streams)
     frames = stacks(artefact.golden.frames, manifest.input.shape[0])
     measurement, yardstick = measure_series(
@@ -94,22 +97,22 @@ def bench(
         frames,
         threads=threads,
         iterations=iterations or DEFAULT_ITERATIONS,
-        # Who asks for a number of runs gets it.
+        # A number of runs that the user gave is not cut short.
         max_seconds=DEFAULT_SECONDS if iterations is None else math.inf,
         progress=progress,
         evidence=evidence,
     )
     if measurement.latency is None or measurement.cold_start is None:
         raise _failure(manifest.runtime, measurement.problem)
-    latency, others = measurement.latency, measurement.other_cores or 0.0
-    doubts = [*caveats(host, load), *contention(host, latency.threads, [others])]
+    latency, other_cores = measurement.latency, measurement.other_cores or 0.0
+    doubts = [*caveats(host, load), *contention(host, latency.threads, [other_cores])]
     runs: tuple[Run, ...] = ()
     idle: AfterIdle | None = None
     try:
-        if wanted is not None:
-            run, more = sustain(artefact.lowered, frames, wanted, threads=threads, evidence=evidence, progress=progress)
+        if sustained is not None:
+            run, run_doubts = sustain(artefact.lowered, frames, sustained, threads=threads, evidence=evidence, progress=progress)
             runs = (run,)
-            doubts += [*more, *_crowded(host, run)]
+            doubts += [*run_doubts, *_shared_cores(host, run)]
         if idle_s is not None:
             idle = after_idle(artefact.lowered, frames, idle_s, threads=threads, evidence=evidence, progress=progress)
     except WorkerProblem as problem:
@@ -128,11 +131,11 @@ def _failure(runtime: str, problem: str) -> RuntimeFailure:
     return RuntimeFailure(
         f"The artefact could not be measured in {runtime}.",
         evidence=problem.splitlines(),
-        remedy="`edgec verify` says whether it runs at all; `edgec doctor` shows what is installed",
+        remedy="`edgec verify` shows whether it runs at all; `edgec doctor` shows what is installed",
     )
 
 
-def _crowded(host: Host, run: Run) -> tuple[str, ...]:
+def _shared_cores(host: Host, run: Run) -> tuple[str, ...]:
     """What took cores from the run: other work, or its own threads."""
     threads = run.threads * run.streams
     if threads > host.usable_cores:
@@ -141,8 +144,8 @@ def _crowded(host: Host, run: Run) -> tuple[str, ...]:
 
 
 def as_report(result: BenchResult) -> Report:
-    """The figures as a report of one candidate, with the yardstick beside it. The model's facts and its fidelity are those that
-    the build wrote beside the artefact. Raises `ArtefactError` if that report is missing or damaged."""
+    """The figures as a report of one candidate, and the yardstick. The model's facts and its fidelity come from the report that
+    the build wrote into the artefact. Raises `ArtefactError` if that report is missing or damaged."""
     built = read_report(result.artefact.directory / "report.json")
     (chosen,) = (candidate for candidate in built.candidates if candidate.chosen)
     yardsticks = () if result.yardstick is None else (result.yardstick,)

@@ -22,7 +22,7 @@ from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
 from edgec.records.reading import read_record
 from edgec.records.report import Report
 from edgec.request import BuildRequest, Resolved, resolve
-from edgec.stages.assembling import Made, write
+from edgec.stages.assembling import Results, write
 from edgec.stages.base import Build
 from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
 from edgec.stages.preparing import (
@@ -41,7 +41,7 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class BuildResult:
-    """`reused` says that the very artefact was already at its place and nothing was done."""
+    """What `build` wrote. `reused`: the same artefact was at the destination already, and nothing was done."""
 
     directory: Path
     manifest: Manifest
@@ -50,9 +50,10 @@ class BuildResult:
 
 
 def build(request: BuildRequest, progress: Progress | None = None) -> BuildResult:
-    """Build one artefact. Every stage is cached by its content: a build that was killed resumes, a repeated one does nothing.
+    """Build one artefact. Every stage is cached by what it depends on: a build that was killed resumes, a repeated one does
+    nothing.
 
-    Raises the `EdgecError`s of its stages; in each case nothing is written and what was at the destination stays.
+    Raises the `EdgecError`s of its stages. Nothing is then written, and what was at the destination stays.
     """
     progress = progress or Silent()
     with progress.stage("resolve"):
@@ -65,9 +66,9 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
         return existing
     check_destination(resolved.output, request.force)
     stages = Build(resolved, Cache(note=progress.note), progress)
-    made = stages.cache.stage("artefact", resolved.key, lambda directory: compile_into(directory, stages))
+    cached = stages.cache.stage("artefact", resolved.key, lambda directory: compile_into(directory, stages))
     with progress.stage("write"):
-        directory = write_artefact(resolved.output, lambda work: _copy(stages.cache, made, work), force=request.force)
+        directory = write_artefact(resolved.output, lambda work: _copy(stages.cache, cached, work), force=request.force)
     return _result(directory)
 
 
@@ -76,9 +77,9 @@ def compile_into(directory: Path, build: Build) -> None:
     check_the_heads(build)
     split = choose_frames(build)
     hub = export_hub(build)
-    everything = compute_references(build, hub, split)
-    fidelity = (*verify_against_author(build, everything), *verify_export(build, hub, everything))
-    references = only_shipped(hub, everything)
+    complete = compute_references(build, hub, split)
+    fidelity = (*verify_against_author(build, complete), *verify_export(build, hub, complete))
+    references = only_shipped(hub, complete)
     calibration = calibrate(build, hub, split)
     plans = Plans(build, hub, calibration)
     sensitivity = measure_int8_costs(build, hub, plans, calibration, split)
@@ -89,15 +90,15 @@ def compile_into(directory: Path, build: Build) -> None:
     candidates, doubts = assess(build, candidates, references)
     choice = choose(build, candidates)
     notes = (*unseen, *doubts)
-    write(directory, Made(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, notes))
+    write(directory, Results(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, notes))
 
 
-def _copy(cache: Cache, made: Path, work: Path) -> None:
-    """What is shipped is hashed on the way. Raises `EdgecError` if it is not what the stage made."""
-    expected, changed = cache.digests(made), []
-    # One by one: `copytree` hides a full disk in an error of its own, and carries the cache's permissions over.
-    for path in sorted(made.rglob("*")):
-        name = path.relative_to(made)
+def _copy(cache: Cache, source: Path, work: Path) -> None:
+    """Copy a cached artefact, hashing what is copied. Raises `EdgecError` if it is not what the stage wrote."""
+    expected, changed = cache.digests(source), []
+    # One by one: `copytree` hides a full disk in an error of its own, and copies the cache's permissions.
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
         if path.is_dir():
             (work / name).mkdir()
         elif copy_hashed(path, work / name) != expected.get(name.as_posix()):
@@ -106,12 +107,12 @@ def _copy(cache: Cache, made: Path, work: Path) -> None:
         raise EdgecError(
             "The cache changed while the artefact was copied out of it; nothing was written.",
             evidence=[f"changed: {name}" for name in changed],
-            remedy="build again: what has changed is made again. If it changes once more, the disk or the memory is damaged",
+            remedy="build again: what has changed is computed again. If it changes once more, the disk or the memory is damaged",
         )
 
 
 def _up_to_date(resolved: Resolved) -> BuildResult | None:
-    """What is at the destination, if it is whole and is what this build would make."""
+    """The artefact at the destination, if it is whole and is what this build would write."""
     if existing_build_key(resolved.output) != resolved.key:
         return None
     try:

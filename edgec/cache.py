@@ -1,12 +1,12 @@
-"""Results of a build's stages on disk, by the content that they came from.
+"""Results of a build's stages on disk, by what they depend on.
 
     <root>/stages-1/<stage>/<key>/index.json   sizes and hashes of the files, sealed (`edgec.onboard.seal`)
                                   content/     what the stage wrote
-    <root>/work/                               entries in the making (see `edgec.durable`)
+    <root>/work/                               entries that are being written (see `edgec.durable`)
 
-No entry is believed unread: every file is hashed when a process first takes it, and again if it has changed since. An entry is
-renamed into place when it is whole and flushed, and never written to again. Two processes may make the same one at the same time:
-the first to finish wins and both go on. Nothing here waits for anybody.
+Every file is hashed when a process first uses an entry, and again if it has changed since. An entry is renamed into place when it
+is whole and flushed, and never written to again. Two processes may write the same entry at the same time: the first to finish
+wins, and both continue. Nothing here waits for another process.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from edgec.durable import (
 )
 from edgec.errors import EdgecError, RequestError
 from edgec.onboard.seal import is_whole, sealed
-from edgec.paths import given
+from edgec.paths import usable_path
 from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 LAYOUT = "stages-1"
@@ -50,15 +50,15 @@ DEFAULT_LIMIT_GB = 10.0
 INDEX_LIMIT_BYTES = 1 << 24
 
 _used: set[Path] = set()
-"""Entries that this process has been given: never evicted, whichever `Cache` gave them."""
+"""Entries that this process uses: never evicted, whichever `Cache` returned them."""
 _hashed: dict[Path, tuple[Any, ...]] = {}
-"""By file, what the file system said of it when this process hashed it, with what came out."""
+"""For each file that this process hashed, the file system's facts at that moment, and the SHA-256."""
 
 
 def cache_root() -> Path:
-    """`$EDGEC_CACHE_DIR`, or the user's cache folder. It need not exist."""
+    """`$EDGEC_CACHE_DIR`, or the user's cache folder. It need not exist. Raises `RequestError` for an unusable path."""
     chosen = os.environ.get("EDGEC_CACHE_DIR")
-    return given(chosen, "EDGEC_CACHE_DIR").absolute() if chosen else Path(platformdirs.user_cache_dir("edgec"))
+    return usable_path(chosen, "EDGEC_CACHE_DIR").absolute() if chosen else Path(platformdirs.user_cache_dir("edgec"))
 
 
 def cache_size() -> int:
@@ -67,12 +67,12 @@ def cache_size() -> int:
 
 
 def key(*parts: Any) -> str:
-    """SHA-256, in hex, over the canonical JSON of the parts: what JSON has, and dataclasses, Enums and Paths.
+    """SHA-256, in hex, over the canonical JSON of the parts, which may be JSON's types, dataclasses, Enums and Paths.
 
-    A dataclass counts by its name and the fields that its equality counts. Raises `TypeError` or `ValueError` for a value that
-    has no canonical form (a set, NaN, a dict whose keys are not strings).
+    A dataclass counts by its name and the fields that its `==` compares. Raises `TypeError` or `ValueError` for a value that has
+    no canonical form (a set, NaN, a dict whose keys are not strings).
     """
-    text = json.dumps([_plain(part) for part in parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps([_canonical(part) for part in parts], sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -80,11 +80,11 @@ class Cache:
     """The stage results below `root`, kept under `limit_bytes` by evicting those that were used longest ago.
 
     By default `cache_root()` and `$EDGEC_CACHE_LIMIT_GB` (10). Entries in use, by this process or by another, are never evicted.
-    `note` hears of entries that were damaged.
+    `note` is called with a sentence for each entry that was damaged.
     """
 
     def __init__(
-        self, root: Path | None = None, *, limit_bytes: int | None = None, note: Callable[[str], None] = lambda said: None
+        self, root: Path | None = None, *, limit_bytes: int | None = None, note: Callable[[str], None] = lambda text: None
     ) -> None:
         self.root = root or cache_root()
         self.limit_bytes = _limit() if limit_bytes is None else limit_bytes
@@ -96,10 +96,10 @@ class Cache:
         weakref.finalize(self, _close, self._held)
 
     def stage(self, name: str, key: str, produce: Callable[[Path], None]) -> Path:
-        """The directory that `produce` filled for this key, now or once before. It is not to be written to.
+        """The directory that `produce` filled for this key, now or earlier. Nobody may write to it.
 
-        On a hit `produce` does not run. A damaged entry (a file missing, unknown, or with another hash) is made again. Raises
-        `EdgecError` if the cache cannot be written or its disk is full; errors of `produce` pass through.
+        `produce` runs only if there is no whole entry: a damaged one (a file missing, unknown, or with another hash) is made
+        again. Raises `EdgecError` if the cache cannot be written or its disk is full; errors of `produce` pass through.
         """
         entry = self.root / LAYOUT / name / key
         if not self._swept:
@@ -113,7 +113,7 @@ class Cache:
                         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                     work = stack.enter_context(scratch(self._work, mode=0o700))
                     content = work / "content"
-                    content.mkdir()  # with the usual mode, for what is copied out of here; nobody gets past the folders above
+                    content.mkdir()  # with the usual mode, which copies keep; the folders above are closed to others
                 self._produce(produce, content, name)
                 with self._refusals(name):
                     digests = _write_index(work)
@@ -124,7 +124,7 @@ class Cache:
         return entry / "content"
 
     def _take(self, entry: Path, *, note: bool = True) -> bool:
-        """Whether the entry is there and whole. From then on no process evicts it while this `Cache` lives."""
+        """Whether the entry exists and is whole. If so, no process evicts it from now on while this `Cache` lives."""
         try:
             descriptor = os.open(entry / "index.json", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -146,7 +146,7 @@ class Cache:
         return True
 
     def digests(self, content: Path) -> Mapping[str, str]:
-        """SHA-256 by path of all files in a directory that `stage` of this `Cache` returned, as its stage wrote them."""
+        """SHA-256 by path of all files in a directory that `stage` of this `Cache` returned, as the stage wrote them."""
         return self._digests[content.parent]
 
     def _hold(self, entry: Path, descriptor: int) -> None:
@@ -168,7 +168,7 @@ class Cache:
 
     def _publish(self, work: Path, entry: Path, digests: dict[str, str]) -> None:
         while True:
-            # Locked before it can be seen, so that no other process can evict it in between.
+            # Locked before it becomes visible, so that no other process can evict it in between.
             descriptor = os.open(work / "index.json", os.O_RDONLY | os.O_CLOEXEC)
             try_lock(descriptor, shared=True)
             try:
@@ -182,7 +182,7 @@ class Cache:
                     return
                 try:
                     replace_directory(work, entry)
-                except FileNotFoundError:  # the damaged entry went away meanwhile
+                except FileNotFoundError:  # the damaged entry was removed meanwhile
                     os.close(descriptor)
                     continue
             self._digests[entry] = digests
@@ -196,7 +196,7 @@ class Cache:
             with suppress(OSError):
                 used = entry.stat().st_mtime_ns
                 if used > now:
-                    # The clock was ahead once, or is behind now: from here on the entry ages as others do.
+                    # The clock was ahead then, or is behind now: from here on the entry ages as others do.
                     os.utime(entry)
                     used = now
                 entries.append((used, entry, _size(entry)))
@@ -226,7 +226,7 @@ class Cache:
 
     @contextmanager
     def _refusals(self, name: str) -> Iterator[None]:
-        """Errors of the cache's own files; those of a stage are not its business."""
+        """Around work on the cache's own files: explains what the operating system refuses."""
         try:
             yield
         except OSError as error:
@@ -244,7 +244,7 @@ class Cache:
         except OSError:
             free = "free space unknown"
         return EdgecError(
-            "The disk is full: a stage's result could not be written. Nothing of it was kept.",
+            "The disk is full: a stage's result could not be written. No part of it was kept.",
             evidence=(f"stage {name}: {error}", f"cache at {self.root}, {free}"),
             remedy="free some space, delete the cache, or set EDGEC_CACHE_DIR to a directory on a larger disk",
         )
@@ -258,45 +258,45 @@ def _limit() -> int:
         gigabytes = math.nan
     if not 0 <= gigabytes < math.inf:
         raise RequestError(
-            f"EDGEC_CACHE_LIMIT_GB is {text!r}, which is no size.",
+            f"EDGEC_CACHE_LIMIT_GB is {text!r}, which is not a size.",
             remedy=f"set it to a number of gigabytes, or unset it for {DEFAULT_LIMIT_GB:g}",
         )
     return int(gigabytes * 1e9)
 
 
-def _plain(value: Any) -> Any:
+def _canonical(value: Any) -> Any:
     if isinstance(value, Enum):
-        return {type(value).__qualname__: _plain(value.value)}
+        return {type(value).__qualname__: _canonical(value.value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare}
+        fields = {field.name: _canonical(getattr(value, field.name)) for field in dataclasses.fields(value) if field.compare}
         return {type(value).__qualname__: fields}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):
         if not all(isinstance(name, str) for name in value):
             raise TypeError("a cache key's dict needs strings for keys")
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: _canonical(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_canonical(item) for item in value]
     return value
 
 
 def _write_index(work: Path) -> dict[str, str]:
     files = {name: (path.stat().st_size, sha256_of(path)) for name, path in _files(work / "content").items()}
-    # A member always: an object without any cannot be sealed.
+    # The object always has a member: an empty one cannot be sealed.
     (work / "index.json").write_text(sealed(json.dumps({"files": files}, indent=1)), encoding="ascii")
     return {name: sha256 for name, (_, sha256) in files.items()}
 
 
 def _read_whole(entry: Path) -> dict[str, str] | None:
-    """The hashes of its files; None unless all are there, and nothing else, as they were written."""
+    """The hashes of its files; None unless exactly those that were written are there, unchanged."""
     content = entry / "content"
     try:
         index = read_bytes(entry / "index.json", INDEX_LIMIT_BYTES)
         if not is_whole(index) or not content.is_dir():
             return None
-        files, there = parse_json_object(index)["files"], _files(content)
-        whole = files.keys() == there.keys() and all(_is(there[name], *facts) for name, facts in files.items())
+        files, present = parse_json_object(index)["files"], _files(content)
+        whole = files.keys() == present.keys() and all(_is(present[name], *facts) for name, facts in files.items())
     except (OSError, Refused, TypeError, AttributeError, KeyError):
         return None
     return {name: sha256 for name, (_, sha256) in files.items()} if whole else None
@@ -310,12 +310,12 @@ def _is(path: Path, size: int, sha256: str) -> bool:
     status = path.stat()
     if status.st_size != size or not stat.S_ISREG(status.st_mode):
         return False
-    # A change of the content changes the last of these, which nobody can set.
-    seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if _hashed.get(path) != (*seen, sha256):
+    # A change of the content changes the last of these, which no program can set.
+    facts = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if _hashed.get(path) != (*facts, sha256):
         if sha256_of(path) != sha256:
             return False
-        _hashed[path] = (*seen, sha256)
+        _hashed[path] = (*facts, sha256)
     return True
 
 

@@ -1,4 +1,4 @@
-"""A calibration set as a checkpoint sees it: what `edgec calibration lint --checkpoint` adds."""
+"""Whether calibration frames cover what a checkpoint sees in the validation frames: `edgec calibration lint --checkpoint`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def check_coverage(
     config: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Finding, ...]:
-    """What a build for this checkpoint and size would calibrate on, against what it would judge by; nothing for a set that no
-    build could split. `weights` and `config` are as in
-    `edgec.checkpoint.read`; `progress` is called with the count of frames looked at.
+    """Compare the frames that a build for this checkpoint and size would calibrate on with those that it would judge by. No
+    findings for a set that no build could split. `weights` and `config` are as in `edgec.checkpoint.read`; `progress` is called
+    with the number of frames done.
 
     Raises what reading a checkpoint raises, and `InputSizeError` for a size that the model does not take.
     """
@@ -37,7 +37,7 @@ def check_coverage(
         return ()
     done = 0
 
-    def told(frames: Iterator[Pixels]) -> Iterator[Pixels]:
+    def counted(frames: Iterator[Pixels]) -> Iterator[Pixels]:
         nonlocal done
         for frame in frames:
             yield frame
@@ -46,7 +46,7 @@ def check_coverage(
                 progress(done)
 
     sides = [
-        draw_features(lambda frame: frame_features(model, frame), told(picture for _, picture in batches(side, size)))
+        draw_features(lambda frame: frame_features(model, frame), counted(picture for _, picture in batches(side, size)))
         for side in (parts.calibration, parts.validation)
     ]
     (known, cls), (judged, _) = sides

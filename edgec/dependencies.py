@@ -1,7 +1,7 @@
-"""What a stage's result depends on beside its inputs and settings: the source of the modules that compute it and of all that
-these import, the data files beside them, and the versions of the packages that they import.
+"""What a stage's result depends on besides its inputs and settings: the source of the modules that compute it and of all that
+they import, the data files beside them, and the versions of the packages that they import.
 
-Imports are read from the source, those inside functions too, so that nobody has to keep lists, and none can be forgotten.
+Imports are read from the source, also those inside functions, so that there are no lists to keep and nothing is forgotten.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from functools import cache
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent
-_OWN = __name__.partition(".")[0]
+_NAME = __name__.partition(".")[0]
 
 
 def fingerprint(modules: Sequence[str]) -> str:
-    """SHA-256, in hex, over all that `modules` (dotted names, edgec's or anybody's) compute by.
+    """SHA-256, in hex, over all that `modules` (dotted names, edgec's or other packages') depend on.
 
     A module of another package stands for that whole package: its files and its version.
     """
-    own, packages = _closure(tuple(sorted(set(modules))))
+    internal, packages = _closure(tuple(sorted(set(modules))))
     digest = hashlib.sha256()
     for path in sorted(
-        {file for module in own for file in _files(module)} | {file for name in packages for file in _foreign(name)}
+        {file for module in internal for file in _files(module)} | {file for name in packages for file in _foreign(name)}
     ):
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(_read(path)).digest())
     for package in packages:
@@ -37,15 +37,15 @@ def fingerprint(modules: Sequence[str]) -> str:
 
 
 def everything(others: Sequence[str] = ()) -> str:
-    """The same over all of edgec, its report's pictures and every package that it asks for included, and over `others`' modules:
-    what an artefact as a whole depends on."""
-    foreign = fingerprint([module for module in others if module.partition(".")[0] != _OWN])
+    """SHA-256, in hex, over all of edgec's files, the versions of all packages that it requires, and the modules `others`: what
+    an artefact as a whole depends on."""
+    foreign = fingerprint([module for module in others if module.partition(".")[0] != _NAME])
     versions = "".join(f"{name} {number}\n" for name, number in packages().items())
     return hashlib.sha256(f"{source()}\n{foreign}\n{versions}".encode()).hexdigest()
 
 
 def source() -> str:
-    """SHA-256, in hex, over edgec's own files."""
+    """SHA-256, in hex, over edgec's files."""
     digest = hashlib.sha256()
     for path in sorted(path for path in _ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + hashlib.sha256(_read(path)).digest())
@@ -54,9 +54,9 @@ def source() -> str:
 
 @cache
 def packages() -> dict[str, str]:
-    """The packages that edgec's metadata names, extras' included, and are installed: their versions by name."""
+    """Versions by name of the installed packages that edgec's metadata names, extras included."""
     names = sorted(
-        {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].lower() for line in importlib.metadata.requires(_OWN) or ()}
+        {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].lower() for line in importlib.metadata.requires(_NAME) or ()}
     )
     return {name: number for name in names if (number := _version(name))}
 
@@ -67,7 +67,7 @@ def _read(path: Path) -> bytes:
 
 @cache
 def version(package: str) -> str:
-    """Of the distribution that brings this top-level package; empty where it is not installed."""
+    """The version of the distribution that provides this top-level package; empty if it is not installed."""
     return next(filter(None, map(_version, _distributions().get(package, [package]))), "")
 
 
@@ -80,30 +80,30 @@ def _version(distribution: str) -> str:
 
 @cache
 def _distributions() -> dict[str, list[str]]:
-    return {name: sorted(set(found)) for name, found in importlib.metadata.packages_distributions().items()}
+    return {package: sorted(set(names)) for package, names in importlib.metadata.packages_distributions().items()}
 
 
 @cache
 def _closure(modules: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
-    """edgec's modules among these and all that they import, and the packages of others."""
-    own: set[str] = set()
+    """edgec's modules among these with all that they import, and the other packages that are imported."""
+    internal: set[str] = set()
     packages: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
         package = module.partition(".")[0]
-        if package != _OWN:
+        if package != _NAME:
             if package not in sys.stdlib_module_names:
                 packages.add(package)
-        elif module not in own:
-            own.add(module)
+        elif module not in internal:
+            internal.add(module)
             waiting += _imports(module)
-    return frozenset(own), tuple(sorted(packages))
+    return frozenset(internal), tuple(sorted(packages))
 
 
 @cache
 def _imports(module: str) -> tuple[str, ...]:
-    """What a module of edgec's imports, for type checkers alone left out; and the packages that it lies in."""
+    """What one of edgec's modules imports, except for type checkers, and the package that it is in."""
     above = module.rpartition(".")[0]
     names = [above] if above else []
     path = _path(module)
@@ -113,7 +113,7 @@ def _imports(module: str) -> tuple[str, ...]:
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[str]:
-    """`package` is the one that relative imports begin from."""
+    """`package` is the one that relative imports start from."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
@@ -123,7 +123,7 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
             base = importlib.util.resolve_name("." * child.level + (child.module or ""), package)
             for name in child.names:
                 whole = f"{base}.{name.name}"
-                yield whole if base.partition(".")[0] == _OWN and _exists(whole) else base
+                yield whole if base.partition(".")[0] == _NAME and _exists(whole) else base
         yield from _imported(child, package)
 
 
@@ -143,13 +143,13 @@ def _files(module: str) -> tuple[Path, ...]:
     path = _path(module)
     return (
         path,
-        *(each for each in sorted(path.parent.iterdir()) if each.is_file() and each.suffix not in (".py", ".pyc", ".typed")),
+        *(data for data in sorted(path.parent.iterdir()) if data.is_file() and data.suffix not in (".py", ".pyc", ".typed")),
     )
 
 
 @cache
 def _foreign(package: str) -> tuple[Path, ...]:
-    """The sources of a package that is installed for editing or brings no version: its version says nothing of its content."""
+    """The sources of a package that is installed in editable mode or has no version: no version then stands for its content."""
     if version(package) and not _editable(package):
         return ()
     spec = importlib.util.find_spec(package)
@@ -162,9 +162,9 @@ def _foreign(package: str) -> tuple[Path, ...]:
 def _editable(package: str) -> bool:
     for name in _distributions().get(package, ()):
         try:
-            said = importlib.metadata.distribution(name).read_text("direct_url.json")
+            origin = importlib.metadata.distribution(name).read_text("direct_url.json")
         except importlib.metadata.PackageNotFoundError:
             continue
-        if said and '"editable": true' in said:
+        if origin and '"editable": true' in origin:
             return True
     return False

@@ -27,8 +27,8 @@
      ├── Regression                17   `compare --fail-on-regression` found one
      └── UnsupportedOperation      18   a head has an operation that the target's runtime, or edgec's lowering to it, has not
 
-The programs on boards and Macs have the codes of 5 and from 8 to 15, too, and they mean the same there. Exit code 130 is Ctrl-C.
-Anything else that escapes is a bug in edgec, and shows as a traceback with exit code 70.
+The programs on boards and Macs use the codes 5 and 8 to 15, too, with the same meaning. Exit code 130 is Ctrl-C. Any other
+exception is a bug in edgec, and shows as a traceback with exit code 70.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from collections.abc import Sequence
 class EdgecError(Exception):
     """What went wrong, the evidence for it, and what the user can do.
 
-    `what` is one sentence. `evidence` are the facts that it rests on: names, numbers, paths. `remedy` says what to do next.
-    `str(error)` is the whole text, one fact a line.
+    `what` is one sentence. `evidence` are the facts behind it: names, numbers, paths. `remedy` says what to do next.
+    `str(error)` is the whole text, one fact per line.
     """
 
     exit_code = 1
@@ -59,105 +59,139 @@ class EdgecError(Exception):
 
 
 class RequestError(EdgecError):
+    """An option, a size, a name or a path that cannot be used; or options that do not go together."""
+
     exit_code = 2
 
 
 class InputSizeError(RequestError):
-    pass
+    """An input size that is not a multiple of the model's stride, or that the model cannot take."""
 
 
 class CheckpointError(EdgecError):
+    """A checkpoint that cannot be used; each subclass names one reason."""
+
     exit_code = 3
 
 
 class HeadError(CheckpointError):
-    pass
+    """A head's file that cannot be read, or a head that does not fit the backbone."""
 
 
 class UnreadableCheckpoint(CheckpointError):
-    pass
+    """A file that is not a checkpoint, is truncated or empty."""
 
 
 class UnsafeCheckpoint(CheckpointError):
-    pass
+    """A pickle that would run code when it is loaded. Nothing in it was executed."""
 
 
 class UnknownForm(CheckpointError):
-    pass
+    """Weights whose names match none of the forms in which DINOv3 checkpoints are known."""
 
 
 class AmbiguousCheckpoint(CheckpointError):
-    pass
+    """Several sets of weights, or statements that contradict each other. The message says how to choose."""
 
 
 class MismatchedWeights(CheckpointError):
-    pass
+    """A tensor that is missing, of another shape, or too many, so that the model would compute something else."""
 
 
 class NonFiniteWeights(CheckpointError):
-    pass
+    """NaN or infinity among the weights."""
 
 
 class CalibrationError(EdgecError):
+    """Frames that cannot be read, or too few of them."""
+
     exit_code = 4
 
 
 class TargetError(EdgecError):
+    """An unknown target, a profile that is not one, or a runtime that is not installed."""
+
     exit_code = 5
 
 
 class ExportError(EdgecError):
+    """A hub graph that computes something else than PyTorch, or breaks the hub's contract."""
+
     exit_code = 6
 
 
 class FidelityError(EdgecError):
+    """No candidate keeps the features, or what the heads decide, within the user's budget."""
+
     exit_code = 7
 
 
 class ArtefactError(EdgecError):
+    """An artefact that is damaged, incomplete or contradictory, or whose place is taken."""
+
     exit_code = 8
 
 
 class VerificationError(EdgecError):
+    """An artefact that computes something else than was recorded when it was built."""
+
     exit_code = 9
 
 
 class RuntimeFailure(EdgecError):
+    """A runtime that fails to load or run a model."""
+
     exit_code = 10
 
 
 class DiskFull(EdgecError):
+    """No room on a board's disk, or a Mac's; what was there before is not lost."""
+
     exit_code = 11
 
 
 class NoTensorRT(EdgecError):
+    """No trtexec on the board, or a version that cannot build the artefact."""
+
     exit_code = 12
 
 
 class TrtexecHung(EdgecError):
+    """trtexec printed nothing for too long and was ended."""
+
     exit_code = 13
 
 
 class NothingToDo(EdgecError):
+    """Nothing is deployed, verified, or left to roll back to."""
+
     exit_code = 14
 
 
 class Busy(EdgecError):
+    """Another run holds the board's folder, or the sweep's."""
+
     exit_code = 15
 
 
 class BoardError(EdgecError):
+    """A board that cannot be reached, is lost, or answers as no board does."""
+
     exit_code = 16
 
 
 class Regression(EdgecError):
+    """A comparison in which something got worse by more than noise, with `--fail-on-regression`."""
+
     exit_code = 17
 
 
 class UnsupportedOperation(EdgecError):
+    """An operation of a head that the target cannot run; found before anything is exported."""
+
     exit_code = 18
 
 
 def of_exit_code(code: int) -> type[EdgecError]:
-    """The error with this exit code: what a program on a board ended with, it ends with here. `EdgecError` if no other has it."""
+    """The error class with this exit code, for what a program on a board ended with. `EdgecError` if no other class has it."""
     return next((kind for kind in EdgecError.__subclasses__() if kind.exit_code == code), EdgecError)

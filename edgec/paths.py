@@ -1,4 +1,4 @@
-"""Paths as people give them: on the command line, in the environment, in an option's value."""
+"""Paths as people write them: on the command line, in the environment, in an option's value."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
 def expand(reference: str | Path) -> Path:
-    """With `~` and `~user` at the beginning replaced. A user that there is not stays as it stands, as in a shell."""
-    # What has no home, or cannot be a user's name, is what Path.expanduser raises RuntimeError or ValueError for.
+    """The path with a leading `~` or `~user` replaced. An unknown user is left as it is, as in a shell."""
+    # `Path.expanduser` would raise for an unknown user, and both raise `ValueError` for what cannot be a user's name.
     with suppress(ValueError):
         return Path(os.path.expanduser(reference))  # noqa: PTH111
     return Path(reference)
 
 
-def given(reference: str | Path, what: str = "The path") -> Path:
-    """As `expand`, for something that may be there or not. `what` begins the sentence that refuses it.
+def usable_path(reference: str | Path, what: str = "The path") -> Path:
+    """As `expand`, for a path where something may exist or not. `what` begins the sentence of the error.
 
-    Raises `RequestError` for what no file can be called here: too long, with a NUL, a link to itself; and for what may not be
-    looked at. After that `exists`, `is_dir` and `stat` of it do not fail but for what changes meanwhile.
+    Raises `RequestError` for a path that no file can have here (too long, with a NUL, a link to itself) and for one that may not
+    be read. Afterwards `exists`, `is_dir` and `stat` fail only if something changes meanwhile.
     """
     path = expand(reference)
     try:
@@ -40,8 +40,8 @@ def given(reference: str | Path, what: str = "The path") -> Path:
 
 
 def is_special(path: Path) -> bool:
-    """Whether a device, a pipe or a socket is there. Nothing is written in its place: for root, renaming a file to `/dev/null`
-    takes that away from the whole machine; and opening a pipe waits for somebody."""
+    """Whether a device, a pipe or a socket is there, in whose place nothing must be written: root would replace `/dev/null` for
+    the whole machine, and opening a pipe waits for a reader."""
     with suppress(OSError, ValueError):
         mode = path.stat().st_mode
         return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

@@ -1,4 +1,4 @@
-"""What packages register with edgec as entry points: lowerings and backends, edgec's own among them."""
+"""What packages register with edgec as entry points: lowerings and backends, including edgec's own."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from edgec.errors import TargetError
 
 
 def load_all(group: str) -> dict[str, Any]:
-    """An object of each class that is registered in the group, by name. One that cannot be loaded is left out, whatever its
-    reason: it must not harm the others."""
+    """An object of each class that is registered in the group, by name. One that cannot be loaded is left out, whatever the
+    reason: it must not keep the others from working."""
     loaded = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         try:
             loaded[point.name] = point.load()()
-        except Exception:  # noqa: S112 - somebody else's module
+        except Exception:  # noqa: S112 - a module of another package
             continue
     return loaded
 
 
 def unknown(what: str, name: str, known: dict[str, Any]) -> TargetError:
-    """The refusal of a name that nothing is registered under; `what` is what is registered, as in "lowering"."""
+    """The error for a name that is not registered. `what` says what kind of thing it would be, such as "lowering"."""
     return TargetError(
         f"There is no {what} named {name!r}.",
         evidence=f"registered: {', '.join(known) or 'none'}",

@@ -1,4 +1,4 @@
-"""How the build tells what it is doing, without knowing who listens."""
+"""How a build reports its progress, whoever displays it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,35 @@ from typing import Protocol
 
 
 class Step(Protocol):
-    """Called as a stage gets on: `done` units more, and what it is busy with."""
+    """Called as a stage proceeds: `done` more units are finished, and `doing` names what it works on now."""
 
     def __call__(self, done: int = 1, doing: str = "") -> None: ...
 
 
 class Progress(Protocol):
+    """What a build calls while it works. An implementer shows it, or ignores it; nothing is returned to the build."""
+
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
-        """What was resolved from the request, before work starts."""
+        """Called once, before work starts, with what was resolved from the request: titles and values."""
 
     def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> AbstractContextManager[Step]:
-        """Around each stage; `total` is its number of units where that is known. `alone`: it wants the machine to itself."""
+        """Entered around each stage. `total` is its number of units, if known. `alone`: the stage measures, and other work on the
+        machine would disturb it."""
 
     def note(self, text: str) -> None:
-        """Something that the user should know and that stops nothing."""
+        """Called with something that the user should know; the build continues."""
 
 
 class Silent:
-    """For callers that only want the result."""
+    """Shows nothing, for callers that only want the result."""
 
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
-        return
+        """Ignored."""
 
     @contextmanager
     def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> Iterator[Step]:
+        """Its steps are ignored."""
         yield lambda done=1, doing="": None
 
     def note(self, text: str) -> None:
-        return
+        """Ignored."""

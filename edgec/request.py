@@ -1,4 +1,4 @@
-"""What a build is asked for, and what that comes to on this machine, before any work: settings, hashes, the build's key.
+"""What a user requests of a build, and what that means on this machine before any work: settings, hashes, the build's key.
 
 Nothing here imports torch or a runtime, so that a repeated build is over in a second.
 """
@@ -17,7 +17,7 @@ from edgec import checkpoint, frames
 from edgec.backends import profiles as targets
 from edgec.backends import registry as backends
 from edgec.backends.base import Backend
-from edgec.backends.offering import Asked, offered_pairs
+from edgec.backends.offering import PrecisionChoice, offered_pairs
 from edgec.backends.profile import Profile
 from edgec.checkpoint import Identity
 from edgec.checkpoint.source import DEMO
@@ -33,40 +33,41 @@ from edgec.lowering import registry
 from edgec.lowering.base import Lowering
 from edgec.lowering.sizes import ManySizes
 from edgec.model.spec import Size
-from edgec.paths import given
+from edgec.paths import usable_path
 from edgec.records.report import Host
 
 Effort = Literal["quick", "full"]
-"""How long to look for a precision plan: `quick` follows rules, `full` also measures every operation's sensitivity."""
+"""How long to look for a precision plan: `quick` follows rules, `full` also measures what each operation's int8 costs."""
 DEFAULT_SIZE = Size(224, 224)
 TOOLS = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino", "torch")
-"""Packages whose versions manifests name. What a stage depends on is `edgec.dependencies`' to say."""
+"""Packages whose versions manifests name. `edgec.dependencies` finds what a stage really depends on."""
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """As the user typed it. `output` None: a name made from checkpoint, target and size, in the current folder."""
+    """The request as the user wrote it. Without `output`, the name is made from checkpoint, target and size, in the current
+    folder."""
 
     checkpoint: str
     weights: str | None = None
-    """Which of several sets of weights in the checkpoint: a name that the refusal lists, such as "student" or "ema"."""
+    """Which of several sets of weights in the checkpoint: a name such as "student" or "ema", which the error message lists."""
     config: str | None = None
-    """A file that alone is believed about what weights do not say, or "none": nothing is."""
+    """The only file to read for what weights do not say, or "none" to read none."""
     against: bool = False
-    """Whether the author's own code, which the checkpoint's folder names, is run and compared."""
+    """Whether to run the author's own code, which the checkpoint's folder names, and compare with it."""
     target: str = "cpu"
     calibration: str | None = None
     validation: str | None = None
     size: Size = DEFAULT_SIZE
     more_sizes: tuple[Size, ...] = ()
-    """Further sizes that the artefact takes frames in, where its runtime's files can hold several; `size` is the default."""
+    """Further sizes of frames that the artefact takes, if its runtime's files can hold several; `size` is the default."""
     batch: int = 1
-    precision: Asked = "auto"
+    precision: PrecisionChoice = "auto"
     min_fidelity: float = 0.99
     heads: tuple[str, ...] = ()
-    """NAME=PATH each."""
+    """Each as NAME=PATH."""
     features: bool = True
-    """False: the heads' outputs alone."""
+    """False for the heads' outputs only."""
     min_agreement: float | None = None
     min_iou: float | None = None
     max_depth_error: float | None = None
@@ -82,27 +83,27 @@ class BuildRequest:
 
     @property
     def sizes(self) -> tuple[Size, ...]:
-        """All of them, the default first."""
+        """All sizes, the default first."""
         return (self.size, *self.more_sizes)
 
     @property
     def budget(self) -> Budget:
-        """Raises `RequestError` for a bound that nothing can keep, and for one of heads that there are not."""
-        asked = TaskBudgets(self.min_agreement, self.min_iou, self.max_depth_error)
-        if not self.heads and (asked != TaskBudgets() or not self.features):
+        """What may be lost. Raises `RequestError` for a bound that nothing can keep, and for a bound on heads without heads."""
+        tasks = TaskBudgets(self.min_agreement, self.min_iou, self.max_depth_error)
+        if not self.heads and (tasks != TaskBudgets() or not self.features):
             raise RequestError(
-                "There are no heads that this could speak of.",
+                "These options are about heads, and there is no head.",
                 evidence=(
-                    "--min-agreement, --min-iou and --max-depth-error bound what heads may lose",
-                    "--no-features leaves the heads' outputs alone",
+                    "--min-agreement, --min-iou and --max-depth-error limit what heads may lose",
+                    "--no-features leaves only the heads' outputs",
                 ),
                 remedy="give --head NAME=PATH, or leave these options out",
             )
-        return Budget(self.min_fidelity, asked if self.features else asked.or_else(WITHOUT_FEATURES))
+        return Budget(self.min_fidelity, tasks if self.features else tasks.or_else(WITHOUT_FEATURES))
 
 
 class BuildOptions(TypedDict, total=False):
-    """The fields of a `BuildRequest` but the checkpoint, for `edgec.build`."""
+    """The fields of a `BuildRequest` except the checkpoint, for `edgec.build`."""
 
     weights: str | None
     config: str | None
@@ -113,7 +114,7 @@ class BuildOptions(TypedDict, total=False):
     size: Size
     more_sizes: tuple[Size, ...]
     batch: int
-    precision: Asked
+    precision: PrecisionChoice
     min_fidelity: float
     heads: tuple[str, ...]
     features: bool
@@ -133,16 +134,16 @@ class BuildOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Resolved:
-    """The request with everything looked up. `key` is the build's: equal keys, equal artefacts."""
+    """The request with everything looked up. Builds with equal `key`s write equal artefacts."""
 
     request: BuildRequest
     budget: Budget
     heads: tuple[tuple[str, str], ...]
-    """Name and SHA-256 of each."""
+    """The name and SHA-256 of each."""
     identity: Identity
     backend: Backend
     profiles: tuple[Profile, ...]
-    """All that the artefact is for."""
+    """All targets of the artefact."""
     host: Host
     pairs: tuple[tuple[str, Precision], ...]
     lowerings: dict[str, Lowering]
@@ -155,33 +156,33 @@ class Resolved:
 
     @property
     def profile(self) -> Profile:
-        """The first that the artefact is for."""
+        """The first target of the artefact."""
         return self.profiles[0]
 
     @property
     def target(self) -> str:
-        """The name that was asked for: a family's, or the profile's."""
+        """The family's name if the user gave that and it has several members, else the profile's."""
         return self.request.target if len(self.profiles) > 1 else self.profile.name
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """Those that the backend and the lowerings are in, which may be somebody else's."""
-        return tuple(sorted({type(each).__module__ for each in (self.backend, *self.lowerings.values())}))
+        """The modules of the backend and the lowerings, which other packages may provide."""
+        return _modules(self.backend, self.lowerings)
 
     def rows(self) -> tuple[tuple[str, str], ...]:
-        """For people, before work starts."""
+        """The settings, as titles and texts for people, before work starts."""
         request = self.request
-        tried = ", ".join(f"{runtime} {precision}" for runtime, precision in self.pairs)
+        candidates = ", ".join(f"{runtime} {precision}" for runtime, precision in self.pairs)
         shapes = ", ".join(f"[{request.batch}, {size.height}, {size.width}, 3]" for size in request.sizes)
         outputs = ["cls", "patches"] + ["registers"] * request.registers + [f"patches_{layer}" for layer in request.layers]
         outputs = [*(outputs if request.features else []), *(name for name, _ in self.heads)]
         return (
             ("checkpoint", f"{self.identity.name} ({self.identity.sha256[:12]})"),
-            ("target", ", ".join(f"{each.name}: {each.title}" for each in self.profiles)),
+            ("target", ", ".join(f"{profile.name}: {profile.title}" for profile in self.profiles)),
             ("input", f"uint8 NHWC {shapes}"),
             ("outputs", ", ".join(outputs)),
             ("frames", f"{self.frames.name}: {len(self.frames.frames)} frames ({self.frames.sha256[:12]})"),
-            ("candidates", tried),
+            ("candidates", candidates),
             *((("heads", ", ".join(f"{name} ({sha256[:12]})" for name, sha256 in self.heads)),) if self.heads else ()),
             ("precision", f"{request.precision}, effort {request.effort}, {self.budget}"),
             ("threads", f"{self.threads} of {self.host.usable_cores} usable cores"),
@@ -191,16 +192,17 @@ class Resolved:
 
 
 def resolve(request: BuildRequest) -> Resolved:
-    """Raises `RequestError`, `CheckpointError`, `CalibrationError` or `TargetError` for what can be seen to be wrong."""
+    """Look up checkpoint, target, frames and heads. Raises `RequestError`, `CheckpointError`, `CalibrationError` or `TargetError`
+    for everything that can be found wrong without work."""
     if request.batch < 1:
-        raise RequestError("A build needs a batch of 1 or more.", evidence=f"asked for: batch {request.batch}")
+        raise RequestError("A build needs a batch of 1 or more.", evidence=f"requested: batch {request.batch}")
     budget = request.budget
     heads = identify_heads(request.heads)
     here = host.facts()
     identity = checkpoint.identify(request.checkpoint, seed=request.seed, config=request.config)
     profiles = targets.chosen(request.target, here)
     backend = backends.get(profiles[0].family)
-    offered = tuple(dict.fromkeys(pair for each in profiles for pair in each.candidates))
+    offered = tuple(dict.fromkeys(pair for profile in profiles for pair in profile.candidates))
     pairs = offered_pairs(request.precision, offered, palettes=request.effort == "full")
     lowerings = {name: registry.get(name) for name in sorted({runtime for runtime, _ in pairs})}
     _check_sizes(request, lowerings)
@@ -211,6 +213,7 @@ def resolve(request: BuildRequest) -> Resolved:
         notes += (f"this host lacks {', '.join(lacking)} of {profiles[0].name}: its latencies say nothing about the target",)
     threads = request.threads or here.usable_cores
     tools = {"edgec": edgec.__version__} | {name: version for name, version in packages().items() if name in TOOLS}
+    program = backend.program.sources() if backend.program is not None else {}
     key = cached.key(
         replace(
             request, checkpoint="", config=None, target="", calibration="", validation="", output=None, force=False, heads=()
@@ -220,12 +223,12 @@ def resolve(request: BuildRequest) -> Resolved:
         identity.name,
         frameset.sha256,
         frameset.name,
-        [each.model_dump(mode="json") for each in profiles],
+        [profile.model_dump(mode="json") for profile in profiles],
         here.model_dump(mode="json", exclude={"governor", "usable_cores"}),
         threads,
-        everything([type(each).__module__ for each in (backend, *lowerings.values())]),
-        # What goes with the artefact is part of it.
-        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in backend.programs().items()),
+        everything(_modules(backend, lowerings)),
+        # The program goes with the artefact.
+        sorted((name, hashlib.sha256(content).hexdigest()) for name, content in program.items()),
     )
     return Resolved(
         request=request,
@@ -238,7 +241,7 @@ def resolve(request: BuildRequest) -> Resolved:
         pairs=pairs,
         lowerings=lowerings,
         frames=frameset,
-        output=given(request.output or _default_output(request, identity), "The output's path"),
+        output=usable_path(request.output or _default_output(request, identity), "The output's path"),
         threads=threads,
         tools=tools,
         key=key,
@@ -246,22 +249,26 @@ def resolve(request: BuildRequest) -> Resolved:
     )
 
 
+def _modules(backend: Backend, lowerings: Mapping[str, Lowering]) -> tuple[str, ...]:
+    return tuple(sorted({type(provider).__module__ for provider in (backend, *lowerings.values())}))
+
+
 def _check_sizes(request: BuildRequest, lowerings: Mapping[str, Lowering]) -> None:
-    """Several sizes, each once, for runtimes alone whose files hold several."""
-    asked = f"asked for: {', '.join(map(str, request.sizes))}"
+    """Raises `RequestError` for a size that is given twice, and for several sizes if a runtime's files hold only one."""
+    requested = f"requested: {', '.join(map(str, request.sizes))}"
     if len(set(request.sizes)) < len(request.sizes):
-        raise RequestError("An input size is given twice.", evidence=asked, remedy="give each size once, the default one first")
+        raise RequestError("An input size is given twice.", evidence=requested, remedy="give each size once, the default first")
     single = [lowering.title for lowering in lowerings.values() if not isinstance(lowering, ManySizes)]
     if request.more_sizes and single:
         raise RequestError(
             f"An artefact for {request.target} takes frames of one size.",
-            evidence=(asked, f"{' and '.join(single)} {'have' if len(single) > 1 else 'has'} one fixed shape a model"),
-            remedy="build one artefact a size, with one --input-size each (`edgec sweep` does that); --target apple takes all",
+            evidence=(requested, f"{' and '.join(single)} {'have' if len(single) > 1 else 'has'} one fixed shape per model"),
+            remedy="build one artefact for each size (`edgec sweep` does that), or use --target apple, which takes all in one",
         )
 
 
 def _check_available(lowerings: Mapping[str, Lowering]) -> None:
-    """At least one must be usable."""
+    """Raises `TargetError` unless at least one is installed."""
     states = {name: lowering.availability() for name, lowering in lowerings.items()}
     if not any(state.available for state in states.values()):
         raise TargetError(
@@ -272,33 +279,33 @@ def _check_available(lowerings: Mapping[str, Lowering]) -> None:
 
 
 def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
-    """The calibration set, joined with the validation set if one was given, and what the user should know about them."""
+    """The calibration set, joined with the validation set if there is one, and notes for the user."""
     notes: tuple[str, ...] = ()
     if request.calibration is None and request.checkpoint != DEMO:
         notes = ("calibrated and judged on edgec's demo pictures: give --calibration with frames of your own camera",)
     frameset = frames.load("demo" if request.calibration is None else request.calibration)
-    judges = None if request.validation is None else frames.load(request.validation)
+    validation = None if request.validation is None else frames.load(request.validation)
     if not request.checkpoint.startswith("random:"):
-        for option, found in (("--calibration", frameset), ("--validation", judges)):
-            if found is not None and found.random:
+        for option, loaded in (("--calibration", frameset), ("--validation", validation)):
+            if loaded is not None and loaded.random:
                 raise CalibrationError(
-                    "Noise says nothing about how a trained model behaves on pictures.",
-                    evidence=f"{option} {found.name} with the checkpoint {request.checkpoint}",
-                    remedy="give frames of your camera; random frames go with `random:` checkpoints only",
+                    "Random frames show nothing about how a trained model behaves on pictures.",
+                    evidence=f"{option} {loaded.name} with the checkpoint {request.checkpoint}",
+                    remedy="give frames of your camera; random frames are for `random:` checkpoints only",
                 )
     notes += frameset.notes
-    if judges is None:
+    if validation is None:
         return frameset, notes
-    notes += tuple(f"validation: {note}" for note in judges.notes)
+    notes += tuple(f"validation: {note}" for note in validation.notes)
     joined = FrameSet(
-        name=f"{frameset.name} + {judges.name}",
-        sha256=cached.key(frameset.sha256, judges.sha256),
+        name=f"{frameset.name} + {validation.name}",
+        sha256=cached.key(frameset.sha256, validation.sha256),
         frames=(
             *(replace(frame, side="calibration") for frame in frameset.frames),
-            *(replace(frame, name=f"validation/{frame.name}", side="validation") for frame in judges.frames),
+            *(replace(frame, name=f"validation/{frame.name}", side="validation") for frame in validation.frames),
         ),
-        skipped=(*frameset.skipped, *judges.skipped),
-        random=frameset.random or judges.random,
+        skipped=(*frameset.skipped, *validation.skipped),
+        random=frameset.random or validation.random,
         seed=frameset.seed,
     )
     return joined, notes
@@ -308,5 +315,5 @@ def _default_output(request: BuildRequest, identity: Identity) -> Path:
     name = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in identity.name)
     target = Path(request.target).stem
     batch = f"-b{request.batch}" if request.batch > 1 else ""
-    heads = "".join(f"-{each.partition('=')[0]}" for each in request.heads)
+    heads = "".join(f"-{head.partition('=')[0]}" for head in request.heads)
     return Path(f"{name}-{target}-{'-'.join(map(str, request.sizes))}{batch}{heads}.edgec")

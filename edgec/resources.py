@@ -1,4 +1,4 @@
-"""Where the rooms that travel with edgec are: inside the installed wheel, or beside the package in a checkout."""
+"""Where the folders that are shipped with edgec are: inside the installed wheel, or beside the package in a checkout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def room(name: Literal["targets", "calibration"]) -> Path:
-    """The folder of that room. Raises `EdgecError` where neither a wheel's nor a checkout's is there."""
+    """The folder of that name. Raises `EdgecError` if neither a wheel's nor a checkout's exists."""
     places = (_PACKAGE / "_data" / name, _PACKAGE.parent / name)
     for place in places:
         if place.is_dir():

@@ -1,7 +1,7 @@
-"""Reading what somebody else may have written: files, boards, other programs. Everything here is bounded.
+"""Reading input that is not trusted: files, and what boards and other programs send. Everything here has limits.
 
-How files and JSON are bounded is `edgec.onboard.untrusted`'s to say: boards read by the same source. Here are the formats that
-people write beside them, TOML, YAML and Python, under the same rules.
+`edgec.onboard.untrusted` reads files and JSON, on boards too. Here are the formats that people write (TOML, YAML and Python),
+under the same rules.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EXPONENT = re.compile(r"[-+]?\d+[eE][-+]?\d{1,3}")
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file. A name that the system refuses, too long or with a zero in it, has none."""
+    """Whether a regular file is there. False for a name that the system refuses: too long, or with a NUL."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -42,12 +42,12 @@ def is_file(path: Path) -> bool:
 
 
 def complaint(problem: Mapping[str, Any]) -> str:
-    """Of one of pydantic's `ValidationError.errors()`: what our own validator said, or pydantic's words."""
+    """The message of one of pydantic's `ValidationError.errors()`: that of our own validator, or pydantic's."""
     return str(problem["ctx"]["error"] if problem["type"] == "value_error" else problem["msg"])
 
 
 def is_folder(path: Path) -> bool:
-    """As `is_file`, of a directory."""
+    """As `is_file`, for a directory."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -55,9 +55,9 @@ def is_folder(path: Path) -> bool:
 
 
 def parse_toml(data: bytes) -> dict[str, Any]:
-    """TOML in UTF-8, with or without a byte order mark (Windows' editors write one). Numbers are bounded as in `parse_json`.
+    """TOML in UTF-8, with or without a byte order mark (Windows' editors write one). Numbers are limited as in `parse_json`.
 
-    Raises `Refused`, with line and column where the parser tells them.
+    Raises `Refused`, with line and column if the parser gives them.
     """
     try:
         table: dict[str, Any] = tomllib.loads(data.decode("utf-8-sig"))
@@ -68,14 +68,14 @@ def parse_toml(data: bytes) -> dict[str, Any]:
         raise Refused("is nested too deeply") from None
     except UnicodeDecodeError as error:
         raise Refused(f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    except ValueError as error:  # TOMLDecodeError is one; so is what int() says of thousands of digits
+    except ValueError as error:  # TOMLDecodeError is one; so is what int() raises for thousands of digits
         raise Refused(f"is not valid TOML: {error}") from None
     return table
 
 
 def parse_yaml(data: bytes) -> dict[str, Any]:
-    """A YAML mapping of plain values in UTF-8: no tags, no aliases (a few lines of them are gigabytes), bounded numbers.
-    A text such as 1e-5 is a number, which it is for everybody but YAML 1.1.
+    """A YAML mapping of plain values in UTF-8: no tags, no aliases (a few lines of them can mean gigabytes), limited numbers. A
+    text such as 1e-5 is a number, although YAML 1.1 calls it a string.
 
     Raises `Refused`.
     """
@@ -99,8 +99,8 @@ def parse_yaml(data: bytes) -> dict[str, Any]:
 
 
 def parse_python(text: str) -> dict[str, Any]:
-    """Python that is nothing but values under names, as OpenMMLab writes its configurations, or one literal dictionary. It is
-    parsed and not run: what is no literal, list, tuple, dictionary or `dict(…)` of such is None.
+    """A Python file that only assigns values to names, as OpenMMLab writes its configurations, or one literal dictionary. It is
+    parsed, not run: anything but literals, lists, tuples, dictionaries and `dict(…)` of these becomes None.
 
     Raises `Refused`.
     """
@@ -135,7 +135,7 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, (bool, int, float, str)) else None
     if isinstance(node, (ast.List, ast.Tuple)):
-        return [_literal(each) for each in node.elts]
+        return [_literal(element) for element in node.elts]
     if isinstance(node, ast.Dict):
         keys = [_literal(key) if key is not None else None for key in node.keys]
         return {key: _literal(value) for key, value in zip(keys, node.values, strict=True) if isinstance(key, str)}
@@ -149,19 +149,19 @@ def _literal(node: ast.expr) -> Any:
 
 def _numbers(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _numbers(each) for key, each in value.items()}
+        return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_numbers(each) for each in value]
+        return [_numbers(item) for item in value]
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
-def _check_numbers(value: Any, place: str = "") -> None:
+def _check_numbers(value: Any, path: str = "") -> None:
     inner: Iterable[tuple[Any, Any]] = (
         value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     )
-    for name, each in inner:
-        _check_numbers(each, f"{place}.{name}" if place else ascii(name).strip("'"))
+    for name, item in inner:
+        _check_numbers(item, f"{path}.{name}" if path else ascii(name).strip("'"))
     if isinstance(value, float) and not math.isfinite(value):
-        raise Refused(f"holds a number that is not finite: {place} = {value}")
+        raise Refused(f"holds a number that is not finite: {path} = {value}")
     if isinstance(value, int):
         check_whole(value)

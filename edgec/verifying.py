@@ -1,7 +1,7 @@
 """Running an artefact's golden frames again: does it still compute what was recorded when it was built?
 
-Needs numpy and the artefact's runtime, nothing else: it runs on the robot. Nothing that it demands can be loosened by what the
-artefact says: see `edgec.artefact.tolerances`.
+Needs only numpy and the artefact's runtime: it runs on the robot. Nothing in the artefact can loosen what is required: see
+`edgec.artefact.tolerances`.
 """
 
 from __future__ import annotations
@@ -9,28 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgec.artefact.checking import OutputCheck, check_outputs
+from edgec.artefact.checking import OutputCheck, check_outputs, rerun
 from edgec.artefact.machine import execution, fingerprint
 from edgec.artefact.operations import first_changed_operation
 from edgec.artefact.reading import OpenArtefact, OpenSize, open_artefact
 from edgec.artefact.statements import check_fidelity, check_report
 from edgec.artefact.tolerances import allowed, ran_alike
-from edgec.backends.checking import below_least, looser_bounds, read_document
-from edgec.backends.program import BUNDLE
 from edgec.backends.registry import all_backends
-from edgec.batches import batches
 from edgec.errors import TargetError, VerificationError
 from edgec.fidelity.trace import Difference
 from edgec.lowering import registry
-from edgec.lowering.base import Features, LoweredModel, Runner
+from edgec.lowering.base import Features, Runner
 from edgec.records.reading import printable
 
-Array = NDArray[Any]
 _OLD = "An older edgec wrote this artefact: neither its manifest nor its report is sealed, and less of it can be checked."
 _MOST_THREADS = 1024
 _SHOWN = 20
@@ -38,8 +30,8 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was verified, and how it ran. `execution_precision` is what the runtime says here, `recorded_precision` what it said
-    on the machine that built the artefact."""
+    """What was verified, and how it ran. `execution_precision` is what the runtime says that it computes in here,
+    `recorded_precision` what it said on the machine that built the artefact."""
 
     directory: Path
     build_key: str
@@ -48,7 +40,7 @@ class VerifyResult:
     recorded_precision: str
     threads: int
     same_machine: bool
-    """Whether the golden frames ran as they did when they were recorded, so that the same features had to come back."""
+    """Whether the golden frames ran as when they were recorded, so that the same features were required."""
     files: int
     frames: int
     outputs: tuple[OutputCheck, ...]
@@ -57,18 +49,18 @@ class VerifyResult:
 
 
 def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None = None) -> VerifyResult:
-    """Check every hash, hold what the artefact says in several places against each other, run the golden frames, of every graph
-    that a board may choose, and compare every output with the shipped features that the artefact records.
+    """Check every hash, compare what the artefact says in several places, run the golden frames through every graph that a board
+    may choose, and compare every output with the recorded one.
 
-    Where the frames run as they did when they were recorded, the same features must come back, but for a millionth; elsewhere,
-    what kernels differ by is allowed. `threads`: as many as then on such a machine, elsewhere the usable cores, by default.
-    `min_fidelity`: the least that the artefact may have kept of float32, and that its gate for boards may be; by default what
-    edgec allows of its precision.
+    If the frames run here as when they were recorded, the same features are required, up to a millionth; if not, they may differ
+    by what other kernels explain. `threads`: by default as many as then on such a machine, elsewhere the usable cores.
+    `min_fidelity`: the least that the artefact may have kept of float32, and the lowest gate that a board may get; by default
+    what edgec allows for its precision.
 
     Raises `ArtefactError` if the artefact is damaged or contradicts itself, `TargetError` if its runtime is not installed,
-    `RuntimeFailure` if that refuses the files, and `VerificationError`, naming output, frame, difference and cosine, if an output
-    is missing, of another shape, not finite, or further away than is allowed; naming the first operation that computes something
-    else, where operations were recorded.
+    `RuntimeFailure` if the runtime refuses the files, and `VerificationError` if an output is missing, of another shape, not
+    finite, or too different. The message names output, frame, difference and cosine, and the first operation that computes
+    something else, if operations were recorded.
     """
     artefact = open_artefact(path)
     manifest = artefact.manifest
@@ -81,19 +73,23 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
     same = ran_alike(manifest, runner, execution(manifest.runtime, runner))
     outputs: list[OutputCheck] = []
     changed: dict[str, Difference] = {}
-    ran: Features | None = None
+    default_features: Features | None = None
     for size in artefact.sizes:
         name = _name(size, artefact)
         most = allowed(manifest.precision, size.facts.golden, same=same)
         try:
-            actual = _run(runner, size)
+            actual = rerun(runner, size)
             outputs += check_outputs(size, actual, size.golden.expected_shipped, most, at=name)
         except VerificationError as error:
             raise _naming(error, first_changed_operation(artefact, size, runner)) from None
-        if found := first_changed_operation(artefact, size, runner):
-            changed[name] = found
-        ran = ran or actual
-    checks, loose = _variants(artefact, ran or {}, runner.threads, same=same)
+        if difference := first_changed_operation(artefact, size, runner):
+            changed[name] = difference
+        default_features = default_features or actual
+    loose: list[str] = []
+    for backend in all_backends().values():
+        checks, looser = backend.check_variants(artefact, default_features or {}, runner.threads, same=same)
+        outputs += checks
+        loose += looser
     result = VerifyResult(
         directory=artefact.directory,
         build_key=manifest.build_key,
@@ -104,7 +100,7 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
         same_machine=same,
         files=len(manifest.files),
         frames=sum(len(size.golden.frames) for size in artefact.sizes),
-        outputs=(*outputs, *checks),
+        outputs=tuple(outputs),
         notes=tuple(notes),
     )
     failed = [output for output in result.outputs if not output.passed]
@@ -112,7 +108,7 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
         raise _failure(result, failed, changed)
     if loose:
         raise VerificationError(
-            f"The artefact at {artefact.directory} lets boards lose more than its own graphs do.",
+            f"The artefact at {artefact.directory} allows boards to lose more than its graphs do.",
             evidence=loose[:_SHOWN],
             remedy="do not deploy it: build it again",
         )
@@ -120,42 +116,19 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
 
 
 def _recorded_threads(artefact: OpenArtefact) -> int | None:
-    """Sums are split by threads: with as many as then, they are the same. None on another machine, where they are not."""
-    then = artefact.manifest.execution
-    return then.threads if then and then.machine == fingerprint() and then.threads <= _MOST_THREADS else None
-
-
-def _variants(artefact: OpenArtefact, ran: Features, threads: int, *, same: bool) -> tuple[list[OutputCheck], list[str]]:
-    """Every graph that a board may choose, beside what was recorded of it; and the bounds that a board is told for it, beside
-    those that its own features give. Graphs of which nothing was recorded are compared with float32. `ran`: what the entry
-    gave."""
-    size, manifest = artefact.sizes[0], artefact.manifest
-    if BUNDLE not in {file.path for file in manifest.files}:
-        return [], []
-    document = read_document(artefact, BUNDLE)
-    recorded = {variant.facts.precision: variant for variant in artefact.variants}
-    checks, loose = [], []
-    for said in document["variants"]:
-        precision, entry = said["precision"], said["path"]
-        lowered = LoweredModel(manifest.runtime, artefact.directory, entry, (entry,))
-        is_entry = entry == manifest.entry
-        actual = ran if is_entry else _run(registry.get(manifest.runtime).load(lowered, threads=threads), size)
-        most = allowed(precision, same=same)
-        if precision in recorded:
-            found = check_outputs(size, actual, recorded[precision].expected, most, variant=precision)
-            checks += [check for check in found if not (is_entry and check.passed)]
-        else:
-            loose += below_least(precision, artefact, actual)
-        loose += looser_bounds(document, precision, artefact, actual, most)
-    return checks, loose
+    """How many threads the frames were recorded with: sums are split among threads, and are the same only with as many. None on
+    another machine, where they differ anyway."""
+    recorded = artefact.manifest.execution
+    usable = recorded and recorded.machine == fingerprint() and recorded.threads <= _MOST_THREADS
+    return recorded.threads if recorded and usable else None
 
 
 def _naming(error: VerificationError, changed: Difference | None) -> VerificationError:
-    """The same refusal, which says where the model begins to compute something else, if that is known."""
+    """The same error, with the operation where the model begins to compute something else, if that is known."""
     if changed is None:
         return error
-    said = f"the first operation that differs is {printable(str(changed))}"
-    return VerificationError(error.what, evidence=(said, *error.evidence), remedy=error.remedy)
+    fact = f"the first operation that differs is {printable(str(changed))}"
+    return VerificationError(error.what, evidence=(fact, *error.evidence), remedy=error.remedy)
 
 
 def load_runner(artefact: OpenArtefact, threads: int | None = None) -> Runner:
@@ -172,39 +145,18 @@ def load_runner(artefact: OpenArtefact, threads: int | None = None) -> Runner:
 
 
 def _name(size: OpenSize, artefact: OpenArtefact) -> str:
-    """Empty where there is one."""
+    """The size in words; empty if the artefact has only one."""
     height, width = size.facts.input.shape[1:3]
     return f"{height}x{width}" if len(artefact.sizes) > 1 else ""
 
 
-def _run(runner: Runner, size: OpenSize) -> Features:
-    """All golden frames of a size, in batches of the artefact's own."""
-    wanted = size.facts.outputs
-    parts: dict[str, list[Array]] = {output.name: [] for output in wanted}
-    for batch, places in batches(size.golden.frames, size.facts.input.shape[0]):
-        features = runner(batch)
-        for output in wanted:
-            found = features.get(output.name)
-            if found is None or found.shape != output.shape:
-                raise VerificationError(
-                    f"Output {printable(output.name)} is {'missing' if found is None else 'of another shape'}.",
-                    evidence=(
-                        f"recorded: {output.shape}; here: {None if found is None else found.shape}",
-                        f"the model's outputs: {', '.join(features)}",
-                    ),
-                    remedy="build the artefact again",
-                )
-            parts[output.name].append(found[: places.stop - places.start])
-    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
-
 def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[str, Difference]) -> VerificationError:
-    """`changed` by size, whose name is empty where there is one."""
+    """`changed` are the first operations that differ, by size, whose name is empty if there is only one."""
 
     def at(size: str) -> str:
         return f"at {size} " if size else ""
 
-    def say(output: OutputCheck) -> str:
+    def describe(output: OutputCheck) -> str:
         graph = f"the {printable(output.variant)} graph's " if output.variant else ""
         where = f"{at(output.size)}{graph}output {printable(output.name)}, golden frame {output.frame}: "
         if output.role == "labels":
@@ -214,16 +166,16 @@ def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[s
             f"{output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
         )
 
-    said = [*map(say, failed)]
-    said[:0] = [f"{at(size)}the first operation that differs is {printable(str(found))}" for size, found in changed.items()]
-    same = "on such a machine, with that version and as many threads" if result.same_machine else "elsewhere, or otherwise"
+    facts = [f"{at(size)}the first operation that differs is {printable(str(first))}" for size, first in changed.items()]
+    facts += map(describe, failed)
+    same = "on such a machine, with the same version and as many threads" if result.same_machine else "differently or elsewhere"
     here, recorded = printable(result.execution_precision), printable(result.recorded_precision)
     return VerificationError(
-        f"The artefact at {result.directory} does not compute what was recorded: {said[0]}.",
+        f"The artefact at {result.directory} does not compute what was recorded: {facts[0]}.",
         evidence=(
-            *said[1:],
+            *facts[1:],
             f"{printable(result.runtime)} computes here in: {here or 'unknown'}; when it was built, in: {recorded or 'unknown'}",
-            f"beside when it was built, it ran {same}",
+            f"compared with when it was built, it ran {same}",
         ),
         remedy="do not deploy it on this machine: build it here, or for a target with the same instructions and runtime version",
     )

@@ -26,7 +26,7 @@ def test_the_exported_names() -> None:
     assert (Path(edgec.__file__).parent / "py.typed").is_file()
 
 
-def test_a_name_that_there_is_not() -> None:
+def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'compile'"):
         _ = edgec.compile
 
@@ -71,7 +71,7 @@ def test_from_a_checkpoint_to_a_comparison(tmp_path: Path, monkeypatch: pytest.M
     assert comparison.first.reports[0].target == comparison.second.reports[0].target
 
 
-def test_errors_are_edgecs_own(tmp_path: Path) -> None:
+def test_errors_are_edgec_errors(tmp_path: Path) -> None:
     with pytest.raises(edgec.EdgecError) as caught:
         edgec.build(tmp_path / "nothing")
     assert caught.value.what

@@ -79,7 +79,7 @@ sys.exit(run(["build", *given, "--target", folder + "/openvino.toml", "-o", firs
 """
 
 
-def test_builds_apart_from_each_other_are_byte_for_byte_the_same(ask: BuildRequest, inputs: Path, tmp_path: Path) -> None:
+def test_separate_builds_are_byte_identical(ask: BuildRequest, inputs: Path, tmp_path: Path) -> None:
     """Two processes with other hash seeds, time zones, caches, working folders and spellings of the paths; and this process,
     where other models were lowered before."""
     shutil.copytree(inputs, tmp_path / "elsewhere" / "copy")
@@ -137,7 +137,7 @@ def test_a_repeated_build_imports_no_torch(ask: BuildRequest, cache: Path, tmp_p
     assert contents(tmp_path / "another.edgec") == contents(tmp_path / "made.edgec")
 
 
-def test_another_place_is_filled_from_the_cache(ask: BuildRequest, cache: Path, tmp_path: Path) -> None:
+def test_another_destination_is_filled_from_the_cache(ask: BuildRequest, cache: Path, tmp_path: Path) -> None:
     first = build(ask)
     made = stages_made(cache)
     other = build(replace(ask, output=tmp_path / "below" / "further" / "other.edgec"))
@@ -173,7 +173,7 @@ def test_a_damaged_artefact_is_not_up_to_date(ask: BuildRequest, damage: Callabl
     open_artefact(mended.directory)
 
 
-def test_a_flipped_bit_in_what_is_cached_never_ships(ask: BuildRequest, cache: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_cache_never_ships(ask: BuildRequest, cache: Path, tmp_path: Path) -> None:
     good = contents(build(ask).directory)
     for number, file in enumerate(sorted((cache / "stages-1" / "artefact").glob("*/content/model/*"))):
         flip(file, file.stat().st_size // 2, number % 8)
@@ -181,7 +181,7 @@ def test_a_flipped_bit_in_what_is_cached_never_ships(ask: BuildRequest, cache: P
     assert contents(again.directory) == good
 
 
-def test_what_changes_in_the_cache_while_it_is_copied_never_ships(
+def test_a_cache_that_changes_during_the_copy_never_ships(
     ask: BuildRequest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = build(ask).manifest.build_key
@@ -203,7 +203,7 @@ def test_what_changes_in_the_cache_while_it_is_copied_never_ships(
 # --- nothing twice
 
 
-def test_only_what_depends_on_a_change_is_made_anew(ask: BuildRequest, cache: Path, inputs: Path, tmp_path: Path) -> None:
+def test_only_what_depends_on_a_change_is_computed_again(ask: BuildRequest, cache: Path, inputs: Path, tmp_path: Path) -> None:
     def made_by(change: BuildRequest) -> set[str]:
         before = stages_made(cache)
         build(replace(change, force=True))
@@ -221,7 +221,7 @@ def test_only_what_depends_on_a_change_is_made_anew(ask: BuildRequest, cache: Pa
     assert made_by(replace(ask, size=Size(48, 48))) >= {"hub", "reference", "hub-fidelity"}
 
 
-def test_the_threads_that_it_ran_with_decide_what_is_reused(ask: BuildRequest) -> None:
+def test_the_number_of_threads_decides_what_is_reused(ask: BuildRequest) -> None:
     """Two numbers of threads, two keys: else a report could tell latencies of other threads than it says."""
     one, two = (build(replace(ask, threads=threads, output=Path(f"{ask.output}-{threads}"))) for threads in (1, 2))
     assert one.manifest.build_key != two.manifest.build_key

@@ -40,7 +40,7 @@ def test_the_authors_class_agrees_and_the_report_says_so(ask: BuildRequest) -> N
     assert first.patch_cosine_p01 == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_checkpoint_that_was_read_otherwise_is_not_built(ask: BuildRequest, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_misread_is_not_built(ask: BuildRequest, tmp_path: Path) -> None:
     """Believing another epsilon than the folder's: what edgec then computes is not what the author's code does."""
     config = tmp_path / "mine.json"
     config.write_text('{"layer_norm_eps": 0.5}')
@@ -51,6 +51,6 @@ def test_a_checkpoint_that_was_read_otherwise_is_not_built(ask: BuildRequest, tm
     assert not output.exists()
 
 
-def test_nothing_to_compare_with(ask: BuildRequest, tmp_path: Path) -> None:
+def test_against_without_the_author_s_code(ask: BuildRequest, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="nothing to compare"):
         build(replace(ask, checkpoint="random:vitt16", calibration="random", output=tmp_path / "made.edgec"))

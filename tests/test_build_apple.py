@@ -95,7 +95,7 @@ def test_the_saved_package_is_what_verify_runs(built: BuildResult) -> None:
     assert max(output.difference for output in result.outputs) == 0
 
 
-def test_the_package_says_what_it_is(built: BuildResult) -> None:
+def test_the_package_has_a_label(built: BuildResult) -> None:
     from edgec.lowering.coreml.sdk import quiet
 
     with quiet():
@@ -253,9 +253,7 @@ def test_verify_names_the_operation_that_gives_another_shape(
     assert "the first operation that differs is patches (cast): its result has another shape" in said
 
 
-def test_verify_needs_no_run_where_the_hashes_tell(
-    built: BuildResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wrong_hashes_are_found_without_a_run(built: BuildResult, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change = weight("blocks_1_mlp_fc1_weight", flipped)
     assert run(["verify", str(damaged(built, change, tmp_path, listed=False))]) == 8
     assert "changed: model/w8.mlpackage/Data/com.apple.CoreML/weights/weight.bin" in capsys.readouterr().err

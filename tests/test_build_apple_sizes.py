@@ -165,7 +165,7 @@ def test_the_same_build_is_the_same_bytes(request_: BuildRequest, tmp_path: Path
     assert (one.directory / MANIFEST).read_bytes() == (other.directory / MANIFEST).read_bytes()
 
 
-def test_a_size_that_the_model_cannot_take_is_refused_before_the_work(request_: BuildRequest, tmp_path: Path) -> None:
+def test_a_size_that_the_model_cannot_take_is_refused_before_work(request_: BuildRequest, tmp_path: Path) -> None:
     with pytest.raises(InputSizeError, match="70"):
         build(replace(request_, more_sizes=(Size(70, 64),), output=tmp_path / "odd.edgec"))
     assert not (tmp_path / "odd.edgec").exists()
@@ -183,7 +183,7 @@ def test_the_command_line_takes_the_option_several_times(tmp_path: Path) -> None
     done = edgec("build", "demo", "--input-size", "224", "--input-size", "480x640", cwd=tmp_path, cache=tmp_path / "cache")
     assert done.returncode == 2
     assert "An artefact for cpu takes frames of one size." in done.stderr
-    assert "asked for: 224x224, 480x640" in done.stderr
+    assert "requested: 224x224, 480x640" in done.stderr
 
 
 def test_int8_is_one_set_of_integers_for_every_size(request_: BuildRequest, built: BuildResult, tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_weights_are_in_the_package_once(precision: Any, tmp_path: Path) -> None
     ]
 
 
-def test_what_differs_by_a_bit_is_not_taken_for_equal(tmp_path: Path) -> None:
+def test_weights_that_differ_by_a_bit_are_stored_twice(tmp_path: Path) -> None:
     """coremltools' own deduplication takes fp16 constants for equal within 6e-8, which is all of a subnormal weight."""
     hubs = [exported(VIT, size).graph for size in SIZES]
     name = next(entry.weight for entry in operations(hubs[1]) if entry.kind == "linear")
@@ -263,7 +263,7 @@ def test_what_differs_by_a_bit_is_not_taken_for_equal(tmp_path: Path) -> None:
     assert (first != other).sum() == 1
 
 
-def test_ranges_hold_what_every_size_shows() -> None:
+def test_ranges_cover_every_size() -> None:
     def shown(low: float, high: float) -> dict[str, Statistics]:
         rows = np.ones((3, 2), np.float32)
         ends = np.array([low, -1], np.float32), np.array([2, high], np.float32)

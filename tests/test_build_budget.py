@@ -63,7 +63,7 @@ def test_int8_ships_with_the_fewest_exceptions_that_keep_the_budget(ask: BuildRe
     assert all(output.passed for output in verify(result.directory).outputs)
 
 
-def test_what_ships_was_measured_in_full_also_after_a_build_of_another_budget(ask: BuildRequest, tmp_path: Path) -> None:
+def test_the_shipped_candidate_is_measured_in_full_after_a_build_with_another_budget(ask: BuildRequest, tmp_path: Path) -> None:
     """Who goes on after the first heat depends on the budget: a cached latency of one must not serve the other."""
     for number, budget in enumerate((0.5, 1 - 1e-6)):
         asked = replace(ask, precision="auto", iterations=25, min_fidelity=budget, output=tmp_path / f"{number}.edgec")
@@ -73,7 +73,7 @@ def test_what_ships_was_measured_in_full_also_after_a_build_of_another_budget(as
     assert chosen.precision == "fp32"
 
 
-def test_a_budget_beyond_int8_is_refused_with_what_there_is(ask: BuildRequest, tmp_path: Path) -> None:
+def test_a_budget_beyond_int8_is_refused_with_the_best_figures(ask: BuildRequest, tmp_path: Path) -> None:
     with pytest.raises(FidelityError) as caught:
         build(replace(ask, min_fidelity=1.0, output=tmp_path / "none.edgec"))
     assert any("onnxruntime-int8-but-last-" in line for line in caught.value.evidence)

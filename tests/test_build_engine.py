@@ -62,7 +62,7 @@ def home(output: Path) -> Path:
     return found
 
 
-def test_it_ends_in_an_engine_that_has_proven_itself(
+def test_it_ends_with_a_verified_engine(
     sources: Path, tensorrt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "robot.edgec"
@@ -163,7 +163,7 @@ def test_it_is_refused_before_any_work(
     assert not list(tmp_path.glob("robot*"))
 
 
-def test_nvidia_s_trtexec_goes_first(tensorrt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvidia_s_trtexec_is_preferred(tensorrt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{TRTEXEC.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("STANDIN_COMPUTE", "8.9")
     driver = host.find_driver()

@@ -90,7 +90,7 @@ def test_the_names_of_classes_travel_with_the_head(built: BuildResult) -> None:
     assert all(name in floor.meaning for name in made.CLASSES)
 
 
-def test_every_stage_says_what_each_head_kept(built: BuildResult) -> None:
+def test_every_stage_reports_what_each_head_kept(built: BuildResult) -> None:
     stages = {stage.stage: {task.head: task for task in stage.tasks} for stage in built.report.stages}
     assert next(iter(stages)) == "hub"
     assert list(stages)[-1] == "artefact"
@@ -105,7 +105,7 @@ def test_every_stage_says_what_each_head_kept(built: BuildResult) -> None:
     assert hub["far"].depths.relative_error < 1e-4
     int8 = next(candidate for candidate in built.report.candidates if candidate.precision == "int8")
     assert int8.fidelity is not None
-    lost = {task.head: 1 - task.kept for task in int8.fidelity.tasks}
+    lost = {task.head: 1 - task.retained for task in int8.fidelity.tasks}
     assert 0 < lost["floor"] < 0.2, "int8 moves some pixels of a mask"
     assert 0 < lost["far"] < 0.2
 
@@ -119,7 +119,7 @@ def test_the_golden_labels_are_what_float32_and_the_artefact_decide(built: Build
     assert len(np.unique(float32)) > 1
 
 
-def test_verify_says_how_many_labels_are_others(built: BuildResult, tmp_path: Path) -> None:
+def test_verify_reports_how_many_labels_differ(built: BuildResult, tmp_path: Path) -> None:
     """Golden labels that another machine might have written: a whole corner is something else."""
     copy = tmp_path / "copy.edgec"
     shutil.copytree(built.directory, copy)
@@ -134,7 +134,7 @@ def test_verify_says_how_many_labels_are_others(built: BuildResult, tmp_path: Pa
         verify(copy)
 
 
-def test_without_features_what_nothing_uses_is_not_computed(ask: BuildRequest, tmp_path: Path) -> None:
+def test_without_features_unused_outputs_are_not_computed(ask: BuildRequest, tmp_path: Path) -> None:
     alone = tuple(head for head in ask.heads if head.startswith("kind="))
     request = replace(ask, heads=alone, precision="int8", min_fidelity=0.9999999, min_agreement=0.5)
     with pytest.raises(FidelityError, match="what the heads decide"):
@@ -199,7 +199,7 @@ def test_a_head_for_another_backbone_is_refused_with_both_numbers(ask: BuildRequ
 
 
 @pytest.mark.parametrize("asked", [{"min_iou": 0.9}, {"features": False}, {"max_depth_error": 0.1}])
-def test_what_speaks_of_heads_needs_some(ask: BuildRequest, asked: dict[str, float]) -> None:
+def test_options_about_heads_need_heads(ask: BuildRequest, asked: dict[str, float]) -> None:
     with pytest.raises(RequestError, match="no heads"):
         resolve(replace(ask, heads=(), **asked))  # type: ignore[arg-type]
 

@@ -133,7 +133,7 @@ def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not (path / "manifest.json").is_file() or path.name.startswith("."))
 
 
-def test_a_build_that_is_killed_leaves_no_half_and_goes_on_from_there(start: Callable[..., Running], tmp_path: Path) -> None:
+def test_a_killed_build_leaves_nothing_and_resumes(start: Callable[..., Running], tmp_path: Path) -> None:
     """Killed a moment after each of these stages in turn, in the middle of the next; every run goes on from the one before."""
     folder, moments = tmp_path / "out", random.Random(0)
     for stage in STAGES:
@@ -152,7 +152,7 @@ def test_a_build_that_is_killed_leaves_no_half_and_goes_on_from_there(start: Cal
     assert list((tmp_path / "cache" / "work").iterdir()) == []
 
 
-def test_a_replacement_that_is_killed_leaves_the_old_or_the_new(
+def test_a_killed_replacement_leaves_the_old_or_the_new_artefact(
     start: Callable[..., Running], ask: BuildRequest, tmp_path: Path
 ) -> None:
     """Everything is cached, so that most of the time goes into putting the artefact in its place."""
@@ -197,12 +197,12 @@ def refused(ask: BuildRequest, match: str, error: type[EdgecError] = ArtefactErr
     return caught.value
 
 
-def test_a_place_below_a_file_is_refused_before_work(ask: BuildRequest, tmp_path: Path) -> None:
+def test_a_destination_below_a_file_is_refused_before_work(ask: BuildRequest, tmp_path: Path) -> None:
     (tmp_path / "note.txt").write_text("mine")
     refused(replace(ask, output=tmp_path / "note.txt" / "made.edgec", checkpoint="random:vith16plus"), "not a directory")
 
 
-def test_a_read_only_place_is_refused_before_work(tmp_path: Path) -> None:
+def test_a_read_only_destination_is_refused_before_work(tmp_path: Path) -> None:
     """As a user who is not root, for whom permissions count."""
     user: list[str] = []
     if os.geteuid() == 0:

@@ -46,7 +46,7 @@ def test_a_hit_runs_nothing_and_survives_the_process(root: Path) -> None:
     assert (second / "result.txt").read_text() == "hello"
 
 
-def test_stages_and_keys_do_not_meet(root: Path) -> None:
+def test_stages_and_keys_do_not_collide(root: Path) -> None:
     cache = Cache(root)
     paths = [cache.stage(name, key, fill(f"{name} {key}")) for name in ("export", "lower") for key in ("a", "b")]
     texts = [(path / "result.txt").read_text() for path in paths]
@@ -137,7 +137,7 @@ def test_one_flipped_bit_in_a_large_file_is_noticed(root: Path, position: int) -
     assert len(said) == 1
 
 
-def test_a_file_more_is_damage(root: Path) -> None:
+def test_an_additional_file_is_damage(root: Path) -> None:
     content = Cache(root).stage("export", "abc", fill("hello"))
     (content / "more.txt").write_text("who knows")
     again = Cache(root).stage("export", "abc", fill("again"))
@@ -168,7 +168,7 @@ def test_a_file_is_hashed_once_a_process_while_it_stays_as_it_is(root: Path, mon
     assert Cache(root).stage("export", "abc", never) == content
 
 
-def test_it_says_what_its_stages_wrote(root: Path) -> None:
+def test_digests_are_those_of_the_files_that_were_written(root: Path) -> None:
     cache = Cache(root)
     content = cache.stage("export", "abc", fill("hello"))
     expected = {"result.txt": sha256_of(content / "result.txt")}
@@ -177,13 +177,13 @@ def test_it_says_what_its_stages_wrote(root: Path) -> None:
     assert other.digests(other.stage("export", "abc", never)) == expected
 
 
-def test_only_the_user_can_look_in(root: Path) -> None:
+def test_only_the_user_can_read_it(root: Path) -> None:
     content = Cache(root).stage("export", "abc", fill("hello"))
     for folder in (content.parent, content.parent.parent, root / LAYOUT, root / "work", root):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700, folder
 
 
-def test_what_is_copied_out_is_as_open_as_the_umask_says(root: Path, tmp_path: Path) -> None:
+def test_copies_have_the_umask_s_permissions(root: Path, tmp_path: Path) -> None:
     previous = os.umask(0o022)
     try:
         shutil.copytree(Cache(root).stage("export", "abc", fill("hello")), tmp_path / "copy")
@@ -228,7 +228,7 @@ class Circle:
     side: int
 
 
-def test_a_key_says_what_it_is_over() -> None:
+def test_a_key_depends_on_every_part() -> None:
     parts = ("a", 1, 1.5, None, True, {"b": [1], "a": Path("x/y")}, Colour.RED, Square(2))
     assert key(*parts) == key("a", 1, 1.5, None, True, {"a": Path("x/y"), "b": (1,)}, Colour.RED, Square(2, lambda: 1))
     others = [
@@ -249,7 +249,7 @@ def test_a_key_says_what_it_is_over() -> None:
 
 
 @pytest.mark.parametrize("part", [{1, 2}, {1: 2}, object(), b"bytes", float("nan")])
-def test_what_has_no_canonical_form_is_no_key(part: object) -> None:
+def test_values_without_a_canonical_form_are_refused(part: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         key(part)
 

@@ -97,7 +97,7 @@ def test_killed_at_any_moment_no_half_entry_is_seen_and_the_rest_is_swept(root: 
     assert interrupted >= 3, "the kills did not hit builds at work"
 
 
-def test_what_a_living_process_makes_is_not_swept(root: Path) -> None:
+def test_work_of_a_living_process_is_not_swept(root: Path) -> None:
     process = builder(root, count=1, pause=0.05)
     while not list((root / "work").glob("*.tmp")):
         time.sleep(0.005)
@@ -128,7 +128,7 @@ def test_the_least_recently_used_go_first(root: Path) -> None:
 
 
 @pytest.mark.parametrize("stamp", [2**33, 2**34 - 1])
-def test_entries_of_a_clock_that_was_ahead_go_as_others_do(root: Path, stamp: int) -> None:
+def test_entries_from_a_clock_that_was_ahead_are_evicted_like_others(root: Path, stamp: int) -> None:
     """Else they would stay for years, and everything new would go before them."""
 
     def produce(folder: Path) -> None:
@@ -148,7 +148,7 @@ def test_entries_of_a_clock_that_was_ahead_go_as_others_do(root: Path, stamp: in
 
 
 @pytest.mark.parametrize("stamp", [-(2**31), -1, 0, 2**31, 2**34 - 1])
-def test_whatever_the_clock_said_a_whole_entry_is_used(root: Path, stamp: int) -> None:
+def test_a_whole_entry_is_used_whatever_its_time(root: Path, stamp: int) -> None:
     finish(builder(root, name="old", count=1, pause=0))
     entry = root / LAYOUT / "old" / "0000"
     for path in (entry, *entry.rglob("*")):
@@ -189,7 +189,7 @@ def test_entries_in_use_by_another_process_are_not_evicted(root: Path) -> None:
     assert not held.exists()
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(root: Path) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(root: Path) -> None:
     def produce(folder: Path) -> None:
         (folder / "half").write_text("half")
         with Path("/dev/full").open("wb", buffering=0) as file:
@@ -235,7 +235,7 @@ print([path.name for path in (root / "stages-1" / "export").iterdir()], list((ro
     assert done.stdout.splitlines()[-2:] == ["20000", "['small'] []"]
 
 
-def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EdgecError, match="cannot be written") as caught:
         Cache(tmp_path / "file" / "cache").stage("export", "abc", fill("hello"))

@@ -174,7 +174,7 @@ def test_versions_of_packages(
 
 
 @pytest.mark.parametrize(("place", "again"), [("report/pareto.py", set()), ("precision/rounding.py", PLANNED)])
-def test_a_build_runs_what_is_to_be_run_and_nothing_else(
+def test_a_build_runs_exactly_the_stages_whose_dependencies_changed(
     request_: BuildRequest,
     by_stage: dict[str, tuple[str, ...]],
     monkeypatch: pytest.MonkeyPatch,
@@ -186,7 +186,7 @@ def test_a_build_runs_what_is_to_be_run_and_nothing_else(
     assert names == again
 
 
-def test_a_lowering_of_somebody_elses_is_in_the_keys_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_third_party_lowering_is_in_the_keys_with_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "their_runtime"
     package.mkdir()
     (package / "__init__.py").write_text("")

@@ -11,7 +11,7 @@ import pytest
 from edgec.durable import publish, scratch, write_whole
 
 
-def test_a_file_is_written_in_place_of_an_older_one_and_nothing_else_is_left(tmp_path: Path) -> None:
+def test_a_file_replaces_an_older_one_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "a report.json"
     for content in (b"first", b"", b"\0 third"):
         write_whole(path, content)
@@ -38,7 +38,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path: Path, monkeypat
     assert order[0].parent != tmp_path
 
 
-def test_what_cannot_be_written_leaves_the_older_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_whole(path, b"old")
 
@@ -59,7 +59,7 @@ def test_a_folder_in_the_way_stays(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
 
 
-def test_what_others_wrote_is_published_alike(tmp_path: Path) -> None:
+def test_a_file_from_elsewhere_is_published_in_the_same_way(tmp_path: Path) -> None:
     with scratch(tmp_path) as work:
         (work / "picture").write_bytes(b"pixels")
         publish(work / "picture", tmp_path / "picture.png")

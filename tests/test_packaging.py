@@ -64,7 +64,7 @@ def test_nothing_but_edgec_is_at_its_top(names: set[str]) -> None:
     assert {name.split("/")[0] for name in names} == {"edgec", f"edgec-{edgec.__version__}.dist-info"}
 
 
-def test_every_module_is_in_it_and_nothing_that_lay_about(names: set[str]) -> None:
+def test_every_module_is_in_it_and_nothing_else(names: set[str]) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edgec").rglob("*.py")}
     on_boards = {name for name in names if name.startswith("edgec/_data/targets/") and "/device/" in name}
     assert {name for name in names - on_boards if name.endswith(".py")} == modules
@@ -72,7 +72,7 @@ def test_every_module_is_in_it_and_nothing_that_lay_about(names: set[str]) -> No
 
 
 @pytest.mark.parametrize("room", ["targets", "calibration"])
-def test_the_rooms_beside_the_package_travel_inside_it(names: set[str], room: str) -> None:
+def test_targets_and_calibration_are_inside_it(names: set[str], room: str) -> None:
     files = {path for path in (ROOT / room).rglob("*") if path.is_file() and path.suffix != ".pyc"}
     beside = {path.relative_to(ROOT).as_posix() for path in files}
     assert len(beside) > 5
@@ -84,7 +84,7 @@ def test_the_demo_checkpoint_and_its_attribution_are_in_it(names: set[str]) -> N
         assert f"edgec/checkpoint/demo/{name}" in names
 
 
-def test_metadata_say_what_the_readme_promises(wheel: Path) -> None:
+def test_metadata_match_the_readme(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         folder = f"edgec-{edgec.__version__}.dist-info"
         metadata = email.message_from_bytes(archive.read(f"{folder}/METADATA"))
@@ -186,7 +186,7 @@ def test_the_demo_builds_outside_the_checkout(installed: Path, tmp_path: Path) -
             assert os.fsencode(ROOT) + b"/" not in path.read_bytes(), path
 
 
-def test_without_the_extra_its_targets_say_what_adds_them(installed: Path, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named_with_the_command_that_adds_it(installed: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "sys.modules['openvino'] = sys.modules['onnxruntime'] = None\n"

@@ -121,7 +121,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, library: Path | None) -> Pla
     return place
 
 
-def test_the_watch_sees_and_refuses_what_openvino_does_by_itself(empty: Place) -> None:
+def test_the_watch_catches_openvino_s_telemetry(empty: Place) -> None:
     try:
         importlib.metadata.version("openvino-telemetry")
     except importlib.metadata.PackageNotFoundError:
@@ -131,7 +131,7 @@ def test_the_watch_sees_and_refuses_what_openvino_does_by_itself(empty: Place) -
     assert "home/intel" in empty.litter()
 
 
-def test_the_watch_sees_compiled_code(empty: Place) -> None:
+def test_the_watch_catches_compiled_code(empty: Place) -> None:
     """`ctypes` calls the system's own function, of which no audit hook hears."""
     if empty.library is None:
         pytest.skip("there is no C compiler")
@@ -220,7 +220,7 @@ print(os.environ["HF_HUB_OFFLINE"], os.environ["MPLCONFIGDIR"], os.environ["ORT_
 """
 
 
-def test_what_the_owner_has_set_stays(empty: Place) -> None:
+def test_variables_that_are_set_are_kept(empty: Place) -> None:
     theirs = {"HF_HUB_OFFLINE": "0", "MPLCONFIGDIR": "/theirs", "ORT_DISABLE_TELEMETRY": "0"}
     done = python(SETTLED, cwd=empty.work, env=empty.variables | theirs)
     assert done.stdout.split() == ["0", "/theirs", "0"]

@@ -53,11 +53,11 @@ def request_(frames: Path) -> BuildRequest:
     ],
     ids=lambda change: "-".join(change),
 )
-def test_everything_that_decides_the_artefact_is_in_the_key(request_: BuildRequest, change: dict[str, Any]) -> None:
+def test_everything_that_changes_the_artefact_is_in_the_key(request_: BuildRequest, change: dict[str, Any]) -> None:
     assert resolve(replace(request_, **change)).key != resolve(request_).key
 
 
-def test_where_it_goes_is_not_in_the_key(request_: BuildRequest, tmp_path: Path) -> None:
+def test_the_destination_is_not_in_the_key(request_: BuildRequest, tmp_path: Path) -> None:
     assert resolve(replace(request_, output=tmp_path / "x", force=True)).key == resolve(request_).key
 
 
@@ -79,7 +79,7 @@ def test_one_pixel_is_in_the_key(request_: BuildRequest, frames: Path, tmp_path:
     assert resolve(changed).key != resolve(request_).key
 
 
-def test_what_a_profile_says_is_in_the_key(request_: BuildRequest, tmp_path: Path) -> None:
+def test_a_profile_s_content_is_in_the_key(request_: BuildRequest, tmp_path: Path) -> None:
     one = save_profile(tmp_path / "board.toml", {"fp32": ["onnxruntime"]})
     first = resolve(replace(request_, target=str(one))).key
     (tmp_path / "elsewhere").mkdir()
@@ -100,7 +100,7 @@ def test_the_versions_of_tools_are_in_the_key(request_: BuildRequest, monkeypatc
 # --- the frames
 
 
-def test_a_set_to_judge_by_is_joined_to_the_one_to_calibrate_on(request_: BuildRequest, tmp_path: Path) -> None:
+def test_the_validation_set_is_joined_to_the_calibration_set(request_: BuildRequest, tmp_path: Path) -> None:
     draw_pictures(tmp_path / "judges", 4, side=80)
     alone = resolve(request_)
     both = resolve(replace(request_, validation=str(tmp_path / "judges")))
@@ -129,7 +129,7 @@ def test_noise_is_refused_for_trained_weights(
 
         shutil.copytree(Path(edgec.checkpoint.__file__).parent / "demo", tmp_path / "random:vitt16")
         checkpoint = str(tmp_path / "random:vitt16")
-    with pytest.raises(CalibrationError, match="Noise says nothing") as caught:
+    with pytest.raises(CalibrationError, match="Random frames show nothing") as caught:
         resolve(replace(request_, checkpoint=checkpoint, **change))
     assert option in caught.value.evidence[0]
 
@@ -140,7 +140,7 @@ def test_noise_is_right_for_random_weights() -> None:
     assert len(resolved.frames.frames) == 16
 
 
-def test_without_a_calibration_set_the_user_is_told_what_was_taken() -> None:
+def test_without_a_calibration_set_the_user_learns_what_is_used() -> None:
     assert any("demo pictures" in note for note in resolve(BuildRequest("random:vits16")).notes)
     assert not any("demo pictures" in note for note in resolve(BuildRequest("demo")).notes)
 
@@ -167,19 +167,19 @@ def test_without_a_calibration_set_the_user_is_told_what_was_taken() -> None:
     ],
     ids=str,
 )
-def test_what_can_be_seen_to_be_wrong_is_refused(request_: BuildRequest, change: dict[str, Any], error: type[EdgecError]) -> None:
+def test_wrong_requests_are_refused_before_work(request_: BuildRequest, change: dict[str, Any], error: type[EdgecError]) -> None:
     with pytest.raises(error) as caught:
         resolve(replace(request_, **change))
     assert caught.value.evidence or caught.value.remedy
 
 
-def test_a_precision_that_the_target_has_not_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
+def test_a_precision_that_the_target_does_not_offer_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
     profile = save_profile(tmp_path / "plain.toml", {"fp32": ["onnxruntime"]})
     with pytest.raises(TargetError, match="does not offer int8"):
         resolve(replace(request_, target=str(profile), precision="int8"))
 
 
-def test_a_runtime_that_nobody_provides_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
+def test_an_unknown_runtime_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
     profile = save_profile(tmp_path / "odd.toml", {"fp32": ["abacus"]})
     with pytest.raises(TargetError, match="no lowering named 'abacus'"):
         resolve(replace(request_, target=str(profile)))
@@ -203,10 +203,10 @@ def test_one_runtime_is_enough(request_: BuildRequest, monkeypatch: pytest.Monke
     ("target", "evidence"),
     [("cpu", "ONNX Runtime and OpenVINO have"), ("jetson", "TensorRT has"), ("jetson-orin-nano", "TensorRT has")],
 )
-def test_several_sizes_are_for_runtimes_whose_files_hold_several(request_: BuildRequest, target: str, evidence: str) -> None:
+def test_several_sizes_need_a_runtime_whose_files_hold_several(request_: BuildRequest, target: str, evidence: str) -> None:
     with pytest.raises(RequestError, match=f"An artefact for {target} takes frames of one size") as caught:
         resolve(replace(request_, target=target, more_sizes=(Size(480, 640), Size(64, 96))))
-    assert caught.value.evidence[0] == "asked for: 224x224, 480x640, 64x96"
+    assert caught.value.evidence[0] == "requested: 224x224, 480x640, 64x96"
     assert evidence in caught.value.evidence[1]
     assert "edgec sweep" in caught.value.remedy
 
@@ -233,7 +233,7 @@ def test_the_artefact_is_named_for_what_it_is(request_: BuildRequest, change: di
     assert resolve(replace(request_, **change)).output == Path(name)
 
 
-def test_names_from_outside_make_no_path(request_: BuildRequest, tmp_path: Path) -> None:
+def test_untrusted_names_do_not_become_paths(request_: BuildRequest, tmp_path: Path) -> None:
     import edgec.checkpoint
 
     folder = tmp_path / "a b\n:*?"
@@ -248,7 +248,7 @@ def test_a_tilde_is_the_home_folder(request_: BuildRequest, monkeypatch: pytest.
     assert resolve(replace(request_, output=Path("~/x.edgec"))).output == tmp_path / "x.edgec"
 
 
-def test_the_settings_are_all_there(request_: BuildRequest) -> None:
+def test_all_settings_are_listed(request_: BuildRequest) -> None:
     resolved = resolve(
         replace(request_, size=Size(480, 640), batch=3, registers=True, layers=(2, 5), threads=5, precision="fp32")
     )

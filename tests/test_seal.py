@@ -12,7 +12,7 @@ from edgec.onboard.seal import is_whole, sealed
 DOCUMENT = '{\n "schema_version": 5,\n "name": "é",\n "seal of": {"seal": "none"}\n}\n'
 
 
-def test_what_is_sealed_says_the_same_and_its_last_member_is_of_all_before_it() -> None:
+def test_sealing_keeps_the_document_and_hashes_everything_before_the_seal() -> None:
     data = sealed(DOCUMENT).encode()
     said = json.loads(data)
     digest = said.pop("seal")
@@ -31,10 +31,10 @@ def test_every_flipped_bit_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\n}\n", b'"\n}\n', DOCUMENT.encode(), b"\xff" * 100])
-def test_what_was_never_sealed_is_not_whole(data: bytes) -> None:
+def test_a_document_without_a_seal_is_not_whole(data: bytes) -> None:
     assert not is_whole(data)
 
 
-def test_more_or_less_is_noticed() -> None:
+def test_added_or_missing_bytes_are_noticed() -> None:
     data = sealed(DOCUMENT).encode()
     assert not any(is_whole(each) for each in (data + b" ", b" " + data, data[:-1], data[1:], data.replace(b"\n", b"\r\n")))

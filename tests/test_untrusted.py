@@ -34,7 +34,7 @@ def test_numbers_that_fit_are_kept(value: float) -> None:
 
 
 @pytest.mark.parametrize("data", [b"[" * 200_000, b'{"a":' * 200_000, b"\xff\xfe{", b"", b"{", b'{"a": 1, "a": 2}'])
-def test_json_that_is_none_is_refused(data: bytes) -> None:
+def test_invalid_json_is_refused(data: bytes) -> None:
     with pytest.raises(Refused):
         parse_json(data)
 
@@ -42,12 +42,12 @@ def test_json_that_is_none_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data", [b"a = " + b"[" * 20_000, b"\xff\xfea = 1", b"a = 1\na = 2", b"a =", b"a" + b".a" * 5000 + b" = 1"]
 )
-def test_toml_that_is_none_is_refused(data: bytes) -> None:
+def test_invalid_toml_is_refused(data: bytes) -> None:
     with pytest.raises(Refused):
         parse_toml(data)
 
 
-def test_many_small_values_are_counted_before_they_are_made() -> None:
+def test_many_small_values_are_counted_before_they_are_parsed() -> None:
     with pytest.raises(Refused, match="more values"):
         parse_json(b"[" + b"[]," * 20_000_000 + b"[]]")
 
@@ -57,7 +57,7 @@ def test_a_byte_order_mark_is_no_content() -> None:
     assert parse_toml(b"\xef\xbb\xbfa = 1") == {"a": 1}
 
 
-def test_an_object_is_asked_for() -> None:
+def test_a_document_must_be_an_object() -> None:
     with pytest.raises(Refused, match="list"):
         parse_json_object("[]")
 

@@ -48,6 +48,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """One checkpoint, as a file or a folder, for `edgec inspect`."""
     make = random.choice(_MAKERS)
     what, path = make(random, corpus, place)
     json_too = ("--json",) * (random.random() < 0.5)

@@ -20,20 +20,22 @@ _LINE_S = 30.0
 
 def run_fuzz(kinds: Sequence[str], first: int, count: int | None, hours: float | None, jobs: int, folder: Path) -> int:
     """Returns the exit code: 1 if a goal was missed."""
-    began = told = time.monotonic()
+    began = last_line = time.monotonic()
     tried = 0
 
-    def hear(outcome: Outcome) -> None:
-        nonlocal told, tried
+    def on_outcome(outcome: Outcome) -> None:
+        nonlocal last_line, tried
         tried += 1
         if outcome.failed:
             click.echo(f"{outcome.outcome}: {outcome.kind} {outcome.seed}: {printable(outcome.what)[:100]}", err=True)
-        elif time.monotonic() - told > _LINE_S:
+        elif time.monotonic() - last_line > _LINE_S:
             click.echo(f"{tried} inputs in {time.monotonic() - began:.0f} s", err=True)
-            told = time.monotonic()
+            last_line = time.monotonic()
 
     seconds = None if hours is None else hours * 3600
-    tallies = run(kinds, folder, first=first, count=None if hours else count or 200, seconds=seconds, jobs=jobs, listener=hear)
+    tallies = run(
+        kinds, folder, first=first, count=None if hours else count or 200, seconds=seconds, jobs=jobs, listener=on_outcome
+    )
     Console(highlight=False, width=120).print(table(tallies))
     failed = sum(tally.failed for tally in tallies.values())
     tried = sum(tally.tried for tally in tallies.values())
@@ -43,19 +45,20 @@ def run_fuzz(kinds: Sequence[str], first: int, count: int | None, hours: float |
 
 
 def table(tallies: Mapping[str, Tally]) -> Table:
-    found = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    found.add_column("kind")
+    """A row a kind: how many inputs were refused, accepted, or failed in which way."""
+    result = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    result.add_column("kind")
     titles = ("tried", "refused", "accepted", *FAILURES, "slowest s", "most MB")
     for title in titles:
-        found.add_column(title, justify="right", no_wrap=True)
+        result.add_column(title, justify="right", no_wrap=True)
     for kind, tally in tallies.items():
         counts = [str(tally.counts[name]) for name in titles[1:-2]]
         slowest = f"{tally.slowest.seconds:.1f}" if tally.slowest else ""
         largest = f"{tally.largest.peak_bytes / 1e6:.0f}" if tally.largest else ""
-        found.add_row(kind, str(tally.tried), *counts, slowest, largest, style="bold red" if tally.failed else None)
+        result.add_row(kind, str(tally.tried), *counts, slowest, largest, style="bold red" if tally.failed else None)
     total = [sum(tally.counts[name] for tally in tallies.values()) for name in titles[1:-2]]
-    found.add_row("all", str(sum(tally.tried for tally in tallies.values())), *map(str, total))
-    return found
+    result.add_row("all", str(sum(tally.tried for tally in tallies.values())), *map(str, total))
+    return result
 
 
 def show_one(kinds: Sequence[str], seed: int, folder: Path) -> int:
@@ -65,8 +68,8 @@ def show_one(kinds: Sequence[str], seed: int, folder: Path) -> int:
     outcomes: list[Outcome] = []
     run(kinds, folder, first=seed, count=1, listener=outcomes.append)
     (outcome,) = outcomes
-    said = f"{outcome.kind} {seed}: {outcome.outcome}, exit code {outcome.code}, {outcome.seconds:.2f} s, "
+    headline = f"{outcome.kind} {seed}: {outcome.outcome}, exit code {outcome.code}, {outcome.seconds:.2f} s, "
     out = Console(highlight=False)
-    out.print(Text(f"{said}{outcome.peak_bytes / 1e6:.0f} MB\n{printable(outcome.what)}\n"))
-    sys.stdout.write("\n".join(map(printable, outcome.said.splitlines())) + "\n")
+    out.print(Text(f"{headline}{outcome.peak_bytes / 1e6:.0f} MB\n{printable(outcome.what)}\n"))
+    sys.stdout.write("\n".join(map(printable, outcome.output.splitlines())) + "\n")
     return int(outcome.failed)

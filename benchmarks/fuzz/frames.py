@@ -51,30 +51,31 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """A folder, list, manifest or single picture for `edgec calibration lint`."""
     folder = place / "set"
     folder.mkdir()
     what = _fill(random, corpus, folder)
-    given: Path = folder
-    way = random.random()
-    if way < 0.2:
-        given = place / random.choice(("list.txt", "li\x1b[31mst.txt"))
+    target: Path = folder
+    choice = random.random()
+    if choice < 0.2:
+        target = place / random.choice(("list.txt", "li\x1b[31mst.txt"))
         lines = [f"set/{path.name}" for path in folder.iterdir()] + [
             random.choice(TEXTS) for _ in range(random.choice((0, 1, 4)))
         ]
         data = b"\n".join(line.encode("utf-8", "surrogatepass") if "\ud800" in line else os.fsencode(line) for line in lines)
-        given.write_bytes(bytes_changed(random, data) if random.random() < 0.3 else data)
-    elif way < 0.35:
+        target.write_bytes(bytes_changed(random, data) if random.random() < 0.3 else data)
+    elif choice < 0.35:
         _copied(folder, place / "more")
-        given = place / "set.toml"
-        given.write_bytes(toml_text(random, value_changed(random, _MANIFEST)))
-    elif way < 0.5:
-        given = random.choice(sorted(folder.iterdir()))
+        target = place / "set.toml"
+        target.write_bytes(toml_text(random, value_changed(random, _MANIFEST)))
+    elif choice < 0.5:
+        target = random.choice(sorted(folder.iterdir()))
     json_too = ("--json",) * (random.random() < 0.5)
     size = random.choice(("224", "64x96", "32"))
     return Try(
-        f"{given.name!r}: {what}",
-        command("calibration", "lint", given, "--input-size", size, *json_too),
-        lambda: _wrong(given),
+        f"{target.name!r}: {what}",
+        command("calibration", "lint", target, "--input-size", size, *json_too),
+        lambda: _wrong(target),
         (0, 4),
     )
 
@@ -89,16 +90,16 @@ def _fill(random: Random, corpus: Path, folder: Path) -> str:
         source = random.choice(sources)
         name = random.choice((source.name, source.name, f"bad{random.choice(sources).suffix}", _odd_name(random, source.suffix)))
         path = folder / name
-        way = random.random()
+        choice = random.random()
         if path.is_symlink() or (path.exists() and not path.is_file()):
             continue
-        if way < 0.6:
+        if choice < 0.6:
             path.write_bytes(bytes_changed(random, source.read_bytes(), [random.choice(sources).read_bytes()]))
             done.append(f"bytes of {source.name}")
-        elif way < 0.85:
-            data, said = random.choice((_png, _tiff, _bomb, _ppm, _bmp))(random)
+        elif choice < 0.85:
+            data, description = random.choice((_png, _tiff, _bomb, _ppm, _bmp))(random)
             path.write_bytes(data)
-            done.append(said)
+            done.append(description)
         else:
             done.append(_odd_entry(random, path))
     return ", ".join(done)
@@ -120,21 +121,21 @@ def _odd_entry(random: Random, path: Path) -> str:
     """What is no file, or leads elsewhere."""
     if path.exists():
         return "nothing"
-    way = random.choice(("fifo", "loop", "parent", "device", "missing", "folder", "empty", "sparse", "secret"))
-    if way == "fifo":
+    kind = random.choice(("fifo", "loop", "parent", "device", "missing", "folder", "empty", "sparse", "secret"))
+    if kind == "fifo":
         os.mkfifo(path)
-    elif way == "folder":
+    elif kind == "folder":
         path.mkdir()
-    elif way == "empty":
+    elif kind == "empty":
         path.touch()
-    elif way == "sparse":
+    elif kind == "sparse":
         with path.open("wb") as file:
             file.write(b"\x89PNG\r\n\x1a\n")
             file.truncate(random.choice((10**6, 10**9, 200 * 10**9)))
     else:
         targets = {"loop": path.name, "parent": "..", "device": "/dev/zero", "missing": "nowhere", "secret": "/proc/self/environ"}
-        path.symlink_to(targets[way])
-    return way
+        path.symlink_to(targets[kind])
+    return kind
 
 
 def _png(random: Random) -> tuple[bytes, str]:
@@ -219,7 +220,7 @@ def _bmp(random: Random) -> tuple[bytes, str]:
     return b"BM" + struct.pack("<IHHI", 54, 0, 0, random.choice((54, 0, 2**31))) + header + bytes(20_000), f"BMP {width}x{height}"
 
 
-def _wrong(given: Path) -> str:
+def _wrong(target: Path) -> str:
     """Every frame of a set that was accepted decodes to what it must, or is refused by name."""
     import numpy as np
 
@@ -227,7 +228,7 @@ def _wrong(given: Path) -> str:
     from edgec.frames import load
 
     try:
-        frames = load(str(given)).frames
+        frames = load(str(target)).frames
     except CalibrationError:
         return ""  # of the same exit code as a set with errors in it
     for frame in frames[:20]:

@@ -87,9 +87,9 @@ def _attribute(random: Random, model: onnx.ModelProto) -> None:
         [1.5, float("inf")], helper.make_tensor("t", 1, [2], [1.0, 2.0]), model.graph, _claiming(),
     )  # fmt: skip
     name = random.choice(names)
-    kept = [each for each in node.attribute if each.name != name or random.random() < 0.1]
+    remaining = [each for each in node.attribute if each.name != name or random.random() < 0.1]
     del node.attribute[:]
-    node.attribute.extend(kept)
+    node.attribute.extend(remaining)
     if random.random() < 0.8:
         attribute = helper.make_attribute(name, random.choice(values))
         if attribute.type == 5 and len(model.graph.node) > 2000:
@@ -102,22 +102,22 @@ def _constant(random: Random, model: onnx.ModelProto) -> None:
     if not model.graph.initializer:
         return
     tensor = random.choice(model.graph.initializer)
-    way = random.randrange(7)
-    if way == 0:
+    kind = random.randrange(7)
+    if kind == 0:
         tensor.dims[:] = [random.choice(_NUMBERS) for _ in range(random.choice((0, 1, 2, 9)))]
-    elif way == 1:
+    elif kind == 1:
         tensor.data_type = random.choice((0, 1, 2, 6, 7, 8, 9, 10, 11, 14, 16, 17, 20, 21, 99, 2**31 - 1))
-    elif way == 2:
+    elif kind == 2:
         tensor.raw_data = random.choice((b"", tensor.raw_data[:-1], tensor.raw_data * 2, b"\xff" * len(tensor.raw_data)))
-    elif way == 3:
+    elif kind == 3:
         tensor.data_location = 1
         for key, value in (("location", random.choice(("/etc/passwd", "../../x", "missing", "", "/dev/zero"))), ("offset", "-1")):
             entry = tensor.external_data.add()
             entry.key, entry.value = key, value
         tensor.ClearField("raw_data")
-    elif way == 4:
+    elif kind == 4:
         tensor.name = random.choice(("", "frames", *_utf8_texts()))
-    elif way == 5:
+    elif kind == 5:
         model.graph.initializer.append(tensor)
     else:
         model.graph.initializer.remove(tensor)
@@ -163,17 +163,17 @@ def _ends(random: Random, model: onnx.ModelProto) -> None:
 
 def _heading(random: Random, model: onnx.ModelProto) -> None:
     """Versions, domains, functions and metadata."""
-    way = random.randrange(5)
-    if way == 0:
+    kind = random.randrange(5)
+    if kind == 0:
         model.ir_version = random.choice((0, 1, 3, 9, 10, 99, 2**62))
-    elif way == 1 and model.opset_import:
+    elif kind == 1 and model.opset_import:
         model.opset_import[0].version = random.choice((0, 1, 7, 12, 17, 20, 23, 99, 2**62, -1))
-    elif way == 2:
+    elif kind == 2:
         del model.opset_import[:]
         if random.random() < 0.5:
             entry = model.opset_import.add()
             entry.domain, entry.version = random.choice(("", "ai.onnx", "com.microsoft", "x")), 18
-    elif way == 3:
+    elif kind == 3:
         entry = model.metadata_props.add()
         entry.key = random.choice(("edgec.heads", "output", "classes", "kind", "layers", random.choice(_utf8_texts())))
         entry.value = random.choice(("[" * 50_000, "{}", "[1]", str(10**400), "NaN", *_utf8_texts()))

@@ -42,6 +42,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """A head whose weights, description or both were changed."""
     source = random.choice([path for path in sorted(corpus.iterdir()) if path.stem in _SAID])
     path = place / source.name
     shutil.copy(source, path)
@@ -53,8 +54,8 @@ def draw(random: Random, corpus: Path, place: Path) -> Try:
     if part != "description":
         what += ": " + (_graph(random, path) if path.suffix == ".onnx" else _weights(random, path))
     name = random.choice((source.stem, source.stem, source.stem, "cls", "x" * 50, "\x1b[31m", "Ä"))
-    given = next(iter(place.glob(f"{source.stem}.*[!l]")))
-    return Try(what, lambda: _attach(name, given, corpus), lambda: _wrong(name, given, corpus))
+    head = next(iter(place.glob(f"{source.stem}.*[!l]")))
+    return Try(what, lambda: _attach(name, head, corpus), lambda: _wrong(name, head, corpus))
 
 
 def _graph(random: Random, path: Path) -> str:
@@ -90,11 +91,11 @@ def _weights(random: Random, path: Path) -> str:
     return way
 
 
-def _as_safetensors(state: dict[str, Any], path: Path, said: Any, instead_of: Path) -> None:
+def _as_safetensors(state: dict[str, Any], path: Path, metadata: Any, instead_of: Path) -> None:
     from safetensors.torch import save_file
 
     try:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, said)
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path, metadata)
     except Exception:  # it stores fewer kinds of tensors than torch does
         path.unlink(missing_ok=True)
     else:
@@ -127,13 +128,13 @@ def _wrong(name: str, path: Path, corpus: Path) -> str:
     try:
         session = open_session(model)
         frames = np.random.default_rng(0).integers(0, 256, (1, *_SIDE, 3), np.uint8)
-        got = session.run(None, {session.get_inputs()[0].name: frames})
+        outputs_given = session.run(None, {session.get_inputs()[0].name: frames})
     except Exception as error:
         return f"it does not run: {str(error)[:300]}"
     names = [value.name for value in session.get_outputs()]
     shapes = {value.name: [each.dim_value for each in value.type.tensor_type.shape.dim] for value in model.graph.output}
     for output in heads[0].outputs():
-        value = got[names.index(output)]
+        value = outputs_given[names.index(output)]
         if list(value.shape) != shapes[output]:
             return f"{output} is {value.shape}, not {shapes[output]}"
     return ""

@@ -42,6 +42,7 @@ class Kind(Protocol):
 
 
 def kind(name: str) -> Kind:
+    """The module of that name."""
     return cast(Kind, importlib.import_module(f"benchmarks.fuzz.{name}"))
 
 

@@ -18,6 +18,7 @@ _FAMILIES = ("cpu-onnxruntime", "jetson", "apple")
 
 
 def prepare(corpus: Path) -> None:
+    """A small artefact of each family."""
     from benchmarks import small
 
     small.prepare(corpus / "inputs")
@@ -28,6 +29,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """An artefact with one file spoilt, or a cache entry."""
     if random.random() < 0.1:
         return _cache(random, place)
     family = random.choice(_FAMILIES)
@@ -37,7 +39,7 @@ def draw(random: Random, corpus: Path, place: Path) -> Try:
     path = artefact / "manifest.json" if random.random() < 0.4 else random.choice([*chosen, *chosen, *files])
     what = f"{family}, {path.relative_to(artefact)}: {_spoil(random, artefact, path)}"
     if path.name != "manifest.json" and random.random() < 0.7:
-        what += _listed_anew(artefact)
+        what += _relisted(artefact)
     if random.random() < 0.05:
         _litter(random, artefact)
     return Try(what, random.choice(_commands(artefact, place)))
@@ -104,8 +106,8 @@ def _header(random: Random) -> bytes:
     return b"\x93NUMPY\x01\x00" + min(len(text), 65535).to_bytes(2, "little") + text
 
 
-def _listed_anew(artefact: Path) -> str:
-    """As somebody would who wants it to be believed."""
+def _relisted(artefact: Path) -> str:
+    """Corrects hashes and sizes in the manifest, as a forger would."""
     from edgec.artefact.contents import build_manifest_files
     from edgec.errors import EdgecError
 
@@ -115,10 +117,10 @@ def _listed_anew(artefact: Path) -> str:
         listed = [file.model_dump() for file in build_manifest_files(artefact)]
     except (EdgecError, OSError):
         return ""
-    said = {each["path"]: each for each in manifest["files"]}
-    manifest["files"] = [{**said.get(each["path"], {}), **each} for each in listed]
+    by_path = {each["path"]: each for each in manifest["files"]}
+    manifest["files"] = [{**by_path.get(each["path"], {}), **each} for each in listed]
     path.write_text(json.dumps(manifest))
-    return ", listed anew"
+    return ", listed again"
 
 
 def _litter(random: Random, artefact: Path) -> None:
@@ -129,7 +131,7 @@ def _litter(random: Random, artefact: Path) -> None:
 
 
 def _cache(random: Random, place: Path) -> Try:
-    """An entry that was tampered with is made anew, or not used: what comes out is what the stage wrote."""
+    """An entry that was changed is made again or not used: the cache returns what the stage wrote."""
     from edgec.cache import Cache
 
     contents = {"small.json": b'{"a": 1}', "deep/large.bin": random.randbytes(1_200_000), "empty": b""}
@@ -150,12 +152,16 @@ def _cache(random: Random, place: Path) -> Try:
         path.write_bytes(bytes_changed(random, path.read_bytes()))
 
     def again() -> int:
-        got = Cache(root).stage("stage", "key", produce)
-        (place / "got").symlink_to(got)
+        stage = Cache(root).stage("stage", "key", produce)
+        (place / "got").symlink_to(stage)
         return 0
 
     def wrong() -> str:
-        got = {str(each.relative_to(place / "got")): each.read_bytes() for each in (place / "got").rglob("*") if each.is_file()}
-        return "" if got == contents else f"the cache gave out other bytes than the stage wrote: {sorted(got)}"
+        contents_given = {
+            str(each.relative_to(place / "got")): each.read_bytes() for each in (place / "got").rglob("*") if each.is_file()
+        }
+        return (
+            "" if contents_given == contents else f"the cache gave out other bytes than the stage wrote: {sorted(contents_given)}"
+        )
 
     return Try(f"cache, {path.name}", again, wrong)

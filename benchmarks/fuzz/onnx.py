@@ -28,6 +28,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """One graph for `edgec check`, with or without a TensorRT version."""
     source, path = random.choice(sorted(corpus.glob("*.onnx"))), place / "model.onnx"
     if random.random() < 0.3:
         path.write_bytes(bytes_changed(random, source.read_bytes()))

@@ -63,8 +63,8 @@ def _argument(random: Random, opcode: Any) -> bytes:
         return random.choice((b"1\n", b"-1\n", b"9" * 5000 + b"\n", b"a\n", b"a\nb\n", b"1e999\n", b"'x'\n"))
     width = {pickletools.TAKEN_FROM_ARGUMENT1: 1, pickletools.TAKEN_FROM_ARGUMENT8U: 8}.get(size, 4)
     length = random.choice((0, 3, 3, 3, 200))
-    told = random.choice((length, length, length, 2 ** (8 * width) - 1))
-    return told.to_bytes(width, "little") + b"x" * length
+    stated_length = random.choice((length, length, length, 2 ** (8 * width) - 1))
+    return stated_length.to_bytes(width, "little") + b"x" * length
 
 
 def _deep(random: Random) -> bytes:
@@ -93,14 +93,14 @@ def _greedy(random: Random) -> bytes:
     """A function that torch's reader calls, with arguments that ask for much."""
     numbers = (0, 1, -1, 2**31, 2**34, 2**40, 2**62, 2**63, 10**400)
     function = random.choice(_ALLOWED)
-    given = b"".join(
+    arguments_drawn = b"".join(
         random.choice(
             (_integer(random.choice(numbers)), b"N", b")", b"]", b"}", b"X\x04\x00\x00\x00meta", random.choice(_ALLOWED))
         )
         for _ in range(random.choice((1, 1, 2, 4, 6)))
     )
     shape = b"(" + b"".join(_integer(random.choice(numbers)) for _ in range(random.choice((1, 2, 4)))) + b"t"
-    arguments = random.choice((b"(" + given + b"t", b"(" + shape + b"t", b"(" + given + shape + shape + b"t"))
+    arguments = random.choice((b"(" + arguments_drawn + b"t", b"(" + shape + b"t", b"(" + arguments_drawn + shape + shape + b"t"))
     return b"\x80\x02}" + _NAME + function + arguments + b"Rs."
 
 
@@ -126,6 +126,7 @@ _MAKERS: tuple[Callable[[Random], bytes], ...] = (_soup, _soup, _deep, _doubling
 
 
 def pickle_of(random: Random) -> bytes:
+    """One pickle, drawn among all kinds."""
     return random.choice(_MAKERS)(random)
 
 

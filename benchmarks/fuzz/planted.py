@@ -13,10 +13,12 @@ from benchmarks.fuzz.kinds import Try
 
 
 def prepare(corpus: Path) -> None:
+    """A corpus that says only that it was made."""
     (corpus / "ready").touch()
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """The fault whose number is the seed."""
     assert (corpus / "ready").exists()
     number = int(place.parent.name.split("-")[1])
     _, attempt, check = WAYS[number]

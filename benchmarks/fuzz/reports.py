@@ -37,6 +37,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """Two reports, of which at least one was changed, or a sweep's report."""
     if random.random() < 0.1:
         return _sweep(random, place)
     sources = sorted(corpus.glob("*.json"))
@@ -50,14 +51,14 @@ def draw(random: Random, corpus: Path, place: Path) -> Try:
     else:
         bad.write_bytes(json_text(random, _changed(random, json.loads(data)), indent=True))
         what = f"values of {source.stem}"
-    given = random.choice(((bad, good), (good, bad), (bad, bad)))
+    reports = random.choice(((bad, good), (good, bad), (bad, bad)))
     page = place / "page.html"
     gate = ("--fail-on-regression", "5%") * (random.random() < 0.3)
     choice = random.choice((
-        command("compare", *given, "--anyway", *gate), command("compare", *given, *gate),
-        command("compare", *given, "--anyway", "--format", "md"), command("compare", *given, "--anyway", "--format", "json"),
+        command("compare", *reports, "--anyway", *gate), command("compare", *reports, *gate),
+        command("compare", *reports, "--anyway", "--format", "md"), command("compare", *reports, "--anyway", "--format", "json"),
         command("report", bad, "-o", page),
-        command("compare", *given, "--anyway", "--format", "html", "-o", page) if random.random() < 0.3 else lambda: _read(bad),
+        command("compare", *reports, "--anyway", "--format", "html", "-o", page) if random.random() < 0.3 else lambda: _read(bad),
     ))  # fmt: skip
     return Try(what, choice, lambda: _wrong(page))
 

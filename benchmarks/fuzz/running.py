@@ -29,8 +29,8 @@ FAILURES = ("exit 70", "wrong", "died", "over 4 GB", "over 20 s")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one input led to: `refused`, `accepted`, one of `FAILURES`, or, where the fault is the generator's, `undrawn`. `said`
-    is what was printed, `what` what was done to the input; of `place` nothing is left if nothing was wrong."""
+    """What one input led to: `refused`, `accepted`, one of `FAILURES`, or, where the fault is the generator's, `undrawn`.
+    `output` is what was printed, `what` what was done to the input; of `place` nothing is left if nothing was wrong."""
 
     kind: str
     seed: int
@@ -39,11 +39,12 @@ class Outcome:
     seconds: float
     peak_bytes: int
     what: str
-    said: str
+    output: str
     place: Path
 
     @property
     def failed(self) -> bool:
+        """Whether it is one of `FAILURES`, or was not drawn."""
         return self.outcome not in ("refused", "accepted")
 
 
@@ -56,6 +57,7 @@ class Tally:
     largest: Outcome | None = None
 
     def add(self, outcome: Outcome) -> None:
+        """Counts it, and remembers it if it is the slowest or the largest so far."""
         self.counts[outcome.outcome] += 1
         if self.slowest is None or outcome.seconds > self.slowest.seconds:
             self.slowest = outcome
@@ -64,10 +66,12 @@ class Tally:
 
     @property
     def tried(self) -> int:
+        """How many inputs there were."""
         return self.counts.total()
 
     @property
     def failed(self) -> int:
+        """How many of them failed."""
         return self.tried - self.counts["refused"] - self.counts["accepted"]
 
 
@@ -100,20 +104,21 @@ class Zygote:
 
     def prepare(self, kind: str) -> None:
         """Make the kind's corpus, if it is not there. Raises `RuntimeError` with what was said."""
-        found = self._ask(kind, None)
-        if found["outcome"] != "prepared":
-            raise RuntimeError(f"the corpus of {kind} could not be made:\n{found['said']}")
+        answer = self._ask(kind, None)
+        if answer["outcome"] != "prepared":
+            raise RuntimeError(f"the corpus of {kind} could not be made:\n{answer['output']}")
 
     def attempt(self, kind: str, seed: int) -> Outcome:
-        found = self._ask(kind, seed)
-        return Outcome(**{**found, "kind": kind, "seed": seed, "place": Path(found["place"])})
+        """One input; raises `RuntimeError` if the process itself has ended."""
+        answer = self._ask(kind, seed)
+        return Outcome(**{**answer, "kind": kind, "seed": seed, "place": Path(answer["place"])})
 
     def _ask(self, kind: str, seed: int | None) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"kind": kind, "seed": seed}) + "\n")
         self._process.stdin.flush()
-        found: dict[str, Any] = json.loads(self._answer())
-        return found
+        answer: dict[str, Any] = json.loads(self._answer())
+        return answer
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
@@ -189,9 +194,9 @@ def _jobs(kinds: Sequence[str], first: int, count: int | None, seconds: float | 
 def _keep(outcome: Outcome, folder: Path) -> None:
     name = f"{outcome.kind}-{outcome.seed}"
     figures = f"exit code {outcome.code}, {outcome.seconds:.1f} s, {outcome.peak_bytes / 1e6:.0f} MB"
-    said = f"{outcome.outcome} ({figures})\n{outcome.what}\n"
+    summary = f"{outcome.outcome} ({figures})\n{outcome.what}\n"
     again = f"python -m benchmarks fuzz --kind {outcome.kind} --seed {outcome.seed}\n\n"
-    (folder / f"{name}.txt").write_text(said + again + outcome.said, errors="backslashreplace")
+    (folder / f"{name}.txt").write_text(summary + again + outcome.output, errors="backslashreplace")
     with (folder / f"{name}.bin").open("wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
         for path in sorted(outcome.place.joinpath("input").rglob("*")):
             if path.is_symlink() or (path.is_file() and path.stat().st_size < 1 << 28):

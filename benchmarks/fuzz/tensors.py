@@ -162,7 +162,7 @@ def _add(random: Random, state: dict[str, Any], name: str) -> None:
 
 
 def _twice(random: Random, state: dict[str, Any], name: str) -> None:
-    """All of it once more, as somebody else's."""
+    """All of it once more, under the names of another model."""
     prefix = random.choice(("teacher.backbone.", "ema.", "model.", "state_dict_ema.", "student."))
     state.update({f"{prefix}{each}": tensor for each, tensor in list(state.items())[:500]})
 

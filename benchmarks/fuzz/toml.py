@@ -58,6 +58,7 @@ def prepare(corpus: Path) -> None:
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """A profile, a set of frames, a sweep or a description of a head."""
     return random.choice((_profile, _profile, _set, _sweep, _head))(random, corpus, place)
 
 

@@ -48,6 +48,7 @@ _PRELOADED = (
 
 
 def main() -> None:
+    """Answers jobs until standard input ends."""
     folder, limits = Path(sys.argv[1]).absolute(), Limits(float(sys.argv[2]), int(sys.argv[3]))
     import importlib
 
@@ -76,8 +77,8 @@ def _prepare(folder: Path, name: str) -> dict[str, Any]:
             _silenced(folder / f"{name}.log")
             _last(lambda: kind(name).prepare(making))
         if _awaited(child, time.monotonic() + _PREPARING_S) != 0:
-            said = (folder / f"{name}.log").read_text(errors="replace")
-            return {"outcome": "unprepared", "said": said[-_MOST_SAID:]}
+            output = (folder / f"{name}.log").read_text(errors="replace")
+            return {"outcome": "unprepared", "output": output[-_MOST_SAID:]}
         making.rename(corpus)
     return {"outcome": "prepared"}
 
@@ -88,30 +89,30 @@ def _try(folder: Path, limits: Limits, kind: str, seed: int) -> dict[str, Any]:
     (folder / "tries").mkdir(exist_ok=True)
     place = Path(tempfile.mkdtemp(prefix=f"{kind}-{seed}-", dir=folder / "tries"))
     (place / "input").mkdir()
-    hears, says = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(hears)
+        os.close(read_end)
         os.setsid()
         ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, signal.SIGKILL)
         _silenced(place / "said")
-        _last(lambda: _child(kind, seed, folder / "corpus" / kind, place / "input", says))
-    os.close(says)
+        _last(lambda: _child(kind, seed, folder / "corpus" / kind, place / "input", write_end))
+    os.close(write_end)
     try:
-        found = _watch(child, hears, limits)
+        answer = _watch(child, read_end, limits)
     finally:
-        os.close(hears)
+        os.close(read_end)
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
     with (place / "said").open("rb") as file:
-        found["said"] = file.read(_MOST_SAID).decode("utf-8", "replace")
-    found["place"] = str(place)
-    if found["outcome"] in ("refused", "accepted"):
+        answer["output"] = file.read(_MOST_SAID).decode("utf-8", "replace")
+    answer["place"] = str(place)
+    if answer["outcome"] in ("refused", "accepted"):
         shutil.rmtree(place, ignore_errors=True)
-    return found
+    return answer
 
 
-def _child(name: str, seed: int, corpus: Path, place: Path, says: int) -> None:
+def _child(name: str, seed: int, corpus: Path, place: Path, write_end: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(place)
     os.environ.update(
@@ -119,13 +120,13 @@ def _child(name: str, seed: int, corpus: Path, place: Path, says: int) -> None:
     )
     tempfile.tempdir = str(place.parent)
     drawn = kind(name).draw(Random(f"{name}:{seed}"), corpus, place)
-    _tell(says, what=drawn.what)
+    _send(write_end, what=drawn.what)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     began = _clock(os.getpid())
     code, outcome = _attempt(drawn)
     seconds = _clock(os.getpid()) - began
-    _tell(says, outcome=outcome, code=code, seconds=seconds, peak_bytes=max(_peak(os.getpid()), _of_children()))
+    _send(write_end, outcome=outcome, code=code, seconds=seconds, peak_bytes=max(_peak(os.getpid()), _of_children()))
 
 
 def _attempt(drawn: Try) -> tuple[int, str]:
@@ -148,8 +149,8 @@ def _attempt(drawn: Try) -> tuple[int, str]:
         if wrong:
             print(f"\naccepted, but {wrong}", file=sys.stderr)
             return code, "wrong"
-    said = Path("/proc/self/fd/1").read_bytes()
-    if steers := _steering(said):
+    output = Path("/proc/self/fd/1").read_bytes()
+    if steers := _steering(output):
         print(f"\nto a terminal went {steers!r}", file=sys.stderr)
         return code, "wrong"
     return code, "accepted" if code == 0 else "refused"
@@ -167,38 +168,38 @@ def _checked(drawn: Try) -> str:
         return f"breaks: {type(error).__name__}"
 
 
-def _steering(said: bytes) -> str:
+def _steering(output: bytes) -> str:
     """What of the output could steer a terminal or turn its text round."""
-    text = said.decode("utf-8", "replace")
+    text = output.decode("utf-8", "replace")
     bad = {character for character in set(text) if not character.isprintable() and character not in "\n\t\ufeff"}
     return "".join(sorted(bad))
 
 
-def _watch(child: int, hears: int, limits: Limits) -> dict[str, Any]:
-    found: dict[str, Any] = {"what": "", "outcome": "", "code": None, "seconds": 0.0, "peak_bytes": 0}
-    heard, began, drawn, allowed = b"", _clock(child), False, _DRAWING_S
+def _watch(child: int, read_end: int, limits: Limits) -> dict[str, Any]:
+    answer: dict[str, Any] = {"what": "", "outcome": "", "code": None, "seconds": 0.0, "peak_bytes": 0}
+    unread, began, drawn, allowed = b"", _clock(child), False, _DRAWING_S
     while True:
-        ready = select.select([hears], [], [], _TICK_S)[0]
-        block = os.read(hears, 1 << 16) if ready else None
-        heard += block or b""
-        *lines, heard = heard.split(b"\n")
+        ready = select.select([read_end], [], [], _TICK_S)[0]
+        block = os.read(read_end, 1 << 16) if ready else None
+        unread += block or b""
+        *lines, unread = unread.split(b"\n")
         for line in lines:
-            found.update(json.loads(line))
+            answer.update(json.loads(line))
             if not drawn:
                 drawn, began, allowed = True, _clock(child), limits.seconds
-        found["peak_bytes"] = max(found["peak_bytes"], _peak(child) if drawn else 0)
-        late, large = _clock(child) - began > allowed, found["peak_bytes"] > limits.peak_bytes
-        if found["outcome"] or late or large or block == b"":
+        answer["peak_bytes"] = max(answer["peak_bytes"], _peak(child) if drawn else 0)
+        late, large = _clock(child) - began > allowed, answer["peak_bytes"] > limits.peak_bytes
+        if answer["outcome"] or late or large or block == b"":
             break
-    found["seconds"] = found["seconds"] or _clock(child) - began
+    answer["seconds"] = answer["seconds"] or _clock(child) - began
     if late or large:
         with suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
-        found["outcome"] = "over 4 GB" if large else "over 20 s" if drawn else "undrawn"
+        answer["outcome"] = "over 4 GB" if large else "over 20 s" if drawn else "undrawn"
     code = _awaited(child, time.monotonic() + limits.seconds)
-    if not found["outcome"]:
-        found.update(outcome="died" if drawn else "undrawn", code=code)
-    return found
+    if not answer["outcome"]:
+        answer.update(outcome="died" if drawn else "undrawn", code=code)
+    return answer
 
 
 def _awaited(child: int, deadline: float) -> int:
@@ -228,14 +229,14 @@ def _last(call: Any) -> None:
 
 def _silenced(log: Path) -> None:
     """What is said goes to a file, and nobody is there to be asked."""
-    said = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+    file = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (said, 1), (said, 2)):
+    for source, target in ((nothing, 0), (file, 1), (file, 2)):
         os.dup2(source, target)
 
 
-def _tell(says: int, **fields: Any) -> None:
-    os.write(says, (json.dumps(fields) + "\n").encode())
+def _send(write_end: int, **fields: Any) -> None:
+    os.write(write_end, (json.dumps(fields) + "\n").encode())
 
 
 def _peak(process: int) -> int:

@@ -1,4 +1,4 @@
-"""One output of a re-run beside what was recorded of it, and beside float32."""
+"""The golden frames run again, and each output compared with what was recorded, and with float32."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 
 from edgec.artefact.reading import OpenSize
 from edgec.artefact.tolerances import Allowed
+from edgec.batches import batches
+from edgec.errors import VerificationError
+from edgec.lowering.base import Features, Runner
 from edgec.onboard.vectorised import cosines
 from edgec.records.manifest import Tensor
+from edgec.records.reading import printable
 
 Array = NDArray[Any]
 FEATURES = "features"
@@ -21,21 +25,22 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """One output against what was recorded: the largest absolute `difference` to the shipped features and the smallest `cosine`.
+    """One output compared with what was recorded: the largest absolute `difference` to the shipped features and the smallest
+    `cosine`.
 
-    `frame`, counted from 0, is where the difference is largest or, if that is tolerated, where the cosine is smallest. The
-    last two are cosines to the features of the float32 PyTorch model, over all feature vectors. What a head gives is one vector a
-    frame. Of labels, `difference` is the share of a frame's pixels that are others, and `cosine` and the last two are shares
-    of pixels that are the same.
+    `frame`, counted from 0, is where the difference is largest or, if that is tolerated, where the cosine is smallest. The last
+    two fields are cosines to the float32 PyTorch model's features, over all feature vectors. A head's output is one vector per
+    frame. For labels, `difference` is the share of a frame's pixels that differ, and `cosine` and the last two are shares that
+    agree.
     """
 
     name: str
     role: str
     """As `edgec.records.manifest.Tensor.role`."""
     size: str
-    """Of the frames, where the artefact takes several."""
+    """Of the frames; empty if the artefact takes only one."""
     variant: str
-    """Of a board's artefact, the graph's precision, if it is not the entry."""
+    """The precision of the graph that a board may choose; empty for the artefact's entry."""
     difference: float
     tolerance: float
     frame: int
@@ -47,15 +52,17 @@ class OutputCheck:
 
     @property
     def passed(self) -> bool:
+        """Whether it is finite and within both limits."""
         return self.finite and self.difference <= self.tolerance and self.cosine >= self.min_cosine
 
 
 def check_outputs(
     size: OpenSize, actual: Mapping[str, Array], shipped: Mapping[str, Array], most: Allowed, *, at: str = "", variant: str = ""
 ) -> list[OutputCheck]:
-    """All outputs of the golden frames of one size. What heads give may move as far as the features that they are made of do."""
+    """Compare all outputs [M, …] of one size's golden frames. A head's output may move only as far as the features that it is
+    computed from did."""
     outputs, float32 = size.facts.outputs, size.golden.expected_float32
-    moved = [_moved(actual[each.name], shipped[each.name]) for each in outputs if each.role == FEATURES]
+    moved = [_moved(actual[output.name], shipped[output.name]) for output in outputs if output.role == FEATURES]
     checks = []
     for output in outputs:
         bounds = most if output.role == FEATURES else most.of_head(max(moved, default=None))
@@ -65,8 +72,29 @@ def check_outputs(
     return checks
 
 
+def rerun(runner: Runner, size: OpenSize) -> Features:
+    """Run all golden frames of a size, in batches of the artefact's own; outputs [M, …] by name. Raises `VerificationError` for
+    an output that is missing or of another shape."""
+    parts: dict[str, list[Array]] = {output.name: [] for output in size.facts.outputs}
+    for batch, held in batches(size.golden.frames, size.facts.input.shape[0]):
+        features = runner(batch)
+        for output in size.facts.outputs:
+            actual = features.get(output.name)
+            if actual is None or actual.shape != output.shape:
+                raise VerificationError(
+                    f"Output {printable(output.name)} is {'missing' if actual is None else 'of another shape'}.",
+                    evidence=(
+                        f"recorded: {output.shape}; here: {None if actual is None else actual.shape}",
+                        f"the model's outputs: {', '.join(features)}",
+                    ),
+                    remedy="build the artefact again",
+                )
+            parts[output.name].append(actual[: held.stop - held.start])
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
 def _moved(actual: Array, shipped: Array) -> float:
-    """The largest difference as a share of the largest value; infinite for what is not finite."""
+    """The largest difference as a share of the largest value; infinite if any value is not finite."""
     with np.errstate(all="ignore"):
         share = float(np.abs(actual.astype(np.float64) - shipped).max()) / max(_largest(shipped), _TINY)
     return share if np.isfinite(share) else np.inf
@@ -101,8 +129,8 @@ def _check_labels(
 
 def _check(output: Tensor, size: str, variant: str, actual: Array, shipped: Array, float32: Array, most: Allowed) -> OutputCheck:
     if output.role != FEATURES:
-        # A row of a depth map, or one pixel's logits, is no vector whose direction means something.
-        actual, shipped, float32 = (each.reshape(len(each), -1) for each in (actual, shipped, float32))
+        # The direction of a row of a depth map, or of one pixel's logits, means nothing.
+        actual, shipped, float32 = (values.reshape(len(values), -1) for values in (actual, shipped, float32))
     with np.errstate(invalid="ignore", over="ignore"):
         by_frame = np.abs(actual.astype(np.float64) - shipped).reshape(len(shipped), -1).max(axis=1)
     by_frame = np.where(np.isfinite(by_frame), by_frame, np.inf)

@@ -1,4 +1,4 @@
-"""The files of an artefact's directory: which are its own, which are the report, and which a manifest may name."""
+"""The files in an artefact's directory: which the manifest must list, which are the report, and which it may name."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from edgec.records.reading import printable
 
 
 def is_report(path: str) -> bool:
-    """`report.json`, `report.md` and their like, and everything in `report/`: timings, which no hash covers."""
+    """Whether the path is `report.json`, `report.md` and so on, or in `report/`: timings, which the manifest does not cover."""
     first = PurePosixPath(path).parts[0]
     return first == "report" or (path == first and first.startswith("report."))
 
 
-def own_files(directory: Path) -> list[str]:
+def files_to_list(directory: Path) -> list[str]:
     """Paths, relative and sorted, of everything that the manifest must list: all but itself and the report.
 
     A link to a directory counts as one entry and is not followed.
     """
-    found = []
+    paths = []
     for folder, folders, names in os.walk(directory):
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
-        found += [(here / name).relative_to(directory).as_posix() for name in (*names, *links)]
-    return sorted(path for path in found if path != MANIFEST and not is_report(path))
+        paths += [(here / name).relative_to(directory).as_posix() for name in (*names, *links)]
+    return sorted(path for path in paths if path != MANIFEST and not is_report(path))
 
 
 def build_manifest_files(directory: Path) -> tuple[FileFacts, ...]:
-    """What the manifest says of the directory's files, sorted by path.
+    """What the manifest says about the directory's files, sorted by path.
 
     Raises `ArtefactError` for a link or a special file: an artefact holds only files, so that it can be copied.
     """
     facts = []
-    for path in own_files(directory):
+    for path in files_to_list(directory):
         status = (directory / path).lstat()
         if not stat.S_ISREG(status.st_mode):
             raise ArtefactError(f"{path} in {directory} is not a regular file: an artefact holds nothing else.")
@@ -46,7 +46,7 @@ def build_manifest_files(directory: Path) -> tuple[FileFacts, ...]:
 
 
 def inside(directory: Path, path: str) -> Path:
-    """The listed path as a real one. Raises `ArtefactError` if it leaves the directory, by its parts or through a link."""
+    """A listed path, inside the directory. Raises `ArtefactError` if it leads out, by its parts or through a link."""
     plain = PurePosixPath(path)
     proper = path.isprintable() and path == str(plain) and plain.parts and ".." not in plain.parts and "\\" not in path
     if proper and not plain.is_absolute():

@@ -1,10 +1,10 @@
 """Golden frames and the features expected of them, as `.npz` files that are the same bytes for the same numbers.
 
 golden/frames.npz             frames    uint8 [M, H, W, 3]
-golden/expected_float32.npz   an array an output, [M, …], float32, a head's labels int32: the float32 PyTorch model
+golden/expected_float32.npz   one array per output, [M, …], float32, a head's labels int32: the float32 PyTorch model
 golden/expected_shipped.npz   the same: the shipped files in their runtime, on the machine that built them
 
-golden/variants/int8.npz      the same of a graph that a board may choose instead: one a precision
+golden/variants/int8.npz      the same of a graph that a board may choose instead: one file per precision
 
 A model that takes further sizes of frames has the same three again for each, in a folder of its own: golden/480x640/…
 """
@@ -33,13 +33,12 @@ VARIANTS = "golden/variants"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
 _TYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "int32": np.dtype(np.int32)}
-_npy: Any = np.lib.format
-"""Which numpy leaves untyped."""
+_npy: Any = np.lib.format  # numpy does not type it
 
 
 @dataclass(frozen=True)
 class GoldenData:
-    """M frames, and per output name the features expected of them, M along the first axis."""
+    """M frames, and by output name the features expected of them, M along the first axis."""
 
     frames: Frames
     expected_float32: Features
@@ -49,7 +48,7 @@ class GoldenData:
 def write_golden(
     directory: Path, frames: Frames, expected_float32: Features, expected_shipped: Features, *, folder: str = ""
 ) -> None:
-    """Write the three files into `golden/` of an artefact that is in the making, or into a folder there."""
+    """Write the three files into `golden/` of an artefact that is being written, or into a folder there."""
     paths = [directory / golden_path(path, folder) for path in (FRAMES, EXPECTED_FLOAT32, EXPECTED_SHIPPED)]
     paths[0].parent.mkdir(parents=True, exist_ok=True)
     _write(paths[0], {"frames": frames})
@@ -58,7 +57,7 @@ def write_golden(
 
 
 def write_expected(directory: Path, path: str, features: Features) -> None:
-    """Further features expected of the golden frames."""
+    """Write further features expected of the golden frames."""
     (directory / path).parent.mkdir(parents=True, exist_ok=True)
     _write(directory / path, features)
 
@@ -70,10 +69,8 @@ def golden_path(path: str, folder: str) -> str:
 
 
 def read_golden(directory: Path, manifest: Manifest | SizeFacts) -> GoldenData:
-    """The three files, with exactly the arrays, shapes and types that the manifest's input and outputs call for.
-
-    Raises `ArtefactError` for anything else, and for features that are not finite.
-    """
+    """The content of the three files. Raises `ArtefactError` unless they hold exactly the arrays, shapes and types that the
+    manifest's input and outputs say, with finite values."""
     golden = manifest.golden
     arrays = _outputs(manifest)
     frames = _read(directory, golden.frames, {"frames": ((golden.count, *manifest.input.shape[1:]), np.dtype(np.uint8))})
@@ -83,7 +80,7 @@ def read_golden(directory: Path, manifest: Manifest | SizeFacts) -> GoldenData:
 
 
 def read_expected(directory: Path, path: str, manifest: Manifest | SizeFacts) -> Features:
-    """As `read_golden`, of what `write_expected` wrote."""
+    """As `read_golden`, for what `write_expected` wrote."""
     return _read(directory, path, _outputs(manifest))
 
 
@@ -118,7 +115,7 @@ def _read(directory: Path, path: str, expected: Mapping[str, tuple[tuple[int, ..
             arrays = {name: _array(archive, f"{name}.npy", shape, dtype) for name, (shape, dtype) in expected.items()}
     except ArtefactError:
         raise
-    except Exception as error:  # bytes from outside, and zipfile and numpy raise a dozen classes for bad ones
+    except Exception as error:  # the bytes are not trusted, and zipfile and numpy raise a dozen classes for bad ones
         raise refuse(str(error) or type(error).__name__) from error
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -133,9 +130,9 @@ def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...], dtype: n
     with archive.open(member) as file:
         if _npy.read_magic(file) != (1, 0):
             raise ValueError(f"{name} is of another version of the npy format")
-        found, fortran, kind = _npy.read_array_header_1_0(file)
-        if found != shape or kind != dtype or fortran:
-            raise ValueError(f"{name} is {kind} {found}, expected {dtype} {shape}")
+        actual_shape, fortran, actual_dtype = _npy.read_array_header_1_0(file)
+        if actual_shape != shape or actual_dtype != dtype or fortran:
+            raise ValueError(f"{name} is {actual_dtype} {actual_shape}, expected {dtype} {shape}")
         data = file.read()
     if len(data) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{name} has {len(data)} bytes of numbers, which is not {dtype} {shape}")

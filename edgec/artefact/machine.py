@@ -1,5 +1,5 @@
-"""Which machine this is, as far as its arithmetic goes: on one of the same fingerprint a runtime of the same version takes the
-same kernels, and computes the same bits with as many threads."""
+"""Which machine this is, as far as arithmetic is concerned: on machines with the same fingerprint, the same version of a runtime
+uses the same kernels, and computes the same bits with as many threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FIELDS = {
     *("vendor_id", "cpu family", "model", "model name", "stepping", "cache size", "flags"),
     *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
 }
-"""What an x86 and an Arm kernel say of a core that no clock, load or driver changes."""
+"""What Linux says about a core, on x86 and on Arm, that does not change with clock, load or driver."""
 
 
 def execution(runtime: str, runner: Runner) -> Execution:
@@ -29,8 +29,8 @@ def execution(runtime: str, runner: Runner) -> Execution:
 
 
 def fingerprint(cpuinfo: Path = _CPUINFO) -> str:
-    """SHA-256 over the kinds of cores, their instructions and caches; of what Python tells where the kernel does not."""
-    said = {platform.machine(), platform.system()}
+    """SHA-256, in hex, over the kinds of cores, their instructions and caches; without /proc/cpuinfo over what Python knows."""
+    facts = {platform.machine(), platform.system()}
     try:
         with cpuinfo.open("rb") as file:
             lines = file.read(_LIMIT_BYTES).decode("utf-8", "replace").splitlines()
@@ -39,5 +39,5 @@ def fingerprint(cpuinfo: Path = _CPUINFO) -> str:
     for line in lines:
         name, _, value = line.partition(":")
         if name.strip() in _FIELDS:
-            said.add(f"{name.strip()}: {' '.join(sorted(value.split()))}")
-    return hashlib.sha256("\n".join(sorted(said)).encode("utf-8", "surrogateescape")).hexdigest()
+            facts.add(f"{name.strip()}: {' '.join(sorted(value.split()))}")
+    return hashlib.sha256("\n".join(sorted(facts)).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,8 +1,8 @@
-"""`golden/operations.json`: what each operation computed of the first golden frames when the artefact was built. One beside each
-size's golden frames.
+"""`golden/operations.json`: what each operation computed of the first golden frames when the artefact was built. Each size's
+golden frames have one.
 
-For runtimes whose operations can be watched one by one, as edgec's own evaluator of Core ML packages. It names what is wrong with
-a damaged model, and finds damage that is too small to show in the features.
+Only for runtimes whose operations can be observed one by one, such as edgec's evaluator of Core ML packages. It shows what is
+wrong with a damaged model, and finds damage that is too small to show in the features.
 """
 
 from __future__ import annotations
@@ -27,38 +27,40 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Comparable(Protocol):
-    """A runner that can hold its operations against those of the graph that its files were made from."""
+    """A runner that can compare its operations with those of the graph that its files were made from."""
 
     def first_difference(self, hub: ir.Model, plan: PrecisionPlan, frames: Frames) -> object | None:
-        """Of one batch: the first that computes something else, as people read it."""
+        """The first operation that computes something else of one batch, with a `str` for people; None if there is none."""
         ...
 
 
 def require_faithful(runner: Runner, hub: Callable[[], ir.Model], plan: PrecisionPlan, frames: Frames, batch: int) -> None:
-    """What will be recorded is checked itself. `hub` loads the hub graph of the frames' size. Nothing, if the runner's operations
-    cannot be compared.
+    """Check the written files, before what they compute is recorded. `hub` loads the hub graph of the frames' size. Does nothing
+    if the runner's operations cannot be compared.
 
     Raises `FidelityError` naming the first operation of the written files that computes something else than the hub graph's.
     """
     if isinstance(runner, Comparable):
-        found = runner.first_difference(hub(), plan, filled(frames[:batch], batch))
-        if found is not None:
+        difference = runner.first_difference(hub(), plan, filled(frames[:batch], batch))
+        if difference is not None:
             raise FidelityError(
                 "The written model does not compute what the hub graph does.",
-                evidence=f"first at {found}",
+                evidence=f"first at {difference}",
                 remedy="report this with the versions that `edgec doctor` prints; nothing was written",
             )
 
 
 def write_operations(directory: Path, runner: Runner, frames: Frames, batch: int, *, folder: str = "") -> None:
-    """Beside the golden vectors of an artefact that is in the making. Nothing, if the runner's operations cannot be watched."""
+    """Record operations next to the golden vectors of an artefact that is being written. Does nothing if the runner's operations
+    cannot be observed."""
     if isinstance(runner, Traceable):
-        found = runner.trace(filled(frames[:batch], batch))
-        (directory / golden_path(TRACE, folder)).write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        trace = runner.trace(filled(frames[:batch], batch))
+        (directory / golden_path(TRACE, folder)).write_text(trace.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def first_changed_operation(artefact: OpenArtefact, size: OpenSize, runner: Runner) -> Difference | None:
-    """At this size. None if all compute what was recorded, or nothing was, which only an artefact without a seal may say.
+    """The first operation at this size that computes something else than was recorded. None if there is none, if the runner's
+    operations cannot be observed, or if an artefact without a seal has no record.
 
     Raises `ArtefactError` if the record is damaged or missing.
     """

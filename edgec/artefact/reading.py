@@ -1,4 +1,4 @@
-"""Opening an artefact that may come from anywhere: nothing of it is trusted before it was checked."""
+"""Opening an artefact that may come from anywhere: nothing in it is trusted before it is checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edgec.artefact.contents import inside, own_files
+from edgec.artefact.contents import files_to_list, inside
 from edgec.artefact.golden import GoldenData, read_expected, read_golden
 from edgec.artefact.tolerances import looser
 from edgec.durable import sha256_of
@@ -38,8 +38,8 @@ class OpenVariant:
 
 @dataclass(frozen=True)
 class OpenArtefact:
-    """What a directory holds, checked. `lowered` is ready for its runtime's `load`. `sizes` has one at least, the default
-    first. `variants` are those of the default size; the entry's own graph is among them, where there are any."""
+    """What a directory holds, checked. `lowered` is ready for its runtime's `load`. `sizes` has at least one, the default first.
+    `variants` are those of the default size; if there are any, the entry's own graph is among them."""
 
     manifest: Manifest
     directory: Path
@@ -54,10 +54,10 @@ class OpenArtefact:
 
 
 def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
-    """`path` is the artefact's directory or the `manifest.json` in it. `check_hashes=False` compares sizes only.
+    """Open the artefact at `path`: its directory, or the `manifest.json` in it. `check_hashes=False` compares file sizes only.
 
-    Raises `ArtefactError` if it is neither; if the manifest is damaged, of a later version or inconsistent, or leads out of the
-    directory; naming every file that is missing, changed or not listed; and for golden arrays that do not fit.
+    Raises `ArtefactError` if `path` is neither; if the manifest is damaged, of a later version or inconsistent, or names files
+    outside the directory; if files are missing, changed or not listed, naming each; and for golden arrays that do not fit.
     """
     directory = _directory(path)
     manifest = read_record(directory / MANIFEST, Manifest, "manifest", UPGRADES)
@@ -91,7 +91,7 @@ def _directory(path: Path) -> Path:
 
 
 def _check_consistency(manifest: Manifest, directory: Path) -> None:
-    """What a schema cannot say: that the parts of the manifest speak of each other."""
+    """What a schema cannot check: that the parts of the manifest agree."""
     named = [manifest.entry, *_golden_files(manifest), *(variant.entry for variant in manifest.variants)]
     listed = [file.path for file in manifest.files]
     for path in (*named, *listed):
@@ -113,11 +113,11 @@ def _check_sizes(manifest: Manifest) -> list[str]:
     first = manifest.all_sizes[0]
     if (first.input, first.outputs, first.golden) != (manifest.input, manifest.outputs, manifest.golden):
         problems.append("the first of sizes is not what input, outputs and golden say")
-    for what, found in (
+    for what, values in (
         ("shape", [size.input.shape for size in manifest.sizes]),
         ("function", [size.function for size in manifest.sizes]),
     ):
-        if len(set(found)) != len(found):
+        if len(set(values)) != len(values):
             problems.append(f"sizes has a {what} twice")
     for size in manifest.all_sizes:
         shape, names = size.input.shape, [output.name for output in size.outputs]
@@ -126,18 +126,15 @@ def _check_sizes(manifest: Manifest) -> list[str]:
         if not names or len(set(names)) != len(names):
             problems.append(f"outputs are {', '.join(map(printable, names)) or 'none'}")
         for output in size.outputs:
-            wanted = "int32" if output.role == "labels" else "float32"
-            if output.dtype != wanted or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
-                problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not {wanted} [{shape[0]}, …]")
+            dtype = "int32" if output.role == "labels" else "float32"
+            if output.dtype != dtype or len(output.shape) < 2 or min(output.shape) < 1 or output.shape[0] != shape[0]:
+                problems.append(f"output {printable(output.name)} is {output.dtype} {output.shape}, not {dtype} [{shape[0]}, …]")
     return problems
 
 
 def _golden_files(manifest: Manifest) -> list[str]:
-    return [path for part in (*(size.golden.paths for size in manifest.all_sizes), [*_expected(manifest)]) for path in part]
-
-
-def _expected(manifest: Manifest) -> list[str]:
-    return [variant.expected for variant in manifest.variants]
+    paths = [path for size in manifest.all_sizes for path in size.golden.paths]
+    return [*paths, *(variant.expected for variant in manifest.variants)]
 
 
 def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> None:
@@ -150,13 +147,13 @@ def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> Non
         size = path.stat().st_size
         if size != file.size_bytes:
             changed.append(f"changed: {file.path} has {size} bytes instead of {file.size_bytes}")
-        elif check_hashes and (found := sha256_of(path)) != file.sha256:
-            changed.append(f"changed: {file.path} has SHA-256 {found[:12]}… instead of {printable(file.sha256)[:12]}…")
+        elif check_hashes and (actual := sha256_of(path)) != file.sha256:
+            changed.append(f"changed: {file.path} has SHA-256 {actual[:12]}… instead of {printable(file.sha256)[:12]}…")
     listed = {file.path for file in manifest.files}
-    strange = [f"not in the manifest: {printable(path)}" for path in own_files(directory) if path not in listed]
-    problems = [*missing, *changed, *strange]
+    unlisted = [f"not in the manifest: {printable(path)}" for path in files_to_list(directory) if path not in listed]
+    problems = [*missing, *changed, *unlisted]
     if problems:
-        counts = ((len(missing), "missing"), (len(changed), "changed"), (len(strange), "not listed"))
+        counts = ((len(missing), "missing"), (len(changed), "changed"), (len(unlisted), "not listed"))
         rest = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise ArtefactError(
             f"{directory} is not what its manifest says: {', '.join(f'{n} {what}' for n, what in counts if n)}.",
@@ -166,7 +163,7 @@ def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> Non
 
 
 def _runtime_files(manifest: Manifest) -> tuple[str, ...]:
-    """The files beside the runtime's entry and below, apart from golden vectors and legal texts."""
+    """The files in the folder of the runtime's entry and below, except golden vectors and legal texts."""
     folder = PurePosixPath(manifest.entry).parent
     paths = [PurePosixPath(file.path) for file in manifest.files]
     golden = set(_golden_files(manifest))

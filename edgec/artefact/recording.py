@@ -1,5 +1,5 @@
-"""What an artefact records of itself: the shape and the meaning of what goes in and comes out, and golden frames with what it
-makes of them."""
+"""What an artefact records about itself: shape and meaning of its input and outputs, and golden frames with what it computes of
+them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _SHOWN_CLASSES = 8
 def record_sizes(
     directory: Path, references: Sequence[Reference], runner: Runner, batch: int, precision: str
 ) -> tuple[SizeFacts, ...]:
-    """Write the golden frames of each size into an artefact that is in the making; what the manifest says of them. Those of the
-    default lie where others look for them; each other size has a folder."""
+    """Write the golden frames of each size into an artefact that is being written; returns what the manifest says about them. The
+    default size's lie directly in `golden/`; each other size has a folder there."""
     tolerance, cosine = TOLERANCES[precision]
-    found = []
+    sizes = []
     for reference in references:
         size = size_of(reference)
         folder = "" if reference is references[0] else str(size)
@@ -57,19 +57,22 @@ def record_sizes(
             min_cosine=cosine,
         )
         facts = SizeFacts(function=function_name(size), input=input_of(reference, batch), outputs=outputs, golden=golden)
-        found.append(facts)
-    return tuple(found)
+        sizes.append(facts)
+    return tuple(sizes)
 
 
 def golden_count(reference: Reference) -> int:
+    """How many of the reference's frames become golden ones."""
     return min(GOLDEN_FRAMES, len(reference.frames))
 
 
 def size_of(reference: Reference) -> Size:
+    """The size of the reference's frames."""
     return Size(*reference.frames.shape[1:3])
 
 
 def input_of(reference: Reference, batch: int) -> Tensor:
+    """The artefact's input: uint8 [batch, H, W, 3]."""
     return Tensor(
         name="frames",
         dtype="uint8",
@@ -79,13 +82,13 @@ def input_of(reference: Reference, batch: int) -> Tensor:
 
 
 def meanings(reference: Reference) -> dict[str, str]:
-    """By output."""
+    """What each output means, in words, by name."""
     heads = _by_output(reference)
     return {name: _meaning(name, heads.get(name)) for name in reference.outputs}
 
 
 def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: int, folder: str) -> tuple[Tensor, ...]:
-    """Frames spread over the validation set, what PyTorch makes of them and what the artefact does."""
+    """Frames spread over the validation set, with what PyTorch and what the artefact compute of them; returns the outputs."""
     count = golden_count(reference)
     chosen = np.linspace(0, len(reference.frames) - 1, count).round().astype(int)
     frames = np.ascontiguousarray(reference.frames[chosen])
@@ -93,13 +96,13 @@ def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: 
     shipped = run_golden(runner, golden, batch)
     write_golden(directory, frames, golden.features, shipped, folder=folder)
     write_operations(directory, runner, frames, batch, folder=folder)
-    heads, said = _by_output(reference), meanings(reference)
+    heads, meaning_of = _by_output(reference), meanings(reference)
     return tuple(
         Tensor(
             name=name,
             dtype=value.dtype.name,
             shape=(batch, *value.shape[1:]),
-            meaning=said[name],
+            meaning=meaning_of[name],
             role=heads[name].output if name in heads else "features",
         )
         for name, value in shipped.items()
@@ -107,7 +110,7 @@ def _write_golden(directory: Path, reference: Reference, runner: Runner, batch: 
 
 
 def run_golden(runner: Runner, golden: Reference, batch: int) -> Features:
-    """All frames of `golden`; a last batch that is not full repeats its last frame."""
+    """Run all frames of `golden`; outputs [M, …] by name. If the last batch is not full it repeats its last frame."""
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in golden.outputs}
     for stack, _, real in golden.batches(batch):
         for name, value in runner(stack).items():

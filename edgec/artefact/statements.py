@@ -1,6 +1,6 @@
-"""What an artefact says of itself in two places, held against each other and against what edgec allows.
+"""What an artefact says about itself in two places: both must agree, and stay within what edgec allows.
 
-A manifest that was rewritten can allow itself anything; here it must still fit the golden features that lie beside it, and no
+A manifest that was rewritten could allow itself anything. Here it must still fit the golden features that lie beside it, and no
 figure may be below `edgec.artefact.tolerances`.
 """
 
@@ -32,16 +32,16 @@ _SHOWN = 20
 
 
 def check_report(manifest: Manifest, directory: Path) -> Report | None:
-    """The artefact's own report, which must be of this very manifest, with every file that it lists. None where an artefact of an
-    older edgec, whose reports nothing protected, has none any more.
+    """The artefact's report, if it belongs to this manifest and every file that it lists is unchanged. None if an older edgec,
+    which did not protect reports, wrote the artefact and the report is gone.
 
-    Raises `ArtefactError`.
+    Raises `ArtefactError` for a report that is missing, damaged or of another artefact.
     """
-    place = directory / REPORT
-    if manifest.execution is None and not place.exists():
+    path = directory / REPORT
+    if manifest.execution is None and not path.exists():
         return None
-    report = read_report(place)
-    problems = [*_of_another(report, manifest, directory)]
+    report = read_report(path)
+    problems = [*_disagreements(report, manifest, directory)]
     for file in report.files:
         path = inside(directory, file.path)
         if not path.is_file():
@@ -53,7 +53,7 @@ def check_report(manifest: Manifest, directory: Path) -> Report | None:
     return report
 
 
-def _of_another(report: Report, manifest: Manifest, directory: Path) -> Iterator[str]:
+def _disagreements(report: Report, manifest: Manifest, directory: Path) -> Iterator[str]:
     if report.artefact_sha256 not in (None, sha256_of(directory / MANIFEST)) or (
         report.artefact_sha256 is None and manifest.execution is not None
     ):
@@ -67,8 +67,8 @@ def _of_another(report: Report, manifest: Manifest, directory: Path) -> Iterator
 
 
 def check_fidelity(artefact: OpenArtefact, least: float | None = None) -> None:
-    """The recorded fidelity: none below `least` (by default what edgec allows of the precision), and such that the golden
-    features, which are some of those that it was measured on, can be among them.
+    """Check the recorded fidelity: no figure may be below `least` (by default what edgec allows for the precision), and the
+    golden features, a part of those that it was measured on, must not contradict it.
 
     Raises `ArtefactError`.
     """
@@ -78,44 +78,44 @@ def check_fidelity(artefact: OpenArtefact, least: float | None = None) -> None:
     for size in artefact.sizes:
         height, width = size.facts.input.shape[1:3]
         name = f"artefact at {height}x{width}" if len(artefact.sizes) > 1 else "artefact"
-        stage = next((each for each in manifest.fidelity if each.stage == name), None)
+        stage = next((stage for stage in manifest.fidelity if stage.stage == name), None)
         if stage is None:
             problems.append(f"fidelity of {name} is missing")
         else:
-            problems += [f"{name}: {problem}" for problem in _of_size(size, stage, manifest, least)]
+            problems += [f"{name}: {problem}" for problem in _size_problems(size, stage, manifest, least)]
     if problems:
         raise ArtefactError(
-            f"The manifest in {artefact.directory} promises another fidelity than its golden features have, or too little.",
+            f"The manifest in {artefact.directory} states another fidelity than its golden features have, or too low a one.",
             evidence=problems[:_SHOWN],
-            remedy=f"{_REMEDY}; if it was built to lose as much, say so: edgec verify --min-fidelity",
+            remedy=f"{_REMEDY}; if it was built to lose this much, use edgec verify --min-fidelity",
         )
 
 
-def _of_size(size: OpenSize, stage: StageFidelity, manifest: Manifest, least: float) -> Iterator[str]:
+def _size_problems(size: OpenSize, stage: StageFidelity, manifest: Manifest, least: float) -> Iterator[str]:
     golden = size.golden
     count = len(golden.frames)
     if stage.frames != manifest.validation.frames or stage.frames < count:
-        yield f"it is of {stage.frames} frames; {manifest.validation.frames} were set aside, {count} are golden"
+        yield f"it is about {stage.frames} frames; {manifest.validation.frames} were set aside, {count} are golden"
         return
     meter = Fidelity(manifest.heads, features="patches" in golden.expected_float32 and "cls" in golden.expected_float32)
     try:
         meter.add(golden.expected_float32, golden.expected_shipped)
-    except (KeyError, ValueError, IndexError) as error:  # of arrays that are no such head's outputs
+    except (KeyError, ValueError, IndexError) as error:  # arrays that are not outputs of such a head
         yield f"the golden features are not those of its heads: {printable(str(error))[:200]}"
         return
     here = meter.summary(stage.stage, stage.evidence)
     if stage.cosines and worst(stage) < least:
         yield f"worst cosine {worst(stage):.6f} (at least {least:g})"
-    # What some of the frames lose on average is at most what all of them lose together.
+    # Some of the frames cannot lose more on average than all of them lose together.
     times = stage.frames / count
     for name in ("cls_cosine_mean", "patch_cosine_mean"):
-        recorded, found = getattr(stage, name), getattr(here, name)
-        if (recorded is None) != (found is None):
-            yield f"{name} is {recorded}, of outputs that have {found}"
+        recorded, actual = getattr(stage, name), getattr(here, name)
+        if (recorded is None) != (actual is None):
+            yield f"{name} is {recorded}; computed from the golden features it is {actual}"
         elif recorded is not None:
-            if found < least:
-                yield f"{name} of the golden frames is {found:.6f} (at least {least:g})"
-            yield from _beyond(name, 1 - found, 1 - recorded, times)
+            if actual < least:
+                yield f"{name} of the golden frames is {actual:.6f} (at least {least:g})"
+            yield from _beyond(name, 1 - actual, 1 - recorded, times)
     if stage.patch_cosine_p01 is not None:
         values = cosines(golden.expected_float32["patches"], golden.expected_shipped["patches"])
         below = int((values < stage.patch_cosine_p01 - _SLACK).sum())
@@ -125,23 +125,23 @@ def _of_size(size: OpenSize, stage: StageFidelity, manifest: Manifest, least: fl
     if [(task.head, task.output) for task in stage.tasks] != [(task.head, task.output) for task in here.tasks]:
         yield "it judges other heads than the artefact has"
         return
-    for recorded, found in zip(stage.tasks, here.tasks, strict=True):
-        yield from _of_task(recorded, found, times)
+    for recorded, actual in zip(stage.tasks, here.tasks, strict=True):
+        yield from _task_problems(recorded, actual, times)
 
 
-def _of_task(recorded: TaskFidelity, found: TaskFidelity, times: float) -> Iterator[str]:
-    most, lost = _losses(recorded), _losses(found)
+def _task_problems(recorded: TaskFidelity, actual: TaskFidelity, times: float) -> Iterator[str]:
+    most, lost = _losses(recorded), _losses(actual)
     if most.keys() != lost.keys():
         yield f"{printable(recorded.head)}: it is judged as another kind of output"
         return
     for name, value in lost.items():
         yield from _beyond(f"{printable(recorded.head)}: {name}", value, most[name], times)
-    if recorded.values and found.values and found.values.cosine_min < recorded.values.cosine_min - _SLACK:
-        yield f"{printable(recorded.head)}: its smallest cosine is {found.values.cosine_min:.6f} in the golden frames alone"
+    if recorded.values and actual.values and actual.values.cosine_min < recorded.values.cosine_min - _SLACK:
+        yield f"{printable(recorded.head)}: its smallest cosine is {actual.values.cosine_min:.6f} in the golden frames alone"
 
 
 def _losses(task: TaskFidelity) -> dict[str, float]:
-    """What is a mean over frames, as what is lost of it."""
+    """The figures that are means over frames, each as what is lost, by name."""
     losses: dict[str, float] = {}
     if task.classes:
         losses["agreement"] = 1 - task.classes.agreement

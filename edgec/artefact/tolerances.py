@@ -1,8 +1,8 @@
-"""What edgec allows, whatever a manifest says: how far a re-run may be from what was recorded, and what may be lost of float32.
+"""What edgec allows, whatever a manifest says: how far a rerun may be from what was recorded, and what may be lost of float32.
 
 Measured with ViT-T/16 and two heads, int8, fp32 and w8, in OpenVINO, ONNX Runtime and edgec's evaluators: on the machine that
-built them the same bits come back, run after run. Where kernels differ (other instructions, other numbers of threads) fp32 moves
-by 5e-7 of an output's largest value, int8 by 2e-3, and by 2e-2 where one of the two saturates sums.
+built them the same bits are computed in every run. Where kernels differ (other instructions, other numbers of threads) fp32 moves
+by 5e-7 of an output's largest value, int8 by 2e-3, and by 2e-2 if one of the two saturates sums.
 """
 
 from __future__ import annotations
@@ -19,32 +19,33 @@ LEAST_FIDELITY = {
     **dict.fromkeys(("int8", "w6"), 0.8),
     "w4": 0.5,
 }
-"""Per precision, the least cosine to float32 (of CLS, of patches, of their worst percentile) that an artefact is verified with
-unless whoever verifies says otherwise."""
+"""By precision, the least cosine to float32 (of CLS, of patches, of their worst percentile) that `verify` accepts unless the user
+gives another."""
 LEAST_GATE = 0.5
-"""The least that a board's own gate may be, under the same condition."""
+"""The lowest gate that a board may get, unless the user gives another."""
 _SAME = (1e-6, 1 - 1e-9)
-"""As good as the same bits: a flip of the last bit of one value in a thousand weights may drown, nothing larger."""
+"""As good as the same bits: only a flip of the last bit of one value in a thousand weights could go unnoticed."""
 _STILL = 1e-6
-"""Features that moved by no more, as a share of the largest, come from the same kernels."""
+"""Features that moved by no more than this, as a share of the largest value, come from the same kernels."""
 _HEAD_MOVES = 10.0
-"""How many times as far as the features, in shares of the largest value, what a head makes of them may move. A linear head and a
-segmentation moved by less than once."""
+"""A head's output may move this many times as far as its features, in shares of the largest value. A linear head and a
+segmentation moved less than their features did."""
 _HEAD_SLACK = 1e-4
 _LABELS_STILL = 0.9999
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """Of one output beside what was recorded: `difference` as a share of its largest value, `cosine` the smallest, `labels` the
-    least share of a frame's that are the same."""
+    """How far one output may be from what was recorded: the largest `difference` as a share of its largest value, the smallest
+    `cosine`, and for `labels` the least share of a frame's pixels that agree."""
 
     difference: float
     cosine: float
     labels: float
 
     def of_head(self, moved: float | None) -> Allowed:
-        """What is allowed of a head whose features moved by this share of their largest value; None: it gives none to look at."""
+        """What a head's output may move if the features moved by this share of their largest value; None if the artefact does not
+        output features."""
         if moved is None:
             return self
         difference = min(self.difference, _HEAD_MOVES * moved + _HEAD_SLACK)
@@ -52,14 +53,14 @@ class Allowed:
 
 
 def limits(precision: str) -> Allowed:
-    """The most that any manifest may allow. Raises `KeyError` for a precision that edgec does not know."""
+    """The most that a manifest may allow. Raises `KeyError` for a precision that edgec does not know."""
     difference, cosine = TOLERANCES[precision]
     return Allowed(difference, cosine, MIN_AGREEMENT[precision])
 
 
 def allowed(precision: str, golden: Golden | None = None, *, same: bool) -> Allowed:
-    """`same`: the golden frames ran here as they did when they were recorded (`ran_alike`). `golden`, the manifest's, can only
-    make it less."""
+    """What a rerun may differ by. `same`: the golden frames ran here as when they were recorded (`ran_alike`). The manifest's
+    `golden` can only tighten it."""
     most = limits(precision)
     difference, cosine = _SAME if same else (most.difference, most.cosine)
     if golden is not None:
@@ -68,21 +69,21 @@ def allowed(precision: str, golden: Golden | None = None, *, same: bool) -> Allo
 
 
 def looser(precision: str, golden: Golden) -> list[str]:
-    """In words, what a manifest allows beyond the limits."""
+    """What a manifest allows beyond the limits, a sentence each."""
     try:
         most = limits(precision)
     except KeyError:
         return [f"precision is {precision[:40]!r}, which edgec does not know"]
-    said = []
+    problems = []
     tolerance = golden.relative_tolerance
     if tolerance > most.difference:
-        said.append(f"golden.relative_tolerance is {tolerance:g}; of {precision}, {most.difference:g} is the most")
+        problems.append(f"golden.relative_tolerance is {tolerance:g}; {most.difference:g} is the most for {precision}")
     if golden.min_cosine < most.cosine:
-        said.append(f"golden.min_cosine is {golden.min_cosine:g}; of {precision}, {most.cosine:g} is the least")
-    return said
+        problems.append(f"golden.min_cosine is {golden.min_cosine:g}; {most.cosine:g} is the least for {precision}")
+    return problems
 
 
 def ran_alike(manifest: Manifest, runner: Runner, here: Execution) -> bool:
-    """Whether the same features must come back: the same kind of machine, the same version of the runtime, as many threads, and
-    the same types in the runtime's own words."""
+    """Whether the same features are required: the same kind of machine, the same version of the runtime, as many threads, and the
+    same types according to the runtime."""
     return manifest.execution == here and manifest.execution_precision == runner.execution_precision

@@ -1,4 +1,4 @@
-"""Putting an artefact in its place: whole or not at all, and over nothing that is not an artefact."""
+"""Writing an artefact to its destination: whole or not at all, and never in destination of anything but an artefact."""
 
 from __future__ import annotations
 
@@ -23,49 +23,50 @@ def existing_build_key(directory: Path) -> str | None:
 
 
 def check_destination(directory: Path, force: bool) -> str | None:
-    """Whether an artefact can be written here, asked before the work starts. Changes nothing.
+    """Whether an artefact can be written here, checked before the work starts. Changes nothing.
 
-    Returns the build key of the artefact that would be replaced, if it has one. An empty directory is as good as none.
-    Raises `ArtefactError` if something is there and `force` is not given, if what is there is no artefact even so, if it is a
-    mount point, which cannot be replaced whole, or if the parent cannot be written.
+    Returns the build key of the artefact that would be replaced, if it has one. An empty directory counts as nothing.
+    Raises `ArtefactError` if something is there and `force` is not given; even with `force` if that is not an artefact, or is a
+    mount point, which cannot be replaced whole; and if the parent cannot be written.
     """
-    place = _place(directory)
-    if os.path.ismount(place):
+    destination = _real_path(directory)
+    if os.path.ismount(destination):
         raise ArtefactError(
-            f"{directory} is a mount point: an artefact cannot be put in its place whole.",
+            f"{directory} is a mount point, which an artefact cannot replace whole.",
             remedy=f"write to a directory in it, for example {directory / 'artefact'}",
         )
-    _check_parent(place)  # before what lies in it is looked at, which a folder that may not be searched does not allow
-    if os.path.lexists(place) and not _is_empty(place):
-        if not _is_artefact(place):
+    _check_parent(destination)  # first: in a folder that may not be searched, nothing can be looked at
+    if os.path.lexists(destination) and not _is_empty(destination):
+        if not _is_artefact(destination):
             raise ArtefactError(
                 f"{directory} exists and is not an artefact of edgec: it is not replaced, with --force or without.",
-                evidence=f"it has no {MANIFEST} of edgec's" if place.is_dir() else "it is not a directory",
+                evidence=f"it has no {MANIFEST} from edgec" if destination.is_dir() else "it is not a directory",
                 remedy="choose another path with -o, or remove it yourself",
             )
         if not force:
             raise ArtefactError(
                 f"{directory} exists already.",
-                evidence=f"an artefact with build key {(existing_build_key(place) or 'unknown')[:16]}",
+                evidence=f"an artefact with build key {(existing_build_key(destination) or 'unknown')[:16]}",
                 remedy="choose another path with -o, or replace it with --force",
             )
-    return existing_build_key(place)
+    return existing_build_key(destination)
 
 
 def write_artefact(directory: Path, fill: Callable[[Path], None], *, force: bool) -> Path:
-    """Fill a directory beside, flush it and rename it; returns the path. `fill` writes everything, `manifest.json` included.
+    """Fill a directory next to the destination, flush it and rename it; returns the path. `fill` writes everything, including
+    `manifest.json`.
 
-    With `force` an older artefact gives way: at every instant one of the two is whole at the path (`edgec.durable`). What builds
-    that were killed left in the parent is removed. Raises as `check_destination`, and `ArtefactError` if the disk is full; errors
-    of `fill` pass through. In all these cases nothing is left and the older artefact stays.
+    With `force` an older artefact is replaced: at every moment one of the two is whole at the path (`edgec.durable`). Remains of
+    builds that were killed are removed from the parent. Raises as `check_destination`, and `ArtefactError` if the disk is full;
+    errors of `fill` pass through. Nothing is then left, and the older artefact stays.
     """
-    place = _place(directory)
+    destination = _real_path(directory)
     check_destination(directory, force)
     with ExitStack() as stack:
         with _refusals(directory):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            sweep(place.parent)
-            work = stack.enter_context(scratch(place.parent))
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            sweep(destination.parent)
+            work = stack.enter_context(scratch(destination.parent))
         try:
             fill(work)
         except Exception as error:
@@ -76,14 +77,14 @@ def write_artefact(directory: Path, fill: Callable[[Path], None], *, force: bool
         with _refusals(directory):
             sync_tree(work)
             try:
-                work.rename(place)
+                work.rename(destination)
             except OSError as error:
                 if error.errno not in IN_THE_WAY:
                     raise
-                check_destination(directory, force)  # the work took minutes, and others can write here too
-                replace_directory(work, place)
-            sync(place.parent)
-    return place
+                check_destination(directory, force)  # again: the work took minutes, and others can write here too
+                replace_directory(work, destination)
+            sync(destination.parent)
+    return destination
 
 
 @contextmanager
@@ -102,44 +103,44 @@ def _refusals(directory: Path) -> Iterator[None]:
 
 def _full(directory: Path, error: Exception) -> ArtefactError:
     return ArtefactError(
-        f"The disk is full: the artefact could not be written to {directory}. Nothing of it was kept.",
+        f"The disk is full: the artefact could not be written to {directory}. No part of it was kept.",
         evidence=str(error),
         remedy="free some space, or choose a path on another disk with -o",
     )
 
 
-def _place(directory: Path) -> Path:
-    """Behind links: what is replaced is the directory, not the link to it."""
+def _real_path(directory: Path) -> Path:
+    """The real path: the directory is replaced, not a link to it."""
     return Path(os.path.realpath(directory))
 
 
-def _nearest(place: Path) -> Path:
-    """The closest folder above that exists."""
-    return next(folder for folder in place.parents if os.path.lexists(folder))
+def _nearest(destination: Path) -> Path:
+    """The closest parent folder that exists."""
+    return next(folder for folder in destination.parents if os.path.lexists(folder))
 
 
-def _check_parent(place: Path) -> None:
-    nearest = _nearest(place)
+def _check_parent(destination: Path) -> None:
+    nearest = _nearest(destination)
     if not nearest.is_dir():
-        raise ArtefactError(f"{nearest} is not a directory, so that {place.name} cannot be written below it.")
+        raise ArtefactError(f"{nearest} is not a directory, so {destination.name} cannot be written below it.")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ArtefactError(
             f"{nearest} is not writable.",
-            evidence=f"the artefact would be {place}",
+            evidence=f"the artefact would be {destination}",
             remedy="choose another path with -o",
         )
 
 
-def _is_empty(place: Path) -> bool:
-    return place.is_dir() and next(place.iterdir(), None) is None
+def _is_empty(destination: Path) -> bool:
+    return destination.is_dir() and next(destination.iterdir(), None) is None
 
 
-def _is_artefact(place: Path) -> bool:
-    """Other programs have files of this name, so that the name alone does not do; a truncated manifest still does."""
-    return b'"build_key"' in _manifest_bytes(place)
+def _is_artefact(destination: Path) -> bool:
+    """Other programs have files of this name too, so the content counts; a truncated manifest still counts."""
+    return b'"build_key"' in _manifest_bytes(destination)
 
 
-def _manifest_bytes(place: Path) -> bytes:
+def _manifest_bytes(destination: Path) -> bytes:
     with suppress(FileNotFoundError, Refused):
-        return read_bytes(place / MANIFEST, Manifest.limit_bytes)
+        return read_bytes(destination / MANIFEST, Manifest.limit_bytes)
     return b""

@@ -1,15 +1,16 @@
-"""What a family of targets offers to a build. Adding a family is implementing `Backend`: nothing else knows families by name."""
+"""What a family of targets provides to a build. To add a family, implement `Backend`: a build knows no family by name."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.profile import Profile
+from edgec.backends.program import BoardProgram
 from edgec.errors import TargetError
 from edgec.lowering.base import Availability
 from edgec.records.compilation import Compilation
@@ -18,18 +19,18 @@ from edgec.records.manifest import Tensor, VariantFacts
 from edgec.records.report import CandidateFigures, Host, ModelFacts
 from edgec.resources import room
 
-# A backend is asked for its profiles by commands that must not wait for torch or a runtime: what it needs for a build, it imports
-# when there is one.
+# Commands that only list profiles must not wait for torch or a runtime: a backend imports what a build needs inside its methods.
 if TYPE_CHECKING:
+    from edgec.artefact.checking import OutputCheck
     from edgec.artefact.reading import OpenArtefact
     from edgec.backends.choosing import Choice
     from edgec.fidelity.budget import Budget
     from edgec.fidelity.reference import Reference
-    from edgec.lowering.base import LoweredModel
+    from edgec.lowering.base import Features, LoweredModel
     from edgec.records.report import Report
 
-Tell = Callable[[str, int], None]
-"""What an assessment is busy with, and how many of its units are done."""
+OnProgress = Callable[[str, int], None]
+"""Called by an assessment with what it is doing and how many of its units are done."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Int8Rules:
     """How int8 is computed on the target."""
 
     activations: Literal["u8", "s8"]
-    """The type of activations, weights being s8, that its runtimes have the fastest kernels for."""
+    """The type of activations that the target's runtimes have the fastest kernels for; weights are s8."""
     paired: bool = False
-    """Neighbouring products are added in 16 bits that saturate: weights must be scaled so that no pair can."""
+    """Neighbouring products are added in pairs, in 16 bits that saturate: weights must be scaled so that no pair overflows."""
     dot_product: bool = False
-    """Products of bytes are summed in 32 bits. Without that no runtime computes per token in int8."""
+    """Products of bytes are summed in 32 bits. Without that, no runtime computes per token in int8."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Packing:
-    """What a device is told of the artefact that is being written for it; its model and golden files are there. `variants` are in
-    the order in which they are tried when one does not reproduce the features: the artefact's own first."""
+    """The artefact that is being written, for `Backend.pack`; its model and golden files are in `directory` already. `variants`
+    are in the order in which a device tries them if one does not reproduce the features: the artefact's entry first."""
 
     directory: Path
     name: str
@@ -86,43 +87,51 @@ class Backend(ABC):
     profile_type: ClassVar[type[Profile]]
     """Its profiles in `targets/<name>/` are read as these."""
     runs_here: ClassVar[bool] = False
-    """Whether what is built runs, and is measured, on the machine that builds. Elsewhere it is imitated here: fp16 is watched for
-    overflow, and int8 has no exceptions that nobody could weigh."""
+    """Whether candidates run, and are measured, on the machine that builds. If not, they are imitated: fp16 is watched for
+    overflow, and int8 plans have no exceptions, because nothing here could measure what one costs."""
     note: ClassVar[str]
-    """How a report's figures came about."""
+    """How a report's figures were obtained: its first note."""
     assessing: ClassVar[str] = ""
-    """The title of the stage that assesses candidates; empty: nothing can be said of them here but their fidelity."""
+    """The title of the stage that assesses candidates; empty if nothing but their fidelity can be known here."""
 
     compiling: ClassVar[str] = ""
     """The title of the stage in which the vendor's own compiler looks at candidates; empty: there is none for the family."""
 
     @property
     def profiles(self) -> Path:
-        """The folder of the family's own profiles, `<profile's name>.toml` each."""
+        """The folder of the family's own profiles: one `<profile's name>.toml` each."""
         return room("targets") / self.name
 
+    @property
+    def program(self) -> BoardProgram | None:
+        """The program that runs on the device and goes with each artefact, for `pack` to write; None for a family without one.
+        The build's key covers its sources."""
+        return None
+
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
-        """Those of the family's profiles that one artefact for the family serves. Empty: the family's name means one profile,
-        `best`."""
+        """The family's profiles that one artefact for the whole family serves. Empty if the family's name means one profile,
+        which `best` then gives."""
         return ()
 
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
-        """What the family's name means on this host, where it has no `members`. Raises `TargetError` for none."""
+        """The profile that the family's name means on this host, if it has no `members`. Raises `TargetError` if there is
+        none."""
         raise TargetError(
-            f"{self.name} is a family of targets, and none of them is meant by its name.",
+            f"{self.name} is a family of targets; its name alone does not say which of them to build for.",
             evidence=", ".join(profile.name for profile in profiles) or "it has no profile",
             remedy="name one of these, or give the path of a TOML file of your own",
         )
 
     def lacks(self, profile: Profile, host: Host) -> tuple[str, ...]:
-        """What this host lacks to be the target."""
+        """What this host would need to be the target; empty if it is one."""
         return (profile.title,)
 
     def int8_rules(self, profiles: Sequence[Profile]) -> Int8Rules:
+        """How these devices compute in int8."""
         return Int8Rules("s8")
 
     def runtime_versions(self, precision: str, profiles: Sequence[Profile]) -> tuple[str, ...]:
-        """Versions of the runtime that the devices may have and that a graph of this precision is for; empty: not known."""
+        """Versions of the runtime that the devices may have and that a graph of this precision is for; empty if not known."""
         return ()
 
     def compiler(self) -> Availability:
@@ -135,45 +144,52 @@ class Backend(ABC):
         return ()
 
     def assessment_key(self, circumstances: Circumstances, candidates: Sequence[Candidate]) -> object:
-        """What an assessment depends on beside the candidates' files."""
+        """What an assessment depends on besides the candidates' files, as `edgec.cache.key` takes it."""
         return [profile.model_dump(mode="json") for profile in circumstances.profiles]
 
     def assess(
-        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, tell: Tell
+        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
     ) -> tuple[Assessment, ...]:
-        """One for each candidate, all of which ran. Only called if `assessing` names a stage."""
+        """One assessment for each candidate, all of which ran, in their order. Called only if `assessing` names a stage."""
         return tuple(Assessment() for _ in candidates)
 
     def units(self, candidates: Sequence[Candidate], circumstances: Circumstances) -> int:
-        """How many units `assess` tells of."""
+        """How many units `assess` counts up to."""
         return len(candidates)
 
     def doubts(self, assessments: Sequence[Assessment], circumstances: Circumstances) -> tuple[str, ...]:
-        """What makes the figures doubtful."""
+        """What makes the figures doubtful, a sentence each."""
         return ()
 
     @abstractmethod
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
-        """Which candidate ships. Raises `RuntimeFailure` if none ran, `FidelityError` if none keeps the features."""
+        """The candidate that ships, and why. Raises `RuntimeFailure` if none ran, `FidelityError` if none keeps the features."""
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
-        """What goes into the artefact, the chosen one first, where a device may choose again."""
+        """The candidates that go into the artefact, the chosen one first: more than one if the device chooses again."""
         return (chosen,)
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
-        """Write what the device needs beside the model into `device/` of the artefact; returned is what it may choose from."""
+        """Write what the device needs, besides the model, into `device/` of the artefact. Returns the graphs that it may choose
+        from; empty if it cannot choose."""
         return ()
-
-    def programs(self) -> Mapping[str, bytes]:
-        """What `pack` writes of edgec's own, by name: the build's key holds it."""
-        return {}
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
-        """What `pack` wrote must be this edgec's and say what the artefact and its `report` say; `least` is what a gate must
-        be at least. Returned are notes of what could not be checked. Raises `ArtefactError`."""
+        """Check what `pack` wrote: it must come from this edgec and agree with the artefact and its `report`. `least` is the
+        lowest gate that is allowed, by default edgec's. Returns notes about what could not be checked. Called for every artefact,
+        also for other families'. Raises `ArtefactError`."""
         return ()
+
+    def check_variants(
+        self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
+    ) -> tuple[list[OutputCheck], list[str]]:
+        """Run the graphs that a device may choose and compare each with what was recorded of it; and compare the bounds that a
+        device gets with what its graphs lose here. `entry_features` is what the artefact's entry computed of the golden frames,
+        `same` whether it ran as it did when they were recorded. Returns the comparisons, and which bounds are too loose, a
+        sentence each. Called for every artefact, also for other families'."""
+        return [], []
 
 
 def as_models(candidates: Sequence[Candidate]) -> list[LoweredModel]:
-    """The files of candidates that all have some."""
+    """The files of those candidates that have some, in their order."""
     return [candidate.model for candidate in candidates if candidate.model is not None]

@@ -1,4 +1,4 @@
-"""What a build tries, from its name to what is known of it."""
+"""Candidates: what a build tries, from the name to everything that is learnt about it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a family found of a candidate beside its fidelity: measured here, or foreseen for boards. `problem` rules it out."""
+    """What a family knows of a candidate besides its fidelity: measured here, or derived for boards. `problem` rules it out."""
 
     latency: Latency | None = None
     cold_start: ColdStart | None = None
     cpu_ms_per_frame: float | None = None
     other_cores: float | None = None
-    """How many cores' worth of other work the machine did meanwhile."""
+    """How many cores other work used meanwhile."""
     bounds: tuple[Bound, ...] = ()
     problem: str = ""
     notes: tuple[str, ...] = ()
@@ -33,18 +33,20 @@ class Assessment:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One runtime at one precision. A stage adds what it learns: plan and files, fidelity, assessment; `problem` says why it
-    cannot ship, and the stages after leave it as it is."""
+    """One runtime at one precision. Each stage adds what it learns: plan and files, fidelity, assessment. `problem` says why it
+    cannot ship; later stages then leave it as it is."""
 
     name: str
     runtime: str
     precision: str
+    form: str = ""
+    """Which form of the runtime's files, where it has several (`edgec.lowering.forms`); empty for the usual one."""
     recipe: Recipe | None = None
-    """Of an int8 plan."""
+    """How an int8 plan is made; None for other precisions."""
     plan: PrecisionPlan | None = None
     model: LoweredModel | None = None
     fidelity: tuple[StageFidelity, ...] = ()
-    """One a size, the default's first."""
+    """One for each size, the default's first."""
     execution_precision: str = ""
     compilations: tuple[Compilation, ...] = ()
     """What the vendor's compiler made of its graph, one for each kind of GPU."""
@@ -52,19 +54,24 @@ class Candidate:
     problem: str = ""
 
     @property
+    def variant(self) -> str:
+        """What a device that chooses for itself calls it: precision and form."""
+        return f"{self.precision}-{self.form}" if self.form else self.precision
+
+    @property
     def ran(self) -> bool:
-        """Whether it has files that ran here and keeps whatever it may keep."""
+        """Whether it has files, they ran here, and nothing rules it out."""
         return self.model is not None and bool(self.fidelity) and not self.problem
 
     def figures(self) -> CandidateFigures:
-        """As reports have it."""
+        """The candidate as reports show it."""
         return CandidateFigures(
             name=self.name,
             runtime=self.runtime,
             precision=self.precision,
             execution_precision=self.execution_precision,
             size_bytes=self.model.size_bytes if self.model is not None and self.fidelity else None,
-            fidelity=least(self.fidelity) if self.fidelity else None,
+            fidelity=worst_size(self.fidelity) if self.fidelity else None,
             latency=self.assessment.latency,
             bounds=self.assessment.bounds,
             compilations=self.compilations,
@@ -74,8 +81,8 @@ class Candidate:
         )
 
 
-def least(sizes: Sequence[StageFidelity]) -> StageFidelity:
-    """A candidate is as faithful as it is at its worst size, and each of its heads as at its own worst."""
+def worst_size(sizes: Sequence[StageFidelity]) -> StageFidelity:
+    """A candidate is as faithful as at its worst size, and each of its heads as at that head's worst size."""
     tasks = zip(*(entry.tasks for entry in sizes), strict=True)
-    worst_tasks = tuple(min(entries, key=lambda task: task.kept) for entries in tasks)
+    worst_tasks = tuple(min(entries, key=lambda task: task.retained) for entries in tasks)
     return min(sizes, key=worst).model_copy(update={"tasks": worst_tasks})

@@ -1,4 +1,4 @@
-"""Which candidates may ship, and the words for why one does or does not: what every family's choice has in common."""
+"""Which candidates may ship, and why one does or does not, in words: what every family's choice has in common."""
 
 from __future__ import annotations
 
@@ -12,59 +12,67 @@ from edgec.fidelity.metrics import worst
 from edgec.records.report import CandidateFigures
 
 EXACTNESS = ("fp32", "bf16", "fp16", "w8", "int8", "w6", "w4")
-"""Between candidates that are equal otherwise, the first of these ships."""
+"""Precisions from the most to the least exact. Between candidates that are otherwise equal, the earlier one ships."""
 
 
 @dataclass(frozen=True)
 class Choice:
+    """The candidate that ships, and the reason in words, for the report."""
+
     candidate: CandidateFigures
     reason: str
 
 
 def within(ran: Sequence[CandidateFigures], candidates: Sequence[CandidateFigures], budget: Budget) -> list[CandidateFigures]:
-    """Those within the budget; at least one, or an error."""
+    """Those of `ran` that keep the budget: at least one.
+
+    Raises `RuntimeFailure` if `ran` is empty, `FidelityError` if none keeps the budget.
+    """
     if not ran:
         raise RuntimeFailure(
             "No candidate could be run.",
             evidence=[f"{candidate.name}: {candidate.problem}" for candidate in candidates],
             remedy="see `edgec doctor`",
         )
-    kept = [candidate for candidate in ran if keeps(candidate, budget)]
-    if kept:
-        return kept
+    suitable = [candidate for candidate in ran if keeps(candidate, budget)]
+    if suitable:
+        return suitable
     if any(candidate.fidelity and candidate.fidelity.tasks for candidate in ran):
         raise FidelityError(
             "No candidate keeps the features and what the heads decide within the budget.",
-            evidence=[f"{candidate.name}: {'; '.join(_lost_words(candidate, budget))}" for candidate in ran],
-            remedy="use --precision auto, calibrate on more and truer frames, or ask for less where the robot can bear it",
+            evidence=[f"{candidate.name}: {'; '.join(_describe_losses(candidate, budget))}" for candidate in ran],
+            remedy="use --precision auto, calibrate on more frames from your camera, or relax a bound if the robot allows it",
         )
-    # Rounded down: what is advised here must not be refused the next time.
+    # Rounded down: what is advised here must be accepted the next time.
     best = math.floor(max(map(fidelity_of, ran)) * 1e4) / 1e4
     accept = f", or accept --min-fidelity {best:.4f}" if best > 0 else ""
     raise FidelityError(
         f"No candidate keeps the features within --min-fidelity {budget.min_fidelity:g}.",
         evidence=[f"{candidate.name}: {fidelity_of(candidate):.6f}" for candidate in ran],
-        remedy=f"use --precision auto, calibrate on more and truer frames{accept}",
+        remedy=f"use --precision auto, calibrate on more frames from your camera{accept}",
     )
 
 
 def keeps(candidate: CandidateFigures, budget: Budget) -> bool:
+    """Whether its fidelity is known and within the budget."""
     return candidate.fidelity is not None and budget.keeps(candidate.fidelity)
 
 
-def _lost_words(candidate: CandidateFigures, budget: Budget) -> tuple[str, ...]:
-    """What it loses beyond the budget; of one that loses nothing, what it keeps."""
+def _describe_losses(candidate: CandidateFigures, budget: Budget) -> tuple[str, ...]:
+    """What it loses beyond the budget; if nothing, what it keeps."""
     assert candidate.fidelity is not None
-    return budget.lost(candidate.fidelity) or (kept_words(candidate, budget),)
+    return budget.lost(candidate.fidelity) or (describe_kept(candidate, budget),)
 
 
-def loses(candidate: CandidateFigures, budget: Budget) -> str:
+def describe_loss(candidate: CandidateFigures, budget: Budget) -> str:
+    """Why a candidate beyond the budget does not ship, as part of a reason."""
     if candidate.fidelity and candidate.fidelity.cosines and fidelity_of(candidate) < budget.min_fidelity:
         return f"{candidate.name} loses the features ({fidelity_of(candidate):.4f})"
-    return f"{candidate.name} loses what the heads decide ({_lost_words(candidate, budget)[0]})"
+    return f"{candidate.name} loses what the heads decide ({_describe_losses(candidate, budget)[0]})"
 
 
-def kept_words(candidate: CandidateFigures, budget: Budget) -> str:
+def describe_kept(candidate: CandidateFigures, budget: Budget) -> str:
+    """What it keeps of the features and of each head's decisions, as part of a reason."""
     assert candidate.fidelity is not None
     words = []
     if candidate.fidelity.cosines:
@@ -82,5 +90,6 @@ def kept_words(candidate: CandidateFigures, budget: Budget) -> str:
 
 
 def fidelity_of(candidate: CandidateFigures) -> float:
+    """The figure that a budget bounds: the worst cosine; without features, what its worst head keeps."""
     assert candidate.fidelity is not None
     return worst(candidate.fidelity)

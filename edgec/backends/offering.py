@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import onnx_ir as ir
@@ -11,20 +12,21 @@ from edgec.backends.candidate import Candidate
 from edgec.errors import TargetError
 from edgec.graph.plan import Precision
 from edgec.lowering.base import Lowering
+from edgec.lowering.forms import ManyForms
 from edgec.precision.recipes import measured_recipes, quick_recipes, rule_recipes
 
-Asked = Literal["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
+PrecisionChoice = Literal["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
 PALETTES = ("w6", "w4")
-"""Weights in lookup tables: nobody knows of a device that they make faster, and they cost features. They save space."""
+"""Weights in lookup tables: they save space, but lose some of the features, and are not known to be faster on any device."""
 
 
 def offered_pairs(
-    asked: Asked, offered: Sequence[tuple[str, Precision]], *, palettes: bool = False
+    asked: PrecisionChoice, offered: Sequence[tuple[str, Precision]], *, palettes: bool = False
 ) -> tuple[tuple[str, Precision], ...]:
-    """The pairs of runtime and precision to try: everything that the target offers, or the precision that was asked for. Of
-    what nobody asked for by name, lookup tables only where `palettes` says so.
+    """The pairs of runtime and precision to try: all that the target offers, or those of the precision that was asked for.
+    `auto` includes lookup tables only with `palettes`.
 
-    Raises `TargetError` if the target does not offer it.
+    Raises `TargetError` if the target does not offer the precision.
     """
     pairs = tuple(pair for pair in offered if pair[1] == asked or (asked == "auto" and (palettes or pair[1] not in PALETTES)))
     if not pairs:
@@ -46,11 +48,11 @@ def attempts(
     dot_product: bool,
     remote: bool = False,
 ) -> tuple[Candidate, ...]:
-    """What to try for each pair: one thing, or for int8 one a recipe; `sensitivity`, where it was measured, gives more.
+    """The candidates of each pair: one, or for int8 one for each recipe; a measured `sensitivity` adds recipes.
 
-    `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8: they
-    unpack the weights and multiply in float, which is int8 in the files alone. `remote`: whether the target is another machine,
-    which gets static int8 whole: nothing here can measure what an exception costs there.
+    `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8:
+    they unpack the weights and multiply in float, so only the files are int8. `remote`: whether the target is another machine.
+    It then gets static int8 without exceptions: nothing here can measure what an exception costs there.
     """
     tried: list[Candidate] = []
     for runtime, precision in pairs:
@@ -68,13 +70,20 @@ def attempts(
             elif not remote:
                 recipes = quick_recipes(hub, per_token=per_token)
             recipes = tuple(dict.fromkeys(recipes))
-            tried += [Candidate(f"{name}-{recipe.variant}", runtime, precision, recipe) for recipe in recipes]
+            plain = [Candidate(f"{name}-{recipe.variant}", runtime, precision, recipe=recipe) for recipe in recipes]
+            tried += [form for candidate in plain for form in (candidate, *other_forms(candidate, lowering))]
         else:
             tried.append(Candidate(name, runtime, precision))
     return tuple(tried)
 
 
+def other_forms(candidate: Candidate, lowering: Lowering) -> tuple[Candidate, ...]:
+    """The candidate again, once for each other form that its runtime has for the precision."""
+    forms = lowering.forms.get(candidate.precision, ()) if isinstance(lowering, ManyForms) else ()
+    return tuple(replace(candidate, name=f"{candidate.name}-{form}", form=form) for form in forms)
+
+
 def rest_of(offered: Collection[str], lowering: Lowering) -> Precision:
-    """What the other operations of an int8 plan run in: the half-sized floats that both target and runtime have, else fp32."""
+    """What the other operations of an int8 plan run in: the first 16-bit float that both target and runtime have, else fp32."""
     halves: tuple[Precision, ...] = ("fp16", "bf16")
     return next((half for half in halves if half in offered and half in lowering.precisions), "fp32")

@@ -1,4 +1,4 @@
-"""What every target profile says. What only one family has is in that family's own: `edgec.backends.<family>.profile`."""
+"""The keys that every target profile has. Those of one family are in `edgec.backends.<family>.profile`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
 
 
 class Promise(Record):
-    """What a user may rely on, and whose word that is."""
+    """What a user may rely on, and who says so."""
 
     text: str = Field(min_length=1)
     source: str = Field(min_length=1)
@@ -21,7 +21,7 @@ class Promise(Record):
 
 @dataclass(frozen=True)
 class DetailTable:
-    """Facts in columns; the first column names the row, `notes` stand below."""
+    """Facts in columns, for people. The first column names the row; `notes` stand below the table."""
 
     title: str
     columns: tuple[str, ...]
@@ -39,7 +39,7 @@ class Profile(Record):
     examples: str = ""
     architecture: Literal["x86_64", "aarch64"]
     precisions: dict[Precision, tuple[str, ...]]
-    """The runtimes that are worth trying for each, the preferred one first. A precision with none is switched off."""
+    """The runtimes that are worth trying for each precision, the preferred one first. One without runtimes is switched off."""
     cores: int | None = Field(default=None, ge=1)
     memory_gib: float | None = Field(default=None, gt=0)
     promises: tuple[Promise, ...] = ()
@@ -56,11 +56,12 @@ class Profile(Record):
 
     @property
     def standing(self) -> int | None:
-        """Where it stands in lists of its family; None for boards, which come after classes of devices."""
+        """Its rank in lists of its family; None for boards, which come after classes of devices."""
         return None
 
     @property
     def sources(self) -> tuple[str, ...]:
+        """Where its promises come from, each source once."""
         return tuple(dict.fromkeys(promise.source for promise in self.promises))
 
     @property
@@ -70,12 +71,12 @@ class Profile(Record):
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
-        """What only this family's profiles say, by title, for people."""
+        """What only this family's profiles say, for people: titles with texts."""
         return ()
 
     @property
     def tables(self) -> tuple[DetailTable, ...]:
-        """What of that is better shown as tables."""
+        """Those details that are better shown as tables."""
         return ()
 
     @field_validator("precisions")

@@ -1,4 +1,4 @@
-"""The backends that are installed, by family: edgec's own and those that others register as `edgec.backends` entry points."""
+"""The backends that are installed, by family: edgec's own and those that other packages register as `edgec.backends`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def all_backends() -> dict[str, Backend]:
 
 
 def get(family: str) -> Backend:
-    """Raises `TargetError` if no such family is registered."""
+    """The backend of that family. Raises `TargetError` if no such family is registered."""
     known = all_backends()
     if family not in known:
         raise unknown("family of targets", family, known)

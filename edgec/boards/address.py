@@ -1,4 +1,4 @@
-"""What a user calls a board: `host`, `user@host` or `ssh://user@host:port`, as ssh takes them."""
+"""Addresses of boards as users write them: `host`, `user@host` or `ssh://user@host:port`, as ssh takes them."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ from urllib.parse import unquote, urlsplit
 from edgec.errors import RequestError
 
 _HOST = re.compile(r"[\w.:%+-]+")
-"""Names, aliases of ~/.ssh/config, and addresses; nothing that a shell or ssh's own tokens could take for more."""
+"""Names, aliases of ~/.ssh/config, and addresses; nothing that a shell or ssh's own tokens would interpret."""
 _USER = re.compile(r"[\w.@+\\-]+")
 _SHOWN = 60
 _LONGEST = 253
-"""Characters of a host's name in DNS (RFC 1035); nobody's own name is longer."""
+"""Characters of a host's name in DNS (RFC 1035); users' names are shorter."""
 _LONGEST_LABEL = 64
 
 
 @dataclass(frozen=True)
 class Address:
-    """`port` is None where ssh's configuration decides. `given` is what the user typed, for messages that say what to type."""
+    """`port` is None if ssh's configuration decides. `text` is what the user wrote, for messages and commands to repeat."""
 
-    given: str
+    text: str
     user: str | None
     host: str
     port: int | None
 
     @classmethod
     def parse(cls, text: str, port: int | None = None) -> Address:
-        """`port` is for boards that name none themselves. Raises `RequestError` for what ssh could take for something else."""
-        user, host, own = _split(text)
+        """Read an address. `port` is for one without a port. Raises `RequestError` for text that ssh could interpret
+        otherwise."""
+        user, host, own_port = _split(text)
         long = max(len(host.encode("utf-8", "replace")), len((user or "").encode("utf-8", "replace"))) > _LONGEST
         if long or not _HOST.fullmatch(host) or host.startswith("-") or (user is not None and not _is_user(user)):
             raise RequestError(
                 f"{text[:_SHOWN]!r} is not the address of a board.",
                 evidence=[
-                    "a user and a host have letters, digits and . _ + - only, and do not begin with -",
-                    *([f"they have {_LONGEST} of them at most"] if long else []),
+                    "user and host may only have letters, digits and . _ + -, and must not begin with -",
+                    *([f"each may have at most {_LONGEST} characters"] if long else []),
                 ],
                 remedy="write it as user@host, or ssh://user@host:port, or give it a name in ~/.ssh/config",
             )
-        return cls(text, user, host, own or port)
+        return cls(text, user, host, own_port or port)
 
     @property
     def destination(self) -> str:
+        """`user@host` or `host`, as ssh's command line takes it."""
         return self.host if self.user is None else f"{self.user}@{self.host}"
 
     @property
@@ -60,16 +62,16 @@ class Address:
 
 
 def parse_all(texts: Sequence[str], port: int | None = None) -> list[Address]:
-    """Raises `RequestError` also for two that are one board."""
-    found = [Address.parse(text, port) for text in texts]
-    twice = [label for label, times in Counter(address.label for address in found).items() if times > 1]
+    """Read several addresses. Raises `RequestError` as `Address.parse`, and for two addresses of one board."""
+    addresses = [Address.parse(text, port) for text in texts]
+    twice = [label for label, times in Counter(address.label for address in addresses).items() if times > 1]
     if twice:
         raise RequestError(f"{twice[0]} is given twice.", remedy="name each board once")
-    return found
+    return addresses
 
 
 def _split(text: str) -> tuple[str | None, str, int | None]:
-    """User, host and port, none of them checked but the port."""
+    """User, host and port; only the port is checked."""
     if text.startswith("ssh://"):
         try:
             parts = urlsplit(text)

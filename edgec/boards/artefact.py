@@ -1,4 +1,4 @@
-"""An artefact that a board can finish, checked before anything is sent. What runs on the board is this edgec's own program."""
+"""An artefact that a board can finish, checked before anything is sent. The program that runs on the board is this edgec's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import check_report
-from edgec.backends.checking import budget_of, check_document, read_document
-from edgec.backends.program import BUNDLE, PROGRAM, device_program
+from edgec.backends.checking import budget_of, read_document
+from edgec.backends.jetson.checking import check_bundle
+from edgec.backends.jetson.program import BUNDLE, PROGRAM, jetson_program
 from edgec.errors import ArtefactError, TargetError
 from edgec.records.reading import printable
 from edgec.records.report import Report
@@ -20,8 +21,8 @@ from edgec.untrusted import Refused, parse_json_object
 
 @dataclass(frozen=True)
 class BoardArtefact:
-    """`files` are all that a board may ask for, by their paths in the artefact. `program` is this edgec's own, and so is the one
-    among the files; `document` names it."""
+    """`files` are all that a board may request, by their paths in the artefact. `program` is this edgec's, also among the files;
+    `document` is the bundle.json that lists it."""
 
     opened: OpenArtefact
     program: bytes
@@ -30,10 +31,9 @@ class BoardArtefact:
 
     @cached_property
     def variants(self) -> frozenset[str]:
-        """What a board may build and measure, by name."""
+        """Names of the graphs that a board may build and measure. Raises `ArtefactError` if bundle.json does not say."""
         try:
-            listed = parse_json_object(self.document)["variants"]
-            return frozenset(str(each["name"]) for each in listed)
+            return frozenset(str(variant["name"]) for variant in parse_json_object(self.document)["variants"])
         except (Refused, KeyError, TypeError) as error:
             raise ArtefactError(
                 f"{self.directory / BUNDLE} does not say what a board can build.", evidence=str(error), remedy="build it again"
@@ -41,17 +41,21 @@ class BoardArtefact:
 
     @property
     def directory(self) -> Path:
+        """Of the artefact."""
         return self.opened.directory
 
-    def beside(self, board: str, ending: str) -> Path:
-        """The artefact's own content is hashed: what comes from a board lies beside it."""
+    def path_for(self, board: str, ending: str) -> Path:
+        """Where a file from this board is kept: beside the artefact, whose own content is hashed."""
         folder = self.directory.resolve()
         return folder.with_name(f"{folder.name.removesuffix('.edgec')}.{board}.{ending}")
 
 
 def open_for_boards(path: Path) -> BoardArtefact:
-    """Raises what `open_artefact` does, `TargetError` for an artefact that runs where it was built, and `ArtefactError` for one
-    whose report or bundle.json says something else than its manifest."""
+    """Open an artefact for boards.
+
+    Raises what `open_artefact` does, `TargetError` for an artefact that runs where it was built, and `ArtefactError` for one
+    whose report or bundle.json contradicts its manifest.
+    """
     opened = open_artefact(path)
     manifest, directory = opened.manifest, opened.directory
     files: dict[str, Path | bytes] = {file.path: directory / file.path for file in manifest.files}
@@ -63,17 +67,17 @@ def open_for_boards(path: Path) -> BoardArtefact:
             remedy="build one for boards: edgec build CHECKPOINT --target jetson; to measure this one: edgec bench",
         )
     report = check_report(manifest, directory)
-    check_document(opened, PROGRAM, BUNDLE, report)
-    program = device_program()
-    return BoardArtefact(opened, program, _naming(opened, program, report), {**files, PROGRAM: program})
+    check_bundle(opened, report)
+    program = jetson_program().archive()
+    return BoardArtefact(opened, program, _updated_bundle(opened, program, report), {**files, PROGRAM: program})
 
 
-def _naming(opened: OpenArtefact, program: bytes, report: Report | None) -> bytes:
-    """bundle.json, with the program that is sent in place of the artefact's own, and with the budget where an older edgec left it
-    out. The same bytes where nothing differs."""
-    said = read_document(opened, BUNDLE)
+def _updated_bundle(opened: OpenArtefact, program: bytes, report: Report | None) -> bytes:
+    """bundle.json with the hash of the program that is sent, and with the budget if an older edgec left it out. The same bytes
+    where nothing differs."""
+    document = read_document(opened, BUNDLE)
     facts = {"sha256": hashlib.sha256(program).hexdigest(), "size_bytes": len(program)}
-    said["files"] = [{**each, **facts} if each["path"] == PROGRAM else each for each in said["files"]]
+    document["files"] = [{**file, **facts} if file["path"] == PROGRAM else file for file in document["files"]]
     if report is not None:
-        said.setdefault("budget", budget_of(report))
-    return (json.dumps(said, indent=1) + "\n").encode()
+        document.setdefault("budget", budget_of(report))
+    return (json.dumps(document, indent=1) + "\n").encode()

@@ -1,4 +1,4 @@
-"""What can be asked of a board: deploy, bench, status, rollback. Each is the device program's own command, run there."""
+"""The commands for a board: deploy, bench, status, rollback. Each runs a command of the device program there."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from pathlib import Path
 from typing import Any
 
 from edgec.boards.artefact import BoardArtefact
-from edgec.boards.results import bring_details, bring_measurements, keep, require_place
-from edgec.boards.running import Command, Listener, Outcome, run
+from edgec.boards.results import fetch_details, fetch_measurements, require_valid_name, save
+from edgec.boards.running import Command, CommandResult, Listener, run
 from edgec.boards.ssh import Connection
 from edgec.errors import ArtefactError, EdgecError, NothingToDo
 from edgec.records.report import Report
 
 _CHANGED = "EngineChanged"
-"""What the device program calls its refusal of an engine that is not what was verified (edgec_device/errors.py)."""
+"""The device program's error for an engine that is not what was verified (edgec_device/errors.py)."""
 
 
 @dataclass(frozen=True)
 class Board:
-    """A board that is connected, with who listens to it, and what tells it to stop. `directory` is where things lie on it; by
-    default ~/.local/share/edgec."""
+    """A connected board. `listener` is called with its events, `stop` ends what runs on it. `directory` is the folder that the
+    device program uses there, by default ~/.local/share/edgec."""
 
     connection: Connection
     listener: Listener
     stop: threading.Event
     directory: str | None = None
 
-    def run(self, artefact: BoardArtefact, command: str, *more: str, files: bool = False) -> Outcome:
-        """Without `files` it has to do with what is there."""
-        places = [] if self.directory is None else ["--root", self.directory]
-        arguments = [command, "--json", "--bundle", "-", *places, *more]
-        given = artefact.files if files else {}
-        return run(self.connection, Command(artefact.program, arguments, artefact.document, given), self.listener, self.stop)
+    def run(self, artefact: BoardArtefact, command: str, *more: str, files: bool = False) -> CommandResult:
+        """Run a command of the device program to its end; `more` are further options. Without `files` nothing is sent, and it can
+        only use what the board has already. Raises as `edgec.boards.running.run`."""
+        root = [] if self.directory is None else ["--root", self.directory]
+        arguments = [command, "--json", "--bundle", "-", *root, *more]
+        to_send = artefact.files if files else {}
+        return run(self.connection, Command(artefact.program, arguments, artefact.document, to_send), self.listener, self.stop)
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """`active` is the path on the board that the robot loads. `copied` are the files that were sent."""
+    """A deployment that succeeded. `active` is the path on the board that the robot loads. `copied` are the files that were
+    sent."""
 
     report: Report
     report_path: Path
@@ -51,70 +53,74 @@ class Deployed:
 
 
 def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -> Deployed:
-    """Copy what changed, have the board finish the artefact, bring its measurements home, and write the report of them.
+    """Copy what changed, let the board build, verify, measure and activate, fetch its measurements, and write the report.
 
-    Raises what the board gave up for; its measurements are brought home all the same.
+    Raises the error that the board ended with; its measurements are fetched all the same.
     """
     label = board.connection.address.label
-    report_path, details_path = artefact.beside(label, "report.json"), artefact.beside(label, "details.json")
-    require_place(report_path)
-    require_place(details_path)
-    outcome = board.run(artefact, "run-all", *options, files=True)
-    path, active = _text(outcome, "measured", "path"), outcome.done.get("activate")
-    if outcome.refusal is not None:
-        raise _with_details(board, outcome.refusal, path, details_path)
+    report_path, details_path = artefact.path_for(label, "report.json"), artefact.path_for(label, "details.json")
+    require_valid_name(report_path)
+    require_valid_name(details_path)
+    result = board.run(artefact, "run-all", *options, files=True)
+    path, active = _text(result, "measured", "path"), result.done.get("activate")
+    if result.refusal is not None:
+        raise _with_details(board, result.refusal, path, details_path)
     if path is None or active is None:
-        raise ArtefactError("The board says that it is done, and not what became of it.", remedy="report this")
-    report, content = bring_measurements(board.connection, path, artefact)
-    keep(report_path, report.to_json().encode())
-    keep(details_path, content)
-    copied = outcome.done.get("copy")
-    sent = () if copied is None else tuple(each for each in copied.files if isinstance(each, str))
+        raise _no_answer()
+    report, content = fetch_measurements(board.connection, path, artefact)
+    save(report_path, report.to_json().encode())
+    save(details_path, content)
+    copied = result.done.get("copy")
+    sent = () if copied is None else tuple(name for name in copied.files if isinstance(name, str))
     size = 0 if copied is None else copied.size_bytes or 0
     return Deployed(report, report_path, details_path, active.path or "", sent, size)
 
 
 def bench(board: Board, artefact: BoardArtefact, iterations: int | None = None) -> Report:
-    """Measure there again what is deployed. Raises `NothingToDo` if nothing is, `ArtefactError` if that has changed since it was
-    verified."""
+    """Measure again what is deployed there. Raises `NothingToDo` if this artefact is not, `ArtefactError` if what is deployed has
+    changed since it was verified."""
     more = [] if iterations is None else ["--iterations", str(iterations)]
-    outcome = board.run(artefact, "bench", *more)
-    refusal = outcome.refusal
-    changed = outcome.error is not None and outcome.error.kind == _CHANGED
+    result = board.run(artefact, "bench", *more)
+    refusal = result.refusal
+    changed = result.error is not None and result.error.kind == _CHANGED
     if isinstance(refusal, (NothingToDo, ArtefactError)) and not changed:
-        given, where = board.connection.address.given, "" if board.directory is None else f" --dir {board.directory}"
+        address, option = board.connection.address.text, "" if board.directory is None else f" --dir {board.directory}"
         raise NothingToDo(
-            f"There is nothing to measure on {given}: this artefact is not deployed there.",
+            f"There is nothing to measure on {address}: this artefact is not deployed there.",
             evidence=[refusal.what, *refusal.evidence],
-            remedy=f"edgec deploy {artefact.directory} {given}{where}",
+            remedy=f"edgec deploy {artefact.directory} {address}{option}",
         )
     if refusal is not None:
         raise refusal
-    path = _text(outcome, "measured", "path")
+    path = _text(result, "measured", "path")
     if path is None:
-        raise ArtefactError("The board says that it has measured, and gives no figures.", remedy="report this")
-    return bring_measurements(board.connection, path, artefact)[0]
+        raise _no_answer()
+    return fetch_measurements(board.connection, path, artefact)[0]
 
 
 def ask(board: Board, artefact: BoardArtefact, command: str) -> dict[str, Any]:
-    """`status` or `rollback`: the event that answers, as it came."""
-    outcome = board.run(artefact, command)
-    if outcome.refusal is not None:
-        raise outcome.refusal
-    answer = outcome.events.get("status" if command == "status" else "done")
+    """Run `status` or `rollback`; returns the event that answers, as it came. Raises the error that the board ended with."""
+    result = board.run(artefact, command)
+    if result.refusal is not None:
+        raise result.refusal
+    answer = result.events.get("status" if command == "status" else "done")
     if answer is None:
-        raise ArtefactError("The board says that it is done, and not what became of it.", remedy="report this")
+        raise _no_answer()
     return answer
+
+
+def _no_answer() -> ArtefactError:
+    return ArtefactError("The board's program ended without reporting a result.", remedy="report this")
 
 
 def _with_details(board: Board, refusal: EdgecError, path: str | None, destination: Path) -> EdgecError:
     if path is not None:
-        with suppress(EdgecError):  # what the board gave up for matters more
-            bring_details(board.connection, path, destination)
-            refusal.evidence = (*refusal.evidence, f"everything that is known of it: {destination}")
+        with suppress(EdgecError):  # the board's own error matters more
+            fetch_details(board.connection, path, destination)
+            refusal.evidence = (*refusal.evidence, f"everything that was measured: {destination}")
     return refusal
 
 
-def _text(outcome: Outcome, event: str, name: str) -> str | None:
-    value = outcome.events.get(event, {}).get(name)
+def _text(result: CommandResult, event: str, name: str) -> str | None:
+    value = result.events.get(event, {}).get(name)
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""What several boards made of one artefact, a row a variant."""
+"""One artefact on several boards: a row for each board and variant."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgec.records.report import CandidateFigures, Report
-from edgec.report.columns import ABSENT, cosine_cell
+from edgec.report.cells import ABSENT, cosine_cell
 
 TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
 NUMBERS = frozenset(TITLES[4:8])
 _WIDEST = 60
-"""Characters of what a board calls something."""
+"""Characters of a name that comes from a board."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """`chosen`: the variant that this board runs fastest. Cells are plain text, as many as `TITLES`."""
+    """`chosen`: whether this variant is the fastest on its board. Cells are plain text, as many as `TITLES`."""
 
     cells: tuple[str, ...]
     chosen: bool
 
 
 def compare(boards: Sequence[tuple[str, Report | None]]) -> list[Row]:
-    """A board that gave no report has a row that says so."""
+    """A row for each variant that was measured, by board; a board without a report has one row that says so."""
     rows = []
     for name, report in boards:
         if report is None:

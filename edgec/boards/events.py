@@ -1,8 +1,7 @@
-"""What the program on a board says, an event a line, believed only as far as it has the form of one.
+"""The events that the program on a board prints, one JSON object per line. Anything else is noise.
 
-Each line, and what it holds, is bounded here; how much a board may say in all is `edgec.boards.running`'s to bound.
-
-The events are listed in targets/jetson/device/edgec_device/output.py.
+Each line and its fields are limited here; `edgec.boards.running` limits how much a board may print in all. The events are listed
+in targets/jetson/device/edgec_device/output.py.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ Text = Annotated[str, Field(max_length=64 * 1024)]
 Size = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Wanted(BaseModel):
-    """A file that the board lacks from `offset` on."""
+class FileRequest(BaseModel):
+    """A file that the board needs, from byte `offset` on."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -34,7 +33,7 @@ class Wanted(BaseModel):
 
 
 class Event(BaseModel):
-    """What edgec looks at of an event, whichever it is. The text may hold anything: it is for `edgec.cli` to make it harmless."""
+    """The fields of any event that edgec uses. Texts may contain anything: `edgec.cli` must make them harmless."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -55,34 +54,35 @@ class Event(BaseModel):
     total_bytes: Size | None = None
     size_bytes: Size | None = None
     path: Text | None = None
-    files: tuple[Wanted, ...] | tuple[Text, ...] = ()
+    files: tuple[FileRequest, ...] | tuple[Text, ...] = ()
 
 
 class Reader:
-    """Cuts what comes into lines, and keeps the last of those that are no events: they explain a program that failed to start."""
+    """Splits the output into lines. It keeps the last lines that are not events: they explain why a program failed to start."""
 
     def __init__(self) -> None:
         self._pending = b""
         self._skipping = False
         self._noise: deque[str] = deque(maxlen=_MOST_NOISE)
         self.lines = 0
-        """That came so far, events or not."""
+        """How many lines came so far, events or not."""
 
     @property
     def noise(self) -> list[str]:
+        """The last lines that were not events, shortened."""
         return list(self._noise)
 
     def feed(self, block: bytes) -> Iterator[tuple[Event, dict[str, Any]]]:
-        """Events that are complete now, each also as it came."""
+        """The events that `block` completes, each parsed and as it came."""
         *lines, self._pending = (self._pending + block).split(b"\n")
         for line in lines:
             self.lines += 1
             if self._skipping:
                 self._skipping = False
                 continue
-            found = _event(line)
-            if found is not None:
-                yield found
+            parsed = _event(line)
+            if parsed is not None:
+                yield parsed
             elif line.strip():
                 self._noise.append(line[:_NOISE_WIDTH].decode("utf-8", "replace"))
         if len(self._pending) > MOST_LINE_BYTES:

@@ -1,4 +1,4 @@
-"""What comes back from a board: nothing of it is kept before it was read as what it should be. Its report is written here."""
+"""What comes back from a board. It is checked before anything is stored; the report of it is written here."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from edgec.records.report import Report
 from edgec.untrusted import Refused, parse_json
 
 LONGEST_TEXT = 1 << 16
-"""Characters of one text in a report. The longest that boards write are flags, with the names of some thousand layers."""
+"""Characters of one text in a report. The longest texts from boards are flags, with the names of some thousand layers."""
 _SHOWN = 100
 
 
-def bring_measurements(connection: Connection, path: str, artefact: BoardArtefact) -> tuple[Report, bytes]:
-    """The report of what a board measured, and the measurements as they came. A board has no manifest: which artefact the report
-    is of is said here.
+def fetch_measurements(connection: Connection, path: str, artefact: BoardArtefact) -> tuple[Report, bytes]:
+    """The report of what a board measured, and the measurements as they came. Boards have no manifest, so the artefact's hash is
+    added to the report here.
 
-    Raises `BoardError` if they cannot be had, `ArtefactError` if they are damaged or about something else than the artefact.
+    Raises `BoardError` if they cannot be fetched, `ArtefactError` if they are damaged or not about this artefact.
     """
     content = fetch(connection, path, LIMIT_BYTES)
     with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
@@ -44,31 +44,38 @@ def bring_measurements(connection: Connection, path: str, artefact: BoardArtefac
         "input": (report.input_shape, manifest.input.shape),
         "manifest": (report.artefact_sha256 or sha256, sha256),
     }
-    wrong = [f"{name} {_short(found)}, the artefact's {_short(own)}" for name, (found, own) in checked.items() if found != own]
-    own = artefact.variants
-    strangers = [candidate.name for candidate in report.candidates if candidate.name not in own]
-    wrong += [f"it measured {_short(name)}; the artefact has {', '.join(sorted(own))}" for name in strangers[:1]]
+    problems = [
+        f"{name} is {_short(actual)}; the artefact's is {_short(expected)}"
+        for name, (actual, expected) in checked.items()
+        if actual != expected
+    ]
+    known = artefact.variants
+    unknown = [candidate.name for candidate in report.candidates if candidate.name not in known]
+    problems += [f"it measured {_short(name)}; the artefact has {', '.join(sorted(known))}" for name in unknown[:1]]
     longest = max(map(len, _texts(report.model_dump())), default=0)
-    wrong += [f"it holds a text of {longest:,} characters"] if longest > LONGEST_TEXT else []
-    if wrong:
+    problems += [f"it holds a text of {longest:,} characters"] if longest > LONGEST_TEXT else []
+    if problems:
         raise ArtefactError(
-            f"The report from {connection.address.given} is not about this artefact.",
-            evidence=wrong,
+            f"The report from {connection.address.text} is not about this artefact.",
+            evidence=problems,
             remedy="run `edgec deploy` again",
         )
     return report.model_copy(update={"artefact_sha256": sha256}), content
 
 
-def bring_details(connection: Connection, path: str, destination: Path) -> None:
-    """Measurements of which there is no report, because nothing was chosen. They are for people, and need only be JSON."""
+def fetch_details(connection: Connection, path: str, destination: Path) -> None:
+    """Store measurements that no report can be made of, because nothing was chosen. They are for people; only that they are JSON
+    is checked. Raises `BoardError`, or `EdgecError` if they cannot be written."""
     content = fetch(connection, path, LIMIT_BYTES)
     try:
         parse_json(content)
     except Refused as error:
         raise BoardError(
-            f"The details from {connection.address.given} are no JSON.", evidence=f"it {error}", remedy="run `edgec deploy` again"
+            f"The details from {connection.address.text} are not JSON.",
+            evidence=f"the file {error}",
+            remedy="run `edgec deploy` again",
         ) from error
-    keep(destination, content)
+    save(destination, content)
 
 
 def _short(value: object) -> str:
@@ -79,31 +86,31 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for name, each in value.items():
+        for name, item in value.items():
             yield str(name)
-            yield from _texts(each)
+            yield from _texts(item)
     elif isinstance(value, (list, tuple)):
-        for each in value:
-            if not isinstance(each, (float, int)):
-                yield from _texts(each)
+        for item in value:
+            if not isinstance(item, (float, int)):
+                yield from _texts(item)
 
 
-def require_place(path: Path) -> None:
-    """Before minutes of work: raises `EdgecError` if no file could be called that."""
+def require_valid_name(path: Path) -> None:
+    """Raises `EdgecError` if the file's name is too long for its folder; checked before minutes of work."""
     longest = os.pathconf(path.parent, "PC_NAME_MAX") if path.parent.is_dir() else 255
     if len(os.fsencode(path.name)) > longest:
         raise EdgecError(
-            f"What the board sends could not be written: a file's name has {longest} bytes at most here.",
+            f"The board's results could not be written: a file's name may have at most {longest} bytes here.",
             evidence=f"{len(os.fsencode(path.name))} bytes: {path.name}",
-            remedy="give the artefact's folder a shorter name, or the board one in ~/.ssh/config",
+            remedy="give the artefact's folder a shorter name, or the board a short one in ~/.ssh/config",
         )
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Whole or not at all. Raises `EdgecError` if the folder cannot be written to."""
+def save(path: Path, content: bytes) -> None:
+    """Write a result from a board, whole or not at all. Raises `EdgecError` if the folder cannot be written to."""
     try:
         write_whole(path, content)
     except OSError as error:
         raise EdgecError(
-            f"What the board sent could not be written to {path}.", evidence=str(error), remedy="make the folder writable"
+            f"The board's results could not be written to {path}.", evidence=str(error), remedy="make the folder writable"
         ) from error

@@ -1,8 +1,7 @@
-"""Running the device program on a board, and being its lifeline: it ends when its input does, or falls silent.
+"""Running the device program on a board. The program ends when its input ends or falls silent, so this side sends a heartbeat.
 
-A board is heard for a while only. `MOST_BYTES` and `MOST_LINES` are all that it may say in one command (an hour of building says
-some 2 MB), `SILENCE_S` is how long it may say nothing that is an event, `MOST_S` how long a command may take; and it is sent each
-file of the artefact at most `MOST_ASKED` times.
+A board may print at most `MOST_BYTES` and `MOST_LINES` in one command (an hour of building prints some 2 MB). It must print an
+event at least every `SILENCE_S`, and end within `MOST_S`. Each file of the artefact is sent at most `MOST_REQUESTS` times.
 """
 
 from __future__ import annotations
@@ -19,29 +18,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgec.boards.events import Event, Reader, Wanted
+from edgec.boards.events import Event, FileRequest, Reader
 from edgec.boards.ssh import TICK_S, Connection, boot
-from edgec.boards.ssh_errors import connection_lost, ended_without_a_word, misbehaves
+from edgec.boards.ssh_errors import connection_lost, ended_early, misbehaves
 from edgec.bounded import communicate
 from edgec.errors import ArtefactError, EdgecError, of_exit_code
 from edgec.untrusted import Refused
 
 Listener = Callable[[Event], None]
+"""Called with every event as it comes."""
 
-_BEAT_S = 5.0
-"""The device program waits 30 s (edgec_device/wire.py)."""
-_FAREWELL_S = 10.0
-"""From the end of its input to the program's: for ending trtexec."""
+_HEARTBEAT_S = 5.0
+"""The device program gives up after 30 s without one (edgec_device/wire.py)."""
+_END_S = 10.0
+"""How long the program may take to end after its input did: it has to end trtexec."""
 _FETCH_S = 120.0
 MOST_BYTES = 64 << 20
 MOST_LINES = 250_000
 SILENCE_S = 900.0
-"""While `trtexec` works the device program speaks each second; hashing the largest files on a slow card takes minutes."""
+"""While `trtexec` works the device program prints an event each second; hashing the largest files on a slow card takes
+minutes."""
 MOST_S = 24 * 3600.0
-MOST_ASKED = 4
-"""The device program asks twice for what arrives damaged."""
+MOST_REQUESTS = 4
+"""The device program requests a file twice if it arrives damaged."""
 _ANSWERS = frozenset({"done", "measured", "status"})
-"""Events that are kept. What a board calls others is no matter."""
+"""Events that hold results, and are kept."""
 _STEPS = frozenset({"copy", "activate"})
 _LONGEST_PATH = 4096
 _MOST_EVIDENCE, _EVIDENCE_WIDTH = 40, 2000
@@ -53,9 +54,9 @@ _BUG = 70
 
 
 @dataclass
-class Outcome:
-    """What a command ended with. `events` are the last of each kind that answers something, as they came; `done` the last of the
-    steps that somebody asks for."""
+class CommandResult:
+    """What a command ended with. `events` are the last of each kind in `_ANSWERS`, as they came; `done` are the events that ended
+    the steps in `_STEPS`."""
 
     exit_code: int | None = None
     error: Event | None = None
@@ -66,24 +67,25 @@ class Outcome:
 
     @property
     def refusal(self) -> EdgecError | None:
-        """What the program gave up for, under the error of the same exit code; None if it did what it was to do."""
+        """The program's error, as edgec's error with the same exit code; None if it succeeded."""
         event = self.error
         if event is None:
             return None
         kind = of_exit_code(event.exit_code or 0)
         what = event.what or "The board gave up without saying why."
-        given = (event.evidence,) if isinstance(event.evidence, str) else event.evidence
-        evidence = [fact[:_EVIDENCE_WIDTH] for fact in given[:_MOST_EVIDENCE]]
+        facts = (event.evidence,) if isinstance(event.evidence, str) else event.evidence
+        evidence = [fact[:_EVIDENCE_WIDTH] for fact in facts[:_MOST_EVIDENCE]]
         return kind(what[:_EVIDENCE_WIDTH], evidence=evidence, remedy=event.remedy[:_EVIDENCE_WIDTH])
 
-    def words(self) -> list[str]:
+    def messages(self) -> list[str]:
+        """Everything that it printed and that is no event: the last lines."""
         return [*self.noise, *self.stderr.decode("utf-8", "replace").splitlines()]
 
 
 @dataclass(frozen=True)
 class Command:
-    """`program` is an archive of Python, `document` the bundle.json that it is about, `files` what it may ask for: where it lies,
-    or its content."""
+    """`program` is a Python archive, `document` the bundle.json that it works on, `files` what it may request, by path: where
+    each file is, or its content."""
 
     program: bytes
     arguments: Sequence[str]
@@ -91,235 +93,232 @@ class Command:
     files: Mapping[str, Path | bytes] = field(default_factory=dict)
 
 
-def run(connection: Connection, command: Command, listener: Listener, stop: threading.Event) -> Outcome:
-    """Run it to its end. `listener` gets every event as it comes.
+def run(connection: Connection, command: Command, listener: Listener, stop: threading.Event) -> CommandResult:
+    """Run a command to its end. `listener` is called with every event as it comes.
 
-    Raises `BoardError` if the connection is lost, the program breaks down, or the board says too much or nothing for too long;
-    `ArtefactError` if the board asks for what the artefact has not. When `stop` is set the program is told to end, and
+    Raises `BoardError` if the connection is lost, the program crashes, or the board prints too much or nothing for too long;
+    `ArtefactError` if the board requests a file that is not in the artefact. When `stop` is set the program is told to end, and
     `KeyboardInterrupt` is raised once it has.
     """
     opening = boot(command.program, command.arguments) + b"%d\n" % len(command.document) + command.document
-    outcome = Outcome()
+    result = CommandResult()
     process = connection.start()
     try:
-        code = _Conversation(process, opening, command.files, outcome, listener, stop).hold()
+        code = _Conversation(process, opening, command.files, result, listener, stop).run()
     except Refused as error:
-        raise misbehaves(connection.address, [f"it {error}", *outcome.words()]) from error
+        raise misbehaves(connection.address, [f"it {error}", *result.messages()]) from error
     finally:
         _end(process)
-    address, said = connection.address, outcome.words()
-    if outcome.exit_code is None and (code == _SSH_FAILED or code < 0):
-        raise connection_lost(address, [*connection.log(), *said])
-    broken = outcome.exit_code is None or outcome.exit_code == _BUG or outcome.exit_code >= _SIGNALLED
-    if broken or (outcome.exit_code and outcome.error is None):
-        raise ended_without_a_word(address, code if outcome.exit_code is None else outcome.exit_code, said)
-    return outcome
+    address, messages = connection.address, result.messages()
+    if result.exit_code is None and (code == _SSH_FAILED or code < 0):
+        raise connection_lost(address, [*connection.log(), *messages])
+    crashed = result.exit_code is None or result.exit_code == _BUG or result.exit_code >= _SIGNALLED
+    if crashed or (result.exit_code and result.error is None):
+        raise ended_early(address, code if result.exit_code is None else result.exit_code, messages)
+    return result
 
 
 def fetch(connection: Connection, path: str, most_bytes: int) -> bytes:
-    """A file of the board's. Raises `BoardError` if it cannot be had, is larger, or takes too long to come."""
+    """The content of a file on the board. Raises `BoardError` if it cannot be read, is larger than `most_bytes`, or takes too
+    long to arrive."""
     if len(path) > _LONGEST_PATH:
         raise misbehaves(connection.address, [f"it names a file by {len(path):,} characters"])
     process = connection.start()
     try:
         program = b"import sys\nwith open(sys.argv[1], 'rb') as file:\n    sys.stdout.buffer.write(file.read(int(sys.argv[2])))\n"
         opening = boot(program, [path, str(most_bytes + 1)])
-        found, said = communicate(process, opening, most_bytes=most_bytes, seconds=_FETCH_S, goes_on=connection.wanted)
+        content, errors = communicate(process, opening, most_bytes=most_bytes, seconds=_FETCH_S, goes_on=connection.in_use)
     except Refused as error:
-        if not connection.wanted():
+        if not connection.in_use():
             raise KeyboardInterrupt from None
-        raise misbehaves(connection.address, [f"asked for {path}, it {error}", *connection.log()]) from error
+        raise misbehaves(connection.address, [f"while sending {path}, it {error}", *connection.log()]) from error
     finally:
         _end(process)
     if process.returncode == _SSH_FAILED:
         raise connection_lost(connection.address, connection.log())
     if process.returncode != 0:
-        raise ended_without_a_word(connection.address, process.returncode, said.decode("utf-8", "replace").splitlines()[-1:])
-    return found
+        raise ended_early(connection.address, process.returncode, errors.decode("utf-8", "replace").splitlines()[-1:])
+    return content
 
 
 class _Conversation:
-    """Reads and writes at once, so that neither side ever waits for the other to listen."""
+    """Reads and writes at the same time, so that neither side ever waits for the other to read."""
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         opening: bytes,
         files: Mapping[str, Path | bytes],
-        outcome: Outcome,
+        result: CommandResult,
         listener: Listener,
         stop: threading.Event,
     ) -> None:
-        self._process, self._files, self._outcome, self._listener, self._stop = process, files, outcome, listener, stop
+        self._process, self._files, self._result, self._listener, self._stop = process, files, result, listener, stop
         self._reader = Reader()
         self._blocks: Iterator[bytes] = iter([opening])
         self._block = memoryview(b"")
-        self._began = self._beaten = self._event = time.monotonic()
-        self._leaving: float | None = None
-        self._said = 0
-        self._asked: Counter[str] = Counter()
+        self._began = self._last_sent = self._last_event = time.monotonic()
+        self._deadline: float | None = None
+        self._received = 0
+        self._requests: Counter[str] = Counter()
 
-    def hold(self) -> int:
-        """Until the other side has nothing more to say; returns the exit code, negative for a signal.
+    def run(self) -> int:
+        """Runs until the other side's output ends; returns the exit code, negative for a signal.
 
-        Raises `Refused` if it says too much, or nothing for too long.
+        Raises `Refused` if it prints too much, or nothing for too long.
         """
         try:
-            return self._hold()
+            return self._run()
         finally:
-            self._outcome.noise = self._reader.noise
+            self._result.noise = self._reader.noise
 
-    def _hold(self) -> int:
+    def _run(self) -> int:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
         os.set_blocking(process.stdin.fileno(), False)
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(process.stdout, selectors.EVENT_READ, self._hear)
-            waiting.register(process.stderr, selectors.EVENT_READ, self._hear_stderr)
-            listening = 2
-            while listening:
-                if self._leaving is None and (self._stop.is_set() or self._outcome.exit_code is not None):
-                    self._hang_up(waiting)
-                if self._leaving is not None and time.monotonic() > self._leaving:
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, self._on_stdout)
+            selector.register(process.stderr, selectors.EVENT_READ, self._on_stderr)
+            open_streams = 2
+            while open_streams:
+                if self._deadline is None and (self._stop.is_set() or self._result.exit_code is not None):
+                    self._deadline = time.monotonic() + _END_S
+                    self._close_input(selector)
+                if self._deadline is not None and time.monotonic() > self._deadline:
                     break
                 self._check_time()
-                self._beat()
-                self._mind_input(waiting)
-                for key, _ in waiting.select(TICK_S):
+                self._send_heartbeat()
+                self._register_input(selector)
+                for key, _ in selector.select(TICK_S):
                     if key.fileobj is process.stdin:
-                        self._say(waiting)
+                        self._send(selector)
                     elif not key.data(os.read(key.fd, _BLOCK)):
-                        waiting.unregister(key.fileobj)
-                        listening -= 1
+                        selector.unregister(key.fileobj)
+                        open_streams -= 1
         if self._stop.is_set():
             raise KeyboardInterrupt
-        return 0 if listening else _ended(process)
+        return 0 if open_streams else _exit_code(process)
 
     def _check_time(self) -> None:
         now = time.monotonic()
-        if now - self._event > SILENCE_S:
-            raise Refused(f"has said nothing that it should for {SILENCE_S:.0f} s")
+        if now - self._last_event > SILENCE_S:
+            raise Refused(f"has not reported progress for {SILENCE_S:.0f} s")
         if now - self._began > MOST_S:
             raise Refused(f"has not ended after {MOST_S / 3600:.0f} hours")
 
     def _count(self, block: bytes) -> None:
-        self._said += len(block)
-        if self._said > MOST_BYTES or self._reader.lines > MOST_LINES:
-            raise Refused(f"has said more than any command does: {self._said:,} bytes, {self._reader.lines:,} lines")
+        self._received += len(block)
+        if self._received > MOST_BYTES or self._reader.lines > MOST_LINES:
+            raise Refused(f"has printed more than any command does: {self._received:,} bytes, {self._reader.lines:,} lines")
 
-    def _hang_up(self, waiting: selectors.BaseSelector) -> None:
-        self._leaving = time.monotonic() + _FAREWELL_S
-        self._close_input(waiting)
-
-    def _beat(self) -> None:
-        if time.monotonic() - self._beaten >= _BEAT_S and not self._has_more():
+    def _send_heartbeat(self) -> None:
+        if time.monotonic() - self._last_sent >= _HEARTBEAT_S and not self._has_more():
             self._blocks = iter([b"\n"])
-            self._beaten = time.monotonic()
+            self._last_sent = time.monotonic()
 
     def _has_more(self) -> bool:
-        """Makes the next block the current one when that is done."""
+        """Whether there is something to send. Takes the next block when the current one is sent."""
         if not self._block:
             self._block = memoryview(next(self._blocks, b""))
         return bool(self._block)
 
-    def _mind_input(self, waiting: selectors.BaseSelector) -> None:
-        """Ask to be told that there is room only while there is something to say."""
+    def _register_input(self, selector: selectors.BaseSelector) -> None:
+        """Wait for room in the pipe only while there is something to send."""
         stdin = self._process.stdin
         assert stdin is not None
         if stdin.closed:
             return
-        registered = stdin in waiting.get_map()
+        registered = stdin in selector.get_map()
         if self._has_more() and not registered:
-            waiting.register(stdin, selectors.EVENT_WRITE)
+            selector.register(stdin, selectors.EVENT_WRITE)
         elif not self._block and registered:
-            waiting.unregister(stdin)
+            selector.unregister(stdin)
 
-    def _say(self, waiting: selectors.BaseSelector) -> None:
+    def _send(self, selector: selectors.BaseSelector) -> None:
         assert self._process.stdin is not None
         try:
             sent = os.write(self._process.stdin.fileno(), self._block)
         except BlockingIOError:
             return
         except BrokenPipeError:
-            # What it says, or how it ended, tells why.
-            self._close_input(waiting)
+            # Its output, or its exit code, explains why.
+            self._close_input(selector)
             return
         self._block = self._block[sent:]
-        self._beaten = time.monotonic()
+        self._last_sent = time.monotonic()
 
-    def _close_input(self, waiting: selectors.BaseSelector) -> None:
+    def _close_input(self, selector: selectors.BaseSelector) -> None:
         stdin = self._process.stdin
         assert stdin is not None
         if not stdin.closed:
-            if stdin in waiting.get_map():
-                waiting.unregister(stdin)
+            if stdin in selector.get_map():
+                selector.unregister(stdin)
             stdin.close()
 
-    def _hear(self, block: bytes) -> bool:
+    def _on_stdout(self, block: bytes) -> bool:
         self._count(block)
         for event, raw in self._reader.feed(block):
-            self._event = time.monotonic()
+            self._last_event = time.monotonic()
             if event.event in _ANSWERS:
-                self._outcome.events[event.event] = raw
+                self._result.events[event.event] = raw
             if event.event == "end":
-                self._outcome.exit_code = event.exit_code
+                self._result.exit_code = event.exit_code
             elif event.event == "done" and event.step in _STEPS:
-                self._outcome.done[event.step] = event
+                self._result.done[event.step] = event
             elif event.event == "error":
-                self._outcome.error = event
+                self._result.error = event
             elif event.event == "wanted":
-                wanted = [each for each in event.files if isinstance(each, Wanted)]
-                self._blocks = self._contents(wanted)
+                self._blocks = self._contents([file for file in event.files if isinstance(file, FileRequest)])
             self._listener(event)
         return bool(block)
 
-    def _hear_stderr(self, block: bytes) -> bool:
+    def _on_stderr(self, block: bytes) -> bool:
         self._count(block)
-        self._outcome.stderr = (self._outcome.stderr + block)[-_MOST_STDERR:]
+        self._result.stderr = (self._result.stderr + block)[-_MOST_STDERR:]
         return bool(block)
 
-    def _contents(self, wanted: Sequence[Wanted]) -> Iterator[bytes]:
-        if wanted:
+    def _contents(self, requests: Sequence[FileRequest]) -> Iterator[bytes]:
+        if requests:
             yield b"="
-        for each in wanted:
-            content = self._files.get(each.path)
+        for request in requests:
+            content = self._files.get(request.path)
             if content is None:
-                evidence = each.path[:_EVIDENCE_WIDTH]
-                raise ArtefactError("The board asks for a file that is not in the artefact.", evidence=evidence)
-            self._asked[each.path] += 1
-            if self._asked[each.path] > MOST_ASKED:
-                raise Refused(f"asks for {each.path} again and again")
+                evidence = request.path[:_EVIDENCE_WIDTH]
+                raise ArtefactError("The board requests a file that is not in the artefact.", evidence=evidence)
+            self._requests[request.path] += 1
+            if self._requests[request.path] > MOST_REQUESTS:
+                raise Refused(f"requests {request.path} again and again")
             try:
                 with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
-                    if each.offset > file.seek(0, os.SEEK_END):
-                        raise Refused(f"asks for {each.path} from byte {each.offset:,} on, which it does not have")
-                    file.seek(each.offset)
+                    if request.offset > file.seek(0, os.SEEK_END):
+                        raise Refused(f"requests {request.path} from byte {request.offset:,} on, which it does not have")
+                    file.seek(request.offset)
                     while block := file.read(_BLOCK):
                         yield block
             except OSError as error:
                 raise ArtefactError(
-                    f"{each.path} of the artefact can no longer be read.",
+                    f"{request.path} of the artefact can no longer be read.",
                     evidence=str(error),
                     remedy="leave the artefact where it is while it is deployed, and run the same command again",
                 ) from error
 
 
-def _ended(process: subprocess.Popen[bytes]) -> int:
-    """The exit code of one that has nothing more to say."""
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    """Of a process whose output has ended."""
     try:
-        return process.wait(_FAREWELL_S)
+        return process.wait(_END_S)
     except subprocess.TimeoutExpired:
-        raise Refused("closed its output and goes on") from None
+        raise Refused("closed its output but did not end") from None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The local end. The other one ends by itself."""
+    """End the local ssh. The program on the board ends by itself when its input does."""
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(_FAREWELL_S)
+        process.wait(_END_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""Several boards at once; what goes wrong on one stops no other."""
+"""Several boards at once; a failure on one does not stop the others."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ U = TypeVar("U")
 
 
 class SideBySide:
-    """Connected to all of the boards that can be reached, while entered. Where ssh may ask for passwords it connects to one after
-    the other, before anything else is shown."""
+    """Connections to all boards that can be reached, open while entered. If ssh may ask for passwords, they are opened one after
+    the other, before anything else is displayed."""
 
     def __init__(self, addresses: Sequence[Address], options: SshOptions, directory: str | None) -> None:
         self._addresses, self._options, self._directory = addresses, options, directory
@@ -42,19 +42,20 @@ class SideBySide:
         self._open.close()
 
     def each(self, work: Callable[[Board], T], listeners: Sequence[Listener]) -> list[T | EdgecError]:
-        """What `work` gave for each board, or the error that it ended with. Ctrl-C ends it on the boards too."""
+        """Run `work` on each board, with a listener each; returns its results, or the errors that it ended with, in the boards'
+        order. Ctrl-C ends the work on the boards too."""
 
-        def one(place: int) -> T:
-            connection = self._connected[place]
+        def one(index: int) -> T:
+            connection = self._connected[index]
             if isinstance(connection, EdgecError):
                 raise connection
-            return work(Board(connection, listeners[place], self._stop, self._directory))
+            return work(Board(connection, listeners[index], self._stop, self._directory))
 
         return self._all(one, range(len(self._connected)))
 
-    def _all(self, work: Callable[[U], T], things: Sequence[U]) -> list[T | EdgecError]:
-        with ThreadPoolExecutor(len(things)) as pool:
-            futures = [pool.submit(_attempt, work, thing) for thing in things]
+    def _all(self, work: Callable[[U], T], arguments: Sequence[U]) -> list[T | EdgecError]:
+        with ThreadPoolExecutor(len(arguments)) as pool:
+            futures = [pool.submit(_attempt, work, argument) for argument in arguments]
             try:
                 return [future.result() for future in futures]
             except BaseException:
@@ -62,8 +63,8 @@ class SideBySide:
                 raise
 
 
-def _attempt(work: Callable[[U], T], thing: U) -> T | EdgecError:
+def _attempt(work: Callable[[U], T], argument: U) -> T | EdgecError:
     try:
-        return work(thing)
+        return work(argument)
     except EdgecError as error:
         return error

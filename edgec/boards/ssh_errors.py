@@ -1,4 +1,4 @@
-"""What ssh's words mean, and what the user can do. OpenSSH does not translate them."""
+"""What ssh's messages mean, and what the user can do. OpenSSH does not translate them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _MEANINGS = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED",
         "{board} shows another host key than before.",
-        "if the board was flashed anew, forget the old key: ssh-keygen -R '{known}'; if not, somebody may be in between",
+        "if the board was flashed again, remove the old key: ssh-keygen -R '{known}'; if not, the connection may be intercepted",
     ),
     (
         r"Host key verification failed|No .* host key is known",
         "The host key of {board} is not known here.",
-        "connect once by hand and compare the key that is shown: {ssh}",
+        "connect once by hand and compare the key that ssh shows: {ssh}",
     ),
     (
         r"Permission denied|Too many authentication failures",
         "{board} does not let this user in.",
-        "give your key to the board with ssh-copy-id, or name the right one with --identity; try: {ssh}",
+        "copy your key to the board with ssh-copy-id, or name the right one with --identity; try: {ssh}",
     ),
     (
         r"Could not resolve hostname",
@@ -50,58 +50,64 @@ _MEANINGS = (
 )
 
 
-def connecting_failed(address: Address, said: Sequence[str]) -> BoardError:
-    text = "\n".join(said)
+def connecting_failed(address: Address, messages: Sequence[str]) -> BoardError:
+    """The error for a connection that was never made. `messages` are ssh's, which decide what it says."""
+    text = "\n".join(messages)
     unknown = ("ssh could not connect to {board}.", "see whether this works: {ssh}")
     what, remedy = next(((what, remedy) for pattern, what, remedy in _MEANINGS if re.search(pattern, text)), unknown)
-    return _error(address, what, said, remedy)
+    return _error(address, what, messages, remedy)
 
 
-def connection_lost(address: Address, said: Sequence[str]) -> BoardError:
+def connection_lost(address: Address, messages: Sequence[str]) -> BoardError:
+    """The error for a connection that broke while a command ran."""
     return _error(
         address,
-        "The connection to {board} was lost. What it was doing ends there within half a minute.",
-        said,
-        "run the same command again: it goes on from where it was",
+        "The connection to {board} was lost. The command that ran there ends within half a minute.",
+        messages,
+        "run the same command again: it continues where it stopped",
     )
 
 
-def ended_without_a_word(address: Address, code: int, said: Sequence[str]) -> BoardError:
-    evidence = [f"exit code {code}", *said]
-    return _error(address, "The program on {board} ended before it was done.", evidence, "run the same command again; report it")
+def ended_early(address: Address, code: int, messages: Sequence[str]) -> BoardError:
+    """The error for a program that ended without reporting a result or an error of its own."""
+    evidence = [f"exit code {code}", *messages]
+    remedy = "run the same command again; if it happens again, report it"
+    return _error(address, "The program on {board} ended before it was done.", evidence, remedy)
 
 
-def misbehaves(address: Address, said: Sequence[str]) -> BoardError:
-    return _error(
-        address, "{board} does not behave as a board does.", said, "see what it is that answers there: {ssh}", first=True
-    )
+def misbehaves(address: Address, messages: Sequence[str]) -> BoardError:
+    """The error for a machine that answers as no board does. The first message says how."""
+    return _error(address, "{board} does not behave as a board does.", messages, "check what answers there: {ssh}", first=True)
 
 
-def no_python(address: Address, code: int, said: Sequence[str]) -> BoardError:
+def no_python(address: Address, code: int, messages: Sequence[str]) -> BoardError:
+    """The error for a board where Python could not be started."""
     missing = code in (126, 127)
-    what = "There is no python3 on {board}." if missing else "{board} lets this user in, and starts no program for them."
+    what = "There is no python3 on {board}." if missing else "{board} lets this user in, but starts no program."
     remedy = "install it there: sudo apt-get install python3" if missing else "see whether this works: {ssh} python3 --version"
-    return _error(address, what, [f"exit code {code}", *said], remedy)
+    return _error(address, what, [f"exit code {code}", *messages], remedy)
 
 
-def old_python(address: Address, found: str, oldest: tuple[int, int]) -> BoardError:
-    evidence = [f"python3 is {found}; {oldest[0]}.{oldest[1]} or newer is needed"]
+def old_python(address: Address, version: str, oldest: tuple[int, int]) -> BoardError:
+    """The error for a board whose Python is older than `oldest`."""
+    evidence = [f"python3 is {version}; {oldest[0]}.{oldest[1]} or newer is needed"]
     return _error(address, "The Python on {board} is too old.", evidence, "use JetPack 5 or newer, or install a newer python3")
 
 
 def no_ssh() -> BoardError:
+    """The error for a workstation without an ssh client."""
     return BoardError("There is no ssh on this machine.", evidence="looked on the PATH", remedy="install OpenSSH's client")
 
 
-def _error(address: Address, what: str, said: Sequence[str], remedy: str, *, first: bool = False) -> BoardError:
-    """The last lines of what was said, in which ssh and Python tell what is wrong; with `first`, the first line anyway."""
-    port, own = address.port, [line.strip() for line in said if line.strip() and not line.startswith("@@@")]
+def _error(address: Address, what: str, messages: Sequence[str], remedy: str, *, first: bool = False) -> BoardError:
+    """The evidence is the last lines, where ssh and Python say what is wrong; with `first`, also the first line."""
+    port, lines = address.port, [line.strip() for line in messages if line.strip() and not line.startswith("@@@")]
     words = {
-        "board": address.given,
+        "board": address.text,
         "host": address.host,
         "known": address.host if port is None else f"[{address.host}]:{port}",
         "ssh": "ssh " + ("" if port is None else f"-p {port} ") + address.destination,
     }
-    evidence = [line[:_WIDTH] for line in dict.fromkeys(own)]
+    evidence = [line[:_WIDTH] for line in dict.fromkeys(lines)]
     shown = [*evidence[:1], *evidence[1:][-_SHOWN:]] if first else evidence[-_SHOWN:]
     return BoardError(what.format(**words), evidence=shown, remedy=remedy.format(**words))

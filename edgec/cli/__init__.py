@@ -25,7 +25,7 @@ COMMANDS = {
     "deploy": "Bring an artefact to boards, and have them finish it.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",
     "compare": "Compare reports: which is faster, and how sure that is.",
-    "explain": "Say what of an artefact runs in which type, and why.",
+    "explain": "Say which operations of an artefact run in which type, and why.",
     "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",
     "targets": "List targets, and show what each promises.",
@@ -45,18 +45,21 @@ class Commands(click.Group):
     """Imports a command's module only when that command runs: `--help` and `verify` must not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which `COMMANDS` explains them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command's module."""
         if cmd_name not in COMMANDS:
             return None
-        # Importing a module `edgec.cli.run` would put it in the place of the function below.
+        # A module `edgec.cli.run` would replace the function `run` below when it is imported.
         module = "running" if cmd_name == "run" else cmd_name
         command = getattr(importlib.import_module(f"edgec.cli.{module}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """From `COMMANDS`, without an import."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -69,7 +72,7 @@ def edgec_cli() -> None:
         Path.cwd()
     except OSError as error:
         raise EdgecError(
-            "The folder that this runs in is gone, or may not be read.", evidence=str(error), remedy="change to another folder"
+            "The current folder is gone, or may not be read.", evidence=str(error), remedy="change to another folder"
         ) from error
 
 
@@ -77,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit. Deliberate errors are printed without a traceback; a bug shows one, with exit code 70."""
     keep_together()
     for name in ("COLUMNS", "LINES"):
-        # A terminal of no width, as some containers and editors say, would show nothing of a result.
+        # With a width of 0, which some containers and editors set, nothing of a result would be shown.
         if not re.fullmatch(r"0*[1-9][0-9]{0,4}", os.environ.get(name, ""), re.ASCII):
             os.environ.pop(name, None)
     sys.exit(run(arguments))
@@ -96,51 +99,51 @@ def _run(arguments: list[str] | None) -> int:
         result: Any = edgec_cli.main(arguments, prog_name="edgec", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EdgecError as error:
-        _complain(error.what, error.evidence, error.remedy)
+        _print_error(error.what, error.evidence, error.remedy)
         return error.exit_code
     except click.ClickException as error:
-        error.show(file=sys.stderr)  # not the stream that click finds, which may be one below ours
+        error.show(file=sys.stderr)  # click would choose a stream itself, which may be the one below ours
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         resumes = (arguments or sys.argv[1:])[:1] in (["build"], ["sweep"])
-        _complain("Interrupted." + " Stages that are finished are cached: the same command goes on from there." * resumes)
+        _print_error("Interrupted." + " Stages that are finished are cached: the same command goes on from there." * resumes)
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):
-        # The reader went away, as `edgec … | head` does, and click or rich leaves with a code of its own; nobody is left to tell.
+        # The reader is gone, as in `edgec … | head`, and click or rich exits with a code of its own: there is nobody to tell.
         _drop_output()
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _drop_output()
-            _complain("No room is left where this is written to.")
+            _print_error("The disk is full.", [str(error)], "free some space, or choose another folder")
             return 1
-        if isinstance(error, OSError) and _of_the_machine(error):
-            _complain("This machine refuses what is needed.", [str(error)], "see to that, or choose other files and folders")
+        if isinstance(error, OSError) and _is_the_machines_fault(error):
+            _print_error("The system refused an operation.", [str(error)], "see to that, or choose other files and folders")
             return 1
         import traceback
 
         traceback.print_exc()
-        _complain("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
+        _print_error("This is a bug in edgec. Please report it with the lines above and what `edgec doctor` prints.")
         return 70
 
 
-def _of_the_machine(error: OSError) -> bool:
-    """Whether it is no fault of edgec's: a file that may not be used or whose disk fails, or a limit that is reached. Without a
-    file's name, ENOENT says that there is no folder for temporary files, or that the one that this runs in has gone meanwhile."""
+def _is_the_machines_fault(error: OSError) -> bool:
+    """Whether the cause is outside of edgec: a file that may not be used, a disk that fails, a limit that is reached. ENOENT
+    without a file's name says that there is no folder for temporary files, or that the current folder has gone meanwhile."""
     return error.errno in _MACHINE or (error.errno == errno.ENOENT and error.filename is None)
 
 
 def _drop_output() -> None:
-    """What Python would still write at its end goes nowhere."""
+    """Discards what Python would still write when it exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(what: str, evidence: Sequence[str] = (), remedy: str = "") -> None:
+def _print_error(what: str, evidence: Sequence[str] = (), remedy: str = "") -> None:
     from rich.text import Text
 
     from edgec.cli.console import err
 
-    # A fact that has line breaks in it, as a file's name may, looks like no other line of ours.
+    # Lines within a fact, as of a file's name, are indented: they must not look like lines of ours.
     first, *rest = what.splitlines() or [""]
     facts = [*evidence, *([f"To do: {remedy}"] if remedy else [])]
     lines = [*(f"    {line}" for line in rest), *("  " + "\n      ".join(fact.splitlines()) for fact in facts)]

@@ -43,14 +43,12 @@ if TYPE_CHECKING:
     help="Write a report there; nothing otherwise.",
 )
 @click.option("--on", "boards", multiple=True, metavar="BOARD", help="Measure there, where it is deployed; several side by side.")
-@options.port
-@options.identity
-@options.directory
-@options.ssh_option
+@options.connection
 @options.as_json
 @click.pass_context
 def bench(
     context: click.Context,
+    /,
     artefact: Path,
     threads: int | None,
     iterations: int | None,
@@ -63,11 +61,8 @@ def bench(
     profile: bool,
     output: Path | None,
     boards: tuple[str, ...],
-    port: int | None,
-    identity: Path | None,
-    directory: str | None,
-    ssh_option: tuple[str, ...],
     as_json: bool,
+    **connection: Any,
 ) -> None:
     """Measure ARTEFACT on its golden frames, camera frame in, features out.
 
@@ -77,19 +72,19 @@ def bench(
     if boards:
         rates = {"fps": fps, "queue": queue, "deadline": deadline, "duration": duration, "streams": streams, "idle": idle_s}
         _refuse(threads=threads, **rates, profile=profile or None)
-        _on_boards(context, artefact, boards, port, identity, directory, ssh_option, iterations, output, as_json)
+        _on_boards(context, artefact, boards, iterations, output, as_json, **connection)
         return
-    _refuse(port=port, identity=identity, dir=directory, ssh_option=ssh_option or None)
+    _refuse(**{"dir" if name == "directory" else name: value or None for name, value in connection.items()})
     from edgec.benchmarking import as_report
     from edgec.benchmarking import bench as run
     from edgec.latency.workload import check_idle, parse_seconds, workload
 
     seconds = None if duration is None else parse_seconds(duration)
-    wanted = workload(fps=fps, seconds=seconds, streams=streams, queue=queue, deadline_ms=deadline)
+    load = workload(fps=fps, seconds=seconds, streams=streams, queue=queue, deadline_ms=deadline)
     check_idle(idle_s)
     if output is not None:
         _require_folder(output)
-    result = _with_progress(run, artefact, threads=threads, iterations=iterations, wanted=wanted, idle_s=idle_s, profile=profile)
+    result = _with_progress(run, artefact, threads=threads, iterations=iterations, sustained=load, idle_s=idle_s, profile=profile)
     if output is not None:
         _write(output, as_report(result).to_json())
     if as_json:
@@ -98,23 +93,23 @@ def bench(
         _print(result)
 
 
-_OF_BOARDS = ("port", "identity", "dir", "ssh_option")
+_BOARD_OPTIONS = ("port", "identity", "dir", "ssh_option")
 
 
 def _refuse(**settings: Any) -> None:
-    """Options that would be ignored: some are about boards only, some about this machine."""
+    """Raises `RequestError` for options that would be ignored: some are about boards only, some about this machine."""
     from edgec.errors import RequestError
 
-    given = [name for name, value in settings.items() if value is not None]
-    if not given:
+    ignored = [name for name, value in settings.items() if value is not None]
+    if not ignored:
         return
-    options = ", ".join("--" + name.replace("_", "-") for name in given)
-    are, them = ("is", "it") if len(given) == 1 else ("are", "them")
-    if given[0] in _OF_BOARDS:
+    options = ", ".join("--" + name.replace("_", "-") for name in ignored)
+    are, them = ("is", "it") if len(ignored) == 1 else ("are", "them")
+    if ignored[0] in _BOARD_OPTIONS:
         raise RequestError(f"{options} {are} for boards, which --on names.", remedy=f"add --on BOARD, or leave {them} out")
     raise RequestError(
         f"{options} {are} for this machine, not with --on.",
-        evidence="on a board its own tool measures, back to back and on its own terms",
+        evidence="on a board its own program measures, back to back and with settings of its own",
         remedy=f"leave {them} out, or measure on this machine without --on",
     )
 
@@ -123,44 +118,34 @@ def _on_boards(
     context: click.Context,
     artefact: Path,
     boards: tuple[str, ...],
-    port: int | None,
-    identity: Path | None,
-    directory: str | None,
-    ssh_option: tuple[str, ...],
     iterations: int | None,
     output: Path | None,
     as_json: bool,
+    *,
+    port: int | None,
+    **connection: Any,
 ) -> None:
-    import json
-
     from edgec.boards import commands
     from edgec.boards.address import parse_all
     from edgec.boards.artefact import open_for_boards
-    from edgec.boards.side_by_side import SideBySide
-    from edgec.cli.boards import Shown, answer, described, print_comparison, ssh_options
+    from edgec.cli.boards import on_boards, print_comparison, raise_or_print_failures, results_json
     from edgec.errors import EdgecError
 
     addresses = parse_all(boards, port)
     if output is not None:
         _require_folder(output)
     opened = open_for_boards(artefact)
-    with SideBySide(addresses, ssh_options(identity, ssh_option), directory) as reached, Shown(addresses) as shown:
-        results = reached.each(lambda board: commands.bench(board, opened, iterations), shown.listeners)
-    for address, result in zip(addresses, results, strict=True):
-        if output is not None and not isinstance(result, EdgecError):
+    results = on_boards(addresses, work=lambda board: commands.bench(board, opened, iterations), **connection)
+    reports = [None if isinstance(result, EdgecError) else result for result in results]
+    for address, report in zip(addresses, reports, strict=True):
+        if output is not None and report is not None:
             name = output if len(addresses) == 1 else output.with_name(f"{output.stem}.{address.label}{output.suffix}")
-            _write(name, result.to_json())
+            _write(name, report.to_json())
     if as_json:
-        found = [
-            described(address, result)
-            if isinstance(result, EdgecError)
-            else {"board": address.given, "exit_code": 0, "report": result.model_dump(mode="json")}
-            for address, result in zip(addresses, results, strict=True)
-        ]
-        click.echo(json.dumps(found, indent=2))
+        click.echo(results_json(addresses, results, lambda report: {"exit_code": 0, "report": report.model_dump(mode="json")}))
     else:
-        print_comparison(addresses, [None if isinstance(result, EdgecError) else result for result in results])
-    answer(context, addresses, results)
+        print_comparison(addresses, reports)
+    raise_or_print_failures(context, addresses, results)
 
 
 def _with_progress(run: Any, artefact: Path, **settings: Any) -> BenchResult:
@@ -178,7 +163,7 @@ def _with_progress(run: Any, artefact: Path, **settings: Any) -> BenchResult:
 
 
 def _require_folder(path: Path) -> None:
-    """Before minutes of measuring: whether a file could be written there."""
+    """Before minutes of measuring: raises `EdgecError` if no file could be written there."""
     import os
 
     from edgec.errors import EdgecError
@@ -187,7 +172,7 @@ def _require_folder(path: Path) -> None:
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         raise EdgecError(
             f"The report could not be written to {path}.",
-            evidence=f"{folder} is no folder that may be written to",
+            evidence=f"{folder} is not a folder that may be written to",
             remedy="choose a file that you may write",
         )
 
@@ -205,26 +190,17 @@ def _write(path: Path, text: str) -> None:
 
 
 def _print(result: BenchResult) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from edgec.cli.runs import print_idle, print_run
+    from edgec.cli.tables import facts_table, spread_table, suitability
     from edgec.host.facts import describe
     from edgec.records.reading import printable
 
     manifest, latency, cold = result.artefact.manifest, result.latency, result.cold_start
-    table = Table(box=None, pad_edge=False)
-    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", "runs"):
-        table.add_column(title, justify="right")
-    figures = (latency.min_ms, latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.max_ms, latency.mean_ms)
-    table.add_row(*(f"{figure:.2f}" for figure in figures), str(latency.iterations))
-
     batch, height, width, _ = manifest.input.shape
     frames = f"{batch} frame{'s' if batch > 1 else ''} of {height}x{width}"
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    for name, value in (
+    facts = [
         ("model", f"{printable(manifest.checkpoint.name)}, {printable(manifest.checkpoint.arch)}, {frames}"),
         ("runs in", f"{printable(manifest.runtime)}, {printable(manifest.precision)}, {latency.threads} threads"),
         ("executes as", printable(result.measurement.execution_precision) or "the runtime does not say"),
@@ -239,12 +215,11 @@ def _print(result: BenchResult) -> None:
         *([("yardstick", _yardstick(result.yardstick))] if result.yardstick else []),
         ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
         ("host", describe(result.host)),
-        ("evidence", f"{latency.evidence.value}: {_standing(result)}"),
-    ):
-        facts.add_row(name, Text(value))
-    out.print(table)
+        ("evidence", f"{latency.evidence.value}: {suitability(result.lacks, printable(manifest.target))}"),
+    ]
+    out.print(spread_table([((), latency, (str(latency.iterations),))], before=(), behind=("runs",)))
     out.print()
-    out.print(facts)
+    out.print(facts_table(facts))
     for run in result.runs:
         print_run(run, batch)
     if result.after_idle is not None:
@@ -262,25 +237,14 @@ def _processes(result: BenchResult) -> str:
     from edgec.latency.series import by_process
 
     medians = by_process(result.measurement)
-    told = ", ".join(f"{median:.2f}" for median in medians)
-    return f"1, p50 {told} ms" if len(medians) == 1 else f"{len(medians)} one after another, p50 of each {told} ms"
+    listed = ", ".join(f"{median:.2f}" for median in medians)
+    return f"1, p50 {listed} ms" if len(medians) == 1 else f"{len(medians)} one after another, p50 of each {listed} ms"
 
 
 def _yardstick(candidate: CandidateFigures) -> str:
     latency = candidate.latency
     assert latency is not None
     return f"p50 {latency.p50_ms:.2f}, p90 {latency.p90_ms:.2f} ms: a fixed piece of work, for how fast the machine was"
-
-
-def _standing(result: BenchResult) -> str:
-    from edgec.records.reading import printable
-
-    target = printable(result.artefact.manifest.target)
-    if result.lacks is None:
-        return f"the artefact is for {target}, which is no profile of this edgec"
-    if result.lacks:
-        return f"it lacks {', '.join(result.lacks)} of {target}"
-    return f"it has all that {target} requires"
 
 
 def _json(result: BenchResult) -> str:

@@ -51,10 +51,10 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
     CHECKPOINT is a .pth or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`.
     """
     from edgec.building import build as compile_checkpoint
-    from edgec.cli.progress import Shown
+    from edgec.cli.progress import BuildDisplay
     from edgec.request import BuildRequest
 
-    with Shown(verbose=verbose) as progress:
+    with BuildDisplay(verbose=verbose) as progress:
         driver = _find_driver(settings["target"], progress) if engine else None
         result = compile_checkpoint(BuildRequest(size=sizes[0], more_sizes=sizes[1:], **settings), progress)
     if not as_json:
@@ -62,7 +62,7 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
     finished = None
     if driver is not None:
         # The artefact is whole and stays, whatever comes of its engines.
-        with Shown(verbose=verbose) as progress:
+        with BuildDisplay(verbose=verbose) as progress:
             finished = _finish(result.directory, driver, progress)
     if as_json:
         click.echo(json.dumps(_summary(result, finished), indent=1))
@@ -89,14 +89,14 @@ def _find_driver(target: str, progress: Progress) -> Driver:
 
 
 def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
-    """Beside the artefact, whose own files are hashed and stay as they are."""
-    from edgec.backends.program import PROGRAM
-    from edgec.boards.results import keep
+    """Into a folder beside the artefact: the artefact's own files are hashed and stay unchanged."""
+    from edgec.backends.jetson.program import PROGRAM
+    from edgec.boards.results import save
     from edgec.lowering.tensorrt.engine.host import finish
     from edgec.records.consistency import read_report
 
     finished = finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)
-    keep(finished.report, read_report(finished.measurements).to_json().encode())
+    save(finished.report, read_report(finished.measurements).to_json().encode())
     return finished
 
 

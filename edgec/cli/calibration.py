@@ -69,7 +69,7 @@ def lint(
         from edgec.coverage import check_coverage
 
         with err.status("computing features") as status:
-            found = check_coverage(
+            coverage = check_coverage(
                 checkpoint,
                 frames,
                 size,
@@ -77,7 +77,7 @@ def lint(
                 config=config,
                 progress=lambda count: status.update(f"computed the features of {count} frames"),
             )
-        result = result.adding(found)
+        result = result.adding(coverage)
     if as_json:
         click.echo(json.dumps({"set": frames.name, "sha256": frames.sha256, "input_size": str(size), **asdict(result)}, indent=2))
     else:
@@ -135,14 +135,13 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from edgec.cli.tables import facts_table
+
     sides = {frame.name: "calibration" for frame in parts.calibration} if parts else {}
     sides |= {frame.name: "validation" for frame in parts.validation} if parts else {}
     sources = Counter(frame.source for frame in frames.frames)
     shapes = Counter(frame.read().shape[:2] for frame in (parts.calibration + parts.validation if parts else ()))
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column(no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in (
+    facts = (
         ("set", frames.name),
         ("description", frames.description),
         ("sha256", frames.sha256),
@@ -153,10 +152,8 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
             or f"{Counter(sides.values())['calibration']} calibration, {Counter(sides.values())['validation']} validation",
         ),
         ("sizes", ", ".join(f"{height}x{width} ({count})" for (height, width), count in shapes.most_common(6))),
-    ):
-        if value:
-            facts.add_row(name, Text(plain(value)))
-    out.print(facts)
+    )
+    out.print(facts_table((name, plain(value)) for name, value in facts if value))
 
     table = Table(box=None, pad_edge=False)
     table.add_column("source", overflow="fold")

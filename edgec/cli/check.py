@@ -1,4 +1,5 @@
-"""`edgec check`: does a TensorRT version take this graph, is it known to get it wrong, and what does its compiler make of it?"""
+"""`edgec check`: whether TensorRT versions accept a graph, what they are known to get wrong in it, and what NVIDIA's compiler
+makes of it."""
 
 from __future__ import annotations
 
@@ -48,18 +49,18 @@ def check(graph: Path, versions: tuple[str, ...], compiles: bool, sms: str | Non
     from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
 
     machines = _machines(compiles, sms)
-    asked = tuple(dict.fromkeys(versions or DEFAULT))
-    found = {path: check_graph(read_graph(path), asked) for path in graphs_in(graph)}
-    compiled = {path: _compile(path, machines) for path in found} if compiles else {}
+    tensorrt_versions = tuple(dict.fromkeys(versions or DEFAULT))
+    findings_by_graph = {path: check_graph(read_graph(path), tensorrt_versions) for path in graphs_in(graph)}
+    compiled = {path: _compile(path, machines) for path in findings_by_graph} if compiles else {}
     if as_json:
-        graphs = [_plain(path, each) | _plain_compiled(compiled.get(path, ())) for path, each in found.items()]
-        click.echo(json.dumps({"tensorrt": list(asked), "graphs": graphs}, indent=2))
+        graphs = [_graph_json(path, each) | _compiled_json(compiled.get(path, ())) for path, each in findings_by_graph.items()]
+        click.echo(json.dumps({"tensorrt": list(tensorrt_versions), "graphs": graphs}, indent=2))
     else:
-        for path, findings in found.items():
-            _print(path, asked, findings)
+        for path, findings in findings_by_graph.items():
+            _print(path, tensorrt_versions, findings)
             _print_compiled(path, compiled.get(path, ()))
     refused = any(not each.accepted for group in compiled.values() for each in group)
-    return int(refused or any(finding.is_error for findings in found.values() for finding in findings))
+    return int(refused or any(finding.is_error for findings in findings_by_graph.values() for finding in findings))
 
 
 def _machines(compiles: bool, sms: str | None) -> tuple[str, ...]:
@@ -67,7 +68,7 @@ def _machines(compiles: bool, sms: str | None) -> tuple[str, ...]:
     from edgec.lowering.tensorrt.compiler.machines import parse_sms
 
     if sms is not None and not compiles:
-        raise RequestError("--sm says what to compile for, but not to compile.", remedy="add --compile")
+        raise RequestError("--sm needs --compile.", remedy="add --compile, or leave out --sm")
     return parse_sms(sms or ",".join(SMS))
 
 
@@ -86,11 +87,11 @@ def _print_compiled(path: Path, compiled: tuple[Compilation, ...]) -> None:
         print_compiled([(path.name, each) for each in compiled])
 
 
-def _plain_compiled(compiled: tuple[Compilation, ...]) -> dict[str, Any]:
+def _compiled_json(compiled: tuple[Compilation, ...]) -> dict[str, Any]:
     return {"compiled": [each.model_dump(mode="json") for each in compiled]} if compiled else {}
 
 
-def _print(path: Path, asked: tuple[str, ...], findings: tuple[Violation, ...]) -> None:
+def _print(path: Path, tensorrt_versions: tuple[str, ...], findings: tuple[Violation, ...]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -98,7 +99,7 @@ def _print(path: Path, asked: tuple[str, ...], findings: tuple[Violation, ...]) 
 
     errors = sum(finding.is_error for finding in findings)
     counted = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"
-    out.print(Text(f"{printable(str(path))} on TensorRT {', '.join(asked)}: {counted}"), soft_wrap=True)
+    out.print(Text(f"{printable(str(path))} on TensorRT {', '.join(tensorrt_versions)}: {counted}"), soft_wrap=True)
     if not findings:
         return
     table = Table(box=None, pad_edge=False)
@@ -129,7 +130,7 @@ def _count(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _plain(path: Path, findings: tuple[Violation, ...]) -> dict[str, Any]:
+def _graph_json(path: Path, findings: tuple[Violation, ...]) -> dict[str, Any]:
     return {
         "graph": str(path),
         "errors": sum(finding.is_error for finding in findings),

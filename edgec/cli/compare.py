@@ -1,4 +1,4 @@
-"""`edgec compare`: reports side by side, and what may be said of their difference."""
+"""`edgec compare`: reports side by side, and how sure their difference is."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
     from edgec.report.compare.verdicts import Comparison, Gate
 
 _COLUMNS = 4
-"""With more sides than these, a side is a row."""
+"""With more sides than this, each side is a row."""
 
 
 class PercentType(click.ParamType[float]):
+    """A percentage above 0, with or without a percent sign."""
+
     name = "percent"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Fails for what is no number above 0 and below 1000."""
         try:
-            found = float(str(value).strip().removesuffix("%"))
+            percent = float(str(value).strip().removesuffix("%"))
         except ValueError:
-            found = -1.0
-        if not 0 < found < 1000:
+            percent = -1.0
+        if not 0 < percent < 1000:
             self.fail(f"{value!r} is not a percentage, as in 5%", param, ctx)
-        return found
+        return percent
 
 
 @click.command()
@@ -83,7 +86,7 @@ def _names(candidates: Sequence[str], reports: int) -> list[str | None]:
     from edgec.errors import RequestError
 
     if reports < 2:
-        raise RequestError("There is nothing to compare with.", remedy="give two reports or more: edgec compare A B")
+        raise RequestError("One report cannot be compared.", remedy="give two reports or more: edgec compare A B")
     if len(candidates) <= 1:
         return [candidates[0] if candidates else None] * reports
     if len(candidates) != reports:
@@ -130,16 +133,21 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
     from rich.table import Table
     from rich.text import Text
 
-    from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, remarks, rows, verdict_rows, warnings
+    from edgec.cli.tables import facts_table
+    from edgec.report.compare.rendering import (
+        METHOD,
+        VERDICT_TITLES,
+        gate_lines,
+        gate_title,
+        remarks,
+        rows,
+        verdict_rows,
+        warnings,
+    )
 
-    found = rows(sides)
-    shared = Table(box=None, pad_edge=False, show_header=False)
-    shared.add_column()
-    shared.add_column(overflow="fold")
-    for title, cell in found.same:
-        shared.add_row(title, Text(cell))
-    lines = [(title, *cells) for title, cells, _ in found.table]
-    heads: tuple[str, ...] = ("", *found.sides)
+    compared = rows(sides)
+    lines = [(title, *cells) for title, cells, _ in compared.table]
+    heads: tuple[str, ...] = ("", *compared.sides)
     if len(sides) > _COLUMNS:
         # A side a row: the same cells, turned.
         heads, *lines = zip(heads, *lines, strict=True)
@@ -149,18 +157,18 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
     for line in lines:
         figures.add_row(*map(Text, line))
     verdicts = Table(box=None, pad_edge=False)
-    # Of two sides it is clear which is held against which.
+    # Of two sides, the second is compared with the first: that needs no column.
     begin = 1 if len(comparisons) == 1 else 0
     for title in VERDICT_TITLES[begin:]:
         verdicts.add_column(title, overflow="fold")
     for row in verdict_rows(comparisons):
         verdicts.add_row(*map(Text, row[begin:]))
-    for table in (shared, figures, verdicts):
+    for table in (facts_table(compared.same), figures, verdicts):
         out.print(table)
         out.print()
     out.print(Text(" ".join([METHOD, *remarks(comparisons)])))
     if gated is not None:
-        out.print(Text(f"\nRegressions of more than {gated.percent:g} %:"))
+        out.print(Text(f"\n{gate_title(gated)}:"))
         for text in gate_lines(gated):
             out.print(Text(f"  {text}"))
     for warning in warnings(sides, comparisons):

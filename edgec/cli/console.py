@@ -1,8 +1,8 @@
 """The two consoles: results go to standard output, progress and complaints to standard error.
 
-Names of files, of outputs and of boards come from anywhere. What could steer a terminal is taken out where text leaves the
-program, whoever prints it: by the consoles below, which add rich's own styles afterwards, and by `Cleaned`, through which
-everything else goes that is written while a command runs. Square brackets in a name are no markup.
+Names of files, of outputs and of boards may hold anything. Characters that could steer a terminal are replaced where text leaves
+the program, whatever prints it: by the consoles below, which add rich's own styles afterwards, and by `Cleaned`, through which
+everything else goes that is written while a command runs. Square brackets in a name are not taken for markup.
 """
 
 from __future__ import annotations
@@ -22,53 +22,60 @@ from rich.text import Text
 
 
 def plain(text: str) -> str:
-    """On one line, without what could steer a terminal or hide: names of files come from anywhere."""
+    """The text on one line, without characters that could steer a terminal or do not show. Unlike `printable`, it keeps
+    spaces."""
     return _without(text, "")
 
 
 def cleaned(text: str) -> str:
-    """As `plain`, but lines stay lines, and tabs tabs."""
+    """As `plain`, but with its line breaks and tabs."""
     return _without(text, "\n\t")
 
 
-def _without(text: str, but: str) -> str:
-    """Controls, marks of direction, what has no width, halves of surrogate pairs: all that is not printable by Unicode, whose
-    spaces other than the plain one are shown as that."""
+def _without(text: str, allowed: str) -> str:
+    """Replaces controls, marks of direction, characters without width, halves of surrogate pairs: everything that Unicode calls
+    not printable. Its other spaces become plain ones."""
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() or each in but else " " if unicodedata.category(each) == "Zs" else "\N{REPLACEMENT CHARACTER}"
-        for each in text
+        character
+        if character.isprintable() or character in allowed
+        else " "
+        if unicodedata.category(character) == "Zs"
+        else "\N{REPLACEMENT CHARACTER}"
+        for character in text
     )
 
 
 class Cleaned:
-    """A text stream that cleans what is written. rich's consoles write past it, to the stream itself."""
+    """A text stream that cleans what is written. rich's consoles, which clean by themselves, write to the stream below it."""
 
     def __init__(self, stream: TextIO) -> None:
         self.rich_proxied_file = stream
 
     def write(self, text: str) -> int:
+        """Writes the cleaned text; returns the length of `text`."""
         if not isinstance(text, str):
             raise TypeError(f"a stream of text takes no {type(text).__name__}")
         self.rich_proxied_file.write(cleaned(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
+        """Each by `write`."""
         for line in lines:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("buffer", "detach"):
-            # click writes to the bytes below where the encoding is ASCII.
+            # With these, click would write bytes to the stream below where the encoding is ASCII.
             raise AttributeError(name)
         return getattr(self.rich_proxied_file, name)
 
 
 @contextlib.contextmanager
 def cleaned_streams() -> Iterator[None]:
-    """Until it is left, what anything writes to `sys.stdout` or `sys.stderr` is cleaned, and what the terminal's encoding has no
-    sign for is a question mark, not an error."""
+    """While entered, whatever is written to `sys.stdout` or `sys.stderr` is cleaned, and characters that the terminal's encoding
+    lacks become question marks instead of errors."""
     before = sys.stdout, sys.stderr
     for stream in before:  # None where the shell closed it
         if hasattr(stream, "reconfigure"):
@@ -80,8 +87,8 @@ def cleaned_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-class _Cleaning(Console):
-    """Text is cleaned after it was laid out, so that nothing gets around it; rich's own control codes are told apart by rich."""
+class _CleaningConsole(Console):
+    """Cleans text after rich has laid it out, so that nothing escapes it; rich marks its own control codes."""
 
     @property
     def file(self) -> IO[str]:
@@ -106,12 +113,12 @@ class _Cleaning(Console):
 def _clean_segment(segment: Segment) -> Segment:
     style = segment.style
     if style is not None and style.link is not None:
-        style = style.update_link(None)  # an address is a text that does not show
+        style = style.update_link(None)  # an address would be text that does not show
     return Segment(cleaned(segment.text), style)
 
 
 class _Status(Status):
-    """rich takes a status for markup wherever it is a string."""
+    """rich would read a status that is a string as markup."""
 
     def __init__(self, status: RenderableType, console: Console, settings: dict[str, Any]) -> None:
         super().__init__(_literal(status), console=console, **settings)
@@ -124,8 +131,8 @@ def _literal(status: RenderableType) -> RenderableType:
     return Text(status) if isinstance(status, str) else status
 
 
-class _Aside(_Cleaning):
-    """Work goes on when nobody reads its progress any more: `edgec build … 2>&1 | head -1` still builds."""
+class _ProgressConsole(_CleaningConsole):
+    """Work goes on when its progress is no longer read: `edgec build … 2>&1 | head -1` still builds."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -133,20 +140,20 @@ class _Aside(_Cleaning):
 
 
 def echo(text: str, *, end: str = "\n") -> None:
-    """A line on standard output as it is, but cleaned: not wrapped, not styled."""
+    """A cleaned line on standard output, neither wrapped nor styled."""
     click.echo(cleaned(text) + end, nl=False, file=sys.stdout)
 
 
 def document(text: str, *, end: str = "\n") -> None:
-    """What a program or a browser reads, byte by byte as it is. In JSON, whatever is not ASCII must stand as `\\u…`."""
+    """Text for a program or a browser on standard output, unchanged. JSON must have escaped whatever is not ASCII."""
     file = sys.stdout.rich_proxied_file if isinstance(sys.stdout, Cleaned) else sys.stdout
     click.echo(text + end, nl=False, file=file)
 
 
 def wide(width: int) -> Console:
     """Standard output for tables with a line a row, however narrow the terminal."""
-    return _Cleaning(file=out.file, highlight=False, markup=False, emoji=False, width=width)
+    return _CleaningConsole(file=out.file, highlight=False, markup=False, emoji=False, width=width)
 
 
-out = _Cleaning(highlight=False, markup=False, emoji=False, soft_wrap=False)
-err = _Aside(stderr=True, highlight=False, markup=False, emoji=False)
+out = _CleaningConsole(highlight=False, markup=False, emoji=False, soft_wrap=False)
+err = _ProgressConsole(stderr=True, highlight=False, markup=False, emoji=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +15,14 @@ if TYPE_CHECKING:
 
 
 _MOST_PATIENCE_S = 24 * 3600
-"""As the device program has it."""
+"""The device program's own limit."""
 
 
 @click.command(short_help="Bring an artefact to boards, and have them finish it.")
 @options.artefact
 @options.boards
-@options.port
-@options.identity
-@options.directory
-@options.ssh_option
-@click.option("--again", is_flag=True, help="Verify and measure anew, and build anew what failed verification.")
+@options.connection
+@click.option("--again", is_flag=True, help="Verify and measure again, and build again what failed verification.")
 @click.option(
     "--patience", type=options.RealRange(0, 7 * 24 * 3600, min_open=True), metavar="SECONDS",
     help="End trtexec after so long a silence.  [default: 900]",
@@ -58,9 +54,8 @@ def deploy(
     from edgec.boards.address import parse_all
     from edgec.boards.artefact import open_for_boards
     from edgec.boards.commands import Board
-    from edgec.boards.side_by_side import SideBySide
-    from edgec.cli.boards import Shown, answer, described, ssh_options
-    from edgec.errors import EdgecError, RequestError
+    from edgec.cli.boards import on_boards, raise_or_print_failures, results_json
+    from edgec.errors import RequestError
 
     if patience is not None and not patience <= _MOST_PATIENCE_S:
         raise RequestError(f"--patience is {_MOST_PATIENCE_S} s at most.", evidence=f"{patience:g} was given")
@@ -71,22 +66,17 @@ def deploy(
     def work(board: Board) -> Any:
         return commands.deploy(board, opened, more) if command is None else commands.ask(board, opened, command)
 
-    with SideBySide(addresses, ssh_options(identity, ssh_option), directory) as reached, Shown(addresses) as shown:
-        results = reached.each(work, shown.listeners)
+    results = on_boards(addresses, identity, directory, ssh_option, work)
     if as_json:
-        found = [
-            described(address, result) if isinstance(result, EdgecError) else {"board": address.given, **_plain(result)}
-            for address, result in zip(addresses, results, strict=True)
-        ]
-        click.echo(json.dumps(found, indent=2))
+        click.echo(results_json(addresses, results, _deployed_json))
     elif command is not None:
         _print_answers(addresses, results)
     else:
         _print(addresses, results)
-    answer(context, addresses, results)
+    raise_or_print_failures(context, addresses, results)
 
 
-def _plain(result: Deployed | dict[str, Any]) -> dict[str, Any]:
+def _deployed_json(result: Deployed | dict[str, Any]) -> dict[str, Any]:
     if isinstance(result, dict):
         return {"exit_code": 0, "answer": result}
     return {
@@ -109,7 +99,7 @@ def _print_answers(addresses: list[Address], results: list[Any]) -> None:
     for address, result in zip(addresses, results, strict=True):
         if isinstance(result, dict):
             lines = str(result.get("text", "")).splitlines()
-            for line in [f"{address.given}:"] * (len(addresses) > 1) + lines:
+            for line in [f"{address.text}:"] * (len(addresses) > 1) + lines:
                 out.print(Text(plain(line)), soft_wrap=True)
 
 
@@ -134,5 +124,5 @@ def _print(addresses: list[Address], results: list[Any]) -> None:
         out.print(printable(done[0].report.reason), markup=False, soft_wrap=True)
     for address, result in zip(addresses, done, strict=True):
         if result is not None:
-            out.print(f"active on {address.given}: {printable(result.active)}", markup=False, soft_wrap=True)
+            out.print(f"active on {address.text}: {printable(result.active)}", markup=False, soft_wrap=True)
             out.print(f"report: {result.report_path}", markup=False, soft_wrap=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 BOARDS = (
-    "Have you a Jetson? No figure of edgec's has been measured on one yet. `edgec deploy ARTEFACT user@board` leaves two files "
+    "Do you have a Jetson? No figure of edgec has been measured on one yet. `edgec deploy ARTEFACT user@board` leaves two files "
     "beside the artefact, NAME.BOARD.report.json and NAME.BOARD.details.json: open an issue with both, also where it failed. "
     "They hold versions, timings, sensors and paths; no weights and no frames."
 )
@@ -28,7 +28,7 @@ BOARDS = (
 
 @dataclass(frozen=True)
 class Findings:
-    """`ready` are the target families that can be built for and run here; `profile` is the host's own, if any suits it."""
+    """`ready` are the target families that can be built for and run here; `profile` is the one for this host, if there is one."""
 
     host: Host
     runtimes: dict[str, Availability]
@@ -67,7 +67,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 
 def examine() -> Findings:
-    """Looks at everything and changes nothing."""
+    """What this machine has and lacks. Changes nothing."""
     from edgec.backends.profiles import HOST, resolve
     from edgec.cache import cache_root, cache_size
     from edgec.errors import TargetError
@@ -78,25 +78,21 @@ def examine() -> Findings:
     host = facts()
     lowerings = all_lowerings()
     runtimes = {name: lowering.availability() for name, lowering in lowerings.items()}
-    lacking = [
-        f"{lowerings[name].title}: {state.problem}" + (f"; to add it: {state.install}" if state.install else "")
-        for name, state in runtimes.items()
-        if not state.available
-    ]
+    lacking = [f"{lowerings[name].title}: {_problem(state)}" for name, state in runtimes.items() if not state.available]
     if "torch" not in host.versions:
         lacking.append("PyTorch: not installed; `edgec build` needs it, `edgec verify` and `edgec bench` do not")
     profile: str | None = None
     precisions: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
     try:
-        own = resolve(HOST, host)
+        own_profile = resolve(HOST, host)
     except TargetError as error:
         lacking.append(f"{error.what} {error.evidence[0]}")
     else:
-        profile = own.name
-        pairs = [pair for pair in own.candidates if pair[0] in runtimes and runtimes[pair[0]].available]
+        profile = own_profile.name
+        pairs = [pair for pair in own_profile.candidates if pair[0] in runtimes and runtimes[pair[0]].available]
         precisions = tuple(dict.fromkeys(precision for _, precision in pairs))
-        ready = (own.family,) if pairs else ()
+        ready = (own_profile.family,) if pairs else ()
     cache = cache_root()
     writable = _writable(cache)
     if not writable:
@@ -136,13 +132,11 @@ def _writable(path: Path) -> bool:
 
 
 def _print(findings: Findings) -> None:
-    from rich.table import Table
     from rich.text import Text
 
+    from edgec.cli.tables import facts_table
+
     host = findings.host
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     rows = [
         ("edgec", host.versions["edgec"]),
         ("Python", f"{host.python}, {platform.python_implementation()}"),
@@ -151,16 +145,15 @@ def _print(findings: Findings) -> None:
         ("flags", ", ".join(host.isa) or "none that edgec knows"),
         ("cores", f"{host.usable_cores} usable of {host.physical_cores} physical, {host.logical_cores} logical"),
         ("memory", f"{host.memory_bytes / 1e9:.1f} GB"),
-        ("governor", host.governor or "the system does not tell"),
-        ("virtual machine", {True: "yes", False: "no", None: "the system does not tell"}[host.virtual_machine]),
+        ("governor", host.governor or "the system does not say"),
+        ("virtual machine", {True: "yes", False: "no", None: "the system does not say"}[host.virtual_machine]),
         (
             "profile",
             f"{findings.profile}: {', '.join(findings.precisions) or 'no runtime'}" if findings.profile else "none suits",
         ),
     ]
     for name, state in findings.runtimes.items():
-        missing = f"not available: {state.problem}" + (f"; to add it: {state.install}" if state.install else "")
-        rows.append((findings.titles[name], state.version if state.available else missing))
+        rows.append((findings.titles[name], state.version if state.available else f"not available: {_problem(state)}"))
     tools = {name: version for name, version in host.versions.items() if name not in ("edgec", *findings.runtimes)}
     rows += [
         ("packages", ", ".join(f"{name} {version}" for name, version in tools.items())),
@@ -168,9 +161,7 @@ def _print(findings: Findings) -> None:
         ("this folder", _access(findings.here_writable)),
         ("ssh", findings.ssh or "not found"),
     ]
-    for name, value in rows:
-        table.add_row(name, Text(value))
-    out.print(table)
+    out.print(facts_table(rows))
     for warning in findings.warnings:
         err.print(Text(f"Warning for measurements: {warning}"))
     out.print()
@@ -181,6 +172,10 @@ def _print(findings: Findings) -> None:
     out.print(Text(BOARDS))
 
 
+def _problem(state: Availability) -> str:
+    return state.problem + (f"; to add it: {state.install}" if state.install else "")
+
+
 def _access(writable: bool) -> str:
     return "writable" if writable else "not writable"
 
@@ -189,7 +184,7 @@ def _json(findings: Findings) -> str:
     import json
     from dataclasses import asdict
 
-    found: dict[str, Any] = {
+    data: dict[str, Any] = {
         "host": findings.host.model_dump(mode="json"),
         "runtimes": {name: asdict(state) for name, state in findings.runtimes.items()},
         "profile": findings.profile,
@@ -201,4 +196,4 @@ def _json(findings: Findings) -> str:
         "missing": findings.lacking,
         "warnings": findings.warnings,
     }
-    return json.dumps(found, indent=2)
+    return json.dumps(data, indent=2)

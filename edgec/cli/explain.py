@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @options.artefact
 @click.option(
     "--pictures", type=options.PathType(written=True, file_okay=False), metavar="DIR",
-    help="Draw what the patch features and the heads make of the golden frames there, float32 beside shipped.",
+    help="Draw patch features and heads' outputs of the golden frames there, float32 beside shipped.",
 )  # fmt: skip
 @click.option(
     "--frames",
@@ -72,7 +72,7 @@ def explain(
     explained = read_explained(opened)
     drawn = () if pictures is None else _draw(opened, pictures, frames, checkpoint, weights=weights, config=config)
     if as_json:
-        click.echo(json.dumps(_plain(artefact, explained, drawn), indent=2))
+        click.echo(json.dumps(_explanation_json(artefact, explained, drawn), indent=2))
     else:
         _print(explained)
         if drawn:
@@ -87,7 +87,7 @@ def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | 
     if (frames is None) != (checkpoint is None):
         raise RequestError(
             "--frames and --checkpoint belong together.",
-            evidence="an artefact holds float32 features of its golden frames alone; for others the float32 model must be run",
+            evidence="an artefact holds float32 features of its golden frames only; for others the float32 model must be run",
             remedy="give both, or neither to draw the golden frames",
         )
 
@@ -107,9 +107,11 @@ def _draw(
             return write_pages(_golden_pages(opened, title), folder)
         compared, skipped = features_on(opened, frames, checkpoint, **choice)
         for name, reason in skipped:
-            _tell(f"frame left out: {printable(name)}: {printable(reason)}")
+            _print_note(f"frame left out: {printable(name)}: {printable(reason)}")
         if manifest.heads:
-            _tell("heads are not drawn: an artefact holds what they do in float32 of its golden frames alone; leave out --frames")
+            _print_note(
+                "heads are not drawn: an artefact holds their float32 outputs for its golden frames only; leave out --frames"
+            )
         return write_pictures(compared, title, folder)
 
 
@@ -123,15 +125,15 @@ def _golden_pages(opened: OpenArtefact, title: str) -> dict[str, Image]:
     if heads is None or gives_features(opened):
         pages |= feature_pages(golden_features(opened), title)
     else:
-        _tell("features are not drawn: the artefact gives none, but its heads' outputs alone")
+        _print_note("features are not drawn: the artefact gives only its heads' outputs")
     if heads is not None:
         pages |= dict(head_sheets(heads, title))
         for reason in heads.undrawn:
-            _tell(reason)
+            _print_note(reason)
     return pages
 
 
-def _tell(text: str) -> None:
+def _print_note(text: str) -> None:
     err.print(text, markup=False, soft_wrap=True)
 
 
@@ -192,7 +194,7 @@ def _say(text: str, *, indent: int = 0, style: str = "") -> None:
     out.print(Text(lines, style), soft_wrap=True)
 
 
-def _plain(artefact: Path, explained: Explained, drawn: tuple[Path, ...]) -> dict[str, Any]:
+def _explanation_json(artefact: Path, explained: Explained, drawn: tuple[Path, ...]) -> dict[str, Any]:
     from edgec.report import explaining
     from edgec.report.grids import chosen_rows
 

@@ -19,7 +19,7 @@ from edgec.cli.console import out
     default="224",
     show_default=True,
     metavar="SIDE|HxW",
-    help="Frame size that tokens and GFLOPs are told for, e.g. 224 or 480x640.",
+    help="Frame size that tokens and GFLOPs are given for, e.g. 224 or 480x640.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed of `random:ARCH`.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -29,11 +29,9 @@ def inspect(checkpoint: str, weights: str | None, config: str | None, input_size
     CHECKPOINT is `demo`, `random:ARCH`, a .pth, .pt, .bin or .safetensors file, a Hugging Face directory, or a directory with
     one such file.
     """
-    from rich.table import Table
-    from rich.text import Text
-
     from edgec import checkpoint as checkpoints
     from edgec.checkpoint.inspection import inspect as look
+    from edgec.cli.tables import facts_table
     from edgec.model.spec import Size
 
     size = Size.parse(input_size)
@@ -41,9 +39,4 @@ def inspect(checkpoint: str, weights: str | None, config: str | None, input_size
     if as_json:
         click.echo(json.dumps(inspection.as_json(), indent=2))
         return
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text in inspection.rows():
-        table.add_row(Text(label), Text(text))
-    out.print(table)
+    out.print(facts_table(inspection.rows()))

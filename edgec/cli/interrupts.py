@@ -1,4 +1,4 @@
-"""Ctrl-C that does not get lost."""
+"""Ctrl-C that is never lost."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def show_kernels(artefact: OpenArtefact, sm: str | None, *, as_json: bool) -> No
     from edgec.errors import RequestError, RuntimeFailure
     from edgec.lowering.tensorrt.compiler.compiling import compile_graph
     from edgec.lowering.tensorrt.compiler.machines import parse_sms
-    from edgec.report.kernels import as_json as plain
-    from edgec.report.kernels import kernels_table, parts
+    from edgec.report.kernels import kernels_json, kernels_sheet, parts
+    from edgec.report.table import terminal_table
 
     manifest = artefact.manifest
     if manifest.runtime != "tensorrt":
@@ -51,21 +51,25 @@ def show_kernels(artefact: OpenArtefact, sm: str | None, *, as_json: bool) -> No
             evidence=[compiled.summary.compiler, compiled.summary.refusal],
         )
     if as_json:
-        document = {"compiled": compiled.summary.model_dump(mode="json"), "kernels": plain(compiled.kernels)}
+        document = {"compiled": compiled.summary.model_dump(mode="json"), "kernels": kernels_json(compiled.kernels)}
         click.echo(json.dumps(document, indent=2))
         return
     print_compiled([(graph.name, compiled.summary)])
     for part in parts(compiled.kernels):
         out.print()
         out.print(Text(part.title, "bold"), soft_wrap=True)
-        wide(max(out.width, _WIDTH)).print(kernels_table(part))
+        wide(max(out.width, _WIDTH)).print(terminal_table(kernels_sheet(part)))
 
 
 def print_compiled(compilations: Sequence[tuple[str, Compilation]]) -> None:
     """What the compiler made of graphs, by name, and what the figures mean."""
-    from edgec.report.compiled import NOTE, compiled_table, compiler_line, refusals
+    from edgec.report.compiled import NOTE, compiled_sheet, compiler_line, refusals
+    from edgec.report.table import terminal_table
 
+    table = compiled_sheet(compilations)
+    if table is None:
+        return
     out.print(compiler_line([each for _, each in compilations]), soft_wrap=True)
-    wide(max(out.width, _WIDTH)).print(compiled_table(compilations))
+    wide(max(out.width, _WIDTH)).print(terminal_table(table, wrap=False))
     for line in (*refusals(compilations), NOTE):
         out.print(textwrap.fill(line, out.width), soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 from edgec.errors import RequestError
 from edgec.model.spec import Size
-from edgec.paths import given, is_special
+from edgec.paths import is_special, usable_path
 
 MOST_THREADS = 4096
 MOST_FRAMES = 2**31 - 1
@@ -18,14 +19,15 @@ MOST_ITERATIONS = 1_000_000
 
 
 class PathType(click.Path):
-    """A path that may be there or not, and that a file can have: what `edgec.paths.given` refuses is an error of usage. Whatever
-    option or argument is a path has this type. `written` is for those that edgec makes."""
+    """A path that a file can have, whether there is one or not: what `edgec.paths.usable_path` refuses is an error of usage.
+    Every option or argument that is a path has this type; `written` if edgec writes it."""
 
     def __init__(self, *, written: bool = False, **settings: Any) -> None:
         super().__init__(path_type=Path, **settings)
         self.written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Fails for what no file can be called, and for a device, pipe or socket that would be written."""
         path = _usable(self, value, param, ctx)
         if self.written and is_special(path):
             self.fail(f"{str(path)!a} is a device, a pipe or a socket", param, ctx)
@@ -33,26 +35,28 @@ class PathType(click.Path):
 
 
 class ReferenceType(click.ParamType[str]):
-    """A name that edgec knows, or else a path: a checkpoint, frames, a target. It stays as it was typed."""
+    """A name that edgec knows, or a path: of a checkpoint, frames, a target. It stays as it was typed."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fails for what is neither a name nor a path."""
         _usable(self, value, param, ctx)
         return str(value)
 
 
 def _usable(kind: click.ParamType[Any], value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
     try:
-        return given(value)
+        return usable_path(value)
     except RequestError as error:
         kind.fail(error.evidence[0], param, ctx)
 
 
 class RealRange(click.FloatRange):
-    """Numbers that are finite: click takes `nan` for a number in any range."""
+    """Finite numbers in a range: click accepts `nan` in any range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Fails for `nan` and infinity too."""
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
@@ -60,9 +64,12 @@ class RealRange(click.FloatRange):
 
 
 class SizeType(click.ParamType[Size]):
+    """A frame's size in pixels: N, or HxW."""
+
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Size:
+        """By `Size.parse`."""
         if isinstance(value, Size):
             return value
         try:
@@ -72,9 +79,12 @@ class SizeType(click.ParamType[Size]):
 
 
 class LayersType(click.ParamType[tuple[int, ...]]):
+    """Numbers of blocks, separated by commas."""
+
     name = "layers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Sorted, each once."""
         if isinstance(value, tuple):
             return value
         try:
@@ -87,13 +97,13 @@ checkpoint = click.argument("checkpoint", type=ReferenceType())
 weights = click.option(
     "--weights",
     metavar="NAME",
-    help="Which of several sets of weights in CHECKPOINT counts: student, teacher, ema, … A refusal lists them.",
+    help="Which of several sets of weights in CHECKPOINT to use: student, teacher, ema, … An error lists them.",
 )
 config = click.option(
     "--config",
     type=ReferenceType(),
     metavar="FILE|none",
-    help="A config.json that alone is believed about what weights do not say; none: nothing is.",
+    help="The only config.json that counts for what the weights do not say; none: no file counts.",
 )
 against = click.option(
     "--against", is_flag=True,
@@ -190,5 +200,12 @@ directory = click.option(
 ssh_option = click.option(
     "--ssh-option", multiple=True, metavar="NAME=VALUE", help="Passed to ssh with -o; may be given more than once."
 )
+
+
+def connection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How boards are reached: `port`, `identity`, `directory` and `ssh_option`."""
+    return port(identity(directory(ssh_option(command))))
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show what the tools underneath print.")

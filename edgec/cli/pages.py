@@ -23,32 +23,16 @@ def subjects(paths: Sequence[Path]) -> list[Subject]:
     An artefact whose features cannot be read is shown without them, and the page says why.
     """
     from edgec.records.consistency import read_report
-    from edgec.report.compare.opening import REPORT
+    from edgec.report.compare.opening import REPORT, report_files
     from edgec.report.html.subjects import Subject, short_names
 
-    files = [file for path in paths for file in _files(path)]
+    files = [file for path in paths for file in report_files(path, artefacts=True)]
     names = short_names([file.parent if file.name == REPORT else file for file in files])
-    found = []
+    result = []
     for file, name in zip(files, names, strict=True):
         report = read_report(file)
-        found.append(_with_pictures(name, report, file.parent) if _is_artefact(file) else Subject(name, report))
-    return found
-
-
-def _files(path: Path) -> list[Path]:
-    from edgec.errors import RequestError
-    from edgec.report.compare.opening import REPORT
-
-    if not path.is_dir() or (path / REPORT).exists():
-        return [path / REPORT if path.is_dir() else path]
-    found = sorted([*path.glob("*.json"), *path.glob(f"*/{REPORT}")])
-    if not found:
-        raise RequestError(
-            f"There is no report in {path}.",
-            evidence=f"neither {REPORT}, nor another .json file, nor a folder with a {REPORT} is in it",
-            remedy="give reports, artefacts, or folders of these",
-        )
-    return found
+        result.append(_with_pictures(name, report, file.parent) if _is_artefact(file) else Subject(name, report))
+    return result
 
 
 def _is_artefact(file: Path) -> bool:
@@ -75,20 +59,20 @@ def _with_pictures(name: str, report: Report, directory: Path) -> Subject:
 
 
 def require_place(output: Path | None) -> None:
-    """Before any work: a page is nothing to print on a terminal."""
+    """Before any work: raises `RequestError` if the page would be printed on a terminal."""
     from edgec.errors import RequestError
 
     if output is None and sys.stdout.isatty():
-        raise RequestError("An HTML page is nothing to read on a terminal.", remedy="say where it goes: -o page.html")
+        raise RequestError("An HTML page cannot be shown on a terminal.", remedy="say where it goes: -o page.html")
 
 
-def publish(found: Sequence[Subject], output: Path | None, inputs: Sequence[Path], compared: Compared | None = None) -> None:
-    """To `output`, or to standard output."""
+def publish(pages: Sequence[Subject], output: Path | None, inputs: Sequence[Path], compared: Compared | None = None) -> None:
+    """Renders the page, and writes it to `output` or to standard output."""
     from edgec.report.html.page import render, write_page
 
-    page = render(found, compared)
+    page = render(pages, compared)
     if output is None:
         document(page, end="")
         return
     write_page(page, output, inputs=inputs)
-    click.echo(f"{output}: {len(found)} report{'s' * (len(found) > 1)}, {len(page.encode()) / 1e6:.1f} MB", err=True)
+    click.echo(f"{output}: {len(pages)} report{'s' * (len(pages) > 1)}, {len(page.encode()) / 1e6:.1f} MB", err=True)

@@ -8,18 +8,23 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn
 from rich.table import Table
 from rich.text import Text
 
 from edgec.cli.console import err, plain
 from edgec.cli.interrupts import Interrupts
+from edgec.cli.live import LiveDisplay
 from edgec.progress import Step
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
-class Shown:
+
+class BuildDisplay(LiveDisplay):
     """A live line for the running stage, and a plain line with its time once it is done. Everything goes to standard error.
 
     `verbose` also shows what the tools underneath log and warn of.
@@ -28,35 +33,25 @@ class Shown:
     def __init__(self, *, verbose: bool = False) -> None:
         self._verbose = verbose
         self._interrupts = Interrupts()
-        self._live = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[doing]}", style="dim", markup=False),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
+        super().__init__(BarColumn(bar_width=24), MofNCompleteColumn())
 
-    def __enter__(self) -> Shown:
+    def __enter__(self) -> Self:
         if self._verbose:
             logging.basicConfig(level=logging.INFO, handlers=[RichHandler(console=err, show_path=False)])
             logging.captureWarnings(True)
         else:
             warnings.simplefilter("ignore")
         self._interrupts.__enter__()
-        self._live.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.stop()
+        super().__exit__(kind, error, trace)
         self._interrupts.__exit__(kind, error, trace)
         if error is not None:
             self._interrupts.check()  # a library may have made another error of it
 
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
+        """A table of what the build was asked for."""
         table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
         for name, value in rows:
             table.add_row(Text(name, style="dim"), Text(plain(value), overflow="fold"))
@@ -65,6 +60,7 @@ class Shown:
 
     @contextlib.contextmanager
     def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> Iterator[Step]:
+        """The stage's live line while entered, then its time. Raises `KeyboardInterrupt` if there was one."""
         self._interrupts.check()
         task = self._live.add_task(title, total=total, doing="")
         begun = time.monotonic()
@@ -81,4 +77,5 @@ class Shown:
         self._interrupts.check()
 
     def note(self, text: str) -> None:
+        """A yellow line."""
         err.print(Text(f"note: {plain(text)}", style="yellow"), soft_wrap=True)

@@ -1,7 +1,7 @@
 """`edgec run`: frames through an artefact on this machine.
 
-Not called `run` as the command is: `edgec.cli.run` is the function that runs every command, and a module of that name takes its
-place once it is imported.
+The module is not called `run` as the command is: `edgec.cli.run` is the function that runs every command, and importing a module
+of that name would replace it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SIGNALLED = 128
-"""And the signal's number: shells do the same."""
+"""To which the signal's number is added, as shells do."""
 
 
 @click.command()
@@ -92,7 +92,7 @@ def run(
         err.print("edgec: interrupted twice: what was not yet whole is gone")
         context.exit(INTERRUPTED)
     if as_json:
-        lines.say(json.dumps(_plain(summary, stopping.number), allow_nan=False))
+        lines.say(json.dumps(_summary_json(summary, stopping.number), allow_nan=False))
     else:
         lines.say_all(lambda: _print(summary))
     if stopping.number is not None:
@@ -100,30 +100,19 @@ def run(
 
 
 def _print(summary: Summary) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
+    from edgec.cli.tables import facts_table, spread_table, suitability
     from edgec.host.facts import describe
     from edgec.records.reading import printable
 
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms"):
-        table.add_column(title, justify="right")
-    for name, spread in (("latency", summary.latency), ("model", summary.model)):
-        values = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
-        table.add_row(name, *(f"{value:.2f}" for value in values))
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    for name, value in _facts(summary):
-        facts.add_row(Text(printable(name)), Text(value))
-    facts.add_row("host", Text(describe(summary.host)))
-    facts.add_row("evidence", Text(f"{summary.evidence.value}: {_standing(summary)}"))
     if summary.frames:
-        out.print(table)
+        out.print(spread_table([(("latency",), summary.latency, ()), (("model",), summary.model, ())], before=("",), behind=()))
         out.print()
-    out.print(facts)
+    evidence = (
+        f"{summary.evidence.value}: timings of this one run, with all else that the machine did; "
+        f"{suitability(summary.lacks, 'its target')}"
+    )
+    facts = [(printable(name), value) for name, value in _facts(summary)]
+    out.print(facts_table([*facts, ("host", describe(summary.host)), ("evidence", evidence)]))
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
@@ -136,21 +125,21 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     }
     rest = [f"{summary.skipped} damaged and left out"] if summary.skipped else []
     if summary.live:
-        rest.append(f"{summary.dropped} dropped: they came while the model or what follows it was at work")
+        rest.append(f"{summary.dropped} dropped: they came while an earlier frame was still at work")
     if summary.late:
         rest.append(f"{summary.late} late from the source itself, which is slower than {summary.fps:g} a second here")
-    found = [("frames", f"{summary.frames} done, {'; '.join([ended[summary.ended], *rest])}")]
+    facts = [("frames", f"{summary.frames} done, {'; '.join([ended[summary.ended], *rest])}")]
     if summary.frames and summary.seconds:
-        found.append(("rate", f"{summary.frames / summary.seconds:.1f} frames a second over {summary.seconds:.1f} s, all told"))
-        found.append(("latency is", _latency(summary)))
-        found.append(("after that", f"{summary.after_ms:.1f} ms a frame for drawing, writing and telling"))
+        facts.append(("rate", f"{summary.frames / summary.seconds:.1f} frames a second over {summary.seconds:.1f} s in all"))
+        facts.append(("latency is", _latency(summary)))
+        facts.append(("after that", f"{summary.after_ms:.1f} ms a frame for drawing, writing and printing"))
     threads = f"{summary.threads} thread{'s' if summary.threads > 1 else ''}"
-    found.append(("computes in", f"{printable(summary.execution_precision) or 'the runtime does not say'}, {threads}"))
-    found += [(output, _found(plain)) for output, plain in summary.tally.to_json().items()]
-    for each in summary.written:
-        count = f"{each.frames} frame{'s' if each.frames != 1 else ''}, {each.size_bytes / 1e6:.1f} MB"
-        found.append(("written", f"{printable(str(each.path))}: {', '.join(filter(None, (count, each.note)))}"))
-    return found
+    facts.append(("computes in", f"{printable(summary.execution_precision) or 'the runtime does not say'}, {threads}"))
+    facts += [(output, _head_words(tallied)) for output, tallied in summary.tally.to_json().items()]
+    for file in summary.written:
+        count = f"{file.frames} frame{'s' if file.frames != 1 else ''}, {file.size_bytes / 1e6:.1f} MB"
+        facts.append(("written", f"{printable(str(file.path))}: {', '.join(filter(None, (count, file.note)))}"))
+    return facts
 
 
 def _latency(summary: Summary) -> str:
@@ -160,29 +149,20 @@ def _latency(summary: Summary) -> str:
     return f"fitting to the model's size and running it; reading and decoding come before{batch}"
 
 
-def _found(plain: dict[str, Any]) -> str:
+def _head_words(tallied: dict[str, Any]) -> str:
     from edgec.records.reading import printable
 
-    if "top_class_frames" in plain:
-        counts = list(plain["top_class_frames"].items())
+    if "top_class_frames" in tallied:
+        counts = list(tallied["top_class_frames"].items())
         return "; ".join(f"{printable(name)} in {count}" for name, count in counts[:8]) + (" …" if len(counts) > 8 else "")
-    if "mean_shares" in plain:
-        shares = sorted(plain["mean_shares"].items(), key=lambda item: -item[1])
-        told = "; ".join(f"{printable(name)} {100 * share:.1f} %" for name, share in shares[:8])
-        return f"{told}{' …' if len(shares) > 8 else ''}, of the pixels on average"
-    return f"{plain['min']:.3g} to {plain['max']:.3g}, median {plain['median_of_medians']:.3g}"
+    if "mean_shares" in tallied:
+        shares = sorted(tallied["mean_shares"].items(), key=lambda item: -item[1])
+        listed = "; ".join(f"{printable(name)} {100 * share:.1f} %" for name, share in shares[:8])
+        return f"{listed}{' …' if len(shares) > 8 else ''}, of the pixels on average"
+    return f"{tallied['min']:.3g} to {tallied['max']:.3g}, median {tallied['median_of_medians']:.3g}"
 
 
-def _standing(summary: Summary) -> str:
-    what = "timings of this one run, with all else that the machine did"
-    if summary.lacks is None:
-        return f"{what}; the artefact's target is no profile of this edgec"
-    if summary.lacks:
-        return f"{what}; it lacks {', '.join(summary.lacks)} of the target"
-    return f"{what}; it has all that the target requires"
-
-
-def _plain(summary: Summary, signal: int | None) -> dict[str, Any]:
+def _summary_json(summary: Summary, signal: int | None) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from edgec.running.types import Done
 
 _LIVE_S, _PLAIN_S = 0.1, 1.0
-"""Between two of the live line, and two plain ones."""
-_TOLD = 20
-"""Damaged frames that are named on a terminal or in a log; JSON lines have all."""
+"""Between two updates of the live line, and between two plain lines."""
+_MOST_NAMED = 20
+"""Damaged frames that are named on a terminal or in a log; JSON lines name all."""
 
 
 class Lines:
-    """A line a frame on standard output, where it has something to say: always for scripts and pipes, on a terminal for pictures.
-    Of what moves, a terminal has the results in the live line. Without a terminal, standard error gets a plain line a second.
+    """A line a frame on standard output: always for scripts and pipes, on a terminal for pictures. Of videos and cameras, a
+    terminal shows the results in its live line. Without a terminal, standard error gets a plain line a second.
 
-    A reader of standard output that went away ends the run, unless it also writes: then it goes on without telling.
+    If the reader of standard output is gone, the run ends, unless it also writes files: then it goes on without printing.
     """
 
     def __init__(self, request: RunRequest, stopping: Stopping, *, as_json: bool) -> None:
@@ -51,7 +51,7 @@ class Lines:
         self._live: Live | None = None
         self._total: int | None = None
         self._latest = ""
-        self._told, self._skipped = 0.0, 0
+        self._last_line, self._skipped = 0.0, 0
 
     def __enter__(self) -> Lines:
         return self
@@ -59,29 +59,32 @@ class Lines:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live is not None:
             self._live.stop()
-        if not self._as_json and self._skipped > _TOLD and error is None:
-            err.print(f"{self._skipped - _TOLD} more damaged frames were left out", markup=False)
+        if not self._as_json and self._skipped > _MOST_NAMED and error is None:
+            err.print(f"{self._skipped - _MOST_NAMED} more damaged frames were left out", markup=False)
 
     def opened(self, opened: Opened) -> None:
+        """Decides between lines and a live line, once source and artefact are known."""
         self._total = opened.total
         if not opened.source.moving:
             self._by_frame = True
         if not (opened.artefact.manifest.heads or self._writes):
-            text = "note: this artefact has no heads; --features keeps what it computes, and --output draws it"
+            text = "note: this artefact has no heads; --features writes what it computes, and --output draws it"
             err.print(Text(text, style="yellow"), soft_wrap=True)
         if err.is_terminal and not (self._by_frame and self._terminal):
             self._live = Live(console=err, transient=True, auto_refresh=False)
             self._live.start()
 
     def skipped(self, skipped: Skipped) -> None:
+        """Names a damaged frame."""
         name, reason = skipped
         self._skipped += 1
         if self._as_json:
             self.say(json.dumps({"event": "skipped", "frame": name, "reason": reason}))
-        elif self._skipped <= _TOLD:
+        elif self._skipped <= _MOST_NAMED:
             err.print(f"left out: {printable(name)}: {printable(reason)}", markup=False, soft_wrap=True)
 
     def done(self, done: Done) -> None:
+        """A frame's results: a line, or what the live line shows next."""
         if self._as_json:
             record = {
                 "event": "frame",
@@ -98,13 +101,14 @@ class Lines:
             self.say(f"{printable(done.name)}  {self._latest}")
 
     def progress(self, figures: Figures, recent: Recent, feed: Feed) -> None:
+        """Rate and latency so far, if it is time for another line."""
         now = time.monotonic()
-        if now - self._told < (_PLAIN_S if self._live is None else _LIVE_S):
+        if now - self._last_line < (_PLAIN_S if self._live is None else _LIVE_S):
             return
-        if self._live is None and (err.is_terminal or not self._told):
-            self._told = self._told or now  # a run that is over within a second needs no line but its summary
+        if self._live is None and (err.is_terminal or not self._last_line):
+            self._last_line = self._last_line or now  # a run that is over within a second needs no line but its summary
             return
-        self._told = now
+        self._last_line = now
         line = Text(_line(figures, recent, feed, self._total), no_wrap=True, overflow="ellipsis")
         if self._live is None:
             err.print(line, soft_wrap=True)
@@ -114,6 +118,7 @@ class Lines:
         self._live.update(line, refresh=True)
 
     def salvaged(self, written: Written) -> None:
+        """Names a file or folder of results that is whole now."""
         if self._live is not None:
             self._live.stop()
         err.print(f"kept: {printable(str(written.path))}, {written.frames} frames", markup=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How a run, and what follows on idling, look in a terminal."""
+"""A run, and inferences after idle, as the terminal shows them."""
 
 from __future__ import annotations
 
@@ -12,31 +12,22 @@ if TYPE_CHECKING:
 
 
 def print_run(run: Run, batch: int) -> None:
-    from rich.table import Table
+    """Its heading, spreads and figures, on standard output."""
     from rich.text import Text
+
+    from edgec.cli.tables import facts_table, spread_table
 
     out.print()
     out.print(Text(heading(run), style="bold"))
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", "frames"):
-        table.add_column(title, justify="right")
-    camera = run.mode == "camera"
-    rows = [("latency", run.latency), ("wait", run.wait)] if camera else []
-    for name, spread in (*rows, ("service", run.service), ("interval", run.interval)):
-        if spread is not None:
-            values = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
-            table.add_row(name, *(f"{value:.2f}" for value in values), str(spread.count))
-    out.print(table)
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
-    for name, value in _facts(run, batch):
-        facts.add_row(name, Text(value))
-    out.print(facts)
+    of_arrivals = [("latency", run.latency), ("wait", run.wait)] if run.mode == "camera" else []
+    spreads = [*of_arrivals, ("service", run.service), ("interval", run.interval)]
+    rows = [((name,), spread, (str(spread.count),)) for name, spread in spreads if spread is not None]
+    out.print(spread_table(rows, before=("",), behind=("frames",)))
+    out.print(facts_table(_facts(run, batch)))
 
 
 def print_idle(idle: AfterIdle, usual_ms: float) -> None:
+    """One line on standard output; `usual_ms` is the median without a pause."""
     from rich.text import Text
 
     shown = ", ".join(f"{sample:.2f}" for sample in idle.samples_ms)
@@ -51,28 +42,29 @@ def print_idle(idle: AfterIdle, usual_ms: float) -> None:
 
 
 def heading(run: Run) -> str:
+    """How its frames came, over how many streams, for how long."""
     streams = f"{run.streams} stream{'s' if run.streams > 1 else ''} of {run.threads} thread{'s' if run.threads > 1 else ''}"
     if run.fps is None:
         return f"back to back, {streams}, {run.seconds:.1f} s"
-    kept = "the newest frame waits" if run.queue == "latest" else "all frames wait"
-    return f"camera at {run.fps:g} Hz, {kept}, {streams}, {run.seconds:.1f} s"
+    waiting = "the newest frame waits" if run.queue == "latest" else "all frames wait"
+    return f"camera at {run.fps:g} Hz, {waiting}, {streams}, {run.seconds:.1f} s"
 
 
 def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
-    found = [("done", f"{run.throughput_fps:.1f} frames a second{f', in batches of {batch}' if batch > 1 else ''}")]
+    facts = [("done", f"{run.throughput_fps:.1f} frames a second{f', in batches of {batch}' if batch > 1 else ''}")]
     if run.missed is not None:
-        found.append(
+        facts.append(
             (
                 "missed",
                 f"{run.missed} of {run.arrived} ({100 * run.missed / run.arrived:.3g} %), deadline {run.deadline_ms:.4g} ms",
             )
         )
-        found.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.3g} %), counted as missed"))
+        facts.append(("dropped", f"{run.dropped} ({100 * run.dropped / run.arrived:.3g} %), counted as missed"))
     if run.jitter_ms is not None:
-        found.append(("jitter", f"{run.jitter_ms:.3f} ms, standard deviation of the intervals"))
+        facts.append(("jitter", f"{run.jitter_ms:.3f} ms, standard deviation of the intervals"))
     if run.drift is not None:
         drift = run.drift
-        found.append(
+        facts.append(
             (
                 "drift",
                 f"{drift.ratio:.3f} ({drift.ratio_low:.3f} to {drift.ratio_high:.3f}, 95 %): p50 {drift.first_p50_ms:.2f} ms "
@@ -80,22 +72,22 @@ def _facts(run: Run, batch: int) -> list[tuple[str, str]]:
             )
         )
     if run.cpu_ms_per_frame is not None:
-        found.append(("CPU time", f"{run.cpu_ms_per_frame:.2f} ms a frame, all threads"))
+        facts.append(("CPU time", f"{run.cpu_ms_per_frame:.2f} ms a frame, all threads"))
     if run.energy_mj_per_frame is not None:
-        found.append(("energy", f"{run.energy_mj_per_frame:.1f} mJ a frame, all that the sensors cover, idle share included"))
+        facts.append(("energy", f"{run.energy_mj_per_frame:.1f} mJ a frame, all that the sensors cover, idle share included"))
     if run.peak_rss_bytes is not None:
-        found.append(("peak memory", f"{run.peak_rss_bytes / 1e6:.0f} MB resident, all streams together"))
-    found += _sensors(run)
-    return [*found, ("evidence", run.evidence.value)]
+        facts.append(("peak memory", f"{run.peak_rss_bytes / 1e6:.0f} MB resident, all streams together"))
+    facts += _sensors(run)
+    return [*facts, ("evidence", run.evidence.value)]
 
 
 def _sensors(run: Run) -> list[tuple[str, str]]:
     from edgec.records.reading import printable
 
-    found = []
+    facts = []
     clocks = [reading.cpu_mhz for reading in run.readings if reading.cpu_mhz is not None]
     if clocks:
-        found.append(("CPU clock", f"{statistics.fmean(clocks):.0f} MHz on average, {min(clocks):.0f} to {max(clocks):.0f}"))
+        facts.append(("CPU clock", f"{statistics.fmean(clocks):.0f} MHz on average, {min(clocks):.0f} to {max(clocks):.0f}"))
     zones: dict[str, list[float]] = {}
     rails: dict[str, list[float]] = {}
     for reading in run.readings:
@@ -106,8 +98,8 @@ def _sensors(run: Run) -> list[tuple[str, str]]:
     if zones:
         hottest = max(zones, key=lambda name: max(zones[name]))
         values = zones[hottest]
-        found.append(("temperature", f"{printable(hottest)} {values[0]:.0f} to {values[-1]:.0f} °C, at most {max(values):.0f}"))
+        facts.append(("temperature", f"{printable(hottest)} {values[0]:.0f} to {values[-1]:.0f} °C, at most {max(values):.0f}"))
     if rails:
-        told = ", ".join(f"{printable(name)} {statistics.fmean(values) / 1000:.2f} W" for name, values in rails.items())
-        found.append(("power", f"{told} on average"))
-    return found
+        listed = ", ".join(f"{printable(name)} {statistics.fmean(values) / 1000:.2f} W" for name, values in rails.items())
+        facts.append(("power", f"{listed} on average"))
+    return facts

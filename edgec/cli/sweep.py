@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import click
 
 from edgec.cli import options
 from edgec.cli.console import err, out, plain, wide
+from edgec.cli.live import LiveDisplay
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -76,10 +77,10 @@ def sweep(
     from edgec.sweep import matrix as matrices
     from edgec.sweep.sweep import sweep as build_all
 
-    asked = matrices.read(matrix, fps=fps, min_fidelity=min_fidelity)
+    whole_matrix = matrices.read(matrix, fps=fps, min_fidelity=min_fidelity)
     folder = output or Path(f"{matrix.stem}.sweep")
-    with Shown(len(asked.cells)) as shown:
-        report = build_all(asked, folder, shown, jobs=jobs, scheduler=scheduler, force=force)
+    with SweepDisplay(len(whole_matrix.cells)) as display:
+        report = build_all(whole_matrix, folder, display, jobs=jobs, scheduler=scheduler, force=force)
     if as_json:
         click.echo(json.dumps(report.model_dump(mode="json"), indent=1))
     else:
@@ -89,47 +90,33 @@ def sweep(
         context.exit(code)
 
 
-class Shown:
-    """A live line a cell at work on a terminal, and a plain line for each that ended; all on standard error."""
+class SweepDisplay(LiveDisplay):
+    """A live line for each cell at work on a terminal, and a plain line for each that ended; all on standard error."""
 
     def __init__(self, total: int) -> None:
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+        super().__init__()
         self._total, self._ended = total, 0
         self._tasks: dict[str, TaskID] = {}
-        self._told: dict[str, float] = {}
+        self._last_line: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._live = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[doing]}", style="dim", markup=False),
-            console=err,
-            transient=True,
-            disable=not err.is_terminal,
-        )
-
-    def __enter__(self) -> Shown:
-        self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.stop()
 
     def began(self, cell: Cell) -> None:
+        """Adds its line."""
         with self._lock:
             self._tasks[cell.name] = self._live.add_task(cell.name, total=None, doing="starts")
-            self._told[cell.name] = time.monotonic()
+            self._last_line[cell.name] = time.monotonic()
 
     def stage(self, cell: Cell, title: str) -> None:
+        """Shows it in the live line; where there is none, as a line from time to time."""
         from rich.text import Text
 
         self._live.update(self._tasks[cell.name], doing=plain(title))
-        if not err.is_terminal and time.monotonic() - self._told[cell.name] >= _LINE_S:
-            self._told[cell.name] = time.monotonic()
+        if not err.is_terminal and time.monotonic() - self._last_line[cell.name] >= _LINE_S:
+            self._last_line[cell.name] = time.monotonic()
             err.print(Text(f"{cell.name}: {plain(title)}"), soft_wrap=True)
 
     def ended(self, cell: Cell, outcome: Outcome) -> None:
+        """Replaces the live line with a line that says what became of the cell."""
         from rich.text import Text
 
         with self._lock:
@@ -143,36 +130,30 @@ class Shown:
 
 
 def _print(report: SweepReport, folder: Path) -> None:
-    from rich.table import Table
     from rich.text import Text
 
+    from edgec.report.sheets import Sheet
+    from edgec.report.table import terminal_table
     from edgec.sweep import rendering
     from edgec.sweep.schema import SWEEP
     from edgec.sweep.sweep import MARKDOWN
 
-    whole = wide(_WIDEST)
-
-    def table(titles: tuple[str, ...], rows: list[tuple[str, ...]], numbers: tuple[int, ...]) -> Table:
-        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for place, title in enumerate(titles):
-            number = place in numbers
-            made.add_column(Text(title), justify="right" if number else "left", no_wrap=True)
-        for row in rows:
-            made.add_row(*map(Text, row), style="bold" if row[0] == "yes" else None)
-        return made
-
-    def says(text: str) -> None:
+    def line(text: str) -> None:
         out.print(Text(text), soft_wrap=True)
 
-    says(rendering.question(report))
-    says(f"{rendering.count(report)}\n")
-    whole.print(table(rendering.ANSWER_TITLES, rendering.answer_rows(report), rendering.ANSWER_NUMBERS))
+    def table(sheet: Sheet) -> None:
+        yes = tuple(index for index, row in enumerate(sheet.rows) if row[0] == "yes")
+        wide(_WIDEST).print(terminal_table(replace(sheet, strong=yes), wrap=False))
+
+    line(rendering.question(report))
+    line(f"{rendering.verdict_counts(report)}\n")
+    table(rendering.answer_sheet(report))
     for ladder in rendering.ladders(report):
-        says(f"\n{ladder.title}: {rendering.LADDER_MEANING}")
-        whole.print(table(rendering.LADDER_TITLES, list(ladder.rows), rendering.LADDER_NUMBERS))
-    says(f"\n{rendering.METHOD}")
+        line(f"\n{ladder.title}: {rendering.LADDER_MEANING}")
+        table(ladder)
+    line(f"\n{rendering.METHOD}")
     for doubt in rendering.doubts(report):
         err.print(Text(f"doubtful: {doubt}", style="yellow"), soft_wrap=True)
     for failure in rendering.failures(report):
         err.print(Text(f"failed: {failure}", style="red"), soft_wrap=True)
-    says(f"report: {folder / SWEEP}, {folder / MARKDOWN}; as one page: edgec report {folder}")
+    line(f"report: {folder / SWEEP}, {folder / MARKDOWN}; as one page: edgec report {folder}")

@@ -30,16 +30,16 @@ def targets(context: click.Context, as_json: bool) -> None:
 @targets.command("list")
 @options.as_json
 @click.pass_obj
-def list_command(above: bool, as_json: bool) -> None:
+def list_command(json_for_group: bool, as_json: bool) -> None:
     """List all targets: what they run, and whether this host is one."""
-    _list(above or as_json)
+    _list(json_for_group or as_json)
 
 
 @targets.command()
 @click.argument("name", type=options.ReferenceType())
 @options.as_json
 @click.pass_obj
-def show(above: bool, name: str, as_json: bool) -> None:
+def show(json_for_group: bool, name: str, as_json: bool) -> None:
     """Show what target NAME promises, with the sources. NAME may be `cpu`, `jetson`, `apple`, a name of the list, or the path of
     a TOML file."""
     from edgec.backends.profiles import family, resolve
@@ -49,9 +49,9 @@ def show(above: bool, name: str, as_json: bool) -> None:
     several = family(name)
     profiles = several or (resolve(name, host),)
     states = _runtimes(profiles)
-    if above or as_json:
-        plain = [_plain(profile, host, states) for profile in profiles]
-        click.echo(json.dumps(plain if several else plain[0], indent=2))
+    if json_for_group or as_json:
+        described = [_profile_json(profile, host, states) for profile in profiles]
+        click.echo(json.dumps(described if several else described[0], indent=2))
         return
     for number, profile in enumerate(profiles):
         if number:
@@ -70,14 +70,14 @@ def _list(as_json: bool) -> None:
     host, profiles = facts(), list_profiles()
     states = _runtimes(profiles)
     if as_json:
-        click.echo(json.dumps([_plain(profile, host, states) for profile in profiles], indent=2))
+        click.echo(json.dumps([_profile_json(profile, host, states) for profile in profiles], indent=2))
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("name", no_wrap=True)
     for title in ("title", "runtimes", "precisions", "this host"):
         table.add_column(title, overflow="fold")
     for profile in profiles:
-        cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _here(profile, host, states))
+        cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _host_words(profile, host, states))
         table.add_row(profile.name, *map(Text, cells))
     out.print(table)
     out.print()
@@ -102,13 +102,11 @@ def _meaning(backend: Backend, profiles: list[Profile], host: Host) -> str:
 
 def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None:
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
+    from edgec.cli.tables import facts_table
+
     out.print(Text(f"{profile.name}: {profile.title}"))
-    facts = Table(box=None, pad_edge=False, show_header=False)
-    facts.add_column()
-    facts.add_column(overflow="fold")
     rows = [("examples", profile.examples), ("architecture", profile.architecture)]
     if profile.requires:
         rows.append(("requires", ", ".join(profile.requires)))
@@ -118,10 +116,8 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
     if profile.memory_gib is not None:
         rows.append(("memory", f"{profile.memory_gib:g} GiB"))
     rows += profile.details
-    rows.append(("this host", _here(profile, host, states)))
-    for name, value in rows:
-        facts.add_row(name, Text(value))
-    out.print(facts)
+    rows.append(("this host", _host_words(profile, host, states)))
+    out.print(facts_table(rows))
     for table in profile.tables:
         _show_table(table)
     out.print("\nPromises")
@@ -133,24 +129,20 @@ def _show(profile: Profile, host: Host, states: dict[str, Availability]) -> None
 
 def _show_table(details: DetailTable) -> None:
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
-    out.print(f"\n{details.title}")
-    table = Table(box=None, pad_edge=False)
+    from edgec.report.sheets import numbers, sheet, texts
+    from edgec.report.table import terminal_table
+
     first, *others = details.columns
-    table.add_column(first)
-    for title in others:
-        table.add_column(title, justify="right")
-    for name, *cells in details.rows:
-        table.add_row(Text(name), *cells)
-    out.print(table)
+    out.print(f"\n{details.title}")
+    out.print(terminal_table(sheet(texts(first) + numbers(*others), details.rows)))
     for note in details.notes:
         out.print(Padding(Text(note), (0, 0, 0, 2)))
 
 
 def _runtimes(profiles: tuple[Profile, ...]) -> dict[str, Availability]:
-    """The state of every runtime that the profiles name. One that nothing registers is unavailable like one that is missing."""
+    """The state of every runtime that the profiles name. One that no package registers is unavailable."""
     from edgec.lowering.base import Availability
     from edgec.lowering.registry import all_lowerings
 
@@ -166,8 +158,8 @@ def _lacks(profile: Profile, host: Host) -> tuple[str, ...]:
     return missing(profile, host)
 
 
-def _here(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
-    """What this host is to the target: whether it has a runtime to build for it, and whether it could be one itself."""
+def _host_words(profile: Profile, host: Host, states: dict[str, Availability]) -> str:
+    """Whether this host has a runtime to build for the target, and whether it could be that target itself."""
     from edgec.backends import registry as backends
 
     absent = [name for name in profile.runtimes if not states[name].available]
@@ -192,7 +184,7 @@ def _print_missing(states: dict[str, Availability]) -> None:
             out.print(Text(f"\n{name} is unavailable: {state.problem}.{remedy}"), soft_wrap=True)
 
 
-def _plain(profile: Profile, host: Host, states: dict[str, Availability]) -> dict[str, Any]:
+def _profile_json(profile: Profile, host: Host, states: dict[str, Availability]) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

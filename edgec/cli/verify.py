@@ -34,7 +34,7 @@ def verify(artefact: Path, threads: int | None, min_fidelity: float | None, as_j
 
     result = run(artefact, threads=threads, min_fidelity=min_fidelity)
     if as_json:
-        click.echo(json.dumps(_plain(result), indent=2))
+        click.echo(json.dumps(_result_json(result), indent=2))
     else:
         _print(result)
 
@@ -73,7 +73,7 @@ def _print(result: VerifyResult) -> None:
     out.print("verified")
 
 
-def _plain(result: VerifyResult) -> dict[str, object]:
+def _result_json(result: VerifyResult) -> dict[str, object]:
     from dataclasses import asdict
 
     return {**asdict(result), "directory": str(result.directory), "verified": True}

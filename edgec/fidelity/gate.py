@@ -102,7 +102,7 @@ def require_kept(before: StageFidelity, after: StageFidelity, tolerance: float =
     """Raises `FidelityError` if the written artefact keeps less of the features, or of a head's decisions, than its candidate
     did."""
     pairs = [("", worst(before), worst(after))]
-    pairs += [(f" {was.head}", was.kept, now.kept) for was, now in zip(before.tasks, after.tasks, strict=True)]
+    pairs += [(f" {was.head}", was.retained, now.retained) for was, now in zip(before.tasks, after.tasks, strict=True)]
     for what, earlier, later in pairs:
         if later < earlier - tolerance:
             raise FidelityError(

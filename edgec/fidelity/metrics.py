@@ -67,4 +67,4 @@ def compare(expected: Features, actual: Features, stage: str, evidence: Evidence
 def worst(fidelity: StageFidelity) -> float:
     """The figure that the budget bounds and that orders candidates: the smallest of the three cosines, so that no corner of the
     image is averaged away. For a model without features, the figure of its worst head."""
-    return min(fidelity.cosines or [task.kept for task in fidelity.tasks])
+    return min(fidelity.cosines or [task.retained for task in fidelity.tasks])

@@ -1,7 +1,7 @@
-"""What judging computes of arrays, twice: in `vectorised` with numpy, in `plain` for boards that have none. Everything that is
-made of these numbers is written once, in `tasks` and `judging`; a test holds the two against each other.
+"""What judging computes of arrays. It is written twice: in `vectorised` with numpy, in `plain` for boards without it; a test
+compares the two. Everything that is made of these numbers is written once, in `tasks` and `judging`.
 
-Arrays are of one or several frames, in rows; `plain`'s are flat. Whoever calls has compared their sizes.
+Arrays hold one or several frames, in rows; `plain`'s are flat. Callers have checked that their sizes agree.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import Any, Counter, NamedTuple, Protocol, Sequence, Tuple
 
 MOST_CLASSES = 4096
-"""Labels from here on are garbage, where nobody says how many classes there are."""
+"""Labels from this one on are garbage, if the number of classes is not known."""
 GARBAGE = 1e6
-"""The relative error of a depth that is not finite: it must not average away, and JSON has no infinity."""
+"""The relative error of a depth that is not finite: it must show in an average, and JSON has no infinity."""
 
 Pairs = Counter[Tuple[int, int]]
-"""How many pixels have this expected and this actual label; -1 for what is no class."""
+"""How many pixels have each pair of an expected and an actual label; -1 is a label of no class."""
 
 
 class Scores(NamedTuple):
-    """Of frames' class scores: how often the top class is the expected one, and margins, which are the score of the class that
-    was expected less the best of the others: two sums and the smallest actual one. A frame that is not finite agrees with
-    nothing."""
+    """Sums over frames' class scores: how often the top class is the expected one, and margins (the expected class's score minus
+    the best of the others): the sums of the expected and of the actual ones, and the smallest actual one. A frame that is not
+    finite does not agree."""
 
     agreed: int
     margins_expected: float
@@ -29,7 +29,8 @@ class Scores(NamedTuple):
 
 
 class Depths(NamedTuple):
-    """Sums over so many `pixels` of the error relative to the expected depth, at most `GARBAGE`, and of its square."""
+    """Sums over all `pixels`: `relative` of the error divided by the expected depth, each at most `GARBAGE`; `squared` of the
+    error's square."""
 
     relative: float
     squared: float
@@ -37,40 +38,44 @@ class Depths(NamedTuple):
 
 
 class Arithmetic(Protocol):
-    """Both modules are one."""
+    """The functions that both modules have. The arrays that one module takes and returns are its own kind."""
 
-    def vectors(self, expected: Any, actual: Any, width: int) -> Any:
-        """The cosine of every vector of `width` values to its expected one. A vector that is not finite, or zero where the
-        expected one is not, has cosine -1: garbage must not average away."""
+    def vector_cosines(self, expected: Any, actual: Any, width: int) -> Any:
+        """The cosine of every vector of `width` values with its expected one. A vector that is not finite, or zero where the
+        expected one is not, has cosine -1: garbage must show in an average."""
 
     def joined(self, parts: Sequence[Any]) -> Any:
-        """Several of what `vectors` gives as one."""
+        """Several results of `vector_cosines` as one."""
 
-    def total(self, values: Any) -> float: ...
+    def total(self, values: Any) -> float:
+        """The sum, in float64."""
 
-    def mean(self, values: Any) -> float: ...
+    def mean(self, values: Any) -> float:
+        """The arithmetic mean, in float64."""
 
     def percentile(self, values: Any, percent: float) -> float:
         """Interpolated linearly between the two nearest ranks."""
 
     def finite(self, values: Any) -> tuple[int, float, float]:
-        """How many values are finite, and the smallest and the largest of these."""
+        """How many values are finite, and the smallest and the largest of these; 0 and 0 if none is."""
 
     def largest(self, values: Any) -> float:
-        """The largest absolute value, and never zero."""
+        """The largest absolute value, but never zero."""
 
     def difference(self, expected: Any, actual: Any) -> float:
-        """The largest absolute one; infinity for what is not finite."""
+        """The largest absolute difference; infinity if any value is not finite."""
 
     def agreement(self, expected: Any, actual: Any) -> float:
-        """The share of values that are the same."""
+        """The share of values that are equal."""
 
-    def scores(self, expected: Any, actual: Any, classes: int) -> Scores: ...
+    def scores(self, expected: Any, actual: Any, classes: int) -> Scores:
+        """Sums over frames of [frames, classes]."""
 
     def labels(self, expected: Any, actual: Any, classes: int = 0) -> Pairs:
-        """`classes` is how many there are, where that is known."""
+        """Pairs of labels, by pixel. `classes` is their number, 0 if it is not known."""
 
     def logits(self, expected: Any, actual: Any, classes: int, pixels: int) -> Pairs:
-        """Of [frames, classes, pixels], by what they choose."""
+        """Pairs of the labels with the highest logits in [frames, classes, pixels]."""
 
-    def depths(self, expected: Any, actual: Any) -> Depths: ...
+    def depths(self, expected: Any, actual: Any) -> Depths:
+        """Sums over all pixels."""

@@ -1,4 +1,4 @@
-"""What every program on a board refuses with. Exit codes are edgec's own (edgec/errors.py), and mean the same there."""
+"""Errors of every program on a board. Exit codes have the same meaning as edgec's (edgec/errors.py)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class BoardError(Exception):
-    """What went wrong in a sentence, the evidence, and what to do. It has no code of its own, such as for a folder that cannot be
-    written."""
+    """What went wrong in a sentence, the evidence, and what to do. Raised itself for errors without a code of their own, such as
+    a folder that cannot be written."""
 
     exit_code = 1
 
@@ -27,27 +27,37 @@ class BoardError(Exception):
 
 
 class UsageError(BoardError):
+    """An option or a path that cannot be used."""
+
     exit_code = 2
 
 
 class WrongBoard(BoardError):
+    """A machine, or its software, that the artefact was not built for."""
+
     exit_code = 5
 
 
 class ArtefactError(BoardError):
+    """An artefact that is damaged or incomplete, or a place that is taken."""
+
     exit_code = 8
 
 
 class VerificationFailed(BoardError):
+    """Outputs that do not reproduce the golden features."""
+
     exit_code = 9
 
 
 class DiskFull(BoardError):
+    """No room left on the disk."""
+
     exit_code = 11
 
 
 class Interrupted(BaseException):
-    """A signal asked this program to stop; everything that it started is ended on the way out."""
+    """A signal asked this program to stop. Everything that it started is ended before it exits."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -55,11 +65,11 @@ class Interrupted(BaseException):
 
 
 def from_os_error(error: OSError, *, room: str, otherwise: str) -> BoardError:
-    """The refusal that an error of the operating system amounts to. `room` is what to do about a full disk, `otherwise` about the
+    """An error of the operating system as one of this program's. `room` is the remedy for a full disk, `otherwise` for the
     rest."""
-    place = error.filename2 or error.filename
-    evidence = [f"{place}: {error.strerror}" if place else str(error)]
+    path = error.filename2 or error.filename
+    evidence = [f"{path}: {error.strerror}" if path else str(error)]
     if error.errno in DISK_FULL:
-        what = "There is no room left on the disk. Nothing that was there before is lost."
+        what = "There is no room left on the disk. No existing file was lost."
         return DiskFull(what, evidence=evidence, remedy=room)
-    return BoardError("The operating system refused.", evidence=evidence, remedy=otherwise)
+    return BoardError("The operating system refused to read or write a file.", evidence=evidence, remedy=otherwise)

@@ -1,7 +1,12 @@
-"""Files that appear whole or not at all, whatever takes the power away."""
+"""Files that appear whole or not at all, even if the power fails.
+
+One run at a time writes in a folder and sweeps what dead ones left there: so scratch files have fixed names. Where several
+processes write at once, `edgec.durable` gives each a scratch folder of its own.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -9,11 +14,14 @@ import stat
 from pathlib import Path
 
 SCRATCH = ".tmp-"
-"""What begins with this belongs to a run that is at work, or to one that is dead."""
+"""Names that begin with this belong to the run that is at work, or to one that died."""
 _BLOCK = 1 << 20
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def sha256_of(path: Path) -> str:
+    """Of the file's content, in hex. Raises `OSError`."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
@@ -22,7 +30,7 @@ def sha256_of(path: Path) -> str:
 
 
 def is_plain_file(path: Path) -> bool:
-    """Whether it is a regular file, and no link to one."""
+    """Whether it is a regular file, and not a link to one."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -41,18 +49,45 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(directory: Path) -> None:
+    """Flush every file and folder to the disk, so that the content is there before a later rename is."""
+    for folder, _, names in os.walk(str(directory), topdown=False):
+        for name in names:
+            if is_plain_file(Path(folder, name)):
+                sync(Path(folder, name))
+        sync(Path(folder))
+
+
+def publish(work: Path, path: Path) -> None:
+    """Give a finished scratch file its name, flushed, replacing one that exists. Raises `OSError`."""
+    sync(work)
+    work.replace(path)
+    sync(path.parent)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Replace the file in one step; its folder is made."""
+    """Replace the file in one step, making its folder if needed. Raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_name(SCRATCH + path.name)
     try:
-        with work.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        work.replace(path)
+        work.write_text(text, encoding="utf-8")
+        publish(work, path)
     except BaseException:
         if os.path.lexists(str(work)):
             work.unlink()
         raise
-    sync(path.parent)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Swap two paths in one step, so that neither is ever missing. False where the system or the filesystem cannot; raises
+    `OSError` if it may not."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(str(one)), _AT_FDCWD, os.fsencode(str(other)), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))

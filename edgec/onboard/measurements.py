@@ -1,6 +1,6 @@
-"""What a board measured: one sealed document, which edgec on the workstation makes a report of (edgec/records/measurements.py
-lists its members). A board writes no report: samples, cosines and heads' figures, the board around them, and what it chose are in
-it.
+"""What a board measured: one sealed document with samples, cosines, heads' figures, facts about the board, and what it chose.
+
+Boards write no reports: edgec on the workstation makes them from this document (edgec/records/measurements.py lists its fields).
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ SIMULATED = "simulated on host"
 
 
 def grade(doubtful: object, *, is_target: bool) -> str:
-    """What figures may be called: nothing that somebody may doubt is called measured, and nothing elsewhere `measured on
-    target`."""
+    """The evidence of figures: `simulated on host` if anything about them is doubtful, and `measured on target` only there."""
     return SIMULATED if doubtful else TARGET if is_target else HOST
 
 
 def now() -> str:
+    """The time in UTC, as ISO 8601."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def write(path: Path, said: Mapping[str, Any]) -> None:
-    """Sealed, whole or not at all. `kind` is the first member: so readers tell it from a report."""
-    document = {"kind": KIND, "schema_version": SCHEMA_VERSION, "created": now(), **said}
+def write(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write the document, sealed, whole or not at all. Its first member `kind` tells readers that it is not a report."""
+    document = {"kind": KIND, "schema_version": SCHEMA_VERSION, "created": now(), **fields}
     write_text(path, sealed(json.dumps(document, indent=1, allow_nan=False)))
 
 
-def about(artefact: Any) -> dict[str, Any]:
-    """What a report says of the artefact, by what a family's program knows it by."""
+def artefact_fields(artefact: Any) -> dict[str, Any]:
+    """The fields about the artefact. `artefact` is the object that a family's program reads its document into."""
     return {
         "edgec_version": artefact.edgec_version,
         "model": dict(artefact.model),
@@ -54,14 +54,14 @@ def about(artefact: Any) -> dict[str, Any]:
 
 
 def fidelity(name: str, verdict: Verdict, evidence: str) -> dict[str, Any]:
-    """As reports have it (edgec/records/fidelity.py, StageFidelity)."""
+    """A verdict's figures as reports have them (edgec/records/fidelity.py, StageFidelity)."""
     cosines = {**dict.fromkeys(GATES), **(verdict.figures or {})}
     return {"stage": name, **cosines, "frames": verdict.frames, "evidence": evidence, "tasks": verdict.tasks}
 
 
 def fastest(p50_ms: Mapping[str, float]) -> tuple[str, str] | None:
-    """Of those that reproduce the features, by name: which is the fastest, and why it is chosen. The earlier if two are equally
-    fast; None if there are none."""
+    """The name of the fastest, and the reason for choosing it. `p50_ms` are the medians, by name, of all that reproduce the
+    features. The earlier of two that are equally fast; None if there are none."""
     if not p50_ms:
         return None
     best = min(p50_ms, key=p50_ms.__getitem__)

@@ -1,7 +1,5 @@
-"""The arithmetic of fidelity with nothing but Python, for boards without numpy: `arithmetic` says what each function is to give.
-
-Arrays are flat sequences of numbers, such as `array.array`.
-"""
+"""`arithmetic.Arithmetic` in plain Python, for boards without numpy. Arrays are flat sequences of numbers, such as
+`array.array`."""
 
 from __future__ import annotations
 
@@ -17,33 +15,38 @@ _TINY = 1.1754943508222875e-38
 """The smallest normal float32."""
 
 
-def vectors(expected: Values, actual: Values, width: int) -> list[float]:
-    found = []
+def vector_cosines(expected: Values, actual: Values, width: int) -> list[float]:
+    """See `Arithmetic.vector_cosines`."""
+    cosines = []
     for start in range(0, len(expected), width):
         a, b = expected[start : start + width], actual[start : start + width]
         squares = sum(map(mul, a, a)) * sum(map(mul, b, b))
         if not math.isfinite(squares):
-            found.append(-1.0)
+            cosines.append(-1.0)
         elif squares > 0:
-            found.append(max(-1.0, min(1.0, sum(map(mul, a, b)) / math.sqrt(squares))))
+            cosines.append(max(-1.0, min(1.0, sum(map(mul, a, b)) / math.sqrt(squares))))
         else:
-            found.append(1.0 if list(a) == list(b) else -1.0)
-    return found
+            cosines.append(1.0 if list(a) == list(b) else -1.0)
+    return cosines
 
 
 def joined(parts: Sequence[list[float]]) -> list[float]:
+    """See `Arithmetic.joined`."""
     return [value for part in parts for value in part]
 
 
 def total(values: Values) -> float:
+    """See `Arithmetic.total`."""
     return math.fsum(values)
 
 
 def mean(values: Values) -> float:
+    """See `Arithmetic.mean`."""
     return math.fsum(values) / len(values)
 
 
 def percentile(values: Values, percent: float) -> float:
+    """See `Arithmetic.percentile`."""
     ordered = sorted(values)
     position = (len(ordered) - 1) * percent / 100
     low = math.floor(position)
@@ -52,58 +55,66 @@ def percentile(values: Values, percent: float) -> float:
 
 
 def finite(values: Values) -> tuple[int, float, float]:
-    sound = [value for value in values if math.isfinite(value)]
-    return len(sound), min(sound, default=0.0), max(sound, default=0.0)
+    """See `Arithmetic.finite`."""
+    finite_values = [value for value in values if math.isfinite(value)]
+    return len(finite_values), min(finite_values, default=0.0), max(finite_values, default=0.0)
 
 
 def largest(values: Values) -> float:
+    """See `Arithmetic.largest`."""
     return max(max(map(abs, values)), _TINY)
 
 
 def difference(expected: Values, actual: Values) -> float:
-    lost = [abs(other - one) for one, other in zip(expected, actual)]
-    return max(lost) if all(map(math.isfinite, lost)) else math.inf
+    """See `Arithmetic.difference`."""
+    differences = [abs(other - one) for one, other in zip(expected, actual)]
+    return max(differences) if all(map(math.isfinite, differences)) else math.inf
 
 
 def agreement(expected: Values, actual: Values) -> float:
+    """See `Arithmetic.agreement`."""
     return sum(one == other for one, other in zip(expected, actual)) / len(expected)
 
 
 def scores(expected: Values, actual: Values, classes: int) -> Scores:
+    """See `Arithmetic.scores`."""
     agreed, margins, shipped = 0, [], []
     for start in range(0, len(expected), classes):
         one, other = expected[start : start + classes], actual[start : start + classes]
-        whole = all(map(math.isfinite, other))
+        is_finite = all(map(math.isfinite, other))
         best = _best(one)
-        agreed += whole and _best(other) == best
+        agreed += is_finite and _best(other) == best
         margins.append(_margin(one, best))
-        shipped.append(_margin(other, best) if whole else -GARBAGE)
+        shipped.append(_margin(other, best) if is_finite else -GARBAGE)
     return Scores(agreed, math.fsum(margins), math.fsum(shipped), min(shipped))
 
 
 def labels(expected: Values, actual: Values, classes: int = 0) -> Pairs:
-    whole = [_label(value) for value in expected]
-    most = classes or max(MOST_CLASSES, max(whole) + 1)
-    return Counter(zip(whole, (label if label < most else -1 for label in map(_label, actual))))
+    """See `Arithmetic.labels`."""
+    rounded = [_label(value) for value in expected]
+    most = classes or max(MOST_CLASSES, max(rounded) + 1)
+    return Counter(zip(rounded, (label if label < most else -1 for label in map(_label, actual))))
 
 
 def logits(expected: Values, actual: Values, classes: int, pixels: int) -> Pairs:
-    found: Pairs = Counter()
+    """See `Arithmetic.logits`."""
+    pairs: Pairs = Counter()
     size = classes * pixels
     for start in range(0, len(expected), size):
-        pair = (_choices(values[start : start + size], pixels) for values in (expected, actual))
-        found.update(zip(*pair))
-    return found
+        chosen = (_choices(values[start : start + size], pixels) for values in (expected, actual))
+        pairs.update(zip(*chosen))
+    return pairs
 
 
 def depths(expected: Values, actual: Values) -> Depths:
+    """See `Arithmetic.depths`."""
     relative = squared = 0.0
     for one, other in zip(expected, actual):
         size = max(abs(one), _TINY)
-        lost = abs(other - one)
-        lost = lost if math.isfinite(lost) else GARBAGE * size
-        relative += min(lost / size, GARBAGE)
-        squared += lost * lost
+        error = abs(other - one)
+        error = error if math.isfinite(error) else GARBAGE * size
+        relative += min(error / size, GARBAGE)
+        squared += error * error
     return Depths(relative, squared, len(expected))
 
 
@@ -120,7 +131,7 @@ def _label(value: float) -> int:
 
 
 def _choices(values: Values, pixels: int) -> list[int]:
-    """[classes, pixels] to labels; -1 where a logit is not finite."""
+    """The best label of each pixel of [classes, pixels]; -1 where a logit is not finite."""
     columns = zip(*(values[start : start + pixels] for start in range(0, len(values), pixels)))
     if math.isfinite(math.fsum(map(abs, values))):
         return [column.index(max(column)) for column in columns]

@@ -1,4 +1,4 @@
-"""Running one program that may take ten minutes, crash, hang, or outlive us if we let it."""
+"""Running a program that may take long, crash, or hang, without letting it outlive this process."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TAIL = 40
+"""How many of the last lines are kept."""
 LONGEST_LINE = 4096
-"""Bytes of one that are looked at."""
+"""Bytes of a line; the rest is dropped."""
 MOST_SECONDS = 12 * 3600.0
-"""Whatever it says meanwhile."""
+"""How long a program may run, whatever it prints."""
 _BLOCK = 1 << 16
 _PR_SET_PDEATHSIG = 1
 _TERMINATE_S = 2.0
@@ -28,8 +29,8 @@ TICK_S = 0.2
 
 @dataclass(frozen=True)
 class Ended:
-    """`code` is negative for a signal. `tail` are the last lines, `silent` is how long it had said nothing if it was ended for
-    that."""
+    """How a program ended. `code` is negative for a signal. `tail` are the last lines. `silent` is set if the program was ended:
+    the seconds since its last output."""
 
     code: int
     seconds: float
@@ -47,11 +48,11 @@ def run(
     most_seconds: float = MOST_SECONDS,
     most_bytes: float = math.inf,
 ) -> Ended:
-    """Run to its end, or end it: after `patience` seconds without output, after `most_seconds` in all, or when it has said more
-    than `most_bytes`. Standard error comes with standard output; no line is longer than `LONGEST_LINE`.
+    """Run a program to its end, or end it: after `patience` seconds without output, after `most_seconds` in all, or when it has
+    printed more than `most_bytes`. Standard error is merged into standard output; lines are cut at `LONGEST_LINE`.
 
-    `on_line` gets every line, `on_tick` the elapsed seconds about every `TICK_S`. Whatever leaves this function, by return or by
-    exception, the program is dead; and if this very process is killed, the kernel kills the program too.
+    `on_line` is called with every line, `on_tick` with the elapsed seconds about every `TICK_S`. When this function returns or
+    raises, the program is dead; and if this process is killed, the kernel kills the program too.
     """
     process = subprocess.Popen(
         list(command),
@@ -64,7 +65,7 @@ def run(
         preexec_fn=_die_with_parent(),
     )
     tail: deque[str] = deque(maxlen=TAIL)
-    began = heard = time.monotonic()
+    began = last_output = time.monotonic()
     ticked, size = 0.0, 0
     pending = b""
     silent = None
@@ -75,16 +76,16 @@ def run(
             if now - ticked >= TICK_S:
                 ticked = now
                 on_tick(now - began)
-            if now - heard > patience or now - began > most_seconds or size > most_bytes:
-                silent = now - heard
+            if now - last_output > patience or now - began > most_seconds or size > most_bytes:
+                silent = now - last_output
                 break
             if not select.select([process.stdout], [], [], TICK_S)[0]:
-                # What it started may hold the pipe open after it is gone itself.
-                if process.poll() is not None and now - heard > _TERMINATE_S:
+                # A process that it started may keep the pipe open after its end.
+                if process.poll() is not None and now - last_output > _TERMINATE_S:
                     break
                 continue
             block = process.stdout.read(_BLOCK)
-            heard = time.monotonic()
+            last_output = time.monotonic()
             size += len(block or b"")
             whole, newline, pending = (pending + (block or b"")).rpartition(b"\n")
             if not block or len(pending) > _BLOCK:
@@ -106,7 +107,7 @@ def run(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """The program and what it started."""
+    """End the program and everything that it started."""
     if process.poll() is None:
         _signal(process, signal.SIGTERM)
         try:
@@ -125,7 +126,7 @@ def _signal(process: subprocess.Popen[bytes], signum: int) -> None:
 
 
 def _die_with_parent() -> Callable[[], None] | None:
-    """What a child runs before its program: ask to be killed with us. None where the system has no such wish."""
+    """A function that a child runs before its program, so that it is killed with this process. None where the system cannot."""
     try:
         prctl = ctypes.CDLL(None, use_errno=True).prctl
     except (OSError, AttributeError):
@@ -141,8 +142,7 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 def output_of(command: Sequence[str], *, seconds: float, most_bytes: int, most_lines: int = 1000) -> str | None:
-    """What a command that tells a fact prints, its first lines; None if it is missing, fails, says too much, or takes too
-    long."""
+    """The first lines that a command prints; None if it is missing, fails, prints too much, or takes too long."""
     lines: list[str] = []
     try:
         ended = run(

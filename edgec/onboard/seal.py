@@ -1,4 +1,4 @@
-"""A JSON document that says of itself whether it is as it was written: its last member is the SHA-256 of every byte before it.
+"""Sealed JSON documents, which show whether they were changed: the last member is the SHA-256 of every byte before it.
 
     {
      "schema_version": 2,
@@ -6,9 +6,9 @@
      "seal": "<64 hexadecimal digits>"
     }
 
-After the digest stand a quotation mark, a line feed, a brace and a line feed, and nothing else. So a changed byte anywhere, in
-spaces too, is noticed; any program that has SHA-256 can write and check one. A seal is no signature: who means to forge a
-document can seal it again.
+After the digest come a quotation mark, a line feed, a brace and a line feed, and nothing else. So any changed byte is noticed,
+also in white space; any program that has SHA-256 can write and check a seal. A seal is not a signature: a forger can seal a
+document again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGITS = 64
 
 
 def sealed(document: str) -> str:
-    """The text of a JSON object that is not empty and has no seal, with its seal."""
+    """A document with its seal added. It must be a JSON object that is not empty and has no seal."""
     text = document.rstrip()
     assert text.endswith("}"), "a seal is the last member of an object"
     head = text[:-1].rstrip() + _OPENING
@@ -31,19 +31,19 @@ def sealed(document: str) -> str:
 
 
 def described(schema: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schema of an object, which then has its version and its seal. A schema cannot say that a seal fits."""
-    said = {
+    """The JSON Schema of an object, with its version and seal added. A schema cannot check that a seal is right."""
+    member = {
         "type": "string",
         "pattern": "^[0-9a-f]{64}$",
         "description": "The last member: SHA-256 of the file's bytes before its digits. A quotation mark, a line feed, a brace "
         "and a line feed end the file.",
     }
     required = [*schema["required"], "schema_version", NAME]
-    return {**schema, "properties": {**schema["properties"], NAME: said}, "required": required}
+    return {**schema, "properties": {**schema["properties"], NAME: member}, "required": required}
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether these are the very bytes that `sealed` wrote."""
+    """Whether these are exactly the bytes that `sealed` returned."""
     head = data[: -_DIGITS - len(_CLOSING)]
     ending = f"{hashlib.sha256(head).hexdigest()}{_CLOSING}".encode("ascii")
     return head.endswith(_OPENING.encode("ascii")) and data == head + ending

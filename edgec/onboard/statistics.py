@@ -1,4 +1,4 @@
-"""What is made of samples, and the rules that say how many to take. Numpy only: workers import it."""
+"""Statistics of samples, and the rules for how many to take."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ MIN_SLOW_ITERATIONS = 5
 MAX_BLOCK = 10
 BLOCK_MS = 1_000.0
 LEAD_IN_MS = 100.0
-"""At the beginning of each block, and at least one run. ONNX Runtime's threads spin for some 40 ms after a run before they sleep
-(seen on an AMD Zen 4; longer where a pause instruction takes longer), and take cores from the next candidate meanwhile."""
+"""Unrecorded runs at the beginning of each block, at least one. ONNX Runtime's threads spin for some 40 ms after a run before
+they sleep (seen on an AMD Zen 4; longer if a pause instruction takes longer), and meanwhile take cores from the next
+candidate."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Milliseconds. Percentiles are nearest-rank: each is a sample that was taken, none is interpolated. So p99 of fewer than
-    100 samples is their maximum, and p50 of an even number is the lower of the two in the middle."""
+    """Milliseconds. Percentiles are nearest-rank: each is one of the samples, none is interpolated. So p99 of fewer than 100
+    samples is their maximum, and p50 of an even number is the lower of the two in the middle."""
 
     min_ms: float
     p50_ms: float
@@ -43,7 +44,7 @@ def nearest_rank(count: int, share: float) -> int:
 
 
 def summary(samples_ms: Sequence[float]) -> Summary:
-    """All samples count; nothing is clipped. `samples_ms` is not empty."""
+    """The summary of all samples; nothing is clipped. `samples_ms` must not be empty."""
     ordered = sorted(samples_ms)
     p50, p90, p99 = (ordered[nearest_rank(len(ordered), share)] for share in (0.50, 0.90, 0.99))
     return Summary(
@@ -57,10 +58,10 @@ def summary(samples_ms: Sequence[float]) -> Summary:
 
 
 def warmed_up(runs_ms: Sequence[float]) -> bool:
-    """Whether warm-up may end: after at least 5 runs, when the median of the last 5 is within 5% of the median of the 5 before;
-    at the latest after 50 runs or 10 s."""
+    """Whether warming up may end: when the median of the last 5 runs is within 5% of the median of the 5 before, at the latest
+    after 50 runs or 10 s. For runs over 2 s, after 2 of them."""
     if len(runs_ms) < MIN_WARMUP_RUNS:
-        # Five runs of a model that takes seconds say no more than two.
+        # Five runs of a model that takes seconds show no more than two.
         return len(runs_ms) >= 2 and min(runs_ms) > SLOW_RUN_MS
     if len(runs_ms) >= MAX_WARMUP_RUNS or sum(runs_ms) >= MAX_WARMUP_MS:
         return True
@@ -72,8 +73,8 @@ def warmed_up(runs_ms: Sequence[float]) -> bool:
 
 
 def enough(samples_ms: Sequence[float], iterations: int, max_seconds: float, share: float = 1.0) -> bool:
-    """Whether a candidate has been measured: `iterations` runs, or `max_seconds` of them once there are at least 20, or 5 for a
-    model whose runs take over 2 s; the `share` of these where it is only that much of its way."""
+    """Whether a candidate has been measured: after `iterations` runs, or after `max_seconds` and at least 20 runs (5 for a model
+    whose runs take over 2 s). With a `share` below 1, that share of the 20 or 5 is enough."""
     if len(samples_ms) >= iterations:
         return True
     if not samples_ms or sum(samples_ms) < max_seconds * 1000:
@@ -82,6 +83,6 @@ def enough(samples_ms: Sequence[float], iterations: int, max_seconds: float, sha
     return len(samples_ms) >= math.ceil(floor * share)
 
 
-def block_size(run_ms: float, wanted: int, most: int = MAX_BLOCK) -> int:
-    """Runs in one turn of a candidate: about a second's worth, 2 to `most`, and no more than are still `wanted`."""
-    return max(1, min(wanted, most, max(2, int(BLOCK_MS / max(run_ms, 1e-6)))))
+def block_size(run_ms: float, remaining: int, most: int = MAX_BLOCK) -> int:
+    """How many runs a candidate makes in one turn: about one second, 2 to `most`, and no more than `remaining`."""
+    return max(1, min(remaining, most, max(2, int(BLOCK_MS / max(run_ms, 1e-6)))))

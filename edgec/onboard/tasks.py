@@ -1,6 +1,6 @@
-"""How much of what a robot asks for survived: classes, masks and depths of float32 and of what ships, held against each other.
+"""How much of the heads' decisions survived: classes, masks and depths of float32 compared with those of what ships.
 
-Results are gathered frame by frame, in numbers that do not grow with the frames, and said as reports have them
+Results are collected frame by frame, in memory that does not grow with the frames, and returned as reports have them
 (edgec/records/fidelity.py, TaskFidelity).
 """
 
@@ -16,13 +16,13 @@ from .arithmetic import Arithmetic, Pairs
 FEATURES = "features"
 LABELS = "labels"
 PARTS = {"scores": "classes", LABELS: "masks", "logits": "masks", "depth": "depths", "values": "values"}
-"""By what an output of a head is: what is measured of it. The output of one frame is scores [C], labels [H, W], logits [C, H, W],
+"""Which figures are measured for each kind of output. The output of one frame is scores [C], labels [H, W], logits [C, H, W],
 depth [H, W] or values [..., K]."""
 
 
 class Meter:
-    """Gathers one output. `classes` is how many labels there are, where the maps hold labels: others are garbage. Not given, the
-    labels at hand decide."""
+    """Collects figures of one output. `classes` is the number of classes if the output holds labels: larger labels are garbage.
+    If it is 0, the labels in the frames decide."""
 
     def __init__(self, head: str, role: str, arithmetic: Arithmetic, *, classes: int = 0) -> None:
         self.head, self.role = head, role
@@ -34,7 +34,7 @@ class Meter:
         self._pairs: Pairs = Counter()
 
     def add(self, expected: Any, actual: Any, frames: int, shape: Sequence[int]) -> None:
-        """Outputs of the same `frames`, each of this shape. Raises `ValueError` if float32's labels are none of the classes."""
+        """Add outputs of `frames` frames, each of this shape. Raises `ValueError` if a label of float32 is not a class."""
         self._frames += frames
         arithmetic = self._arithmetic
         if self.role == "scores":
@@ -50,29 +50,29 @@ class Meter:
             self._sum(depths.relative, depths.squared)
             self._count += depths.pixels
         else:
-            found = arithmetic.vectors(expected, actual, shape[-1])
-            self._sum(arithmetic.total(found), 0.0, arithmetic.finite(found)[1])
-            self._count += len(found)
+            cosines = arithmetic.vector_cosines(expected, actual, shape[-1])
+            self._sum(arithmetic.total(cosines), 0.0, arithmetic.finite(cosines)[1])
+            self._count += len(cosines)
 
     def summary(self) -> dict[str, Any]:
-        """Raises `ValueError` if nothing was added."""
+        """The figures of everything that was added. Raises `ValueError` if nothing was."""
         if not self._frames:
             raise ValueError(f"{self.head}: no frames")
         first, second = self._sums
         if self.role == "scores":
-            said: dict[str, Any] = {
+            figures: dict[str, Any] = {
                 "agreement": round(self._agreed / self._frames, 6),
                 "margin_float32": _rounded(first / self._frames),
                 "margin_shipped": _rounded(second / self._frames),
                 "smallest_margin": _rounded(self._smallest),
             }
         elif self.role in (LABELS, "logits"):
-            said = self._masks()
+            figures = self._masks()
         elif self.role == "depth":
-            said = {"relative_error": _rounded(first / self._count), "rmse": _rounded((second / self._count) ** 0.5)}
+            figures = {"relative_error": _rounded(first / self._count), "rmse": _rounded((second / self._count) ** 0.5)}
         else:
-            said = {"cosine_mean": round(first / self._count, 6), "cosine_min": round(self._smallest, 6)}
-        return {"head": self.head, "output": self.role, PARTS[self.role]: said}
+            figures = {"cosine_mean": round(first / self._count, 6), "cosine_min": round(self._smallest, 6)}
+        return {"head": self.head, "output": self.role, PARTS[self.role]: figures}
 
     def _sum(self, first: float, second: float, smallest: float = math.inf) -> None:
         self._sums = [self._sums[0] + first, self._sums[1] + second]
@@ -86,7 +86,7 @@ class Meter:
         self._pairs.update(pairs)
 
     def _masks(self) -> dict[str, Any]:
-        """What is no class was missed where it was, and is claimed nowhere."""
+        """A label of no class counts as missed for the expected class, and against no other class."""
         size = self._classes or max(max(pair) for pair in self._pairs) + 1
         both, expected, claimed = [0] * size, [0] * size, [0] * size
         for (one, other), count in self._pairs.items():
@@ -104,8 +104,8 @@ class Meter:
         }
 
 
-def told(summary: Mapping[str, Any]) -> str:
-    """The figure that counts, in a few characters."""
+def headline(summary: Mapping[str, Any]) -> str:
+    """The most important figure of a summary, in a few characters."""
     name = summary["head"]
     if "classes" in summary:
         return "{} agrees {:.1%}".format(name, summary["classes"]["agreement"])
@@ -117,25 +117,25 @@ def told(summary: Mapping[str, Any]) -> str:
 
 
 def shortfalls(summaries: Sequence[Mapping[str, Any]], budget: Mapping[str, float | None]) -> list[str]:
-    """What is beyond a budget for heads, in words; nothing if all is within. `budget` has `min_agreement` for classes, `min_iou`
-    for the mean over a mask's classes, `max_depth_error` for the relative error, and `min_cosine` for the mean of vectors; what
-    is None or missing is not bounded."""
-    said = []
-    for each in summaries:
-        name, low = each["head"], budget.get("min_agreement")
-        if each.get("classes") and low is not None and each["classes"]["agreement"] < low:
-            share = each["classes"]["agreement"]
-            said.append(f"{name}: the top class agrees on {share:.2%} of the frames (at least {low:.2%})")
+    """What is beyond a budget for heads, a sentence each. `budget` has `min_agreement` for classes, `min_iou` for the mean over a
+    mask's classes, `max_depth_error` for the relative error, and `min_cosine` for the mean of vectors; figures whose bound is
+    None or missing are not checked."""
+    problems = []
+    for summary in summaries:
+        name, low = summary["head"], budget.get("min_agreement")
+        if summary.get("classes") and low is not None and summary["classes"]["agreement"] < low:
+            share = summary["classes"]["agreement"]
+            problems.append(f"{name}: the top class agrees on {share:.2%} of the frames (at least {low:.2%})")
         low = budget.get("min_iou")
-        if each.get("masks") and low is not None and each["masks"]["mean_iou"] < low:
-            said.append(f"{name}: mean IoU {each['masks']['mean_iou']:.4f} (at least {low:g})")
+        if summary.get("masks") and low is not None and summary["masks"]["mean_iou"] < low:
+            problems.append(f"{name}: mean IoU {summary['masks']['mean_iou']:.4f} (at least {low:g})")
         high = budget.get("max_depth_error")
-        if each.get("depths") and high is not None and each["depths"]["relative_error"] > high:
-            said.append(f"{name}: relative depth error {each['depths']['relative_error']:.4f} (at most {high:g})")
+        if summary.get("depths") and high is not None and summary["depths"]["relative_error"] > high:
+            problems.append(f"{name}: relative depth error {summary['depths']['relative_error']:.4f} (at most {high:g})")
         low = budget.get("min_cosine")
-        if each.get("values") and low is not None and each["values"]["cosine_mean"] < low:
-            said.append(f"{name}: mean cosine {each['values']['cosine_mean']:.6f} (at least {low:g})")
-    return said
+        if summary.get("values") and low is not None and summary["values"]["cosine_mean"] < low:
+            problems.append(f"{name}: mean cosine {summary['values']['cosine_mean']:.6f} (at least {low:g})")
+    return problems
 
 
 def _rounded(value: float) -> float:

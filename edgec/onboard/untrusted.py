@@ -1,8 +1,8 @@
-"""Reading what somebody else may have written, within bounds: files, and JSON from boards, workers and other programs.
+"""Reading input that is not trusted, within limits: files, and JSON from boards, workers and other programs.
 
-A file is read up to a limit, and only if it is a regular one. JSON is refused where it holds a number that no 64-bit type holds,
-NaN or infinity, a name twice in one object, or more values than any file of edgec's or of a model's. All refusals are `Refused`,
-a `ValueError` whose text ends the sentence "it …": the caller, who knows what the content was to be, makes an error of it.
+A file is read up to a limit, and only if it is a regular one. JSON is refused if it holds a number that no 64-bit type holds, NaN
+or infinity, a name twice in one object, or more values than any of edgec's or a model's files. All functions raise `Refused`, a
+`ValueError` whose text completes the sentence "it …": the caller knows what the content should be, and makes an error of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_VALUES = 2_000_000
 """Values in one JSON document. A report of an hour at 60 frames a second has some 900,000."""
 _LEAST_INTEGER, _MOST_INTEGER = -(2**63), 2**63 - 1
 _DIGITS = 32
-"""Characters of a whole number that are looked at. 64 bits need twenty."""
+"""The most characters of a whole number. 64 bits need twenty."""
 
 
 class Refused(ValueError):
@@ -26,15 +26,15 @@ class Refused(ValueError):
 
 
 def printable(text: str) -> str:
-    """Text from outside on one line, without what could steer a terminal or hide: marks of direction, what has no width."""
+    """Untrusted text on one line, without characters that control a terminal, change direction or have no width."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(text.split()))
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
     """The whole of a regular file of at most `limit` bytes.
 
-    Raises `FileNotFoundError` if there is none, `Refused` if it is not a regular file, is larger, or cannot be read. Devices and
-    pipes are never waited for. Files of /proc and /sys say that they have no size, and are read all the same.
+    Raises `FileNotFoundError` if there is none, `Refused` if it is not a regular file, is larger, or cannot be read. It never
+    waits for devices or pipes. Files in /proc and /sys, whose size is 0, are read all the same.
     """
     try:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -56,13 +56,13 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def parse_json(data: bytes | str, *, most_values: int = MOST_VALUES, finite: bool = True) -> Any:
-    """Strict JSON in UTF-8, with or without a byte order mark. Whole numbers fit into 64 bits, others are finite; without
-    `finite`, NaN and infinities are values: what an engine computes may be either.
+    """Strict JSON in UTF-8, with or without a byte order mark. Whole numbers must fit into 64 bits, others must be finite.
+    `finite=False` allows NaN and infinities, which an engine may compute.
 
     Raises `Refused`.
     """
     raw = data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
-    # One of these stands before each value but the first. Those inside strings count too, which the limit leaves room for.
+    # One of these comes before each value but the first. Those inside strings count too; the limit leaves room for them.
     if raw.count(b",") + raw.count(b"[") + raw.count(b"{") > most_values:
         raise Refused(f"holds more values than any such file: over {most_values:,}")
     try:
@@ -71,7 +71,7 @@ def parse_json(data: bytes | str, *, most_values: int = MOST_VALUES, finite: boo
             parse_int=_whole,
             parse_float=_finite if finite else float,
             parse_constant=_no_constant if finite else float,
-            object_pairs_hook=_once_each,
+            object_pairs_hook=_unique_names,
         )
     except Refused:
         raise
@@ -114,8 +114,8 @@ def _no_constant(literal: str) -> NoReturn:
     raise Refused(f"is not whole JSON: {literal} is not JSON")
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Readers differ in which of two equal names they believe."""
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object from its pairs. Equal names are refused: readers differ in which of the two they use."""
     table = dict(pairs)
     if len(table) != len(pairs):
         seen: set[str] = set()

@@ -1,5 +1,5 @@
-"""The parent's end of a worker: start it, ask it, say how it died, end it. A runtime's code runs in it, which may write
-anything."""
+"""The parent's side of a worker process: start it, send commands, say how it died, end it. A runtime's code runs in the worker,
+so its output is not trusted."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Any, Callable, Mapping, Sequence, TypeVar
 from .untrusted import Refused, printable
 
 MOST_ANSWER_BYTES = 64 << 20
-"""A sample takes some twenty."""
+"""Of one answer; a sample takes some twenty bytes."""
 MOST_LOG_BYTES = 256 << 20
-"""That a worker and its runtime may print."""
+"""That a worker and its runtime may print to standard error."""
 _TICK_S = 1.0
 _STDERR_LINES, _STDERR_CHARACTERS = 8, 1500
 _T = TypeVar("_T", bound="Worker")
@@ -29,9 +29,9 @@ class WorkerProblem(Exception):
 
 
 class Worker:
-    """A process of ours that obeys commands, a JSON object a line, and answers with one. `log` takes its standard error; `read`
-    makes an answer of a line and the command's name, or raises `Refused`. An answer has `most_bytes`, by default
-    `MOST_ANSWER_BYTES`."""
+    """A child process that takes commands, one JSON object per line, and answers each with another. `log` receives its standard
+    error. `read` parses an answer from its line and the command's name, or raises `Refused`. An answer may have `most_bytes`, by
+    default `MOST_ANSWER_BYTES`."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """Of the process."""
         return self._process.pid
 
     def __enter__(self: _T) -> _T:
@@ -70,12 +71,13 @@ class Worker:
         self.close()
 
     def ask(self, command: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """Sends a command and waits for its answer. Raises `WorkerProblem` if the worker fails, dies, or says nothing in time."""
+        """Send a command and wait for its answer. Raises `WorkerProblem` if the worker fails, dies, or does not answer in
+        time."""
         self.send(command)
         return self.answer(seconds)
 
     def send(self, command: Mapping[str, Any]) -> None:
-        """Without waiting. Raises `WorkerProblem` if the worker is dead."""
+        """Send a command without waiting. Raises `WorkerProblem` if the worker is dead."""
         self._asked = str(command.get("do"))
         try:
             self._stdin.write(json.dumps(command).encode() + b"\n")
@@ -83,25 +85,25 @@ class Worker:
             raise WorkerProblem(self._obituary()) from None
 
     def fileno(self) -> int:
-        """Readable when the worker has answered, or ended."""
+        """A descriptor that becomes readable when the worker has answered or ended."""
         return self._stdout.fileno()
 
     def answer(self, seconds: float) -> dict[str, Any]:
-        """To the command that was sent. Raises `WorkerProblem` as `ask` does."""
+        """The answer to the command that was sent last. Raises `WorkerProblem` as `ask` does."""
         line = self._line(seconds)
         try:
             answer = self._read(line, self._asked)
         except Refused as error:
-            raise WorkerProblem(f"said something else than it should: it {error}{self._stderr()}") from None
+            raise WorkerProblem(f"its answer cannot be used: it {error}{self._stderr()}") from None
         if "error" in answer:
             raise WorkerProblem(f"{printable(str(answer['error']))}{self._stderr()}")
         return answer
 
     def close(self) -> None:
-        """Ends the process, at once if it does not end by itself, and reaps it."""
+        """End the process, by killing it if it still runs, and reap it."""
         self._stdin.close()
         self._stdout.close()
-        # A worker that has finished its work is on its way out; any other is interrupted, there is nothing in it to save.
+        # A worker that has finished ends by itself; any other one has nothing to save.
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -133,11 +135,11 @@ class Worker:
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            return f"closed its output and went on running{self._stderr()}"
+            return f"closed its output but did not end{self._stderr()}"
         return f"{describe_exit(code)}{self._stderr()}"
 
     def _stderr(self) -> str:
-        """The end of what the worker, or its runtime, printed."""
+        """The last lines that the worker, or its runtime, printed."""
         with self._log.open("rb") as log:
             log.seek(max(0, os.fstat(log.fileno()).st_size - 4 * _STDERR_CHARACTERS))
             text = log.read(4 * _STDERR_CHARACTERS).decode("utf-8", "replace").rstrip()[-_STDERR_CHARACTERS:]

@@ -13,11 +13,13 @@ from edgec.onboard.statistics import summary
 from edgec.records.fidelity import Output, StageFidelity, TaskFidelity
 from edgec.records.measurements import is_measurements, report_of
 from edgec.records.reading import printable, read_record
-from edgec.records.report import UPGRADES, CandidateFigures, Latency, Percentiles, Report, Run, Spread
+from edgec.records.report import UPGRADES, CandidateFigures, Latency, Report, Run, Spread
 from edgec.records.runs import figures
 
 _SLACK_MS = 1e-3
-"""Samples and what was computed of them are rounded apart."""
+"""Samples and the figures computed from them are rounded separately."""
+_FIGURES = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
+"""In ascending order, of latencies and spreads."""
 _SHOWN = 8
 _SLACK = 2e-6
 """Of shares and cosines, which have six decimals."""
@@ -35,8 +37,8 @@ def read_report(path: Path) -> Report:
     """`report.json` at `path`, of this schema version or an older one; or what a board measured, as the report that it makes.
 
     Raises `ArtefactError` for what `read_record` refuses, and for figures that contradict each other: percentiles out of order,
-    samples of another number or range than the summary says, times of nothing, a chosen candidate that does not exist, fidelity
-    of nothing or of heads that the report does not name.
+    samples whose number or range differs from the summary's, times of 0, a chosen candidate that does not exist, fidelity
+    without any figure, or of heads that the report does not name.
     """
     report = report_of(path) if is_measurements(path) else read_record(path, Report, "report", UPGRADES)
     problems = list(_contradictions(report))
@@ -59,33 +61,33 @@ def _contradictions(report: Report) -> Iterator[str]:
     if chosen != [report.chosen]:
         yield f"chosen is {printable(report.chosen)!r}, but the candidates so marked are {[printable(name) for name in chosen]}"
     outputs = [output for head in report.heads for output in head.outputs]
-    yield from (f"two outputs of heads are called {printable(name)!r}" for name in _twice(outputs))
-    yield from (f"two heads are called {printable(name)!r}" for name in _twice([head.name for head in report.heads]))
+    yield from (f"two outputs of heads are called {printable(name)!r}" for name in _duplicates(outputs))
+    yield from (f"two heads are called {printable(name)!r}" for name in _duplicates([head.name for head in report.heads]))
     for stage in report.stages:
-        yield from (f"{printable(stage.stage)}: {problem}" for problem in _of_fidelity(stage, outputs))
+        yield from (f"{printable(stage.stage)}: {problem}" for problem in _fidelity_problems(stage, outputs))
     for candidate in report.candidates:
-        problems = [*_of_candidate(candidate, report.input_shape[0])]
-        problems += _of_fidelity(candidate.fidelity, outputs) if candidate.fidelity else ()
+        problems = [*_candidate_problems(candidate, report.input_shape[0])]
+        problems += _fidelity_problems(candidate.fidelity, outputs) if candidate.fidelity else ()
         yield from (f"{printable(candidate.name)}: {problem}" for problem in problems)
 
 
-def _of_fidelity(found: StageFidelity, outputs: Sequence[str]) -> Iterator[str]:
-    if len(found.cosines) not in (0, 3):
-        yield f"{len(found.cosines)} of three cosines"
-    if not found.cosines and not found.tasks:
-        yield "fidelity of nothing: neither cosines nor heads"
-    yield from (f"{printable(name)} is judged twice" for name in _twice([task.head for task in found.tasks]))
-    for task in found.tasks:
+def _fidelity_problems(fidelity: StageFidelity, outputs: Sequence[str]) -> Iterator[str]:
+    if len(fidelity.cosines) not in (0, 3):
+        yield f"{len(fidelity.cosines)} of three cosines"
+    if not fidelity.cosines and not fidelity.tasks:
+        yield "fidelity without a figure: neither cosines nor heads"
+    yield from (f"{printable(name)} is judged twice" for name in _duplicates([task.head for task in fidelity.tasks]))
+    for task in fidelity.tasks:
         name = printable(task.head)
         if task.head not in outputs:
             yield f"{name} is judged, but no head of the report has such an output"
         parts = [part for part in dict.fromkeys(_PARTS.values()) if getattr(task, part) is not None]
         if parts != [_PARTS[task.output]]:
             yield f"{name} gives {task.output}, and what is judged of it is {', '.join(parts) or 'nothing'}"
-        yield from (f"{name}: {problem}" for problem in _of_task(task))
+        yield from (f"{name}: {problem}" for problem in _task_problems(task))
 
 
-def _of_task(task: TaskFidelity) -> Iterator[str]:
+def _task_problems(task: TaskFidelity) -> Iterator[str]:
     if task.classes and task.classes.smallest_margin > task.classes.margin_shipped + 1e-5 * abs(task.classes.margin_shipped):
         yield "its smallest margin is above the mean"
     if task.values and task.values.cosine_min > task.values.cosine_mean + _SLACK:
@@ -98,30 +100,23 @@ def _of_task(task: TaskFidelity) -> Iterator[str]:
             yield f"its mean IoU is {sum(known) / len(known):.6f} by class, not {task.masks.mean_iou:.6f}"
 
 
-def _twice(names: Sequence[str]) -> list[str]:
+def _duplicates(names: Sequence[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
 
 
-def _of_candidate(candidate: CandidateFigures, batch: int) -> Iterator[str]:
+def _candidate_problems(candidate: CandidateFigures, batch: int) -> Iterator[str]:
     if candidate.latency is not None:
-        yield from _unordered(candidate.latency)
+        yield from _latency_problems(candidate.latency)
     if candidate.after_idle is not None and min(candidate.after_idle.samples_ms) <= 0:
         yield "a run after idle took no time"
     for number, run in enumerate(candidate.runs):
-        yield from (f"runs[{number}]: {problem}" for problem in (*_of_run(run, batch), *_of_columns(run)))
+        yield from (f"runs[{number}]: {problem}" for problem in (*_run_problems(run, batch), *_column_problems(run)))
 
 
-def _out_of_order(figures: Percentiles) -> Iterator[str]:
-    order = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms")
-    for low, high in [*pairwise(order), ("min_ms", "mean_ms"), ("mean_ms", "max_ms")]:
-        if getattr(figures, low) > getattr(figures, high) + _SLACK_MS:
-            yield f"{low} {getattr(figures, low):g} is above {high} {getattr(figures, high):g}"
-
-
-def _unordered(latency: Latency) -> Iterator[str]:
+def _latency_problems(latency: Latency) -> Iterator[str]:
     yield from _out_of_order(latency)
     if latency.min_ms <= 0:
-        yield "min_ms is 0: nothing runs in no time"
+        yield "min_ms is 0: every run takes some time"
     samples = latency.samples_ms
     if samples and min(samples) <= 0:
         yield f"a sample is {min(samples):g} ms"
@@ -140,8 +135,14 @@ def _unordered(latency: Latency) -> Iterator[str]:
                 yield f"{name} of the samples is {getattr(expected, name):g} ms, not {getattr(latency, name):g}"
 
 
-def _of_run(run: Run, batch: int) -> Iterator[str]:
-    """What holds without the columns."""
+def _out_of_order(figures: Latency | Spread) -> Iterator[str]:
+    for low, high in [*pairwise(_FIGURES), ("min_ms", "mean_ms"), ("mean_ms", "max_ms")]:
+        if getattr(figures, low) > getattr(figures, high) + _SLACK_MS:
+            yield f"{low} {getattr(figures, low):g} is above {high} {getattr(figures, high):g}"
+
+
+def _run_problems(run: Run, batch: int) -> Iterator[str]:
+    """Contradictions that show without the columns."""
     if (run.mode == "camera") != (run.fps is not None):
         yield f"fps is {run.fps}, mode {run.mode}"
     if run.mode != "camera" and (run.queue is not None or run.dropped or run.missed):
@@ -174,7 +175,7 @@ def _of_run(run: Run, batch: int) -> Iterator[str]:
         yield "readings out of order"
 
 
-def _of_columns(run: Run) -> Iterator[str]:
+def _column_problems(run: Run) -> Iterator[str]:
     columns = (run.arrived_ms, run.started_ms, run.done_ms, run.stream)
     lengths = {len(column) for column in columns}
     if lengths == {0}:
@@ -189,23 +190,22 @@ def _of_columns(run: Run) -> Iterator[str]:
         yield "a frame was started before it arrived, or done before it was started"
         return
     if min(run.stream) < 0 or max(run.stream) >= run.streams:
-        yield f"a stream that is none of {run.streams}"
-    found = figures(*columns, run.deadline_ms)
+        yield f"frames of streams {min(run.stream)} to {max(run.stream)}, but there are {run.streams} streams"
+    computed = figures(*columns, run.deadline_ms)
     for name in ("latency", "wait", "service", "interval"):
-        if _apart(getattr(run, name), getattr(found, name)):
+        if _differ(getattr(run, name), getattr(computed, name)):
             yield f"{name} is not what the columns say"
-    if run.missed is not None and found.late is not None and found.late + run.dropped != run.missed:
-        yield f"missed is {run.missed}; by the columns it is {found.late + run.dropped}"
-    if abs(found.seconds - run.seconds) > _SLACK_MS or (
-        run.jitter_ms is not None and abs((found.jitter_ms or 0.0) - run.jitter_ms) > _SLACK_MS
+    if run.missed is not None and computed.late is not None and computed.late + run.dropped != run.missed:
+        yield f"missed is {run.missed}; by the columns it is {computed.late + run.dropped}"
+    if abs(computed.seconds - run.seconds) > _SLACK_MS or (
+        run.jitter_ms is not None and abs((computed.jitter_ms or 0.0) - run.jitter_ms) > _SLACK_MS
     ):
         yield "seconds or jitter_ms is not what the columns say"
 
 
-def _apart(said: Spread | None, found: Spread | None) -> bool:
-    if said is None or found is None:
-        return said is not found
-    return said.count != found.count or any(
-        abs(getattr(said, name) - getattr(found, name)) > _SLACK_MS
-        for name in ("min_ms", "p50_ms", "p90_ms", "p99_ms", "max_ms", "mean_ms")
+def _differ(reported: Spread | None, computed: Spread | None) -> bool:
+    if reported is None or computed is None:
+        return reported is not computed
+    return reported.count != computed.count or any(
+        abs(getattr(reported, name) - getattr(computed, name)) > _SLACK_MS for name in (*_FIGURES, "mean_ms")
     )

@@ -6,6 +6,8 @@ from enum import Enum
 
 
 class Evidence(str, Enum):
+    """The kinds, from the strongest to the weakest."""
+
     TARGET = "measured on target"
     """Run on the very board that the artefact is for."""
     HOST = "measured on host"

@@ -56,6 +56,8 @@ class ExceptionFacts(Record):
 
 
 class Explanation(Record):
+    """The contents of explanation.json. `int8_macs_share` is of all multiply-accumulates, attention's own included."""
+
     schema_version: Literal[1] = 1
     evidence: Evidence
     int8_macs_share: float = Field(ge=0, le=1)

@@ -63,7 +63,7 @@ class TaskFidelity(Record):
     values: Vectors | None = None
 
     @property
-    def kept(self) -> float:
+    def retained(self) -> float:
         """The one figure that orders candidates, 1 for float32's own: agreement, mean IoU, 1 less the relative error, the
         smallest cosine."""
         if self.classes:
@@ -93,9 +93,9 @@ class StageFidelity(Record):
 
     @property
     def cosines(self) -> tuple[float, ...]:
-        """The three, or nothing."""
-        found = (self.cls_cosine_mean, self.patch_cosine_mean, self.patch_cosine_p01)
-        return tuple(value for value in found if value is not None)
+        """The three, or none."""
+        three = (self.cls_cosine_mean, self.patch_cosine_mean, self.patch_cosine_p01)
+        return tuple(value for value in three if value is not None)
 
 
 class HeadFacts(Record):

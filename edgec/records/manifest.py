@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from edgec.onboard import seal
-from edgec.records.base import Record
+from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
 SCHEMA_VERSION: Final = 2
@@ -26,12 +26,17 @@ MANIFEST = "manifest.json"
 
 
 class LicenceFacts(Record):
+    """The licence of the weights: its name, its SPDX identifier, and how edgec came to it."""
+
     name: str
     spdx: str
     reason: str
 
 
 class CheckpointFacts(Record):
+    """What was compiled. `sha256` is of the weights; `mean` and `std` normalise RGB in [0, 1]; `findings` are what `edgec
+    inspect` warns of."""
+
     name: str
     form: str
     arch: str
@@ -46,6 +51,8 @@ class CheckpointFacts(Record):
 
 
 class FrameSetFacts(Record):
+    """A set of frames that calibrated or judged: how many were used, and which ones were left out."""
+
     name: str
     sha256: str
     frames: int
@@ -53,6 +60,8 @@ class FrameSetFacts(Record):
 
 
 class Tensor(Record):
+    """An input or output of the model, as its runtime names it."""
+
     name: str
     dtype: str
     shape: tuple[int, ...]
@@ -78,6 +87,7 @@ class Golden(Record):
 
     @property
     def paths(self) -> tuple[str, ...]:
+        """Of its three files, in the artefact."""
         return (self.frames, self.expected_float32, self.expected_shipped)
 
 
@@ -111,12 +121,16 @@ class VariantFacts(Record):
 
 
 class FileFacts(Record):
+    """A file of the artefact, by its path there."""
+
     path: str
     sha256: str
     size_bytes: int = Field(ge=0)
 
 
 class Manifest(Record):
+    """The contents of manifest.json. `input`, `outputs` and `golden` are those of the default size."""
+
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
@@ -144,7 +158,7 @@ class Manifest(Record):
     golden: Golden
     heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
-    """All sizes where there are several, the default first, of which `input`, `outputs` and `golden` speak."""
+    """All sizes where there are several. The first is the default, which `input`, `outputs` and `golden` describe."""
     variants: tuple[VariantFacts, ...] = ()
     tools: dict[str, str]
     files: tuple[FileFacts, ...]
@@ -158,21 +172,21 @@ class Manifest(Record):
 
     def to_json(self) -> str:
         """As the file has it: sealed, and without what speaks of heads, sizes or variants where there are none."""
-        found = self.model_dump(mode="json")
+        data = self.model_dump(mode="json")
         for name in ("heads", "sizes", "variants"):
-            if not found[name]:
-                del found[name]
-        for stage in found["fidelity"]:
+            if not data[name]:
+                del data[name]
+        for stage in data["fidelity"]:
             if not stage["tasks"]:
                 del stage["tasks"]
-        for part in (found, *found.get("sizes", ())):
+        for part in (data, *data.get("sizes", ())):
             for tensor in (part["input"], *part["outputs"]):
                 if tensor["role"] == "features":
                     del tensor["role"]
-        return seal.sealed(json.dumps(found, indent=1, ensure_ascii=False))
+        return seal.sealed(json.dumps(data, indent=1, ensure_ascii=False))
 
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: lambda found: {**found, "schema_version": 2, "execution": None},
+    1: only_version(2),
 }
 """By version: from what it wrote, not yet checked, to the next version."""

@@ -97,23 +97,24 @@ def is_measurements(path: Path) -> bool:
 
 def report_of(path: Path) -> Report:
     """The report of a board's measurements. Raises `ArtefactError` for what `read_record` refuses, and if nothing was chosen."""
-    found = read_record(path, Measurements, "measurement file")
-    if found.chosen is None:
+    measurements = read_record(path, Measurements, "measurement file")
+    if measurements.chosen is None:
         raise ArtefactError(
             f"There is no report of the measurements at {path}: nothing was chosen.",
-            evidence=[f"{each.name}: {each.problem}" for each in found.candidates if each.problem],
+            evidence=[f"{each.name}: {each.problem}" for each in measurements.candidates if each.problem],
         )
-    return compose(found, found.chosen)
+    return compose(measurements, measurements.chosen)
 
 
-def compose(found: Measurements, chosen: str) -> Report:
-    same = {name: getattr(found, name) for name in Report.model_fields if name in _SAME}
+def compose(measurements: Measurements, chosen: str) -> Report:
+    """The report of these measurements: everything as it was measured, latencies summarised, and `chosen` marked."""
+    same = {name: getattr(measurements, name) for name in Report.model_fields if name in _SAME}
     return Report(
         **same,
-        **found.budget.model_dump(),
-        candidates=tuple(_candidate(each, each.name == chosen) for each in found.candidates),
+        **measurements.budget.model_dump(),
+        candidates=tuple(_candidate(each, each.name == chosen) for each in measurements.candidates),
         chosen=chosen,
-        notes=tuple(_notes(found)),
+        notes=tuple(_notes(measurements)),
     )
 
 
@@ -121,25 +122,25 @@ _SAME = Measurements.model_fields.keys() - {"schema_version", "candidates", "cho
 """What a report has as it was measured."""
 
 
-def _candidate(found: Measured, chosen: bool) -> CandidateFigures:
-    own = {name: getattr(found, name) for name in CandidateFigures.model_fields}
-    return CandidateFigures(**own | {"latency": found.timings and _latency(found.timings), "chosen": chosen})
+def _candidate(measured: Measured, chosen: bool) -> CandidateFigures:
+    figures = {name: getattr(measured, name) for name in CandidateFigures.model_fields}
+    return CandidateFigures(**figures | {"latency": measured.timings and _latency(measured.timings), "chosen": chosen})
 
 
 def _latency(timings: Timings) -> Latency:
     return Latency.of(**{name: getattr(timings, name) for name in Timings.model_fields}, threads=1)
 
 
-def _notes(found: Measurements) -> Iterator[str]:
+def _notes(measurements: Measurements) -> Iterator[str]:
     """What a reader of the figures must know and the schema has no place for."""
-    yield from (f"Not {Evidence.TARGET.value}: {doubt}." for doubt in found.doubts)
-    yield from found.remarks
-    for each in found.candidates:
+    yield from (f"Not {Evidence.TARGET.value}: {doubt}." for doubt in measurements.doubts)
+    yield from measurements.remarks
+    for each in measurements.candidates:
         if each.build_flags:
-            yield f"{each.name} was built with {found.tool} {_shown(each.build_flags)}."
+            yield f"{each.name} was built with {measurements.tool} {_shown(each.build_flags)}."
         if each.timings is not None:
             if each.timings.flags:
-                yield f"{each.name} was measured with {found.tool} {_shown(each.timings.flags)}."
+                yield f"{each.name} was measured with {measurements.tool} {_shown(each.timings.flags)}."
             yield from (f"{each.name}: {condition}." for condition in _conditions(each.timings))
         yield from (f"{each.name}: {remark}" for remark in each.remarks)
 
@@ -148,9 +149,11 @@ def _shown(flags: Sequence[str]) -> str:
     return " ".join(flag if len(flag) <= _LONG else f"{flag.partition('=')[0]}=…" for flag in flags)
 
 
-def _conditions(found: Timings) -> Iterator[str]:
-    if found.temperatures_c:
-        yield ", ".join(f"{zone} {first:g} to {last:g} °C" for zone, (first, last) in sorted(found.temperatures_c.items()))
-    if found.power_mw:
-        rails = (f"{rail} {mean / 1e3:.1f} W (at most {most / 1e3:.1f})" for rail, (mean, most) in sorted(found.power_mw.items()))
+def _conditions(timings: Timings) -> Iterator[str]:
+    if timings.temperatures_c:
+        yield ", ".join(f"{zone} {first:g} to {last:g} °C" for zone, (first, last) in sorted(timings.temperatures_c.items()))
+    if timings.power_mw:
+        rails = (
+            f"{rail} {mean / 1e3:.1f} W (at most {most / 1e3:.1f})" for rail, (mean, most) in sorted(timings.power_mw.items())
+        )
         yield f"power while measuring: {', '.join(rails)}"

@@ -1,4 +1,4 @@
-"""Reading a JSON file that somebody else may have written into one of our schemas, or refusing it with a reason."""
+"""Reading a JSON file that anybody may have written as one of our records, or refusing it with a reason."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def read_record(path: Path, schema: type[R], title: str, upgrades: Upgrades | No
     changed since it was sealed, or has a field that is missing, unknown, of another type or out of range.
     """
     data = _read(path, title, schema.limit_bytes)
-    found = _parse(data, path, title)
-    version = _version(found, schema, path, title, upgrades or {})
-    _check_seal(found, data, version, schema, path, title)
-    found = _upgraded({name: value for name, value in found.items() if name != seal.NAME}, version, upgrades or {})
+    document = _parse(data, path, title)
+    version = _version(document, schema, path, title, upgrades or {})
+    _check_seal(document, data, version, schema, path, title)
+    document = _upgraded({name: value for name, value in document.items() if name != seal.NAME}, version, upgrades or {})
     try:
         # Strict, and from JSON: no string passes for a number, and lists are still tuples.
-        return schema.model_validate_json(json.dumps(found), strict=True)
+        return schema.model_validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         evidence = [f"{_dotted(problem['loc'])}: {problem['msg']}" for problem in problems[:_SHOWN]]
@@ -70,12 +70,12 @@ def _parse(data: bytes, path: Path, title: str) -> dict[str, Any]:
         ) from error
 
 
-def _version(found: dict[str, Any], schema: type[Record], path: Path, title: str, upgrades: Upgrades) -> int:
+def _version(document: dict[str, Any], schema: type[Record], path: Path, title: str, upgrades: Upgrades) -> int:
     newest = schema.model_fields["schema_version"].default
     known = [*upgrades, newest]
-    version = found.get("schema_version")
+    version = document.get("schema_version")
     if type(version) is int and version > newest:
-        author = printable(str(found.get("edgec_version", "of an unknown version")))[:40]
+        author = printable(str(document.get("edgec_version", "of an unknown version")))[:40]
         raise ArtefactError(
             f"The {title} at {path} was written by edgec {author}; this is edgec {__version__}, which cannot read it.",
             evidence=f"schema version {version}; this edgec reads {_listed(known)}",
@@ -89,24 +89,24 @@ def _version(found: dict[str, Any], schema: type[Record], path: Path, title: str
     return version
 
 
-def _check_seal(found: dict[str, Any], data: bytes, version: int, schema: type[Record], path: Path, title: str) -> None:
-    """One that is there must fit, whatever the version says of itself: the version may be what was changed."""
+def _check_seal(document: dict[str, Any], data: bytes, version: int, schema: type[Record], path: Path, title: str) -> None:
+    """A seal that is there must fit, whatever version the file states: the version may be what was changed."""
     since = schema.sealed_since
-    if since is None or (version < since and seal.NAME not in found):
+    if since is None or (version < since and seal.NAME not in document):
         return
     if not seal.is_whole(data):
         raise ArtefactError(
             f"The {title} at {path} is not as it was written: its seal does not fit.",
-            evidence=f"{len(data)} bytes, of which at least one has changed" if seal.NAME in found else "its seal is missing",
+            evidence=f"{len(data)} bytes, of which at least one has changed" if seal.NAME in document else "its seal is missing",
             remedy="it was edited or damaged: copy it again from where it is whole, or have edgec write it again",
         )
 
 
-def _upgraded(found: dict[str, Any], version: int, upgrades: Upgrades) -> dict[str, Any]:
+def _upgraded(document: dict[str, Any], version: int, upgrades: Upgrades) -> dict[str, Any]:
     while version in upgrades:
-        found = upgrades[version](found)
+        document = upgrades[version](document)
         version += 1
-    return found
+    return document
 
 
 def _listed(versions: Sequence[int]) -> str:

@@ -23,20 +23,20 @@ from pydantic import Field
 
 from edgec.onboard import seal
 from edgec.onboard.statistics import summary
-from edgec.records.base import Record
+from edgec.records.base import Record, only_version
 from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
 SCHEMA_VERSION: Final = 6
 YARDSTICK: Final = "yardstick"
-"""The name of the candidate that is none, but tells how fast the machine was (`edgec.latency.yardstick`)."""
+"""The name of an entry among the candidates that is no model: it shows how fast the machine was (`edgec.latency.yardstick`)."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Block(Record):
-    """Runs one after another. Blocks of one `round`, whosever they are in the report, ran in turn: what disturbed one of them
-    disturbed the others alike."""
+    """Runs one after another. Blocks of one `round`, of all candidates in the report, ran in turn: what disturbed one of them
+    disturbed the others too."""
 
     round: int = Field(ge=0)
     runs: int = Field(ge=1)
@@ -63,7 +63,7 @@ class Conditions(Record):
     """How the samples were taken, in their order, where candidates took turns."""
     evidence: Evidence
     flags: tuple[str, ...] = ()
-    """What the tool that measured was told, where it takes flags."""
+    """The flags that the measuring tool was run with, where it takes any."""
     power_mode: str | None = None
     gpu_clock_fixed: bool | None = None
     temperatures_c: dict[str, tuple[float, float]] = Field(default={})
@@ -112,7 +112,7 @@ class Spread(Percentiles):
 
 
 class Reading(Record):
-    """What the host's sensors said `at_ms` after the run began; what it does not tell is absent."""
+    """What the host's sensors showed `at_ms` after the run began; sensors that it does not have are absent."""
 
     at_ms: float = Field(ge=0)
     cpu_mhz: float | None = Field(default=None, ge=0)
@@ -175,7 +175,7 @@ class Run(Record):
     cpu_ms_per_frame: float | None = Field(default=None, ge=0)
     """All threads."""
     energy_mj_per_frame: float | None = Field(default=None, ge=0)
-    """All that the sensors cover, idle share included."""
+    """Of everything that the sensors cover, idle power included."""
     peak_rss_bytes: int | None = Field(default=None, ge=0)
     """All streams together."""
     other_cores: float | None = Field(default=None, ge=0)
@@ -188,7 +188,7 @@ class Run(Record):
 
 
 class AfterIdle(Record):
-    """The first inference after the process slept for `idle_s`: what a robot pays that looks only now and then."""
+    """The first inference after the process slept for `idle_s`: what it costs a robot that looks only now and then."""
 
     idle_s: float = Field(gt=0)
     samples_ms: tuple[float, ...] = Field(min_length=1)
@@ -206,7 +206,7 @@ class OperationTime(Record):
     """Of the backbone, counted from 0; None before and behind the blocks."""
     operations: tuple[str, ...] = ()
     execution: str = ""
-    """What the runtime says that it ran in: a type, a kernel."""
+    """The type or kernel that the runtime says it used."""
     mean_ms: float = Field(ge=0)
     """For a batch, over the profiled runs."""
     gflops: float | None = Field(default=None, ge=0)
@@ -219,7 +219,7 @@ class Profile(Record):
     """Where a frame's time goes. Measuring each step costs time itself: `whole_ms` against `plain_ms` says how much."""
 
     source: str
-    """Which of the runtime's facilities told."""
+    """The facility of the runtime that measured."""
     iterations: int = Field(ge=1)
     whole_ms: float = Field(gt=0)
     """Median of a profiled run."""
@@ -233,6 +233,8 @@ class Profile(Record):
 
 
 class Fallen(Record):
+    """An operation that runs on another device than the one that was asked for."""
+
     operation: str
     kind: str
     device: str
@@ -251,7 +253,7 @@ class Placement(Record):
 
 
 class Bound(Record):
-    """The least time that a board could take for a batch, from data sheets: no latency to expect."""
+    """The least time that a board could take for a batch, from data sheets: a bound, not a latency to expect."""
 
     board: str
     power_mode: str
@@ -270,7 +272,7 @@ class CandidateFigures(Record):
     runtime: str
     precision: str
     execution_precision: str = ""
-    """What the runtime says that it really computes in, e.g. OpenVINO's inference precision hint in force."""
+    """The type that the runtime says it computes in, e.g. OpenVINO's effective inference precision."""
     size_bytes: int | None = Field(default=None, ge=0)
     fidelity: StageFidelity | None = None
     latency: Latency | None = None
@@ -302,7 +304,7 @@ class Host(Record):
     """What the scheduler and the container let this process use."""
     memory_bytes: int = Field(ge=0)
     governor: str | None = None
-    """None where the host does not tell."""
+    """None where the host does not show it."""
     virtual_machine: bool | None = None
     os: str
     python: str
@@ -312,6 +314,8 @@ class Host(Record):
 
 
 class ModelFacts(Record):
+    """Which model was measured."""
+
     name: str
     arch: str
     checkpoint_sha256: str
@@ -331,6 +335,8 @@ class Beside(Record):
 
 
 class Report(Record):
+    """Every candidate of one build, board or benchmark run, and which one was chosen."""
+
     sealed_since: ClassVar[int | None] = 5
 
     schema_version: Literal[6] = SCHEMA_VERSION
@@ -361,7 +367,7 @@ class Report(Record):
     notes: tuple[str, ...] = ()
     host: Host
     files: tuple[Beside, ...] = ()
-    """Of an artefact's own report: report.md, and what is in report/."""
+    """The files of an artefact's own report: report.md, and those in report/."""
 
     def to_json(self) -> str:
         """As the file has it: sealed."""
@@ -369,11 +375,7 @@ class Report(Record):
 
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: lambda found: {**found, "schema_version": 2},
-    2: lambda found: {**found, "schema_version": 3},
-    3: lambda found: {**found, "schema_version": 4},
-    4: lambda found: {**found, "schema_version": 5},
-    5: lambda found: {**found, "schema_version": 6},
+    version: only_version(version + 1) for version in range(1, SCHEMA_VERSION)
 }
 """By version: from what it wrote, not yet checked, to the next version."""
 

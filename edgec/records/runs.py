@@ -18,6 +18,8 @@ DECIMALS = 4
 
 @dataclass(frozen=True)
 class Figures:
+    """What a run's columns amount to. Times are milliseconds, but for `seconds`."""
+
     latency: Spread
     wait: Spread
     service: Spread
@@ -52,8 +54,8 @@ def figures(
 
 def intervals(done: Floats, stream: NDArray[np.int64]) -> Floats:
     """Between one frame's features and the next one's of the same stream, stream by stream."""
-    found = [_between(ends[1:], ends[:-1]) for ends in (done[stream == number] for number in np.unique(stream))]
-    return np.concatenate(found)
+    gaps = [_between(ends[1:], ends[:-1]) for ends in (done[stream == number] for number in np.unique(stream))]
+    return np.concatenate(gaps)
 
 
 def spread(values: Floats) -> Spread:
@@ -64,5 +66,5 @@ def spread(values: Floats) -> Spread:
 
 def _between(later: Floats, earlier: Floats) -> Floats:
     # Differences of rounded numbers are rounded again, so that a deadline is met or missed alike wherever it is asked.
-    found: Floats = np.round(later - earlier, DECIMALS)
-    return found
+    difference: Floats = np.round(later - earlier, DECIMALS)
+    return difference

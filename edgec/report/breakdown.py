@@ -1,4 +1,4 @@
-"""Where a batch's time goes, added up from a profile's steps: by kind of operation and by block."""
+"""Where the time of a batch goes, added up from a profile's steps: by kind of operation and by block."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from rich.text import Text
 
 from edgec.records.reading import printable
 from edgec.records.report import OperationTime, Profile
+from edgec.report.cells import number
+from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.table import terminal_table
 
 OUTSIDE = "outside"
-"""Before and behind the blocks, and what the runtime put in under a name that leads to no block."""
-_ABSENT = "-"
+"""What runs before and after the blocks, and steps that the runtime added under names of its own."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """`share` is of the whole. `gflops` is the work of the steps of which it is known, `roofline` what steps with a known bound
-    would take at the machine's measured rate, over what they took."""
+    """Several steps together. `share` is of the whole time. `gflops` is the work of the steps whose work is known. `roofline` is,
+    for steps with a known bound, the time at the machine's measured rate over the time that they took."""
 
     name: str
     steps: int
@@ -49,13 +51,13 @@ def total(profile: Profile) -> Part:
 
 
 def unattributed_ms(profile: Profile) -> float:
-    """What of the whole no step accounts for: the runtime's own work between steps, copies, Python. Below nothing where runs
-    that took long have drawn the steps' means above the whole's median."""
+    """The part of the whole that no step accounts for: the runtime's own work between steps, copies, Python. Negative where a few
+    slow runs raised the steps' means above the whole's median."""
     return profile.whole_ms - total(profile).ms
 
 
 def breakdown_table(profile: Profile) -> RenderableType:
-    """Both tables and what they rest on, for the terminal: 78 columns at most."""
+    """Both tables and how they were measured, for the terminal: 78 columns at most."""
     rest = unattributed_ms(profile)
     parts: list[RenderableType] = [_table("kind", by_kind(profile), profile, rest)]
     if blocks := by_block(profile):
@@ -64,25 +66,21 @@ def breakdown_table(profile: Profile) -> RenderableType:
 
 
 def _table(title: str, parts: Sequence[Part], profile: Profile, rest: float) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(title, header_style="bold", overflow="fold")
-    for heading in ("steps", "ms", "% of whole", "GFLOP", "% of roofline"):
-        table.add_column(heading, justify="right", no_wrap=True, header_style="bold")
-    for part in parts:
-        table.add_row(*_row(part))
-    table.add_row(*_row(total(profile)), style="bold")
-    table.add_row("in no step", "", f"{rest:.3f}", f"{100 * rest / profile.whole_ms:.1f}", "", "")
-    return table
+    rows = [_row(part) for part in (*parts, total(profile))]
+    rows.append(("in no step", "", f"{rest:.3f}", f"{100 * rest / profile.whole_ms:.1f}", "", ""))
+    headings = texts(title) + numbers("steps", "ms", "% of whole", "GFLOP", "% of roofline")
+    return terminal_table(sheet(headings, rows, [len(parts)]))
 
 
-def _row(part: Part) -> tuple[Text, str, str, str, str, str]:
+def _row(part: Part) -> tuple[str, ...]:
+    roofline = None if part.roofline is None else 100 * part.roofline
     return (
-        Text(printable(part.name)),
+        part.name,
         str(part.steps),
         f"{part.ms:.3f}",
         f"{100 * part.share:.1f}",
-        _ABSENT if part.gflops is None else f"{part.gflops:.3f}",
-        _ABSENT if part.roofline is None else f"{100 * part.roofline:.0f}",
+        number(part.gflops, ".3f"),
+        number(roofline, ".0f"),
     )
 
 
@@ -90,9 +88,9 @@ def _notes(profile: Profile) -> list[str]:
     lines = [f"whole: {profile.whole_ms:.3f} ms with profiling, median of {profile.iterations} runs; steps are means"]
     if profile.plain_ms is not None:
         cost = 100 * (profile.whole_ms / profile.plain_ms - 1)
-        # Profiling makes nothing faster: whatever is below nothing is the machine's noise, and as much of it is in the rest.
-        found = f"profiling costs {cost:.1f} %" if cost >= 0 else f"{cost:.1f} % is noise"
-        lines.append(f"without profiling, in turns: {profile.plain_ms:.3f} ms; {found}")
+        # Profiling makes nothing faster: a negative cost is the machine's noise, and the other figures have as much of it.
+        profiling_cost = f"profiling costs {cost:.1f} %" if cost >= 0 else f"{cost:.1f} % is noise"
+        lines.append(f"without profiling, in turns: {profile.plain_ms:.3f} ms; {profiling_cost}")
     rates = ", ".join(f"{printable(kind)} {rate:.0f}" for kind, rate in profile.rates_gflops.items())
     lines.append(f"roofline: products of matrices, GFLOP/s: {rates or 'not measured'}")
     if unattributed_ms(profile) < 0:

@@ -1,15 +1,16 @@
-"""What a table of candidates shows: one list, for Markdown and for the terminal."""
+"""Tables of a report's candidates and stages: the same columns for Markdown, pages and the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
-from edgec.records.report import CandidateFigures
-from edgec.report.decisions import Decided, decided
-
-ABSENT = "-"
+from edgec.records.report import CandidateFigures, Report
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, number
+from edgec.report.decisions import HeadMeasure, head_measures
+from edgec.report.sheets import Heading, Sheet, numbers, sheet, texts
 
 
 @dataclass(frozen=True)
@@ -21,56 +22,46 @@ class Column:
     rank: int
     number: bool = True
 
+    @property
+    def heading(self) -> Heading:
+        """Its title, as `Sheet` has it."""
+        return Heading(self.title, self.number)
+
 
 def _ms(field: str) -> Callable[[CandidateFigures], str]:
-    return lambda candidate: ABSENT if candidate.latency is None else f"{getattr(candidate.latency, field):.2f}"
+    return lambda candidate: number(getattr(candidate.latency, field, None))
 
 
 def _cosine(field: str) -> Callable[[CandidateFigures], str]:
     return lambda candidate: cosine_cell(getattr(candidate.fidelity, field, None))
 
 
-def cosine_cell(value: float | None, digits: int = 5) -> str:
-    """Of a model without features there is none."""
-    return ABSENT if value is None else f"{value:.{digits}f}"
-
-
-def _cold(field: str, unit: float, digits: int) -> Callable[[CandidateFigures], str]:
-    return lambda candidate: (
-        ABSENT if candidate.cold_start is None else f"{getattr(candidate.cold_start, field) / unit:.{digits}f}"
-    )
+def _cold_ms(field: str, digits: int) -> Callable[[CandidateFigures], str]:
+    return lambda candidate: number(getattr(candidate.cold_start, field, None), f".{digits}f")
 
 
 def _bound(candidate: CandidateFigures) -> str:
-    """The range over boards, each in its fastest mode."""
-    found = [bound.bound_ms for bound in candidate.bounds]
-    return f">= {min(found):.2f}..{max(found):.2f}" if found else ABSENT
+    """The range over all boards, each in its fastest power mode."""
+    bounds = [bound.bound_ms for bound in candidate.bounds]
+    return f">= {min(bounds):.2f}..{max(bounds):.2f}" if bounds else ABSENT
 
 
 def _kernels(candidate: CandidateFigures) -> str:
     """The range over the GPUs that were compiled for."""
-    return _range([each.kernels for each in candidate.compilations if each.accepted], "{:d}")
+    return _range([each.kernels for each in candidate.compilations if each.accepted], "d")
 
 
 def _moved(candidate: CandidateFigures) -> str:
-    return _range([each.moved_bytes / 1e6 for each in candidate.compilations if each.accepted], "{:.1f}")
+    return _range([each.moved_bytes / 1e6 for each in candidate.compilations if each.accepted], ".1f")
 
 
-def _range(figures: Sequence[float], form: str) -> str:
-    ends = dict.fromkeys(form.format(figure) for figure in (min(figures), max(figures))) if figures else {}
+def _range(figures: Sequence[float], style: str) -> str:
+    ends = dict.fromkeys(number(figure, style) for figure in (min(figures), max(figures))) if figures else {}
     return "..".join(ends) or ABSENT
-
-
-def _name(candidate: CandidateFigures) -> str:
-    return printable(candidate.name) + (" (chosen)" if candidate.chosen else "")
 
 
 def _runs(candidate: CandidateFigures) -> str:
     return ABSENT if candidate.latency is None else str(candidate.latency.iterations)
-
-
-def _size(candidate: CandidateFigures) -> str:
-    return ABSENT if candidate.size_bytes is None else f"{candidate.size_bytes / 1e6:.1f}"
 
 
 def _executes(candidate: CandidateFigures) -> str:
@@ -88,7 +79,7 @@ _HEADS_RANK = 3
 """Behind p50, patch mean and p99."""
 
 COLUMNS = (
-    Column("candidate", _name, 0, number=False),
+    Column("candidate", candidate_name, 0, number=False),
     Column("p50 ms", _ms("p50_ms"), 1),
     Column("p90 ms", _ms("p90_ms"), 6),
     Column("p99 ms", _ms("p99_ms"), 3),
@@ -102,26 +93,26 @@ COLUMNS = (
     Column("patch mean", _cosine("patch_cosine_mean"), 2),
     Column("patch p01", _cosine("patch_cosine_p01"), 4),
     _LAST_COSINE,
-    Column("size MB", _size, 5),
-    Column("load ms", _cold("load_ms", 1, 0), 13),
-    Column("first ms", _cold("first_inference_ms", 1, 1), 14),
-    Column("peak RSS MB", _cold("peak_rss_bytes", 1e6, 0), 11),
+    Column("size MB", lambda candidate: megabytes(candidate.size_bytes), 5),
+    Column("load ms", _cold_ms("load_ms", 0), 13),
+    Column("first ms", _cold_ms("first_inference_ms", 1), 14),
+    Column("peak RSS MB", lambda candidate: megabytes(getattr(candidate.cold_start, "peak_rss_bytes", None), 0), 11),
     Column("executes as", _executes, 16, number=False),
     EVIDENCE,
 )
 
 
 def head_columns(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
-    """One for what each output of a head keeps."""
+    """One for each output of a head: how much of float32's decisions it keeps."""
 
-    def column(each: Decided) -> Column:
-        return Column(each.title, lambda candidate: each.cell(candidate.fidelity), _HEADS_RANK)
+    def column(head: HeadMeasure) -> Column:
+        return Column(head.title, lambda candidate: head.cell(candidate.fidelity), _HEADS_RANK)
 
-    return tuple(column(each) for each in decided(candidate.fidelity for candidate in candidates))
+    return tuple(column(head) for head in head_measures(candidate.fidelity for candidate in candidates))
 
 
-def telling(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
-    """The columns of which some candidate has something; those of heads stand behind the features' own."""
+def informative(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
+    """The columns in which some candidate has something; those of heads follow those of features."""
     behind = COLUMNS.index(_LAST_COSINE) + 1
     columns = (*COLUMNS[:behind], *head_columns(candidates), *COLUMNS[behind:])
     return tuple(column for column in columns if any(column.cell(candidate) != ABSENT for candidate in candidates))
@@ -129,12 +120,52 @@ def telling(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
 
 def fitting(candidates: Sequence[CandidateFigures], width: int, gap: int) -> tuple[Column, ...]:
     """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first.
-    Those of which no candidate has anything are left out."""
-    kept: list[Column] = []
-    columns = telling(candidates)
+    Columns in which no candidate has anything are left out."""
+    fitted: list[Column] = []
+    columns = informative(candidates)
     for column in sorted(columns, key=lambda column: column.rank):
         width -= max(map(len, [column.title, *map(column.cell, candidates)])) + gap
-        if width < -gap and kept:
+        if width < -gap and fitted:
             break
-        kept.append(column)
-    return tuple(column for column in columns if column in kept)
+        fitted.append(column)
+    return tuple(column for column in columns if column in fitted)
+
+
+def candidates_sheet(report: Report, columns: Sequence[Column] | None = None) -> Sheet:
+    """A row a candidate, with these columns or, by default, with every column in which some candidate has something."""
+    columns = informative(report.candidates) if columns is None else columns
+    rows = [[column.cell(candidate) for column in columns] for candidate in report.candidates]
+    chosen = [index for index, candidate in enumerate(report.candidates) if candidate.chosen]
+    return sheet([column.heading for column in columns], rows, chosen)
+
+
+def bounds_sheet(report: Report) -> Sheet | None:
+    """The least time that each board could take, from data sheets, and an estimate from what the vendor's compiler made of the
+    graph; None where no bound is known."""
+    rows = [
+        [
+            *(candidate.name, bound.board, bound.power_mode, f"{bound.bound_ms:.2f}", bound.limited_by),
+            *(number(bound.estimate_ms), bound.evidence.value),
+        ]
+        for candidate in report.candidates
+        for bound in candidate.bounds
+    ]
+    headings = texts("candidate", "board", "power mode") + numbers("at least ms") + texts("limited by")
+    return sheet((*headings, *numbers("estimate ms"), *texts("evidence")), rows) if rows else None
+
+
+def stages_sheet(stages: Sequence[tuple[str, StageFidelity]], digits: int, most_heads: int | None = None) -> Sheet:
+    """A row for each stage or candidate, by name; a column for each of the first `most_heads` outputs of heads, or for all."""
+    heads = head_measures(stage for _, stage in stages)[:most_heads]
+    rows = [
+        [
+            name,
+            *(cosine_cell(value, digits) for value in (stage.cls_cosine_mean, stage.patch_cosine_mean, stage.patch_cosine_p01)),
+            *(head.cell(stage) for head in heads),
+            str(stage.frames),
+            stage.evidence.value,
+        ]
+        for name, stage in stages
+    ]
+    figures = numbers("cls mean", "patch mean", "patch p01", *(head.title for head in heads), "frames")
+    return sheet(texts("stage") + figures + texts("evidence"), rows)

@@ -1,59 +1,59 @@
-"""What a vendor's compiler said of graphs, as rows: for the terminal, and for reports."""
+"""What a vendor's compiler made of graphs, as a table: for the terminal, for Markdown and for pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.table import Table
-from rich.text import Text
-
 from edgec.records.compilation import Compilation
 from edgec.records.reading import printable
 from edgec.records.report import Report
+from edgec.report.cells import ABSENT, megabytes, number
+from edgec.report.sheets import Sheet, numbers, sheet, texts
 
-TITLES = ("graph", "SM", "kernels", "attention", "products", "moved MB", "const. MB", "act. MB", "engine MB", "s")
-NUMBERS = (False, True, True, True, False, True, True, True, True, True)
-"""Which of the columns are numbers."""
+HEADINGS = (
+    *texts("graph"),
+    *numbers("SM", "kernels", "attention"),
+    *texts("products"),
+    *numbers("moved MB", "const. MB", "act. MB", "engine MB", "s"),
+)
 NOTE = (
     "attention: how many are one kernel each. products: of the graph, by the type they run in. moved: read and written by all "
     "kernels of one run, constants aside. act.: memory for what passes between kernels. s: compile time. Nothing was run. "
     "An SM stands for a Jetson's own, which this compiler does not know: 86 for Orin, 120 for Thor."
 )
 
+Named = Sequence[tuple[str, Compilation]]
+"""Compilations, each with the name of its graph."""
 
-def named(report: Report) -> list[tuple[str, Compilation]]:
+
+def compilations_of(report: Report) -> Named:
     """All compilations in a report, each with its candidate's name."""
     return [(candidate.name, each) for candidate in report.candidates for each in candidate.compilations]
 
 
-def row(graph: str, compiled: Compilation) -> tuple[str, ...]:
-    """One cell a title. A refused graph has no counts; its refusal stands below the table (`refusals`)."""
+def compiled_sheet(compilations: Named) -> Sheet | None:
+    """A row for each graph and SM; None if nothing was compiled."""
+    return sheet(HEADINGS, [_row(name, each) for name, each in compilations]) if compilations else None
+
+
+def refusals(compilations: Named) -> list[str]:
+    """Why graphs were refused, in the compiler's words."""
+    return [f"{printable(name)}, SM {each.sm}: refused: {printable(each.refusal)}" for name, each in compilations if each.refusal]
+
+
+def compiler_line(compilations: Iterable[Compilation]) -> str:
+    """Who compiled, and what kind of evidence that is."""
+    compilers = dict.fromkeys(f"{each.compiler}{f' (TensorRT {each.core})' if each.core else ''}" for each in compilations)
+    kinds = dict.fromkeys(each.evidence.value for each in compilations)
+    return f"{', '.join(compilers)}; {', '.join(kinds)}"
+
+
+def _row(name: str, compiled: Compilation) -> tuple[str, ...]:
+    """A refused graph has no counts; `refusals` says why."""
     if not compiled.accepted:
-        return (graph, compiled.sm, "refused", *("-" for _ in TITLES[3:]))
-    fused = f"{compiled.attentions_fused}/{compiled.attentions}" if compiled.attentions else "-"
+        return (name, compiled.sm, "refused", *[ABSENT] * (len(HEADINGS) - 3))
+    fused = f"{compiled.attentions_fused}/{compiled.attentions}" if compiled.attentions else ABSENT
     products = ", ".join(f"{kind} {count}" for kind, count in compiled.products.items())
     sizes = (compiled.moved_bytes, compiled.constant_bytes, compiled.activation_bytes, compiled.engine_bytes)
-    figures = (*(f"{size / 1e6:.1f}" for size in sizes), f"{compiled.compile_s:.1f}")
-    return (graph, compiled.sm, str(compiled.kernels), fused, products or "-", *figures)
-
-
-def refusals(compilations: Iterable[tuple[str, Compilation]]) -> list[str]:
-    """Why graphs were refused, in the compiler's words."""
-    return [f"{graph}, SM {each.sm}: refused: {printable(each.refusal)}" for graph, each in compilations if not each.accepted]
-
-
-def compiler_line(compilations: Sequence[Compilation]) -> str:
-    """Who compiled, and what that is worth."""
-    names = dict.fromkeys(f"{each.compiler}{f' (TensorRT {each.core})' if each.core else ''}" for each in compilations)
-    kinds = dict.fromkeys(each.evidence.value for each in compilations)
-    return f"{', '.join(names)}; {', '.join(kinds)}"
-
-
-def compiled_table(compilations: Sequence[tuple[str, Compilation]]) -> Table:
-    """A row a graph and SM, for the terminal."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title, number in zip(TITLES, NUMBERS, strict=True):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True, header_style="bold")
-    for graph, compiled in compilations:
-        table.add_row(*(Text(printable(cell)) for cell in row(graph, compiled)))
-    return table
+    figures = (*map(megabytes, sizes), number(compiled.compile_s, ".1f"))
+    return (name, compiled.sm, str(compiled.kernels), fused, products or ABSENT, *figures)

@@ -1,4 +1,4 @@
-"""What heads keep of float32's decisions, as figures and in words: the same in every table, page and comparison."""
+"""How much of float32's decisions heads keep, as figures and in words: the same in every table, page and comparison."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from edgec.fidelity.tasks import TaskBudgets
 from edgec.records.fidelity import Classes, HeadFacts, Masks, StageFidelity, TaskFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
+from edgec.report.cells import ABSENT, shortened
 
-ABSENT: Final = "-"
 Measure = Literal["classes", "masks", "depths", "values"]
 FIGURES: Final[dict[Measure, str]] = {
     "classes": "agreement",
@@ -34,61 +34,66 @@ _LISTED = 6
 
 
 @dataclass(frozen=True)
-class Decided:
-    """One output of a head as it is measured: what a column or a chart's row is about."""
+class HeadMeasure:
+    """One output of a head and what is measured of it: a column of a table, or a row of a chart."""
 
     output: str
     measure: Measure
 
     @property
     def title(self) -> str:
-        """Short: what stands above a column."""
-        return f"{short(self.output)} {_SHORT[self.measure]}"
+        """Short, for the top of a column."""
+        return f"{shortened(self.output, _LONGEST, _LONGEST // 2 - 1)} {_SHORT[self.measure]}"
 
     @property
     def words(self) -> str:
+        """The output's name and the figure's."""
         return f"{printable(self.output)}: {FIGURES[self.measure]}"
 
     def find(self, stage: StageFidelity | None) -> TaskFidelity | None:
+        """This output's measurement in a stage; None where the stage has none."""
         tasks = () if stage is None else stage.tasks
         return next((task for task in tasks if task.head == self.output and measure_of(task) == self.measure), None)
 
     def cell(self, stage: StageFidelity | None) -> str:
+        """The figure as a table shows it."""
         task = self.find(stage)
         return ABSENT if task is None else headline(task)
 
 
-def decided(stages: Iterable[StageFidelity | None]) -> tuple[Decided, ...]:
-    """All that some stage measured, in the order in which they come first."""
+def head_measures(stages: Iterable[StageFidelity | None]) -> tuple[HeadMeasure, ...]:
+    """All that some stage measured, each once, in the order of their first appearance."""
     tasks = (task for stage in stages if stage is not None for task in stage.tasks)
-    found = ((task.head, measure_of(task)) for task in tasks)
-    return tuple(dict.fromkeys(Decided(head, measure) for head, measure in found if measure is not None))
+    pairs = ((task.head, measure_of(task)) for task in tasks)
+    return tuple(dict.fromkeys(HeadMeasure(head, measure) for head, measure in pairs if measure is not None))
 
 
 def measure_of(task: TaskFidelity) -> Measure | None:
+    """Which of the four measurements it holds; None where it holds none."""
     return next((measure for measure in FIGURES if getattr(task, measure) is not None), None)
 
 
 def figure(task: TaskFidelity) -> float:
-    """That of `FIGURES`: of a depth the error, the lower the better; of all others what is kept, up to 1."""
+    """The one that `FIGURES` names: of depths the error, the lower the better; of all others the share that is kept, up to 1."""
     if task.depths:
         return task.depths.relative_error
-    return task.values.cosine_mean if task.values else task.kept
+    return task.values.cosine_mean if task.values else task.retained
 
 
 def lost(task: TaskFidelity) -> float:
-    """What budgets bound, as a loss from 0 on."""
+    """The figure that budgets bound, as a loss: 0 where nothing is lost."""
     return figure(task) if task.depths else 1 - figure(task)
 
 
 def headline(task: TaskFidelity) -> str:
+    """The one figure of `FIGURES`, formatted as tables show it."""
     if task.classes:
         return f"{task.classes.agreement:.2%}"
     return f"{figure(task):.3g}" if task.depths else f"{figure(task):.5f}"
 
 
 def words(task: TaskFidelity, head: HeadFacts | None = None) -> str:
-    """All that was measured, on one line. `head` names the classes."""
+    """Everything that was measured of the output, on one line. `head` names the classes."""
     if task.classes:
         return _classes(task.classes)
     if task.masks:
@@ -100,32 +105,34 @@ def words(task: TaskFidelity, head: HeadFacts | None = None) -> str:
     return "not measured"
 
 
-def _classes(found: Classes) -> str:
+def _classes(classes: Classes) -> str:
     return (
-        f"same class on {found.agreement:.2%} of the frames; mean margin {found.margin_shipped:.4g}, "
-        f"float32's {found.margin_float32:.4g}; smallest {found.smallest_margin:.3g}"
+        f"same class on {classes.agreement:.2%} of the frames; mean margin {classes.margin_shipped:.4g}, "
+        f"float32's {classes.margin_float32:.4g}; smallest {classes.smallest_margin:.3g}"
     )
 
 
-def _masks(found: Masks, classes: Sequence[str]) -> str:
-    known = [(value, index) for index, value in enumerate(found.iou) if value is not None]
+def _masks(masks: Masks, classes: Sequence[str]) -> str:
+    known = [(value, index) for index, value in enumerate(masks.iou) if value is not None]
     low = ""
     if len(known) > 1:
         value, index = min(known)
         low = f" (lowest: {class_name(classes, index)} {value:.5f})"
-    return f"mean IoU {found.mean_iou:.5f}{low}; {found.pixel_agreement:.3%} of the pixels alike"
+    return f"mean IoU {masks.mean_iou:.5f}{low}; {masks.pixel_agreement:.3%} of the pixels alike"
 
 
 def class_name(classes: Sequence[str], index: int) -> str:
+    """As the head names it, or by its index where the head has no such name."""
     return printable(classes[index]) if index < len(classes) else f"class {index}"
 
 
 def head_of(report: Report, output: str) -> HeadFacts | None:
+    """The head that gives this output; None where no head does."""
     return next((head for head in report.heads if output in head.outputs), None)
 
 
 def describe(head: HeadFacts) -> str:
-    """What it is and gives, on one line."""
+    """What the head is and what it gives, on one line."""
     listed = ", ".join(printable(name) for name in head.classes[:_LISTED])
     more = f" and {len(head.classes) - _LISTED} more" if len(head.classes) > _LISTED else ""
     count = len(head.classes)
@@ -135,7 +142,7 @@ def describe(head: HeadFacts) -> str:
 
 
 def bound(report: Report, measure: Measure) -> float | None:
-    """What `figure` must reach, or of a depth error must not exceed."""
+    """The least that `figure` must be, or the most that a depth error may be; None where there is no bound."""
     bounds = {
         "classes": report.min_agreement,
         "masks": report.min_iou,
@@ -145,7 +152,14 @@ def bound(report: Report, measure: Measure) -> float | None:
     return bounds[measure]
 
 
+def allowed_loss(report: Report, measure: Measure) -> float | None:
+    """The most that `lost` may be; None where there is no bound."""
+    limit = bound(report, measure)
+    return limit if limit is None or measure == "depths" else 1 - limit
+
+
 def budget_words(report: Report, measure: Measure) -> str:
+    """The bound on that figure in words; "none" where there is no bound."""
     limit = bound(report, measure)
     if limit is None:
         return "none"
@@ -154,34 +168,36 @@ def budget_words(report: Report, measure: Measure) -> str:
 
 
 def budget_lines(report: Report) -> tuple[str, ...]:
-    """What had to be kept, of features and heads."""
-    found = [task for each in report.candidates if each.fidelity for task in each.fidelity.tasks]
-    measures = [measure for measure in FIGURES if measure != "values" and any(measure_of(task) == measure for task in found)]
+    """The bounds on features and heads, a text each."""
+    tasks = [task for each in report.candidates if each.fidelity for task in each.fidelity.tasks]
+    measures = [measure for measure in FIGURES if measure != "values" and any(measure_of(task) == measure for task in tasks)]
     features = [f"worst cosine at least {report.min_fidelity:g}"] if has_features(report) else []
     return (*features, *(budget_words(report, measure) for measure in measures if bound(report, measure) is not None))
 
 
+def judged_stages(report: Report) -> list[tuple[str, StageFidelity]]:
+    """By name, the build's stages and then every candidate that was judged."""
+    stages = [(stage.stage, stage) for stage in report.stages]
+    return stages + [(each.name, each.fidelity) for each in report.candidates if each.fidelity is not None]
+
+
 def has_features(report: Report) -> bool:
-    """Whether what ships gives features that were judged: True also where nothing was. Stages before it may give more."""
+    """Whether candidates give features that were judged; True also where nothing was judged. The build's stages may give more."""
     judged = [each.fidelity for each in report.candidates if each.fidelity is not None] or report.stages
     return not judged or any(each.cosines for each in judged)
 
 
-def beyond(report: Report, candidate: CandidateFigures) -> tuple[str, ...]:
-    """What of a candidate's fidelity is beyond a budget, in words."""
+def budget_violations(report: Report, candidate: CandidateFigures) -> tuple[str, ...]:
+    """Where a candidate's fidelity is beyond a budget, in words."""
     if candidate.fidelity is None:
         return ()
     tasks = TaskBudgets(report.min_agreement, report.min_iou, report.max_depth_error)
     return tuple(map(printable, Budget(report.min_fidelity, tasks).lost(candidate.fidelity)))
 
 
-def beyond_lines(report: Report) -> tuple[str, ...]:
-    """One for each candidate that is beyond a budget."""
-    found = ((candidate, beyond(report, candidate)) for candidate in report.candidates)
-    return tuple(f"{printable(candidate.name)} is beyond the budget: {'; '.join(said)}" for candidate, said in found if said)
-
-
-def short(name: str) -> str:
-    """What tells names apart is at either end."""
-    line = printable(name)
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2 - 1]}…{line[-(_LONGEST // 2) :]}"
+def violation_lines(report: Report) -> tuple[str, ...]:
+    """A line for each candidate that is beyond a budget."""
+    violations = ((candidate, budget_violations(report, candidate)) for candidate in report.candidates)
+    return tuple(
+        f"{printable(candidate.name)} is beyond the budget: {'; '.join(reasons)}" for candidate, reasons in violations if reasons
+    )

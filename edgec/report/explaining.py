@@ -1,4 +1,4 @@
-"""An artefact's explanation, from its files to what people read."""
+"""An artefact's explanation: read from its files, and put into tables and sentences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from rich.table import Table
 
 from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError
@@ -16,13 +17,13 @@ from edgec.records.explanation import EXPLANATION, ExceptionFacts, Explanation, 
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable, read_record
 from edgec.records.report import Report
+from edgec.report.cells import ABSENT, number
 from edgec.report.decisions import has_features
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.table import terminal_table
 
 LOST = 1e-4
-"""How much a stage's worst cosine must fall to be called a loss: float32's own rounding over a deep model stays below."""
+"""How far a stage's worst cosine must fall to be called a loss: float32's own rounding over a deep model stays below."""
 MOST_SENSITIVE = 10
 PYTORCH = "PyTorch"
 
@@ -33,6 +34,8 @@ _REASONS = 2
 
 @dataclass(frozen=True)
 class Explained:
+    """What an artefact says of itself: its report, its explanation, and the fidelity of its build's stages."""
+
     report: Report
     explanation: Explanation
     stages: tuple[StageFidelity, ...]
@@ -70,8 +73,7 @@ class Price:
 
 
 def read_explained(artefact: OpenArtefact) -> Explained:
-    """Raises `ArtefactError` if the artefact holds no explanation, as those of early versions, or one that is damaged; and for
-    its report alike."""
+    """Raises `ArtefactError` if the explanation or the report is missing, as in artefacts of early versions, or damaged."""
     path = artefact.directory / EXPLANATION
     if not path.exists():
         raise ArtefactError(
@@ -84,21 +86,22 @@ def read_explained(artefact: OpenArtefact) -> Explained:
 
 
 def kinds(explanation: Explanation) -> tuple[Kind, ...]:
-    """In the order of execution. Where operations of one kind have many reasons, the most frequent are told."""
+    """In the order of execution. Of many reasons for one kind, the most frequent are given."""
     total = sum(operation.macs for operation in explanation.operations) or 1
     grouped: dict[tuple[str, str], list[OperationFacts]] = {}
     for operation in explanation.operations:
         grouped.setdefault((operation.kind, operation.precision), []).append(operation)
-    found = []
+    result = []
     for (kind, precision), group in grouped.items():
         reasons = [reason for reason, _ in Counter(operation.reason for operation in group if operation.reason).most_common()]
         more = [f"and {len(reasons) - _REASONS} more reasons"] if len(reasons) > _REASONS else []
         share = sum(operation.macs for operation in group) / total
-        found.append(Kind(kind, precision, len(group), share, "; ".join([*reasons[:_REASONS], *more])))
-    return tuple(found)
+        result.append(Kind(kind, precision, len(group), share, "; ".join([*reasons[:_REASONS], *more])))
+    return tuple(result)
 
 
 def most_sensitive(explanation: Explanation) -> tuple[OperationFacts, ...]:
+    """The operations that cost the features most in int8, the worst first; empty where that was not measured."""
     measured = [operation for operation in explanation.operations if operation.sensitivity is not None]
     return tuple(sorted(measured, key=lambda operation: -(operation.sensitivity or 0))[:MOST_SENSITIVE])
 
@@ -114,37 +117,32 @@ def first_loss(stages: Sequence[StageFidelity], threshold: float = LOST) -> Loss
 
 
 def price(report: Report) -> Price | None:
-    """What the chosen candidate's exceptions cost: against the same runtime's plan that has none, if it was measured."""
+    """What the chosen candidate's exceptions cost: its latency beside that of the same runtime's plan without exceptions. None
+    where that was not measured."""
     chosen = next(candidate for candidate in report.candidates if candidate.chosen)
-    plain = next((each for each in report.candidates if each.name == f"{chosen.runtime}-int8-static"), None)
-    if plain is None or plain is chosen or plain.latency is None or chosen.latency is None:
+    static = next((candidate for candidate in report.candidates if candidate.name == f"{chosen.runtime}-int8-static"), None)
+    if static is None or static is chosen or static.latency is None or chosen.latency is None:
         return None
-    return Price(plain.name, plain.latency.p50_ms, chosen.latency.p50_ms)
+    return Price(static.name, static.latency.p50_ms, chosen.latency.p50_ms)
 
 
 # --- for people
 
 
 def ships(report: Report) -> str:
-    """What ships, and why, as one sentence."""
-    chosen, reason = printable(report.chosen), printable(report.reason)
-    return f"{chosen} ships: {f'it{reason.removeprefix(chosen)}' if reason.startswith(f'{chosen} ') else reason}"
+    """What ships, and why."""
+    return f"Chosen: {printable(report.chosen)}. {printable(report.reason)}"
 
 
 def kinds_table(explanation: Explanation) -> Table:
-    from rich.text import Text
-
-    table = _table("kind", "precision", "count:", "MACs:", "why")
-    for entry in kinds(explanation):
-        cells = (entry.kind, entry.precision, str(entry.count), f"{entry.share:.1%}", entry.reason)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
+    """`kinds`, a row each."""
+    rows = [(each.kind, each.precision, str(each.count), f"{each.share:.1%}", each.reason) for each in kinds(explanation)]
+    return terminal_table(sheet(texts("kind", "precision") + numbers("count", "MACs") + texts("why"), rows))
 
 
 def blocks_table(explanation: Explanation) -> tuple[Table, tuple[str, ...]]:
-    """A row a block, a column an operation; and, as text, the operations that are in no block. `+` marks a smoothed input."""
-    from rich.text import Text
-
+    """A row a block, a column an operation, `+` where the input is smoothed; and, as text, the operations outside of all
+    blocks."""
     rows: dict[str, dict[str, str]] = {}
     elsewhere = []
     heads: Counter[tuple[str, str]] = Counter()
@@ -162,10 +160,8 @@ def blocks_table(explanation: Explanation) -> tuple[Table, tuple[str, ...]]:
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     last = Counter(name.split(".")[-1] for name in columns)
     short = {name: name.split(".")[-1] if last[name.split(".")[-1]] == 1 else name for name in columns}
-    table = _table("block", *(printable(short[name]) for name in columns))
-    for block, row in rows.items():
-        table.add_row(block, *(Text(row.get(name, "-")) for name in columns))
-    return table, tuple(elsewhere)
+    cells = [(block, *(row.get(name, ABSENT) for name in columns)) for block, row in rows.items()]
+    return terminal_table(sheet(texts("block", *(short[name] for name in columns)), cells)), tuple(elsewhere)
 
 
 def exception_lines(explained: Explained, exception: ExceptionFacts) -> tuple[str, ...]:
@@ -181,26 +177,23 @@ def exception_lines(explained: Explained, exception: ExceptionFacts) -> tuple[st
 
 
 def sensitive_table(explanation: Explanation) -> Table:
-    from rich.text import Text
-
-    table = _table("operation", "runs in", "lost:")
-    for operation in most_sensitive(explanation):
-        table.add_row(Text(printable(operation.name)), Text(printable(operation.precision)), f"{operation.sensitivity:.7f}")
-    return table
+    """`most_sensitive`, a row each."""
+    rows = [(each.name, each.precision, number(each.sensitivity, ".7f")) for each in most_sensitive(explanation)]
+    return terminal_table(sheet(texts("operation", "runs in") + numbers("lost"), rows))
 
 
 def massive_table(explanation: Explanation) -> Table:
-    from rich.text import Text
-
-    table = _table("operation", "token", "channel:", "value:", "ratio:", "frame")
-    for entry in explanation.massive:
-        cells = (entry.operation, entry.token, str(entry.channel), f"{entry.value:.4g}", f"{entry.ratio:.1f}x", entry.frame)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
+    """The explanation's massive activations, a row each."""
+    rows = [
+        (each.operation, each.token, str(each.channel), f"{each.value:.4g}", f"{each.ratio:.1f}x", each.frame)
+        for each in explanation.massive
+    ]
+    headings = texts("operation", "token") + numbers("channel", "value", "ratio") + texts("frame")
+    return terminal_table(sheet(headings, rows))
 
 
 def loss_line(stages: Sequence[StageFidelity]) -> str:
-    """By the cosines or, of a model without features, by what the worst head keeps."""
+    """Where fidelity was first lost, as a sentence: by the worst cosine or, without features, by what the worst head keeps."""
     loss = first_loss(stages)
     features = any(stage.cosines for stage in stages)
     if loss is None:
@@ -221,13 +214,13 @@ def named(operations: Iterable[str]) -> str:
     return "; ".join(printable(f"{key} {_ranges(sorted(numbers))}") for key, numbers in grouped.items())
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def _ranges(blocks: Sequence[int]) -> str:
     runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
+    for block in blocks:
+        if runs and block == runs[-1][-1] + 1:
+            runs[-1].append(block)
         else:
-            runs.append([number])
+            runs.append([block])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
@@ -236,27 +229,16 @@ def _judge(report: Report) -> str:
 
 
 def _bought(exception: ExceptionFacts, judge: str) -> str:
-    without, kept = exception.lost_without, exception.lost_with
-    if without is None or kept is None:
+    without, lost = exception.lost_without, exception.lost_with
+    if without is None or lost is None:
         return "not measured: `--effort full` also tries the plan without it"
-    said = f"{judge} loses {kept:.6f} instead of {without:.6f}"
-    return said if kept < without else f"nothing: {said}"
+    change = f"{judge} loses {lost:.6f} instead of {without:.6f}"
+    return change if lost < without else f"nothing: {change}"
 
 
-def _cost(found: Price | None) -> str:
-    if found is None:
+def _cost(paid: Price | None) -> str:
+    if paid is None:
         return "not measured: `--effort full` also tries the plan without it"
-    difference = found.with_ms - found.without_ms
-    said = f"{found.with_ms:.2f} ms at the median instead of {found.without_ms:.2f}, {printable(found.without)}'s"
-    return f"{difference:.2f} ms: {said}" if difference > 0 else f"nothing: {said}"
-
-
-def _table(*titles: str) -> Table:
-    """A title that ends with a colon is a number's."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        number = title.endswith(":")
-        table.add_column(title.rstrip(":"), justify="right" if number else "left", no_wrap=number, overflow="fold")
-    return table
+    difference = paid.with_ms - paid.without_ms
+    change = f"{paid.with_ms:.2f} ms at the median instead of {paid.without_ms:.2f}, {printable(paid.without)}'s"
+    return f"{difference:.2f} ms: {change}" if difference > 0 else f"nothing: {change}"

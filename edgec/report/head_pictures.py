@@ -1,4 +1,4 @@
-"""What heads make of frames, as PNGs: for each head a sheet with float32's maps beside the shipped ones and where they differ."""
+"""Heads' outputs as PNGs: for each head a sheet with float32's maps beside the shipped ones, and where they differ."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from edgec.records.reading import printable
+from edgec.report.decisions import class_name
 from edgec.report.lettering import Ink, write
 from edgec.report.maps import CAPTIONS, LARGEST_ERROR, Headed, Maps, Scores, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, LINE, Bytes, Swatch, Swatches, class_swatches, draw_scale
@@ -62,14 +63,14 @@ def _sheet(headed: Headed, maps: Maps, title: str) -> Image.Image:
         write(pen, (_MARGIN, top + index * row_height), line, 11, page_width - 2 * _MARGIN, _FAINT)
         pictures = (frame, *panels(maps, frame, index, low, high))
         for column, picture in enumerate(pictures):
-            place = (_MARGIN + column * (width + _GAP), top + index * row_height + LINE)
-            page.paste(_fit(picture, width, height), place)
+            position = (_MARGIN + column * (width + _GAP), top + index * row_height + LINE)
+            page.paste(_fit(picture, width, height), position)
     return page
 
 
 def _scores_sheet(headed: Headed, scores: Scores, title: str) -> Image.Image:
-    """Beside each frame the classes that score highest, float32's and the shipped head's; those that differ in the first place
-    are said to."""
+    """Beside each frame the classes with the highest scores, float32's and the shipped head's, and whether the first one is the
+    same."""
     width, height = _panel(headed.frames)
     height = max(height, (_LISTED + 2) * LINE)
     page_width = 2 * _MARGIN + 3 * (width + _GAP) - _GAP
@@ -94,7 +95,7 @@ def _bars(
     pen: ImageDraw.ImageDraw, classes: tuple[str, ...], values: np.ndarray[tuple[int], np.dtype[np.float32]], left: int, top: int,
     width: int,
 ) -> None:  # fmt: skip
-    """By softmax, which every classifier's scores bear; the scores themselves stand beside."""
+    """Softmax as bars, which suits the scores of any classifier, and the scores themselves as numbers."""
     finite = np.where(np.isfinite(values), values, -np.inf).astype(np.float64)
     if not np.isfinite(finite).any():
         write(pen, (left, top), "no score is finite", 12, width, _INK)
@@ -102,10 +103,9 @@ def _bars(
     shares = np.exp(finite - finite.max())
     shares /= shares.sum()
     bar, name = width // 3, width - width // 3 - 60
-    for place, index in enumerate(np.argsort(-finite, kind="stable")[:_LISTED]):
-        y = top + place * LINE
-        text = printable(classes[index]) if index < len(classes) else f"class {index}"
-        write(pen, (left, y), text, 12, name - 6, _INK)
+    for rank, index in enumerate(np.argsort(-finite, kind="stable")[:_LISTED]):
+        y = top + rank * LINE
+        write(pen, (left, y), class_name(classes, int(index)), 12, name - 6, _INK)
         pen.rectangle((left + name, y + 3, left + name + bar, y + 14), outline=_FAINT)
         pen.rectangle((left + name, y + 3, left + name + round(bar * float(shares[index])), y + 14), fill=(0, 114, 178))
         write(pen, (left + name + bar + 6, y), f"{values[index]:.4g}", 11, 54, _INK)
@@ -130,9 +130,9 @@ def _panel(frames: Bytes) -> tuple[int, int]:
 
 
 def _fit(picture: Bytes, width: int, height: int) -> Image.Image:
-    found = Image.fromarray(np.ascontiguousarray(picture))
-    smaller = found.width > width
-    return found.resize((width, height), Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST)
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    smaller = image.width > width
+    return image.resize((width, height), Image.Resampling.LANCZOS if smaller else Image.Resampling.NEAREST)
 
 
 def _file_name(name: str) -> str:

@@ -6,12 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.table import Table
-from rich.text import Text
-
 from edgec.graph.blocks import block_of, numbered_blocks
 from edgec.lowering.tensorrt.compiler.kernels import Kernel, KernelTensor
-from edgec.records.reading import printable
+from edgec.report.sheets import Sheet, numbers, sheet, texts
 
 _SHOWN = 4
 _BETWEEN = (".quantised", ".dequantised", ".fp16", ".fp32", ".single", ".channels")
@@ -57,21 +54,24 @@ def parts(kernels: Sequence[Kernel]) -> tuple[Part, ...]:
     return tuple(alike.values())
 
 
-def kernels_table(part: Part) -> Table:
-    """A row a kernel: its kind, how much it moves, what it reads and writes, and the operations in it."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title, number in (("kind", False), ("moved KB", True), ("const. KB", True), ("reads", False), ("writes", False)):
-        table.add_column(title, justify="right" if number else "left", no_wrap=True, header_style="bold")
-    table.add_column("operations", overflow="fold", header_style="bold")
-    for kernel in part.kernels:
-        sizes = (f"{size / 1e3:.0f}" for size in (kernel.moved_bytes, kernel.constant_bytes))
-        tensors = map(_tensors, (kernel.inputs, kernel.outputs))
-        cells = (kernel.kind, *sizes, *tensors, _operations(kernel, part.place))
-        table.add_row(*(Text(printable(cell)) for cell in cells), style="dim" if kernel.kind in ("glue", "copy") else None)
-    return table
+def kernels_sheet(part: Part) -> Sheet:
+    """A row a kernel: its kind, how much it moves, what it reads and writes, and the operations in it. Kernels that multiply are
+    set off: the others are what the compiler could not fuse into them."""
+    rows = [
+        (
+            kernel.kind,
+            *(f"{size / 1e3:.0f}" for size in (kernel.moved_bytes, kernel.constant_bytes)),
+            _tensors(kernel.inputs),
+            _tensors(kernel.outputs),
+            _operations(kernel, part.place),
+        )
+        for kernel in part.kernels
+    ]
+    strong = [index for index, kernel in enumerate(part.kernels) if kernel.kind not in ("glue", "copy")]
+    return sheet(texts("kind") + numbers("moved KB", "const. KB") + texts("reads", "writes", "operations"), rows, strong)
 
 
-def as_json(kernels: Iterable[Kernel]) -> list[dict[str, object]]:
+def kernels_json(kernels: Iterable[Kernel]) -> list[dict[str, object]]:
     """One object a kernel."""
     return [
         {

@@ -1,7 +1,7 @@
-"""Where the labels of a scatter go, so that none lies on another, on a mark, or outside.
+"""Where the labels of a scatter plot go, so that none lies on another label, on a mark, or outside.
 
-By hand: Vega-Lite places none, and textalloc, tried on matplotlib's axes, lays lines along whiskers and, of twenty names, some on
-marks.
+By hand: Vega-Lite places no labels, and textalloc, tried on matplotlib's axes, draws lines along whiskers and, of twenty names,
+puts some on marks. Boxes are tuples: matplotlib's `Bbox` has the same operations, and a picture takes too many of them for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONG = 20
 _GAP = 2.0
 _FONT = 8.0
 _ROUNDS = 4
-"""Who chose first may find a better place once all others have theirs."""
+"""A label that was placed early may find a better place once all others have theirs."""
 
 Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
@@ -48,11 +48,11 @@ class Label:
 
 
 def place_labels(axes: Axes, labels: Sequence[Label], renderer: RendererAgg, avoid: Sequence[Path] = ()) -> list[Annotation]:
-    """Write each label near its mark; if there is only room further off, with a thin line between the two.
+    """Writes each label near its mark or, where there is no room, further away with a thin line to it.
 
-    `avoid` are lines of the picture, in data coordinates, that labels had better not lie on. The axes must have been drawn, so
-    that their scales are settled. Bold labels choose their place first. A label that finds no room at all is written where it
-    covers least.
+    `avoid` are lines of the picture, in data coordinates, that labels should not lie on. The axes must have been drawn, so that
+    their scales are fixed. Bold labels are placed first. A label for which there is no room at all is written where it covers
+    least.
     """
     unit = axes.figure.dpi / 72
     frame = axes.get_window_extent(renderer)
@@ -103,7 +103,7 @@ class _Surroundings:
             + 50 * sum(_shared(grown, other) for other in self.hidden)
             + 1e4 * outside
             + 200 * crossings
-            + 60 * (math.dist(*line) > _LONG and _level(line))  # it would pass for a whisker
+            + 60 * (math.dist(*line) > _LONG and _level(line))  # it would look like a whisker
             + sum((90 if _level(other) else 12) * _meet(other, grown) for other in self.faint)
         )
 
@@ -176,12 +176,12 @@ def _nearest(box: Box, spot: Spot) -> Spot:
 def _meet(line: Line, box: Box) -> bool:
     enter, leave = 0.0, 1.0
     for side in (0, 1):
-        start, way = line[0][side], line[1][side] - line[0][side]
-        if way == 0:
+        start, extent = line[0][side], line[1][side] - line[0][side]
+        if extent == 0:
             if not box[side] < start < box[2 + side]:
                 return False
             continue
-        first, last = sorted(((box[side] - start) / way, (box[2 + side] - start) / way))
+        first, last = sorted(((box[side] - start) / extent, (box[2 + side] - start) / extent))
         enter, leave = max(enter, first), min(leave, last)
     return enter < leave
 

@@ -1,4 +1,4 @@
-"""What an artefact's heads say of frames, float32 beside shipped, ready to be drawn: numpy only."""
+"""What an artefact's heads give for frames, float32 beside shipped, ready to be drawn. numpy only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from edgec.report.overlays import Bytes, depth_range, draw_depth, draw_differenc
 Array = NDArray[Any]
 CAPTIONS: Final = ("frame", "float32", "shipped", "difference")
 LARGEST_ERROR: Final = 0.1
-"""The relative error of a depth from which on the difference has the brightest colour, in every picture: pictures compare."""
+"""The relative error of a depth at which the difference has its brightest colour: the same in every picture, so that they
+compare."""
 _ROLES: Final[Mapping[str, Literal["labels", "depth"]]] = {"labels": "labels", "logits": "labels", "depth": "depth"}
 
 
@@ -33,7 +34,7 @@ class Maps:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Of depth: one scale for all frames and both sides."""
+        """The scale of depths: one for all frames and both sides."""
         return depth_range([self.float32, self.shipped])
 
     @property
@@ -54,8 +55,8 @@ class Scores:
 
 @dataclass(frozen=True)
 class Headed:
-    """M frames, uint8 [M, H, W, 3], and what the heads say of them. `undrawn` says of what is neither map nor score why it is not
-    drawn."""
+    """M frames, uint8 [M, H, W, 3], and what the heads say of them. `undrawn` says why outputs
+    that are neither maps nor scores are not drawn."""
 
     names: tuple[str, ...]
     frames: Bytes
@@ -71,7 +72,7 @@ def headed(
     float32: Mapping[str, Array],
     shipped: Mapping[str, Array],
 ) -> Headed:
-    """By output name what both give of the same frames, as `edgec.heads.types.Output` shapes it."""
+    """From the outputs of both by name, on the same frames, shaped as `edgec.heads.types.Output` says."""
     maps: list[Maps] = []
     scores: list[Scores] = []
     undrawn: list[str] = []
@@ -79,7 +80,7 @@ def headed(
         for name in head.outputs:
             ours, theirs = float32[name], shipped[name]
             kind = _ROLES.get(head.output)
-            planes = [found for each in (ours, theirs) if kind and (found := _planes(each, kind)) is not None]
+            planes = [plane for each in (ours, theirs) if kind and (plane := _planes(each, kind)) is not None]
             if kind is not None and len(planes) == 2:
                 maps.append(Maps(name, kind, head.classes, planes[0], planes[1]))
             elif head.output == "scores" and ours.ndim == 2:
@@ -119,8 +120,8 @@ def panels(maps: Maps, frame: Bytes, index: int, low: float, high: float) -> tup
 def relative_error(ours: Array, theirs: Array) -> NDArray[np.float64]:
     """|shipped - float32| / |float32|, by pixel; infinite where a depth is not finite."""
     with np.errstate(all="ignore"):
-        found = np.abs(theirs.astype(np.float64) - ours) / np.maximum(np.abs(ours.astype(np.float64)), np.finfo(np.float32).tiny)
-    return np.where(np.isfinite(found), found, np.inf)
+        error = np.abs(theirs.astype(np.float64) - ours) / np.maximum(np.abs(ours.astype(np.float64)), np.finfo(np.float32).tiny)
+    return np.where(np.isfinite(error), error, np.inf)
 
 
 def figures(maps: Maps, index: int) -> str:
@@ -132,7 +133,7 @@ def figures(maps: Maps, index: int) -> str:
     alike = ours == theirs
     unions = {int(label): int(((ours == label) | (theirs == label)).sum()) for label in np.unique(ours)}
     iou = {label: int((alike & (ours == label)).sum()) / union for label, union in unions.items()}
-    label = min(iou, key=lambda each: iou[each])
+    label = min(iou, key=lambda index_of: iou[index_of])
     name = class_name(maps.classes, label) if label >= 0 else f"no class ({label})"
     differing = int((~alike).sum())
     return f"{differing} of {alike.size} pixels differ ({differing / alike.size:.3%}); lowest IoU {iou[label]:.4f}, {name}"
@@ -140,14 +141,14 @@ def figures(maps: Maps, index: int) -> str:
 
 def verdict(scores: Scores, index: int) -> tuple[str, bool]:
     """Of one frame: both classes in words, and whether they are the same."""
-    best = []
+    chosen = []
     for values in (scores.float32[index], scores.shipped[index]):
         if not np.isfinite(values).all():
-            best.append(("scores that are not finite", -1))
+            chosen.append(("scores that are not finite", -1))
             continue
         order = np.argsort(-values, kind="stable")
         margin = f", margin {values[order[0]] - values[order[1]]:.3g}" if len(order) > 1 else ""
-        best.append((f"{class_name(scores.classes, int(order[0]))} ({values[order[0]]:.4g}{margin})", int(order[0])))
-    (ours, first), (theirs, second) = best
+        chosen.append((f"{class_name(scores.classes, int(order[0]))} ({values[order[0]]:.4g}{margin})", int(order[0])))
+    (ours, first), (theirs, second) = chosen
     same = first == second != -1
     return f"{printable(scores.output)}: float32 {ours}, shipped {theirs}{'' if same else ' — another class'}", same

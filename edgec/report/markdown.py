@@ -1,24 +1,23 @@
-"""A report as Markdown. Text in it comes from files and stays text: it cannot break a table or become a link or a tag."""
+"""A report as Markdown. Text that comes from files is escaped: it cannot break a table or become a link or a tag."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
-from edgec.records.report import YARDSTICK, Host, Report
-from edgec.report import compiled
-from edgec.report.columns import cosine_cell, telling
-from edgec.report.compiled import named
-from edgec.report.decisions import beyond_lines, budget_lines, decided
-from edgec.report.grids import Grid, heads_grid, iou_grids, kept_grids
-from edgec.report.run_rows import run_tables
+from edgec.records.report import YARDSTICK, Report
+from edgec.report.columns import bounds_sheet, candidates_sheet, stages_sheet
+from edgec.report.compiled import NOTE, compilations_of, compiled_sheet, compiler_line, refusals
+from edgec.report.decisions import budget_lines, violation_lines
+from edgec.report.facts import RANDOM_WEIGHTS, host_words, input_words, model_words, target_words, tool_versions
+from edgec.report.grids import fidelity_grids, heads_grid, iou_grids
+from edgec.report.runs import run_sheets
+from edgec.report.sheets import Sheet
 
-RANDOM_WEIGHTS = "**Random weights: latency is real; fidelity is against the same random model and says nothing of features.**"
 _SPECIAL = re.compile(r"([\\`*\[\]|~$])|(?<![A-Za-z0-9])(_)|(_)(?![A-Za-z0-9])")
 _MARKER = re.compile(r"^[-+#=]|(?<=^\d)[.)]|(?<=^\d\d)[.)]")
-"""What would begin a list or a heading within a list's item."""
+"""What would begin another list or a heading within an item of a list."""
 _MOST_CLASSES = 30
 _HEADS = (
     "Heads: what the shipped ones decide, held against the same heads in float32 on the same frames, not against the truth. "
@@ -29,33 +28,39 @@ _HEADS = (
 def to_markdown(report: Report, pareto: str | None = None) -> str:
     """Title, what and where, the candidates with the chosen one marked and why, fidelity by stage, notes, how it was measured.
 
-    `pareto` is the path of the candidates' picture, from where the text will lie.
+    `pareto` is the path of the candidates' picture, relative to the folder of the Markdown file.
     """
     parts = [
         f"# {escape(report.model.name)} for {escape(report.target)}",
-        *([RANDOM_WEIGHTS] if report.model.random_weights else []),
-        _bullets(_what(report)),
+        *([f"**{RANDOM_WEIGHTS}**"] if report.model.random_weights else []),
+        bullets(_what(report)),
         "## Candidates",
-        _candidates(report),
+        markdown_table(candidates_sheet(report)),
         *([f"![Latency against features lost, of every candidate]({pareto})"] if pareto else []),
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
-        _bullets(map(escape, beyond_lines(report))) if report.heads else "",
-        *(["## Least possible latencies", _bounds(report)] if any(c.bounds for c in report.candidates) else []),
-        *(["## Compiled on the host", *_compiled(report)] if any(c.compilations for c in report.candidates) else []),
-        *(["## Runs", _runs(report), _idle(report)] if any(c.runs or c.after_idle for c in report.candidates) else []),
+        bullets(map(escape, violation_lines(report))) if report.heads else "",
+        *(["## Least possible latencies", markdown_table(bounds)] if (bounds := bounds_sheet(report)) else []),
+        *_compiled(report),
+        *(
+            ["## Runs", *map(markdown_table, run_sheets(report)), _idle(report)]
+            if any(c.runs or c.after_idle for c in report.candidates)
+            else []
+        ),
         "## Fidelity by stage",
-        _stages(report.stages),
+        markdown_table(stages_sheet([(stage.stage, stage) for stage in report.stages], 5))
+        if report.stages
+        else "None was measured.",
         *_heads(report),
-        *(["## Notes", _bullets(escape(note) for note in report.notes)] if report.notes else []),
+        *(["## Notes", bullets(escape(note) for note in report.notes)] if report.notes else []),
         "## How it was measured",
-        _bullets(_method(report)),
+        bullets(_method(report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def escape(text: str) -> str:
-    """Any text as one line of Markdown that shows just this text, in a table too."""
+    """Any text as one line of Markdown that shows exactly this text, also in a table."""
     line = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(_escaped, line)
 
@@ -65,85 +70,33 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def _what(report: Report) -> list[str]:
-    model, (batch, height, width, _) = report.model, report.input_shape
-    suited = "has" if report.host_is_target else "does not have"
-    versions = {name: version for name, version in report.host.versions.items() if name != "edgec"}
     return [
-        f"Model: {escape(model.arch)}, {model.parameters / 1e6:.1f} M parameters, {model.gflops:.1f} GFLOPs a frame, "
-        f"checkpoint SHA-256 {escape(model.checkpoint_sha256)}",
-        f"Target: {escape(report.target)}; the measuring host {suited} all that its profile asks for",
-        f"Input: {batch} frame{'s' if batch > 1 else ''} of {height}x{width}, uint8 RGB",
+        f"Model: {escape(f'{model_words(report)}, checkpoint SHA-256 {report.model.checkpoint_sha256}')}",
+        f"Target: {escape(target_words(report))}",
+        f"Input: {input_words(report)}",
         f"Precision asked: {escape(report.precision_asked)}; budget: {'; '.join(budget_lines(report)) or 'none'}",
         f"Calibration: {escape(report.calibration)}; judged on {report.validation_frames} frames that it never saw",
-        *_where(report.host),
-        f"Made by edgec {escape(report.edgec_version)}, {escape(report.created)}; "
-        + ", ".join(f"{escape(name)} {escape(version)}" for name, version in sorted(versions.items())),
+        f"Host: {escape(host_words(report.host))}",
+        f"System: {escape(report.host.os)}, Python {escape(report.host.python)}",
+        escape(f"Made by edgec {report.edgec_version}, {report.created}; {tool_versions(report.host)}"),
     ]
-
-
-def _where(host: Host) -> list[str]:
-    machine = {True: "a virtual machine", False: "no virtual machine", None: "virtual machine or not: unknown"}
-    return [
-        f"Host: {escape(host.cpu)} ({escape(host.architecture)}; {escape(', '.join(host.isa)) or 'no ISA flags known'}), "
-        f"{host.physical_cores} physical and {host.logical_cores} logical cores, {host.usable_cores} usable, "
-        f"{host.memory_bytes / 1e9:.1f} GB, governor {escape(host.governor or 'unknown')}, {machine[host.virtual_machine]}",
-        f"System: {escape(host.os)}, Python {escape(host.python)}",
-    ]
-
-
-def _candidates(report: Report) -> str:
-    rows = []
-    columns = telling(report.candidates)
-    for candidate in report.candidates:
-        cells = [escape(column.cell(candidate)) for column in columns]
-        rows.append([f"**{cell}**" for cell in cells] if candidate.chosen else cells)
-    return markdown_table([escape(column.title) for column in columns], rows, [column.number for column in columns])
 
 
 def _problems(report: Report) -> str:
-    return _bullets(f"{escape(c.name)} has no figures: {escape(c.problem)}" for c in report.candidates if c.problem)
-
-
-def _bounds(report: Report) -> str:
-    rows = [
-        [
-            *map(escape, (candidate.name, bound.board, bound.power_mode)),
-            f"{bound.bound_ms:.2f}",
-            bound.limited_by,
-            "-" if bound.estimate_ms is None else f"{bound.estimate_ms:.2f}",
-            bound.evidence.value,
-        ]
-        for candidate in report.candidates
-        for bound in candidate.bounds
-    ]
-    titles = ["candidate", "board", "power mode", "at least ms", "limited by", "estimate ms", "evidence"]
-    return markdown_table(titles, rows, [False, False, False, True, False, True, False])
+    return bullets(f"{escape(c.name)} has no figures: {escape(c.problem)}" for c in report.candidates if c.problem)
 
 
 def _compiled(report: Report) -> list[str]:
-    compilations = named(report)
-    rows = [[escape(cell) for cell in compiled.row(name, each)] for name, each in compilations]
-    return [
-        f"{escape(compiled.compiler_line([each for _, each in compilations]))}.",
-        markdown_table(compiled.TITLES, rows, compiled.NUMBERS),
-        _bullets(map(escape, compiled.refusals(compilations))),
-        compiled.NOTE,
-    ]
-
-
-def _runs(report: Report) -> str:
-    return "\n\n".join(
-        markdown_table(
-            ["", *map(escape, table.titles)],
-            [[name, *map(escape, cells)] for name, cells in table.rows],
-            [False, *[True] * len(table.titles)],
-        )
-        for table in run_tables(report)
-    )
+    compilations = compilations_of(report)
+    table = compiled_sheet(compilations)
+    if table is None:
+        return []
+    line = escape(compiler_line([each for _, each in compilations]))
+    return ["## Compiled on the host", f"{line}.", markdown_table(table), bullets(map(escape, refusals(compilations))), NOTE]
 
 
 def _idle(report: Report) -> str:
-    return _bullets(
+    return bullets(
         f"{escape(candidate.name)} after {idle.idle_s:g} s of idling: "
         f"{', '.join(f'{sample:.2f}' for sample in idle.samples_ms)} ms ({idle.evidence.value})"
         for candidate in report.candidates
@@ -151,38 +104,14 @@ def _idle(report: Report) -> str:
     )
 
 
-def _stages(stages: Sequence[StageFidelity]) -> str:
-    if not stages:
-        return "None was measured."
-    heads = decided(stages)
-    rows = [
-        [
-            escape(stage.stage),
-            *map(cosine_cell, (stage.cls_cosine_mean, stage.patch_cosine_mean, stage.patch_cosine_p01)),
-            *(each.cell(stage) for each in heads),
-            str(stage.frames),
-            stage.evidence.value,
-        ]
-        for stage in stages
-    ]
-    titles = ["stage", "cls mean", "patch mean", "patch p01", *(escape(each.title) for each in heads), "frames", "evidence"]
-    return markdown_table(titles, rows, [False, *[True] * (4 + len(heads)), False])
-
-
 def _heads(report: Report) -> list[str]:
-    found = heads_grid(report)
-    if found is None:
+    facts = heads_grid(report)
+    if facts is None:
         return []
-    grids = [*kept_grids(report), *iou_grids(report, _MOST_CLASSES)]
-    parts = ["## Heads", _grid(found)]
-    for grid in grids:
-        parts += [f"### {escape(grid.title)}", _grid(grid)]
+    parts = ["## Heads", markdown_table(facts)]
+    for grid in (*fidelity_grids(report), *iou_grids(report, _MOST_CLASSES)):
+        parts += [f"### {escape(grid.title)}", markdown_table(grid)]
     return parts
-
-
-def _grid(grid: Grid) -> str:
-    rows = [[f"**{escape(cell)}**" if at in grid.strong else escape(cell) for cell in row] for at, row in enumerate(grid.rows)]
-    return markdown_table([escape(title) for title in grid.titles], rows, grid.numbers)
 
 
 def _method(report: Report) -> list[str]:
@@ -203,10 +132,19 @@ def _method(report: Report) -> list[str]:
     ]
 
 
-def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool]) -> str:
-    lines = [titles, ["---:" if number else "---" for number in numbers], *rows]
+def markdown_table(sheet: Sheet) -> str:
+    """The rows that are set off are bold."""
+    lines = [
+        [escape(heading.title) for heading in sheet.headings],
+        ["---:" if heading.number else "---" for heading in sheet.headings],
+        *(
+            [f"**{escape(cell)}**" if index in sheet.strong else escape(cell) for cell in row]
+            for index, row in enumerate(sheet.rows)
+        ),
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _bullets(lines: Iterable[str]) -> str:
+def bullets(lines: Iterable[str]) -> str:
+    """A list; `lines` are escaped already."""
     return "\n".join(f"- {_MARKER.sub(_escaped, line)}" for line in lines)

@@ -1,5 +1,5 @@
 """Label maps and depth maps drawn over the frames that they were made of, and the legends to them: for reports, for
-`edgec explain --pictures`, and for whatever else draws them (`edgec run`).
+`edgec explain --pictures`, and for `edgec run`.
 
 Functions from arrays to arrays, numpy and PIL only: a frame is uint8 [H, W, 3], a label map int [H, W], a depth map float
 [H, W]; what comes out is uint8 [H, W, 3]. A class has the same colour in every picture of every model, by its index: Okabe and
@@ -35,14 +35,15 @@ _OKABE_ITO: Final[tuple[Colour, ...]] = (
 )
 """Okabe and Ito, Color Universal Design, 2008, without black."""
 _SHADES: Final = (0.0, -0.45, 0.5, -0.7, 0.75)
-"""The palette again, darker and lighter, where a head has more classes; then it repeats, and legends tell."""
+"""The palette again, darker and lighter, for heads with more classes. Then colours repeat, and the legend tells which is
+which."""
 PERIOD: Final = len(_OKABE_ITO) * len(_SHADES)
 UNKNOWN: Final[Colour] = (128, 128, 128)
-"""Of labels that name no class."""
+"""For labels that name no class."""
 HOLE: Final[Colour] = (0, 0, 0)
-"""Of depths that are not finite."""
+"""For depths that are not finite."""
 DIFFERENT: Final[Colour] = (255, 0, 255)
-"""Of pixels that differ: no class has it."""
+"""For pixels that differ: no class has this colour."""
 _OPACITY: Final = 0.5
 _DEPTH_OPACITY: Final = 0.85
 _LEVELS: Final = 256
@@ -54,7 +55,7 @@ _INK, _FAINT = (30, 30, 30), (95, 95, 95)
 
 
 def class_colour(index: int) -> Colour:
-    """Of the class with this index; `UNKNOWN` below 0."""
+    """The colour of the class with this index; `UNKNOWN` for an index below 0."""
     if index < 0:
         return UNKNOWN
     base = _OKABE_ITO[index % len(_OKABE_ITO)]
@@ -67,16 +68,16 @@ def class_colour(index: int) -> Colour:
 def tints(labels: Labels, classes: int = 0) -> Bytes:
     """Labels [...] as their classes' colours [..., 3]. Labels below 0 and, where `classes` is given, from there on are
     `UNKNOWN`."""
-    # Colours repeat, so that a short table does for all labels; its last entry is for those that name no class.
+    # Colours repeat, so that a short table is enough for all labels; its last entry is for labels that name no class.
     table = np.array([*(class_colour(index) for index in range(PERIOD)), UNKNOWN], np.uint8)
-    strange = (labels < 0) | (labels >= classes) if classes else labels < 0
-    found: Bytes = table[np.where(strange, PERIOD, labels % PERIOD)]
-    return found
+    nameless = (labels < 0) | (labels >= classes) if classes else labels < 0
+    colours: Bytes = table[np.where(nameless, PERIOD, labels % PERIOD)]
+    return colours
 
 
 def draw_labels(frame: Bytes, labels: Labels, classes: int = 0) -> Bytes:
     """The frame's brightness under the colours of its label map, with a light line where classes meet. The frame's own colours
-    would pass for classes. A map of another size than the frame is enlarged to it without smoothing."""
+    would look like classes. A map of another size than the frame is enlarged to it without smoothing."""
     labels = fitted(labels, frame.shape[0], frame.shape[1])
     mixed = _mixed(_grey(frame), tints(labels, classes), _OPACITY)
     edges = np.zeros(labels.shape, bool)
@@ -87,8 +88,8 @@ def draw_labels(frame: Bytes, labels: Labels, classes: int = 0) -> Bytes:
 
 
 def draw_depth(frame: Bytes, depth: Depth, low: float, high: float) -> Bytes:
-    """The depth map over the frame's brightness, of which just enough is left to find one's way. Pictures that are to be compared
-    take one `low` and `high`: what is at or below and at or above has the colour of that end."""
+    """The depth map over the frame's brightness, of which just enough is left to recognise the scene. Pictures that are to be
+    compared need the same `low` and `high`; depths beyond either have the colour of that end."""
     depth = fitted(depth, frame.shape[0], frame.shape[1])
     mixed = _mixed(_grey(frame), ramp(depth, low, high), _DEPTH_OPACITY)
     mixed[~np.isfinite(depth)] = HOLE
@@ -108,14 +109,14 @@ def ramp(values: Depth, low: float, high: float) -> Bytes:
     with np.errstate(invalid="ignore", over="ignore"):
         shares = (values.astype(np.float64) - low) / max(high - low, 1e-12)
     finite = np.isfinite(values)
-    found: Bytes = _viridis()[((_LEVELS - 1) * np.clip(np.where(finite, shares, 0), 0, 1) + 0.5).astype(np.uint8)]
-    found[~finite] = HOLE
-    return found
+    colours: Bytes = _viridis()[((_LEVELS - 1) * np.clip(np.where(finite, shares, 0), 0, 1) + 0.5).astype(np.uint8)]
+    colours[~finite] = HOLE
+    return colours
 
 
 def depth_range(maps: Iterable[Depth]) -> tuple[float, float]:
-    """`low` and `high` for maps that are drawn together: their smallest and largest depth, the outermost hundredths cut off,
-    which a single pixel would otherwise decide; 0 and 1 where nothing is finite."""
+    """`low` and `high` for maps that are drawn together: their first and 99th percentile, because a single
+    pixel would decide the smallest and largest depth; 0 and 1 where nothing is finite."""
     values = np.concatenate([each[np.isfinite(each)].ravel().astype(np.float64) for each in maps])
     if not values.size:
         return 0.0, 1.0
@@ -129,28 +130,28 @@ def fitted(plane: NDArray[_T], height: int, width: int) -> NDArray[_T]:
         return plane
     rows = np.arange(height) * plane.shape[0] // height
     columns = np.arange(width) * plane.shape[1] // width
-    found: NDArray[_T] = plane[rows[:, None], columns]
-    return found
+    resized: NDArray[_T] = plane[rows[:, None], columns]
+    return resized
 
 
 def _grey(frame: Bytes) -> Bytes:
-    found: Bytes = np.repeat(frame.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
-    return found
+    grey: Bytes = np.repeat(frame.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
+    return grey
 
 
 def _mixed(frame: Bytes, colours: Bytes, opacity: float) -> Bytes:
-    found: Bytes = ((1 - opacity) * frame.astype(np.float32) + opacity * colours.astype(np.float32) + 0.5).astype(np.uint8)
-    return found
+    mixed: Bytes = ((1 - opacity) * frame.astype(np.float32) + opacity * colours.astype(np.float32) + 0.5).astype(np.uint8)
+    return mixed
 
 
 def _spread(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    found: NDArray[np.bool_] = marks.copy()
+    spread: NDArray[np.bool_] = marks.copy()
     for axis in (0, 1):
-        before = found.copy()
-        forward, backward = (np.moveaxis(each, axis, 0) for each in (found, before))
+        before = spread.copy()
+        forward, backward = (np.moveaxis(each, axis, 0) for each in (spread, before))
         forward[1:] |= backward[:-1]
         forward[:-1] |= backward[1:]
-    return found
+    return spread
 
 
 @cache
@@ -166,6 +167,8 @@ def _viridis() -> Bytes:
 
 @dataclass(frozen=True)
 class Swatch:
+    """A colour and what it stands for."""
+
     colour: Colour
     text: str
 
@@ -191,8 +194,9 @@ class Swatches:
 
     @staticmethod
     def laid(texts: Sequence[str], room: int, most_lines: int) -> Swatches:
+        """A legend of these texts, cut and wrapped to `room` pixels and at most `most_lines` lines."""
         pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-        found: list[tuple[int, int, str]] = []
+        places: list[tuple[int, int, str]] = []
         x = line = 0
         for index, whole in enumerate(texts):
             left_over = len(texts) - index
@@ -202,11 +206,11 @@ class Swatches:
             spare = math.ceil(pen.textlength(f"and {left_over} more", font(_SIZE))) + _SPACE if last and left_over > 1 else 0
             if x and x + width + spare > room:
                 if last:
-                    return Swatches(tuple(found), (x, line, f"and {left_over} more"), line + 1)
+                    return Swatches(tuple(places), (x, line, f"and {left_over} more"), line + 1)
                 x, line = 0, line + 1
-            found.append((x, line, text))
+            places.append((x, line, text))
             x += width + _SPACE
-        return Swatches(tuple(found), None, line + 1 if found else 0)
+        return Swatches(tuple(places), None, line + 1 if places else 0)
 
     def draw(self, pen: ImageDraw.ImageDraw, swatches: Sequence[Swatch], left: int, top: int) -> None:
         """`swatches` are those that it was laid out for, in the same order."""

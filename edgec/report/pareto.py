@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgec.records.reading import printable
 from edgec.records.report import Report
-from edgec.report.decisions import beyond_lines, has_features
+from edgec.report.cells import mark_chosen, shortened
+from edgec.report.decisions import has_features, violation_lines
 from edgec.report.labels import Label, place_labels
 from edgec.report.points import FLOOR, Point, budgets_of, looks, points_of
 
@@ -65,11 +66,11 @@ def pareto_figure(report: Report) -> Figure:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Whatever the user has set up for plots of their own does not reach these."""
+    """The user's own settings of matplotlib have no effect within."""
     from matplotlib import rc_context, style
 
     with style.context("default"), rc_context(_STYLE), warnings.catch_warnings():
-        # Names may be in any script; an SVG's reader has the letters that DejaVu lacks.
+        # Names may be in any script; whoever opens the SVG has a font for letters that DejaVu lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -98,8 +99,8 @@ def _draw(report: Report) -> Figure:
         borderaxespad=0, borderpad=0, labelspacing=0.55, columnspacing=2.2,
     )  # fmt: skip
     for number, line in enumerate(reversed(caption)):
-        place = (_LEFT / _WIDTH, (0.1 + number * _LINE) / height)
-        figure.text(*place, line, fontsize=7, color=_FAINT)
+        position = (_LEFT / _WIDTH, (0.1 + number * _LINE) / height)
+        figure.text(*position, line, fontsize=7, color=_FAINT)
     budgets = budgets_of(report)
     features = has_features(report)
     _scales(axes, points, [lost for lost, _ in budgets], features)
@@ -136,17 +137,17 @@ def _scales(axes: Axes, points: Sequence[Point], budgets: Sequence[float], featu
 
 
 def _draw_budgets(axes: Axes, budgets: Sequence[tuple[float, str]]) -> None:
-    for lost, said in budgets:
+    for lost, words in budgets:
         axes.axhspan(lost, axes.get_ylim()[1], color=_BUDGET, alpha=0.07 / len(budgets), linewidth=0)
         axes.axhline(lost, color=_BUDGET, linewidth=1.1, linestyle=(0, (5, 3)))
         axes.annotate(
-            said, (1, lost), xycoords=("axes fraction", "data"), xytext=(-3, 3), textcoords="offset points", ha="right",
+            words, (1, lost), xycoords=("axes fraction", "data"), xytext=(-3, 3), textcoords="offset points", ha="right",
             color=_BUDGET, fontsize=8,
         )  # fmt: skip
 
 
 def _front(axes: Axes, front: Sequence[Point]) -> list[tuple[float, float]]:
-    """The corners of the line: what lies above it and to the right is beaten in both figures by some candidate."""
+    """Draws the line and returns its corners: whatever lies above it and to the right, some candidate beats in both figures."""
     if not front:
         return []
     lost = [axes.get_ylim()[1], *(point.lost for point in front)]
@@ -166,7 +167,7 @@ def _mark(axes: Axes, point: Point, runtimes: dict[str, str], precisions: dict[s
     )  # fmt: skip
     if candidate.chosen:
         axes.plot([point.p50], [point.lost], marker="o", markersize=15, linewidth=0, zorder=5, **_RING)
-    text = _short(candidate.name) + (" (chosen)" if candidate.chosen else "")
+    text = mark_chosen(_short(candidate.name), chosen=candidate.chosen)
     return Label(text, (point.p50, point.lost), (point.p90, point.lost), 9.5 if candidate.chosen else 5.5, candidate.chosen)
 
 
@@ -204,10 +205,10 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
     threads = dict.fromkeys(point.candidate.latency.threads for point in points if point.candidate.latency)
     machine = ", a virtual machine" if report.host.virtual_machine else ""
     suited = "has" if report.host_is_target else "does not have"
-    told = "The worst cosine is the smallest of CLS mean, patch mean and patch p01, to the float32 PyTorch model"
+    judged_by = "The worst cosine is the smallest of CLS mean, patch mean and patch p01, to the float32 PyTorch model"
     if not has_features(report):
-        told = "What a head keeps of its float32 decisions: agreement, mean IoU, 1 less the depth error, the smallest cosine"
-    sentences = [f"{told}, over {report.validation_frames} frames that calibration never saw."]
+        judged_by = "What a head keeps of its float32 decisions: agreement, mean IoU, 1 less the depth error, the smallest cosine"
+    sentences = [f"{judged_by}, over {report.validation_frames} frames that calibration never saw."]
     if points:
         sentences.append(
             f"Latency: {', '.join(timed)}, {' or '.join(map(str, threads))} threads. Fidelity: {', '.join(judged)}. "
@@ -217,8 +218,8 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
     if any(point.lost == FLOOR for point in points):
         sentences.append(f"What has lost {_power(FLOOR)} or less, the last decimal of the report's cosines, is drawn there.")
     drawn = {point.candidate.name for point in points}
-    # By the cosine alone, these would seem to be within the budget.
-    sentences += [f"{line}." for line in beyond_lines(report)] if report.heads else []
+    # By their cosines alone these candidates would seem to be within the budget.
+    sentences += [f"{line}." for line in violation_lines(report)] if report.heads else []
     absent = [_short(candidate.name) for candidate in report.candidates if candidate.name not in drawn]
     if absent:
         sentences.append(f"Not drawn, for want of figures: {', '.join(absent)}.")
@@ -236,9 +237,7 @@ def _fit(text: Text, right: float, renderer: RendererAgg) -> None:
 
 
 def _short(name: str) -> str:
-    """What tells candidates apart is at a name's end."""
-    line = printable(name)
-    return line if len(line) <= _NAME else f"{line[: _NAME // 4]}…{line[-(_NAME - _NAME // 4 - 1) :]}"
+    return shortened(name, _NAME, _NAME // 4)
 
 
 def _power(value: float) -> str:

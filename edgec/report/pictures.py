@@ -1,4 +1,4 @@
-"""Patch features as pictures: what float32 and the artefact see in a frame, side by side, and where they differ.
+"""Patch features as pictures: the float32 model's and the artefact's side by side, and where they differ.
 
 The three directions in which the float32 features of all frames vary most become red, green and blue (PCA). The artefact's
 features are put through the very same directions and scaling, so that equal features are equal pixels and damage shows.
@@ -18,13 +18,13 @@ from PIL import Image, ImageDraw
 from edgec.durable import publish, scratch
 from edgec.errors import EdgecError
 from edgec.onboard.vectorised import cosines
-from edgec.records.reading import printable
+from edgec.report.cells import shortened
 from edgec.report.lettering import Ink, font, write
 
 SHEET = "sheet.png"
 CAPTIONS = ("frame", "float32", "shipped", "cosine of each patch")
 _PERCENTILES = (1, 99)
-_DECADES = (-6, -1)
+DECADES = (-6, -1)
 """The heat map's colours go by the logarithm of 1 minus the cosine, from 1e-6 to 0.1, in every picture: pictures compare."""
 _PANEL = 280
 _NAME = 70
@@ -49,7 +49,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Basis:
-    """`centre` [D], `directions` [D, 3]; `low` and `high` [3] are what becomes 0 and 255 of each colour."""
+    """`centre` [D], `directions` [D, 3]; `low` and `high` [3] are the values that become 0 and 255 of each colour."""
 
     centre: Floats
     directions: Floats
@@ -59,7 +59,7 @@ class Basis:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things are on a picture of `count` frames with a grid of `rows` x `columns` patches. Patches are square."""
+    """Positions on a picture of `count` frames with a grid of `rows` x `columns` patches. Patches are square."""
 
     rows: int
     columns: int
@@ -77,6 +77,7 @@ class Layout:
 
     @property
     def size(self) -> tuple[int, int]:
+        """Width and height of the whole picture in pixels."""
         width = 2 * _MARGIN + len(CAPTIONS) * (self.panel[0] + _GAP) + _BAR + _SCALE
         return width, _HEAD + _CAPTION + self.count * (_LINE + self.panel[1] + _GAP) + _MARGIN
 
@@ -88,7 +89,8 @@ class Layout:
 
 
 def fit_basis(features: Floats) -> Basis:
-    """By the patches, float32 [..., D], of all frames together. The same features give the same signs."""
+    """The principal components of the patches, float32 [..., D], of all frames together. Signs are settled, so that the same
+    features give the same basis."""
     flat = features.reshape(-1, features.shape[-1])
     centre = flat.mean(axis=0)
     centred = flat - centre
@@ -112,7 +114,7 @@ def heat(cosine: NDArray[np.float64]) -> Bytes:
     """Cosines [...] as uint8 RGB [..., 3]: the brighter, the more is lost."""
     from matplotlib import colormaps
 
-    low, high = _DECADES
+    low, high = DECADES
     share = (np.log10(np.maximum(1 - cosine, 1e-12)) - low) / (high - low)
     shades: Bytes = colormaps["inferno"](np.clip(share, 0, 1), bytes=True)
     return shades[..., :3]
@@ -127,24 +129,24 @@ def write_pictures(compared: Compared, title: str, directory: Path) -> tuple[Pat
 
 
 def feature_pages(compared: Compared, title: str) -> dict[str, Image.Image]:
-    """By file name; the sheet of all is the last."""
+    """Pictures by file name; the last is the sheet of all frames."""
     basis = fit_basis(compared.float32)
     cosine = cosines(compared.float32, compared.shipped)
     panels = [
         (frame, colours(ours, basis), colours(theirs, basis), heat(lost))
         for frame, ours, theirs, lost in zip(compared.frames, compared.float32, compared.shipped, cosine, strict=True)
     ]
-    lines = [f"{_short(printable(name))}: {_figures(each)}" for name, each in zip(compared.names, cosine, strict=True)]
+    lines = [f"{shortened(name, _NAME, 0)}: {cosine_words(each)}" for name, each in zip(compared.names, cosine, strict=True)]
     pages = {
         f"{number:02d}-{_file_name(name)}.png": _page(title, "", [panels[number - 1]], [lines[number - 1]])
         for number, name in enumerate(compared.names, 1)
     }
-    pages[SHEET] = _page(title, f"all {len(panels)} frames: {_figures(cosine)}", panels, lines)
+    pages[SHEET] = _page(title, f"all {len(panels)} frames: {cosine_words(cosine)}", panels, lines)
     return pages
 
 
 def write_pages(pages: Mapping[str, Image.Image], directory: Path) -> tuple[Path, ...]:
-    """As PNGs of these names, all or none. Raises `EdgecError` if they cannot be written."""
+    """Writes them as PNGs of these names, all or none. Raises `EdgecError` if they cannot be written."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with scratch(directory) as work:
@@ -183,7 +185,7 @@ def _page(title: str, summary: str, panels: Sequence[tuple[Bytes, Bytes, Bytes, 
 
 
 def _draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, left: int, top: int, bottom: int) -> None:
-    low, high = _DECADES
+    low, high = DECADES
     exponents = np.linspace(high, low, bottom - top)
     column = heat(1 - 10.0**exponents)[:, None].repeat(_BAR, axis=1)
     page.paste(Image.fromarray(column), (left, top))
@@ -195,17 +197,13 @@ def _draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, left: int, top: int
         pen.text((left + _BAR + 7, min(max(y, top + 5), bottom - 5)), text, _INK, font(10), anchor="lm")
 
 
-def _figures(cosine: NDArray[np.float64]) -> str:
+def cosine_words(cosine: NDArray[np.float64]) -> str:
+    """Mean, first percentile and smallest, of any number of patches."""
     return f"cosine mean {cosine.mean():.5f}, p01 {np.percentile(cosine, 1):.5f}, smallest {cosine.min():.5f}"
 
 
 def _write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, layout: Layout, ink: Ink) -> None:
     write(pen, at, text, size, layout.size[0] - at[0] - _MARGIN, ink)
-
-
-def _short(name: str) -> str:
-    """What tells frames apart is at a name's end."""
-    return name if len(name) <= _NAME else f"…{name[1 - _NAME :]}"
 
 
 def _file_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The candidates of a report as a table for the terminal."""
+"""Tables for the terminal: any sheet, and the candidates of a report."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ from rich.text import Text
 
 from edgec.records.reading import printable
 from edgec.records.report import Report
-from edgec.report.columns import ABSENT, EVIDENCE, fitting
-from edgec.report.decisions import beyond_lines, head_of, words
+from edgec.report.cells import ABSENT
+from edgec.report.columns import EVIDENCE, candidates_sheet, fitting
+from edgec.report.decisions import head_of, violation_lines, words
 from edgec.report.grids import chosen_rows
+from edgec.report.sheets import Sheet, sheet, texts
 
 _GAP = 2
 
 
-def candidates_table(report: Report, *, width: int | None = None) -> Table:
-    """As many columns as `width` characters hold (by default the terminal's), the less telling left out first.
+def terminal_table(sheet: Sheet, *, wrap: bool = True) -> Table:
+    """Numbers are never wrapped; text is, unless `wrap` is False. The rows that are set off are bold."""
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for heading in sheet.headings:
+        justify: JustifyMethod = "right" if heading.number else "left"
+        table.add_column(Text(heading.title), justify=justify, no_wrap=heading.number or not wrap, overflow="fold")
+    for index, row in enumerate(sheet.rows):
+        table.add_row(*map(Text, row), style="bold" if index in sheet.strong else None)
+    return table
 
-    The chosen candidate says so and is bold; a candidate that failed says why below the table, and there stands what kinds of
-    evidence the figures are where that column found no room.
+
+def candidates_table(report: Report, *, width: int | None = None) -> Table:
+    """As many columns as `width` characters hold (by default the terminal's), the less important left out first.
+
+    The chosen candidate says so and is bold. Below the table stand the problems of candidates that failed and, if the column
+    of evidence did not fit, what kinds of evidence the figures are.
     """
     columns = fitting(report.candidates, width or shutil.get_terminal_size().columns, _GAP)
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), caption_justify="left", caption_style="")
-    for column in columns:
-        justify: JustifyMethod = "right" if column.number else "left"
-        table.add_column(column.title, justify=justify, no_wrap=column.number, overflow="fold", header_style="bold")
-    for candidate in report.candidates:
-        cells = (Text(column.cell(candidate)) for column in columns)
-        table.add_row(*cells, style="bold" if candidate.chosen else None)
+    table = terminal_table(candidates_sheet(report, columns))
     notes = [f"{printable(c.name)}: {printable(c.problem)}" for c in report.candidates if c.problem]
     # Without heads the table itself shows whose cosine is too low.
-    notes += beyond_lines(report) if report.heads else ()
+    notes += violation_lines(report) if report.heads else ()
     kinds = [kind for kind in dict.fromkeys(map(EVIDENCE.cell, report.candidates)) if kind != ABSENT]
     if kinds and EVIDENCE not in columns:
         notes.append(f"figures: {'; '.join(kinds)}")
     if notes:
-        table.caption = Text("\n".join(notes))
+        table.caption, table.caption_justify, table.caption_style = Text("\n".join(notes)), "left", ""
     return table
 
 
 def heads_table(report: Report) -> Table | None:
     """What the heads of the chosen candidate keep of float32's decisions, and their budgets; None where there are no heads."""
-    rows = chosen_rows(report)
-    if not rows:
-        return None
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for title in ("head", "kept of float32's decisions", "budget"):
-        table.add_column(title, overflow="fold", header_style="bold")
-    for each, task, budget in rows:
-        cells = (printable(each.output), words(task, head_of(report, each.output)), budget)
-        table.add_row(*map(Text, cells))
-    return table
+    rows = [
+        (measure.output, words(task, head_of(report, measure.output)), budget) for measure, task, budget in chosen_rows(report)
+    ]
+    return terminal_table(sheet(texts("head", "kept of float32's decisions", "budget"), rows)) if rows else None

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgec.errors import EdgecError, RequestError
 from edgec.frames import Crop
 from edgec.model.spec import Size
-from edgec.paths import given, is_special
+from edgec.paths import is_special, usable_path
 from edgec.records.reading import printable
 
 FASTEST_FPS = 1000.0
@@ -65,7 +65,7 @@ def is_archive(path: Path) -> bool:
 
 def _check_path(path: Path, request: RunRequest) -> None:
     real_path = Path(os.path.realpath(path))
-    artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(given(request.source, "SOURCE")))
+    artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(usable_path(request.source, "SOURCE")))
     if real_path == artefact or artefact in real_path.parents:
         raise RequestError(
             f"{printable(str(path))} is inside the artefact, which would no longer be what its manifest says.",

@@ -1,5 +1,5 @@
-"""The build's stages: functions, each of which takes what earlier ones made, is cached under what it depends on, and says how far
-it is.
+"""The build's stages: functions that take the results of earlier ones. Each is cached under what it depends on, and reports its
+progress.
 
-What computes is in the rooms; here is only the order of files, keys and progress. torch is imported when a stage really runs.
+The computing is done elsewhere; here are only files, keys and progress. torch is imported when a stage really runs.
 """

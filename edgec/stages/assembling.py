@@ -1,4 +1,4 @@
-"""Putting an artefact together: the runtime's files, golden vectors, licence, manifest and report. What was written is run."""
+"""Assembling an artefact: the runtime's files, golden vectors, licence, manifest and report. The written files are run."""
 
 from __future__ import annotations
 
@@ -39,29 +39,30 @@ MARKDOWN = "report.md"
 
 
 @dataclass(frozen=True)
-class Made:
-    """All that the stages made of a build."""
+class Results:
+    """The results of a build's stages, which the artefact is assembled from."""
 
     build: Build
     hub: Hub
     split: Split
     references: tuple[Reference, ...]
-    """One a size, the default's first."""
+    """One for each size, the default's first."""
     calibration: Calibration
     sensitivity: dict[str, float]
     candidates: tuple[Candidate, ...]
     choice: Choice
     fidelity: tuple[StageFidelity, ...]
-    """Of the stages before any candidate."""
+    """Of the stages before the candidates."""
     doubts: tuple[str, ...]
 
     @property
     def reference(self) -> Reference:
-        """Of the default size."""
+        """The reference of the default size."""
         return self.references[0]
 
     @cached_property
     def chosen(self) -> Candidate:
+        """The candidate that ships."""
         return next(candidate for candidate in self.candidates if candidate.name == self.choice.candidate.name)
 
     @property
@@ -72,11 +73,13 @@ class Made:
 
     @property
     def plan(self) -> PrecisionPlan:
+        """The chosen candidate's plan."""
         assert self.chosen.plan is not None
         return self.chosen.plan
 
     @cached_property
     def explanation(self) -> Explanation:
+        """Why each operation has its precision, for explanation.json."""
         figures = [candidate.figures() for candidate in self.candidates]
         return explain(
             self.hub.load_shipped(),
@@ -91,6 +94,7 @@ class Made:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """What a reader of the report should know, a sentence each."""
         sizes = self.build.resolved.request.sizes
         at_sizes = {candidate.name: candidate.fidelity for candidate in self.candidates if candidate.fidelity}
         several = size_notes(sizes, at_sizes) if self.hub.others else ()
@@ -98,56 +102,57 @@ class Made:
 
     @property
     def calibrated_on(self) -> str:
+        """The calibration frames in words: name, number, hash."""
         frames = self.build.resolved.frames
         return f"{frames.name}, {len(self.split.calibration)} frames ({frames.sha256[:12]})"
 
     def at(self, reference: Reference) -> str:
-        """Its size, where there are several to tell apart."""
+        """The reference's size in words; empty if the artefact has only one."""
         return str(size_of(reference)) if len(self.references) > 1 else ""
 
 
-def write(directory: Path, made: Made) -> None:
-    """Put the chosen candidate's files together with all that is known of them, and run what was put together."""
-    build = made.build
-    with build.progress.stage("verify the artefact", build.batches(made.references)) as step:
-        assemble_artefact(directory, made, step)
+def write(directory: Path, results: Results) -> None:
+    """Assemble the artefact from the chosen candidate's files and all that is known about them, and run the result."""
+    build = results.build
+    with build.progress.stage("verify the artefact", build.batches(results.references)) as step:
+        assemble_artefact(directory, results, step)
 
 
-def assemble_artefact(directory: Path, made: Made, step: Callable[[], None]) -> None:
+def assemble_artefact(directory: Path, results: Results, step: Callable[[], None]) -> None:
     """Fill `directory`. The written files are loaded from it and run on every validation frame: the last stage's fidelity.
 
-    Raises `FidelityError` if they compute other features than the candidate did, or if one of their operations, where those can
-    be watched, computes something else than the hub graph's.
+    Raises `FidelityError` if they compute other features than the candidate did, or if one of their operations, if those can be
+    observed, computes something else than the hub graph's.
     """
-    resolved = made.build.resolved
-    variants = resolved.backend.variants(made.candidates, made.chosen, resolved.budget)
+    resolved = results.build.resolved
+    variants = resolved.backend.variants(results.candidates, results.chosen, resolved.budget)
     (directory / "model").mkdir()
-    written = _copy_model(made.model, directory / "model")
+    written = _copy_model(results.model, directory / "model")
     for variant in variants:
-        if variant.model is not None and variant is not made.chosen:
+        if variant.model is not None and variant is not results.chosen:
             _copy_model(variant.model, directory / "model")
-    lowering = resolved.lowerings[made.chosen.runtime]
-    lowering.label(written, _label(made))
+    lowering = resolved.lowerings[results.chosen.runtime]
+    lowering.label(written, _label(results))
     runner = lowering.load(written, threads=resolved.threads)
-    final = [_run(made, reference, runner, step) for reference in made.references]
-    for before, after in zip(made.chosen.fidelity, final, strict=True):
+    final = [_run(results, reference, runner, step) for reference in results.references]
+    for before, after in zip(results.chosen.fidelity, final, strict=True):
         require_kept(before, after)
-    for reference, hub in zip(made.references, made.hub.all, strict=True):
-        require_faithful(runner, hub.load_shipped, made.plan, reference.frames, resolved.request.batch)
-    sizes = record_sizes(directory, made.references, runner, resolved.request.batch, made.chosen.precision)
-    _write_texts(directory, made)
-    (directory / EXPLANATION).write_text(made.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    packed = resolved.backend.pack(_packing(directory, made, variants, sizes[0].outputs, runner.threads))
-    fidelity = (*made.fidelity, *made.chosen.fidelity, *final)
-    manifest = _manifest(made, directory, runner, sizes, fidelity, packed)
+    for reference, hub in zip(results.references, results.hub.all, strict=True):
+        require_faithful(runner, hub.load_shipped, results.plan, reference.frames, resolved.request.batch)
+    sizes = record_sizes(directory, results.references, runner, resolved.request.batch, results.chosen.precision)
+    _write_texts(directory, results)
+    (directory / EXPLANATION).write_text(results.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    packed = resolved.backend.pack(_packing(directory, results, variants, sizes[0].outputs, runner.threads))
+    fidelity = (*results.fidelity, *results.chosen.fidelity, *final)
+    manifest = _manifest(results, directory, runner, sizes, fidelity, packed)
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    report = _report(made, fidelity).model_copy(update={"artefact_sha256": sha256_of(directory / MANIFEST)})
+    report = _report(results, fidelity).model_copy(update={"artefact_sha256": sha256_of(directory / MANIFEST)})
     measured = any(candidate.latency for candidate in report.candidates)
     if measured:
         (directory / "report").mkdir()
         (directory / PARETO).write_bytes(pareto_svg(report))
     (directory / MARKDOWN).write_text(to_markdown(report, PARETO if measured else None), encoding="utf-8")
-    # Last: it vouches for those beside it, and names the manifest, which vouches for all others.
+    # Written last: it has the hashes of the files beside it and of the manifest, which has those of all others.
     beside = tuple(_beside(directory, path) for path in (MARKDOWN, *([PARETO] if measured else [])))
     (directory / REPORT).write_text(report.model_copy(update={"files": beside}).to_json(), encoding="utf-8")
 
@@ -156,31 +161,33 @@ def _beside(directory: Path, path: str) -> Beside:
     return Beside(path=path, sha256=sha256_of(directory / path), size_bytes=(directory / path).stat().st_size)
 
 
-def _run(made: Made, reference: Reference, runner: Runner, step: Callable[[], None]) -> StageFidelity:
-    resolved, at = made.build.resolved, made.at(reference)
-    evidence = resolved.lowerings[made.chosen.runtime].evidence
+def _run(results: Results, reference: Reference, runner: Runner, step: Callable[[], None]) -> StageFidelity:
+    resolved, at = results.build.resolved, results.at(reference)
+    evidence = resolved.lowerings[results.chosen.runtime].evidence
     return measure_fidelity(reference, runner, resolved.request.batch, f"artefact at {at}" if at else "artefact", step, evidence)
 
 
-def _packing(directory: Path, made: Made, variants: Sequence[Candidate], outputs: tuple[Tensor, ...], threads: int) -> Packing:
-    resolved, batch = made.build.resolved, made.build.resolved.request.batch
-    height, width = made.reference.frames.shape[1:3]
+def _packing(
+    directory: Path, results: Results, variants: Sequence[Candidate], outputs: tuple[Tensor, ...], threads: int
+) -> Packing:
+    resolved, batch = results.build.resolved, results.build.resolved.request.batch
+    height, width = results.reference.frames.shape[1:3]
     return Packing(
         directory=directory,
-        name=f"{made.hub.facts.name}-{resolved.target}-{height}x{width}",
+        name=f"{results.hub.facts.name}-{resolved.target}-{height}x{width}",
         build_key=resolved.key,
         profiles=resolved.profiles,
         target=resolved.target,
-        input=input_of(made.reference, batch),
+        input=input_of(results.reference, batch),
         outputs=outputs,
         variants=variants,
-        golden_count=golden_count(made.reference),
+        golden_count=golden_count(results.reference),
         budget=resolved.budget,
-        model=made.hub.model,
+        model=results.hub.model,
         precision_asked=resolved.request.precision,
-        calibration=made.calibrated_on,
+        calibration=results.calibrated_on,
         threads=threads,
-        heads=made.reference.heads,
+        heads=results.reference.heads,
     )
 
 
@@ -191,103 +198,105 @@ def _copy_model(model: LoweredModel, folder: Path) -> LoweredModel:
     return LoweredModel(model.runtime, folder, model.entry, model.files, model.settings)
 
 
-def _label(made: Made) -> Label:
-    """What the model's files may say of themselves. The manifest holds their hashes, so that they cannot hold its own: they name
-    the build, as it does."""
-    checkpoint = made.hub.facts
+def _label(results: Results) -> Label:
+    """What the model's files may say about themselves. The manifest has their hashes, so they cannot have its hash: they name the
+    build, as it does."""
+    checkpoint = results.hub.facts
     return Label(
         author=f"edgec {edgec.__version__}",
-        licence=made.hub.licence.strip() or checkpoint.licence.name,
+        licence=results.hub.licence.strip() or checkpoint.licence.name,
         version=edgec.__version__,
-        description=f"{checkpoint.name}: DINOv3 {checkpoint.arch} features of a camera frame, {made.chosen.precision}",
-        input=input_of(made.reference, made.build.resolved.request.batch).meaning,
-        outputs=meanings(made.reference),
+        description=f"{checkpoint.name}: DINOv3 {checkpoint.arch} features of a camera frame, {results.chosen.precision}",
+        input=input_of(results.reference, results.build.resolved.request.batch).meaning,
+        outputs=meanings(results.reference),
         facts={
-            "edgec.build_key": made.build.resolved.key,
+            "edgec.build_key": results.build.resolved.key,
             "edgec.checkpoint_sha256": checkpoint.sha256,
             "edgec.licence": checkpoint.licence.spdx,
-            "edgec.precision": made.chosen.precision,
-            "edgec.target": made.build.resolved.target,
+            "edgec.precision": results.chosen.precision,
+            "edgec.target": results.build.resolved.target,
         },
     )
 
 
-def _write_texts(directory: Path, made: Made) -> None:
-    for name, text in (("LICENSE", made.hub.licence), ("NOTICE", made.hub.notice)):
+def _write_texts(directory: Path, results: Results) -> None:
+    for name, text in (("LICENSE", results.hub.licence), ("NOTICE", results.hub.notice)):
         if text:
             (directory / name).write_text(text.rstrip() + "\n", encoding="utf-8")
 
 
 def _manifest(
-    made: Made,
+    results: Results,
     directory: Path,
     runner: Runner,
     sizes: tuple[SizeFacts, ...],
     fidelity: tuple[StageFidelity, ...],
     variants: tuple[VariantFacts, ...],
 ) -> Manifest:
-    precision = made.chosen.precision
+    precision = results.chosen.precision
     return Manifest(
         edgec_version=edgec.__version__,
-        build_key=made.build.resolved.key,
-        checkpoint=made.hub.facts,
-        calibration=_facts(made, made.split.calibration) if precision == "int8" else None,
-        validation=_facts(made, made.split.validation),
-        target=made.build.resolved.target,
-        runtime=made.model.runtime,
+        build_key=results.build.resolved.key,
+        checkpoint=results.hub.facts,
+        calibration=_facts(results, results.split.calibration) if precision == "int8" else None,
+        validation=_facts(results, results.split.validation),
+        target=results.build.resolved.target,
+        runtime=results.model.runtime,
         precision=precision,
         execution_precision=runner.execution_precision,
-        execution=execution(made.model.runtime, runner),
-        entry=f"model/{made.model.entry}",
-        settings=made.model.settings,
+        execution=execution(results.model.runtime, runner),
+        entry=f"model/{results.model.entry}",
+        settings=results.model.settings,
         input=sizes[0].input,
         outputs=sizes[0].outputs,
-        operations={entry.name: entry.precision for entry in made.explanation.operations},
+        operations={entry.name: entry.precision for entry in results.explanation.operations},
         fidelity=fidelity,
         golden=sizes[0].golden,
-        heads=made.reference.heads,
+        heads=results.reference.heads,
         sizes=sizes if len(sizes) > 1 else (),
         variants=variants,
-        tools=dict(made.build.resolved.tools),
+        tools=dict(results.build.resolved.tools),
         files=build_manifest_files(directory),
     )
 
 
-def _facts(made: Made, frames: tuple[Frame, ...]) -> FrameSetFacts:
-    skipped = (*made.build.resolved.frames.skipped, *made.split.skipped)
+def _facts(results: Results, frames: tuple[Frame, ...]) -> FrameSetFacts:
+    skipped = (*results.build.resolved.frames.skipped, *results.split.skipped)
     return FrameSetFacts(
-        name=made.build.resolved.frames.name,
-        sha256=made.build.resolved.frames.sha256,
+        name=results.build.resolved.frames.name,
+        sha256=results.build.resolved.frames.sha256,
         frames=len(frames),
         skipped=tuple(f"{name}: {reason}" for name, reason in skipped),
     )
 
 
-def _report(made: Made, fidelity: tuple[StageFidelity, ...]) -> Report:
-    height, width = made.reference.frames.shape[1:3]
-    name, resolved = made.chosen.name, made.build.resolved
-    notes = [resolved.backend.note, *made.notes, *made.hub.facts.findings]
-    skipped = (*made.build.resolved.frames.skipped, *made.split.skipped)
+def _report(results: Results, fidelity: tuple[StageFidelity, ...]) -> Report:
+    height, width = results.reference.frames.shape[1:3]
+    name, resolved = results.chosen.name, results.build.resolved
+    notes = [resolved.backend.note, *results.notes, *results.hub.facts.findings]
+    skipped = (*results.build.resolved.frames.skipped, *results.split.skipped)
     notes += [f"frame skipped: {frame}: {reason}" for frame, reason in skipped]
     return Report(
         edgec_version=edgec.__version__,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        model=made.hub.model,
-        target=made.build.resolved.target,
+        model=results.hub.model,
+        target=results.build.resolved.target,
         host_is_target=not resolved.backend.lacks(resolved.profile, resolved.host),
-        input_shape=(made.build.resolved.request.batch, height, width, 3),
-        precision_asked=made.build.resolved.request.precision,
-        min_fidelity=made.build.resolved.budget.min_fidelity,
-        min_agreement=made.build.resolved.budget.tasks.min_agreement,
-        min_iou=made.build.resolved.budget.tasks.min_iou,
-        max_depth_error=made.build.resolved.budget.tasks.max_depth_error,
-        heads=made.reference.heads,
-        calibration=made.calibrated_on,
-        validation_frames=len(made.split.validation),
+        input_shape=(results.build.resolved.request.batch, height, width, 3),
+        precision_asked=results.build.resolved.request.precision,
+        min_fidelity=results.build.resolved.budget.min_fidelity,
+        min_agreement=results.build.resolved.budget.tasks.min_agreement,
+        min_iou=results.build.resolved.budget.tasks.min_iou,
+        max_depth_error=results.build.resolved.budget.tasks.max_depth_error,
+        heads=results.reference.heads,
+        calibration=results.calibrated_on,
+        validation_frames=len(results.split.validation),
         stages=fidelity,
-        candidates=tuple(each.figures().model_copy(update={"chosen": each is made.chosen}) for each in made.candidates),
+        candidates=tuple(
+            candidate.figures().model_copy(update={"chosen": candidate is results.chosen}) for candidate in results.candidates
+        ),
         chosen=name,
-        reason=made.choice.reason,
+        reason=results.choice.reason,
         notes=tuple(notes),
-        host=made.build.resolved.host,
+        host=results.build.resolved.host,
     )

@@ -1,4 +1,5 @@
-"""What the stages of a build have in common: where their results are kept, by which key, and what passes from one to the next."""
+"""What the stages of a build have in common: where and under which key their results are cached, and what one passes to the
+next."""
 
 from __future__ import annotations
 
@@ -39,15 +40,15 @@ _LIMIT_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Hub:
-    """The hub graph's file, heads included, and what was learnt of the checkpoint on the way. A graph has one size: `others` are
-    those of the further sizes that the artefact takes frames in. The graph always gives the features, which the export is judged
-    by: `given`; `outputs` are those that the artefact shall give."""
+    """The hub graph's file, heads included, and what was learnt about the checkpoint. A graph has one size: `others` are the hubs
+    of the further sizes that the artefact takes. `graph_outputs` are all outputs of the graph, always with the features, by which
+    the export is judged; `outputs` are those that the artefact shall have."""
 
     path: Path
     size: Size
     facts: CheckpointFacts
     model: ModelFacts
-    given: tuple[str, ...]
+    graph_outputs: tuple[str, ...]
     outputs: tuple[str, ...]
     licence: str
     notice: str
@@ -56,16 +57,17 @@ class Hub:
 
     @property
     def all(self) -> tuple[Hub, ...]:
-        """One a size, the default's first."""
+        """One for each size, the default's first."""
         return (self, *self.others)
 
     def load(self) -> ir.Model:
+        """The graph with all of its outputs."""
         from edgec.graph.files import load
 
         return load(self.path)
 
     def load_shipped(self) -> ir.Model:
-        """With the artefact's outputs alone, and what they need."""
+        """The graph with the artefact's outputs only, and what these need."""
         from edgec.graph.passes.outputs import GiveOnly
 
         return GiveOnly(self.outputs)(self.load()).model
@@ -73,17 +75,17 @@ class Hub:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What one pass over the calibration frames gave, and the key that it is kept under; empty if nothing is int8."""
+    """What one pass over the calibration frames measured, and the key that it is cached under; empty if nothing is int8."""
 
     statistics: Mapping[str, Statistics]
     key: str = ""
     peaks: Mapping[str, float] = field(default_factory=dict)
-    """By tensor, the largest absolute value, for targets where fp16 could overflow."""
+    """The largest absolute value of each tensor, by name, for targets where fp16 could overflow."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """One build: what was asked, where results are kept, and who is told."""
+    """One build: what was requested, where results are cached, and who shows progress."""
 
     resolved: Resolved
     cache: Cache
@@ -91,74 +93,82 @@ class Build:
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
-        """Read once, and only if a stage that needs the weights runs."""
+        """Read only once, and only if a stage that needs the weights runs."""
         request = self.resolved.request
         return checkpoints.read(request.checkpoint, seed=request.seed, weights=request.weights, config=request.config)
 
     @cached_property
     def heads(self) -> tuple[Head, ...]:
+        """As `checkpoint`, for the heads. Raises `HeadError`."""
         return read_heads(self.resolved.request.heads)
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Those that were asked for and those that heads read."""
+        """The layers that the user requested and those that heads read."""
         return tuple(sorted({*self.resolved.request.layers, *layers_needed(self.heads)}))
 
     @property
     def batch(self) -> int:
+        """Frames per run of the model."""
         return self.resolved.request.batch
 
     @property
     def circumstances(self) -> Circumstances:
+        """For the backend's assessment of candidates."""
         resolved, request = self.resolved, self.resolved.request
         return Circumstances(
             resolved.profiles, resolved.host, resolved.threads, request.iterations, request.seed, request.batch, resolved.budget
         )
 
     def batches(self, references: Sequence[Reference]) -> int:
+        """How many runs of the model all frames of these references take."""
         return sum(-(-len(reference.frames) // self.batch) for reference in references)
 
     def at(self, size: Size) -> str:
-        """The size, where there are several to tell apart: an ending for names."""
+        """An ending for names that tells sizes apart; empty if the artefact has only one."""
         return f" at {size}" if self.resolved.request.more_sizes else ""
 
     def key(self, *parts: Any) -> str:
-        """Over the checkpoint, what is asked of it, and whatever else a stage depends on: a hub graph stands for its size."""
+        """A cache key over the checkpoint, the outputs that are requested of it, and `parts`: whatever else a stage depends
+        on."""
         resolved, request = self.resolved, self.resolved.request
-        asked = request.registers, request.layers, resolved.heads, request.features, request.batch
-        return cached.key(resolved.identity.key, resolved.identity.name, asked, [_plain(part) for part in parts])
+        outputs = request.registers, request.layers, resolved.heads, request.features, request.batch
+        return cached.key(resolved.identity.key, resolved.identity.name, outputs, [_key_part(part) for part in parts])
 
-    def stage(self, name: str, key: str, produce: Callable[[Path], None], *, by: Sequence[str]) -> Path:
-        """The directory that `produce` filled, now or once before, from what `key` stands for. `by` are the modules that compute
-        it: with other code, data or packages than then it is made again."""
-        return self.cache.stage(name, cached.key(key, inspect.getsource(produce), fingerprint(by)), produce)
+    def stage(self, name: str, key: str, produce: Callable[[Path], None], *, modules: Sequence[str]) -> Path:
+        """The directory that `produce` filled, now or earlier, from what `key` stands for. `modules` are those that compute it:
+        if their code, data or packages have changed since, it is filled again."""
+        return self.cache.stage(name, cached.key(key, inspect.getsource(produce), fingerprint(modules)), produce)
 
 
-def _plain(part: Any) -> Any:
+def _key_part(part: Any) -> Any:
+    """Earlier results as the keys that they are cached under; anything else as it is."""
     if isinstance(part, Hub):
         return part.path.parent.parent.name
     if isinstance(part, Reference):
         return [part.key, part.outputs]
     if isinstance(part, tuple):
-        return [_plain(each) for each in part]
+        return [_key_part(element) for element in part]
     return part
 
 
 def key_of(directory: Path) -> str:
-    """Under which a result that `Build.stage` returned is kept."""
+    """The key that a directory from `Build.stage` is cached under."""
     return directory.parent.name
 
 
 def identities(frames: Sequence[Frame]) -> list[list[str]]:
+    """What identifies each frame in a key: name, hash of its content, crop."""
     return [[frame.name, frame.digest, frame.crop or ""] for frame in frames]
 
 
 def dump(path: Path, value: Any) -> None:
+    """Write a stage's result as JSON, the same bytes for the same value."""
     path.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
 
 
 def load(path: Path) -> Any:
-    """Raises `EdgecError` for what no stage writes: the cache checks that a file is as it was written, not who wrote it."""
+    """What `dump` wrote. Raises `EdgecError` for anything else: the cache checks that a file is unchanged, not who wrote it."""
     try:
         return parse_json(read_bytes(path, _LIMIT_BYTES))
     except (Refused, FileNotFoundError) as error:

@@ -1,4 +1,4 @@
-"""Candidates: written, run against the reference before any figure is believed, searched for, and assessed."""
+"""Candidates: lowered, compared with the reference before any figure is used, searched for, and assessed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from edgec.artefact.recording import size_of
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.choosing import Choice, keeps
-from edgec.backends.offering import attempts, rest_of
+from edgec.backends.offering import attempts, other_forms, rest_of
 from edgec.errors import RuntimeFailure
 from edgec.fidelity.gate import measure_fidelity
 from edgec.fidelity.reference import Reference
 from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.base import LoweredModel
+from edgec.lowering.forms import ManyForms
 from edgec.lowering.sizes import ManySizes
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.search import fewest, ladder, predict_sensitivity
@@ -26,7 +28,6 @@ from edgec.records.compilation import Compilation
 from edgec.records.fidelity import StageFidelity
 from edgec.stages.base import Build, Calibration, Hub, dump, key_of, load
 from edgec.stages.quantising import Plans
-from edgec.stages.sizes import size_of
 
 ASSESSMENTS = "assessments.json"
 COMPILATIONS = "compilations.json"
@@ -35,10 +36,10 @@ _COMPILATIONS = TypeAdapter(tuple[Compilation, ...])
 
 
 def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]) -> tuple[Candidate, ...]:
-    """Quantise as each recipe says, and write each candidate's files. One that its runtime refuses is reported and does not
-    stop the others."""
+    """Quantise as each recipe says, and write each candidate's files. A candidate that its runtime refuses gets a `problem` and
+    does not stop the others."""
     resolved = build.resolved
-    tried = attempts(
+    candidates = attempts(
         hub.load_shipped(),
         resolved.pairs,
         resolved.lowerings,
@@ -46,9 +47,9 @@ def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]
         dot_product=resolved.backend.int8_rules(resolved.profiles).dot_product,
         remote=not resolved.backend.runs_here,
     )
-    with build.progress.stage("quantise and lower", len(tried)) as step:
+    with build.progress.stage("quantise and lower", len(candidates)) as step:
         lowered = []
-        for candidate in tried:
+        for candidate in candidates:
             step(doing=candidate.name)
             lowered.append(_lower_one(build, hub, plans, candidate))
     return tuple(lowered)
@@ -58,38 +59,41 @@ def _lower_one(build: Build, hub: Hub, plans: Plans, candidate: Candidate) -> Ca
     if candidate.problem:
         return candidate
     lowering = build.resolved.lowerings[candidate.runtime]
-    place: Path | None = None
+    plan_directory: Path | None = None
     plan: PrecisionPlan
     if candidate.recipe:
-        place = plans.directory(candidate.recipe, lowering.int8_kinds, rest_of(build.resolved.profile.precisions, lowering))
-        plan = load_plan(place, weights=False)
+        plan_directory = plans.directory(
+            candidate.recipe, lowering.int8_kinds, rest_of(build.resolved.profile.precisions, lowering)
+        )
+        plan = load_plan(plan_directory, weights=False)
     else:
         plan = plans.fitted(uniform(candidate.precision))  # type: ignore[arg-type]
 
     def produce(directory: Path) -> None:
         (directory / candidate.name).mkdir()
-        whole = load_plan(place) if place else plan
+        whole_plan = load_plan(plan_directory) if plan_directory else plan
         graphs = [each.load_shipped() for each in hub.all]
         if isinstance(lowering, ManySizes) and hub.others:
-            made = lowering.lower_sizes(graphs, whole, directory / candidate.name)
+            model = lowering.lower_sizes(graphs, whole_plan, directory / candidate.name)
+        elif isinstance(lowering, ManyForms) and candidate.form:
+            model = lowering.lower_form(graphs[0], whole_plan, candidate.form, directory / candidate.name)
         else:
-            made = lowering.lower(graphs[0], whole, directory / candidate.name)
-        dump(directory / "model.json", {"entry": made.entry, "files": made.files, "settings": made.settings})
+            model = lowering.lower(graphs[0], whole_plan, directory / candidate.name)
+        dump(directory / "model.json", {"entry": model.entry, "files": model.files, "settings": model.settings})
 
-    key = build.key(hub.all, candidate.name, key_of(place) if place else plan)
+    key = build.key(hub.all, candidate.name, key_of(plan_directory) if plan_directory else plan)
     try:
-        directory = build.stage("lowered", key, produce, by=("edgec.precision.storing", type(lowering).__module__))
+        directory = build.stage("lowered", key, produce, modules=("edgec.precision.storing", type(lowering).__module__))
     except RuntimeFailure as error:
         return replace(candidate, plan=plan, problem=str(error))
-    said = load(directory / "model.json")
-    files = tuple(said["files"])
-    model = LoweredModel(candidate.runtime, directory / candidate.name, said["entry"], files, said["settings"])
+    facts = load(directory / "model.json")
+    files = tuple(facts["files"])
+    model = LoweredModel(candidate.runtime, directory / candidate.name, facts["entry"], files, facts["settings"])
     return replace(candidate, plan=plan, model=model)
 
 
 def verify_candidates(build: Build, candidates: Sequence[Candidate], references: Sequence[Reference]) -> tuple[Candidate, ...]:
-    """Run each candidate on the validation frames, before any of its figures is believed: at each size, and its worst one
-    counts."""
+    """Run each candidate on the validation frames at each size, before any of its figures is used. Its worst size counts."""
     verified = []
     with build.progress.stage("verify candidates", len(candidates) * build.batches(references)) as step:
         for candidate in candidates:
@@ -101,29 +105,29 @@ def _verify_one(build: Build, candidate: Candidate, references: Sequence[Referen
     if candidate.model is None:
         return candidate
     try:
-        judged = [_judge(build, candidate.name, candidate.model, reference, step) for reference in references]
+        results = [_judge(build, candidate.name, candidate.model, reference, step) for reference in references]
     except RuntimeFailure as error:
         return replace(candidate, problem=str(error))
-    return replace(candidate, fidelity=tuple(fidelity for fidelity, _ in judged), execution_precision=judged[0][1])
+    return replace(candidate, fidelity=tuple(fidelity for fidelity, _ in results), execution_precision=results[0][1])
 
 
 def _judge(
     build: Build, name: str, model: LoweredModel, reference: Reference, step: Callable[[], None]
 ) -> tuple[StageFidelity, str]:
-    """Its fidelity at the reference's size, and what its runtime says that it computes in."""
+    """The candidate's fidelity at the reference's size, and what its runtime says that it computes in."""
     stage = f"{name}{build.at(size_of(reference))}"
     lowering = build.resolved.lowerings[model.runtime]
 
     def produce(directory: Path) -> None:
         runner = lowering.load(model, threads=build.resolved.threads)
         fidelity = measure_fidelity(reference, runner, build.batch, stage, step, lowering.evidence)
-        said = {"fidelity": fidelity.model_dump(mode="json"), "execution_precision": runner.execution_precision}
-        dump(directory / "fidelity.json", said)
+        facts = {"fidelity": fidelity.model_dump(mode="json"), "execution_precision": runner.execution_precision}
+        dump(directory / "fidelity.json", facts)
 
     key = build.key(str(model.directory), reference)
-    directory = build.stage("fidelity", key, produce, by=("edgec.fidelity.gate", type(lowering).__module__))
-    said = load(directory / "fidelity.json")
-    return StageFidelity.model_validate(said["fidelity"]), said["execution_precision"]
+    directory = build.stage("fidelity", key, produce, modules=("edgec.fidelity.gate", type(lowering).__module__))
+    facts = load(directory / "fidelity.json")
+    return StageFidelity.model_validate(facts["fidelity"]), facts["execution_precision"]
 
 
 def search_within_budget(
@@ -135,20 +139,20 @@ def search_within_budget(
     candidates: Sequence[Candidate],
     references: Sequence[Reference],
 ) -> tuple[Candidate, ...]:
-    """For each runtime whose fastest int8 is beyond the budget, the plan with the fewest exceptions that is within it, added
-    to what there is."""
+    """For each runtime whose fastest int8 is beyond the budget, add the plan with the fewest exceptions that keeps it. Returns
+    all candidates."""
     fastest: dict[str, Candidate] = {}
     for candidate in candidates:
         if candidate.recipe:
             fastest.setdefault(candidate.runtime, candidate)
     budget = build.resolved.budget
     added = [
-        found
+        result
         for candidate in fastest.values()
         if candidate.fidelity and not keeps(candidate.figures(), budget)
-        for found in _search_one(build, hub, plans, calibration, sensitivity, candidate, references)
+        for result in _search_one(build, hub, plans, calibration, sensitivity, candidate, references)
     ]
-    plans.release()  # What is measured next needs the room.
+    plans.release()  # Measuring, which comes next, needs the memory.
     return (*candidates, *added)
 
 
@@ -158,11 +162,11 @@ def _search_one(
     plans: Plans,
     calibration: Calibration,
     sensitivity: Mapping[str, float],
-    missed: Candidate,
+    fastest: Candidate,
     references: Sequence[Reference],
 ) -> tuple[Candidate, ...]:
     resolved, graph = build.resolved, hub.load_shipped()
-    lowering = resolved.lowerings[missed.runtime]
+    lowering = resolved.lowerings[fastest.runtime]
     kinds = lowering.int8_kinds
     if not sensitivity:
         static = load_plan(plans.directory(STATIC, kinds, rest_of(resolved.profile.precisions, lowering)))
@@ -173,14 +177,18 @@ def _search_one(
     with build.progress.stage(f"search within the budget for {lowering.title}", 8 * build.batches(references)) as step:
 
         def within(recipe: Recipe) -> bool:
-            attempt = Candidate(f"{missed.runtime}-int8-{recipe.variant}", missed.runtime, "int8", recipe)
+            attempt = Candidate(f"{fastest.runtime}-int8-{recipe.variant}", fastest.runtime, "int8", recipe=recipe)
             lowered = _lower_one(build, hub, plans, attempt)
             verified = _verify_one(build, lowered, references, lambda: step(doing=lowered.name))
             tried[recipe.variant] = verified
             return bool(verified.fidelity) and keeps(verified.figures(), resolved.budget)
 
         best = fewest(steps, within)
-    return (tried[best.variant],) if best else ()
+        if best is None:
+            return ()
+        plain = tried[best.variant]
+        others = [_lower_one(build, hub, plans, form) for form in other_forms(plain, lowering)]
+        return (plain, *(_verify_one(build, form, references, lambda: step(doing=form.name)) for form in others))  # noqa: B023
 
 
 def compile_candidates(build: Build, candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
@@ -211,8 +219,8 @@ def _compile_one(build: Build, candidate: Candidate, version: str, step: Step) -
         (directory / COMPILATIONS).write_bytes(_COMPILATIONS.dump_json(backend.compile(candidate, profiles)))
 
     key = build.key(str(candidate.model.directory), version, [profile.model_dump(mode="json") for profile in profiles])
-    by = (type(backend).__module__, "edgec.lowering.tensorrt.compiler.worker")
-    directory = build.stage("compilation", key, produce, by=by)
+    modules = (type(backend).__module__, "edgec.lowering.tensorrt.compiler.worker")
+    directory = build.stage("compilation", key, produce, modules=modules)
     compilations = _COMPILATIONS.validate_json((directory / COMPILATIONS).read_bytes())
     refused = "; ".join(
         f"{each.compiler} refuses it for SM {each.sm}: {each.refusal}" for each in compilations if not each.accepted
@@ -223,8 +231,8 @@ def _compile_one(build: Build, candidate: Candidate, version: str, step: Step) -
 def assess(
     build: Build, candidates: Sequence[Candidate], references: Sequence[Reference]
 ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """What the family can say of the candidates that ran beside their fidelity, and what makes it doubtful: on a CPU latency,
-    cold start and memory, measured in turns; of what boards finish, what their runtimes take and what bounds their latency."""
+    """What the family can say about the candidates that ran, besides their fidelity, and reasons to doubt it: for a CPU latency,
+    cold start and memory, measured in turns; for boards which graphs their runtimes take, and lower bounds of latency."""
     backend, circumstances = build.resolved.backend, build.circumstances
     ran = [candidate for candidate in candidates if candidate.ran]
     if not backend.assessing:
@@ -233,12 +241,12 @@ def assess(
     def produce(directory: Path) -> None:
         done = 0
 
-        def tell(doing: str, count: int) -> None:
+        def on_progress(doing: str, count: int) -> None:
             nonlocal done
             step(count - done, doing)
             done = count
 
-        assessments = backend.assess(ran, references[0], circumstances, tell)
+        assessments = backend.assess(ran, references[0], circumstances, on_progress)
         (directory / ASSESSMENTS).write_bytes(_ASSESSMENTS.dump_json(assessments))
 
     with build.progress.stage(backend.assessing, backend.units(ran, circumstances), alone=backend.runs_here) as step:
@@ -246,7 +254,7 @@ def assess(
         key = build.key([str(candidate.model and candidate.model.directory) for candidate in ran], compiled, references[0])
         key = build.key(key, backend.assessment_key(circumstances, ran))
         modules = {type(backend).__module__, *(type(build.resolved.lowerings[each.runtime]).__module__ for each in ran)}
-        directory = build.stage("assessment", key, produce, by=(*sorted(modules), "edgec.latency.worker"))
+        directory = build.stage("assessment", key, produce, modules=(*sorted(modules), "edgec.latency.worker"))
     assessments = _ASSESSMENTS.validate_json((directory / ASSESSMENTS).read_bytes())
     by_name = {candidate.name: assessment for candidate, assessment in zip(ran, assessments, strict=True)}
     doubts = backend.doubts(assessments, circumstances)
@@ -263,6 +271,6 @@ def _assessed(candidate: Candidate, assessment: Assessment | None) -> Candidate:
 
 
 def choose(build: Build, candidates: Sequence[Candidate]) -> Choice:
-    """Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features."""
+    """The candidate that ships. Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features."""
     resolved = build.resolved
     return resolved.backend.choose([candidate.figures() for candidate in candidates], resolved.budget, resolved.profiles)

@@ -1,4 +1,4 @@
-"""Whether the target has what a head is made of."""
+"""Whether the target can run the operations of heads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from edgec.heads import Head
 
 
-def require_operations(heads: Sequence[Head], given: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
-    """Raises `UnsupportedOperation` for the first head whose operations no runtime of the target has all of, for features of
-    these shapes."""
+def require_operations(heads: Sequence[Head], shapes: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
+    """Raises `UnsupportedOperation` for the first head that no runtime of the target can run whole. `shapes` are those of the
+    features, by name."""
     import onnx_ir as ir
 
     from edgec.heads.attach import apart
 
-    graphs = apart(heads, given, size)
+    graphs = apart(heads, shapes, size)
     for head in heads:
         _require(head, ir.from_proto(graphs[head.name]), resolved)
 

@@ -1,4 +1,4 @@
-"""From a checkpoint and frames to the hub graph and the features that everything is compared with."""
+"""From a checkpoint and frames to the hub graph, and to the features that everything is compared with."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 
 def check_the_heads(build: Build) -> None:
-    """Whether each head fits the backbone, and whether some runtime of the target has its operations: before frames are read
-    and anything is exported. Raises `HeadError`, or `UnsupportedOperation` naming operation, head and target."""
+    """Check that each head fits the backbone and that some runtime of the target can run it, before frames are read and anything
+    is exported. Raises `HeadError`, or `UnsupportedOperation` naming operation, head and target."""
     resolved = build.resolved
     if not resolved.heads:
         return
@@ -43,11 +43,11 @@ def check_the_heads(build: Build) -> None:
         [resolved.target, list(resolved.pairs), [profile.model_dump(mode="json") for profile in resolved.profiles]],
     )
     with build.progress.stage("check the heads"):
-        build.stage("heads", key, produce, by=("edgec.stages.heads", "edgec.checkpoint", *resolved.modules))
+        build.stage("heads", key, produce, modules=("edgec.stages.heads", "edgec.checkpoint", *resolved.modules))
 
 
 def choose_frames(build: Build) -> Split:
-    """Choose the frames to calibrate on and those to judge by."""
+    """Choose the frames to calibrate on and those to judge modules."""
     resolved = build.resolved
     limit, seed = resolved.request.calibration_frames, resolved.request.seed
 
@@ -64,7 +64,7 @@ def choose_frames(build: Build) -> Split:
 
     with build.progress.stage("choose frames"):
         key = cached.key(resolved.frames.sha256, resolved.frames.name, limit, seed)
-        names = load(build.stage("split", key, produce, by=("edgec.frames",)) / "split.json")
+        names = load(build.stage("split", key, produce, modules=("edgec.frames",)) / "split.json")
     for note in names["notes"]:
         build.progress.note(note)
     by_name = {frame.name: frame for frame in resolved.frames.frames}
@@ -78,7 +78,7 @@ def choose_frames(build: Build) -> Split:
 
 
 def export_hub(build: Build) -> Hub:
-    """Read the checkpoint, assemble the model at its size, export it to the hub graph; for each size that is asked for."""
+    """Read the checkpoint, assemble the model and export it to the hub graph, for each size."""
     first, *others = (_export_one(build, size) for size in build.resolved.request.sizes)
     return replace(first, others=tuple(others))
 
@@ -101,7 +101,7 @@ def _export_one(build: Build, size: Size) -> Hub:
         check_heads(heads, checkpoint.spec, size, pooling=checkpoint.pooling, classifier=classifier)
         model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=build.layers)
         hub = export(model, checkpoint.spec, size, request.batch)
-        if heads:  # which are written as protobufs
+        if heads:  # `attach` works on protobufs
             hub = ir.from_proto(attach(ir.to_proto(hub), heads, layers=request.layers))
         save(hub, directory / "hub.onnx")
         outputs = [name_of(output) for output in hub.graph.outputs]
@@ -109,25 +109,26 @@ def _export_one(build: Build, size: Size) -> Hub:
         dump(directory / "checkpoint.json", _describe(build, checkpoint, size, outputs, 2e-9 * macs))
 
     with build.progress.stage(f"export the hub graph{build.at(size)}"):
-        by = "edgec.checkpoint", "edgec.graph.export", "edgec.graph.files", "edgec.heads.attach", "edgec.model.camera"
-        directory = build.stage("hub", build.key(str(size)), produce, by=by)
-    said = load(directory / "checkpoint.json")
-    heads = tuple(HeadFacts.model_validate(head) for head in said["heads"])
-    theirs = [name for head in heads for name in head.outputs]
+        modules = "edgec.checkpoint", "edgec.graph.export", "edgec.graph.files", "edgec.heads.attach", "edgec.model.camera"
+        directory = build.stage("hub", build.key(str(size)), produce, modules=modules)
+    facts = load(directory / "checkpoint.json")
+    heads = tuple(HeadFacts.model_validate(head) for head in facts["heads"])
+    head_outputs = [name for head in heads for name in head.outputs]
     return Hub(
         directory / "hub.onnx",
         size,
-        CheckpointFacts.model_validate(said["facts"]),
-        ModelFacts.model_validate(said["model"]),
-        tuple(said["outputs"]),
-        tuple(said["outputs"] if request.features else theirs),
-        said["licence"],
-        said["notice"],
+        CheckpointFacts.model_validate(facts["facts"]),
+        ModelFacts.model_validate(facts["model"]),
+        tuple(facts["outputs"]),
+        tuple(facts["outputs"] if request.features else head_outputs),
+        facts["licence"],
+        facts["notice"],
         heads,
     )
 
 
-def _describe(build: Build, checkpoint: Checkpoint, size: Size, outputs: list[str], of_heads: float) -> dict[str, Any]:
+def _describe(build: Build, checkpoint: Checkpoint, size: Size, outputs: list[str], head_gflops: float) -> dict[str, Any]:
+    """What checkpoint.json holds about the exported model. `head_gflops` are those of all heads for one frame."""
     arch = family_name(checkpoint.spec) or describe(checkpoint.spec)
     licence = checkpoint.licence
     facts = CheckpointFacts(
@@ -147,7 +148,7 @@ def _describe(build: Build, checkpoint: Checkpoint, size: Size, outputs: list[st
         arch=arch,
         checkpoint_sha256=checkpoint.sha256,
         random_weights=checkpoint.random_weights,
-        gflops=round(gflops(checkpoint.spec, size) + of_heads, 3),
+        gflops=round(gflops(checkpoint.spec, size) + head_gflops, 3),
         parameters=parameters(checkpoint.spec),
     )
     return {
@@ -161,8 +162,7 @@ def _describe(build: Build, checkpoint: Checkpoint, size: Size, outputs: list[st
 
 
 def compute_references(build: Build, hub: Hub, split: Split) -> tuple[Reference, ...]:
-    """The float32 PyTorch model's features on the validation frames, and what its heads make of them, at each size: all that
-    the hub graph gives."""
+    """The float32 PyTorch model's features and heads' outputs on the validation frames, at each size: all outputs of the hub."""
     return tuple(_reference_one(build, each, split) for each in hub.all)
 
 
@@ -179,18 +179,19 @@ def _reference_one(build: Build, hub: Hub, split: Split) -> Reference:
 
     with build.progress.stage(f"float32 reference in PyTorch{build.at(hub.size)}", len(split.validation)) as step:
         key = build.key(str(hub.size), identities(split.validation))
-        by = "edgec.checkpoint", "edgec.fidelity.reference", "edgec.frames", "edgec.heads.reference", "edgec.model.camera"
-        directory = build.stage("reference", key, produce, by=by)
-    return replace(read_reference(directory, hub.given, hub.heads), key=key_of(directory))
+        modules = "edgec.checkpoint", "edgec.fidelity.reference", "edgec.frames", "edgec.heads.reference", "edgec.model.camera"
+        directory = build.stage("reference", key, produce, modules=modules)
+    return replace(read_reference(directory, hub.graph_outputs, hub.heads), key=key_of(directory))
 
 
 def only_shipped(hub: Hub, references: Sequence[Reference]) -> tuple[Reference, ...]:
-    """Of these the outputs that the artefact shall give."""
+    """The references with the artefact's outputs only."""
     return tuple(reference.only(hub.outputs) for reference in references)
 
 
 def verify_against_author(build: Build, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
-    """If it is asked for: run the author's own code on the validation frames; edgec's model must compute what it does."""
+    """If requested, run the author's own code on the validation frames: edgec's model must compute the same. Raises
+    `ExportError` if it does not."""
     if not build.resolved.request.against:
         return ()
     from edgec.checkpoint.against import find_author
@@ -202,7 +203,8 @@ def verify_against_author(build: Build, references: Sequence[Reference]) -> tupl
 
 
 def verify_export(build: Build, hub: Hub, references: Sequence[Reference]) -> tuple[StageFidelity, ...]:
-    """Run the hub graph on the validation frames; it must compute what PyTorch does. At each size."""
+    """Run the hub graph on the validation frames, at each size: it must compute what PyTorch does. Raises `ExportError` if
+    not."""
     return tuple(_verify_export_one(build, each, reference) for each, reference in zip(hub.all, references, strict=True))
 
 
@@ -215,7 +217,7 @@ def _verify_export_one(build: Build, hub: Hub, reference: Reference) -> StageFid
         dump(directory / "fidelity.json", fidelity.model_dump(mode="json"))
 
     with build.progress.stage(f"verify the hub graph{build.at(hub.size)}", build.batches([reference])) as step:
-        by = "edgec.fidelity.gate", "edgec.graph.session"
-        directory = build.stage("hub-fidelity", build.key(hub, reference), produce, by=by)
+        modules = "edgec.fidelity.gate", "edgec.graph.session"
+        directory = build.stage("hub-fidelity", build.key(hub, reference), produce, modules=modules)
     fidelity = StageFidelity.model_validate(load(directory / "fidelity.json"))
     return fidelity.model_copy(update={"stage": f"{fidelity.stage}{build.at(hub.size)}"})

@@ -1,4 +1,4 @@
-"""Calibration, what int8 costs operation by operation, and plans."""
+"""Calibration, what each operation's int8 costs, and precision plans."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from edgec.graph.statistics import Statistics
 
 SENSITIVITY_FRAMES = 3
-"""Enough to rank operations: on ViT-S/16 the single losses that three frames show add up to the whole plan's (8.0e-5 of
-8.4e-5)."""
+"""Enough to rank operations: on ViT-S/16 the losses of single operations on three frames add up to the whole plan's loss (8.0e-5
+of 8.4e-5)."""
 PEAK_FRAMES = 32
-"""Every tensor of the graph is looked at, which takes seconds a frame. What fp16 must hold has room of its own above the peaks
-that are seen (`edgec.lowering.halves.HEADROOM`), and every candidate is run on all frames that judge it."""
+"""Every tensor of the graph is observed, which takes seconds per frame. There is headroom above the observed peaks
+(`edgec.lowering.halves.HEADROOM`), and every candidate runs on all validation frames."""
 
 
 class Plans:
-    """int8 plans for a hub graph, each made once and kept; nothing is computed if all are there."""
+    """int8 plans for a hub graph. Each is computed only once and cached; nothing is computed if all are in the cache."""
 
     def __init__(self, build: Build, hub: Hub, calibration: Calibration) -> None:
         self._build, self._hub, self._calibration = build, hub, calibration
         resolved = build.resolved
-        # What runs elsewhere has one runtime, and that one's types hold less than float32.
-        self._elsewhere = None if resolved.backend.runs_here else next(iter(resolved.lowerings.values()))
+        # A target on another machine has one runtime, whose types hold a smaller range than float32.
+        self._remote = None if resolved.backend.runs_here else next(iter(resolved.lowerings.values()))
         self._rules = resolved.backend.int8_rules(resolved.profiles)
 
     @cached_property
@@ -48,30 +48,32 @@ class Plans:
         return Planner(graph, statistics, activations=self._rules.activations, paired=self._rules.paired)
 
     def directory(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> Path:
-        """Where the plan is (`edgec.precision.storing`)."""
+        """The directory of the plan, as `edgec.precision.storing` writes it. `kinds` are the operations that may be int8, `rest`
+        is the precision of the others."""
 
         def produce(directory: Path) -> None:
             plan = self._planner.plan(recipe, kinds=kinds, rest=rest)
             save_plan(directory, self.fitted(plan))
 
-        said = recipe.variant, sorted(recipe.per_token), sorted(recipe.unquantised)
-        ways = self._rules.activations, self._rules.paired, self._elsewhere.name if self._elsewhere else ""
-        key = cached.key(self._calibration.key, ways, said, kinds, rest)
-        by = ["edgec.precision.planning", "edgec.precision.storing"]
-        return self._build.stage("plan", key, produce, by=[*by, type(self._elsewhere).__module__] if self._elsewhere else by)
+        settings = recipe.variant, sorted(recipe.per_token), sorted(recipe.unquantised)
+        target = self._rules.activations, self._rules.paired, self._remote.name if self._remote else ""
+        key = cached.key(self._calibration.key, target, settings, kinds, rest)
+        modules = ["edgec.precision.planning", "edgec.precision.storing"]
+        modules += [type(self._remote).__module__] if self._remote else []
+        return self._build.stage("plan", key, produce, modules=modules)
 
     def fitted(self, plan: PrecisionPlan) -> PrecisionPlan:
-        """With what could overflow a device's fp16 in float32."""
-        return self._elsewhere.fitted(self._hub.load_shipped(), plan, self._calibration.peaks) if self._elsewhere else plan
+        """The plan with float32 for every operation that could overflow the device's fp16."""
+        return self._remote.fitted(self._hub.load_shipped(), plan, self._calibration.peaks) if self._remote else plan
 
     def release(self) -> None:
-        """Makes room: what plans have in common is worked out again if another one is asked for."""
+        """Free the memory of what plans have in common; it is computed again if another plan is requested."""
         self.__dict__.pop("_planner", None)
 
 
 def calibrate(build: Build, hub: Hub, split: Split) -> Calibration:
-    """Statistics of every activation that an int8 operation reads, and what fp16 must hold; nothing if no candidate is in
-    either. Of several sizes one calibration, which one plan for all of them follows from (`edgec.stages.sizes`)."""
+    """Statistics of every activation that an int8 operation reads, and the largest values that fp16 must hold; empty if no
+    candidate uses these types. Several sizes share one calibration, because they share one plan (`edgec.stages.sizes`)."""
     resolved = build.resolved
     precisions = {precision for _, precision in resolved.pairs}
     watched = not resolved.backend.runs_here and precisions - {"fp32"}
@@ -83,7 +85,7 @@ def calibrate(build: Build, hub: Hub, split: Split) -> Calibration:
 
 
 def _statistics(build: Build, hub: Hub, split: Split) -> tuple[Mapping[str, Statistics], str]:
-    """And under which key they are kept."""
+    """Statistics at one size, and the key that they are cached under."""
     from edgec.graph.statistics import load_statistics, observe, save_statistics
 
     seed, threads = build.resolved.request.seed, build.resolved.threads
@@ -96,8 +98,8 @@ def _statistics(build: Build, hub: Hub, split: Split) -> tuple[Mapping[str, Stat
 
     with build.progress.stage(f"calibrate{build.at(hub.size)}", len(split.calibration)) as step:
         key = build.key(hub, identities(split.calibration), seed)
-        by = "edgec.frames", "edgec.graph.statistics", "edgec.precision.static"
-        directory = build.stage("statistics", key, produce, by=by)
+        modules = "edgec.frames", "edgec.graph.statistics", "edgec.precision.static"
+        directory = build.stage("statistics", key, produce, modules=modules)
     return load_statistics(directory / "statistics.npz"), key_of(directory)
 
 
@@ -117,18 +119,18 @@ def _peaks(build: Build, hub: Hub, split: Split) -> dict[str, float]:
 
     with build.progress.stage(f"find what fp16 must hold{build.at(hub.size)}", len(watched)) as step:
         key = build.key(hub, identities(watched))
-        directory = build.stage("peaks", key, produce, by=("edgec.frames", "edgec.graph.peaks"))
+        directory = build.stage("peaks", key, produce, modules=("edgec.frames", "edgec.graph.peaks"))
     peaks: dict[str, float] = load(directory / "peaks.json")
     return peaks
 
 
 def measure_int8_costs(build: Build, hub: Hub, plans: Plans, calibration: Calibration, split: Split) -> dict[str, float]:
-    """What each operation's int8 costs the features, on calibration frames of the default size; nothing unless the effort is
-    full."""
+    """What each operation's int8 costs the features, by its name, on calibration frames of the default size; empty unless the
+    effort is full."""
     if build.resolved.request.effort != "full" or not calibration.statistics:
         return {}
     frames = _spread(split.calibration, SENSITIVITY_FRAMES)
-    place = plans.directory(STATIC, INT8_KINDS, "fp32")
+    plan_directory = plans.directory(STATIC, INT8_KINDS, "fp32")
 
     def produce(directory: Path) -> None:
         from edgec.precision.sensitivity import measure_sensitivity
@@ -136,7 +138,7 @@ def measure_int8_costs(build: Build, hub: Hub, plans: Plans, calibration: Calibr
         pictures = [picture for _, picture in framing.batches(frames, hub.size)]
         sensitivity = measure_sensitivity(
             hub.load_shipped(),
-            load_plan(place),
+            load_plan(plan_directory),
             pictures,
             build.batch,
             threads=build.resolved.threads,
@@ -146,13 +148,13 @@ def measure_int8_costs(build: Build, hub: Hub, plans: Plans, calibration: Calibr
 
     count = sum(operation.kind in INT8_KINDS for operation in operations(hub.load_shipped()))
     with build.progress.stage("measure sensitivity", count) as step:
-        key = build.key(hub, key_of(place), identities(frames))
-        directory = build.stage("sensitivity", key, produce, by=("edgec.frames", "edgec.precision.sensitivity"))
+        key = build.key(hub, key_of(plan_directory), identities(frames))
+        directory = build.stage("sensitivity", key, produce, modules=("edgec.frames", "edgec.precision.sensitivity"))
     sensitivity: dict[str, float] = load(directory / "sensitivity.json")
     return sensitivity
 
 
 def _spread(frames: Sequence[Frame], count: int) -> tuple[Frame, ...]:
-    """So many of them at most, evenly."""
+    """At most `count` of the frames, evenly spaced."""
     count = min(count, len(frames))
     return tuple(frames[round(index * (len(frames) - 1) / max(count - 1, 1))] for index in range(count))

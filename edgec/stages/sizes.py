@@ -1,9 +1,9 @@
-"""Several sizes in one artefact: one calibration, one plan, and what is said of them.
+"""Several sizes in one artefact: one calibration, one plan, and notes about each size.
 
-Weights are in the artefact once, so they are quantised once: smoothing, rounding and the corrections of biases follow from what
-the default size's frames show. Ranges hold what activations are at every size: their union. Ranges of each size's own would fit
-it closer, but the largest values are massive activations, which hardly know of the frame's size, and one plan is one thing to
-explain, to search for and to verify.
+The artefact holds the weights once, so they are quantised once: smoothing, rounding and the corrections of biases come from the
+default size's frames. The ranges of activations are the union over all sizes. Separate ranges would fit each size more closely,
+but the largest values are massive activations, which hardly depend on the frame's size, and one plan is one thing to explain, to
+search for and to verify.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgec.fidelity.metrics import worst
-from edgec.fidelity.reference import Reference
 from edgec.lowering.sizes import function_name
 from edgec.model.spec import Size
 from edgec.records.fidelity import StageFidelity
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from edgec.graph.statistics import Statistics
 
 
-def widest_ranges(found: Sequence[Mapping[str, Statistics]]) -> Mapping[str, Statistics]:
-    """The first size's statistics, each channel's lowest and highest value being those of all sizes."""
+def widest_ranges(sizes: Sequence[Mapping[str, Statistics]]) -> Mapping[str, Statistics]:
+    """The first size's statistics, with each channel's lowest and highest value over all sizes."""
 
     def join(first: Mapping[str, Statistics], other: Mapping[str, Statistics]) -> Mapping[str, Statistics]:
         return {
@@ -34,24 +33,21 @@ def widest_ranges(found: Sequence[Mapping[str, Statistics]]) -> Mapping[str, Sta
             for name, entry in first.items()
         }
 
-    return reduce(join, found)
+    return reduce(join, sizes)
 
 
-def widest_peaks(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """By tensor, the largest of all sizes."""
-    return {name: max(peaks.get(name, 0.0) for peaks in found) for name in found[0]}
+def widest_peaks(sizes: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The largest peak of each tensor over all sizes, by name."""
+    return {name: max(peaks.get(name, 0.0) for peaks in sizes) for name in sizes[0]}
 
 
-def size_of(reference: Reference) -> Size:
-    return Size(*reference.frames.shape[1:3])
-
-
-def size_notes(sizes: Sequence[Size], found: Mapping[str, Sequence[StageFidelity]]) -> tuple[str, ...]:
-    """For the report: what the artefact takes, and each candidate's fidelity at each size."""
+def size_notes(sizes: Sequence[Size], fidelity: Mapping[str, Sequence[StageFidelity]]) -> tuple[str, ...]:
+    """For the report: the sizes that the artefact takes, and each candidate's fidelity at each size. `fidelity` has an entry for
+    each size, by the candidate's name."""
     named = ", ".join(f"{size} (function {function_name(size)})" for size in sizes)
     figures = {
         name: ", ".join(f"{worst(entry):.6f} at {size}" for size, entry in zip(sizes, entries, strict=True))
-        for name, entries in found.items()
+        for name, entries in fidelity.items()
     }
     return (
         f"one model for frames of several sizes, its weights stored once: {named}; the first is the default",

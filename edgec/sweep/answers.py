@@ -1,7 +1,7 @@
 """Which model, at which size, on which board, keeps up with the camera within the fidelity budget: read from the cells' reports.
 
-A yes rests on a measured p99: the camera's next frame is there after 1 / fps, whatever the median does. What was only estimated
-can say no (a bound that is too long already), never yes.
+A yes needs a measured p99: the camera's next frame is there after 1 / fps, whatever the median is. An estimate can only say no
+(where even the bound is too long), never yes.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def answer_all(folder: Path, cells: Sequence[Cell], fps: float, min_fidelity: fl
 def answers_of(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> tuple[Answer, ...]:
     """One, or one a board where the artefact is for several. A report that a board sent back (`edgec deploy`) lies beside its
     artefact and counts, if it is about what is there now."""
-    return tuple(_of_cell(folder, cell, fps, min_fidelity))
+    return tuple(_answers_of_cell(folder, cell, fps, min_fidelity))
 
 
 def in_order(cells: Sequence[Cell], answers: Sequence[Answer]) -> tuple[Answer, ...]:
-    """What does it, what may, what does not; within each the largest input first, then the fastest."""
+    """Sorted by verdict as in `ORDER`; within each the largest input first, then the fastest."""
     pixels = {cell.name: cell.size[0] * cell.size[1] for cell in cells}
 
-    def place(answer: Answer) -> tuple[int, int, float, float, str, str]:
+    def sort_key(answer: Answer) -> tuple[int, int, float, float, str, str]:
         time = answer.latency.p99_ms if answer.latency else answer.bound.bound_ms if answer.bound else float("inf")
-        kept = answer.fidelity.worst_cosine if answer.fidelity else -1.0
-        return ORDER.index(answer.verdict), -pixels[answer.cell], time, -kept, answer.cell, answer.board
+        cosine = answer.fidelity.worst_cosine if answer.fidelity else -1.0
+        return ORDER.index(answer.verdict), -pixels[answer.cell], time, -cosine, answer.cell, answer.board
 
-    return tuple(sorted(answers, key=place))
+    return tuple(sorted(answers, key=sort_key))
 
 
-def _of_cell(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> Iterator[Answer]:
+def _answers_of_cell(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> Iterator[Answer]:
     if cell.state == "failed" or cell.artefact is None:
         yield Answer(cell=cell.name, board=cell.target, verdict="failed", why=f"{cell.error} (exit code {cell.exit_code})")
         return
@@ -81,9 +81,12 @@ def _of_cell(folder: Path, cell: Cell, fps: float, min_fidelity: float) -> Itera
 
 
 def _least(report: Report, board: str, min_fidelity: float, chosen: CandidateFigures) -> tuple[CandidateFigures, Bound | None]:
-    """The board keeps the fastest of those within the budget, so that the least of their bounds is the board's."""
-    kept = [each for each in report.candidates if not each.problem and each.fidelity and worst(each.fidelity) >= min_fidelity]
-    pairs = [(bound, each) for each in kept for bound in each.bounds if bound.board == board]
+    """The board runs the fastest candidate within the budget, so the smallest of their bounds is the board's; `chosen` and no
+    bound where no candidate has one."""
+    within_budget = [
+        each for each in report.candidates if not each.problem and each.fidelity and worst(each.fidelity) >= min_fidelity
+    ]
+    pairs = [(bound, each) for each in within_budget for bound in each.bounds if bound.board == board]
     if not pairs:
         return chosen, None
     bound, candidate = min(pairs, key=lambda pair: pair[0].bound_ms)
@@ -143,13 +146,13 @@ def _verdict(
         return "cannot tell", "no latency is known: it was not measured there"
     if not report.host_is_target:
         return "cannot tell", f"{latency.p99_ms:.2f} ms on a machine that lacks what the target has"
-    told = f"p99 {latency.p99_ms:.2f} ms ({latency.evidence.value})"
+    measured = f"p99 {latency.p99_ms:.2f} ms ({latency.evidence.value})"
     if latency.p99_ms > period_ms and disturbed:
-        return "cannot tell", f"{told}, but other work disturbed it: measure again"
+        return "cannot tell", f"{measured}, but other work disturbed it: measure again"
     if latency.p99_ms > period_ms:
-        return "no", told if latency.p50_ms > period_ms else f"{told}; the median alone would do"
+        return "no", measured if latency.p50_ms > period_ms else f"{measured}; the median alone would do"
     if fidelity is None:
-        return "cannot tell", f"{told}, but no fidelity is known"
+        return "cannot tell", f"{measured}, but no fidelity is known"
     if report.model.random_weights:
-        return "cannot tell", f"{told}, but random weights have no fidelity to keep"
-    return "yes", told
+        return "cannot tell", f"{measured}, but random weights have no fidelity to keep"
+    return "yes", measured

@@ -1,9 +1,8 @@
 """One cell in a process of its own: `python -m edgec.sweep.cell`, started by `edgec.sweep.child`.
 
-The request comes as a line of JSON on standard input, which stays open as long as somebody wants the cell: at its end the build
+The request comes as a line of JSON on standard input, which stays open as long as the cell is wanted. When it closes, the build
 is interrupted, so that nothing goes on when the sweep is killed. Events go to standard output, a JSON object a line; everything
-that is printed goes to standard error, which is the cell's log.
-"""
+that is printed goes to standard error, which is the cell's log."""
 
 from __future__ import annotations
 
@@ -33,22 +32,25 @@ BUG, INTERRUPTED = 70, 130
 _GRACE_S = 5.0
 
 
-class Told:
+class CellProgress:
     """Progress as events and lines of a log; lets others measure between steps."""
 
     def __init__(self, turns: Turns, events: IO[str]) -> None:
         self._turns, self._events = turns, events
 
-    def event(self, **what: Any) -> None:
-        self._events.write(json.dumps(what) + "\n")
+    def event(self, **fields: Any) -> None:
+        """One line of JSON for the sweep."""
+        self._events.write(json.dumps(fields) + "\n")
         self._events.flush()
 
     def settings(self, rows: Sequence[tuple[str, str]]) -> None:
+        """A line of the log for each."""
         for name, value in rows:
             _log(f"{name}: {value}")
 
     @contextmanager
     def stage(self, title: str, total: int | None = None, *, alone: bool = False) -> Iterator[Step]:
+        """Lets others measure first, or, where the stage is to be `alone`, waits until no other cell works."""
         self._turns.pause()
         self.event(event="stage", title=title)
 
@@ -68,31 +70,33 @@ class Told:
         _log(f"{time.monotonic() - began:7.1f} s  {title}")
 
     def note(self, text: str) -> None:
+        """A line of the log."""
         _log(f"note: {text}")
 
 
-def request_of(given: dict[str, Any]) -> BuildRequest:
-    """From what `edgec.sweep.child.asked_of` wrote."""
-    own = {"size": Size(*given["size"]), "more_sizes": (), "layers": tuple(given["layers"]), "output": Path(given["output"])}
-    return BuildRequest(**{**given, **own})
+def request_from_json(data: dict[str, Any]) -> BuildRequest:
+    """The reverse of `edgec.sweep.child.request_as_json`."""
+    typed = {"size": Size(*data["size"]), "more_sizes": (), "layers": tuple(data["layers"]), "output": Path(data["output"])}
+    return BuildRequest(**{**data, **typed})
 
 
 def main() -> int:
-    keep_together()  # a scheduler's worker has started this process, maybe, which has nothing of the command's environment
+    """Build the cell that standard input asks for; returns the exit code."""
+    keep_together()  # a scheduler's worker may have started this process, without the command's environment
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what runtimes print is no event
     # A shell that runs the sweep in its background has interrupts ignored, and that is inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    given = json.loads(_line())
-    threading.Thread(target=_end_with_the_sweep, daemon=True).start()
-    request = request_of(given)
+    data = json.loads(_first_line())
+    threading.Thread(target=_end_with_sweep, daemon=True).start()
+    request = request_from_json(data)
     with Turns() as turns:
-        told = Told(turns, events)
+        progress = CellProgress(turns, events)
         try:
-            result = _build(request, told)
+            result = _build(request, progress)
         except EdgecError as error:
             _log(str(error))
-            told.event(event="failed", exit_code=error.exit_code, error=error.what, detail=list(error.evidence))
+            progress.event(event="failed", exit_code=error.exit_code, error=error.what, detail=list(error.evidence))
             return error.exit_code
         except KeyboardInterrupt:
             _log("Interrupted.")
@@ -100,26 +104,26 @@ def main() -> int:
         except Exception as error:
             traceback.print_exc()
             text = f"a bug in edgec: {type(error).__name__}: {error}"
-            told.event(event="failed", exit_code=BUG, error=text, detail=["the traceback is in the log"])
+            progress.event(event="failed", exit_code=BUG, error=text, detail=["the traceback is in the log"])
             return BUG
-        told.event(event="done", build_key=result.manifest.build_key, reused=result.reused)
+        progress.event(event="done", build_key=result.manifest.build_key, reused=result.reused)
         return 0
 
 
-def _build(request: BuildRequest, told: Told) -> BuildResult:
+def _build(request: BuildRequest, progress: CellProgress) -> BuildResult:
     assert request.output is not None
     before = existing_build_key(request.output)
     try:
-        return build(request, told)
+        return build(request, progress)
     except ArtefactError:
         # A sweep that was killed may have left a cell behind that finished meanwhile. If it made the same, this is it.
         if existing_build_key(request.output) == before:
             raise
-        return build(request, told)
+        return build(request, progress)
 
 
-def _line() -> bytes:
-    """Of standard input, past Python's buffers: a thread that waits in them at the end would abort the process."""
+def _first_line() -> bytes:
+    """Of standard input, without Python's buffers: a thread that still waited in them at exit would abort the process."""
     read = b""
     while not read.endswith(b"\n"):
         chunk = os.read(0, 1 << 16)
@@ -129,7 +133,7 @@ def _line() -> bytes:
     return read
 
 
-def _end_with_the_sweep() -> None:
+def _end_with_sweep() -> None:
     while os.read(0, 4096):
         pass
     os.kill(os.getpid(), signal.SIGINT)

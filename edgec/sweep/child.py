@@ -1,4 +1,5 @@
-"""The sweep's end of a cell's process: start it, hear it, end it, say what became of it. Runs here or on a scheduler's worker."""
+"""The sweep's side of a cell's process: it starts it, reads its events, ends it, and says what became of it. Runs here or on a
+scheduler's worker."""
 
 from __future__ import annotations
 
@@ -13,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,30 +31,15 @@ ENDING = ".edgec"
 _POLL_S = 0.2
 _GRACE_S = 10.0
 MOST_LINE_BYTES, MOST_BYTES = 1 << 20, 16 << 20
-"""Of one event, and of all that a cell's process tells. A build tells some forty, of a hundred bytes each."""
+"""Of one event, and of all events of a cell's process. A build writes about forty, of a hundred bytes each."""
 MOST_LOG_BYTES = 1 << 30
-"""That a build and its runtimes may print."""
+"""What a build and its runtimes may print into the log."""
 
 _Text = Annotated[str, Field(max_length=1 << 16)]
 
 
-class _Told(BaseModel):
-    """An `Outcome` from somewhere else."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    exit_code: int = Field(ge=0, le=255)
-    build_key: _Text = ""
-    reused: bool = False
-    alone: bool = False
-    error: _Text = ""
-    detail: list[_Text] = Field(default=[], max_length=1000)
-    seconds: float = Field(default=0.0, ge=0, le=1e9)
-    machine: _Text = ""
-
-
 class _Event(BaseModel):
-    """What `edgec.sweep.cell` tells: a stage that begins, that it measures alone, or how it ended."""
+    """What `edgec.sweep.cell` writes: a stage that begins, that it measures alone, or how it ended."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -68,34 +53,35 @@ class _Event(BaseModel):
 
 
 class Stopped(Exception):
-    """Nobody wants the cell any more; its process is ended."""
+    """The cell is no longer wanted, and its process has been ended."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a cell. `exit_code` 0: the artefact is there, and `build_key` is its own. Else `error` is the first line of
-    what went wrong and `detail` what it rests on. `alone` says that it had the machine's sweeps to itself while it measured."""
+class Outcome(BaseModel):
+    """What became of a cell. `exit_code` 0: the artefact is there, and `build_key` is its own. Otherwise `error` says what went
+    wrong and `detail` on what evidence. `alone` says that no other cell of a sweep worked on the machine while this one
+    measured."""
 
-    exit_code: int
-    build_key: str = ""
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    exit_code: int = Field(ge=0, le=255)
+    build_key: _Text = ""
     reused: bool = False
     alone: bool = False
-    error: str = ""
-    detail: tuple[str, ...] = ()
-    seconds: float = 0.0
-    machine: str = ""
+    error: _Text = ""
+    detail: tuple[_Text, ...] = Field(default=(), max_length=1000)
+    seconds: float = Field(default=0.0, ge=0, le=1e9)
+    machine: _Text = ""
 
 
-def outcome_of(found: Any) -> Outcome:
-    """What came back from another machine as an outcome. Raises `Refused`."""
+def outcome_from(data: Any) -> Outcome:
+    """From what another machine sent. Raises `Refused` if that is no outcome."""
     try:
-        told = _Told.model_validate({**found, "detail": list(found["detail"])})
+        return Outcome.model_validate({**data, "detail": tuple(data["detail"])})
     except (ValidationError, TypeError, KeyError) as error:
         raise Refused(f"is no outcome of a cell: {str(error)[:200]}") from None
-    return Outcome(**{**told.model_dump(), "detail": tuple(told.detail)})
 
 
-def asked_of(request: BuildRequest) -> dict[str, Any]:
+def request_as_json(request: BuildRequest) -> dict[str, Any]:
     """The request as JSON holds it."""
     return {
         **dataclasses.asdict(request),
@@ -105,10 +91,12 @@ def asked_of(request: BuildRequest) -> dict[str, Any]:
     }
 
 
-def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[str], None] = lambda title: None) -> Outcome:
-    """Builds in a process of its own, with its log in `logs/` beside the artefact. `hear` is told each stage.
+def run_cell(
+    request: BuildRequest, still_wanted: Callable[[], bool], on_stage: Callable[[str], None] = lambda title: None
+) -> Outcome:
+    """Builds in a process of its own, with its log in `logs/` beside the artefact; calls `on_stage` with the title of each stage.
 
-    Raises `Stopped` soon after `wanted` turned false, the process being ended by then; `ArtefactError` if the log cannot be
+    Raises `Stopped` soon after `still_wanted` turned false, the process being ended by then; `ArtefactError` if the log cannot be
     written.
     """
     assert request.output is not None
@@ -145,10 +133,10 @@ def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[
     assert process.stdout is not None
     try:
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(asked_of(request)).encode() + b"\n")
-        for event in _events(process.stdout.fileno(), wanted, path):
+            process.stdin.write(json.dumps(request_as_json(request)).encode() + b"\n")
+        for event in _events(process.stdout.fileno(), still_wanted, path):
             if event.event == "stage":
-                hear(event.title)
+                on_stage(event.title)
             alone |= event.event == "alone"
             last = event
         code = _wait(process)
@@ -158,15 +146,14 @@ def run_cell(request: BuildRequest, wanted: Callable[[], bool], hear: Callable[[
         _end(process)
     seconds = round(time.monotonic() - began, 2)
     machine = os.uname().nodename
+    ended: dict[str, Any] = {"seconds": seconds, "machine": machine}
     if refused:
-        return Outcome(1, error=f"the build's process {refused}, and was ended", seconds=seconds, machine=machine)
+        return Outcome(exit_code=1, error=f"the build's process {refused}, and was ended", **ended)
     if code == 0 and last is not None and last.event == "done":
-        return Outcome(0, last.build_key, last.reused, alone, seconds=seconds, machine=machine)
+        return Outcome(exit_code=0, build_key=last.build_key, reused=last.reused, alone=alone, **ended)
     if last is not None and last.event == "failed":
-        return Outcome(last.exit_code, alone=alone, error=last.error, detail=tuple(last.detail), seconds=seconds, machine=machine)
-    return Outcome(
-        code if 0 < code < 128 else 1, error=f"the build's process {describe_exit(code)}", seconds=seconds, machine=machine
-    )
+        return Outcome(exit_code=last.exit_code, alone=alone, error=last.error, detail=tuple(last.detail), **ended)
+    return Outcome(exit_code=code if 0 < code < 128 else 1, error=f"the build's process {describe_exit(code)}", **ended)
 
 
 def shown_command(request: BuildRequest) -> str:
@@ -180,13 +167,13 @@ def shown_command(request: BuildRequest) -> str:
     return printable(shlex.join(words))
 
 
-def _events(descriptor: int, wanted: Callable[[], bool], log: Path) -> Iterator[_Event]:
-    """Raises `Stopped`, and `Refused` for a process that says or prints what no cell does."""
-    unread, said = b"", 0
+def _events(descriptor: int, still_wanted: Callable[[], bool], log: Path) -> Iterator[_Event]:
+    """The process's events. Raises `Stopped`, and `Refused` for events that no cell writes or a log that is too long."""
+    unread, received = b"", 0
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_READ)
         while True:
-            if not wanted():
+            if not still_wanted():
                 raise Stopped
             if log.stat().st_size > MOST_LOG_BYTES:
                 raise Refused(f"printed more than {MOST_LOG_BYTES:,} bytes")
@@ -196,9 +183,9 @@ def _events(descriptor: int, wanted: Callable[[], bool], log: Path) -> Iterator[
             if not chunk:
                 return
             *lines, unread = (unread + chunk).split(b"\n")
-            said += len(chunk)
-            if said > MOST_BYTES or len(unread) > MOST_LINE_BYTES:
-                raise Refused("told more than any build does")
+            received += len(chunk)
+            if received > MOST_BYTES or len(unread) > MOST_LINE_BYTES:
+                raise Refused("wrote more events than any build does")
             yield from map(_event, lines)
 
 
@@ -206,7 +193,7 @@ def _event(line: bytes) -> _Event:
     try:
         return _Event.model_validate(parse_json_object(line))
     except (Refused, ValidationError):
-        raise Refused("told something else than a build does") from None
+        raise Refused("wrote an event that no build writes") from None
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
@@ -217,7 +204,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Closing its input interrupts it; what does not heed that is killed, with what it started."""
+    """Closing its input interrupts it. If it goes on, it is killed with all that it started."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()

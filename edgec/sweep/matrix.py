@@ -27,7 +27,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from edgec.backends.offering import Asked
+from edgec.backends.offering import PrecisionChoice
 from edgec.checkpoint.beside import NO_CONFIG
 from edgec.checkpoint.random import PREFIX
 from edgec.checkpoint.source import DEMO, SUFFIXES
@@ -58,11 +58,11 @@ def _size(value: Any) -> str:
         raise ValueError(f"{error.what} {error.remedy}") from None
 
 
-def _several(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) else (value,)
 
 
-def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def _require_unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     twice = sorted(str(value) for value, count in Counter(values).items() if count > 1)
     if twice:
         raise ValueError(f"{', '.join(twice[:_SHOWN])} is given more than once")
@@ -71,7 +71,7 @@ def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 Text = Annotated[str, Field(min_length=1)]
 OneSize = Annotated[str, BeforeValidator(_size)]
-Unique = AfterValidator(_once)
+Unique = AfterValidator(_require_unique)
 
 
 class _Table(BaseModel):
@@ -81,19 +81,20 @@ class _Table(BaseModel):
 class Exclude(_Table):
     """Leaves out every cell that agrees with all of these; a key has one value or a list of them, and at least one is given."""
 
-    checkpoint: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
-    target: Annotated[tuple[Text, ...], BeforeValidator(_several)] = ()
-    size: Annotated[tuple[OneSize, ...], BeforeValidator(_several)] = ()
-    precision: Annotated[tuple[Asked, ...], BeforeValidator(_several)] = ()
+    checkpoint: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
+    target: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
+    size: Annotated[tuple[OneSize, ...], BeforeValidator(_as_list)] = ()
+    precision: Annotated[tuple[PrecisionChoice, ...], BeforeValidator(_as_list)] = ()
 
     def matches(self, checkpoint: str, target: str, size: str, precision: str) -> bool:
+        """Whether a cell of these values is left out."""
         return all(
-            not wanted or value in wanted
-            for wanted, value in zip(self._wanted, (checkpoint, target, size, precision), strict=True)
+            not allowed or value in allowed
+            for allowed, value in zip(self._allowed, (checkpoint, target, size, precision), strict=True)
         )
 
     @cached_property
-    def _wanted(self) -> tuple[frozenset[str], ...]:
+    def _allowed(self) -> tuple[frozenset[str], ...]:
         return tuple(map(frozenset, (self.checkpoint, self.target, self.size, self.precision)))
 
 
@@ -103,14 +104,16 @@ class Include(_Table):
     checkpoint: Text
     target: Text
     size: OneSize
-    precision: Asked = "auto"
+    precision: PrecisionChoice = "auto"
 
 
 class MatrixFile(_Table):
+    """The file as it is written: a key each, with the defaults of `edgec build`."""
+
     checkpoints: dict[Text, Text] = Field(min_length=1)
     targets: Annotated[tuple[Text, ...], Unique] = Field(min_length=1)
     sizes: Annotated[tuple[OneSize, ...], Unique] = Field(min_length=1)
-    precisions: Annotated[tuple[Asked, ...], Unique] = Field(default=("auto",), min_length=1)
+    precisions: Annotated[tuple[PrecisionChoice, ...], Unique] = Field(default=("auto",), min_length=1)
     weights: Text | None = None
     config: Text | None = None
     """For all checkpoints alike, as in `edgec build`."""
@@ -125,7 +128,7 @@ class MatrixFile(_Table):
 
     @field_validator("checkpoints", mode="before")
     @classmethod
-    def _named(cls, value: Any) -> Any:
+    def _names(cls, value: Any) -> Any:
         """A list's checkpoints have the names that `edgec build` gives them."""
         if not isinstance(value, list):
             return value
@@ -152,23 +155,26 @@ class Cell:
     checkpoint: str
     target: str
     size: Size
-    precision: Asked
+    precision: PrecisionChoice
     request: BuildRequest
 
     @property
     def hub(self) -> tuple[str, str]:
+        """What the export depends on: cells with the same value share their first stages through the cache."""
         return self.request.checkpoint, str(self.size)
 
     @property
     def paths(self) -> tuple[str, ...]:
         """Of the files and folders that it reads."""
         request = self.request
-        given = (request.checkpoint, request.config, request.target, request.calibration, request.validation)
-        return tuple(text for text in given if text and Path(text).is_absolute())
+        references = (request.checkpoint, request.config, request.target, request.calibration, request.validation)
+        return tuple(text for text in references if text and Path(text).is_absolute())
 
 
 @dataclass(frozen=True)
 class Matrix:
+    """What to build, and what every cell is asked: to keep up with `fps` frames a second and keep `min_fidelity`."""
+
     path: Path
     fps: float
     min_fidelity: float
@@ -181,29 +187,32 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
     Raises `RequestError` naming the file and the key: what cannot be read or is not valid, an exclusion of nothing, two cells of
     one name, none at all, or more than 1000.
     """
-    found = _parse(path)
+    table = _parse(path)
     root = path.absolute().parent
-    fps, min_fidelity = fps or found.fps, found.min_fidelity if min_fidelity is None else min_fidelity
-    wanted = [*_product(found, path), *((each.checkpoint, each.target, each.size, each.precision) for each in found.include)]
-    wanted = list(dict.fromkeys(wanted))
-    if not wanted or len(wanted) > LIMIT_CELLS:
-        counted = f"{len(wanted)} cells; the limit is {LIMIT_CELLS}" if wanted else "exclude leaves nothing of it"
-        raise _refused(path, counted, "split the matrix into several files" if wanted else "exclude less")
+    fps, min_fidelity = fps or table.fps, table.min_fidelity if min_fidelity is None else min_fidelity
+    combinations = [
+        *_product(table, path),
+        *((included.checkpoint, included.target, included.size, included.precision) for included in table.include),
+    ]
+    combinations = list(dict.fromkeys(combinations))
+    if not combinations or len(combinations) > LIMIT_CELLS:
+        counted = f"{len(combinations)} cells; the limit is {LIMIT_CELLS}" if combinations else "exclude leaves nothing of it"
+        raise _refused(path, counted, "split the matrix into several files" if combinations else "exclude less")
     cells = []
-    for checkpoint, target, size, precision in wanted:
-        name = checkpoint if checkpoint in found.checkpoints else _name_of(checkpoint)
+    for checkpoint, target, size, precision in combinations:
+        name = checkpoint if checkpoint in table.checkpoints else _name_of(checkpoint)
         request = BuildRequest(
-            checkpoint=_checkpoint(found.checkpoints.get(checkpoint, checkpoint), root),
-            weights=found.weights,
-            config=_config(found.config, root),
+            checkpoint=_checkpoint(table.checkpoints.get(checkpoint, checkpoint), root),
+            weights=table.weights,
+            config=_config(table.config, root),
             target=_target(target, root),
-            calibration=_frames(found.calibration, root),
-            validation=_frames(found.validation, root),
+            calibration=_frames(table.calibration, root),
+            validation=_frames(table.validation, root),
             size=Size.parse(size),
             precision=precision,
             min_fidelity=min_fidelity,
-            iterations=found.iterations,
-            effort=found.effort,
+            iterations=table.iterations,
+            effort=table.effort,
         )
         label = Path(target).stem if _is_path(target) else target
         parts = (_safe(name), _safe(label), str(request.size), precision)
@@ -212,30 +221,30 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
     return Matrix(path, fps, min_fidelity, tuple(cells))
 
 
-def _product(found: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, Asked]]:
+def _product(table: MatrixFile, path: Path) -> Iterator[tuple[str, str, str, PrecisionChoice]]:
     """The matrix without what is excluded."""
-    whole = math.prod(map(len, (found.checkpoints, found.targets, found.sizes, found.precisions)))
+    whole = math.prod(map(len, (table.checkpoints, table.targets, table.sizes, table.precisions)))
     if whole > _MOST_EXCLUDED:
         raise _refused(
             path,
             f"{whole:,} cells before any is left out; the limit is {_MOST_EXCLUDED:,}",
             "split the matrix into several files",
         )
-    idle = set(range(len(found.exclude)))
-    for cell in product(found.checkpoints, found.targets, found.sizes, found.precisions):
-        matching = {place for place, rule in enumerate(found.exclude) if rule.matches(*cell)}
+    idle = set(range(len(table.exclude)))
+    for cell in product(table.checkpoints, table.targets, table.sizes, table.precisions):
+        matching = {index for index, rule in enumerate(table.exclude) if rule.matches(*cell)}
         idle -= matching
         if not matching:
             yield cell
-    for place in sorted(idle):
-        rule = found.exclude[place].model_dump(exclude_defaults=True)
+    for index in sorted(idle):
+        rule = table.exclude[index].model_dump(exclude_defaults=True)
         shown = ", ".join(f"{key} {' or '.join(values[:_SHOWN])}" for key, values in rule.items())
         raise _refused(
             path,
-            f"exclude.{place}: no cell has {shown}",
-            f"checkpoints are called {', '.join([*found.checkpoints][:_SHOWN])}; leave it out",
+            f"exclude.{index}: no cell has {shown}",
+            f"checkpoints are called {', '.join([*table.checkpoints][:_SHOWN])}; leave it out",
         )
-    if any(not rule.model_dump(exclude_defaults=True) for rule in found.exclude):
+    if any(not rule.model_dump(exclude_defaults=True) for rule in table.exclude):
         raise _refused(path, "exclude: an entry without a key leaves out everything", "name what it is to leave out")
 
 
@@ -275,11 +284,11 @@ def _parse(path: Path) -> MatrixFile:
 
 
 def _fact(problem: dict[str, Any]) -> str:
-    place = printable(".".join(map(str, problem["loc"])))
+    key = printable(".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
-        known = Exclude if place.startswith("exclude") else Include if place.startswith("include") else MatrixFile
-        return f"{place}: there is no such key; there are {', '.join(known.model_fields)}"
-    return f"{place}: {printable(complaint(problem))}"
+        known = Exclude if key.startswith("exclude") else Include if key.startswith("include") else MatrixFile
+        return f"{key}: there is no such key; there are {', '.join(known.model_fields)}"
+    return f"{key}: {printable(complaint(problem))}"
 
 
 def _refused(path: Path, fact: str, remedy: str) -> RequestError:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edgec.records.reading import printable
-from edgec.report.columns import ABSENT
-from edgec.report.markdown import escape, markdown_table
+from edgec.report.cells import ABSENT, megabytes, number
+from edgec.report.markdown import bullets, escape, markdown_table
+from edgec.report.sheets import Sheet, numbers, sheet, texts
 from edgec.sweep.answers import ORDER
 from edgec.sweep.schema import Answer, Cell, SweepReport
 
@@ -18,73 +17,69 @@ METHOD = (
     "Worst cosine: the smallest of CLS mean, patch mean and first percentile of patches. No other cell worked on the machine "
     "while one was measured."
 )
-ANSWER_TITLES = ("answer", "checkpoint", "size", "board", "asked", "ships", "worst cosine", "p50 ms", "p99 ms", "why")
-ANSWER_NUMBERS = (6, 7, 8)
-LADDER_TITLES = ("size", "ships", "worst cosine", "p50 ms", "p99 ms", "bound ms", "peak RSS MB", "model MB", "evidence")
-LADDER_NUMBERS = (2, 3, 4, 5, 6, 7)
+_ANSWERS = (
+    texts("answer", "checkpoint", "size", "board", "asked", "ships") + numbers("worst cosine", "p50 ms", "p99 ms") + texts("why")
+)
+_LADDER = (
+    texts("size", "ships")
+    + numbers("worst cosine", "p50 ms", "p99 ms", "bound ms", "peak RSS MB", "model MB")
+    + texts("evidence")
+)
 LADDER_MEANING = "fidelity, latency and memory against the input's size"
 
 
-@dataclass(frozen=True)
-class Ladder:
-    """Of one checkpoint, board and precision, a row a size, the smallest first."""
-
-    title: str
-    rows: tuple[tuple[str, ...], ...]
-
-
 def question(report: SweepReport) -> str:
+    """What the sweep asks, as a sentence."""
     return f"Which model, at which size, on which board, meets {report.fps:g} Hz within {report.min_fidelity:g} fidelity?"
 
 
-def count(report: SweepReport) -> str:
-    found = Counter(answer.verdict for answer in report.answers)
-    told = [f"{found[verdict]} {verdict}" for verdict in ORDER if found[verdict]]
-    return ", ".join([*told, *([f"{len(report.unfinished)} not built yet"] if report.unfinished else [])])
+def verdict_counts(report: SweepReport) -> str:
+    """How many answers there are of each verdict, and how many cells are not built yet."""
+    verdicts = Counter(answer.verdict for answer in report.answers)
+    counts = [f"{verdicts[verdict]} {verdict}" for verdict in ORDER if verdicts[verdict]]
+    return ", ".join([*counts, *([f"{len(report.unfinished)} not built yet"] if report.unfinished else [])])
 
 
-def answer_rows(report: SweepReport) -> list[tuple[str, ...]]:
-    """As `ANSWER_TITLES` name the cells."""
+def answer_sheet(report: SweepReport) -> Sheet:
+    """A row an answer, in the report's order."""
     cells = {cell.name: cell for cell in report.cells}
-    rows: list[tuple[str, ...]] = []
-    for answer in report.answers:
-        cell = cells[answer.cell]
-        rows.append(
-            (
-                answer.verdict,
-                printable(cell.checkpoint),
-                _size(cell),
-                printable(answer.board),
-                cell.precision,
-                printable(answer.candidate) or ABSENT,
-                f"{answer.fidelity.worst_cosine:.4f}" if answer.fidelity else ABSENT,
-                f"{answer.latency.p50_ms:.2f}" if answer.latency else ABSENT,
-                f"{answer.latency.p99_ms:.2f}" if answer.latency else ABSENT,
-                printable(answer.why) + (" (doubtful)" if answer.doubts else ""),
-            )
+    rows = [
+        (
+            answer.verdict,
+            cell.checkpoint,
+            _size(cell),
+            answer.board,
+            cell.precision,
+            *_figures(answer),
+            answer.why + (" (doubtful)" if answer.doubts else ""),
         )
-    return rows
+        for answer in report.answers
+        for cell in (cells[answer.cell],)
+    ]
+    return sheet(_ANSWERS, rows)
 
 
-def ladders(report: SweepReport) -> list[Ladder]:
-    """Where a checkpoint was built for one board in one precision at several sizes."""
+def ladders(report: SweepReport) -> list[Sheet]:
+    """A table for each checkpoint that was built for one board in one precision at several sizes: a row a size, smallest
+    first."""
     cells = {cell.name: cell for cell in report.cells}
     groups: dict[tuple[str, str, str], list[tuple[Cell, Answer]]] = {}
     for answer in report.answers:
         cell = cells[answer.cell]
         if cell.state == "done":
             groups.setdefault((cell.checkpoint, answer.board, cell.precision), []).append((cell, answer))
-    found = []
+    result = []
     order = [cell.name for cell in report.cells]
     for (checkpoint, board, precision), pairs in sorted(groups.items(), key=lambda item: order.index(item[1][0][0].name)):
         if len({cell.size for cell, _ in pairs}) > 1:
             pairs.sort(key=lambda pair: (pair[0].size[0] * pair[0].size[1], pair[0].size))
             title = f"{printable(checkpoint)} on {printable(board)}, {precision}"
-            found.append(Ladder(title, tuple(_step(cell, answer) for cell, answer in pairs)))
-    return found
+            result.append(sheet(_LADDER, [_step(cell, answer) for cell, answer in pairs], title=title))
+    return result
 
 
 def failures(report: SweepReport) -> list[str]:
+    """A line for each cell that failed, with its exit code and its log."""
     return [
         f"{cell.name}: {printable(cell.error)} (exit code {cell.exit_code}" + (f"; log: {cell.log})" if cell.log else ")")
         for cell in report.cells
@@ -93,53 +88,53 @@ def failures(report: SweepReport) -> list[str]:
 
 
 def doubts(report: SweepReport) -> list[str]:
+    """A line for each reason to doubt an answer."""
     return [f"{answer.cell} on {printable(answer.board)}: {doubt}" for answer in report.answers for doubt in answer.doubts]
 
 
 def to_markdown(report: SweepReport) -> str:
     """Text in it comes from files and stays text."""
     cells = {cell.name: cell for cell in report.cells}
-    reports = [f"- [{escape(name)}]({name}.edgec/report.md)" for name, cell in cells.items() if cell.state == "done"]
+    links = [f"[{escape(name)}]({name}.edgec/report.md)" for name, cell in cells.items() if cell.state == "done"]
     parts = [
         f"# {escape(question(report))}",
-        f"{count(report)}. Made by edgec {escape(report.edgec_version)}, {escape(report.created)}.",
-        _table(ANSWER_TITLES, answer_rows(report), ANSWER_NUMBERS),
+        f"{verdict_counts(report)}. Made by edgec {escape(report.edgec_version)}, {escape(report.created)}.",
+        markdown_table(answer_sheet(report)),
         METHOD,
-        *(["## Not built yet", _bullets(report.unfinished)] if report.unfinished else []),
-        *(["## Failed", _bullets(failures(report))] if failures(report) else []),
-        *(["## Doubtful", _bullets(doubts(report))] if doubts(report) else []),
+        *(["## Not built yet", bullets(map(escape, report.unfinished))] if report.unfinished else []),
+        *(["## Failed", bullets(map(escape, failures(report)))] if failures(report) else []),
+        *(["## Doubtful", bullets(map(escape, doubts(report)))] if doubts(report) else []),
         *([f"## Resolution ladders: {LADDER_MEANING}"] if ladders(report) else []),
     ]
     for ladder in ladders(report):
-        parts += [f"### {escape(ladder.title)}", _table(LADDER_TITLES, ladder.rows, LADDER_NUMBERS)]
-    if reports:
-        parts += ["## Reports", "\n".join(reports)]
+        parts += [f"### {escape(ladder.title)}", markdown_table(ladder)]
+    if links:
+        parts += ["## Reports", bullets(links)]
     return "\n\n".join(parts) + "\n"
+
+
+def _figures(answer: Answer) -> tuple[str, ...]:
+    """What ships, its worst cosine, and its latency."""
+    latency = answer.latency
+    return (
+        answer.candidate or ABSENT,
+        number(answer.fidelity.worst_cosine if answer.fidelity else None, ".4f"),
+        number(latency.p50_ms if latency else None),
+        number(latency.p99_ms if latency else None),
+    )
 
 
 def _step(cell: Cell, answer: Answer) -> tuple[str, ...]:
     parts = (answer.fidelity, answer.latency, answer.bound, answer.memory)
     return (
         _size(cell),
-        printable(answer.candidate) or ABSENT,
-        f"{answer.fidelity.worst_cosine:.4f}" if answer.fidelity else ABSENT,
-        f"{answer.latency.p50_ms:.2f}" if answer.latency else ABSENT,
-        f"{answer.latency.p99_ms:.2f}" if answer.latency else ABSENT,
+        *_figures(answer),
         f">= {answer.bound.bound_ms:.3g}" if answer.bound else ABSENT,
-        f"{answer.memory.peak_rss_bytes / 1e6:.0f}" if answer.memory else ABSENT,
-        f"{answer.size_bytes / 1e6:.1f}" if answer.size_bytes is not None else ABSENT,
+        megabytes(answer.memory.peak_rss_bytes if answer.memory else None, 0),
+        megabytes(answer.size_bytes),
         ", ".join(dict.fromkeys(part.evidence.value for part in parts if part is not None)) or ABSENT,
     )
 
 
 def _size(cell: Cell) -> str:
     return f"{cell.size[0]}x{cell.size[1]}"
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    body = [[escape(cell) for cell in row] for row in rows]
-    return markdown_table(titles, body, [place in numbers for place in range(len(titles))])
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {escape(line)}" for line in lines)

@@ -1,4 +1,4 @@
-"""The cells of a matrix, several at a time; what goes wrong in one stops no other."""
+"""The cells of a matrix, several at a time. A cell that fails stops no other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from edgec.sweep.matrix import Cell
 
 
 class Listener(Protocol):
-    """Told of cells, from threads of their own."""
+    """Is called as cells go on, each from a thread of its own."""
 
-    def began(self, cell: Cell) -> None: ...
+    def began(self, cell: Cell) -> None:
+        """A cell starts."""
 
-    def stage(self, cell: Cell, title: str) -> None: ...
+    def stage(self, cell: Cell, title: str) -> None:
+        """One of its stages starts."""
 
-    def ended(self, cell: Cell, outcome: Outcome) -> None: ...
+    def ended(self, cell: Cell, outcome: Outcome) -> None:
+        """A cell is done or has failed."""
 
 
 class Runner(Protocol):
@@ -26,8 +29,9 @@ class Runner(Protocol):
 
     slots: int
 
-    def run(self, cell: Cell, slot: int, wanted: Callable[[], bool], hear: Callable[[str], None]) -> Outcome:
-        """Raises `Stopped` when `wanted` turns false."""
+    def run(self, cell: Cell, slot: int, still_wanted: Callable[[], bool], on_stage: Callable[[str], None]) -> Outcome:
+        """Builds the cell, and calls `on_stage` with the title of each stage. Raises `Stopped` when `still_wanted` turns
+        false."""
 
 
 class Local:
@@ -37,12 +41,14 @@ class Local:
     def __init__(self, jobs: int) -> None:
         self.slots = jobs
 
-    def run(self, cell: Cell, slot: int, wanted: Callable[[], bool], hear: Callable[[str], None]) -> Outcome:
-        return run_cell(cell.request, wanted, hear)
+    def run(self, cell: Cell, slot: int, still_wanted: Callable[[], bool], on_stage: Callable[[str], None]) -> Outcome:
+        """In a process of its own; see `run_cell`."""
+        return run_cell(cell.request, still_wanted, on_stage)
 
 
 class Queue:
-    """Cells in their order, but for those whose first stages another cell is making just now: later these are in the cache."""
+    """Cells in their order; but a cell whose first stages another one is just computing waits, if it can, until they are
+    cached."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._left = list(cells)
@@ -50,6 +56,7 @@ class Queue:
         self._lock = threading.Lock()
 
     def take(self) -> Cell | None:
+        """The next cell to build; None when none is left."""
         with self._lock:
             if not self._left:
                 return None
@@ -59,20 +66,21 @@ class Queue:
             return cell
 
     def done(self, cell: Cell) -> None:
+        """Its first stages are in the cache now: others that share them need not wait."""
         with self._lock:
             self._busy.remove(cell.hub)
 
 
 def run_all(cells: Sequence[Cell], runner: Runner, listener: Listener) -> list[Outcome]:
-    """What became of each, in their order. Errors that are not a cell's own (a log that cannot be written) and Ctrl-C end all
-    that run, and pass through."""
+    """What became of each, in their order. Ctrl-C, and errors that are not a cell's own (a log that cannot be written), end all
+    cells that run and are raised."""
     queue, stop = Queue(cells), threading.Event()
     outcomes: dict[str, Outcome] = {}
 
     def work(slot: int) -> None:
         while not stop.is_set() and (cell := queue.take()) is not None:
             listener.began(cell)
-            outcome = runner.run(cell, slot, lambda: not stop.is_set(), _hearing(listener, cell))
+            outcome = runner.run(cell, slot, lambda: not stop.is_set(), _stage_listener(listener, cell))
             outcomes[cell.name] = outcome
             queue.done(cell)
             listener.ended(cell, outcome)
@@ -91,5 +99,5 @@ def run_all(cells: Sequence[Cell], runner: Runner, listener: Listener) -> list[O
     return [outcomes[cell.name] for cell in cells]
 
 
-def _hearing(listener: Listener, cell: Cell) -> Callable[[str], None]:
+def _stage_listener(listener: Listener, cell: Cell) -> Callable[[str], None]:
     return lambda title: listener.stage(cell, title)

@@ -23,7 +23,7 @@ from edgec import __version__
 from edgec.dependencies import source
 from edgec.errors import ArtefactError, BoardError, RequestError
 from edgec.records.reading import printable
-from edgec.sweep.child import LOGS, Outcome, Stopped, asked_of, outcome_of
+from edgec.sweep.child import LOGS, Outcome, Stopped, outcome_from, request_as_json
 from edgec.sweep.matrix import Cell
 from edgec.sweep.probe import build_cell, probe, tools
 from edgec.untrusted import Refused
@@ -62,10 +62,10 @@ def address_of(scheduler: str) -> str:
 
 @contextmanager
 def workers_of(scheduler: str, jobs: int | None, folder: Path, cells: Sequence[Cell]) -> Iterator[Workers]:
-    """The scheduler's workers, all of which were asked whether they can do it; `folder` exists and is absolute.
+    """The scheduler's workers, each checked to be able to build these cells; `folder` exists and is absolute.
 
-    Raises `RequestError` for an address that is none, where distributed is not installed, and naming what workers lack;
-    `BoardError` if the scheduler cannot be reached.
+    Raises `RequestError` for what is no address, where distributed is not installed, and with what workers lack; `BoardError`
+    if the scheduler cannot be reached.
     """
     address = address_of(scheduler)
     try:
@@ -74,15 +74,15 @@ def workers_of(scheduler: str, jobs: int | None, folder: Path, cells: Sequence[C
     except ImportError as error:
         raise RequestError("--scheduler needs dask.distributed.", evidence=str(error), remedy=INSTALL) from error
     for name in ("distributed", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is told as an error
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised as an error
     try:
-        # A refusal is told at once: distributed would go on trying.
+        # Fails at once where nothing listens: distributed would go on trying.
         socket.create_connection(get_address_host_port(address), timeout=_CONNECT_S).close()
         client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
-        raise _lost(scheduler, error) from error
+        raise _unreachable(scheduler, error) from error
     try:
-        addresses = _checked(client, scheduler, folder, cells)
+        addresses = _check_workers(client, scheduler, folder, cells)
         yield Workers(client, scheduler, addresses, jobs or len(addresses))
     finally:
         with suppress(OSError, TimeoutError):
@@ -96,12 +96,14 @@ class Workers:
         self.slots = slots
         self._client, self._scheduler, self._addresses = client, scheduler, addresses
 
-    def run(self, cell: Cell, slot: int, wanted: Callable[[], bool], hear: Callable[[str], None]) -> Outcome:
+    def run(self, cell: Cell, slot: int, still_wanted: Callable[[], bool], on_stage: Callable[[str], None]) -> Outcome:
+        """On the slot's worker, or on another one if that is gone. What dask loses is an outcome, with the exit code of
+        `BoardError`."""
         worker = self._addresses[slot % len(self._addresses)]
-        hear(f"on {worker}")
+        on_stage(f"on {worker}")
         future = self._client.submit(
             build_cell,
-            asked_of(cell.request),
+            request_as_json(cell.request),
             key=f"edgec-{cell.name}-{secrets.token_hex(8)}",
             workers=[worker],
             allow_other_workers=True,
@@ -109,28 +111,30 @@ class Workers:
         )
         try:
             while not future.done():
-                if not wanted():
+                if not still_wanted():
                     raise Stopped
                 time.sleep(_POLL_S)
-            if not wanted():
+            if not still_wanted():
                 raise Stopped
-            found = future.result(timeout=_CONNECT_S)
+            answer = future.result(timeout=_CONNECT_S)
         except Stopped:
             with suppress(Exception):
                 future.cancel(force=True)
             raise
-        except Exception as error:  # of dask, of the connection, or of the worker's process: all of them lost the cell
+        except Exception as error:  # of dask, the connection or the worker's process: in each case the cell is lost
             text = printable(f"{self._scheduler} lost the cell: {type(error).__name__}: {error}")
-            return Outcome(BoardError.exit_code, error=text[:300])
-        if not found:
-            return Outcome(BoardError.exit_code, error=f"{printable(self._scheduler)} gave the cell up")
+            return Outcome(exit_code=BoardError.exit_code, error=text[:300])
+        if not answer:
+            return Outcome(exit_code=BoardError.exit_code, error=f"{printable(self._scheduler)} gave up on the cell")
         try:
-            return outcome_of(found)
+            return outcome_from(answer)
         except Refused as error:
-            return Outcome(BoardError.exit_code, error=f"what {printable(self._scheduler)} gave {printable(str(error))}"[:300])
+            return Outcome(
+                exit_code=BoardError.exit_code, error=f"what {printable(self._scheduler)} sent {printable(str(error))}"[:300]
+            )
 
 
-def _checked(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -> list[str]:
+def _check_workers(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -> list[str]:
     """The workers' addresses."""
     inputs = sorted({path for cell in cells for path in cell.paths if Path(path).exists()})
     token, content = f"{LOGS}/.{secrets.token_hex(8)}", secrets.token_hex(16)
@@ -141,64 +145,66 @@ def _checked(client: Any, scheduler: str, folder: Path, cells: Sequence[Cell]) -
             f"{folder} cannot be written.", evidence=str(error), remedy="choose another folder with -o"
         ) from error
     try:
-        found = client.run(probe, str(folder), token, content, inputs, on_error="return")
+        answers = client.run(probe, str(folder), token, content, inputs, on_error="return")
     except Exception as error:
-        raise _lost(scheduler, error) from error
+        raise _unreachable(scheduler, error) from error
     finally:
         (folder / token).unlink(missing_ok=True)
-    if not found:
+    if not answers:
         raise RequestError(
             f"The scheduler at {printable(scheduler)} has no workers.",
             remedy=f"start one where edgec is installed: dask worker {scheduler.removeprefix(SCHEME)}",
         )
-    lacks = [f"{address}: {lack}" for address, each in sorted(found.items()) for lack in _lacks(each, folder)]
-    lacks = lacks or list(_unlike(found))
-    if lacks:
-        more = [f"and {len(lacks) - _SHOWN} more"] if len(lacks) > _SHOWN else []
+    problems = [
+        f"{address}: {problem}" for address, each in sorted(answers.items()) for problem in _worker_problems(each, folder)
+    ]
+    problems = problems or list(_differences(answers))
+    if problems:
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise RequestError(
             f"Workers of {printable(scheduler)} cannot build these cells as this machine would.",
-            evidence=[*map(printable, lacks[:_SHOWN]), *more],
+            evidence=[*map(printable, problems[:_SHOWN]), *more],
             remedy="give every worker this edgec, the same tools, and the folder and inputs at the same paths; sweep workers of "
             "another kind by themselves",
         )
-    return sorted(found)
+    return sorted(answers)
 
 
-def _lacks(found: Any, folder: Path) -> Iterator[str]:
-    if isinstance(found, BaseException):
-        yield f"this edgec does not run there: {type(found).__name__}: {found}"[:_WIDTH]
+def _worker_problems(answer: Any, folder: Path) -> Iterator[str]:
+    if isinstance(answer, BaseException):
+        yield f"this edgec does not run there: {type(answer).__name__}: {answer}"[:_WIDTH]
         return
     try:
-        _Probed.model_validate(found)
+        _Probed.model_validate(answer)
     except ValidationError as error:
         yield f"another edgec answers there: {error.errors(include_url=False, include_input=False)[0]['loc']}"[:_WIDTH]
         return
-    if found["edgec"] != __version__:
-        yield f"edgec {found['edgec']}, here {__version__}"
-    elif found["code"] != source():
-        yield f"edgec {__version__} with other source ({found['code'][:12]}, here {source()[:12]})"
-    here = tools()
-    for name, version in found["tools"].items():
-        if version != here.get(name):
-            yield f"{name} {version}, here {here.get(name, 'none')}"
-    if not found["shared"]:
+    if answer["edgec"] != __version__:
+        yield f"edgec {answer['edgec']}, here {__version__}"
+    elif answer["code"] != source():
+        yield f"edgec {__version__} with other source ({answer['code'][:12]}, here {source()[:12]})"
+    local = tools()
+    for name, version in answer["tools"].items():
+        if version != local.get(name):
+            yield f"{name} {version}, here {local.get(name, 'none')}"
+    if not answer["shared"]:
         yield f"{folder} is not there, or is another folder"
-    elif found["refusal"]:
-        yield f"{folder} cannot be written: {found['refusal']}"
-    for path in found["missing"]:
+    elif answer["refusal"]:
+        yield f"{folder} cannot be written: {answer['refusal']}"
+    for path in answer["missing"]:
         yield f"{path} is not there"
 
 
-def _unlike(found: Mapping[str, Any]) -> Iterator[str]:
+def _differences(answers: Mapping[str, Any]) -> Iterator[str]:
     """Workers whose machines differ: latencies would not be comparable, and a repeated sweep would build again elsewhere."""
-    (first, reference), *others = sorted(found.items())
-    for address, each in others:
-        for name, value in each["machine"].items():
+    (first, reference), *others = sorted(answers.items())
+    for address, answer in others:
+        for name, value in answer["machine"].items():
             if value != reference["machine"].get(name):
                 yield f"{address}: {name.replace('_', ' ')} {value}; {first}: {reference['machine'].get(name)}"
 
 
-def _lost(scheduler: str, error: BaseException) -> BoardError:
+def _unreachable(scheduler: str, error: BaseException) -> BoardError:
     return BoardError(
         f"The scheduler at {printable(scheduler)} cannot be reached.",
         evidence=printable(f"{type(error).__name__}: {error}")[:300],

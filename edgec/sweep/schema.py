@@ -1,8 +1,8 @@
 """sweep.json: what became of every cell, and what each artefact means for a camera. Times are milliseconds, sizes are bytes.
 
-It is written anew whenever a cell has ended, so that a sweep which was interrupted says what it had; `unfinished` are the others.
-Reports of their own, with every candidate and sample, lie in the artefacts; here is what is compared between them. It is sealed
-(`edgec.onboard.seal`).
+It is written again whenever a cell has ended, so that a sweep that was interrupted has a report of what it had done; `unfinished`
+are the other cells. The artefacts have reports of their own, with every candidate and sample; here is what is compared between
+them. It is sealed (`edgec.onboard.seal`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal
 from pydantic import Field
 
 from edgec.onboard import seal
-from edgec.records.base import Record
+from edgec.records.base import Record, only_version
 from edgec.records.evidence import Evidence
 from edgec.records.reading import read_record
 from edgec.records.report import DIALECT
@@ -26,11 +26,13 @@ Verdict = Literal["yes", "no", "cannot tell", "failed"]
 
 
 class LatencyFacts(Record):
+    """As the cell's report has it."""
+
     p50_ms: float = Field(ge=0)
     p99_ms: float = Field(ge=0)
     iterations: int = Field(ge=1)
     other_cores: float | None = Field(default=None, ge=0)
-    """As in a report: how many cores' worth of other work the machine did meanwhile."""
+    """As in a report: how many cores other work kept busy meanwhile."""
     evidence: Evidence
 
 
@@ -59,6 +61,8 @@ class MemoryFacts(Record):
 
 
 class Cell(Record):
+    """One artefact of the matrix, and what became of it in this sweep."""
+
     name: str
     checkpoint: str
     target: str
@@ -68,7 +72,7 @@ class Cell(Record):
     """As asked for."""
     state: Literal["done", "failed"]
     reused: bool = False
-    """Nothing was to be done: the artefact was there."""
+    """The artefact was there already, so nothing was done."""
     measured_alone: bool = False
     """No other cell of a sweep worked on that machine while this one measured, in this sweep."""
     exit_code: int
@@ -103,6 +107,8 @@ class Answer(Record):
 
 
 class SweepReport(Record):
+    """The contents of sweep.json."""
+
     sealed_since: ClassVar[int | None] = 3
 
     schema_version: Literal[3] = SCHEMA_VERSION
@@ -114,9 +120,9 @@ class SweepReport(Record):
     cells: tuple[Cell, ...]
     """Those that have ended, in the matrix's order."""
     unfinished: tuple[str, ...] = ()
-    """The names of those that had not when this was written: the sweep was at work, or it was interrupted."""
+    """Names of the cells that had not ended when this was written: the sweep was at work, or was interrupted."""
     answers: tuple[Answer, ...]
-    """Sorted: what does it, what may, what does not; within each the largest input first, then the fastest."""
+    """Sorted by verdict: yes, cannot tell, no, failed; within each the largest input first, then the fastest."""
 
     def to_json(self) -> str:
         """As the file has it: sealed."""
@@ -124,8 +130,7 @@ class SweepReport(Record):
 
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: lambda found: {**found, "schema_version": 2},
-    2: lambda found: {**found, "schema_version": 3},
+    version: only_version(version + 1) for version in range(1, SCHEMA_VERSION)
 }
 """By version: from what it wrote, not yet checked, to the next version. The second has `unfinished`, the third a seal."""
 
@@ -136,4 +141,5 @@ def read_sweep(path: Path) -> SweepReport:
 
 
 def json_schema() -> dict[str, Any]:
+    """The newest version, for readers in other languages."""
     return {"$schema": DIALECT, "$id": f"urn:edgec:sweep:{SCHEMA_VERSION}", **seal.described(SweepReport.model_json_schema())}

@@ -1,4 +1,4 @@
-"""A whole sweep: read the matrix, build its cells, say what they answer, and keep that as sweep.json and sweep.md."""
+"""A whole sweep: build the matrix's cells, judge what they answer, and write that as sweep.json and sweep.md."""
 
 from __future__ import annotations
 
@@ -38,30 +38,31 @@ def sweep(
 ) -> SweepReport:
     """Builds every cell into `folder`, `jobs` at a time (here one by default, on a scheduler one a worker).
 
-    A cell that is there already, made of the same, is left as it is; one that fails stops no other. Raises `ArtefactError` if the
-    folder cannot be written, `Busy` if another sweep is at work in it, and what `edgec.sweep.scheduler` raises. Interrupted, or
-    killed, it leaves whole artefacts and a report of the cells that had ended, and goes on from there the next time.
+    A cell whose artefact is there already, built from the same inputs, is left as it is; one that fails stops no other.
+    Interrupted or killed, the sweep leaves whole artefacts and a report of the cells that had ended, and goes on from there the
+    next time. Raises `ArtefactError` if the folder cannot be written, `Busy` if another sweep is at work in it, and what
+    `edgec.sweep.scheduler` raises.
     """
     folder = Path(os.path.abspath(expand(folder)))  # noqa: PTH100 - links stay: workers may have other ones
     with _claimed(folder):
-        cells = [_placed(cell, folder, force) for cell in matrix.cells]
-        so_far = _SoFar(matrix, folder, cells, listener)
+        cells = [_with_output(cell, folder, force) for cell in matrix.cells]
+        running_report = _RunningReport(matrix, folder, cells, listener)
         if scheduler is None:
-            outcomes = run_all(cells, Local(jobs or 1), so_far)
+            outcomes = run_all(cells, Local(jobs or 1), running_report)
         else:
             from edgec.sweep.scheduler import workers_of
 
             with workers_of(scheduler, jobs, folder, cells) as workers:
-                outcomes = run_all(cells, workers, so_far)
-        described = tuple(_described(cell, outcome, folder) for cell, outcome in zip(cells, outcomes, strict=True))
-        # Afresh: reports from boards may have come meanwhile.
-        report = _report(matrix, described, (), answer_all(folder, described, matrix.fps, matrix.min_fidelity))
-        _keep(folder, report)
+                outcomes = run_all(cells, workers, running_report)
+        cells_done = tuple(_cell_facts(cell, outcome, folder) for cell, outcome in zip(cells, outcomes, strict=True))
+        # Judged again: reports from boards may have come meanwhile.
+        report = _report(matrix, cells_done, (), answer_all(folder, cells_done, matrix.fps, matrix.min_fidelity))
+        _write_report(folder, report)
         return report
 
 
-class _SoFar:
-    """Passes on what it hears, and keeps what the sweep has whenever a cell has ended."""
+class _RunningReport:
+    """A listener that writes the report so far whenever a cell has ended, and passes all calls on."""
 
     def __init__(self, matrix: Matrix, folder: Path, cells: Sequence[Cell], listener: Listener) -> None:
         self._matrix, self._folder, self._listener = matrix, folder, listener
@@ -78,14 +79,14 @@ class _SoFar:
 
     def ended(self, cell: Cell, outcome: Outcome) -> None:
         with self._lock:
-            described = _described(cell, outcome, self._folder)
+            described = _cell_facts(cell, outcome, self._folder)
             self._ended[cell.name] = described
             self._answers += answers_of(self._folder, described, self._matrix.fps, self._matrix.min_fidelity)
             cells = tuple(self._ended[name] for name in self._order if name in self._ended)
             unfinished = tuple(name for name in self._order if name not in self._ended)
             # What cannot be written now is no reason to end: at the end it is tried again.
             with suppress(ArtefactError):
-                _keep(self._folder, _report(self._matrix, cells, unfinished, in_order(cells, self._answers)))
+                _write_report(self._folder, _report(self._matrix, cells, unfinished, in_order(cells, self._answers)))
         self._listener.ended(cell, outcome)
 
 
@@ -103,13 +104,13 @@ def _report(
     )
 
 
-def _placed(cell: Cell, folder: Path, force: bool) -> Cell:
+def _with_output(cell: Cell, folder: Path, force: bool) -> Cell:
     return replace(cell, request=replace(cell.request, output=folder / f"{cell.name}{ENDING}", force=force))
 
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder exists, can be written, and is one's own while entered."""
+    """While entered, the folder exists, can be written, and no other sweep works in it."""
     try:
         (folder / LOGS).mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOGS / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -126,7 +127,7 @@ def _claimed(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _keep(folder: Path, report: SweepReport) -> None:
+def _write_report(folder: Path, report: SweepReport) -> None:
     """As sweep.json and sweep.md, each whole or not at all."""
     try:
         write_whole(folder / SWEEP, report.to_json().encode("utf-8"))
@@ -140,7 +141,7 @@ def _keep(folder: Path, report: SweepReport) -> None:
         ) from error
 
 
-def _described(cell: Cell, outcome: Outcome, folder: Path) -> schema.Cell:
+def _cell_facts(cell: Cell, outcome: Outcome, folder: Path) -> schema.Cell:
     failed = outcome.exit_code != 0
     artefact, log = f"{cell.name}{ENDING}", f"{LOGS}/{cell.name}.log"
     return schema.Cell(

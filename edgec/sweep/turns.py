@@ -1,11 +1,11 @@
-"""Who may work while: any number of builds at once on a machine, or one that measures, alone.
+"""Taking turns on a machine: any number of builds may work at once, or one measures, alone.
 
 A build holds a shared lock while it works. To measure it needs the lock for itself, and waits until the others come to a point
-where they can pause: between two stages, or two batches. While one waits nobody begins anew. The kernel lets go of a lock when
-its holder dies, so that a killed build stops nobody.
+where they can pause: between two stages, or two batches. While one waits to measure, no other starts to work. The kernel releases
+a lock when its holder dies, so that a killed build stops nobody.
 
-The files lie in the machine's folder for temporary files, not in the cache, which several machines may share. They bind the cells
-of sweeps, one's own and other ones of the same user; whatever else the machine does is seen while measuring, and told.
+The files lie in the machine's folder for temporary files, not in the cache, which several machines may share. They bind
+the cells of all sweeps of one user; other work on the machine is noticed while measuring, and reported.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from edgec.errors import EdgecError
 
 
 class Turns:
-    """This process's place among the others. While entered it works; `alone` is for measuring.
+    """This process among the others. While entered it works; within `alone` it may measure.
 
-    Raises `EdgecError` where the folder is not one's own.
+    Raises `EdgecError` where the folder for the locks belongs to another user or cannot be written.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -35,14 +35,14 @@ class Turns:
             status = folder.lstat()
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
                 raise EdgecError(
-                    f"{folder} belongs to somebody else: whose turn it is to measure cannot be settled there.",
+                    f"{folder} belongs to another user, so that builds cannot take turns at measuring there.",
                     remedy="remove it, or set TMPDIR to a folder of your own",
                 )
-            # Whoever works shares `_work`; who wants it alone holds `_door` meanwhile, at which everybody else then waits.
+            # Whoever works shares `_work`; who measures holds it alone, and `_door` as well, at which all others wait.
             self._work, self._door = (os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) for name in "wd")
         except OSError as error:
             raise EdgecError(
-                "Whose turn it is to measure cannot be settled.",
+                "Builds cannot take turns at measuring.",
                 evidence=str(error),
                 remedy="set TMPDIR to a folder that you may write to",
             ) from error
@@ -57,7 +57,7 @@ class Turns:
         os.close(self._door)
 
     def pause(self) -> None:
-        """Let those measure that wait for it."""
+        """Lets processes measure that wait for it."""
         if self._alone:
             return
         if try_lock(self._door) is False:
@@ -68,7 +68,7 @@ class Turns:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Waits until no other works, and keeps them from it."""
+        """Waits until no other process works, and keeps all from working while entered."""
         fcntl.flock(self._work, fcntl.LOCK_UN)
         fcntl.flock(self._door, fcntl.LOCK_EX)
         fcntl.flock(self._work, fcntl.LOCK_EX)
@@ -77,7 +77,7 @@ class Turns:
             yield
         finally:
             self._alone = False
-            # The door is still shut: nobody gets between.
+            # The door is still locked: no other can measure in between.
             fcntl.flock(self._work, fcntl.LOCK_SH)
             fcntl.flock(self._door, fcntl.LOCK_UN)
 

@@ -41,16 +41,17 @@ from edgec.model.spec import Size
 Floats = NDArray[np.float32]
 
 FIRST = 0.5
-"""How much of the video may be learnt from; what comes after it is for judging."""
+"""The share of the video that may be learnt from; the rest is for judging."""
 TAUGHT, JUDGED, SEEN = 30, 8, 40
 """Frames for learning, for judging, and for the median."""
 DIFFERENCE = 36
 """How far a channel of a pixel must be from the background's, of 255, to have moved."""
 FULL, EMPTY = 0.4, 0.04
-"""The shares of a patch's pixels from which on it is a mover's, and up to which it is ground; what is between teaches nothing."""
+"""From the first share of its pixels on a patch counts as moving, up to the second as ground; patches in between are not used."""
 
 
 def main() -> None:
+    """Fit both heads and write them."""
     parser = argparse.ArgumentParser(description="Fit a classifier and a mask on a frozen backbone.")
     parser.add_argument("checkpoint")
     parser.add_argument("--labelled", type=Path, required=True, help="a folder CLASS/picture")
@@ -58,31 +59,31 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder that the two heads are written to")
     parser.add_argument("--input-size", type=Size.parse, default=Size(288, 384), help="N or HxW (default: 288x384)")
     parser.add_argument("--masks", type=Path, help="write pictures of what the mask learnt from, and of what it says, here")
-    asked = parser.parse_args()
-    checkpoint = checkpoints.read(asked.checkpoint)
-    model = assemble(checkpoint, asked.input_size, folded=False)
+    options = parser.parse_args()
+    checkpoint = checkpoints.read(options.checkpoint)
+    model = assemble(checkpoint, options.input_size, folded=False)
     about = {"patch": checkpoint.spec.stride, "width": checkpoint.spec.features}
-    classifier = fit_classifier(model, asked.input_size, asked.labelled)
-    mask = fit_mask(model, asked.input_size, asked.video, checkpoint.spec.stride, asked.masks)
-    asked.output.mkdir(parents=True, exist_ok=True)
-    with scratch(asked.output) as work:
+    classifier = fit_classifier(model, options.input_size, options.labelled)
+    mask = fit_mask(model, options.input_size, options.video, checkpoint.spec.stride, options.masks)
+    options.output.mkdir(parents=True, exist_ok=True)
+    with scratch(options.output) as work:
         write(work / "class.safetensors", *classifier, kind="linear", features="cls+mean", **about)
         write(work / "movers.safetensors", *mask, kind="segmentation", output="labels", **about)
         for path in sorted(work.iterdir()):
-            publish(path, asked.output / path.name)
-            print(f"wrote {asked.output / path.name}")
+            publish(path, options.output / path.name)
+            print(f"wrote {options.output / path.name}")
 
 
-def write(path: Path, pipeline: Pipeline, classes: Sequence[str], **said: Any) -> None:
-    """A head: tensors and, as text, what they are."""
+def write(path: Path, pipeline: Pipeline, classes: Sequence[str], **facts: Any) -> None:
+    """Write a head: its tensors and, as text, what they are."""
     weight, bias = folded(pipeline)
-    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in said.items()}
+    metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
     save_file({"weight": weight, "bias": bias}, path, {**metadata, "classes": json.dumps(list(classes))})
 
 
 def folded(pipeline: Pipeline) -> tuple[Floats, Floats]:
-    """A standardisation and a logistic regression as one product, [classes, inputs] and [classes]. Of two classes scikit-learn
-    keeps one score, which is the second's; the first's is then nought."""
+    """A standardisation and a logistic regression as one product, [classes, inputs] and [classes]. For two classes scikit-learn
+    has only the second one's score; the first one's is then zero."""
     scaler, regression = pipeline[0], pipeline[1]
     weight = regression.coef_ / scaler.scale_
     bias = regression.intercept_ - weight @ scaler.mean_
@@ -94,15 +95,15 @@ def folded(pipeline: Pipeline) -> tuple[Floats, Floats]:
 def features(model: CameraModel, frame: Pixels) -> tuple[Floats, Floats]:
     """CLS [D] and patches [rows, columns, D] of a frame, float32."""
     with torch.inference_mode():
-        found = model(torch.from_numpy(frame[None].copy()))
-    return found["cls"][0].numpy(), found["patches"][0].numpy()
+        outputs = model(torch.from_numpy(frame[None].copy()))
+    return outputs["cls"][0].numpy(), outputs["patches"][0].numpy()
 
 
 def fit_classifier(model: CameraModel, size: Size, folder: Path) -> tuple[Pipeline, list[str]]:
-    """On CLS and the mean of the patches side by side, as in DINOv3's own linear evaluation."""
-    found = framing.load(str(folder))
+    """Fit a classifier on CLS and the mean of the patches, concatenated as in DINOv3's own linear evaluation."""
+    labelled = framing.load(str(folder))
     rows, names = [], []
-    for frame, picture in framing.batches(found.frames, size):
+    for frame, picture in framing.batches(labelled.frames, size):
         cls, patches = features(model, picture)
         rows.append(np.concatenate([cls, patches.mean(axis=(0, 1))]))
         names.append(frame.name.split("/")[-2])
@@ -119,7 +120,7 @@ def fit_classifier(model: CameraModel, size: Size, folder: Path) -> tuple[Pipeli
 
 
 def fit_mask(model: CameraModel, size: Size, video: str, stride: int, pictures: Path | None) -> tuple[Pipeline, list[str]]:
-    """Movers against the rest, a score a patch."""
+    """Fit a classifier of patches: movers against the rest."""
     frames = framing.load(video).frames
     end = int(len(frames) * FIRST)
     early = [picture for _, picture in framing.batches(spread(frames[:end], SEEN), size)]
@@ -140,12 +141,12 @@ def fit_mask(model: CameraModel, size: Size, video: str, stride: int, pictures: 
         share = shares(truth, stride)
         sure = (share >= FULL) | (share <= EMPTY)
         patches = features(model, frame)[1]
-        said = pipeline.predict(patches.reshape(-1, patches.shape[-1])).reshape(share.shape).astype(bool)
-        both += int((said & (share >= FULL) & sure).sum())
-        either += int(((said | (share >= FULL)) & sure).sum())
+        predicted = pipeline.predict(patches.reshape(-1, patches.shape[-1])).reshape(share.shape).astype(bool)
+        both += int((predicted & (share >= FULL) & sure).sum())
+        either += int(((predicted | (share >= FULL)) & sure).sum())
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-            panels = [frame, painted(frame, truth), painted(frame, said.repeat(stride, 0).repeat(stride, 1))]
+            panels = [frame, painted(frame, truth), painted(frame, predicted.repeat(stride, 0).repeat(stride, 1))]
             Image.fromarray(np.concatenate(panels, axis=1)).save(pictures / f"later_{number}.png")
     print(f"mask: {len(y)} patches, {y.mean():.1%} of them movers'", flush=True)
     print(f"mask: IoU {both / max(either, 1):.2f} with background subtraction on the clear patches of later frames", flush=True)
@@ -153,7 +154,7 @@ def fit_mask(model: CameraModel, size: Size, video: str, stride: int, pictures: 
 
 
 def moving(frame: Pixels, background: Pixels) -> NDArray[np.bool_]:
-    """Where a frame differs from the background, [H, W]: specks gone, holes closed."""
+    """Where a frame differs from the background, [H, W], without specks and holes."""
     apart = np.abs(blurred(frame).astype(np.int16) - blurred(background)).max(axis=2) > DIFFERENCE
     mask = Image.fromarray(apart.astype(np.uint8) * 255)
     for cleaning in (ImageFilter.MedianFilter(5), ImageFilter.MaxFilter(7), ImageFilter.MinFilter(7)):
@@ -162,6 +163,7 @@ def moving(frame: Pixels, background: Pixels) -> NDArray[np.bool_]:
 
 
 def blurred(picture: Pixels) -> Pixels:
+    """Blurred, so that noise does not count as movement."""
     return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(1.5)))
 
 
@@ -172,12 +174,13 @@ def shares(mask: NDArray[np.bool_], stride: int) -> Floats:
 
 
 def painted(frame: Pixels, mask: NDArray[np.bool_]) -> Pixels:
+    """The frame with the mask [H, W] in red."""
     return np.where(mask[..., None], frame // 2 + np.array([127, 20, 20], np.uint8), frame)
 
 
 def spread(values: Sequence[Any], count: int) -> Iterator[Any]:
-    """`count` of them, evenly."""
-    return (values[place] for place in np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int))
+    """At most `count` of the values, evenly spaced."""
+    return (values[index] for index in np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import edgec
 
 
 def main(checkpoint: str = "demo", folder: Path = Path("build/python"), sides: tuple[int, ...] = (96, 224)) -> None:
+    """Build an artefact for each side in `folder`, verify it, and compare the two."""
     folder.mkdir(parents=True, exist_ok=True)
     artefacts = []
     for side in sides:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.program import unpack_program
+from edgec.backends.apple.program import mac_program
 from edgec.lowering.coreml import sdk
 from tests.apple_device.mac import Mac, make_artefact, unpacked, write_facts
 
@@ -17,7 +17,7 @@ from tests.apple_device.mac import Mac, make_artefact, unpacked, write_facts
 def _sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """`edgec_mac`, and what it carries, for those tests that look at its parts."""
     folder = tmp_path_factory.mktemp("sources")
-    unpack_program("apple", folder)
+    mac_program().unpack(folder)
     sys.path.insert(0, str(folder))
     yield
     sys.path.remove(str(folder))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgec.backends.program import MAC_PROGRAM
+from edgec.backends.apple.program import MAC_PROGRAM
 from edgec.building import build
 from edgec.records.consistency import read_report
 from edgec.records.report import CandidateFigures, Report

@@ -50,7 +50,7 @@ def test_every_listed_file_is_checked(own: Path) -> None:
     assert "missing: " in refusal(own)
 
 
-def test_finder_may_have_looked_and_nobody_else(own: Path) -> None:
+def test_only_finder_s_files_are_ignored(own: Path) -> None:
     (own / "model" / "w8.mlpackage" / ".DS_Store").write_bytes(b"\0")
     assert read(own).size_bytes == read(own).size_bytes
     (own / "model" / "w8.mlpackage" / "extra.bin").write_bytes(b"\0")
@@ -78,14 +78,14 @@ def test_a_function_has_frames_of_its_own(own: Path) -> None:
         ({"schema_version": 99}, "another version"),
         ({"runtime": "openvino"}, "no Core ML package"),
         ({"entry": "../../etc/passwd"}, "lacks its package|outside the artefact"),
-        ({"files": "all"}, "names no files"),
+        ({"files": "all"}, "lists no files"),
         ({"files": [{"path": "../secret", "sha256": "", "size_bytes": 1}]}, "outside the artefact"),
         ({"input": {"shape": [1, 64, 96, 4]}}, "does not say what an artefact must"),
         ({"outputs": []}, "does not say what an artefact must"),
         ({"golden": {}}, "does not say what an artefact must"),
     ],
 )
-def test_a_manifest_that_says_something_else_is_refused(own: Path, change: dict[str, Any], words: str) -> None:
+def test_a_manifest_that_contradicts_its_files_is_refused(own: Path, change: dict[str, Any], words: str) -> None:
     document = json.loads((own / MANIFEST).read_text())
     (own / MANIFEST).write_text(written(document | change))
     import re
@@ -94,9 +94,9 @@ def test_a_manifest_that_says_something_else_is_refused(own: Path, change: dict[
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
-def test_a_manifest_that_is_none_is_refused(own: Path, content: bytes) -> None:
+def test_an_invalid_manifest_is_refused(own: Path, content: bytes) -> None:
     (own / MANIFEST).write_bytes(content)
-    assert "no whole artefact" in refusal(own)
+    assert "not a complete artefact" in refusal(own)
 
 
 @pytest.mark.parametrize("spoilt", ["frames", "labels", "scores"])
@@ -120,11 +120,11 @@ def test_golden_arrays_that_do_not_fit_are_refused(own: Path, spoilt: str) -> No
         read_golden(read(own))
 
 
-def test_a_report_goes_beside_the_artefact_only(mac: Mac, artefact: Path, tmp_path: Path) -> None:
+def test_measurements_are_written_beside_the_artefact_only(mac: Mac, artefact: Path, tmp_path: Path) -> None:
     mac.output = artefact / "device"
     inside = mac.run()
     assert inside.code == 2
-    assert "cannot lie in the artefact" in inside.stderr
+    assert "cannot be written into the artefact" in inside.stderr
     mac.output = tmp_path / "file"
     mac.output.write_text("mine")
     assert mac.run().code == 8
@@ -136,7 +136,7 @@ def test_options_that_make_no_sense_are_refused(mac: Mac) -> None:
         assert mac.run(*options).code == 2
 
 
-def test_without_features_heads_alone_are_judged(own: Path) -> None:
+def test_without_features_only_heads_are_judged(own: Path) -> None:
     from edgec_mac.golden import read_golden
     from edgec_mac.parity import judge
 
@@ -153,9 +153,9 @@ def test_without_features_heads_alone_are_judged(own: Path) -> None:
     assert parity.compared
     assert (parity.to_shipped, parity.labels_as_shipped) == (pytest.approx(1), 1)
     other = judge(found, expected, shipped, {**shipped, "kind": shipped["kind"] * np.float32(1.1)})
-    assert any("kind differs by 0.1 of its largest value, and may by 0.02" in each for each in other.verdict.problems)
+    assert any("kind differs by 0.1 of its largest value; at most 0.02 is allowed" in each for each in other.verdict.problems)
     same = {name: np.repeat(value[:1], len(value), axis=0) for name, value in shipped.items()}
-    assert any("does not look at them" in each for each in judge(found, expected, shipped, same).verdict.problems)
+    assert any("ignores its input" in each for each in judge(found, expected, shipped, same).verdict.problems)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_without_features_heads_alone_are_judged(own: Path) -> None:
         {"dtype": "float16"},
     ],
 )
-def test_an_output_that_cannot_be_is_refused(own: Path, change: dict[str, str]) -> None:
+def test_an_impossible_output_is_refused(own: Path, change: dict[str, str]) -> None:
     document = json.loads((own / MANIFEST).read_text())
     document["outputs"][-1] |= change
     (own / MANIFEST).write_text(written(document))

@@ -53,7 +53,7 @@ def test_numbers_of_a_manifest(own: Path, name: str, value: str) -> None:
 @pytest.mark.parametrize(
     "content", ["[" * 100_000, "[" + "[]," * 5_000_000 + "[]]", "{}", "null", '{"a": 1, "a": 2}'], ids=lambda text: text[:8]
 )
-def test_manifests_that_are_none(own: Path, content: str) -> None:
+def test_invalid_manifests(own: Path, content: str) -> None:
     from edgec_mac.artefact import read_artefact
     from edgec_onboard.errors import ArtefactError
 
@@ -63,7 +63,7 @@ def test_manifests_that_are_none(own: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "²", "x" * 100_000, "", "-5", "\x1b[2J"], ids=lambda value: ascii(value)[:12])
-def test_facts_that_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
+def test_invalid_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
     from edgec_mac import machine
 
     names = ("machdep__cpu__brand_string", "hw__physicalcpu", "hw__logicalcpu", "hw__memsize")
@@ -77,7 +77,7 @@ def test_facts_that_are_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, va
             machine.check(mac, None, "15.0")
 
 
-def test_a_command_that_talks_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_command_with_endless_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from edgec_mac import machine
 
     monkeypatch.setenv(machine.VARIABLE, str(write_facts(tmp_path)))
@@ -101,7 +101,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("body", ANSWERS)
-def test_workers_that_answer_something_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
+def test_workers_with_invalid_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
     from edgec_mac import process
 
     program = tmp_path / "python"
@@ -109,7 +109,7 @@ def test_workers_that_answer_something_else(monkeypatch: pytest.MonkeyPatch, tmp
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
     with process.Worker(tmp_path / "log", 20.0) as worker, pytest.raises(process.WorkerProblem) as caught:
-        worker.tell("run", iterations=1)
+        worker.request("run", iterations=1)
     assert len(str(caught.value)) < 4000
 
 
@@ -118,7 +118,7 @@ def test_workers_that_answer_something_else(monkeypatch: pytest.MonkeyPatch, tmp
     [("-o", "~nosuchuser/x"), ("-o", "x" * 300), ("--iterations", "9" * 6000), ("--iterations", "²")],
     ids=lambda value: value[1][:12],
 )
-def test_a_command_line_of_nothing(mac: Mac, arguments: tuple[str, str]) -> None:
+def test_invalid_command_lines(mac: Mac, arguments: tuple[str, str]) -> None:
     done = mac.run(*arguments)
     assert done.code == 2, done
     assert "Traceback" not in done.stderr

@@ -20,7 +20,7 @@ def refused(mac: Mac, tmp_path: Path, macos: str = "15.4.1", **changes: str) -> 
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="this is a Mac")
-def test_what_is_no_mac_is_refused(mac: Mac) -> None:
+def test_a_machine_that_is_not_a_mac_is_refused(mac: Mac) -> None:
     mac.facts = None
     done = mac.run()
     assert done.code == 5
@@ -84,7 +84,7 @@ def test_a_virtual_machine_is_no_target(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert profile_of(virtual, profiles()) is None
 
 
-def test_what_figures_are_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_evidence_of_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The check can pass, too: on a real Mac, whose coremltools is Apple's."""
     from dataclasses import replace
 

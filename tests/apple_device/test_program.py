@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgec.artefact.reading import open_artefact
-from edgec.backends.program import MAC_PROGRAM, SHEBANG, write_device_program
+from edgec.backends.apple.program import MAC_PROGRAM, mac_program
+from edgec.backends.program import SHEBANG
 from edgec.records.manifest import MANIFEST
 from tests.apple_device.mac import SOURCES
 from tests.device.robot import interpreter
@@ -20,12 +21,12 @@ from tests.device.test_program import SHARED
 MODULES = sorted(SOURCES.rglob("*.py"))
 
 
-def test_the_artefact_carries_it_and_vouches_for_it(artefact: Path, tmp_path: Path) -> None:
+def test_the_artefact_holds_it_and_lists_its_hash(artefact: Path, tmp_path: Path) -> None:
     listed = {file.path for file in open_artefact(artefact).manifest.files}
     assert {MAC_PROGRAM, "device/mac.json"} <= listed
     content = (artefact / MAC_PROGRAM).read_bytes()
     assert content.startswith(SHEBANG)
-    assert write_device_program(tmp_path, "apple").read_bytes() == content
+    assert mac_program().write(tmp_path).read_bytes() == content
     with zipfile.ZipFile(artefact / MAC_PROGRAM) as archive:
         assert sorted(archive.namelist()) == sorted(
             [path.relative_to(SOURCES).as_posix() for path in MODULES] + [f"edgec_onboard/{path.name}" for path in SHARED]
@@ -44,7 +45,7 @@ def test_it_needs_no_edgec(path: Path) -> None:
             assert name.split(".")[0] in sys.stdlib_module_names | {"edgec_mac", "edgec_onboard", "numpy", "PIL"}, name
 
 
-def test_a_python_that_is_too_old_is_told(artefact: Path) -> None:
+def test_a_python_that_is_too_old_is_refused(artefact: Path) -> None:
     """macOS' own is 3.9."""
     python = interpreter("3.9")
     if python is None:

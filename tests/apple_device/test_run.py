@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from edgec.backends.program import MAC_PROGRAM
+from edgec.backends.apple.program import MAC_PROGRAM
 from edgec.cli import run as edgec
 from edgec.durable import sha256_of
 from edgec.records.evidence import Evidence
@@ -68,7 +68,7 @@ def test_fidelity_is_what_the_build_found_of_the_golden_frames(whole: tuple[Mac,
     assert sum("what edgec's evaluator computed" in note for note in mac.report().notes) == 4
 
 
-def test_what_heads_decide_is_told_and_compared(whole: tuple[Mac, Done]) -> None:
+def test_heads_decisions_are_reported_and_compared(whole: tuple[Mac, Done]) -> None:
     mac, done = whole
     report = mac.report()
     assert [(head.name, head.output) for head in report.heads] == [("floor", "labels"), ("kind", "scores")]
@@ -90,11 +90,11 @@ def test_other_labels_are_refused(mac: Mac) -> None:
     done = mac.run(*FEW, "--compute-units", "cpuOnly", "--compute-units", "all", faults="labels@CPU_ONLY,float@ALL")
     assert done.code == 9, done
     said = " ".join(done.stderr.split())
-    assert re.search(r"cpuOnly: frame \d: floor has \d\d\.\d\d% of the labels expected, and must have at least 99\.00%", said)
+    assert re.search(r"cpuOnly: frame \d: floor has \d\d\.\d\d% of the expected labels, and must have at least 99\.00%", said)
     assert "all: floor is float32, not int32" in said
 
 
-def test_where_operations_go_is_told(whole: tuple[Mac, Done]) -> None:
+def test_the_placement_of_operations_is_reported(whole: tuple[Mac, Done]) -> None:
     mac, done = whole
     placement = mac.candidates()["cpuAndNeuralEngine"].placement
     assert placement is not None
@@ -111,7 +111,7 @@ def test_where_operations_go_is_told(whole: tuple[Mac, Done]) -> None:
     assert not cpu.fallen
 
 
-def test_nothing_of_a_stand_in_is_called_measured(whole: tuple[Mac, Done]) -> None:
+def test_figures_of_a_stand_in_are_not_called_measured(whole: tuple[Mac, Done]) -> None:
     mac, done = whole
     report = mac.report()
     assert not report.host_is_target
@@ -135,7 +135,7 @@ def test_edgec_compares_two_compute_units(whole: tuple[Mac, Done], capsys: pytes
     assert "coreml-w8 on cpuOnly" in capsys.readouterr().out
 
 
-def test_measurements_are_kept_unless_told_otherwise(whole: tuple[Mac, Done]) -> None:
+def test_measurements_are_only_replaced_with_force(whole: tuple[Mac, Done]) -> None:
     mac, _ = whole
     content = mac.place.read_bytes()
     again = mac.run(*FEW)
@@ -170,20 +170,20 @@ def test_no_compute_unit_that_computes_something_else_is_chosen(mac: Mac) -> Non
 def test_without_a_sound_compute_unit_there_is_no_report(mac: Mac) -> None:
     done = mac.run(*FEW, faults="crash@CPU_ONLY,shape@CPU_AND_GPU,blind@CPU_AND_NE,crash-bench@ALL")
     assert done.code == 9
-    for words in ("SIGSEGV", "cls has shape", "does not look at them"):
+    for words in ("SIGSEGV", "cls has shape", "ignores its input"):
         assert words in " ".join(done.stderr.split())
     assert done.stderr.count("SIGSEGV") == 2
     assert not mac.output.exists()
 
 
-def test_where_core_ml_loads_nothing_that_is_said(mac: Mac) -> None:
+def test_a_core_ml_that_loads_nothing_is_reported(mac: Mac) -> None:
     done = mac.run("--compute-units", "all", faults="refuse@ALL")
     assert done.code == 10
     assert "error code: -5" in done.stderr
     assert not mac.output.exists()
 
 
-def test_a_load_that_hangs_is_ended_and_others_go_on(mac: Mac, tmp_path: Path) -> None:
+def test_a_load_that_hangs_is_ended_and_the_other_units_continue(mac: Mac, tmp_path: Path) -> None:
     """On a chip that no profile names, where every compute unit may be tried."""
     mac.facts = write_facts(tmp_path / "m9", machdep__cpu__brand_string="Apple M9")
     done = mac.run(*FEW, "--compute-units", "cpuOnly", "--compute-units", "all", "--patience", "4", faults="hang@ALL")
@@ -223,7 +223,7 @@ def test_ctrl_c_leaves_nothing(mac: Mac, tmp_path: Path) -> None:
     assert not mac.output.exists()
 
 
-def test_no_moment_is_wrong_for_ctrl_c(program: Path, tmp_path: Path) -> None:
+def test_ctrl_c_at_any_moment(program: Path, tmp_path: Path) -> None:
     """A worker that is being started when the interruption comes is known to those who end it."""
     script = f"""
 import sys, threading, time, os, signal
@@ -249,7 +249,7 @@ except ChildProcessError:
     assert done.stdout == "60 interrupted, none left\n", done.stderr
 
 
-def test_what_pip_left_out_is_named(mac: Mac, tmp_path: Path) -> None:
+def test_a_part_that_pip_left_out_is_named(mac: Mac, tmp_path: Path) -> None:
     """Where there is no wheel for a Python, coremltools comes without its compiled part."""
     package = tmp_path / "packages" / "coremltools"
     (package / "models").mkdir(parents=True)
@@ -285,7 +285,7 @@ def test_on_a_real_mac_the_cpu_reproduces_the_features(mac: Mac) -> None:
     assert mac.run(*FEW, "--compute-units", "cpuOnly").code == 0
 
 
-def test_the_stand_in_speaks_of_what_the_real_one_has() -> None:
+def test_the_stand_in_has_only_what_the_real_coremltools_has() -> None:
     """Its names are those of the coremltools that is installed here, whose Python parts are all there on Linux, too."""
     import importlib.util
     import inspect

@@ -34,7 +34,7 @@ def made(share: float, noise: float) -> tuple[dict[str, NDArray[Any]], dict[str,
 
 
 @pytest.mark.parametrize(("precision", "agreement"), [("fp32", 0.999), ("fp16", 0.99), ("int8", 0.99)])
-def test_what_is_imitated_exactly_has_a_machine_s_own_rounding_left(precision: str, agreement: float) -> None:
+def test_an_exact_imitation_leaves_room_for_rounding(precision: str, agreement: float) -> None:
     bounds = head_bounds(OUTPUTS, precision, *made(0, 0))
     assert set(bounds) == {"floor", "far"}
     assert bounds["floor"].said() == {"agreement": pytest.approx(agreement)}
@@ -42,7 +42,7 @@ def test_what_is_imitated_exactly_has_a_machine_s_own_rounding_left(precision: s
     assert bounds["far"].said() == {"cosine": pytest.approx(cosine), "difference": pytest.approx(difference)}
 
 
-def test_what_the_imitation_loses_is_allowed_twice_over() -> None:
+def test_twice_the_imitation_s_loss_is_allowed() -> None:
     bounds = head_bounds(OUTPUTS, "int8", *made(0.05, 0.02))
     assert bounds["floor"].agreement == pytest.approx(1 - 2 * 0.05 - 0.01)
     assert bounds["far"].difference == pytest.approx(2 * 0.02 + 0.1, abs=0.004)

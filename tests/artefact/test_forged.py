@@ -15,7 +15,8 @@ from safetensors.numpy import load_file
 
 from benchmarks.flips import run as flip_bits
 from edgec.artefact.reading import open_artefact
-from edgec.backends.program import MAC_PROGRAM, PROGRAM
+from edgec.backends.apple.program import MAC_PROGRAM
+from edgec.backends.jetson.program import PROGRAM
 from edgec.boards.artefact import open_for_boards
 from edgec.building import build
 from edgec.errors import ArtefactError, VerificationError
@@ -169,7 +170,7 @@ def test_a_changed_classifier_is_noticed_in_every_graph(built: Built, tmp_path: 
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_it_is_noticed_too_if_another_machine_is_said_to_have_recorded_it(built: Built, tmp_path: Path, change: Change) -> None:
+def test_it_is_noticed_if_the_manifest_names_another_machine(built: Built, tmp_path: Path, change: Change) -> None:
     """More is allowed then; but heads move no further than the features that they are made of."""
     for path in built.weights:
         forged = built.copy(tmp_path)
@@ -205,7 +206,7 @@ def test_no_flipped_bit_goes_unnoticed(built: Built) -> None:
     assert (flips.tried, flips.unnoticed, flips.broken) == (FLIPS, [], [])
 
 
-def test_a_device_program_of_somebody_else_s_is_noticed_and_never_sent(built: Built, tmp_path: Path) -> None:
+def test_another_device_program_is_noticed_and_never_sent(built: Built, tmp_path: Path) -> None:
     forged = built.copy(tmp_path)
     programs = [path for path in (PROGRAM, MAC_PROGRAM) if (forged / path).is_file()]
     assert len(programs) == (built.kind in ("jetson", "apple"))
@@ -220,7 +221,7 @@ def test_a_device_program_of_somebody_else_s_is_noticed_and_never_sent(built: Bu
             forging.edit(forged / BUNDLE, lambda bundle: bundle.update(edgec_version="0.0.7"))
         forging.repair(forged)
         (note,) = verify(forged).notes
-        assert f"{path} is of edgec 0.0.7, and nothing says whether it is that version's own" in note
+        assert f"{path} is from edgec 0.0.7: it cannot be compared with what that version wrote" in note
         if built.kind == "jetson":
             sent = open_for_boards(forged)
             assert sent.program == own == sent.files[PROGRAM]
@@ -228,12 +229,12 @@ def test_a_device_program_of_somebody_else_s_is_noticed_and_never_sent(built: Bu
             assert facts["size_bytes"] == len(own)
 
 
-def test_what_is_sent_to_a_board_is_the_artefact_s_own_document(for_boards: Built) -> None:
+def test_the_artefact_s_own_document_is_sent_to_a_board(for_boards: Built) -> None:
     sent = open_for_boards(for_boards.directory)
     assert sent.document == (for_boards.directory / BUNDLE).read_bytes()
 
 
-def test_a_board_is_told_the_budget_of_an_artefact_of_an_older_edgec(for_boards: Built, tmp_path: Path) -> None:
+def test_a_board_gets_the_budget_of_an_artefact_of_an_older_edgec(for_boards: Built, tmp_path: Path) -> None:
     older = for_boards.copy(tmp_path)
     forging.edit(older / BUNDLE, lambda bundle: (bundle.pop("budget"), bundle.update(edgec_version="0.0.7")))
     forging.edit(older / "manifest.json", lambda manifest: manifest.update(edgec_version="0.0.7"))
@@ -246,7 +247,7 @@ def test_a_board_is_told_the_budget_of_an_artefact_of_an_older_edgec(for_boards:
     ("change", "evidence"),
     [
         (lambda bundle: bundle["gate"].update(cls_cosine_mean=0.01), "its gate for cls_cosine_mean is 0.01"),
-        (lambda bundle: bundle["gate"].pop("patch_cosine_p01"), "its gate is of"),
+        (lambda bundle: bundle["gate"].pop("patch_cosine_p01"), "its gate bounds"),
         (
             lambda bundle: bundle["budget"].update(min_fidelity=0.01),
             "its budget is not the one that the artefact was built to keep",
@@ -260,12 +261,12 @@ def test_a_board_is_told_the_budget_of_an_artefact_of_an_older_edgec(for_boards:
         (lambda bundle: bundle["outputs"].pop(), "outputs is not the manifest's"),
         (lambda bundle: bundle["heads"].pop(), "heads is not the manifest's"),
         (lambda bundle: bundle["golden"].update(count=1), "it has other golden frames"),
-        (lambda bundle: bundle["variants"][0]["bounds"].pop("kind"), "are not of the artefact's heads"),
+        (lambda bundle: bundle["variants"][0]["bounds"].pop("kind"), "are not for the artefact's heads"),
         (lambda bundle: bundle.update(variants=5), "it does not say what it must"),
         (lambda bundle: bundle.update(gate=None), "it does not say what it must"),
     ],
 )
-def test_a_bundle_that_says_something_else_is_neither_verified_nor_deployed(
+def test_a_bundle_that_contradicts_the_manifest_is_neither_verified_nor_deployed(
     for_boards: Built, tmp_path: Path, change: Callable[[dict[str, Any]], object], evidence: str
 ) -> None:
     forged = for_boards.copy(tmp_path)
@@ -276,13 +277,13 @@ def test_a_bundle_that_says_something_else_is_neither_verified_nor_deployed(
     forging.list_again(forged)
     assert files.keys() == {file.path for file in open_artefact(forged).manifest.files}
     for refuse in (verify, open_for_boards):
-        with pytest.raises(ArtefactError, match="says something else than the artefact") as caught:
+        with pytest.raises(ArtefactError, match="contradicts the artefact") as caught:
             refuse(forged)
         assert any(evidence in line for line in caught.value.evidence), caught.value.evidence
 
 
 @pytest.mark.parametrize(("what", "value"), [("difference", 1e6), ("cosine", -1.0), ("agreement", 0.0)])
-def test_bounds_that_let_boards_lose_more_are_noticed(for_boards: Built, tmp_path: Path, what: str, value: float) -> None:
+def test_bounds_that_allow_boards_to_lose_more_are_noticed(for_boards: Built, tmp_path: Path, what: str, value: float) -> None:
     for number in range(len(for_boards.weights)):
         forged = for_boards.copy(tmp_path)
 
@@ -293,7 +294,7 @@ def test_bounds_that_let_boards_lose_more_are_noticed(for_boards: Built, tmp_pat
 
         forging.edit(forged / BUNDLE, change)
         forging.list_again(forged)
-        with pytest.raises(VerificationError, match="lets boards lose more than its own graphs do") as caught:
+        with pytest.raises(VerificationError, match="allows boards to lose more than its graphs do") as caught:
             verify(forged)
         assert what in caught.value.evidence[0]
         shutil.rmtree(forged)

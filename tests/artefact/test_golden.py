@@ -34,7 +34,7 @@ def manifest(artefact: Path) -> Manifest:
     return open_artefact(artefact).manifest
 
 
-def test_what_was_written_is_read(tmp_path: Path, manifest: Manifest) -> None:
+def test_arrays_are_read_as_they_were_written(tmp_path: Path, manifest: Manifest) -> None:
     write_golden(tmp_path, frames(), features(seed=1), features(seed=2))
     golden = read_golden(tmp_path, manifest)
     np.testing.assert_array_equal(golden.frames, frames())

@@ -76,7 +76,7 @@ def test_report_files_may_change_and_come_and_go(artefact: Path) -> None:
     ],
     ids=["absent", "a file", "an empty directory", "a directory for a manifest"],
 )
-def test_what_is_no_artefact(tmp_path: Path, make: Callable[[Path], object], pattern: str) -> None:
+def test_a_folder_that_is_not_an_artefact(tmp_path: Path, make: Callable[[Path], object], pattern: str) -> None:
     make(tmp_path / "thing")
     refused(tmp_path / "thing", pattern)
 
@@ -98,7 +98,7 @@ def test_a_truncated_manifest(artefact: Path, length: int) -> None:
     [b"\x00" * 100, b"\xff\xfe{}", b"[]", b"null", b"[" * 100_000, b'{"schema_version": NaN}', b'{"a": ' + b"9" * 5000 + b"}"],
     ids=["zeros", "not UTF-8", "a list", "null", "nested deeply", "NaN", "a number without end"],
 )
-def test_a_manifest_of_something_else(artefact: Path, data: bytes) -> None:
+def test_a_manifest_that_is_not_edgec_s(artefact: Path, data: bytes) -> None:
     (artefact / "manifest.json").write_bytes(data)
     refused(artefact, "not whole JSON")
 
@@ -116,7 +116,7 @@ def test_a_manifest_of_a_later_edgec(artefact: Path, forge: Forge) -> None:
 
 
 @pytest.mark.parametrize("version", [0, -1, "1", 1.5, None, True, []])
-def test_a_manifest_without_a_version_that_means_something(artefact: Path, forge: Forge, version: object) -> None:
+def test_a_manifest_with_an_invalid_version(artefact: Path, forge: Forge, version: object) -> None:
     forge.edit(schema_version=version)
     refused(artefact, "no schema version that edgec knows")
 
@@ -142,7 +142,7 @@ def test_a_wrong_field_is_named(artefact: Path, forge: Forge, fields: dict[str, 
     assert any(line.startswith(f"{named}: ") for line in error.evidence), error.evidence
 
 
-def test_a_number_beyond_all_floats_is_named(artefact: Path) -> None:
+def test_a_number_that_no_float_holds_is_named(artefact: Path) -> None:
     path = artefact / "manifest.json"
     path.write_text(path.read_text().replace('"min_cosine": 0.9999', '"min_cosine": 1e999'))
     assert "it holds a number that is too large: 1e999" in refused(artefact, "not whole JSON").evidence
@@ -248,7 +248,7 @@ def test_a_link_that_is_not_listed_is_named(artefact: Path) -> None:
     assert refused(artefact, "1 not listed").evidence == ("not in the manifest: extra",)
 
 
-def test_all_that_is_wrong_is_named_at_once(artefact: Path) -> None:
+def test_all_problems_are_named_at_once(artefact: Path) -> None:
     (artefact / "LICENSE.txt").unlink()
     flip(artefact / ENTRY, 40)
     flip(artefact / "golden/frames.npz", 400)
@@ -280,7 +280,7 @@ def test_a_flipped_bit_in_the_manifest_is_refused(artefact: Path) -> None:
             open_artefact(artefact)
 
 
-def test_an_edited_manifest_is_not_as_it_was_written(artefact: Path) -> None:
+def test_an_edited_manifest_is_refused(artefact: Path) -> None:
     path = artefact / "manifest.json"
     path.write_text(path.read_text().replace('"target": "cpu"', '"target": "gpu"'))
     refused(artefact, "manifest at .* is not as it was written: its seal does not fit")

@@ -96,7 +96,7 @@ def test_an_artefact_is_replaced_only_with_force(out: Path) -> None:
     assert names(out.parent) == {"out"}
 
 
-def test_an_empty_directory_is_as_good_as_none(out: Path) -> None:
+def test_an_empty_directory_is_replaced(out: Path) -> None:
     out.mkdir()
     assert check_destination(out, force=False) is None
     write_artefact(out, artefact("one"), force=False)
@@ -109,7 +109,7 @@ def test_an_empty_directory_is_as_good_as_none(out: Path) -> None:
     [{"precious.txt": "mine"}, {"manifest.json": '{"name": "a web application", "icons": []}'}, {"manifest.json": ""}, None],
     ids=["other files", "another program's manifest", "empty manifest", "a file"],
 )
-def test_what_is_no_artefact_is_never_replaced(out: Path, content: dict[str, str] | None, force: bool) -> None:
+def test_only_artefacts_are_replaced(out: Path, content: dict[str, str] | None, force: bool) -> None:
     if content is None:
         out.write_text("a file")
     else:
@@ -131,7 +131,7 @@ def test_a_damaged_artefact_can_be_replaced(out: Path) -> None:
     assert existing_build_key(out) == "two"
 
 
-def test_behind_a_link_the_directory_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+def test_the_directory_behind_a_link_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "store" / "out")
@@ -142,7 +142,7 @@ def test_behind_a_link_the_directory_is_replaced_and_the_link_stays(tmp_path: Pa
     assert names(tmp_path / "store") == {"out"}
 
 
-def test_what_appears_meanwhile_is_not_overwritten(out: Path) -> None:
+def test_files_that_appear_meanwhile_are_not_overwritten(out: Path) -> None:
     def fill(folder: Path) -> None:
         artefact("mine")(folder)
         out.mkdir()
@@ -169,7 +169,7 @@ def test_a_failed_build_keeps_the_older_artefact(out: Path, error: BaseException
     assert names(out.parent) == {"out"}
 
 
-def test_a_full_disk_is_said(out: Path) -> None:
+def test_a_full_disk_is_reported(out: Path) -> None:
     def fill(folder: Path) -> None:
         try:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -264,7 +264,7 @@ with durable.scratch(Path(sys.argv[1]).parent) as work:
     assert names(out.parent) == {"out", "other"}
 
 
-def test_files_are_hashed_but_for_manifest_and_report(tmp_path: Path) -> None:
+def test_all_files_but_manifest_and_report_are_hashed(tmp_path: Path) -> None:
     for path in (
         "b.bin",
         "golden/a.npz",
@@ -283,7 +283,7 @@ def test_files_are_hashed_but_for_manifest_and_report(tmp_path: Path) -> None:
     assert {file.sha256 for file in facts} == {"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"}
 
 
-def test_a_link_has_no_place_in_an_artefact(tmp_path: Path) -> None:
+def test_links_in_an_artefact_are_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc")
     with pytest.raises(ArtefactError, match="not a regular file"):
         build_manifest_files(tmp_path)

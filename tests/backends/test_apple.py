@@ -45,7 +45,7 @@ def test_w8a8_comes_first_only_where_it_pays_everywhere() -> None:
 @pytest.mark.parametrize(
     ("said", "complaint"),
     [
-        ("[apple]\nminimum_os = { ios = '17.0' }\n", "takes no package"),
+        ("[apple]\nminimum_os = { ios = '17.0' }\n", "packages need ios 18.0 or later"),
         ("[apple]\ncompute_units = ['abacus']\n", "compute_units"),
         ("[apple]\nwheels = 4\n", "wheels"),
         ("isa = ['asimddp']\n", "isa: profiles of the family 'apple' have no such key"),

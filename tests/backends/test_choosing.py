@@ -81,7 +81,7 @@ def test_a_few_features_more_are_not_worth_any_speed() -> None:
     assert chosen(static, candidate("onnxruntime-int8", 20.5, 0.9991)) == "openvino-int8"
 
 
-def test_every_step_must_pay_for_itself() -> None:
+def test_every_step_to_a_slower_candidate_must_be_worth_it() -> None:
     """bf16 is faster than fp32, int8 faster than fp32 but not than bf16."""
     assert chosen(FP32, BF16, candidate("openvino-int8", 50.0)) == "openvino-bf16"
     assert chosen(FP32, candidate("openvino-bf16", 70.0), candidate("openvino-int8", 50.0)) == "openvino-int8"
@@ -94,13 +94,13 @@ def test_among_runtimes_of_one_precision_the_faster_ships() -> None:
     assert chosen(FP32, candidate("openvino-int8", 21.0), candidate("onnxruntime-int8", 20.0, 0.5)) == "openvino-int8"
 
 
-def test_what_did_not_run_is_not_chosen() -> None:
+def test_a_candidate_that_did_not_run_is_not_chosen() -> None:
     broken = candidate("openvino-int8", None, None, problem="not installed: pip install this")
     unmeasured = candidate("onnxruntime-int8", None, 0.999, problem="the worker died")
     assert chosen(FP32, broken, unmeasured) == "openvino-fp32"
 
 
-def test_a_precision_that_was_asked_for_ships_though_it_is_the_only_one() -> None:
+def test_a_requested_precision_ships_as_the_only_one() -> None:
     assert chosen(candidate("openvino-int8", 100.0), candidate("onnxruntime-int8", 90.0)) == "onnxruntime-int8"
     assert chosen(candidate("openvino-int8", 100.0, 0.9999)) == "openvino-int8"
 
@@ -146,7 +146,7 @@ def lost(entry: CandidateFigures) -> float:
 # --- the reason
 
 
-def test_the_reason_tells_the_gain_over_fp32_and_the_worst_cosine() -> None:
+def test_the_reason_states_the_gain_over_fp32_and_the_worst_cosine() -> None:
     int8 = candidate("openvino-int8", 25.0, 0.9999, figures={"patch_cosine_p01": 0.9951})
     reason = choose([FP32, candidate("onnxruntime-fp32", 50.0, 1.0), int8], Budget(0.99)).reason
     assert reason.startswith("openvino-int8 takes 25.00 ms at the median")
@@ -155,7 +155,7 @@ def test_the_reason_tells_the_gain_over_fp32_and_the_worst_cosine() -> None:
     assert reason.endswith(".")
 
 
-def test_the_reason_names_what_lost_and_why() -> None:
+def test_the_reason_names_the_other_candidates_and_why_they_lost() -> None:
     pool = [FP32, BF16, candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 45.0, 0.995)]
     reason = choose(pool, Budget(0.99)).reason
     assert "openvino-int8 loses the features (0.9700)" in reason
@@ -190,7 +190,7 @@ def test_the_remedy_s_figure_would_do() -> None:
     assert choose([int8], Budget(advised)).candidate is int8
 
 
-def test_features_that_are_lost_altogether_are_not_to_be_accepted() -> None:
+def test_no_bound_is_suggested_if_the_features_are_lost_altogether() -> None:
     with pytest.raises(FidelityError) as caught:
         choose([candidate("openvino-int8", 20.0, -0.3)], Budget(0.99))
     assert "accept" not in caught.value.remedy
@@ -212,14 +212,14 @@ def test_no_candidates_at_all_are_refused() -> None:
 # --- before all is measured, and where nothing is
 
 
-def test_after_the_first_heat_whoever_may_still_be_chosen_goes_on() -> None:
+def test_candidates_that_may_still_be_chosen_are_finalists() -> None:
     candidates = [FP32, candidate("openvino-int8", None, 0.995), candidate("onnxruntime-int8", None, 0.9), BF16]
     assert finalists(candidates, Budget(0.99), {0: 60.0, 1: 25.0, 2: 5.0, 3: 25.0 * (1 + IN_QUESTION)}) == {1, 3}
     assert finalists(candidates, Budget(0.99), {0: 60.0, 2: 5.0}) == {0}, "whoever loses the features is no measure of speed"
     assert finalists(candidates, Budget(0.9999999), {1: 25.0}) == set()
 
 
-def test_whoever_choose_would_prefer_is_always_a_finalist() -> None:
+def test_the_candidate_that_choose_prefers_is_always_a_finalist() -> None:
     """The heat is rougher than the choice: its margin must be the wider one."""
     assert IN_QUESTION > NEAR
 
@@ -235,7 +235,7 @@ def test_a_board_tries_the_lowest_precision_first() -> None:
     assert "t-int8 loses the features (0.9950)" in stricter.reason
 
 
-def test_where_nothing_is_measured_the_target_s_order_decides() -> None:
+def test_without_measurements_the_target_s_order_decides() -> None:
     order = ("w8", "fp16", "w4", "fp32")
     built = [candidate(name, None, cosine) for name, cosine in (("c-fp16", 0.9999), ("c-w8", 0.995), ("c-w4", 0.9))]
     found = choose_first(built, Budget(0.99), order)
@@ -249,7 +249,7 @@ def test_where_nothing_is_measured_the_target_s_order_decides() -> None:
         choose_first([candidate("c-w8", None, problem="refused")], Budget(0.99), order)
 
 
-def test_what_a_board_refuses_is_not_tried_first() -> None:
+def test_a_graph_that_a_board_refuses_is_not_tried_first() -> None:
     refused = candidate("t-int8", None, 0.999, problem="TensorRT 10.3 refuses it")
     assert choose_unmeasured([candidate("t-fp16", None), refused], Budget(0.99)).candidate.name == "t-fp16"
     with pytest.raises(RuntimeFailure) as caught:

@@ -117,7 +117,7 @@ def test_show_the_family(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_show_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["targets", "show", "cpu-arm64-dotprd"]) == 5
-    assert "near it: cpu-arm64-dotprod" in capsys.readouterr().err
+    assert "similar names: cpu-arm64-dotprod" in capsys.readouterr().err
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +140,7 @@ def test_doctor_for_scripts(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert not (tmp_path / "work").exists()
 
 
-def test_doctor_looks_and_makes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_doctor_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EDGEC_CACHE_DIR", str(tmp_path / "not" / "there"))
     assert run(["doctor"]) == 0
     assert list(tmp_path.iterdir()) == []

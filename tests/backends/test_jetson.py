@@ -16,7 +16,7 @@ from tests.backends.test_resolve import HERE, host
 BOARDS = {profile.name: profile for profile in list_profiles() if profile.family == "jetson"}
 
 
-def test_those_that_are_promised() -> None:
+def test_the_documented_profiles_exist() -> None:
     assert set(BOARDS) == {"jetson-agx-orin", "jetson-agx-xavier", "jetson-orin-nano", "jetson-orin-nx", "jetson-thor"}
 
 
@@ -38,7 +38,7 @@ def test_the_family_is_no_single_profile_and_the_error_names_its_boards() -> Non
     assert "jetson-orin-nano" in caught.value.evidence[0]
 
 
-def test_a_misspelt_board_is_told_its_neighbours() -> None:
+def test_a_misspelt_board_is_answered_with_similar_names() -> None:
     with pytest.raises(TargetError) as caught:
         resolve("jetson-orin-nanno", HERE)
     assert "jetson-orin-nano" in caught.value.evidence[0]
@@ -72,7 +72,7 @@ def test_a_compatible_string_names_one_board() -> None:
         ("raspberrypi,5-model-b brcm,bcm2712", None),
     ],
 )
-def test_what_boards_say_of_themselves(strings: str, name: str | None) -> None:
+def test_boards_are_recognised_by_their_device_tree(strings: str, name: str | None) -> None:
     """As /proc/device-tree/compatible has it on real ones (NVIDIA forums, kernel sources)."""
     found = {each.name for each in BOARDS.values() if each.jetson and set(strings.split()) & set(each.jetson.compatible)}
     assert found == ({name} if name else set())
@@ -138,7 +138,7 @@ def test_a_robots_own_board(tmp_path: Path) -> None:
         ("extends = 'cpu-arm64'\nname = 'x'\nisa = []\n", "must name the flags"),
     ],
 )
-def test_a_file_that_is_no_board_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_a_file_that_is_not_a_board_s_profile_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "robot.toml").write_text(text)
     with pytest.raises(TargetError) as caught:
         resolve(str(tmp_path / "robot.toml"), HERE)

@@ -57,7 +57,7 @@ def test_a_precision_that_was_asked_for_is_tried_in_every_runtime() -> None:
     assert offered_pairs("bf16", OFFERED) == (("openvino", "bf16"),)
 
 
-def test_what_the_target_does_not_offer_is_refused_with_what_it_does() -> None:
+def test_a_precision_that_is_not_offered_is_refused_with_those_that_are() -> None:
     with pytest.raises(TargetError, match="does not offer bf16") as caught:
         offered_pairs("bf16", (("openvino", "fp32"), ("onnxruntime", "fp32"), ("openvino", "int8")))
     assert caught.value.exit_code == 5
@@ -82,7 +82,7 @@ def test_lookup_tables_are_tried_where_they_are_asked_for() -> None:
     assert offered_pairs("w4", offered) == offered[2:]
 
 
-def test_nothing_runs_per_token_where_bytes_have_no_dot_product() -> None:
+def test_nothing_runs_per_token_without_dot_products_of_bytes() -> None:
     assert [name for name in tried(*OFFERED, dot_product=False) if "int8" in name] == [
         "openvino-int8-but-last-1",
         "onnxruntime-int8-but-last-1",
@@ -98,7 +98,7 @@ def test_a_measured_sensitivity_gives_more_to_try() -> None:
     }
 
 
-def test_what_runs_elsewhere_gets_static_int8_whole() -> None:
+def test_remote_targets_get_static_int8_without_exceptions() -> None:
     assert "onnxruntime-int8-static" in tried(("onnxruntime", "int8"), remote=True)
 
 
@@ -119,7 +119,7 @@ def test_the_rest_of_an_int8_plan_runs_in_what_target_and_runtime_have(
     assert rest_of(offered, lowering) == rest
 
 
-def test_what_cannot_be_says_why() -> None:
+def test_impossible_candidates_say_why() -> None:
     made = tried(("onnxruntime", "bf16"), ("absent", "fp32"), ("openvino", "fp32"))
     assert made["onnxruntime-bf16"].problem == "ONNX Runtime has no fast bf16 on CPUs"
     assert "pip install absent" in made["absent-fp32"].problem

@@ -17,7 +17,7 @@ CPUS = {name: profile for name, profile in PROFILES.items() if profile.family ==
 FILES = sorted(room("targets").glob("*/*.toml"))
 
 
-def test_those_that_are_promised() -> None:
+def test_the_documented_profiles_exist() -> None:
     assert {
         "cpu-x86-64-avx2",
         "cpu-x86-64-avx512-vnni",
@@ -34,7 +34,7 @@ def test_files_are_named_as_their_profiles() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_lies_with_its_family(path: Path) -> None:
+def test_profiles_are_in_their_family_s_folder(path: Path) -> None:
     assert PROFILES[path.stem].family == path.parent.name
 
 
@@ -62,7 +62,7 @@ def test_no_two_classes_of_an_architecture_have_one_rank() -> None:
     assert {architecture for architecture, _ in ranked} == set(FLAGS)
 
 
-def test_a_class_that_asks_for_more_ranks_higher() -> None:
+def test_a_class_that_requires_more_ranks_higher() -> None:
     ranked = [profile for profile in PROFILES.values() if profile.standing is not None]
     for one in ranked:
         for other in ranked:

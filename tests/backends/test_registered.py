@@ -1,12 +1,18 @@
-"""A family that somebody else adds: a package of its own, and no file of edgec's is touched."""
+"""A family that another package adds, with a program for its devices: no file of edgec is touched."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from edgec.backends.base import Backend
+from edgec.backends.profile import Profile
+from edgec.errors import TargetError
+from edgec.host.facts import facts
 from tests.support.commands import python
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
@@ -16,6 +22,9 @@ from pathlib import Path
 
 from edgec.backends.base import Backend
 from edgec.backends.profile import Profile
+from edgec.backends.program import BoardProgram
+
+FOLDER = Path(__file__).parent
 
 
 class ToasterProfile(Profile):
@@ -33,7 +42,11 @@ class Toaster(Backend):
 
     @property
     def profiles(self):
-        return Path(__file__).parent / "profiles"
+        return FOLDER / "profiles"
+
+    @property
+    def program(self):
+        return BoardProgram("device/toast.pyz", "toast", FOLDER / "device")
 
     def members(self, profiles):
         return tuple(profiles)
@@ -45,9 +58,14 @@ class Toaster(Backend):
         return Choice(within(ran, candidates, budget)[0], f"It fits {profiles[0].slots} slots.")
 
     def pack(self, packing):
-        (packing.directory / "device").mkdir()
+        self.program.write(packing.directory)
         (packing.directory / "device" / "toaster.txt").write_text(f"{packing.profiles[0].slots} slots")
         return ()
+
+    def check(self, artefact, report, least):
+        from edgec.backends.checking import check_program
+
+        return check_program(artefact, self.program.path, self.program.archive())
 """
 PROFILE = """
 name = "toaster-mini"
@@ -63,6 +81,19 @@ fp32 = ["onnxruntime"]
 text = "It toasts."
 source = "Its makers."
 """
+MAIN = """
+from pathlib import Path
+import sys
+
+from edgec_onboard.files import sha256_of
+from toast import slots
+
+print(slots.read(Path(sys.argv[0]).parent), sha256_of(Path(sys.argv[0])))
+"""
+SLOTS = """
+def read(folder):
+    return (folder / "toaster.txt").read_text()
+"""
 ENTRY_POINTS = "[edgec.backends]\ntoaster = edgec_toaster.backend:Toaster\n"
 METADATA = "Metadata-Version: 2.1\nName: edgec-toaster\nVersion: 1.0\n"
 
@@ -76,6 +107,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata.mkdir()
     (folder / "edgec_toaster" / "__init__.py").write_text("")
     (folder / "edgec_toaster" / "backend.py").write_text(BACKEND)
+    device = folder / "edgec_toaster" / "device"
+    (device / "toast").mkdir(parents=True)
+    (device / "__main__.py").write_text(MAIN)
+    (device / "toast" / "__init__.py").write_text("")
+    (device / "toast" / "slots.py").write_text(SLOTS)
     (profiles / "toaster-mini.toml").write_text(PROFILE)
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     (metadata / "METADATA").write_text(METADATA)
@@ -109,3 +145,37 @@ def test_it_builds_and_is_verified(installed: Path, target: str) -> None:
     assert report["candidates"][0]["latency"] is None
     assert (artefact / "device" / "toaster.txt").read_text() == "2 slots"
     run(installed, "verify", f"{target}.edgec")
+
+
+def test_its_program_runs_from_the_artefact_and_decides_the_build(installed: Path) -> None:
+    """It carries what is common to all boards; with other sources the artefact is built again."""
+    build = ("build", "checkpoint", "--target", "toaster", "--calibration", "frames", "--input-size", "32x48")
+    run(installed, *build, "--output", "one.edgec")
+    program = installed / "one.edgec" / "device" / "toast.pyz"
+    done = subprocess.run([sys.executable, "-I", program], capture_output=True, text=True, timeout=60, check=True)
+    listed = json.loads((installed / "one.edgec" / "manifest.json").read_text())["files"]
+    (sha256,) = (file["sha256"] for file in listed if file["path"] == "device/toast.pyz")
+    assert done.stdout == f"2 slots {sha256}\n"
+    source = installed / "edgec_toaster" / "device" / "toast" / "slots.py"
+    source.write_text(SLOTS + "# other\n")
+    try:
+        run(installed, *build, "--output", "other.edgec")
+    finally:
+        source.write_text(SLOTS)
+    keys = {json.loads((installed / name / "manifest.json").read_text())["build_key"] for name in ("one.edgec", "other.edgec")}
+    assert len(keys) == 2
+
+
+def test_a_family_whose_name_means_no_target_says_what_to_name() -> None:
+    class Kettle(Backend):
+        name, profile_type, note = "kettle", Profile, ""
+
+        def choose(self, *_: object) -> None:  # type: ignore[override]
+            raise AssertionError("nothing is built")
+
+    profile = Profile(name="kettle-mini", family="kettle", title="A kettle", architecture="aarch64", precisions={"fp32": ("x",)})
+    for profiles, evidence in (((profile,), "kettle-mini"), ((), "it has no profile")):
+        with pytest.raises(TargetError, match="does not say which of them") as caught:
+            Kettle().best(profiles, facts())
+        assert caught.value.evidence == (evidence,)
+        assert "name one of these" in caught.value.remedy

@@ -83,7 +83,7 @@ def test_every_name_resolves_on_any_host(name: str) -> None:
     ("name", "near"),
     [("cpu-arm64-dotprd", "cpu-arm64-dotprod"), ("raspberry", "cpu-raspberry-pi-5"), ("avx2", "cpu-x86-64-avx2")],
 )
-def test_an_unknown_name_is_told_its_neighbours(name: str, near: str) -> None:
+def test_an_unknown_name_is_answered_with_similar_names(name: str, near: str) -> None:
     with pytest.raises(TargetError) as caught:
         resolve(name, HERE)
     first, second = caught.value.evidence
@@ -152,7 +152,7 @@ def test_a_profile_of_its_own(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_a_file_that_is_not_a_profile_is_refused(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "robot.toml").write_text(text)
     with pytest.raises(TargetError) as caught:
         resolve(str(tmp_path / "robot.toml"), HERE)
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_profile_is_refused(tmp_path: Path, text: str, words: 
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe", b"\x00" * 10])
-def test_bytes_that_are_no_text(tmp_path: Path, data: bytes) -> None:
+def test_a_profile_that_is_not_utf_8(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "robot.toml").write_bytes(data)
     with pytest.raises(TargetError, match="is not TOML"):
         resolve(str(tmp_path / "robot.toml"), HERE)

@@ -30,6 +30,6 @@ def test_pairs_and_their_rates() -> None:
         assert len(first.candidates) == len(second.candidates) == 3
         assert not {id(each) for each in first.candidates} & {id(each) for each in second.candidates}
     false, true = rates(alike[:10], 5), rates(apart[:10], 5)
-    assert (false.slower, false.gated, false.told, false.p99_told, false.p99_different) == (0, 0, 1, 0, 0)
+    assert (false.slower, false.gated, false.judged, false.p99_judged, false.p99_different) == (0, 0, 1, 0, 0)
     assert (true.pairs, true.faster, true.slower, true.gated) == (10, 0, 1, 1)
     assert 1 < true.shown < 1.2

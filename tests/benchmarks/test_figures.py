@@ -26,15 +26,15 @@ def _blocks(seed: int, typical: float, rounds: int = 12, noise: float = 0.02) ->
     return tuple(tuple(typical * slow * random.lognormal(0, noise, BLOCK)) for slow in weather)
 
 
-def test_the_ratios_interval_holds_the_true_one_and_knows_that_rounds_are_paired() -> None:
+def test_the_interval_of_a_ratio_contains_the_true_one_and_uses_pairs_of_rounds() -> None:
     ours, theirs = _blocks(1, 17.0), _blocks(2, 20.0)
-    found = ratio(ours, theirs)
-    assert found.low < 0.85 < found.high
-    assert found.high - found.low < 0.05
+    result = ratio(ours, theirs)
+    assert result.low < 0.85 < result.high
+    assert result.high - result.low < 0.05
     shuffled = tuple(theirs[index] for index in np.random.default_rng(0).permutation(len(theirs)))
     unpaired = ratio(ours, shuffled)
-    assert unpaired.value == found.value
-    assert unpaired.high - unpaired.low > 2 * (found.high - found.low)
+    assert unpaired.value == result.value
+    assert unpaired.high - unpaired.low > 2 * (result.high - result.low)
 
 
 def test_a_contender_against_itself_has_no_interval() -> None:
@@ -44,8 +44,8 @@ def test_a_contender_against_itself_has_no_interval() -> None:
 
 def test_blocks_of_slow_and_fast_contenders_may_differ_in_length() -> None:
     slow = tuple(block[:2] for block in _blocks(2, 40.0))
-    found = ratio(_blocks(1, 20.0), slow)
-    assert found.low < 0.5 < found.high
+    result = ratio(_blocks(1, 20.0), slow)
+    assert result.low < 0.5 < result.high
 
 
 def test_percentiles_are_samples_that_were_taken() -> None:
@@ -87,12 +87,12 @@ def test_a_judgement_is_of_all_patches_of_all_frames_and_not_rounded() -> None:
         wrong[0, 0, 0] *= -1
         return {"cls": exact["cls"], "patches": wrong * (1 + 1e-3 * random.normal(size=wrong.shape).astype(np.float32))}
 
-    found = judge(run, frames, expected, Evidence.SIMULATED)
-    assert (found.frames, found.evidence) == (4, "simulated on host")
-    assert found.cls_mean == pytest.approx(1)
-    assert found.patch_mean == pytest.approx(1 - 2 / 25, abs=1e-4)
-    assert found.patch_p01 == pytest.approx(-1, abs=1e-4)
-    assert found.lost_mean != round(found.lost_mean, 6)
+    result = judge(run, frames, expected, Evidence.SIMULATED)
+    assert (result.frames, result.evidence) == (4, "simulated on host")
+    assert result.cls_mean == pytest.approx(1)
+    assert result.patch_mean == pytest.approx(1 - 2 / 25, abs=1e-4)
+    assert result.patch_p01 == pytest.approx(-1, abs=1e-4)
+    assert result.lost_mean != round(result.lost_mean, 6)
 
 
 def test_neighbours_vote_and_none_votes_for_itself() -> None:
@@ -103,7 +103,7 @@ def test_neighbours_vote_and_none_votes_for_itself() -> None:
     assert not right(features[[0, 4]], ["a", "b"], neighbours=1).any()
 
 
-def test_of_classes_with_as_many_votes_the_nearer_one_wins() -> None:
+def test_ties_go_to_the_nearer_class() -> None:
     angles = np.array([0, 5, 10, -1, -30]) * np.pi / 180
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     # Each `a` has two neighbours of either class, and those of its own are nearer in sum; each `b` is outvoted.

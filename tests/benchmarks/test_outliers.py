@@ -33,10 +33,10 @@ def test_the_float32_function_is_unchanged(spec: object) -> None:
     makers = {f"{site.maker}.{kind}" for site in sites(spec) for kind in ("weight", "bias")}
     readers = {f"{reader}.weight" for site in sites(spec) for reader in site.readers}
     assert set(changed) == makers | readers
-    expected, found = _features(plain), _features(planted)
+    expected, actual = _features(plain), _features(planted)
     for name, value in expected.items():
         assert value.std() > 0.1
-        np.testing.assert_allclose(found[name], value, atol=1e-4 * np.abs(value).max())
+        np.testing.assert_allclose(actual[name], value, atol=1e-4 * np.abs(value).max())
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

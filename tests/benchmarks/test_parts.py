@@ -41,25 +41,25 @@ def test_every_candidate_takes_part_and_the_shipped_one_once(tmp_path: Path) -> 
     assert any(name.startswith("edgec: onnxruntime-int8-") for name in names)
     frame = pictures(SMALL, 1)[0]
     features = [contender.run(frame) for contender in built.contenders]
-    for found in features:
-        assert found["patches"].shape == (1, 4, 6, 64)
-        np.testing.assert_allclose(found["cls"], features[0]["cls"], atol=0.3 * np.abs(features[0]["cls"]).max())
+    for result in features:
+        assert result["patches"].shape == (1, 4, 6, 64)
+        np.testing.assert_allclose(result["cls"], features[0]["cls"], atol=0.3 * np.abs(features[0]["cls"]).max())
     assert set(built.statistics) == set(int8_activations(built.hub))
 
 
 @pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
-def test_the_plan_for_tensorrt_runs_as_written(spec: object) -> None:
+def test_the_plan_for_tensorrt_runs(spec: object) -> None:
     model = exported(spec)
     hub = model.graph
     frames = list(pictures(SMALL, 4))
     expected = [model.features(frame[None]) for frame in frames]
     statistics = observe(hub, int8_activations(hub), iter(frames), 1, threads=1)
-    found = simulate(hub, statistics, frames, expected, threads=1)
-    assert found.judgement.evidence == "simulated on host"
-    assert 0.9 < found.judgement.patch_p01 < 1 - 1e-6
+    result = simulate(hub, statistics, frames, expected, threads=1)
+    assert result.judgement.evidence == "simulated on host"
+    assert 0.9 < result.judgement.patch_p01 < 1 - 1e-6
     macs = {kind: sum(each.macs for each in operations(hub) if each.kind == kind) for kind in ("linear", "convolution")}
-    assert found.share == pytest.approx(sum(macs.values()) / sum(each.macs for each in operations(hub)))
-    assert found.share <= found.of_weights < 1
+    assert result.share == pytest.approx(sum(macs.values()) / sum(each.macs for each in operations(hub)))
+    assert result.share <= result.of_weights < 1
 
 
 @pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
@@ -80,10 +80,10 @@ def test_shapes_of_products_hold_all_multiply_accumulates(spec: object) -> None:
 
 
 def test_cases_are_the_four_models_at_their_sizes(tmp_path: Path) -> None:
-    found = list(cases(("plain", "outlier"), "demo", (), tmp_path))
-    assert [case.label for case in found] == ["plain 224x224", "plain 480x640", "outlier 224x224", "outlier 480x640"]
-    assert [case.checkpoint == "demo" for case in found] == [True, True, False, False]
-    assert (Path(found[2].checkpoint) / "config.json").is_file()
+    result = list(cases(("plain", "outlier"), "demo", (), tmp_path))
+    assert [case.label for case in result] == ["plain 224x224", "plain 480x640", "outlier 224x224", "outlier 480x640"]
+    assert [case.checkpoint == "demo" for case in result] == [True, True, False, False]
+    assert (Path(result[2].checkpoint) / "config.json").is_file()
     (only,) = cases(("convnext",), "demo", (Size(64, 96),), tmp_path)
     assert (only.label, only.trained) == ("convnext convnext_tiny 64x96", False)
 

@@ -27,7 +27,7 @@ from edgec.errors import RequestError
 def test_boards(text: str, user: str | None, host: str, port: int | None) -> None:
     found = Address.parse(text)
     assert (found.user, found.host, found.port) == (user, host, port)
-    assert found.given == text
+    assert found.text == text
 
 
 @pytest.mark.parametrize(
@@ -57,21 +57,21 @@ def test_boards(text: str, user: str | None, host: str, port: int | None) -> Non
         "robot@../../etc",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_addresses(text: str) -> None:
     with pytest.raises(RequestError, match="not the address of a board") as caught:
         Address.parse(text)
     assert "\x1b" not in str(caught.value)
 
 
-def test_a_port_for_those_that_name_none() -> None:
+def test_a_port_for_addresses_without_one() -> None:
     assert [address.port for address in parse_all(["one", "ssh://two:22"], 2222)] == [2222, 22]
 
 
-def test_labels_are_names_of_files() -> None:
+def test_labels_are_valid_file_names() -> None:
     found = parse_all(["robot@orin", "ssh://orin:2222", "fe80::1%usb0"])
     assert [address.label for address in found] == ["orin", "orin-2222", "fe80__1_usb0"]
 
 
-def test_a_board_once() -> None:
+def test_a_board_that_is_given_twice() -> None:
     with pytest.raises(RequestError, match="given twice"):
         parse_all(["robot@orin", "ssh://orin"])

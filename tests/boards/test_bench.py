@@ -40,7 +40,7 @@ def test_two_side_by_side(two: list[Board], artefact: Path, say: Said, tmp_path:
     assert [report.chosen for report in reports] == ["int8", "fp16"]
 
 
-def test_one_s_failure_is_not_the_other_s(two: list[Board], artefact: Path, say: Said) -> None:
+def test_a_failure_on_one_board_does_not_stop_the_other(two: list[Board], artefact: Path, say: Said) -> None:
     shutil.rmtree(two[0].root)
     code, out, err = say(bench(artefact, two, "--json"))
     assert code == 14
@@ -61,7 +61,7 @@ def test_an_engine_that_fails_to_run(two: list[Board], artefact: Path, say: Said
     ("more", "what"),
     [(["--on", "orin", "--threads", "2"], "--threads is for this machine"), (["--port", "22"], "--port is for boards")],
 )
-def test_options_that_would_be_ignored(artefact: Path, say: Said, more: list[str], what: str) -> None:
+def test_options_that_do_not_apply_are_refused(artefact: Path, say: Said, more: list[str], what: str) -> None:
     code, _, err = say(["bench", str(artefact), *more])
     assert code == 2
     assert what in err

@@ -87,13 +87,13 @@ def test_it_says_why_and_what_to_do(board: Board, artefact: Path, say: Said, sta
     assert not board.root.exists()
 
 
-def test_a_host_that_nobody_knows(artefact: Path, say: Said) -> None:
+def test_an_unknown_host(artefact: Path, say: Said) -> None:
     code, _, err = say(["deploy", str(artefact), "robot@nowhere.invalid"])
     assert code == 16
     assert "There is no host called nowhere.invalid." in err
 
 
-def test_what_ssh_would_take_for_an_option(artefact: Path, say: Said, tmp_path: Path) -> None:
+def test_addresses_that_ssh_would_take_for_options(artefact: Path, say: Said, tmp_path: Path) -> None:
     code, _, err = say(["deploy", str(artefact), "--", f"-oProxyCommand=touch {tmp_path / 'evil'}"])
     assert code == 2
     assert "not the address of a board" in err

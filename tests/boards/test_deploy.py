@@ -90,7 +90,7 @@ def test_one_changed_file_is_copied_alone(deployed: Board, artefact: Path, say: 
     assert (releases / ("ab" * 8) / "model" / "fp32.onnx").read_bytes() == content
 
 
-def test_a_damaged_file_on_the_board_is_copied_anew(deployed: Board, artefact: Path, say: Said) -> None:
+def test_a_damaged_file_on_the_board_is_copied_again(deployed: Board, artefact: Path, say: Said) -> None:
     (deployed.root / NAME / "releases" / ("ab" * 8) / "golden" / "frames.npz").write_bytes(b"gone bad")
     (answer,) = answers(say, deployed.deploy(artefact))
     assert answer["copied"] == ["golden/frames.npz"]
@@ -189,7 +189,7 @@ def test_two_boards_of_which_one_fails(boards: Callable[[str], Board], artefact:
     assert not artefact.with_name(f"small.{bad.label}.report.json").exists()
 
 
-def test_another_folder_whatever_it_is_called(board: Board, artefact: Path, say: Said) -> None:
+def test_folders_with_odd_names(board: Board, artefact: Path, say: Said) -> None:
     place = board.folder / 'it\'s "odd" $(touch x); é'
     code, _, err = say(board.deploy(artefact, "--dir", place))
     assert code == 0, err

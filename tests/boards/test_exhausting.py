@@ -148,7 +148,7 @@ def test_silence(board: Board, artefact: Path, say: Said, monkeypatch: pytest.Mo
     assert code == 16, err
 
 
-def test_a_board_that_goes_on_for_ever(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_that_never_ends(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "MOST_S", 2.0)
     body = "[(say(event='progress', seconds=n), time.sleep(0.2)) for n in range(300)]"
     becomes(board, f"if hello:\n    greet()\n    listen()\nelse:\n    {body}")
@@ -171,7 +171,7 @@ FIELDS = {
 
 
 @pytest.mark.parametrize("event", FIELDS)
-def test_numbers_that_fit_nowhere(board: Board, artefact: Path, say: Said, event: str) -> None:
+def test_numbers_that_no_type_holds(board: Board, artefact: Path, say: Said, event: str) -> None:
     """What holds one is no event: nothing was said in the end."""
     name = {"copied": "progress"}.get(event, event)
     lines = [f'{{"event": "{name}", ' + FIELDS[event].replace("%s", number) + "}" for number in NUMBERS]
@@ -188,7 +188,7 @@ def test_numbers_that_fit_nowhere(board: Board, artefact: Path, say: Said, event
     ids=["well", "badly", "nothing"],
 )
 @pytest.mark.parametrize("command", ["--status", "--rollback"])
-def test_an_end_is_no_answer(board: Board, artefact: Path, say: Said, body: str, expected: int, command: str) -> None:
+def test_an_end_without_an_answer(board: Board, artefact: Path, say: Said, body: str, expected: int, command: str) -> None:
     becomes(board, f"if hello:\n    greet()\n    listen()\n{body}")
     assert say(board.deploy(artefact, command))[0] == expected
 
@@ -260,7 +260,7 @@ def test_fetching(board: Board, artefact: Path, say: Said, monkeypatch: pytest.M
     assert list(artefact.parent.iterdir()) == [artefact]
 
 
-def test_what_is_said_after_the_greeting_is_not_heard(board: Board, artefact: Path) -> None:
+def test_output_after_the_greeting_is_not_read(board: Board, artefact: Path) -> None:
     """The connection's own command floods; the board is deployed to all the same."""
     becomes(board, "if hello:\n    greet()\n    os.fork() and flood(1, b'x' * 10000)\n    flood(2, b'\\x1b[2J' * 1000)\nreal()")
     code, err = limited(board.deploy(artefact, "--status"))
@@ -268,7 +268,7 @@ def test_what_is_said_after_the_greeting_is_not_heard(board: Board, artefact: Pa
     assert "\x1b[2J" not in err
 
 
-def test_the_terminal_is_not_drowned(board: Board, artefact: Path, say: Said) -> None:
+def test_the_terminal_is_not_flooded(board: Board, artefact: Path, say: Said) -> None:
     line = "say(event='log', text='line\\n' * 20 + 'x' * 20000)"
     becomes(board, f"if hello:\n    greet()\n    listen()\n[{line} for n in range(1000)]\nsay(event='end', exit_code=0)")
     code, _, err = say(board.deploy(artefact))
@@ -278,7 +278,7 @@ def test_the_terminal_is_not_drowned(board: Board, artefact: Path, say: Said) ->
     assert "lines are left out" in err
 
 
-def test_a_refusal_without_end_is_shortened(board: Board, artefact: Path, say: Said) -> None:
+def test_an_endless_error_is_shortened(board: Board, artefact: Path, say: Said) -> None:
     error: dict[str, Any] = {"event": "error", "what": "x" * 60_000, "evidence": ["y" * 1000] * 900, "remedy": "z" * 60_000}
     (board.folder / "line").write_text(json.dumps({**error, "exit_code": 9}) + '\n{"event": "end", "exit_code": 9}\n')
     becomes(board, "if hello:\n    greet()\n    listen()\nprint(open(folder + '/line').read(), flush=True)")

@@ -77,7 +77,7 @@ def test_only_files_of_the_artefact_are_sent(lies: Board, artefact: Path, say: S
     ["{", '{"schema_version": 1}', "[" * 100_000],
     ids=["torn", "bare", "deep"],
 )
-def test_reports_that_are_none_are_not_kept(lies: Board, artefact: Path, say: Said, content: str) -> None:
+def test_invalid_reports_are_not_stored(lies: Board, artefact: Path, say: Said, content: str) -> None:
     tell(lies, *reports(lies, content))
     code, _, err = say(lies.deploy(artefact))
     assert code == 8, err
@@ -85,7 +85,9 @@ def test_reports_that_are_none_are_not_kept(lies: Board, artefact: Path, say: Sa
 
 
 @pytest.mark.parametrize("of", ["another checkpoint", "another build"])
-def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: Path, artefact: Path, say: Said, of: str) -> None:
+def test_a_report_about_another_artefact_is_not_stored(
+    lies: Board, deployed_root: Path, artefact: Path, say: Said, of: str
+) -> None:
     (path,) = deployed_root.glob("*/measurements.json")
     report = json.loads(path.read_text())
     if of == "another checkpoint":
@@ -105,13 +107,13 @@ def test_a_report_about_something_else_is_not_kept(lies: Board, deployed_root: P
         ([], 16, "Welcome to this board!"),
         (["x" * (3 << 20)], 16, "a line of more than"),
         (["[" * 5000, "null", '{"event": 3}', '{"event": "end", "exit_code": "0"}'], 16, '"exit_code": "0"'),
-        ([END], 8, "not what became of it"),
+        ([END], 8, "without reporting a result"),
         ([{"event": "end", "exit_code": 70}], 16, "exit code 70"),
         ([{"event": "error", "what": "no", "exit_code": 77}, END], 1, "no"),
     ],
     ids=["nothing", "endless", "other types", "done, and that is all", "bug", "unknown code"],
 )
-def test_what_is_no_answer(
+def test_invalid_answers(
     lies: Board, artefact: Path, say: Said, lines: list[dict[str, Any] | str], code: int, evidence: str
 ) -> None:
     tell(lies, *lines)

@@ -67,13 +67,13 @@ def wait_for_lock(board: Board) -> None:
         time.sleep(0.05)
 
 
-def test_a_copy_that_is_cut_goes_on(board: Board, large: Path, say: Said, tmp_path: Path) -> None:
+def test_an_interrupted_copy_continues(board: Board, large: Path, say: Said, tmp_path: Path) -> None:
     (tmp_path / "drop.py").write_text(DROP)
     proxy = f"ProxyCommand={sys.executable} {tmp_path / 'drop.py'} {PADDING // 2} {board.port}"
     code, _, err = say(board.deploy(large, "--ssh-option", proxy))
     assert code == 16
     assert "The connection to" in err
-    assert "goes on from where it was" in err
+    assert "continues where it stopped" in err
     wait_for_lock(board)
     assert gone("/proc/self/fd", "run-all", seconds=5) == []
     (part,) = (board.root / NAME / "incoming").rglob("*.part")
@@ -88,7 +88,7 @@ def test_a_copy_that_is_cut_goes_on(board: Board, large: Path, say: Said, tmp_pa
     assert not (board.root / NAME / "incoming").exists()
 
 
-def test_a_beginning_that_went_bad_is_not_built_on(board: Board, large: Path, say: Said, tmp_path: Path) -> None:
+def test_a_damaged_partial_file_is_not_completed(board: Board, large: Path, say: Said, tmp_path: Path) -> None:
     """As after a power cut: the file is long enough, and its blocks never reached the disk."""
     (tmp_path / "drop.py").write_text(DROP)
     proxy = f"ProxyCommand={sys.executable} {tmp_path / 'drop.py'} {PADDING // 2} {board.port}"
@@ -102,7 +102,7 @@ def test_a_beginning_that_went_bad_is_not_built_on(board: Board, large: Path, sa
 
 
 @pytest.mark.parametrize("way", ["Ctrl-C", "killed", "connection"])
-def test_a_build_that_is_broken_off(board: Board, artefact: Path, say: Said, way: str) -> None:
+def test_an_interrupted_build(board: Board, artefact: Path, say: Said, way: str) -> None:
     board.told(STANDIN_BUILDING="30")
     process = subprocess.Popen(
         command(*board.deploy(artefact)),

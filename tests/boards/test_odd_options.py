@@ -79,7 +79,7 @@ def test_a_key_in_a_folder_that_is_called_like_a_home(
     ],
     ids=lambda address: address[:20],
 )
-def test_addresses_of_nobody(artefact: Path, say: Said, address: str) -> None:
+def test_addresses_that_do_not_exist(artefact: Path, say: Said, address: str) -> None:
     code, _, err = say(["deploy", str(artefact), address])
     assert code == 2, err
     assert len(err) < 2000
@@ -105,7 +105,7 @@ def test_an_engine_that_changed_on_the_board(board: Board, deployed_root: Path, 
     shutil.copytree(deployed_root, board.root, symlinks=True)
     code, out, err = say(board.deploy(artefact, "--status"))
     assert code == 0, err
-    assert "verified: it is what was verified" in out
+    assert "verified, and unchanged since" in out
     plan = board.root / NAME / "engines" / str(board.current) / "engine.plan"
     with plan.open("ab") as file:
         file.write(b"x")
@@ -120,4 +120,4 @@ def test_an_engine_that_changed_on_the_board(board: Board, deployed_root: Path, 
     assert "The active engine has changed since it was verified." in err
     assert "edgec deploy" in err
     assert say(board.deploy(artefact))[0] == 0
-    assert "verified: it is what was verified" in say(board.deploy(artefact, "--status"))[1]
+    assert "verified, and unchanged since" in say(board.deploy(artefact, "--status"))[1]

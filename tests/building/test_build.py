@@ -32,7 +32,7 @@ FIGURES = {"stage", "cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01", 
 # --- what is written
 
 
-def test_holds_the_model_its_proof_and_a_report(built: BuildResult) -> None:
+def test_it_holds_the_model_golden_vectors_and_a_report(built: BuildResult) -> None:
     files = {path.relative_to(built.directory).as_posix() for path in built.directory.rglob("*") if path.is_file()}
     model = {"model/model.onnx"} if built.manifest.runtime == "onnxruntime" else {"model/model.xml", "model/model.bin"}
     golden = {f"golden/{name}.npz" for name in ("frames", "expected_float32", "expected_shipped")}
@@ -46,7 +46,7 @@ def test_holds_the_model_its_proof_and_a_report(built: BuildResult) -> None:
     assert not built.reused
 
 
-def test_the_manifest_says_what_it_is(built: BuildResult, inputs: Path) -> None:
+def test_the_manifest_describes_the_model(built: BuildResult, inputs: Path) -> None:
     manifest = built.manifest
     assert manifest == open_artefact(built.directory).manifest
     assert manifest.checkpoint.name == "checkpoint"
@@ -65,7 +65,7 @@ def test_the_manifest_says_what_it_is(built: BuildResult, inputs: Path) -> None:
     assert len(manifest.operations) == 17
 
 
-def test_fidelity_is_told_stage_by_stage(built: BuildResult) -> None:
+def test_fidelity_is_recorded_for_each_stage(built: BuildResult) -> None:
     told = json.loads((built.directory / "manifest.json").read_bytes())["fidelity"]
     assert [stage["stage"] for stage in told] == ["hub", built.report.chosen, "artefact"]
     for stage in told:
@@ -105,14 +105,14 @@ def test_golden_features_are_pytorch_s(inputs: Path, built: BuildResult) -> None
     np.testing.assert_allclose(golden.expected_float32["patches"].reshape(len(sequence), 24, 64), sequence[:, 5:], atol=1e-3)
 
 
-def test_golden_frames_are_none_that_calibration_saw(built: BuildResult, inputs: Path) -> None:
+def test_golden_frames_are_not_calibration_frames(built: BuildResult, inputs: Path) -> None:
     golden = open_artefact(built.directory).golden.frames
     assert len({frame.tobytes() for frame in golden}) == len(golden)
     assert built.report.calibration.startswith("frames, 12 frames")
     assert built.report.validation_frames == 4
 
 
-def test_the_report_tells_every_candidate(built: BuildResult) -> None:
+def test_the_report_lists_every_candidate(built: BuildResult) -> None:
     report = built.report
     names = [candidate.name for candidate in report.candidates]
     assert len(set(names)) == len(names)
@@ -155,7 +155,7 @@ def test_nothing_in_it_names_this_machine(built: BuildResult, inputs: Path) -> N
                 assert trace.encode() not in content, (path.name, trace)
 
 
-def test_it_can_be_read_by_whom_the_umask_lets(ask: BuildRequest) -> None:
+def test_its_permissions_follow_the_umask(ask: BuildRequest) -> None:
     """The cache it comes from is for its owner alone."""
     before = os.umask(0o022)
     try:
@@ -184,7 +184,7 @@ def test_a_changed_model_is_found(built: BuildResult, tmp_path: Path) -> None:
     assert weights.name in str(caught.value)
 
 
-def test_progress_is_told_in_order_and_to_the_end(built: BuildResult, recorder: Recorder) -> None:
+def test_progress_is_reported_in_order_and_completely(built: BuildResult, recorder: Recorder) -> None:
     kinds = [kind for kind, _ in recorder.told]
     assert kinds[:3] == ["begin", "end", "settings"]
     begun = [value for kind, value in recorder.told if kind == "begin"]
@@ -207,7 +207,7 @@ def test_progress_is_told_in_order_and_to_the_end(built: BuildResult, recorder: 
         assert total is None or done == total, title
 
 
-def test_the_pictures_are_such_that_features_differ(built: BuildResult) -> None:
+def test_the_pictures_have_different_features(built: BuildResult) -> None:
     """What the tests above rest on."""
     features = open_artefact(built.directory).golden.expected_float32["cls"]
     assert cosines(features[:1].repeat(3, 0), features[1:]).max() < 0.999

@@ -62,7 +62,7 @@ def test_a_batch_need_not_divide_the_frames(ask: BuildRequest, inputs: Path) -> 
         assert ours.patch_cosine_mean == pytest.approx(theirs.patch_cosine_mean, abs=0.002)
 
 
-def test_frames_to_judge_by_may_come_from_elsewhere(ask: BuildRequest, inputs: Path, tmp_path: Path) -> None:
+def test_validation_frames_may_come_from_another_folder(ask: BuildRequest, inputs: Path, tmp_path: Path) -> None:
     draw_pictures(tmp_path / "judges", 3, side=128)
     result = build(
         replace(ask, validation=str(tmp_path / "judges"), precision="int8", target=str(inputs / "ort.toml"), min_fidelity=0.9)
@@ -72,7 +72,7 @@ def test_frames_to_judge_by_may_come_from_elsewhere(ask: BuildRequest, inputs: P
     assert result.manifest.calibration.frames == 16
 
 
-def test_random_weights_are_called_so(tmp_path: Path, inputs: Path) -> None:
+def test_random_weights_are_reported(tmp_path: Path, inputs: Path) -> None:
     request = BuildRequest(
         "random:vitt16",
         target=str(inputs / "plain.toml"),
@@ -89,7 +89,7 @@ def test_random_weights_are_called_so(tmp_path: Path, inputs: Path) -> None:
     assert resolve(replace(request, seed=1)).identity.sha256 != result.manifest.checkpoint.sha256
 
 
-def test_a_damaged_frame_is_listed_and_stops_nothing(ask: BuildRequest, tmp_path: Path) -> None:
+def test_a_damaged_frame_is_listed_and_does_not_stop_the_build(ask: BuildRequest, tmp_path: Path) -> None:
     folder = draw_pictures(tmp_path / "frames", 14)
     whole = (folder / "scene f.png").read_bytes()
     (folder / "scene f.png").write_bytes(whole[: len(whole) // 2])
@@ -122,7 +122,7 @@ def test_a_budget_that_nothing_keeps(ask: BuildRequest, inputs: Path) -> None:
     assert all(fact.startswith("onnxruntime-int8") for fact in error.evidence)
 
 
-def test_auto_ships_something_else_where_int8_loses(ask: BuildRequest, inputs: Path) -> None:
+def test_auto_does_not_ship_int8_that_loses_features(ask: BuildRequest, inputs: Path) -> None:
     result = build(replace(ask, target=str(inputs / "ort.toml"), min_fidelity=0.99999))
     assert result.manifest.precision == "fp32"
     assert re.search(r"onnxruntime-int8\S* loses the features", result.report.reason)
@@ -150,7 +150,7 @@ def test_weights_that_overflow(ask: BuildRequest, inputs: Path, tmp_path: Path) 
     refused(replace(ask, checkpoint=str(folder)), CheckpointError, "NaN or Inf in 'cls'")
 
 
-def test_what_is_in_the_way_stays(ask: BuildRequest, inputs: Path) -> None:
+def test_existing_files_are_kept(ask: BuildRequest, inputs: Path) -> None:
     assert ask.output is not None
     first = build(ask)
     other = replace(ask, size=Size(64, 64))
@@ -163,7 +163,7 @@ def test_what_is_in_the_way_stays(ask: BuildRequest, inputs: Path) -> None:
 
 
 @pytest.mark.parametrize("force", [True, False], ids=["forced", "not forced"])
-def test_what_is_no_artefact_is_never_replaced(ask: BuildRequest, force: bool, tmp_path: Path) -> None:
+def test_only_artefacts_are_replaced(ask: BuildRequest, force: bool, tmp_path: Path) -> None:
     folder = tmp_path / "thesis"
     folder.mkdir()
     (folder / "chapter.tex").write_text("years of work")

@@ -57,13 +57,13 @@ def test_it_fits_the_terminal(made: Callable[..., Path], width: int, tmp_path: P
     assert "zero-point" in done.stdout
 
 
-def test_several_versions_and_those_that_are_meant_without_any(say: Said, made: Callable[..., Path]) -> None:
+def test_several_versions_and_the_default_ones(say: Said, made: Callable[..., Path]) -> None:
     path = made(quantised())
     code, out, _ = say("check", path, "--tensorrt", "8.6", "--tensorrt", "10.3", "--tensorrt", "8.6", "--json")
-    found = json.loads(out)
+    document = json.loads(out)
     assert code == 1
-    assert found["tensorrt"] == ["8.6", "10.3"]
-    [finding] = found["graphs"][0]["findings"]
+    assert document["tensorrt"] == ["8.6", "10.3"]
+    [finding] = document["graphs"][0]["findings"]
     assert (finding["id"], finding["versions"], finding["places"]) == ("int8-constant", ["8.6"], ["w"])
     assert {"8.6", "10.3", "10.16", "11.4"} <= set(json.loads(say("check", path, "--json")[1])["tensorrt"])
     assert say("check", path, "--tensorrt", "10.3")[0] == 0
@@ -75,9 +75,9 @@ def test_an_artefact_s_graphs_are_all_checked(say: Said, tmp_path: Path) -> None
     for precision in ("fp16", "fp32"):
         TensorRt().lower(made.graph, uniform(precision), tmp_path / "a.edgec" / "model")  # type: ignore[arg-type]
     code, out, _ = say("check", tmp_path / "a.edgec", "--json")
-    found = json.loads(out)
+    document = json.loads(out)
     assert code == 0
-    assert [Path(graph["graph"]).name for graph in found["graphs"]] == ["fp16.onnx", "fp32.onnx"]
+    assert [Path(graph["graph"]).name for graph in document["graphs"]] == ["fp16.onnx", "fp32.onnx"]
     onnx.save(conditional(), tmp_path / "a.edgec" / "model" / "odd.onnx")
     code, out, _ = say("check", tmp_path / "a.edgec", "--tensorrt", "10.3")
     assert code == 1
@@ -99,8 +99,8 @@ def test_files_that_are_no_graph_get_one_clear_error(say: Said, tmp_path: Path, 
     path = tmp_path / "graph.onnx"
     if content is not None:
         path.write_bytes(content)
-    found, out, err = say("check", path)
-    assert (found, out) == (code, "")
+    document, out, err = say("check", path)
+    assert (document, out) == (code, "")
     assert err.startswith("edgec: ")
     assert str(path) in err.replace("\n", "")
     assert "Traceback" not in err
@@ -117,7 +117,7 @@ def test_a_truncated_file(say: Said, made: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("version", ["ten", "12", "7.2", ""])
-def test_versions_that_are_none(say: Said, made: Callable[..., Path], version: str) -> None:
+def test_what_is_no_version(say: Said, made: Callable[..., Path], version: str) -> None:
     code, out, err = say("check", made(relu()), "--tensorrt", version)
     assert (code, out) == (2, "")
     assert "TensorRT" in err

@@ -24,14 +24,14 @@ Said = Callable[..., tuple[int, str, str]]
 
 
 def all_commands() -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = [()]
+    commands: list[tuple[str, ...]] = [()]
     context = click.Context(edgec_cli)
     for name in edgec_cli.list_commands(context):
-        found.append((name,))
+        commands.append((name,))
         made = edgec_cli.get_command(context, name)
         if isinstance(made, click.Group):
-            found += [(name, below) for below in made.list_commands(context)]
-    return found
+            commands += [(name, below) for below in made.list_commands(context)]
+    return commands
 
 
 # --- help
@@ -60,7 +60,7 @@ def test_every_option_has_a_text(names: tuple[str, ...]) -> None:
             assert parameter.help.rstrip().endswith((".", "]")), parameter.help
 
 
-def test_the_top_lists_all_commands(say: Said) -> None:
+def test_help_lists_all_commands(say: Said) -> None:
     _, out, _ = say("--help")
     for name, text in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(text.split('.')[0][:30])}", out, re.MULTILINE)
@@ -79,7 +79,7 @@ def test_an_unknown_command_is_named(say: Said) -> None:
     assert "biuld" in err
 
 
-def test_options_say_what_issues_promise(say: Said) -> None:
+def test_options_of_each_command(say: Said) -> None:
     _, out, _ = say("build", "--help")
     for option in ("--target", "--calibration", "--input-size", "--batch", "--precision", "--min-fidelity", "-o, --output"):
         assert option in out
@@ -141,7 +141,7 @@ def test_json_is_json_and_alone(say: Said, arguments: tuple[str, ...]) -> None:
     assert "{" not in err
 
 
-def test_verify_and_bench_tell_json_of_an_artefact(say: Said, artefact: Path) -> None:
+def test_verify_and_bench_print_json(say: Said, artefact: Path) -> None:
     for arguments, key in ((("verify",), "outputs"), (("bench", "--iterations", "3"), "latency")):
         code, out, _ = say(*arguments[:1], artefact, *arguments[1:], "--json")
         assert code == 0
@@ -150,7 +150,7 @@ def test_verify_and_bench_tell_json_of_an_artefact(say: Said, artefact: Path) ->
         assert told[key]
 
 
-def test_verify_says_that_it_did(say: Said, artefact: Path) -> None:
+def test_verify_prints_that_it_verified(say: Said, artefact: Path) -> None:
     code, out, err = say("verify", artefact)
     assert (code, err) == (0, "")
     assert "hashes ok" in out

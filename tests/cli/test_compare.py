@@ -37,9 +37,9 @@ def reports(measured: Path, tmp_path: Path) -> Path:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    found = json.loads(path.read_text())
-    change(found)
-    path.write_text(written(found))
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(written(document))
     return path
 
 
@@ -49,8 +49,8 @@ def retimed(path: Path, ms: float, *, count: int = 400, seed: int = 0) -> Path:
 
     taken = samples(seed, count=count, ms=ms)
 
-    def change(found: dict[str, Any]) -> None:
-        latency = found["candidates"][0]["latency"]
+    def change(document: dict[str, Any]) -> None:
+        latency = document["candidates"][0]["latency"]
         latency.update(vars(summary(taken)), samples_ms=taken, iterations=count, blocks=[], other_cores=None)
 
     return edit(path, change)
@@ -82,13 +82,13 @@ def test_real_measurements_side_by_side(say: Said, reports: Path) -> None:
 
 def test_an_artefact_against_what_was_measured_of_it(say: Said, artefact: Path, reports: Path) -> None:
     """A build says of this machine that it is the host, `bench` that it is the target, if the profile asks for no more."""
-    edit(reports / "after.json", lambda found: found["candidates"][0]["latency"].update(evidence="measured on target"))
+    edit(reports / "after.json", lambda document: document["candidates"][0]["latency"].update(evidence="measured on target"))
     code, out, err = say("compare", artefact, reports / "after.json", "--format", "json")
     assert code == 0, err
-    found = json.loads(out)
-    assert [side["evidence"] for side in found["sides"]] == ["measured on host", "measured on target"]
-    assert "too few runs to compare p50: 5 of 6 needed" in found["comparisons"][0]["latency"]["p50"]["why_not"]
-    assert found["comparisons"][0]["fidelity"] == dict.fromkeys(found["comparisons"][0]["fidelity"], 0.0)
+    document = json.loads(out)
+    assert [side["evidence"] for side in document["sides"]] == ["measured on host", "measured on target"]
+    assert "too few runs to compare p50: 5 of 6 needed" in document["comparisons"][0]["latency"]["p50"]["why_not"]
+    assert document["comparisons"][0]["fidelity"] == dict.fromkeys(document["comparisons"][0]["fidelity"], 0.0)
 
 
 def test_another_candidate_of_the_build(say: Said, artefact: Path) -> None:
@@ -107,17 +107,17 @@ def test_more_than_two_are_rows_against_the_first(say: Said, reports: Path) -> N
         retimed(reports / f"{seed}.json", 20 + seed, seed=seed)
     code, out, err = say("compare", *(reports / f"{seed}.json" for seed in range(50)), "--format", "json")
     assert code == 0, err
-    found = json.loads(out)
-    assert [each["second"] for each in found["comparisons"]] == [str(reports / f"{seed}.json") for seed in range(1, 50)]
-    assert {each["first"] for each in found["comparisons"]} == {str(reports / "0.json")}
-    assert all(each["latency"]["p50"]["verdict"] == "slower" for each in found["comparisons"][4:])
+    document = json.loads(out)
+    assert [each["second"] for each in document["comparisons"]] == [str(reports / f"{seed}.json") for seed in range(1, 50)]
+    assert {each["first"] for each in document["comparisons"]} == {str(reports / "0.json")}
+    assert all(each["latency"]["p50"]["verdict"] == "slower" for each in document["comparisons"][4:])
     code, out, _ = say("compare", *(reports / f"{seed}.json" for seed in range(6)))
     assert code == 0
     assert out.count("slower") > 2
 
 
 def test_what_is_not_comparable_is_refused_or_shown_with_a_warning(say: Said, reports: Path) -> None:
-    other = edit(reports / "after.json", lambda found: found["candidates"][0]["latency"].update(power_mode="15W\x1b[2J"))
+    other = edit(reports / "after.json", lambda document: document["candidates"][0]["latency"].update(power_mode="15W\x1b[2J"))
     code, out, err = say("compare", reports / "before.json", other)
     assert (code, out) == (2, "")
     assert "they differ in power mode" in err
@@ -144,8 +144,8 @@ def test_a_regression_ends_with_its_own_code_after_it_was_shown(say: Said, repor
 def test_a_regression_of_fidelity_alone(say: Said, reports: Path) -> None:
     shutil.copy(reports / "before.json", reports / "after.json")
 
-    def worse(found: dict[str, Any]) -> None:
-        found["candidates"][0]["fidelity"]["patch_cosine_p01"] -= 0.002
+    def worse(document: dict[str, Any]) -> None:
+        document["candidates"][0]["fidelity"]["patch_cosine_p01"] -= 0.002
 
     after = edit(reports / "after.json", worse)
     code, _, err = say("compare", reports / "before.json", after, "--fail-on-regression", "5%")
@@ -160,10 +160,10 @@ def test_percentages(say: Said, reports: Path, given: str) -> None:
     assert "is not a percentage" in err
 
 
-def test_one_report_is_nothing_to_compare(say: Said, reports: Path) -> None:
+def test_one_report_cannot_be_compared(say: Said, reports: Path) -> None:
     code, _, err = say("compare", reports / "before.json")
     assert code == 2
-    assert "nothing to compare with" in err
+    assert "One report cannot be compared" in err
     assert say("compare", *[reports / "before.json"] * 3, "--candidate", "a", "--candidate", "b")[0] == 2
 
 
@@ -184,9 +184,9 @@ def broken(reports: Path) -> dict[str, tuple[Path, str]]:
 
     def with_latency(**changes: Any) -> Callable[[str], str]:
         def change(text: str) -> str:
-            found = json.loads(text)
-            found["candidates"][0]["latency"].update(changes)
-            return written(found)
+            document = json.loads(text)
+            document["candidates"][0]["latency"].update(changes)
+            return written(document)
 
         return change
 

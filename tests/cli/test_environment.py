@@ -47,7 +47,7 @@ def test_a_limit_that_is_no_size(value: str, workplace: Path, tmp_path: Path) ->
     words = ["build", workplace / "checkpoint", "--calibration", workplace / "frames", "--target", workplace / "board.toml"]
     done = edgec(*words, "--input-size", "32x48", cwd=tmp_path, cache=tmp_path / "cache", env={"EDGEC_CACHE_LIMIT_GB": value})
     assert done.returncode == 2, done.stderr
-    assert "is no size" in done.stderr
+    assert "is not a size" in done.stderr
 
 
 def test_nothing_set_at_all(workplace: Path, tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_folder_that_has_gone(words: list[str], tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1, done.stderr
-    assert done.stderr.startswith("edgec: The folder that this runs in is gone")
+    assert done.stderr.startswith("edgec: The current folder is gone")
 
 
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", ">/dev/full", "2>/dev/full"])

@@ -49,7 +49,7 @@ def test_the_table_names_every_error_with_its_code_and_its_place() -> None:
             assert classes[name].__bases__ == (above[depth - 1],), name
 
 
-def test_codes_are_told_apart_from_the_shell_s_own() -> None:
+def test_codes_differ_from_those_of_shells() -> None:
     codes = {code for _, _, code in table()}
     assert codes == set(range(1, 19))
 
@@ -197,8 +197,8 @@ FAULTS: list[tuple[int, str, Stage]] = [
     (4, "no calibration set", lambda scene: scene.build("--calibration", "nowhere")),
     (4, "too few usable frames", few_frames),
     (4, "no usable frame", no_pictures),
-    (4, "Noise says nothing", lambda scene: scene.build("--calibration", "random")),
-    (4, "Noise says nothing", lambda scene: scene.build("--validation", "random")),
+    (4, "Random frames show nothing", lambda scene: scene.build("--calibration", "random")),
+    (4, "Random frames show nothing", lambda scene: scene.build("--validation", "random")),
     (5, "no target named", lambda scene: scene.build("--target", "nowhere")),
     (5, "no target named", lambda scene: ["targets", "show", "nowhere"]),
     (5, "does not offer int8", float_only),
@@ -230,8 +230,8 @@ def test_each_fault_has_its_code(
 ) -> None:
     scene = Scene(workplace, artefact, tmp_path, asked, monkeypatch)
     arguments = stage(scene)
-    found, out, err = say(*arguments)
-    assert found == code, err
+    actual, out, err = say(*arguments)
+    assert actual == code, err
     assert said in " ".join(err.split())
     assert out == ""
     assert "Traceback" not in err

@@ -86,7 +86,7 @@ def test_a_build_explains_itself(workplace: Path, say: Said) -> None:
     report = json.loads((artefact / "report.json").read_text())
     explanation = json.loads((artefact / EXPLANATION).read_text())
     said = " ".join(out.split())
-    assert said.startswith(f"{report['chosen']} ships: it ")
+    assert said.startswith(f"Chosen: {report['chosen']}. {report['chosen']} ")
     assert f"{explanation['int8_macs_share']:.1%} of the multiply-accumulates in int8" in said
     for operation in explanation["operations"]:
         assert operation["kind"] in said
@@ -119,20 +119,20 @@ def test_it_fits_eighty_columns_and_needs_no_torch(int8: Path, tmp_path: Path) -
 def test_json_says_the_same(int8: Path, say: Said) -> None:
     code, out, _ = say("explain", int8, "--json")
     assert code == 0
-    found = json.loads(out)
-    assert found["explanation"] == json.loads((int8 / EXPLANATION).read_text()) | {
-        "operations": found["explanation"]["operations"],
-        "exceptions": found["explanation"]["exceptions"],
+    document = json.loads(out)
+    assert document["explanation"] == json.loads((int8 / EXPLANATION).read_text()) | {
+        "operations": document["explanation"]["operations"],
+        "exceptions": document["explanation"]["exceptions"],
     }
-    assert len(found["explanation"]["operations"]) == 1 + 32 * 9
-    assert len(found["most_sensitive"]) == 10
-    assert {name.split(".")[1] for name in found["most_sensitive"][:7]} == {"31"}
-    assert sum(kind["count"] for kind in found["kinds"]) == 1 + 32 * 9
-    assert found["pictures"] == []
-    assert found["first_loss"] is None or found["first_loss"]["after"] < found["first_loss"]["before"]
+    assert len(document["explanation"]["operations"]) == 1 + 32 * 9
+    assert len(document["most_sensitive"]) == 10
+    assert {name.split(".")[1] for name in document["most_sensitive"][:7]} == {"31"}
+    assert sum(kind["count"] for kind in document["kinds"]) == 1 + 32 * 9
+    assert document["pictures"] == []
+    assert document["first_loss"] is None or document["first_loss"]["after"] < document["first_loss"]["before"]
 
 
-def test_an_artefact_of_an_early_version_is_told_so(artefact: Path, say: Said) -> None:
+def test_an_artefact_of_an_early_version_is_named_as_such(artefact: Path, say: Said) -> None:
     (artefact / EXPLANATION).unlink()
     relist(artefact)
     code, out, err = say("explain", artefact)
@@ -262,7 +262,7 @@ def test_a_model_without_patches_has_nothing_to_draw(workplace: Path) -> None:
         golden_features(replace(opened, manifest=manifest))
 
 
-def test_an_artefact_that_is_none(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_artefact(tmp_path: Path) -> None:
     done = edgec("explain", tmp_path, cwd=tmp_path)
     assert done.returncode == 8
     assert done.stderr.startswith("edgec: ")
@@ -301,7 +301,7 @@ def headed(artefact: Path) -> Path:
     return artefact
 
 
-def test_heads_are_told_and_drawn(headed: Path, tmp_path: Path, say: Said) -> None:
+def test_heads_are_listed_and_drawn(headed: Path, tmp_path: Path, say: Said) -> None:
     code, out, err = say("explain", headed, "--pictures", tmp_path / "drawn")
     assert (code, err) == (0, "")
     said = " ".join(out.split())
@@ -317,19 +317,19 @@ def test_heads_are_told_and_drawn(headed: Path, tmp_path: Path, say: Said) -> No
     assert json.loads(say("explain", headed, "--json")[1])["heads"][0]["masks"]["mean_iou"] == 0.99
 
 
-def test_without_features_there_is_no_pca_and_that_is_said(headed: Path, tmp_path: Path, say: Said) -> None:
+def test_without_features_there_is_no_pca_and_a_note_says_so(headed: Path, tmp_path: Path, say: Said) -> None:
     opened = open_artefact(headed)
     golden = opened.golden
-    kept = {"floor", "kind"}
+    remaining = {"floor", "kind"}
     ours, theirs = (
-        {name: value for name, value in each.items() if name in kept}
+        {name: value for name, value in each.items() if name in remaining}
         for each in (golden.expected_float32, golden.expected_shipped)
     )
     write_golden(headed, golden.frames, ours, theirs)
-    relist(headed, outputs=[output.model_dump() for output in opened.manifest.outputs if output.name in kept])
+    relist(headed, outputs=[output.model_dump() for output in opened.manifest.outputs if output.name in remaining])
     code, _, err = say("explain", headed, "--pictures", tmp_path / "drawn")
     assert code == 0
-    assert "features are not drawn: the artefact gives none" in err
+    assert "features are not drawn: the artefact gives only its heads' outputs" in err
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"head-1-floor.png", "head-2-kind.png"}
     code, _, err = say("report", headed, "-o", tmp_path / "page.html")
     assert code == 0, err
@@ -345,7 +345,7 @@ def test_a_head_that_gives_nothing_is_refused(headed: Path) -> None:
         golden_heads(replace(opened, manifest=opened.manifest.model_copy(update={"heads": (ghost,)})))
 
 
-def test_heads_of_other_frames_are_not_drawn_and_that_is_said(headed: Path, workplace: Path, tmp_path: Path, say: Said) -> None:
+def test_heads_of_other_frames_are_not_drawn_and_a_note_says_so(headed: Path, workplace: Path, tmp_path: Path, say: Said) -> None:
     drawing = ("--pictures", tmp_path / "drawn", "--frames", workplace / "frames", "--checkpoint", workplace / "checkpoint")
     code, _, err = say("explain", headed, *drawing)
     assert code == 0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from edgec.cli.interrupts import Interrupts
-from edgec.cli.progress import Shown
+from edgec.cli.progress import BuildDisplay
 
 
 class _Stack(ctypes.Structure):
@@ -47,14 +47,14 @@ def lose_an_interrupt() -> None:
     del thing
 
 
-def test_python_by_itself_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_drops_an_interrupt_in_a_destructor(monkeypatch: pytest.MonkeyPatch) -> None:
     complaints: list[type] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda lost: complaints.append(lost.exc_type))
     lose_an_interrupt()
     assert complaints == [KeyboardInterrupt]
 
 
-def test_it_is_raised_at_the_next_check_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_dropped_interrupt_is_raised_at_the_next_check_and_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     with Interrupts() as interrupts:
         interrupts.check()
         lose_an_interrupt()
@@ -77,19 +77,19 @@ def test_other_complaints_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None
     assert complaints == [ZeroDivisionError]
 
 
-def test_one_that_is_not_lost_is_raised_at_once() -> None:
+def test_an_interrupt_that_is_not_dropped_is_raised_at_once() -> None:
     with Interrupts(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_everything_is_put_back() -> None:
+def test_hooks_and_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT), sys.unraisablehook
     with Interrupts():
         assert signal.getsignal(signal.SIGINT) is not before[0]
     assert (signal.getsignal(signal.SIGINT), sys.unraisablehook) == before
 
 
-def test_a_shell_that_wants_it_ignored_is_obeyed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupts_that_a_shell_ignores_stay_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for `nohup edgec build … &`."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -101,12 +101,12 @@ def test_a_shell_that_wants_it_ignored_is_obeyed(monkeypatch: pytest.MonkeyPatch
         signal.signal(signal.SIGINT, before)
 
 
-def test_progress_notices_it_at_the_next_step() -> None:
+def test_progress_raises_an_interrupt_at_the_next_step() -> None:
     done = 0
 
     def work() -> None:
         nonlocal done
-        with Shown() as progress, progress.stage("calibrate", 3) as step:
+        with BuildDisplay() as progress, progress.stage("calibrate", 3) as step:
             step()
             lose_an_interrupt()
             done += 1
@@ -118,9 +118,9 @@ def test_progress_notices_it_at_the_next_step() -> None:
     assert done == 1
 
 
-def test_progress_notices_it_at_the_end_of_a_stage() -> None:
+def test_progress_raises_an_interrupt_at_the_end_of_a_stage() -> None:
     def work() -> None:
-        with Shown() as progress:
+        with BuildDisplay() as progress:
             with progress.stage("export the hub graph"):
                 lose_an_interrupt()
             pytest.fail("went on")
@@ -129,9 +129,9 @@ def test_progress_notices_it_at_the_end_of_a_stage() -> None:
         work()
 
 
-def test_an_error_that_a_library_made_of_it_is_an_interrupt() -> None:
+def test_an_interrupt_that_a_library_turned_into_an_error_is_an_interrupt() -> None:
     def work() -> None:
-        with Shown() as progress, progress.stage("export the hub graph"):
+        with BuildDisplay() as progress, progress.stage("export the hub graph"):
             lose_an_interrupt()
             raise RuntimeError("the library was interrupted")
 

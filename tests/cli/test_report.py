@@ -58,9 +58,9 @@ def test_what_is_refused(say: Said, artefact: Path, tmp_path: Path) -> None:
         (tmp_path / "nowhere.json", 8, "There is no report at"),
         (tmp_path / "half.json", 8, "not whole JSON"),
     ):
-        found = say("report", artefact, given, "-o", page)
-        assert found[0] == code
-        assert said in found[2]
+        result = say("report", artefact, given, "-o", page)
+        assert result[0] == code
+        assert said in result[2]
         assert not page.exists()
     before = (artefact / "report.json").read_bytes()
     code, _, err = say("report", artefact / "report.json", "-o", artefact / "report.json")

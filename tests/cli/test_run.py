@@ -55,10 +55,10 @@ def test_a_built_artefact_s_features_and_pictures(say: Said, workplace: Path, tm
     facts = {line.split("  ")[0].strip(): " ".join(line.split()) for line in lines if line and not line.startswith(" ")}
     assert facts["frames"] == "frames 3 done, as many as --limit asks for"
     assert facts["evidence"].startswith(("evidence measured on host: ", "evidence measured on target: "))
-    with np.load(features, allow_pickle=False) as found:
-        assert found["frame"].tolist() == ["scene a.png", "scene b.png", "scene c.png"]
-        assert found["cls"].shape == (3, 64)
-        assert found["patches"].shape == (3, 2, 3, 64)
+    with np.load(features, allow_pickle=False) as result:
+        assert result["frame"].tolist() == ["scene a.png", "scene b.png", "scene c.png"]
+        assert result["cls"].shape == (3, 64)
+        assert result["patches"].shape == (3, 2, 3, 64)
     pages = sorted(drawn.iterdir())
     assert [path.name for path in pages] == [f"00000{number}-scene-{letter}.png" for number, letter in enumerate("abc")]
     sizes = set()
@@ -103,10 +103,10 @@ def test_heads_that_were_built_in(say: Said, workplace: Path, tmp_path: Path) ->
     where = ("--features", tmp_path / "out.npz", "--output", tmp_path / "drawn")
     code, said, aside = say("run", tmp_path / "heads.edgec", tmp_path / "frames", "--json", *where)
     assert code == 0, aside
-    shipped, found = np.load(golden / "expected_shipped.npz"), np.load(tmp_path / "out.npz")
+    shipped, result = np.load(golden / "expected_shipped.npz"), np.load(tmp_path / "out.npz")
     *lines, summary = map(json.loads, said.splitlines())
-    assert (found["floor"] == shipped["floor"]).mean() > 0.999
-    assert found["floor"].dtype == np.int32
+    assert (result["floor"] == shipped["floor"]).mean() > 0.999
+    assert result["floor"].dtype == np.int32
     assert [line["heads"]["kind"]["index"] for line in lines] == shipped["kind"].argmax(axis=1).tolist()
     assert {line["heads"]["kind"]["class"] for line in lines} <= set(made.CLASSES)
     assert list(lines[0]["heads"]["floor"]["shares"]) == list(made.CLASSES)
@@ -170,13 +170,13 @@ def test_an_artefact_without_heads_says_what_one_could_do(say: Said, workplace: 
         (["FRAMES", "--features", "none/x.npz"], 1, "there is no folder"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_exit_code(
+def test_errors_and_their_exit_codes(
     say: Said, workplace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given = [str(workplace / "frames") if argument == "FRAMES" else argument for argument in arguments]
-    found, _, aside = say("run", workplace / "made.edgec", *given)
-    assert found == code
+    result, _, aside = say("run", workplace / "made.edgec", *given)
+    assert result == code
     assert said in " ".join(aside.split())
     assert "Traceback" not in aside
     assert list(tmp_path.iterdir()) == []

@@ -95,7 +95,7 @@ def test_what_people_write_stays():
     assert cleaned("9.41\N{NARROW NO-BREAK SPACE}AM") == "9.41 AM"
 
 
-def test_styles_are_richs_and_text_is_not():
+def test_only_rich_adds_styles():
     target = io.StringIO()
     made = type(console.out)(file=target, force_terminal=True, color_system="truecolor", markup=False, highlight=False, width=200)
     table = Table()
@@ -127,7 +127,7 @@ def test_a_live_line_keeps_its_styles_and_is_clean(monkeypatch):
     assert "\u202e" not in printed
 
 
-def test_whatever_else_is_written_goes_through_the_same_door(capsys, monkeypatch):
+def test_everything_that_is_written_is_cleaned(capsys, monkeypatch):
     import click
 
     def fail(*_: object, **__: object) -> None:
@@ -145,7 +145,7 @@ def test_whatever_else_is_written_goes_through_the_same_door(capsys, monkeypatch
     assert not isinstance(sys.stdout, Cleaned)
 
 
-def test_a_facts_line_breaks_make_no_line_that_looks_like_ours(tmp_path, capsys):
+def test_line_breaks_within_a_fact_are_indented(tmp_path, capsys):
     (tmp_path / "x\nedgec: all is well\n.jpg").write_text("no picture")
     assert run(["calibration", "lint", str(tmp_path)]) == 4
     said = capsys.readouterr()

@@ -189,7 +189,9 @@ PARAMETERS = [
 
 
 @pytest.mark.parametrize(("name", "parameter"), PARAMETERS)
-def test_no_word_is_a_bug(name: str, parameter: click.Parameter, lines: dict[str, list[str]], say: Said, tmp_path: Path) -> None:
+def test_no_argument_is_a_bug(
+    name: str, parameter: click.Parameter, lines: dict[str, list[str]], say: Said, tmp_path: Path
+) -> None:
     bugs = []
     for word in words_for(parameter, tmp_path / "special"):
         with deadline():
@@ -205,7 +207,7 @@ def test_paths_have_the_type_of_paths() -> None:
     assert plain == []
 
 
-def test_what_is_made_is_said_to_be_made() -> None:
+def test_paths_that_are_written_have_the_type_of_written_paths() -> None:
     """Devices are refused by that, before anything is written in their place."""
     made = {each.id for each in PARAMETERS if isinstance(each.values[1].type, PathType) and each.values[1].type.written}
     assert made == {
@@ -215,7 +217,7 @@ def test_what_is_made_is_said_to_be_made() -> None:
 
 
 @pytest.mark.parametrize("place", ["pipe", "device"])
-def test_what_is_no_file_is_not_replaced_by_one(place: str, artefact: Path, say: Said, tmp_path: Path) -> None:
+def test_devices_and_pipes_are_not_replaced(place: str, artefact: Path, say: Said, tmp_path: Path) -> None:
     """Renaming a file to /dev/null, which root can, takes that away from the whole machine."""
     special = tmp_path / "special"
     special_files(special, [""])

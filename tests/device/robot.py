@@ -22,7 +22,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES, write_golden
-from edgec.backends.program import PROGRAM, write_device_program
+from edgec.backends.jetson.program import PROGRAM, jetson_program
 from edgec.graph.files import serialised
 from edgec.graph.operations import operations
 from edgec.graph.planned import apply_plan
@@ -86,7 +86,7 @@ def write_bundle(folder: Path, **changes: Any) -> Path:
     for stem, content in graphs.items():
         (folder / "model" / f"{stem}.onnx").write_bytes(content)
     write_golden(folder, frames, expected, expected)
-    write_device_program(folder)
+    jetson_program().write(folder)
     paths = [*(f"model/{stem}.onnx" for stem in graphs), FRAMES, EXPECTED_FLOAT32, PROGRAM]
     document = {
         "schema_version": 1,

@@ -71,7 +71,7 @@ TIMES = {
 
 
 @pytest.mark.parametrize("content", TIMES.values(), ids=TIMES.keys())
-def test_times_that_are_none(robot: Robot, tmp_path: Path, content: str) -> None:
+def test_invalid_times(robot: Robot, tmp_path: Path, content: str) -> None:
     robot.run("install")
     assert robot.run("build", "--variant", "int8").code == 0
     assert robot.run("verify", "--variant", "int8").code == 0
@@ -95,7 +95,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("content", OUTPUTS.values(), ids=OUTPUTS.keys())
-def test_outputs_that_are_none(robot: Robot, tmp_path: Path, content: str) -> None:
+def test_invalid_outputs(robot: Robot, tmp_path: Path, content: str) -> None:
     robot.run("install")
     assert robot.run("build", "--variant", "int8").code == 0
     wrap(robot, tmp_path, WRAPPED, flag="--exportOutput", content=content)
@@ -104,7 +104,7 @@ def test_outputs_that_are_none(robot: Robot, tmp_path: Path, content: str) -> No
     assert len(json.dumps(done.error)) < 4000
 
 
-def test_a_trtexec_that_talks_without_end(robot: Robot, tmp_path: Path) -> None:
+def test_a_trtexec_with_endless_output(robot: Robot, tmp_path: Path) -> None:
     robot.run("install")
     wrap(robot, tmp_path, TALKER)
 
@@ -119,7 +119,7 @@ def test_a_trtexec_that_talks_without_end(robot: Robot, tmp_path: Path) -> None:
     assert len(done.stdout) < 4 << 20
     log = next((robot.home / "logs").glob("build-int8.log"))
     assert log.stat().st_size < 64 << 20
-    assert "lines are left out here" in log.read_text()
+    assert "lines were dropped here" in log.read_text()
 
 
 GARBAGE = {
@@ -136,7 +136,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("number", range(max(map(len, GARBAGE.values()))))
-def test_sensors_that_say_garbage(robot: Robot, tmp_path: Path, number: int) -> None:
+def test_sensors_that_return_garbage(robot: Robot, tmp_path: Path, number: int) -> None:
     """All of them at once: what they say is left out, and the engine is measured all the same."""
     robot.facts = write_facts(tmp_path / "facts")
     for path, contents in GARBAGE.items():
@@ -172,7 +172,7 @@ def test_sensors_that_say_garbage(robot: Robot, tmp_path: Path, number: int) -> 
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_a_command_line_of_nothing(robot: Robot, command: str, options: tuple[str, ...], code: int | None) -> None:
+def test_invalid_command_lines(robot: Robot, command: str, options: tuple[str, ...], code: int | None) -> None:
     returned, out, error = robot.say(command, *options)
     assert returned == code or (code is None and returned in (1, 12)), (out, error)
     assert "Traceback" not in error

@@ -106,7 +106,7 @@ def active(robot: Robot, lived_in_now: Path) -> Robot:
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_what_changed_is_said_refused_and_mended(active: Robot, change: Callable[[Robot], None]) -> None:
+def test_changes_are_reported_refused_and_repaired(active: Robot, change: Callable[[Robot], None]) -> None:
     (before,) = active.run("status").of("status")
     assert (before["state"], before["evidence"], before["report"]) == ("verified", [], "as it was written")
     change(active)
@@ -141,7 +141,7 @@ def active_entry(robot: Robot) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["verify", "bench", "engine"])
-def test_an_edited_record_is_none(active: Robot, name: str) -> None:
+def test_an_edited_record_does_not_count(active: Robot, name: str) -> None:
     """A verdict, or a figure, that was changed by hand or by a disk."""
     path = folder(active) / f"{name}.json"
     record = json.loads(path.read_text())
@@ -155,7 +155,7 @@ def test_an_edited_record_is_none(active: Robot, name: str) -> None:
     assert active.run("status").of("status")[0]["state"] == "verified"
 
 
-def test_a_failed_verdict_is_not_turned_by_hand(robot: Robot) -> None:
+def test_a_failed_verdict_cannot_be_edited(robot: Robot) -> None:
     assert robot.run("run-all", faults="garbage@int8").code == 0
     (path,) = (robot.home / "engines").glob("int8-*/verify.json")
     path.write_text(path.read_text().replace('"passed": false', '"passed": true'))
@@ -164,7 +164,7 @@ def test_a_failed_verdict_is_not_turned_by_hand(robot: Robot) -> None:
     assert robot.current.startswith("fp16-")
 
 
-def test_activate_looks_at_the_engine_itself(active: Robot) -> None:
+def test_activate_checks_the_engine_s_file(active: Robot) -> None:
     (plan,) = (active.home / "engines").glob("fp16-*/engine.plan")
     with plan.open("ab") as file:
         file.write(b"x")
@@ -175,7 +175,7 @@ def test_activate_looks_at_the_engine_itself(active: Robot) -> None:
     assert active.current == before
 
 
-def test_rollback_says_what_changed_and_leaves_what_is_changed(active: Robot) -> None:
+def test_rollback_reports_a_changed_engine_and_refuses_another(active: Robot) -> None:
     first = active.current
     assert active.run("activate", "--variant", "fp16").code == 0
     second = active.current
@@ -196,7 +196,7 @@ def test_rollback_says_what_changed_and_leaves_what_is_changed(active: Robot) ->
     assert active.current == second
 
 
-def test_what_nobody_wrote_down_is_unknown(active: Robot) -> None:
+def test_an_engine_without_a_record_is_unknown(active: Robot) -> None:
     (active.home / "history.json").unlink()
     (status,) = active.run("status").of("status")
     assert status["state"] == "unknown"
@@ -204,7 +204,7 @@ def test_what_nobody_wrote_down_is_unknown(active: Robot) -> None:
     assert active.run("status").of("status")[0]["state"] == "verified"
 
 
-def test_the_history_of_an_older_program_is_read(active: Robot) -> None:
+def test_an_older_program_s_history_is_read(active: Robot) -> None:
     path = active.home / "history.json"
     history = json.loads(path.read_text())
     old = [{key: value for key, value in each.items() if key != "sealed"} for each in history["activations"]]
@@ -231,7 +231,7 @@ def test_measurements_that_changed(active: Robot) -> None:
     ["x", [3, None, {"engine": 5}], [{"engine": "../../etc", "variant": "x", "time": "", "reason": ""}], {"a": 1}],
     ids=str,
 )
-def test_a_history_that_says_nonsense(active: Robot, activations: Any) -> None:
+def test_an_invalid_history(active: Robot, activations: Any) -> None:
     (active.home / "history.json").write_text(json.dumps({"activations": activations}))
     assert active.run("status").of("status")[0]["state"] == "unknown"
     assert active.run("rollback").code == 14

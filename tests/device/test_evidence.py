@@ -40,7 +40,7 @@ def test_with_the_stand_in_nothing_is_measured_on_target(robot: Robot) -> None:
         assert robot.record(robot.current, record)["evidence"] == "simulated on host"
     # Three independent things give it away, and the facts that are not the machine's own are the fourth.
     doubts = " ".join(robot.record(robot.current, "bench")["doubts"])
-    for giveaway in ("EDGEC_FACTS_ROOT", "calls itself something else", "no compiled program", "made by a stand-in"):
+    for giveaway in ("EDGEC_FACTS_ROOT", "does not identify itself", "not a compiled program", "made by a stand-in"):
         assert giveaway in doubts
 
 
@@ -69,7 +69,7 @@ def grade(program: Path, python: str, root: str, trtexec: Path, place: str = "bo
     return done.stdout.split("\n")[0].rsplit(" ", 1)
 
 
-def test_with_nvidia_s_on_the_machine_itself_it_is(compiled: Path, program: Path, tmp_path: Path) -> None:
+def test_with_nvidia_s_trtexec_figures_are_measured_on_target(compiled: Path, program: Path, tmp_path: Path) -> None:
     """The check can pass, too; and pretended facts alone make it fail."""
     python = interpreter("3.8") or sys.executable
     assert grade(program, python, "/", compiled) == ["measured on target", "0"]

@@ -44,7 +44,7 @@ def test_outputs_are_read_as_trtexec_writes_them(device: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[", "3", "[1]", '[{"name": "x"}]', '[{"name": "x", "dimensions": "axb", "values": []}]'])
-def test_outputs_that_are_none_are_refused(device: Any, text: str) -> None:
+def test_invalid_outputs_are_refused(device: Any, text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         device("verify").read_outputs(text)
 

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.backends.program import BUNDLE
+from edgec.backends.jetson.program import BUNDLE
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Fidelity
 from edgec.lowering.base import LoweredModel
@@ -51,7 +51,7 @@ def changed(bundle: Path, place: Path, change: Callable[[dict[str, Any]], None])
 
 
 @pytest.mark.parametrize("version", ["8.6.2", "10.3.0"])
-def test_what_heads_decide_is_in_the_report(with_heads: Path, start: Callable[[Path], Robot], version: str) -> None:
+def test_heads_decisions_are_in_the_report(with_heads: Path, start: Callable[[Path], Robot], version: str) -> None:
     robot = start(with_heads)
     done = robot.run("run-all", STANDIN_TENSORRT=version)
     assert done.code == 0, done
@@ -64,7 +64,7 @@ def test_what_heads_decide_is_in_the_report(with_heads: Path, start: Callable[[P
     assert set(found) == ({"int8", "fp16"} if version == "10.3.0" else {"fp16"})  # int8 needs TensorRT 10
     assert [task.head for task in found["fp16"]] == HEADS
     if "int8" in found:
-        assert found["fp16"][1].kept > found["int8"][1].kept > 0.5
+        assert found["fp16"][1].retained > found["int8"][1].retained > 0.5
     else:
         (flags,) = (robot.record(folder.name, "engine")["flags"] for folder in robot.home.glob("engines/fp16-*"))
         assert any("heads.floor.upsample:fp32" in flag for flag in flags), "types are told by name there"
@@ -99,7 +99,7 @@ def flatten(found: dict[str, Any]) -> dict[str, Any]:
     return figures | {str(index): value for index, value in iou.items()}
 
 
-def test_without_features_heads_alone_are_verified(start: Callable[[Path], Robot], tmp_path: Path) -> None:
+def test_without_features_only_heads_are_verified(start: Callable[[Path], Robot], tmp_path: Path) -> None:
     robot = start(write_heads(tmp_path / "alone.edgec", features=False))
     assert robot.run("run-all").code == 0
     assert {each["name"] for each in said(robot.bundle)["outputs"]} == set(HEADS)
@@ -149,14 +149,14 @@ def test_a_head_that_an_engine_gets_wrong_keeps_it_from_the_robot(
     assert min(figures.values()) > 0.999
 
 
-def test_an_engine_that_is_blind_is_never_active(with_heads: Path, start: Callable[[Path], Robot]) -> None:
+def test_an_engine_that_ignores_its_input_is_never_active(with_heads: Path, start: Callable[[Path], Robot]) -> None:
     robot = start(with_heads)
     done = robot.run("run-all", "--variant", "fp16", faults="blind")
     assert done.code == 9, done
     assert robot.current is None
 
 
-def test_other_bounds_are_verified_anew(with_heads: Path, start: Callable[[Path], Robot], tmp_path: Path) -> None:
+def test_engines_are_verified_again_with_other_bounds(with_heads: Path, start: Callable[[Path], Robot], tmp_path: Path) -> None:
     robot = start(with_heads)
     assert robot.run("run-all").code == 0
 
@@ -192,7 +192,7 @@ def of(document: dict[str, Any], name: str) -> dict[str, Any]:
     ],
     ids="bounds one text role rank half unheaded spoken".split(),  # noqa: SIM905
 )
-def test_bundles_that_say_too_little_are_refused(
+def test_incomplete_bundles_are_refused(
     with_heads: Path, start: Callable[[Path], Robot], tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
     done = start(changed(with_heads, tmp_path / "bundle", change)).run("install")

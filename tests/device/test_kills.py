@@ -134,7 +134,7 @@ def test_two_at_once_without_waiting(robot: Robot) -> None:
     first.communicate()
 
 
-def test_a_torn_history_is_no_history(robot: Robot) -> None:
+def test_a_truncated_history_does_not_count(robot: Robot) -> None:
     robot.run("run-all")
     (robot.home / "history.json").write_text('{"activations": [')
     assert robot.run("status").code == 0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.program import PROGRAM, SHEBANG, write_device_program
+from edgec.backends.jetson.program import PROGRAM, jetson_program
+from edgec.backends.program import SHEBANG
 from edgec.errors import EdgecError
 from tests.device.robot import PYTHONS, Robot, interpreter
 
@@ -22,7 +23,7 @@ SHARED = sorted(COMMON.glob("*.py"))
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
-    one, other = (write_device_program(_made(tmp_path / name)) for name in ("one", "other"))
+    one, other = (jetson_program().write(_made(tmp_path / name)) for name in ("one", "other"))
     assert one == tmp_path / "one" / PROGRAM
     assert one.read_bytes() == other.read_bytes()
     assert one.read_bytes().startswith(SHEBANG)
@@ -35,9 +36,9 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_installation_without_the_sources_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgec.backends.program.room", lambda name: tmp_path)
+    monkeypatch.setattr("edgec.backends.jetson.program.room", lambda name: tmp_path)
     with pytest.raises(EdgecError, match="installation is incomplete"):
-        write_device_program(_made(tmp_path / "artefact"))
+        jetson_program().write(_made(tmp_path / "artefact"))
 
 
 @pytest.mark.parametrize("path", [*MODULES, *SHARED], ids=lambda path: f"{path.parent.name}.{path.stem}")

@@ -26,7 +26,7 @@ def active(robot: Robot, lived_in: Path) -> str:
     [
         ("garbage", 9, "must be at least"),
         ("constant", 9, "is dead"),
-        ("blind", 9, "does not look at"),
+        ("blind", 9, "ignores its input"),
         ("nan", 9, "NaN or infinite"),
         ("infinite", 9, "NaN or infinite"),
         ("shape", 9, "has shape"),
@@ -35,9 +35,9 @@ def active(robot: Robot, lived_in: Path) -> str:
         ("crash", 10, "SIGSEGV"),
         ("killed", 10, "memory"),
         ("out-of-memory", 10, "memory"),
-        ("no-engine", 10, "there is none"),
+        ("no-engine", 10, "wrote no engine"),
         ("crash-run", 10, "SIGSEGV"),
-        ("no-times", 10, "no times"),
+        ("no-times", 10, "make no sense"),
         ("transfers", 10, "Data transfers: Disabled"),
         ("no-gpu", 12, "no GPU"),
         ("nonsense", 12, "something else entirely"),
@@ -67,7 +67,7 @@ def test_a_hang_is_ended(robot: Robot, active: str, fault: str, step: str) -> No
     assert _standins() == []
 
 
-def test_one_variant_s_fault_is_not_the_others(robot: Robot) -> None:
+def test_one_variant_s_failure_does_not_stop_the_others(robot: Robot) -> None:
     done = robot.run("run-all", faults="garbage@int8,crash@fp16")
     assert done.code == 0
     assert {event["variant"]: event["exit_code"] for event in done.of("problem")} == {"int8": 9, "fp16": 10}
@@ -76,7 +76,7 @@ def test_one_variant_s_fault_is_not_the_others(robot: Robot) -> None:
     assert [bool(candidate.problem) for candidate in robot.report().candidates] == [True, True, False]
 
 
-def test_a_variant_that_fails_is_never_activated_by_hand(robot: Robot) -> None:
+def test_a_failed_variant_cannot_be_activated_by_name(robot: Robot) -> None:
     robot.run("run-all", faults="garbage@int8")
     done = robot.run("activate", "--variant", "int8")
     assert done.code == 14
@@ -85,7 +85,7 @@ def test_a_variant_that_fails_is_never_activated_by_hand(robot: Robot) -> None:
     assert robot.run("activate", "--variant", "int4").code == 2
 
 
-def test_a_slow_build_shows_that_it_lives(robot: Robot) -> None:
+def test_a_slow_build_reports_progress(robot: Robot) -> None:
     robot.run("install")
     done = robot.run("build", "--variant", "int8", faults="slow")
     assert done.code == 0
@@ -106,7 +106,7 @@ def test_a_wrong_board(robot: Robot, tmp_path: Path) -> None:
     assert "a machine without a device tree" in robot.run("preflight").error["what"]
 
 
-def test_another_gpu_than_the_module_s(robot: Robot) -> None:
+def test_a_gpu_that_is_not_the_module_s(robot: Robot) -> None:
     done = robot.run("run-all", STANDIN_COMPUTE="8.6")
     assert done.code == 5
     assert "8.7 expected, 8.6 found" in " ".join(done.error["evidence"])
@@ -173,7 +173,7 @@ def test_a_damaged_bundle(robot: Robot, own_bundle: Path, damage: str) -> None:
     ],
     ids=str,
 )
-def test_a_bundle_that_says_nonsense(robot: Robot, own_bundle: Path, changes: dict[str, Any]) -> None:
+def test_an_invalid_bundle(robot: Robot, own_bundle: Path, changes: dict[str, Any]) -> None:
     robot.bundle = own_bundle
     path = own_bundle / "device" / "bundle.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -182,7 +182,7 @@ def test_a_bundle_that_says_nonsense(robot: Robot, own_bundle: Path, changes: di
     assert not list(robot.root.glob("*")) if robot.root.exists() else True
 
 
-def test_golden_files_that_are_none(robot: Robot, tmp_path: Path) -> None:
+def test_invalid_golden_files(robot: Robot, tmp_path: Path) -> None:
     golden = {"frames": "golden/expected_float32.npz", "expected": "golden/frames.npz", "count": 2}
     robot.bundle = write_bundle(tmp_path / "odd.edgec", golden=golden)
     done = robot.run("run-all")
@@ -245,7 +245,7 @@ def test_nothing_is_left_running_when_it_is_interrupted(robot: Robot) -> None:
     assert robot.run("run-all").code == 0
 
 
-def test_a_listener_that_goes_away(robot: Robot) -> None:
+def test_a_reader_that_goes_away(robot: Robot) -> None:
     """As when the network drops in the middle of a deployment."""
     process = robot.start("run-all", "--json")
     assert process.stdout is not None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.program import BUNDLE
+from edgec.backends.jetson.program import BUNDLE
 from edgec.durable import sha256_of
 from edgec.records.manifest import MANIFEST
 from edgec.records.report import SCHEMA_VERSION
@@ -33,7 +33,7 @@ def test_every_version_of_trtexec_takes_the_flags(robot: Robot, version: str) ->
     assert bench["min_ms"] > 2 * 0.98 + 0.09
 
 
-def test_weakly_typed_networks_are_told_what_stays_in_float32(robot: Robot) -> None:
+def test_weakly_typed_networks_get_the_layers_that_stay_in_float32(robot: Robot) -> None:
     assert robot.run("run-all", STANDIN_TENSORRT="8.6.2").code == 0
     (folder,) = (robot.home / "engines").glob("fp16-*")
     flags = robot.record(folder.name, "engine")["flags"]
@@ -75,7 +75,7 @@ def test_the_report_is_one_of_edgec_s(robot: Robot) -> None:
     assert details["engines"][0]["bench"]["rounds"][0]["power_mw"]["VDD_SOC"]["mean"] == 1248.0
 
 
-def test_the_report_names_its_artefact_and_who_took_turns(robot: Robot, own_bundle: Path) -> None:
+def test_the_report_names_its_artefact_and_the_rounds(robot: Robot, own_bundle: Path) -> None:
     robot.bundle = own_bundle
     listed = [{"path": BUNDLE, "sha256": sha256_of(own_bundle / BUNDLE)}]
     (own_bundle / MANIFEST).write_text(json.dumps({"files": listed}))
@@ -112,7 +112,7 @@ def test_again_does_nothing(robot: Robot) -> None:
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
-def test_steps_one_by_one_and_what_they_want_first(robot: Robot) -> None:
+def test_steps_one_by_one_and_what_they_require(robot: Robot) -> None:
     for command, code in (("build", 8), ("verify", 8), ("activate", 14), ("rollback", 14), ("bench", 8)):
         done = robot.run(command)
         assert done.code == code, (command, done)
@@ -143,7 +143,7 @@ def test_rollback_and_back(robot: Robot) -> None:
     assert robot.current == first
 
 
-def test_rollback_refuses_what_would_not_run(robot: Robot) -> None:
+def test_rollback_refuses_an_engine_that_would_not_run(robot: Robot) -> None:
     robot.run("run-all")
     first = robot.current
     robot.run("activate", "--variant", "fp16")
@@ -157,7 +157,7 @@ def test_rollback_refuses_what_would_not_run(robot: Robot) -> None:
     assert robot.current == second
 
 
-def test_status_says_what_and_why(robot: Robot) -> None:
+def test_status_shows_what_is_active_and_why(robot: Robot) -> None:
     assert robot.run("status").of("status")[0]["current"] is None
     robot.run("run-all", faults="garbage@int8")
     (status,) = robot.run("status").of("status")
@@ -191,7 +191,7 @@ def test_a_new_jetpack_gets_new_engines(robot: Robot) -> None:
     assert old == status["previous"]["engine"]
 
 
-def test_a_damaged_timing_cache_costs_time_and_nothing_else(robot: Robot) -> None:
+def test_a_damaged_timing_cache_only_costs_time(robot: Robot) -> None:
     robot.run("build")
     robot.run("install")
     robot.run("build")

@@ -28,7 +28,7 @@ except Interrupted as interruption:
 
 
 @pytest.mark.parametrize(("beats", "seconds"), [(0, 1), (2, 2)])
-def test_silence_is_the_end(program: Path, beats: int, seconds: int) -> None:
+def test_silence_ends_the_run(program: Path, beats: int, seconds: int) -> None:
     """As when a network goes away without a word: the input neither ends nor says anything."""
     python = interpreter("3.8") or sys.executable
     process = subprocess.Popen(
@@ -73,7 +73,7 @@ def test_the_end_of_the_input_ends_a_wait_for_the_lock(robot: Robot) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"hello\n", b"12\n{}", b"2\n{}", b"3\nabc", b"99999999\n", b"4\nnull"])
-def test_an_input_that_is_no_bundle(robot: Robot, said: bytes) -> None:
+def test_an_input_that_is_not_a_bundle(robot: Robot, said: bytes) -> None:
     command = robot.command("run-all", "--json")
     command[command.index("--bundle") + 1] = "-"
     done = subprocess.run(command, env=robot.environment(), input=said, capture_output=True, timeout=SECONDS, check=False)

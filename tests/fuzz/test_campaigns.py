@@ -44,7 +44,7 @@ def test_builds_on_small_disks(tmp_path: Path) -> None:
     assert re.search(r"2 small disks in \d+ s: no problems", done.stdout)
 
 
-def test_what_is_not_as_undisturbed_is_noticed(tmp_path: Path) -> None:
+def test_differences_from_an_undisturbed_build_are_noticed(tmp_path: Path) -> None:
     small.prepare(tmp_path)
     made = tmp_path / "made.edgec"
     small.build(tmp_path, "jetson", made)

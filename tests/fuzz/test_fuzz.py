@@ -28,8 +28,8 @@ COUNTS = {
 
 @pytest.fixture(scope="module")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with Zygote(tmp_path_factory.mktemp("fuzz")) as found:
-        yield found
+    with Zygote(tmp_path_factory.mktemp("fuzz")) as result:
+        yield result
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -37,7 +37,7 @@ def test_no_input_breaks_edgec(zygote: Zygote, kind: str) -> None:
     zygote.prepare(kind)
     outcomes = [zygote.attempt(kind, seed) for seed in range(COUNTS[kind])]
     failed = [
-        f"{each.outcome}: python -m benchmarks fuzz --kind {kind} --seed {each.seed}\n{each.what}\n{each.said[-1500:]}"
+        f"{each.outcome}: python -m benchmarks fuzz --kind {kind} --seed {each.seed}\n{each.what}\n{each.output[-1500:]}"
         for each in outcomes
         if each.failed
     ]
@@ -62,7 +62,7 @@ def test_every_fault_is_noticed_and_kept(tmp_path: Path) -> None:
     limits = Limits(seconds=1.5, peak_bytes=900_000_000)
     tallies = run(["planted"], tmp_path, count=len(PLANTED), limits=limits, listener=outcomes.append)
     assert [each.outcome for each in outcomes] == [expected for expected, *_ in PLANTED]
-    assert "planted.py" in outcomes[0].said
+    assert "planted.py" in outcomes[0].output
     assert {path.name for path in tmp_path.iterdir()} == {
         f"planted-{each.seed}.{suffix}" for each in outcomes if each.failed for suffix in ("txt", "bin")
     }

@@ -30,9 +30,9 @@ def test_figures(noise: float) -> None:
         actual["patches"][1, 2, 3] = 0
         actual["cls"][1, 5] = np.inf
         expected["patches"][2, 0, 0] = actual["patches"][2, 0, 0] = 0
-    found = {name: plain.vectors(flat(expected[name]), flat(actual[name]), 64) for name in expected}
+    found = {name: plain.vector_cosines(flat(expected[name]), flat(actual[name]), 64) for name in expected}
     for name, values in found.items():
-        assert values == pytest.approx(vectorised.vectors(expected[name], actual[name], 64).tolist(), abs=1e-12)
+        assert values == pytest.approx(vectorised.vector_cosines(expected[name], actual[name], 64).tolist(), abs=1e-12)
     same = compare(expected, actual, "x", Evidence.SIMULATED)
     assert figures(found["cls"], found["patches"], plain) == pytest.approx(
         {name: getattr(same, name) for name in GATES}, abs=2e-6
@@ -68,10 +68,10 @@ def test_what_heads_keep(role: Output, noise: float, spoilt: bool) -> None:
     for name, value in wanted[part].items():
         assert found[part][name] == pytest.approx(value, rel=2e-5, abs=2e-6), name
     assert TaskFidelity.model_validate(found)
-    assert tasks.told(found).startswith("head ")
+    assert tasks.headline(found).startswith("head ")
 
 
-def test_labels_of_which_nobody_says_how_many_there_are() -> None:
+def test_labels_without_a_number_of_classes() -> None:
     expected, actual = np.array([[[0, 1], [1, 2]]], np.float32), np.array([[[0, 9], [1, 1e9]]], np.float32)
     whole = TaskMeter("head", "labels")
     whole.add(expected, actual)
@@ -83,7 +83,7 @@ def test_labels_of_which_nobody_says_how_many_there_are() -> None:
 
 
 @pytest.mark.parametrize("spoilt", [False, True])
-def test_how_far_outputs_are_apart(spoilt: bool) -> None:
+def test_differences_of_outputs(spoilt: bool) -> None:
     random = np.random.default_rng(1)
     expected = random.normal(size=100).astype(np.float32)
     actual = expected + random.normal(0, 0.1, 100).astype(np.float32)
@@ -106,7 +106,7 @@ def test_percentiles_are_numpy_s(count: int) -> None:
         assert plain.percentile(values.tolist(), percent) == pytest.approx(np.percentile(values, percent), abs=1e-12)
 
 
-def test_words_for_evidence_are_the_reports() -> None:
+def test_evidence_has_the_reports_words() -> None:
     assert {measurements.TARGET, measurements.HOST, measurements.SIMULATED} == {
         each.value for each in (Evidence.TARGET, Evidence.HOST, Evidence.SIMULATED)
     }

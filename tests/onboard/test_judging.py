@@ -9,7 +9,7 @@ import pytest
 
 from edgec.onboard import documents, plain, vectorised
 from edgec.onboard.documents import Tensor
-from edgec.onboard.judging import GATES, Judge, Verdict, batches, misfits, unfit
+from edgec.onboard.judging import GATES, Judge, Verdict, batches, golden_problem, shape_problems
 
 RANDOM = np.random.default_rng(0)
 TENSORS = (
@@ -46,7 +46,7 @@ def judged(expected: dict[str, Any], actual: dict[str, Any], **given: Any) -> Ve
     return verdicts[0]
 
 
-def test_what_is_the_same_passes() -> None:
+def test_equal_outputs_pass() -> None:
     expected = frames()
     verdict = judged(expected, expected, bounds={"floor": {"agreement": 1.0}, "grasp": {"cosine": 0.999, "difference": 0.0}})
     assert verdict.problems == []
@@ -90,32 +90,32 @@ def spoilt(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     [
         ("garbage", "patch_cosine_mean is "),
         ("nan", "frame 1: patches holds 1 values that are NaN or infinite, of 48"),
-        ("dead", "frame 2: cls is dead: all of its 8 values are 0.5"),
+        ("dead", "frame 2: cls is constant: all of its 8 values are 0.5"),
         ("blind", "is the same for frames 0 and 1"),
-        ("labels", "frame 0: floor has 0.00% of the labels expected, and must have at least 99.00%"),
-        ("far", "frame 2: grasp differs by 3 of its largest value, and may by 0.1"),
+        ("labels", "frame 0: floor has 0.00% of the expected labels, and must have at least 99.00%"),
+        ("far", "frame 2: grasp differs by 3 of its largest value; at most 0.1 is allowed"),
     ],
 )
-def test_what_no_sound_engine_computes(name: str, words: str) -> None:
+def test_outputs_that_no_working_engine_computes(name: str, words: str) -> None:
     bounds = {"floor": {"agreement": 0.99}, "grasp": {"cosine": -1.0, "difference": 0.1}}
     assert any(words in problem for problem in judged(*spoilt(name), bounds=bounds).problems)
 
 
 def test_outputs_that_do_not_fit() -> None:
     forms = {"cls": ((1, 8), "float32"), "patches": ((1, 2, 8), None)}
-    assert misfits(forms, {"cls": ((1, 8), "float32"), "patches": ((1, 2, 8), "float32")}) == []
-    assert misfits(forms, {"cls": ((1, 8), "float16"), "patches": ((1, 4), None)}) == [
+    assert shape_problems(forms, {"cls": ((1, 8), "float32"), "patches": ((1, 2, 8), "float32")}) == []
+    assert shape_problems(forms, {"cls": ((1, 8), "float16"), "patches": ((1, 4), None)}) == [
         "cls is float16, not float32",
         "patches has shape (1, 4), not (1, 2, 8)",
     ]
-    assert misfits(forms, {"\x1b[2J": ((1,), None)})[0] == "there is no output cls; there are  [2J"
+    assert shape_problems(forms, {"\x1b[2J": ((1,), None)})[0] == "there is no output cls; there are  [2J"
 
 
-def test_what_was_recorded_must_be_what_heads_give() -> None:
+def test_recorded_outputs_must_be_possible() -> None:
     labels = Tensor("floor", "int32", (1, 2), "labels", 3)
-    assert unfit(labels, np.array([[0, 2]], np.int32), vectorised) == ""
-    assert unfit(labels, [0, 3], plain) == "floor holds labels from 0 to 3"
-    assert unfit(TENSORS[0], [0.0, float("nan")], plain) == "cls holds NaN or Inf"
+    assert golden_problem(labels, np.array([[0, 2]], np.int32), vectorised) == ""
+    assert golden_problem(labels, [0, 3], plain) == "floor holds labels from 0 to 3"
+    assert golden_problem(TENSORS[0], [0.0, float("nan")], plain) == "cls holds NaN or Inf"
 
 
 def test_a_last_batch_that_is_not_full_repeats_its_last_frame() -> None:
@@ -124,6 +124,6 @@ def test_a_last_batch_that_is_not_full_repeats_its_last_frame() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), True, "0.9", -1, [0.9], 1e400], ids=str)
-def test_a_budget_of_no_numbers_is_refused(value: Any) -> None:
+def test_a_budget_without_numbers_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="should be"):
         documents.budget({"budget": {"min_iou": value}})

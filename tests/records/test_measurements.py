@@ -53,7 +53,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / measurements.NAME
 
 
-def test_the_report_is_made_of_them(path: Path) -> None:
+def test_the_report_of_measurements(path: Path) -> None:
     measurements.write(path, said())
     assert is_measurements(path)
     report = read_report(path)
@@ -87,7 +87,7 @@ def test_the_report_is_made_of_them(path: Path) -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_makes_no_report_is_refused(path: Path, changes: dict[str, Any], words: str) -> None:
+def test_measurements_without_a_report_are_refused(path: Path, changes: dict[str, Any], words: str) -> None:
     measurements.write(path, said(**changes))
     with pytest.raises(ArtefactError) as caught:
         read_report(path)
@@ -105,7 +105,7 @@ def test_a_changed_byte_is_noticed(path: Path) -> None:
         read_report(path)
 
 
-def test_no_pipe_is_waited_for(path: Path) -> None:
+def test_pipes_are_not_read(path: Path) -> None:
     os.mkfifo(path)
     assert not is_measurements(path)
     assert not is_measurements(path / "none")

@@ -113,14 +113,14 @@ def tasks(
     )
 
 
-def with_tasks(report: Report, found: tuple[TaskFidelity, ...], *, features: bool = True) -> Report:
+def with_tasks(report: Report, result: tuple[TaskFidelity, ...], *, features: bool = True) -> Report:
     """Every judged candidate's and stage's."""
     cosines = {} if features else dict.fromkeys(("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"))
     return report.model_copy(
         update={
-            "stages": tuple(stage.model_copy(update={"tasks": found, **cosines}) for stage in report.stages),
+            "stages": tuple(stage.model_copy(update={"tasks": result, **cosines}) for stage in report.stages),
             "candidates": tuple(
-                each.model_copy(update={"fidelity": each.fidelity.model_copy(update={"tasks": found, **cosines})})
+                each.model_copy(update={"fidelity": each.fidelity.model_copy(update={"tasks": result, **cosines})})
                 if each.fidelity
                 else each
                 for each in report.candidates

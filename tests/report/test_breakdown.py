@@ -23,9 +23,9 @@ def profile(**changes: object) -> Profile:
     return Profile.model_validate({**fields, "steps": steps, "evidence": Evidence.HOST, **changes})
 
 
-def shown(found: Profile) -> str:
+def shown(breakdown: Profile) -> str:
     console = Console(file=io.StringIO(), width=80)
-    console.print(breakdown_table(found))
+    console.print(breakdown_table(breakdown))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -60,7 +60,7 @@ def test_steps_that_exceed_the_whole_say_so() -> None:
     assert "steps exceed the whole" in shown(profile(whole_ms=5.0))
 
 
-def test_strange_words_and_no_steps() -> None:
+def test_text_from_files_and_no_steps() -> None:
     strange = profile().steps[0].model_copy(update={"kind": "[bold]\x1b[31m" + "x" * 100})
     text = shown(profile(steps=(strange,), plain_ms=None, rates_gflops={}))
     assert "\x1b" not in text

@@ -3,13 +3,14 @@ from __future__ import annotations
 import pytest
 
 from edgec.records.report import Report
-from edgec.report.decisions import beyond_lines, budget_lines, decided, has_features, head_of, short, words
-from edgec.report.grids import chosen_rows, heads_grid, iou_grids, kept_grids
+from edgec.report.cells import shortened
+from edgec.report.decisions import budget_lines, has_features, head_measures, head_of, violation_lines, words
+from edgec.report.grids import chosen_rows, fidelity_grids, heads_grid, iou_grids
 from edgec.report.points import FLOOR, budgets_of, points_of
 from tests.report.conftest import tasks, with_tasks
 
 
-def test_each_head_is_told_in_its_own_terms(headed: Report) -> None:
+def test_each_kind_of_head_has_its_own_figures(headed: Report) -> None:
     told = {task.head: words(task, head_of(headed, task.head)) for task in tasks(agreement=0.975)}
     assert told == {
         "kind": "same class on 97.50% of the frames; mean margin 3.25, float32's 3.5; smallest 0.125",
@@ -17,22 +18,27 @@ def test_each_head_is_told_in_its_own_terms(headed: Report) -> None:
         "far": "depth error 0.01 of the depth; RMSE 0.25",
         "grasp": "mean cosine 0.99950, smallest 0.98000",
     }
-    assert [each.title for each in decided([headed.stages[0]])] == ["kind agrees", "floor mIoU", "far error", "grasp cosine"]
+    assert [each.title for each in head_measures([headed.stages[0]])] == [
+        "kind agrees",
+        "floor mIoU",
+        "far error",
+        "grasp cosine",
+    ]
 
 
-def test_what_is_beyond_a_budget_is_named(headed: Report) -> None:
-    assert beyond_lines(headed) == (
+def test_violations_of_budgets_are_named(headed: Report) -> None:
+    assert violation_lines(headed) == (
         "openvino fp32 is beyond the budget: worst cosine 0.987650 (at least 0.99)",
         "openvino int8 is beyond the budget: worst cosine 0.987650 (at least 0.99)",
         "onnxruntime int8 is beyond the budget: worst cosine 0.987650 (at least 0.99)",
     )
-    line = beyond_lines(with_tasks(headed, tasks(0.9, (0.9, 0.9), 0.5), features=False))[0]
+    line = violation_lines(with_tasks(headed, tasks(0.9, (0.9, 0.9), 0.5), features=False))[0]
     for said in ("kind: the top class agrees on 90.00%", "floor: mean IoU 0.9000", "far: relative depth error 0.5000"):
         assert said in line
     assert "cosine" not in line
 
 
-def test_budgets_are_those_of_what_is_judged(headed: Report, bare: Report, report: Report) -> None:
+def test_budgets_of_features_and_heads(headed: Report, bare: Report, report: Report) -> None:
     heads = ("agreement at least 98.00%", "mean IoU at least 0.97", "depth error at most 0.02")
     assert budget_lines(report) == ("worst cosine at least 0.99",)
     assert budget_lines(headed) == ("worst cosine at least 0.99", *heads)
@@ -55,12 +61,12 @@ def test_the_tables_have_every_head_stage_and_class(headed: Report) -> None:
     assert facts is not None
     assert [row[0] for row in facts.rows] == ["kind", "floor", "far", "grasp"]
     assert facts.rows[0][1] == "linear, gives a class a frame; reads patches; 2 classes: cat, dog"
-    kept = {grid.title: grid for grid in kept_grids(headed)}
-    assert list(kept) == ["Classes", "Masks", "Depths", "Vectors"]
-    stages = [row[0] for row in kept["Masks"].rows]
+    by_title = {grid.title: grid for grid in fidelity_grids(headed)}
+    assert list(by_title) == ["Classes", "Masks", "Depths", "Vectors"]
+    stages = [row[0] for row in by_title["Masks"].rows]
     assert stages == ["hub graph", "openvino fp32", "openvino int8 (chosen)", "onnxruntime int8"]
-    assert kept["Masks"].strong == (2,)
-    assert kept["Masks"].rows[0][2:6] == ("0.98000", "0.97000", "wall", "99.500%")
+    assert by_title["Masks"].strong == (2,)
+    assert by_title["Masks"].rows[0][2:6] == ("0.98000", "0.97000", "wall", "99.500%")
     (grid,) = iou_grids(headed, 30)
     assert [row[:2] for row in grid.rows] == [("floor", "0.99000"), ("wall", "0.97000"), ("thing", "-")]
     (few,) = iou_grids(headed, 1)
@@ -70,10 +76,10 @@ def test_the_tables_have_every_head_stage_and_class(headed: Report) -> None:
 
 
 def test_a_report_without_heads_has_no_tables(report: Report) -> None:
-    assert (heads_grid(report), kept_grids(report), iou_grids(report, 9), chosen_rows(report)) == (None, (), (), [])
+    assert (heads_grid(report), fidelity_grids(report), iou_grids(report, 9), chosen_rows(report)) == (None, (), (), [])
 
 
 @pytest.mark.parametrize(("name", "shown"), [("floor", "floor"), ("a" * 40, "aaaaa…aaaaaa"), ("left_camera_17", "left_…era_17")])
 def test_titles_are_short(name: str, shown: str) -> None:
-    assert short(name) == shown
+    assert shortened(name, 12, 5) == shown
     assert len(shown) <= 12

@@ -8,7 +8,8 @@ from markdown_it import MarkdownIt
 
 from edgec.records.report import Bound, Report
 from edgec.report.columns import COLUMNS
-from edgec.report.markdown import RANDOM_WEIGHTS, escape, to_markdown
+from edgec.report.facts import RANDOM_WEIGHTS
+from edgec.report.markdown import escape, to_markdown
 from tests.report.conftest import tasks, with_tasks
 
 NASTY = [
@@ -52,8 +53,8 @@ def tags(markdown: str) -> list[str]:
 def rows(markdown: str, table: int = 0) -> list[list[str]]:
     """The cells of a table, as text."""
     tables = re.findall(r"<table>.*?</table>", render(markdown), re.DOTALL)
-    found = re.findall(r"<tr>.*?</tr>", tables[table], re.DOTALL)
-    return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in found]
+    result = re.findall(r"<tr>.*?</tr>", tables[table], re.DOTALL)
+    return [[re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row)] for row in result]
 
 
 def test_every_candidate_has_its_row_and_every_column_its_figure(report: Report) -> None:
@@ -83,7 +84,7 @@ def test_every_candidate_has_its_row_and_every_column_its_figure(report: Report)
     assert set(body[3][1:]) == {"-"}
 
 
-def test_it_says_what_where_why_and_how(report: Report) -> None:
+def test_sections_and_their_facts(report: Report) -> None:
     text = to_markdown(report)
     for expected in (
         "# vits16-standin for x86-64-avx512-vnni",
@@ -105,8 +106,9 @@ def test_it_says_what_where_why_and_how(report: Report) -> None:
 
 def test_random_weights_are_said_in_bold(report: Report) -> None:
     model = report.model.model_copy(update={"random_weights": True})
-    assert RANDOM_WEIGHTS in to_markdown(report.model_copy(update={"model": model}))
-    assert "<strong>Random weights" in render(RANDOM_WEIGHTS)
+    text = to_markdown(report.model_copy(update={"model": model}))
+    assert RANDOM_WEIGHTS in text
+    assert "<strong>Random weights" in render(text)
 
 
 @pytest.mark.parametrize("nasty", NASTY)

@@ -39,7 +39,7 @@ def seen(colour: tuple[int, int, int], kind: str) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_the_first_classes_are_told_apart_by_the_colour_blind() -> None:
+def test_the_first_classes_differ_for_the_colour_blind() -> None:
     for kind in BLINDNESS:
         for one, other in combinations(range(7), 2):
             distance = np.linalg.norm(seen(class_colour(one), kind) - seen(class_colour(other), kind))

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from edgec.records.report import CandidateFigures, Report
+from edgec.report.cells import candidate_name
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import FLOOR, pareto_figure, pareto_svg, points_of
 from tests.support.commands import python
@@ -88,15 +89,16 @@ def extents(figure: Figure) -> dict[str, Bbox]:
 def test_no_label_lies_on_another_or_leaves_the_picture(made, entries) -> None:
     figure = pareto_figure(made(*entries))
     (axes,) = figure.axes
-    found = extents(figure)
-    for text, box in found.items():
+    boxes = extents(figure)
+    for text, box in boxes.items():
         assert figure.bbox.x0 <= box.x0, text
         assert box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0, text
         assert box.y1 <= figure.bbox.y1, text
-    for (one, a), (other, b) in combinations(found.items(), 2):
+    for (one, a), (other, b) in combinations(boxes.items(), 2):
         assert not a.overlaps(b), (one, other)
-    labels = {text: box for text, box in found.items() if text.removesuffix(" (chosen)") in {entry[0] for entry in entries}}
+    names = {candidate_name(point.candidate) for point in points_of(made(*entries))}
+    labels = {text: box for text, box in boxes.items() if text in names}
     assert len(labels) == len(entries)
     marks = [axes.transData.transform((point.p50, point.lost)) for point in points_of(made(*entries))]
     for text, box in labels.items():
@@ -115,11 +117,11 @@ def test_every_candidate_is_named_and_escaped(report: Report) -> None:
     )
     svg = pareto_svg(report.model_copy(update={"candidates": candidates, "chosen": "a$x^2$b"}))
     assert b"<script>" not in svg
-    found = texts(svg)
-    assert ODD in found
-    assert "a$x^2$b (chosen)" in found
-    assert "_hidden" in found
-    assert any("Not drawn" in text and "gone & away" in text for text in found)
+    boxes = texts(svg)
+    assert ODD in boxes
+    assert "a$x^2$b (chosen)" in boxes
+    assert "_hidden" in boxes
+    assert any("Not drawn" in text and "gone & away" in text for text in boxes)
 
 
 def test_control_characters_and_other_scripts_are_no_fault(made) -> None:
@@ -127,7 +129,7 @@ def test_control_characters_and_other_scripts_are_no_fault(made) -> None:
     assert any("\u8eca-int8" in text for text in texts(svg))
 
 
-def test_it_says_what_where_and_on_what_evidence(report: Report) -> None:
+def test_the_caption_names_machine_and_evidence(report: Report) -> None:
     said = " ".join(texts(pareto_svg(report)))
     for expected in (
         "vits16-standin at 224x224, for x86-64-avx512-vnni",
@@ -176,7 +178,7 @@ def test_the_chosen_one_has_a_ring(made) -> None:
     assert [ring.get_xdata()[0] for ring in rings] == [20.9]
 
 
-def test_what_has_lost_nothing_is_drawn_at_the_floor_and_that_is_said(made) -> None:
+def test_candidates_that_lost_nothing_are_drawn_at_the_floor_and_the_caption_says_so(made) -> None:
     report = made(*SEVEN)
     assert [point.lost for point in points_of(report) if point.candidate.precision == "fp32"] == [FLOOR, FLOOR]
     said = "What has lost 1e-6 or less"

@@ -63,10 +63,10 @@ def test_damage_shows_where_it_is(compared: Compared, tmp_path: Path) -> None:
     patch = np.s_[2 * layout.patch : 3 * layout.patch, 5 * layout.patch : 6 * layout.patch]
     changed = (panel(written[1], 0, "float32") != panel(written[1], 0, "shipped")).any(axis=-1)
     lost = panel(written[1], 0, HEAT).max(axis=-1) > 100
-    for found in (changed, lost):
-        assert found[patch].all()
-        found[patch] = False
-        assert not found.any()
+    for patches in (changed, lost):
+        assert patches[patch].all()
+        patches[patch] = False
+        assert not patches.any()
     np.testing.assert_array_equal(panel(written[0], 0, "float32"), panel(written[0], 0, "shipped"))
 
 

@@ -29,12 +29,12 @@ def refused(path: Path, pattern: str) -> ArtefactError:
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    found = json.loads(path.read_text())
-    change(found)
-    path.write_text(written(found))
+    result = json.loads(path.read_text())
+    change(result)
+    path.write_text(written(result))
 
 
-def test_what_was_written_is_read(path: Path, report: Report) -> None:
+def test_a_report_is_read_back(path: Path, report: Report) -> None:
     assert read_report(path) == report
 
 
@@ -78,7 +78,7 @@ def test_no_report(tmp_path: Path) -> None:
 
 
 def test_a_report_of_a_later_edgec(path: Path) -> None:
-    edit(path, lambda found: found.update(schema_version=99, edgec_version="9.9\x1b[2J"))
+    edit(path, lambda result: result.update(schema_version=99, edgec_version="9.9\x1b[2J"))
     error = refused(path, r"written by edgec 9\.9.*; this is edgec")
     assert "\x1b" not in str(error)
 
@@ -108,10 +108,10 @@ LATENCY = ("candidates", 1, "latency")
     ],
 )
 def test_a_field_that_is_wrong_is_named(path: Path, place: tuple[Any, ...], value: object, named: str) -> None:
-    def change(found: Any) -> None:
+    def change(result: Any) -> None:
         for step in place[:-1]:
-            found = found[step]
-        found[place[-1]] = value
+            result = result[step]
+        result[place[-1]] = value
 
     edit(path, change)
     error = refused(path, "does not say what a report must")
@@ -121,17 +121,23 @@ def test_a_field_that_is_wrong_is_named(path: Path, place: tuple[Any, ...], valu
 @pytest.mark.parametrize(
     ("change", "evidence"),
     [
-        (lambda found: found["candidates"][0]["latency"].update(p90_ms=1.0), "openvino fp32: p50_ms 62 is above p90_ms 1"),
-        (lambda found: found["candidates"][0]["latency"].update(mean_ms=900.0), "openvino fp32: mean_ms 900 is above max_ms 65"),
-        (lambda found: found["candidates"][0]["latency"].update(iterations=4), "openvino fp32: 3 samples of 4 iterations"),
+        (lambda result: result["candidates"][0]["latency"].update(p90_ms=1.0), "openvino fp32: p50_ms 62 is above p90_ms 1"),
         (
-            lambda found: found["candidates"][0]["latency"].update(samples_ms=[1, 2, 3]),
+            lambda result: result["candidates"][0]["latency"].update(mean_ms=900.0),
+            "openvino fp32: mean_ms 900 is above max_ms 65",
+        ),
+        (lambda result: result["candidates"][0]["latency"].update(iterations=4), "openvino fp32: 3 samples of 4 iterations"),
+        (
+            lambda result: result["candidates"][0]["latency"].update(samples_ms=[1, 2, 3]),
             "openvino fp32: samples go from 1 to 3 ms",
         ),
-        (lambda found: found.update(chosen="openvino fp64"), "chosen is 'openvino fp64', but the candidates so marked are"),
-        (lambda found: found["candidates"][0].update(chosen=True), "chosen is 'openvino int8', but the candidates so marked are"),
-        (lambda found: found["candidates"][0].update(name="openvino int8"), "two candidates have one name"),
-        (lambda found: found.update(input_shape=[1, 0, 224, 3]), "input_shape is (1, 0, 224, 3)"),
+        (lambda result: result.update(chosen="openvino fp64"), "chosen is 'openvino fp64', but the candidates so marked are"),
+        (
+            lambda result: result["candidates"][0].update(chosen=True),
+            "chosen is 'openvino int8', but the candidates so marked are",
+        ),
+        (lambda result: result["candidates"][0].update(name="openvino int8"), "two candidates have one name"),
+        (lambda result: result.update(input_shape=[1, 0, 224, 3]), "input_shape is (1, 0, 224, 3)"),
     ],
 )
 def test_a_report_that_contradicts_itself(path: Path, change: Callable[[dict[str, Any]], object], evidence: str) -> None:
@@ -141,7 +147,7 @@ def test_a_report_that_contradicts_itself(path: Path, change: Callable[[dict[str
 
 
 def test_many_problems_are_not_all_listed(path: Path) -> None:
-    edit(path, lambda found: found.update({f"field{index}": 1 for index in range(1000)}))
+    edit(path, lambda result: result.update({f"field{index}": 1 for index in range(1000)}))
     error = refused(path, "does not say what a report must")
     assert len(error.evidence) == 9
     assert error.evidence[-1] == "and 992 more"
@@ -239,7 +245,7 @@ def camera_run() -> dict[str, Any]:
         ({"done_ms": [20, 220, 340]}, "runs[0]: latency is not what the columns say"),
         ({"done_ms": [20, 350, 220]}, "runs[0]: done_ms goes backwards"),
         ({"started_ms": [0, 90, 320]}, "runs[0]: a frame was started before it arrived"),
-        ({"stream": [0, 0, 1]}, "runs[0]: a stream that is none of 1"),
+        ({"stream": [0, 0, 1]}, "runs[0]: frames of streams 0 to 1, but there are 1 streams"),
         ({"stream": [0, 0]}, "runs[0]: columns of [2, 3] rows"),
         (
             {"drift": {"first_p50_ms": 1, "last_p50_ms": 2, "ratio": 2, "ratio_low": 3, "ratio_high": 4}},
@@ -249,7 +255,7 @@ def camera_run() -> dict[str, Any]:
     ],
 )
 def test_a_run_that_contradicts_itself(path: Path, change: dict[str, Any], evidence: str | None) -> None:
-    edit(path, lambda found: found["candidates"][1].update(runs=[{**camera_run(), **change}]))
+    edit(path, lambda result: result["candidates"][1].update(runs=[{**camera_run(), **change}]))
     if evidence is None:
         assert read_report(path).candidates[1].runs[0].missed == 2
         return
@@ -260,8 +266,8 @@ def test_a_run_that_contradicts_itself(path: Path, change: dict[str, Any], evide
 # --- heads
 
 
-def chosen_tasks(found: dict[str, Any]) -> list[dict[str, Any]]:
-    tasks: list[dict[str, Any]] = next(each for each in found["candidates"] if each["chosen"])["fidelity"]["tasks"]
+def chosen_tasks(result: dict[str, Any]) -> list[dict[str, Any]]:
+    tasks: list[dict[str, Any]] = next(each for each in result["candidates"] if each["chosen"])["fidelity"]["tasks"]
     return tasks
 
 
@@ -275,28 +281,31 @@ def test_a_report_with_heads_is_read(tmp_path: Path, headed: Report, bare: Repor
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda found: found.update(heads=found["heads"][1:]), "kind is judged, but no head of the report"),
-        (lambda found: found["heads"].append(found["heads"][0]), "two heads are called 'kind'"),
-        (lambda found: found["heads"][0].update(outputs=["floor"]), "two outputs of heads are called 'floor'"),
-        (lambda found: chosen_tasks(found)[0].update(classes=None), "kind gives scores, and what is judged of it is nothing"),
-        (lambda found: chosen_tasks(found)[0].update(depths={"relative_error": 0, "rmse": 0}), "judged of it is classes, depths"),
-        (lambda found: chosen_tasks(found)[0].update(output="depth"), "kind gives depth, and what is judged of it is classes"),
-        (lambda found: chosen_tasks(found).append(chosen_tasks(found)[0]), "kind is judged twice"),
-        (lambda found: chosen_tasks(found)[0]["classes"].update(smallest_margin=9), "smallest margin is above the mean"),
-        (lambda found: chosen_tasks(found)[1]["masks"].update(iou=[0.9, 1.1, None]), "IoU by class is not from 0 to 1"),
-        (lambda found: chosen_tasks(found)[1]["masks"].update(iou=[None]), "IoU by class is not from 0 to 1"),
-        (lambda found: chosen_tasks(found)[1]["masks"].update(mean_iou=0.5), "its mean IoU is 0.980000 by class, not 0.500000"),
-        (lambda found: chosen_tasks(found)[3]["values"].update(cosine_min=1.0), "smallest cosine is above the mean"),
-        (lambda found: found["stages"][0].update(cls_cosine_mean=None), "hub graph: 2 of three cosines"),
+        (lambda result: result.update(heads=result["heads"][1:]), "kind is judged, but no head of the report"),
+        (lambda result: result["heads"].append(result["heads"][0]), "two heads are called 'kind'"),
+        (lambda result: result["heads"][0].update(outputs=["floor"]), "two outputs of heads are called 'floor'"),
+        (lambda result: chosen_tasks(result)[0].update(classes=None), "kind gives scores, and what is judged of it is nothing"),
         (
-            lambda found: found["stages"][0].update(
+            lambda result: chosen_tasks(result)[0].update(depths={"relative_error": 0, "rmse": 0}),
+            "judged of it is classes, depths",
+        ),
+        (lambda result: chosen_tasks(result)[0].update(output="depth"), "kind gives depth, and what is judged of it is classes"),
+        (lambda result: chosen_tasks(result).append(chosen_tasks(result)[0]), "kind is judged twice"),
+        (lambda result: chosen_tasks(result)[0]["classes"].update(smallest_margin=9), "smallest margin is above the mean"),
+        (lambda result: chosen_tasks(result)[1]["masks"].update(iou=[0.9, 1.1, None]), "IoU by class is not from 0 to 1"),
+        (lambda result: chosen_tasks(result)[1]["masks"].update(iou=[None]), "IoU by class is not from 0 to 1"),
+        (lambda result: chosen_tasks(result)[1]["masks"].update(mean_iou=0.5), "its mean IoU is 0.980000 by class, not 0.500000"),
+        (lambda result: chosen_tasks(result)[3]["values"].update(cosine_min=1.0), "smallest cosine is above the mean"),
+        (lambda result: result["stages"][0].update(cls_cosine_mean=None), "hub graph: 2 of three cosines"),
+        (
+            lambda result: result["stages"][0].update(
                 cls_cosine_mean=None, patch_cosine_mean=None, patch_cosine_p01=None, tasks=[]
             ),
-            "hub graph: fidelity of nothing",
+            "hub graph: fidelity without a figure",
         ),
     ],
 )
-def test_what_heads_say_must_fit_together(
+def test_contradictions_about_heads_are_refused(
     tmp_path: Path, headed: Report, change: Callable[[dict[str, Any]], object], said: str
 ) -> None:
     path = tmp_path / "report.json"
@@ -307,7 +316,7 @@ def test_what_heads_say_must_fit_together(
 
 def test_processes_count_from_0(path: Path) -> None:
     def blocks(*processes: int) -> Callable[[dict[str, Any]], object]:
-        return lambda found: found["candidates"][1]["latency"].update(
+        return lambda result: result["candidates"][1]["latency"].update(
             blocks=[{"round": 0, "runs": 1, "process": process} for process in processes]
         )
 

@@ -42,14 +42,14 @@ def test_a_real_report_of_each_older_version_is_read(version: int) -> None:
     assert list(report.candidates[0].latency.samples_ms) == written["candidates"][0]["latency"]["samples_ms"]
 
 
-def test_what_is_read_of_an_older_version_is_written_as_the_newest(tmp_path: Path) -> None:
+def test_an_older_version_is_written_as_the_newest(tmp_path: Path) -> None:
     again = tmp_path / "report.json"
     old = read_report(KEPT / "version-1.json")
     again.write_text(old.to_json())
     assert read_report(again) == old
 
 
-def test_an_older_version_may_not_have_what_it_did_not_have(tmp_path: Path, report: Report) -> None:
+def test_unknown_versions_are_refused(tmp_path: Path, report: Report) -> None:
     written = json.loads(report.to_json())
     for version in (0, True, 1.0, "1", None):
         path = tmp_path / "report.json"

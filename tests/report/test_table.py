@@ -74,7 +74,7 @@ def test_without_features_heads_take_their_place(bare: Report) -> None:
         assert title in lines[0]
 
 
-def test_what_heads_keep_is_told_in_eighty_columns(headed: Report, report: Report) -> None:
+def test_the_table_of_heads_fits_eighty_columns(headed: Report, report: Report) -> None:
     assert heads_table(report) is None
     console = Console(file=io.StringIO(), width=80, color_system=None)
     console.print(heads_table(headed))

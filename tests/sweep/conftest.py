@@ -82,14 +82,14 @@ class Sweeping:
 
     def cells(self) -> list[str]:
         """Processes of its cells, by what they have for a working directory."""
-        found = []
+        result = []
         for path in Path("/proc").glob("[0-9]*/cwd"):
             try:
                 if path.readlink() == self.folder / "matrix.sweep/logs":
-                    found.append(path.parent.name)
+                    result.append(path.parent.name)
             except OSError:
                 continue
-        return found
+        return result
 
     def wait_for_the_end_of_cells(self) -> None:
         deadline = time.monotonic() + 30

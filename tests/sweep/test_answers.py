@@ -27,7 +27,7 @@ def latency(p50: float, p99: float, **more: Any) -> Latency:
     return Latency(**times, iterations=100, warmup=1, threads=2, **{"evidence": Evidence.HOST, **more})
 
 
-def kept(cosine: float, evidence: Evidence = Evidence.HOST) -> StageFidelity:
+def fidelity_of(cosine: float, evidence: Evidence = Evidence.HOST) -> StageFidelity:
     return StageFidelity(stage="x", cls_cosine_mean=1, patch_cosine_mean=1, patch_cosine_p01=cosine, frames=8, evidence=evidence)
 
 
@@ -83,49 +83,49 @@ def answers(folder: Path, *cells: Cell) -> tuple[Answer, ...]:
         ({"latency": latency(10, 12)}, {"host_is_target": False}, "cannot tell", "lacks what the target has"),
         ({"latency": latency(10, 12)}, {"random": True}, "cannot tell", "random weights"),
         ({"latency": latency(10, 12), "fidelity": None}, {}, "cannot tell", "no fidelity is known"),
-        ({"latency": latency(10, 12), "fidelity": kept(0.98)}, {}, "no", "worst cosine 0.9800 (measured on host)"),
+        ({"latency": latency(10, 12), "fidelity": fidelity_of(0.98)}, {}, "no", "worst cosine 0.9800 (measured on host)"),
         ({"bounds": bounds(4)}, {}, "cannot tell", "bound 4 ms (estimated), not measured"),
         ({"bounds": bounds(40)}, {}, "no", "at least 40 ms (estimated)"),
         ({}, {}, "cannot tell", "no latency is known"),
     ],
 )
-def test_an_answer_rests_on_evidence(
+def test_answers_name_their_evidence(
     tmp_path: Path, figures: dict[str, Any], more: dict[str, Any], verdict: str, why: str
 ) -> None:
-    (found,) = answers(tmp_path, place(tmp_path, candidate(**{"fidelity": kept(0.995), **figures}), **more))
-    assert found.verdict == verdict
-    assert why in found.why
+    (answer,) = answers(tmp_path, place(tmp_path, candidate(**{"fidelity": fidelity_of(0.995), **figures}), **more))
+    assert answer.verdict == verdict
+    assert why in answer.why
 
 
-def test_each_board_answers_for_itself_by_the_least_bound_within_the_budget(tmp_path: Path) -> None:
-    first = candidate("int8", fidelity=kept(0.995), bounds=bounds(4, 50))
-    lossy = candidate("w4", fidelity=kept(0.5), bounds=bounds(1, 1))
-    found = answers(tmp_path, place(tmp_path, first, lossy))
-    assert [(each.board, each.verdict, each.candidate) for each in found] == [
+def test_each_board_has_an_answer_by_its_smallest_bound_within_the_budget(tmp_path: Path) -> None:
+    first = candidate("int8", fidelity=fidelity_of(0.995), bounds=bounds(4, 50))
+    lossy = candidate("w4", fidelity=fidelity_of(0.5), bounds=bounds(1, 1))
+    answer = answers(tmp_path, place(tmp_path, first, lossy))
+    assert [(each.board, each.verdict, each.candidate) for each in answer] == [
         ("board0", "cannot tell", "int8"),
         ("board1", "no", "int8"),
     ]
 
 
-def test_what_a_board_sent_back_counts_if_it_is_about_this_artefact(tmp_path: Path) -> None:
-    cell = place(tmp_path, candidate(fidelity=kept(0.995), bounds=bounds(4)))
+def test_a_boards_report_counts_if_it_is_of_this_artefact(tmp_path: Path) -> None:
+    cell = place(tmp_path, candidate(fidelity=fidelity_of(0.995), bounds=bounds(4)))
     built = read_report(tmp_path / "cell.edgec/report.json")
-    measured = candidate(fidelity=kept(0.995), latency=latency(8, 9, evidence=Evidence.TARGET), chosen=True)
+    measured = candidate(fidelity=fidelity_of(0.995), latency=latency(8, 9, evidence=Evidence.TARGET), chosen=True)
     sent = built.model_copy(update={"candidates": (measured,)})
     (tmp_path / "cell.orin.report.json").write_text(sent.to_json())
     stale = sent.model_copy(update={"artefact_sha256": "0" * 64})
     (tmp_path / "cell.old.report.json").write_text(stale.to_json())
-    found = answers(tmp_path, cell)
-    assert [(each.board, each.verdict) for each in found] == [("orin", "yes"), ("board0", "cannot tell")]
-    assert "measured on target" in found[0].why
+    answer = answers(tmp_path, cell)
+    assert [(each.board, each.verdict) for each in answer] == [("orin", "yes"), ("board0", "cannot tell")]
+    assert "measured on target" in answer[0].why
 
 
 def test_a_machine_that_did_other_work_makes_an_answer_doubtful(tmp_path: Path) -> None:
     """It can only have made the figures too high: what was fast enough is, what was not may be."""
-    fast, slow = (candidate(fidelity=kept(1), latency=latency(1, p99, other_cores=1.5)) for p99 in (2, 40))
-    found = answers(tmp_path, place(tmp_path, fast, name="fast"), place(tmp_path, slow, name="slow"))
-    assert [(each.cell, each.verdict) for each in found] == [("fast", "yes"), ("slow", "cannot tell")]
-    assert all("other work used up to 1.5" in each.doubts[0] for each in found)
+    fast, slow = (candidate(fidelity=fidelity_of(1), latency=latency(1, p99, other_cores=1.5)) for p99 in (2, 40))
+    answer = answers(tmp_path, place(tmp_path, fast, name="fast"), place(tmp_path, slow, name="slow"))
+    assert [(each.cell, each.verdict) for each in answer] == [("fast", "yes"), ("slow", "cannot tell")]
+    assert all("other work used up to 1.5" in each.doubts[0] for each in answer)
 
 
 def sweep_of(folder: Path, *cells: Cell) -> SweepReport:
@@ -135,7 +135,12 @@ def sweep_of(folder: Path, *cells: Cell) -> SweepReport:
 def test_answers_are_sorted_and_sizes_make_a_ladder(tmp_path: Path) -> None:
     cold = ColdStart(load_ms=1, first_inference_ms=1, peak_rss_bytes=250_000_000, evidence=Evidence.HOST)
     cells = [
-        place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(time, time), cold_start=cold), name=f"c{size}", size=size)
+        place(
+            tmp_path,
+            candidate(fidelity=fidelity_of(0.995), latency=latency(time, time), cold_start=cold),
+            name=f"c{size}",
+            size=size,
+        )
         for size, time in ((64, 10), (96, 20), (128, 40))
     ]
     failed = cells[0].model_copy(update={"name": "f", "state": "failed", "artefact": None, "exit_code": 7, "error": "no <b>|"})
@@ -157,7 +162,7 @@ def test_answers_are_sorted_and_sizes_make_a_ladder(tmp_path: Path) -> None:
 
 
 def test_a_sweeps_report_is_read_back_and_others_are_refused(tmp_path: Path) -> None:
-    report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(1, 2))))
+    report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=fidelity_of(0.995), latency=latency(1, 2))))
     path = tmp_path / "sweep.json"
     path.write_text(report.to_json())
     assert read_sweep(path) == report
@@ -175,7 +180,7 @@ def test_a_sweeps_report_is_read_back_and_others_are_refused(tmp_path: Path) -> 
 
 def test_a_flipped_bit_of_a_sweeps_report_is_noticed(tmp_path: Path) -> None:
     """Of every byte one, and the seal as a whole."""
-    report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=kept(0.995), latency=latency(1, 2))))
+    report = sweep_of(tmp_path, place(tmp_path, candidate(fidelity=fidelity_of(0.995), latency=latency(1, 2))))
     path, written = tmp_path / "sweep.json", report.to_json().encode()
     for position in range(len(written)):
         damaged = bytearray(written)
@@ -188,8 +193,8 @@ def test_a_flipped_bit_of_a_sweeps_report_is_noticed(tmp_path: Path) -> None:
         read_sweep(path)
 
 
-def test_a_damaged_report_answers_nothing(tmp_path: Path) -> None:
-    cell = place(tmp_path, candidate(fidelity=kept(1), latency=latency(1, 2)))
+def test_a_damaged_report_gives_no_answer(tmp_path: Path) -> None:
+    cell = place(tmp_path, candidate(fidelity=fidelity_of(1), latency=latency(1, 2)))
     (tmp_path / "cell.edgec/report.json").write_text("{")
-    (found,) = answers(tmp_path, cell)
-    assert found.verdict == "cannot tell"
+    (answer,) = answers(tmp_path, cell)
+    assert answer.verdict == "cannot tell"

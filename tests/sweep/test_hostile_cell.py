@@ -10,8 +10,8 @@ import pytest
 
 from edgec.request import BuildRequest
 from edgec.sweep import child
-from edgec.sweep.child import outcome_of, run_cell
-from edgec.sweep.scheduler import _lacks
+from edgec.sweep.child import outcome_from, run_cell
+from edgec.sweep.scheduler import _worker_problems
 from edgec.untrusted import Refused
 
 
@@ -25,7 +25,7 @@ def built(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> child.Out
     return run_cell(request, lambda: True)
 
 
-def test_one_that_behaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_normal_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = built(tmp_path, monkeypatch, """print('{"event": "done", "build_key": "ab", "reused": false}')""")
     assert (outcome.exit_code, outcome.build_key) == (0, "ab")
 
@@ -48,31 +48,31 @@ def test_one_that_behaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         'while True:\n    os.write(1, b\'{"event": "alone"}\\n\' * 1000)',
     ],
 )
-def test_what_no_build_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+def test_output_that_no_build_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
     outcome = built(tmp_path, monkeypatch, body)
     assert outcome.exit_code == 1
     assert "than a build does" in outcome.error or "than any build does" in outcome.error
 
 
-def test_a_log_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endless_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "MOST_LOG_BYTES", 1 << 20)
     outcome = built(tmp_path, monkeypatch, "while True:\n    os.write(2, b'x' * 10000); time.sleep(0.001)")
     assert outcome.exit_code == 1
     assert "printed more than" in outcome.error
 
 
-@pytest.mark.parametrize("found", [None, [], 5, {"exit_code": "0", "detail": []}, {"exit_code": 0}, {"detail": [], "other": 1}])
-def test_outcomes_of_other_machines(found: Any) -> None:
+@pytest.mark.parametrize("answer", [None, [], 5, {"exit_code": "0", "detail": []}, {"exit_code": 0}, {"detail": [], "other": 1}])
+def test_outcomes_of_other_machines(answer: Any) -> None:
     with pytest.raises(Refused, match="is no outcome of a cell"):
-        outcome_of(found)
+        outcome_from(answer)
 
 
 def test_an_outcome() -> None:
-    assert outcome_of({"exit_code": 3, "error": "no", "detail": ["a"]}).detail == ("a",)
+    assert outcome_from({"exit_code": 3, "error": "no", "detail": ["a"]}).detail == ("a",)
 
 
-@pytest.mark.parametrize("found", [None, {}, {"edgec": "0.0.1"}, {"edgec": 1}, [], ValueError("x" * 5000)], ids=repr)
-def test_workers_that_answer_something_else(found: Any, tmp_path: Path) -> None:
-    lacks = list(_lacks(found, tmp_path))
+@pytest.mark.parametrize("answer", [None, {}, {"edgec": "0.0.1"}, {"edgec": 1}, [], ValueError("x" * 5000)], ids=repr)
+def test_workers_with_other_answers(answer: Any, tmp_path: Path) -> None:
+    lacks = list(_worker_problems(answer, tmp_path))
     assert lacks
     assert max(map(len, lacks)) <= 300

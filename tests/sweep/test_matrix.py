@@ -21,33 +21,33 @@ def matrix(tmp_path: Path, text: str) -> Path:
 
 
 def test_every_combination_is_a_cell_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
-    found = read(matrix(tmp_path, BASE + 'calibration = "frames"\nvalidation = "demo"\nmin_fidelity = 0.9\n'))
-    assert len({cell.name for cell in found.cells}) == 8
-    last = found.cells[-1]
+    parsed = read(matrix(tmp_path, BASE + 'calibration = "frames"\nvalidation = "demo"\nmin_fidelity = 0.9\n'))
+    assert len({cell.name for cell in parsed.cells}) == 8
+    last = parsed.cells[-1]
     assert last.name == "robot-board-64x96-auto"
     assert last.request.checkpoint == str(tmp_path / "models/robot.pth")
     assert last.request.target == str(tmp_path / "own/board.toml")
     assert (last.request.calibration, last.request.validation) == (str(tmp_path / "frames"), "demo")
     assert last.request.min_fidelity == 0.9
-    assert found.cells[0].request.checkpoint == "demo"
-    assert found.fps == 30
+    assert parsed.cells[0].request.checkpoint == "demo"
+    assert parsed.fps == 30
 
 
 def test_options_come_before_the_file(tmp_path: Path) -> None:
-    found = read(matrix(tmp_path, BASE + "fps = 10\n"), fps=60, min_fidelity=0.5)
-    assert found.fps == 60
-    assert {cell.request.min_fidelity for cell in found.cells} == {0.5}
+    parsed = read(matrix(tmp_path, BASE + "fps = 10\n"), fps=60, min_fidelity=0.5)
+    assert parsed.fps == 60
+    assert {cell.request.min_fidelity for cell in parsed.cells} == {0.5}
 
 
 def test_cells_are_left_out_and_added(tmp_path: Path) -> None:
     more = 'exclude = [{ target = "own/board.toml", size = [64, "64x96"] }]\n'
     more += 'include = [{ checkpoint = "robot", target = "jetson", size = 224, precision = "int8" }]\n'
-    found = read(matrix(tmp_path, BASE + more))
-    assert [cell.target for cell in found.cells] == ["cpu"] * 4 + ["jetson"]
-    assert found.cells[-1].request.checkpoint == str(tmp_path / "models/robot.pth")
+    parsed = read(matrix(tmp_path, BASE + more))
+    assert [cell.target for cell in parsed.cells] == ["cpu"] * 4 + ["jetson"]
+    assert parsed.cells[-1].request.checkpoint == str(tmp_path / "models/robot.pth")
 
 
-def test_cells_that_share_their_first_stages_say_so(tmp_path: Path) -> None:
+def test_cells_that_share_their_first_stages(tmp_path: Path) -> None:
     cells = read(matrix(tmp_path, BASE)).cells
     assert len({cell.hub for cell in cells}) == 4
 
@@ -100,7 +100,7 @@ def test_names_make_folders_whatever_they_are(tmp_path: Path) -> None:
     assert [cell.name for cell in read(matrix(tmp_path, text)).cells] == ["b-x-cpu-32x32-auto", "random-vits16-cpu-32x32-auto"]
 
 
-def test_what_checkpoints_leave_open_is_settled_for_all_cells(tmp_path: Path) -> None:
+def test_weights_and_config_hold_for_all_cells(tmp_path: Path) -> None:
     path = tmp_path / "matrix.toml"
     text = 'checkpoints = ["demo"]\ntargets = ["cpu"]\nsizes = [224]\nweights = "student"\n'
     for config, expected in (('"mine.json"', str(tmp_path / "mine.json")), ('"none"', "none")):
@@ -119,7 +119,7 @@ def test_what_checkpoints_leave_open_is_settled_for_all_cells(tmp_path: Path) ->
     ],
     ids=["repeated", "product", "rules", "a long rule"],
 )
-def test_a_matrix_that_asks_for_much_is_refused_at_once(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_a_large_matrix_is_refused_at_once(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     table = {"checkpoints": ["demo"], "targets": ["cpu"], "sizes": [224], **change}
     path = tmp_path / "m.toml"
     path.write_text("\n".join(f"{key} = {_toml(value)}" for key, value in table.items()))

@@ -83,9 +83,9 @@ def test_a_killed_sweep_ends_its_cells_on_the_workers(inputs: Path, cache: Path,
 
 
 def test_a_worker_says_what_it_lacks(inputs: Path, tmp_path: Path) -> None:
-    found = probe(str(tmp_path), "logs/.token", "content", [str(inputs / "one"), str(tmp_path / "gone")])
-    assert found["shared"] is False
-    assert found["missing"] == [str(tmp_path / "gone")]
+    answer = probe(str(tmp_path), "logs/.token", "content", [str(inputs / "one"), str(tmp_path / "gone")])
+    assert answer["shared"] is False
+    assert answer["missing"] == [str(tmp_path / "gone")]
 
 
 def test_a_worker_with_another_edgec_is_refused(inputs: Path, tmp_path: Path) -> None:
@@ -119,5 +119,5 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         address_of(text)
 
 
-def test_an_address_is_dasks_own() -> None:
+def test_addresses_as_dask_writes_them() -> None:
     assert address_of("dask://host:8786") == "tcp://host:8786"

@@ -70,9 +70,7 @@ def test_a_repeated_sweep_does_nothing_but_what_failed(swept: Swept, cache: Path
     assert [path.stat().st_ino for path in manifests] == before
 
 
-def test_what_was_made_of_something_else_is_replaced_by_force_only(
-    swept: Swept, inputs: Path, cache: Path, tmp_path: Path
-) -> None:
+def test_artefacts_of_other_inputs_are_replaced_by_force_only(swept: Swept, inputs: Path, cache: Path, tmp_path: Path) -> None:
     name = f"{NAMES[0]}.edgec"
     place = tmp_path / "matrix.sweep"
     shutil.copytree(swept.folder / "matrix.sweep" / name, place / name)
@@ -101,7 +99,7 @@ def test_a_folder_that_cannot_be_written_is_refused(inputs: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-def test_a_sweep_that_ends_early_takes_its_cells_along_and_goes_on_later(
+def test_an_interrupted_sweep_ends_its_cells_and_resumes(
     swept: Swept, inputs: Path, cache: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     """The first stages of its cells are cached; what is measured is not."""
@@ -125,7 +123,7 @@ def test_a_sweep_that_ends_early_takes_its_cells_along_and_goes_on_later(
     assert list(tmp_path.glob("matrix.sweep/.edgec-*")) == []
 
 
-def test_what_has_ended_is_reported_before_the_end(
+def test_cells_that_ended_are_reported_before_the_sweep_ends(
     swept: Swept, inputs: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDGEC_CACHE_DIR", str(cache))

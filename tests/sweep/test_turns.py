@@ -39,7 +39,7 @@ def start(place: Path, name: str) -> subprocess.Popen[str]:
     return process
 
 
-def test_nobody_works_while_one_measures(tmp_path: Path) -> None:
+def test_no_other_works_while_one_measures(tmp_path: Path) -> None:
     """All work at once: each says so before any goes on."""
     processes = [start(tmp_path, name) for name in "abc"]
     for process in processes:
@@ -56,7 +56,7 @@ def test_nobody_works_while_one_measures(tmp_path: Path) -> None:
         assert lines[place + 1] == lines[place].replace("begins", "ends")
 
 
-def test_the_turn_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_a_killed_process_releases_its_turn(tmp_path: Path) -> None:
     process = start(tmp_path, "a")
     process.kill()
     process.communicate(timeout=60)

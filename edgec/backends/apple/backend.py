@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgec.backends.apple.profile import AppleProfile, as_chips
+from edgec.backends.apple.program import MAC_FACTS, MAC_PROGRAM, mac_program
 from edgec.backends.base import Backend, Packing
 from edgec.backends.profile import Profile
-from edgec.backends.program import MAC_FACTS, MAC_PROGRAM, device_program, program_sources
+from edgec.backends.program import BoardProgram
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
@@ -32,29 +33,34 @@ class AppleBackend(Backend):
     profile_type = AppleProfile
     note = NOTE
 
+    @property
+    def program(self) -> BoardProgram:
+        """Measures the package on each compute unit of a Mac."""
+        return mac_program()
+
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """Every M-series chip; phones must be asked for by their names."""
         return tuple(profile for profile in as_chips(profiles) if profile.apple.in_family)
 
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+        """The first precision in the chips' order that keeps the features."""
         from edgec.backends.apple.choosing import choose_first, order
 
         return choose_first(candidates, budget, order(as_chips(profiles)))
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
+        """The program and mac.json. A Mac has one package and nothing to choose from."""
         from edgec.backends.apple.packing import write_mac
 
         write_mac(packing)
         return ()
 
-    def programs(self) -> Mapping[str, bytes]:
-        return program_sources(self.name)
-
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
+        """The program and mac.json, if the artefact has them."""
         if not {MAC_PROGRAM, MAC_FACTS} & {file.path for file in artefact.manifest.files}:
             return ()
         from edgec.backends.checking import check_document, check_program
 
-        notes = check_program(artefact, MAC_PROGRAM, device_program(self.name))
+        notes = check_program(artefact, MAC_PROGRAM, self.program.archive())
         check_document(artefact, MAC_PROGRAM, MAC_FACTS, report, least)
         return notes

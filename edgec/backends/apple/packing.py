@@ -11,8 +11,8 @@ from typing import Any
 
 import edgec
 from edgec.backends.apple.profile import FIRST_OS, AppleProfile, as_chips
+from edgec.backends.apple.program import MAC_FACTS, mac_program
 from edgec.backends.base import Packing
-from edgec.backends.program import MAC_FACTS, write_device_program
 from edgec.onboard.judging import GATES
 
 SCHEMA_VERSION = 1
@@ -21,8 +21,8 @@ SCHEMA_VERSION = 1
 def write_mac(packing: Packing) -> None:
     """Write the program and its facts into `device/` of an artefact for Apple's chips that is in the making."""
     chips = as_chips(packing.profiles)
-    write_device_program(packing.directory, chips[0].family)
-    said = {
+    mac_program().write(packing.directory)
+    document = {
         "schema_version": SCHEMA_VERSION,
         "edgec_version": edgec.__version__,
         "profiles": [_profile(chip) for chip in chips],
@@ -33,7 +33,7 @@ def write_mac(packing: Packing) -> None:
         "precision_asked": packing.precision_asked,
         "calibration": packing.calibration,
     }
-    (packing.directory / MAC_FACTS).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    (packing.directory / MAC_FACTS).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def _profile(profile: AppleProfile) -> Mapping[str, Any]:

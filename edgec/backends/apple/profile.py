@@ -16,8 +16,8 @@ SYSTEMS = {"ios": "iOS and iPadOS", "macos": "macOS"}
 
 
 class NeuralEngine(Record):
-    """`generation` is the name that Apple's compiler has for it, where that is known; `tops` what Apple says that it does, in
-    whatever type was Apple's at the time."""
+    """`generation` is the name that Apple's compiler uses, where that is known. `tops` are the operations per second that Apple
+    claims, 10^12, in whatever type Apple counted at the time."""
 
     generation: str | None = Field(default=None, pattern=r"^H\d+[a-z]?$")
     cores: int = Field(ge=1)
@@ -26,12 +26,12 @@ class NeuralEngine(Record):
 
 
 class Apple(Record):
-    """A chip of Apple's: what Core ML has there to run on, and from which system on."""
+    """One of Apple's chips: which compute units Core ML has there, and the first system versions that run on it."""
 
     minimum_os: dict[Literal["ios", "macos"], str] = Field(min_length=1)
-    """By system, for those that run on the chip; iPadOS counts as iOS. What edgec writes needs those of `FIRST_OS`."""
+    """By system, for those that run on the chip; iPadOS counts as iOS. What edgec writes needs `FIRST_OS` at least."""
     compute_units: tuple[Literal["neural-engine", "gpu", "cpu"], ...] = Field(min_length=1)
-    """What a package may be measured on; fixed shapes are what the Neural Engine asks for."""
+    """What a package may be measured on. The Neural Engine needs fixed shapes."""
     neural_engine: NeuralEngine
     w8a8_pays: bool
     """Whether the Neural Engine multiplies bytes faster than halves. CPU and GPU may be slower in W8A8 everywhere."""
@@ -42,15 +42,18 @@ class Apple(Record):
     def _consistent(self) -> Apple:
         for system, version in self.minimum_os.items():
             if version_of(version) < version_of(FIRST_OS[system]):
-                raise ValueError(f"minimum_os: {system} {version} takes no package of edgec's, {FIRST_OS[system]} does")
+                raise ValueError(f"minimum_os: edgec's packages need {system} {FIRST_OS[system]} or later, not {version}")
         return self
 
 
 class AppleProfile(Profile):
+    """A profile with an `[apple]` table."""
+
     apple: Apple
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
+        """Systems, compute units, the Neural Engine, and whether W8A8 pays there."""
         chip, engine = self.apple, self.apple.neural_engine
         rate = f", {engine.tops:g} TOPS" if engine.tops else ""
         pays = "pays on the Neural Engine" if chip.w8a8_pays else "does not pay: bytes are multiplied no faster than halves"
@@ -63,5 +66,5 @@ class AppleProfile(Profile):
 
 
 def as_chips(profiles: Sequence[Profile]) -> tuple[AppleProfile, ...]:
-    """Those that are Apple's."""
+    """The profiles among these that are Apple's, in their order."""
     return tuple(profile for profile in profiles if isinstance(profile, AppleProfile))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from edgec.backends.base import Backend, Circumstances, Int8Rules, Tell, as_models
+from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, as_models
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.cpu.profile import CpuProfile
 from edgec.backends.profile import Profile
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgec.fidelity.reference import Reference
 
 MAX_SECONDS = 12.0
-"""What measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
+"""How long measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
 
 
 class CpuBackend(Backend):
@@ -35,6 +35,7 @@ class CpuBackend(Backend):
     assessing: ClassVar[str] = "measure latency"
 
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
+        """Of the ranked profiles that the host has everything for, the one with the highest rank."""
         ranked = [profile for profile in profiles if profile.standing is not None]
         suitable = [profile for profile in ranked if not self.lacks(profile, host)]
         if suitable:
@@ -50,32 +51,34 @@ class CpuBackend(Backend):
         )
 
     def lacks(self, profile: Profile, host: Host) -> tuple[str, ...]:
-        """Flags, or the architecture and with it all of them."""
+        """CPU flags, spelled as in /proc/cpuinfo; on another architecture, that architecture and all of the flags."""
         required = _cpu(profile).isa
         if host.architecture != profile.architecture:
             return (profile.architecture, *required)
         return tuple(flag for flag in required if flag not in host.isa)
 
     def int8_rules(self, profiles: Sequence[Profile]) -> Int8Rules:
+        """As the first profile's `[int8]` table says."""
         facts = _cpu(profiles[0]).int8
         if facts is None:
             return Int8Rules("u8")
         return Int8Rules(facts.activations, paired=facts.pairs_saturate, dot_product=facts.dot_product)
 
     def assessment_key(self, circumstances: Circumstances, candidates: Sequence[Candidate]) -> object:
+        """The host, threads, iterations, and the candidates that keep the budget: only those are measured in full."""
         from edgec.backends.cpu.choosing import finalists
 
-        # Who keeps the budget decides who is measured in full.
         figures = [candidate.figures() for candidate in candidates]
         keep = sorted(finalists(figures, circumstances.budget, dict.fromkeys(range(len(figures)), 0.0)))
         host = circumstances.host.model_dump(mode="json", exclude={"governor"})
         return [host, circumstances.threads, circumstances.iterations, keep]
 
     def units(self, candidates: Sequence[Candidate], circumstances: Circumstances) -> int:
+        """Recorded runs."""
         return circumstances.iterations * len(candidates)
 
     def assess(
-        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, tell: Tell
+        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
     ) -> tuple[Assessment, ...]:
         """Latency, cold start and memory, candidates in turn."""
         from edgec.backends.cpu.choosing import finalists
@@ -92,27 +95,29 @@ class CpuBackend(Backend):
             seed=circumstances.seed,
             names=[candidate.name for candidate in candidates],
             goes_on=lambda medians: finalists(figures, circumstances.budget, medians),
-            progress=lambda doing, done, _total: tell(doing, done),
+            progress=lambda doing, done, _total: on_progress(doing, done),
             evidence=Evidence.HOST,
         )
         return tuple(
             Assessment(
-                latency=each.latency,
-                cold_start=each.cold_start,
-                cpu_ms_per_frame=each.cpu_ms_per_frame,
-                other_cores=each.other_cores,
-                problem=each.problem,
+                latency=measurement.latency,
+                cold_start=measurement.cold_start,
+                cpu_ms_per_frame=measurement.cpu_ms_per_frame,
+                other_cores=measurement.other_cores,
+                problem=measurement.problem,
             )
-            for each in measured
+            for measurement in measured
         )
 
     def doubts(self, assessments: Sequence[Assessment], circumstances: Circumstances) -> tuple[str, ...]:
+        """Other work that took cores meanwhile."""
         from edgec.host.facts import contention
 
         busy = [assessment.other_cores for assessment in assessments if assessment.other_cores is not None]
         return contention(circumstances.host, circumstances.threads, busy)
 
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+        """The fastest, or one that is nearly as fast and loses much less."""
         from edgec.backends.cpu.choosing import choose
 
         return choose(candidates, budget)

@@ -15,30 +15,36 @@ class Int8Facts(Record):
     """How the CPU multiplies bytes."""
 
     dot_product: bool
-    """It multiplies and sums four of them into 32 bits in one instruction."""
+    """One instruction multiplies four of them and sums the products in 32 bits."""
     activations: Literal["u8", "s8"]
-    """The type of activations, weights being s8, that its runtimes have the fastest kernels for."""
+    """The type of activations that its runtimes have the fastest kernels for; weights are s8."""
     pairs_saturate: bool
-    """It adds neighbouring products in pairs, in 16 bits that saturate: weights must be scaled so that no pair can."""
+    """It adds neighbouring products in pairs, in 16 bits that saturate: weights must be scaled so that no pair overflows."""
 
 
 class CpuProfile(Profile):
+    """A profile with the CPU flags that it needs, and an `[int8]` table."""
+
     isa: tuple[str, ...]
     """The flags that a device must have, spelled as in /proc/cpuinfo."""
     rank: int | None = None
-    """Of the profiles that suit a host, `cpu` means the one of the highest rank; one without a rank must be asked for by name."""
+    """`cpu` means the profile with the highest rank of those that suit the host; one without a rank is chosen by its name
+    only."""
     int8: Int8Facts | None = None
 
     @property
     def standing(self) -> int | None:
+        """Its rank."""
         return self.rank
 
     @property
     def requires(self) -> tuple[str, ...]:
+        """CPU flags."""
         return self.isa
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
+        """How it computes in int8."""
         if self.int8 is None:
             return ()
         dot = "dot products" if self.int8.dot_product else "no dot products"

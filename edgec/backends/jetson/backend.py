@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from edgec.backends.base import Backend, Circumstances, Packing, Tell
+from edgec.backends.base import Backend, Circumstances, OnProgress, Packing
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
+from edgec.backends.jetson.program import BUNDLE, PROGRAM, jetson_program
 from edgec.backends.profile import Profile
-from edgec.backends.program import BUNDLE, PROGRAM, device_program, program_sources
+from edgec.backends.program import BoardProgram
 from edgec.lowering.base import Availability
 from edgec.records.compilation import Compilation
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
 if TYPE_CHECKING:
+    from edgec.artefact.checking import OutputCheck
     from edgec.artefact.reading import OpenArtefact
     from edgec.backends.choosing import Choice
     from edgec.fidelity.budget import Budget
     from edgec.fidelity.reference import Reference
+    from edgec.lowering.base import Features
     from edgec.records.report import Report
 
 NOTE = (
@@ -38,15 +41,21 @@ class JetsonBackend(Backend):
     assessing: ClassVar[str] = "check against TensorRT's versions"
     compiling: ClassVar[str] = "compile with NVIDIA's compiler"
 
+    @property
+    def program(self) -> BoardProgram:
+        """Builds engines on the board, verifies and measures them, and activates one."""
+        return jetson_program()
+
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """All of Orin and Thor. AGX Xavier, whose TensorRT is another generation, must be asked for by its name."""
         return tuple(profile for profile in as_boards(profiles) if profile.jetson.in_family)
 
     def runtime_versions(self, precision: str, profiles: Sequence[Profile]) -> tuple[str, ...]:
+        """TensorRT versions of any of these boards that a graph of this precision is for."""
         from edgec.backends.jetson.foresight import versions_for
 
-        every = (version for board in as_boards(profiles) for version in versions_for(precision, board.jetson))
-        return tuple(dict.fromkeys(every))
+        versions = (version for board in as_boards(profiles) for version in versions_for(precision, board.jetson))
+        return tuple(dict.fromkeys(versions))
 
     def compiler(self) -> Availability:
         from edgec.lowering.tensorrt.compiler.machines import availability
@@ -67,7 +76,7 @@ class JetsonBackend(Backend):
         return tuple(compile_graph(graph, sm, names).summary for sm, names in served.items())
 
     def assess(
-        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, tell: Tell
+        self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
     ) -> tuple[Assessment, ...]:
         """Whether every board's TensorRT takes each graph, and how long it must take there at least."""
         from edgec.backends.jetson.foresight import foresee
@@ -75,43 +84,54 @@ class JetsonBackend(Backend):
         assessments = []
         for number, candidate in enumerate(candidates):
             assert candidate.model is not None
-            tell(candidate.name, number)
+            on_progress(candidate.name, number)
             graph = candidate.model.directory / candidate.model.entry
             boards = as_boards(circumstances.profiles)
-            foreseen = foresee(graph, candidate.precision, boards, candidate.compilations)
+            foreseen = foresee(graph, candidate.variant, boards, candidate.compilations)
             notes = tuple(f"{candidate.name}: {note}" for note in foreseen.notes)
             assessments.append(Assessment(bounds=foreseen.bounds, problem=foreseen.problem, notes=notes))
         return tuple(assessments)
 
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+        """What a board tries first; it measures and chooses for itself."""
         from edgec.backends.jetson.choosing import choose_unmeasured
 
         return choose_unmeasured(candidates, budget)
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
-        """The chosen one, and the first of every other precision that keeps the features."""
+        """The chosen one, and the first of every other precision and form that keeps the features."""
         from edgec.backends.choosing import keeps
         from edgec.lowering.tensorrt.lowering import VARIANTS
 
-        first = {chosen.precision: chosen}
+        first = {chosen.variant: chosen}
         for candidate in candidates:
             if candidate.ran and keeps(candidate.figures(), budget):
-                first.setdefault(candidate.precision, candidate)
-        return tuple(first[precision] for precision in VARIANTS if precision in first)
+                first.setdefault(candidate.variant, candidate)
+        return tuple(first[variant] for variant in VARIANTS if variant in first)
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
+        """The program, bundle.json, and what each variant computes of the golden frames."""
         from edgec.backends.jetson.packing import write_bundle
 
         return write_bundle(packing)
 
-    def programs(self) -> Mapping[str, bytes]:
-        return program_sources(self.name)
-
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
+        """The program and bundle.json, if the artefact has them."""
         if not {PROGRAM, BUNDLE} & {file.path for file in artefact.manifest.files}:
             return ()
-        from edgec.backends.checking import check_document, check_program
+        from edgec.backends.checking import check_program
+        from edgec.backends.jetson.checking import check_bundle
 
-        notes = check_program(artefact, PROGRAM, device_program(self.name))
-        check_document(artefact, PROGRAM, BUNDLE, report, least)
+        notes = check_program(artefact, PROGRAM, self.program.archive(), sent=True)
+        check_bundle(artefact, report, least)
         return notes
+
+    def check_variants(
+        self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
+    ) -> tuple[list[OutputCheck], list[str]]:
+        """Every graph that bundle.json lists."""
+        if BUNDLE not in {file.path for file in artefact.manifest.files}:
+            return [], []
+        from edgec.backends.jetson.checking import check_variants
+
+        return check_variants(artefact, entry_features, threads, same=same)

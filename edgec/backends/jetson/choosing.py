@@ -1,27 +1,27 @@
-"""A board measures and chooses for itself: here it is only said what it tries first."""
+"""A board measures and chooses for itself: what is chosen here is only what it tries first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgec.backends.choosing import EXACTNESS, Choice, kept_words, loses, within
+from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, within
 from edgec.fidelity.budget import Budget
 from edgec.records.report import CandidateFigures
 
 
 def choose_unmeasured(candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
-    """Where nothing can be measured, what a board tries first: the lowest precision within the budget.
+    """The lowest precision within the budget: what a board tries first, since nothing can be measured here.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
-    kept = within(ran, candidates, budget)
-    stands = max(kept, key=lambda candidate: EXACTNESS.index(candidate.precision))  # of several int8 the first
-    others = {candidate.precision for candidate in kept} - {stands.precision}
+    within_budget = within(ran, candidates, budget)
+    first = max(within_budget, key=lambda candidate: EXACTNESS.index(candidate.precision))  # of several int8 the first
+    others = {candidate.precision for candidate in within_budget} - {first.precision}
     after = f", then {' and '.join(sorted(others, key=EXACTNESS.index, reverse=True))}" if others else ""
     reason = (
-        f"{stands.name} is what a board tries first{after}; {kept_words(stands, budget)}, simulated here. "
+        f"{first.name} is what a board tries first{after}; {describe_kept(first, budget)}, simulated here. "
         "The board measures, and keeps the fastest that reproduces the features"
     )
-    lost = [loses(each, budget) for each in ran if each not in kept]
-    return Choice(stands, "; ".join([reason, *lost]) + ".")
+    lost = [describe_loss(candidate, budget) for candidate in ran if candidate not in within_budget]
+    return Choice(first, "; ".join([reason, *lost]) + ".")

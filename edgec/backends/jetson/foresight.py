@@ -1,4 +1,5 @@
-"""What can be said of a graph before any board has seen it: whether its TensorRT takes it, and how long it must take at least."""
+"""What can be sentences of a graph before any board has seen it: whether its TensorRT takes it, and how long it must take at
+least."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ from edgec.records.report import Bound
 
 @dataclass(frozen=True)
 class Foresight:
-    """`problem` is why some TensorRT that a board may have refuses the graph: one graph serves all of them. `notes` are what else
-    is known of it."""
+    """`problem` says why some TensorRT that a board may have refuses the graph, which must serve all of them; empty if none does.
+    `notes` are what else TensorRT's rules say about it."""
 
     bounds: tuple[Bound, ...]
     problem: str
@@ -30,7 +31,8 @@ class Foresight:
 
 
 def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile], compilations: Sequence[Compilation] = ()) -> Foresight:
-    """Of a variant of this precision, for these boards. Versions that the variant is not for are not looked at."""
+    """What is known of a graph of this precision, for these boards; `compilations` are what NVIDIA's compiler made of it.
+    TensorRT versions that the precision is not for are skipped."""
     model = read_graph(graph)
     suited = {board.name: (board.jetson, versions) for board in boards if (versions := versions_for(precision, board.jetson))}
     if not suited:
@@ -39,7 +41,7 @@ def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile], compil
         )
     findings = check_graph(model, tuple(dict.fromkeys(version for _, versions in suited.values() for version in versions)))
     errors = [finding for finding in findings if finding.is_error]
-    said = [f"TensorRT {', '.join(finding.versions)}: {finding.rule.consequence}" for finding in findings]
+    sentences = [f"TensorRT {', '.join(finding.versions)}: {finding.rule.consequence}" for finding in findings]
     work = count_work(ir.from_proto(model))
     bounds = tuple(
         Bound(
@@ -52,10 +54,10 @@ def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile], compil
         for name, (board, _) in suited.items()
         for bound in lower_bounds(work, board)[:1]
     )
-    return Foresight(bounds, "; ".join(said[: len(errors)]), tuple(said[len(errors) :]))
+    return Foresight(bounds, "; ".join(sentences[: len(errors)]), tuple(sentences[len(errors) :]))
 
 
-def _estimate(bound: roofline.Bound, board: Jetson, compilations: Sequence[Compilation]) -> float | None:
+def _estimate(bound: roofline.LatencyBound, board: Jetson, compilations: Sequence[Compilation]) -> float | None:
     """In the bound's power mode; None where the compiler has not seen the graph for the board."""
     rates = next((mode.rates for mode in board.modes if mode.name == bound.mode), None)
     if rates is None or not compilations:
@@ -64,6 +66,6 @@ def _estimate(bound: roofline.Bound, board: Jetson, compilations: Sequence[Compi
 
 
 def versions_for(precision: str, board: Jetson) -> tuple[str, ...]:
-    """Of the TensorRT versions that the board may have, those that a graph of this precision is for."""
+    """The TensorRT versions that the board may have and that a graph of this precision is for."""
     low, below = (parse_version(version) for version in TENSORRT[precision])
     return tuple(version for version in board.tensorrt_versions if low <= parse_version(version) < below)

@@ -1,6 +1,6 @@
-"""device/bundle.json: what the program on the robot needs to know of the artefact that it lies in.
+"""device/bundle.json: what the program on the robot needs to know about the artefact that it lies in.
 
-`targets/jetson/device/edgec_device/bundle.py` reads it. It is written last but for the manifest: it names every file that the
+`targets/jetson/device/edgec_device/bundle.py` reads it. Only the manifest is written later: bundle.json names every file that the
 board needs, with its hash.
 """
 
@@ -20,8 +20,9 @@ from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, VA
 from edgec.artefact.recording import run_golden
 from edgec.backends.base import Packing
 from edgec.backends.candidate import Candidate
+from edgec.backends.jetson.checking import tensor_fields
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
-from edgec.backends.program import BUNDLE, PROGRAM, write_device_program
+from edgec.backends.jetson.program import BUNDLE, PROGRAM, jetson_program
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
@@ -29,42 +30,42 @@ from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.onboard.judging import GATES
-from edgec.records.manifest import Tensor, VariantFacts
+from edgec.records.manifest import VariantFacts
 
 SCHEMA_VERSION = 1
 RUNTIME = "tensorrt"
 
 
 def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
-    """Write the program and its bundle into `device/` of an artefact whose model and golden files are there, and beside these
-    what every variant makes of the golden frames.
+    """Write the program and its bundle into `device/` of an artefact whose model and golden files are there, and what every
+    variant computes of the golden frames next to those.
 
     Raises `RuntimeFailure` if a variant cannot be run here.
     """
     directory = packing.directory
-    write_device_program(directory)
+    jetson_program().write(directory)
     golden = Reference(_arrays(directory, FRAMES)["frames"], _arrays(directory, EXPECTED_FLOAT32))
-    ran = {variant.precision: _run(directory, packing, variant, golden) for variant in packing.variants}
+    features = {variant.variant: _run(directory, packing, variant, golden) for variant in packing.variants}
     paths = [*(path_of(variant) for variant in packing.variants), FRAMES, EXPECTED_FLOAT32, PROGRAM]
-    said = {
+    document = {
         "schema_version": SCHEMA_VERSION,
         "edgec_version": edgec.__version__,
         "name": safe_name(packing.name),
         "build_key": packing.build_key,
         "family": packing.profiles[0].family,
         "boards": [_board(board) for board in as_boards(packing.profiles)],
-        "input": _tensor(packing.input),
-        "outputs": [_tensor(output) for output in packing.outputs],
+        "input": tensor_fields(packing.input),
+        "outputs": [tensor_fields(output) for output in packing.outputs],
         "variants": [
             {
-                "name": variant.precision,
+                "name": variant.variant,
                 "path": path_of(variant),
                 "precision": variant.precision,
-                "tensorrt": dict(zip(("min", "below"), TENSORRT[variant.precision], strict=True)),
+                "tensorrt": dict(zip(("min", "below"), TENSORRT[variant.variant], strict=True)),
                 "bounds": {
-                    name: bound.said()
+                    name: bound.as_document()
                     for name, bound in head_bounds(
-                        packing.outputs, variant.precision, golden.features, ran[variant.precision]
+                        packing.outputs, variant.precision, golden.features, features[variant.variant]
                     ).items()
                 },
             }
@@ -80,30 +81,31 @@ def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
         "calibration": packing.calibration,
         "files": [_file(directory, path) for path in paths],
     }
-    (directory / BUNDLE).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    own, *others = packing.variants
-    recorded = {own.precision: EXPECTED_SHIPPED} | {each.precision: f"{VARIANTS}/{each.precision}.npz" for each in others}
+    (directory / BUNDLE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    entry, *others = packing.variants
+    paths_of_expected = {entry.variant: EXPECTED_SHIPPED}
     for variant in others:
-        write_expected(directory, recorded[variant.precision], ran[variant.precision])
+        paths_of_expected[variant.variant] = f"{VARIANTS}/{variant.variant}.npz"
+        write_expected(directory, paths_of_expected[variant.variant], features[variant.variant])
     return tuple(
-        VariantFacts(precision=each.precision, entry=path_of(each), expected=recorded[each.precision])
-        for each in packing.variants
+        VariantFacts(precision=variant.precision, entry=path_of(variant), expected=paths_of_expected[variant.variant])
+        for variant in packing.variants
     )
 
 
 def path_of(variant: Candidate) -> str:
-    """Of its graph, in the artefact."""
+    """Where the variant's graph lies in the artefact."""
     assert variant.model is not None
     return f"model/{variant.model.entry}"
 
 
 def _arrays(directory: Path, path: str) -> Features:
-    with np.load(directory / path, allow_pickle=False) as found:
-        return dict(found)
+    with np.load(directory / path, allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def safe_name(text: str) -> str:
-    """As the name of a folder on any file system."""
+    """The text as a name that a folder can have on any file system."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip(".-+_")[:100] or "artefact"
 
 
@@ -111,13 +113,9 @@ def _file(directory: Path, path: str) -> Mapping[str, Any]:
     return {"path": path, "sha256": sha256_of(directory / path), "size_bytes": (directory / path).stat().st_size}
 
 
-def _tensor(tensor: Tensor) -> Mapping[str, Any]:
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "role": tensor.role}
-
-
 def _run(directory: Path, packing: Packing, variant: Candidate, golden: Reference) -> Features:
-    place = PurePosixPath(path_of(variant))
-    model = LoweredModel(RUNTIME, directory / place.parent, place.name, (place.name,))
+    path = PurePosixPath(path_of(variant))
+    model = LoweredModel(RUNTIME, directory / path.parent, path.name, (path.name,))
     return run_golden(registry.get(RUNTIME).load(model, threads=packing.threads), golden, packing.input.shape[0])
 
 

@@ -25,16 +25,16 @@ class TensorRtRange(Record):
 
 
 class Rates(Record):
-    """What the GPU can do at most: dense, not with half of the weights zero. A multiplication and an addition are two operations.
+    """The GPU's peak rates: dense, not with half of the weights zero. A multiplication and an addition count as two operations.
 
-    A precision without a rate is one that no source gives. `fp32` is that of the tensor cores (TF32) where they take it.
+    A rate that no source gives is None. `fp32` is the tensor cores' rate (TF32) where they compute it.
     """
 
     int8_tops: float | None = Field(default=None, gt=0)
     fp16_tflops: float = Field(gt=0)
     fp32_tflops: float = Field(gt=0)
     bandwidth_gbs: float = Field(gt=0)
-    """Of the memory, which CPU and GPU share, 10^9 bytes a second."""
+    """Of the memory that CPU and GPU share, in 10^9 bytes a second."""
 
 
 class PowerMode(Record):
@@ -56,10 +56,10 @@ class Jetson(Record):
     """Any of these in /proc/device-tree/compatible is this board."""
     compute_capability: str = Field(pattern=r"^\d+\.\d$")
     cache_mib: float = Field(gt=0)
-    """The GPU's L2 and the system's last-level cache together: what weights could outlast a run in."""
+    """The GPU's L2 and the system's last-level cache together: weights that fit in may stay there from run to run."""
     jetpack: tuple[JetPack, ...] = Field(min_length=1)
     installable: tuple[str, ...] = ()
-    """TensorRT versions that no JetPack brings, but one lets be installed."""
+    """TensorRT versions that no JetPack brings but that can be installed on one."""
     tensorrt: TensorRtRange
     modes: tuple[PowerMode, ...] = Field(min_length=1)
     """The fastest first."""
@@ -68,11 +68,12 @@ class Jetson(Record):
 
     @property
     def tensorrt_versions(self) -> tuple[str, ...]:
-        """What a graph for this board must be right for, each once, oldest first."""
+        """All that the board may have, each once, oldest first: a graph for it must suit every one."""
         return tuple(dict.fromkeys((*(release.tensorrt for release in self.jetpack), *self.installable)))
 
     @property
     def fastest(self) -> PowerMode:
+        """The mode with the highest rates, which are known."""
         return self.modes[0]
 
     @model_validator(mode="after")
@@ -87,10 +88,13 @@ class Jetson(Record):
 
 
 class JetsonProfile(Profile):
+    """A profile with a `[jetson]` table."""
+
     jetson: Jetson
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
+        """Compute capability, JetPack releases, and the names in the device tree."""
         board = self.jetson
         releases = ", ".join(f"{release.version} (TensorRT {release.tensorrt})" for release in board.jetpack)
         installable = f"; TensorRT {', '.join(board.installable)} can be installed" if board.installable else ""
@@ -119,5 +123,5 @@ class JetsonProfile(Profile):
 
 
 def as_boards(profiles: Sequence[Profile]) -> tuple[JetsonProfile, ...]:
-    """Those that are Jetsons'."""
+    """The profiles among these that are Jetsons', in their order."""
     return tuple(profile for profile in profiles if isinstance(profile, JetsonProfile))

@@ -1,8 +1,8 @@
 """The least time that a graph could take on a Jetson: from data sheets, never a latency to expect.
 
-A run takes no less than its multiplications take at the GPU's peak, and no less than the memory takes for the weights that
-cannot have stayed in the caches since the last one. What passes between operations may stay there, and is left out of the bound;
-how much it is, is told beside it. Where NVIDIA's compiler has seen the graph, `estimate_ms` counts that, and kernels, too.
+A run takes no less than its multiplications take at the GPU's peak, and no less than the memory takes to deliver the weights that
+cannot have stayed in the caches since the last run. What passes between operations may stay in the caches: it is counted
+separately and is not part of the bound. Where NVIDIA's compiler has seen the graph, `estimate_ms` counts that, and kernels, too.
 """
 
 from __future__ import annotations
@@ -20,25 +20,29 @@ LAUNCH_MS = 0.002
 
 
 class Work(Protocol):
-    """What one run does: `edgec.graph.work.count_work` tells it of a strongly typed graph."""
+    """What one run of a strongly typed graph does, as `edgec.graph.work.count_work` counts it."""
 
     @property
-    def macs(self) -> Mapping[Literal["int8", "fp16", "fp32"], int]: ...
+    def macs(self) -> Mapping[Literal["int8", "fp16", "fp32"], int]:
+        """Multiplications with their additions, by the type that they are computed in."""
 
     @property
-    def weight_bytes(self) -> int: ...
+    def weight_bytes(self) -> int:
+        """Bytes of all constants, as stored in the graph."""
 
     @property
-    def frame_bytes(self) -> int: ...
+    def frame_bytes(self) -> int:
+        """Bytes of the batch of frames that is read."""
 
     @property
-    def exchanged_bytes(self) -> int: ...
+    def exchanged_bytes(self) -> int:
+        """Bytes that pass from one operation to the next, written and read."""
 
 
 @dataclass(frozen=True)
-class Bound:
+class LatencyBound:
     """Milliseconds for one batch. A run takes at least `bound_ms`, the larger of the first two; `exchange_ms` is what the memory
-    would take for `Work.exchanged_bytes`, and no part of the bound."""
+    would take for `Work.exchanged_bytes`, and is not part of the bound."""
 
     mode: str
     compute_ms: float
@@ -48,14 +52,16 @@ class Bound:
 
     @property
     def bound_ms(self) -> float:
+        """The least time for one batch."""
         return max(self.compute_ms, self.memory_ms)
 
     @property
     def limited_by(self) -> Literal["compute", "memory"]:
+        """Which of the two decides `bound_ms`."""
         return "compute" if self.compute_ms >= self.memory_ms else "memory"
 
 
-def lower_bound(work: Work, mode: str, rates: Rates, cache_mib: float) -> Bound | None:
+def lower_bound(work: Work, mode: str, rates: Rates, cache_mib: float) -> LatencyBound | None:
     """None if the rates lack a precision that the graph computes in."""
     peaks = {"int8": rates.int8_tops, "fp16": rates.fp16_tflops, "fp32": rates.fp32_tflops}
     seconds = 0.0
@@ -66,7 +72,7 @@ def lower_bound(work: Work, mode: str, rates: Rates, cache_mib: float) -> Bound 
         seconds += 2 * macs / (peak * 1e12)
     bandwidth = rates.bandwidth_gbs * 1e9
     read = max(0.0, work.weight_bytes - cache_mib * 2**20)
-    return Bound(
+    return LatencyBound(
         mode=mode,
         compute_ms=1e3 * seconds,
         memory_ms=1e3 * (read + work.frame_bytes) / bandwidth,
@@ -74,14 +80,14 @@ def lower_bound(work: Work, mode: str, rates: Rates, cache_mib: float) -> Bound 
     )
 
 
-def lower_bounds(work: Work, board: Jetson) -> tuple[Bound, ...]:
+def lower_bounds(work: Work, board: Jetson) -> tuple[LatencyBound, ...]:
     """One for each power mode whose rates are known, the fastest mode first."""
-    found = (lower_bound(work, mode.name, mode.rates, board.cache_mib) for mode in board.modes if mode.rates is not None)
-    return tuple(bound for bound in found if bound is not None)
+    bounds = (lower_bound(work, mode.name, mode.rates, board.cache_mib) for mode in board.modes if mode.rates is not None)
+    return tuple(bound for bound in bounds if bound is not None)
 
 
-def estimate_ms(bound: Bound, compilation: Compilation, rates: Rates) -> float:
-    """What a batch would take if every byte between kernels went through the memory, with `LAUNCH_MS` for each kernel: no bound,
-    because what stays in the caches is faster, and no kernel reaches the peaks."""
+def estimate_ms(bound: LatencyBound, compilation: Compilation, rates: Rates) -> float:
+    """Milliseconds that a batch would take if every byte between kernels went through the memory, with `LAUNCH_MS` for each
+    kernel. No bound: what stays in the caches is faster, and no kernel reaches the peaks."""
     memory_ms = bound.memory_ms + 1e3 * compilation.moved_bytes / (rates.bandwidth_gbs * 1e9)
     return max(bound.compute_ms, memory_ms) + LAUNCH_MS * compilation.kernels

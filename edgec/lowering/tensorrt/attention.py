@@ -191,8 +191,8 @@ def _join(attention: Attention, tables: dict[bytes, tuple[ir.Value, ir.Value]], 
     write = _Writer(scores, f"{prefix}.joint", kind, free)
     key = attention.cos.tobytes() + attention.sin.tobytes()
     if key not in tables:
-        cos, sin = _tables(attention)
-        tables[key] = write.constant("cos", cos), write.constant("sin", sin)
+        cosines, sines = _tables(attention)
+        tables[key] = write.constant("cos", cosines), write.constant("sin", sines)
     cos, sin = tables[key]
 
     sides = (batch, tokens, 3, heads, width)

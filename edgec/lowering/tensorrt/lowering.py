@@ -98,9 +98,9 @@ def variant_name(precision: str, form: str = "") -> str:
 
 
 def typed_model(hub: ir.Model, plan: PrecisionPlan, *, folded: bool = False) -> tuple[ir.Model, dict[str, str]]:
-    """The strongly typed graph of a plan, opset 17 (19 if `folded`), and the operations that stay in float32 because a constant does not fit fp16,
-    each with the reason: products, and any operation of a head. int8 is symmetric whatever the plan says, because TensorRT has no
-    other."""
+    """The strongly typed graph of a plan, opset 17 (19 if `folded`), and the operations that stay in float32 because a constant
+    does not fit fp16, each with the reason: products, and any operation of a head. int8 is symmetric whatever the plan says,
+    because TensorRT has no other."""
     from edgec.graph.passes.base import rewritten
     from edgec.graph.planned import apply_plan
     from edgec.lowering.halves import unfit_products
@@ -125,8 +125,8 @@ def typed_model(hub: ir.Model, plan: PrecisionPlan, *, folded: bool = False) -> 
 
 
 def with_headroom(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-    """The plan, with float32 for every product, and every addition of the residual stream, that makes or reads an activation which
-    could overflow fp16 on the robot.
+    """The plan, with float32 for every product, and every addition of the residual stream, that makes or reads an activation
+    which could overflow fp16 on the robot.
 
     `peaks` are the largest absolute values that calibration saw (`edgec.graph.peaks`); tensors that it does not name are taken to
     be small.

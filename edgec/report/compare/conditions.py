@@ -1,4 +1,4 @@
-"""What must be the same on both sides for their latencies to say anything of each other, and what is shown beside the figures."""
+"""What must be the same on both sides for their latencies to be comparable, and what is shown beside the figures."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import dataclass
 from edgec.errors import RequestError
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
-from edgec.report.columns import ABSENT, cosine_cell
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, number
 from edgec.report.compare.sides import Side
-from edgec.report.decisions import Decided, decided
+from edgec.report.decisions import HeadMeasure, head_measures
+from edgec.report.facts import size_of
 
 _HOW_LONG = re.compile(r"--(duration|iterations|warmUp|avgRuns)=")
 """Flags of trtexec that say how much was measured, not how."""
 _TAKEN = 0.1
-"""The share of the cores that a run needs, above which others may not have used them; `edgec bench` warns from there on, too."""
+"""Other work may take at most this share of the cores that a run needs; `edgec bench` warns at the same share."""
 
 
 @dataclass(frozen=True)
 class Fact:
-    """`cell` gives plain text on one line, not escaped for anything."""
+    """A row of a comparison. `cell` gives plain text on one line, not escaped for anything."""
 
     title: str
     cell: Callable[[Side], str]
@@ -29,14 +30,11 @@ class Fact:
 
 @dataclass(frozen=True)
 class Difference:
+    """A condition that is not the same on both sides, and what it is on each."""
+
     title: str
     first: str
     second: str
-
-
-def _shape(side: Side) -> str:
-    _, height, width, _ = side.report.input_shape
-    return f"{height}x{width}"
 
 
 def _host(side: Side) -> str:
@@ -47,7 +45,7 @@ def _host(side: Side) -> str:
 
 
 def _memory(size: int) -> str:
-    """To a tenth of a gigabyte: kernels keep a little more or less of it for themselves."""
+    """To a tenth of a gigabyte: kernels reserve a little more or less of it."""
     return f"{size / 1e9:.1f} GB"
 
 
@@ -76,7 +74,7 @@ def _evidence(side: Side) -> str:
 
 
 def _kind_of_evidence(side: Side) -> str:
-    """Of one host, what was measured is measured, whether it has all that a target asks for or not."""
+    """Both kinds of measured latencies count as one: of the same host, they are comparable."""
     measured = (Evidence.TARGET, Evidence.HOST)
     return "measured" if side.latency and side.latency.evidence in measured else _evidence(side)
 
@@ -98,13 +96,9 @@ def _model(side: Side) -> str:
 
 def _ms(figure: str, share: float) -> Callable[[Side], str]:
     def cell(side: Side) -> str:
-        return _number(side.quantile_ms(figure, share))
+        return number(side.quantile_ms(figure, share))
 
     return cell
-
-
-def _number(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.2f}"
 
 
 def _runs(side: Side) -> str:
@@ -126,14 +120,6 @@ def _compiled(field: str, unit: float, digits: int) -> Callable[[Side], str]:
     return cell
 
 
-def _rss(side: Side) -> str:
-    return ABSENT if side.cold_start is None else f"{side.cold_start.peak_rss_bytes / 1e6:.0f}"
-
-
-def _size(side: Side) -> str:
-    return ABSENT if side.candidate.size_bytes is None else f"{side.candidate.size_bytes / 1e6:.1f}"
-
-
 def _cosine(field: str) -> Callable[[Side], str]:
     return lambda side: cosine_cell(getattr(side.fidelity, field, None))
 
@@ -144,7 +130,7 @@ def _judged_on(side: Side) -> str:
 
 
 CONDITIONS = (
-    Fact("shape", _shape),
+    Fact("shape", lambda side: size_of(side.report)),
     Fact("batch", lambda side: str(side.report.input_shape[0])),
     Fact("host", _host),
     Fact("threads", _latency("threads")),
@@ -168,11 +154,11 @@ FACTS = (
 FIGURES = (
     Fact("p50 ms", _ms("p50", 0.50)),
     Fact("p99 ms", _ms("p99", 0.99)),
-    Fact("max ms", lambda side: _number(side.max_ms)),
+    Fact("max ms", lambda side: number(side.max_ms)),
     Fact("runs", _runs),
-    Fact("yardstick ms", lambda side: _number(side.pace_ms)),
-    Fact("memory MB", _rss),
-    Fact("size MB", _size),
+    Fact("yardstick ms", lambda side: number(side.pace_ms)),
+    Fact("memory MB", lambda side: megabytes(getattr(side.cold_start, "peak_rss_bytes", None), 0)),
+    Fact("size MB", lambda side: megabytes(side.candidate.size_bytes)),
     Fact("cls", _cosine("cls_cosine_mean")),
     Fact("patch mean", _cosine("patch_cosine_mean")),
     Fact("patch p01", _cosine("patch_cosine_p01")),
@@ -187,16 +173,17 @@ def compiled_figures(sides: Sequence[Side]) -> tuple[Fact, ...]:
 
 
 def head_figures(sides: Sequence[Side]) -> tuple[Fact, ...]:
-    """What each output of a head keeps, of all heads that some side has."""
+    """How much each output of a head keeps, of all heads that some side has."""
 
-    def fact(each: Decided) -> Fact:
+    def fact(each: HeadMeasure) -> Fact:
         return Fact(each.words, lambda side: each.cell(side.fidelity))
 
-    return tuple(fact(each) for each in decided(side.fidelity for side in sides))
+    return tuple(fact(each) for each in head_measures(side.fidelity for side in sides))
 
 
 def other_work(side: Side) -> str:
-    """Whether other work took cores that the side's single run needed, in words. Several runs tell by themselves what it did."""
+    """In words, whether other work took cores that the side's single run needed; "" if not, or if there are several runs, whose
+    spread shows what it did."""
     latency, cores = side.latency, side.report.host.logical_cores
     if len(side.reports) > 1 or latency is None or latency.other_cores is None:
         return ""
@@ -212,16 +199,16 @@ def differences(first: Side, second: Side) -> tuple[Difference, ...]:
 
 
 def require_comparable(sides: Sequence[Side]) -> None:
-    """All with the first. Raises `RequestError`, which says what differs."""
+    """Raises `RequestError` with what differs if one of the sides cannot be compared with the first."""
     first, *others = sides
-    found = [(other, differences(first, other)) for other in others]
+    compared = [(other, differences(first, other)) for other in others]
     evidence = [
-        f"{each.title}: {each.first} in {printable(first.name)}, {each.second} in {printable(other.name)}"
-        for other, differing in found
-        for each in differing
+        f"{difference.title}: {difference.first} in {printable(first.name)}, {difference.second} in {printable(other.name)}"
+        for other, differing in compared
+        for difference in differing
     ]
     if evidence:
-        titles = dict.fromkeys(each.title for _, differing in found for each in differing)
+        titles = dict.fromkeys(difference.title for _, differing in compared for difference in differing)
         raise RequestError(
             f"These reports cannot be compared: they differ in {', '.join(titles)}.",
             evidence=evidence,

@@ -1,4 +1,4 @@
-"""Finding and reading what a command line names."""
+"""Finding and reading the reports that a command line names."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ REPORT = "report.json"
 
 
 def open_side(path: Path, candidate: str | None = None) -> Side:
-    """`path` is a report, an artefact with its report.json, or a folder of reports: several runs of one thing.
+    """One side of a comparison: a report, an artefact with its report.json, or a folder with reports of several runs of one
+    thing.
 
-    `candidate`: by default the chosen one. Raises `ArtefactError` for what `read_report` refuses, `RequestError` if there is no
-    such candidate, or if a folder's reports are not of one thing.
-    """
-    paths = _reports(path)
+    `candidate` is by default the chosen one. Raises `ArtefactError` for what `read_report` refuses, and `RequestError` if there
+    is no such candidate, or if the reports of a folder are not of one thing."""
+    paths = report_files(path)
     reports = [read_report(each) for each in paths]
     side = Side(
         str(path), tuple(reports), tuple(_find(report, candidate, each) for report, each in zip(reports, paths, strict=True))
@@ -31,17 +31,23 @@ def open_side(path: Path, candidate: str | None = None) -> Side:
     return side
 
 
-def _reports(path: Path) -> list[Path]:
-    if not path.is_dir() or (path / REPORT).exists():
-        return [path / REPORT if path.is_dir() else path]
-    found = sorted(path.glob("*.json"))
-    if not found:
+def report_files(path: Path, *, artefacts: bool = False) -> list[Path]:
+    """The reports at `path`: the file itself, an artefact's report, or all reports of a folder; with `artefacts` also those of
+    the artefacts in it. Raises `RequestError` if there are none."""
+    if not path.is_dir():
+        return [path]
+    if (path / REPORT).exists():
+        return [path / REPORT]
+    files = sorted([*path.glob("*.json"), *(path.glob(f"*/{REPORT}") if artefacts else ())])
+    if not files:
+        nor = f", nor another .json file, nor a folder with a {REPORT}" if artefacts else " nor any other .json file"
         raise RequestError(
             f"There is no report in {path}.",
-            evidence=f"neither {REPORT} nor any other .json file is in it",
-            remedy="give a report, an artefact, or a folder with reports of several runs of one thing",
+            evidence=f"neither {REPORT}{nor} is in it",
+            remedy="give a report, an artefact, or a folder with reports"
+            + (" or artefacts" if artefacts else " of several runs of one thing"),
         )
-    return found
+    return files
 
 
 def _find(report: Report, name: str | None, path: Path) -> CandidateFigures:
@@ -79,12 +85,12 @@ def _check_one_thing(side: Side, paths: Sequence[Path]) -> None:
 
 
 def _identity(report: Report, candidate: CandidateFigures) -> dict[str, str]:
-    conditions = {each.title: each.cell(Side("", (report,), (candidate,))) for each in CONDITIONS}
-    found = {
+    conditions = {condition.title: condition.cell(Side("", (report,), (candidate,))) for condition in CONDITIONS}
+    facts = {
         "artefact": report.artefact_sha256 or "unknown",
         "checkpoint": report.model.checkpoint_sha256,
         "candidate": candidate.name,
         "size": str(candidate.size_bytes),
         "target": report.target,
     }
-    return {title: printable(value) for title, value in {**found, **conditions}.items()}
+    return {title: printable(value) for title, value in {**facts, **conditions}.items()}

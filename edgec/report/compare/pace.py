@@ -13,15 +13,22 @@ from edgec.records.report import YARDSTICK, CandidateFigures, Latency, Report
 
 def yardstick(report: Report) -> CandidateFigures | None:
     """The report's, if it has one with samples."""
-    return next((each for each in report.candidates if each.name == YARDSTICK and each.latency and each.latency.samples_ms), None)
+    return next(
+        (
+            candidate
+            for candidate in report.candidates
+            if candidate.name == YARDSTICK and candidate.latency and candidate.latency.samples_ms
+        ),
+        None,
+    )
 
 
 def kind(report: Report) -> str | None:
-    """What it is: only times by the same one say anything of each other. None where there is none."""
-    found = yardstick(report)
-    if found is None or found.latency is None:
+    """What identifies the yardstick: only times by the same one are comparable. None where there is none."""
+    candidate = yardstick(report)
+    if candidate is None or candidate.latency is None:
         return None
-    return f"{', '.join(found.latency.flags)}; numpy {report.host.versions.get('numpy', '')}"
+    return f"{', '.join(candidate.latency.flags)}; numpy {report.host.versions.get('numpy', '')}"
 
 
 def as_run(latency: Latency) -> SampledRun:
@@ -35,18 +42,19 @@ def as_run(latency: Latency) -> SampledRun:
 
 
 def paced(run: SampledRun, report: Report) -> SampledRun | None:
-    """The run's samples as multiples of what the yardstick took beside each process; None where a process had none beside it."""
-    found = yardstick(report)
-    if found is None or found.latency is None or len(run.processes) == 0:
+    """The run's samples as multiples of the yardstick's time in the same rounds, by process; None where a process has no such
+    time."""
+    candidate = yardstick(report)
+    if candidate is None or candidate.latency is None or len(run.processes) == 0:
         return None
-    beside = as_run(found.latency)
-    if len(beside.rounds) == 0:
+    reference = as_run(candidate.latency)
+    if len(reference.rounds) == 0:
         return None
     samples: Floats = run.samples.copy()
     for process in np.unique(run.processes):
-        own = run.processes == process
-        readings = beside.samples[np.isin(beside.rounds, run.rounds[own])]
+        of_process = run.processes == process
+        readings = reference.samples[np.isin(reference.rounds, run.rounds[of_process])]
         if len(readings) == 0:
             return None
-        samples[own] /= np.median(readings)
+        samples[of_process] /= np.median(readings)
     return replace(run, samples=samples, paced=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 from edgec.latency.bootstrap import CONFIDENCE, POWER
 from edgec.records.reading import printable
-from edgec.report.columns import ABSENT
+from edgec.report.cells import ABSENT
 from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
 from edgec.report.decisions import FIGURES as FIGURE_NAMES
 from edgec.report.decisions import figure
 from edgec.report.markdown import escape, markdown_table
+from edgec.report.sheets import numbers, sheet, texts
 
 JSON_VERSION = 1
 _FEW = 3
@@ -27,7 +28,8 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Rows:
-    """`same` is by title what all sides share; `table` has a row a fact that they do not, and one a figure; a cell a side."""
+    """`same` are facts that all sides share, by title; `table` has a row for each fact that differs and for each figure, with a
+    cell for each side."""
 
     sides: tuple[str, ...]
     same: tuple[tuple[str, str], ...]
@@ -36,6 +38,7 @@ class Rows:
 
 
 def rows(sides: Sequence[Side]) -> Rows:
+    """Facts that all sides share, then facts that differ and figures, with a cell for each side."""
     facts = [(fact.title, tuple(fact.cell(side) for side in sides)) for fact in FACTS]
     figures = [
         (fact.title, tuple(fact.cell(side) for side in sides), True)
@@ -46,7 +49,10 @@ def rows(sides: Sequence[Side]) -> Rows:
     return Rows(tuple(printable(side.name) for side in sides), same, (*table, *figures))
 
 
-VERDICT_TITLES = ("against the first", "figure", "ratio", "95 % interval", "verdict", "could show")
+_VERDICT_HEADINGS = (
+    texts("against the first", "figure") + numbers("ratio", "95 % interval") + texts("verdict") + numbers("could show")
+)
+VERDICT_TITLES = tuple(heading.title for heading in _VERDICT_HEADINGS)
 
 
 def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
@@ -55,14 +61,14 @@ def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
 
 
 def _cells(judged: Judged) -> tuple[str, str, str, str]:
-    found, verdict = judged.ratio, judged.why_not if judged.verdict is None else judged.verdict.value
-    if found is None:
+    ratio, verdict = judged.ratio, judged.why_not if judged.verdict is None else judged.verdict.value
+    if ratio is None:
         return ABSENT, ABSENT, verdict, ABSENT
-    return f"{found.value:.3f}", f"{found.low:.3f} to {found.high:.3f}", verdict, f"{100 * (found.shown - 1):.1f} %"
+    return f"{ratio.value:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}", verdict, f"{100 * (ratio.shown - 1):.1f} %"
 
 
 def remarks(comparisons: Sequence[Comparison]) -> list[str]:
-    """What was taken out of the ratios: a sentence each, or one for many."""
+    """How much of the ratios was the machine's speed, and was taken out: a sentence for each comparison, or one for many."""
     paced = [(each, each.pace) for each in comparisons if each.pace is not None]
     if len(paced) > _FEW:
         least, most = (f"{100 * (pick(pace for _, pace in paced) - 1):+.1f} %" for pick in (min, max))
@@ -79,54 +85,55 @@ def remarks(comparisons: Sequence[Comparison]) -> list[str]:
 
 def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[str]:
     """What a reader must know before believing the figures, one sentence each."""
-    found = [
+    lines = [
         f"Not comparable: {each.title} is {each.first} in {printable(comparison.first.name)} and {each.second} in "
         f"{printable(comparison.second.name)}."
         for comparison in comparisons
         for each in comparison.differences
     ]
-    found += [f"Not comparable: {said}." for each in comparisons for said in each.tasks.alone]
-    found += [f"Kernels and traffic are not comparable: {said}." for each in comparisons for said in each.compilations.apart]
-    found += [f"{said[0].upper()}{said[1:]}." for each in comparisons for said in each.tasks.other]
+    lines += [f"Not comparable: {text}." for each in comparisons for text in each.tasks.alone]
+    lines += [f"Kernels and traffic are not comparable: {text}." for each in comparisons for text in each.compilations.apart]
+    lines += [f"{text[0].upper()}{text[1:]}." for each in comparisons for text in each.tasks.other]
     for side in sides:
         name = printable(side.name)
         throttled = dict.fromkeys(reason for each in side.candidates if each.latency for reason in each.latency.throttled)
         if throttled:
-            found.append(f"{name} was throttled while it was measured: {', '.join(map(printable, throttled))}.")
+            lines.append(f"{name} was throttled while it was measured: {', '.join(map(printable, throttled))}.")
         if side.report.model.random_weights:
-            found.append(f"{name} has random weights: its fidelity is against itself.")
+            lines.append(f"{name} has random weights: its fidelity is against itself.")
     frames = {(side.report.calibration, side.fidelity.frames) for side in sides if side.fidelity}
     if len(frames) > 1:
-        found.append("Fidelity was judged on different frames, or after different calibration.")
+        lines.append("Fidelity was judged on different frames, or after different calibration.")
     if len(comparisons) > 1:
-        found.append(f"Of {2 * len(comparisons)} comparisons at 95 %, one in twenty shows a difference by chance.")
-    return found
+        lines.append(f"Of {2 * len(comparisons)} comparisons at 95 %, one in twenty shows a difference by chance.")
+    return lines
 
 
 def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> str:
-    """Text in it comes from files and stays text: it cannot break a table or become a link or a tag."""
-    found = rows(sides)
-    titles = ["", *(escape(name) for name in found.sides)]
-    body = [[escape(title), *map(escape, cells)] for title, cells, _ in found.table]
-    verdicts = [[escape(cell) for cell in row] for row in verdict_rows(comparisons)]
+    """Text that comes from files is escaped: it cannot break a table or become a link or a tag."""
+    compared = rows(sides)
+    table = sheet(texts("") + numbers(*compared.sides), [(title, *cells) for title, cells, _ in compared.table])
     parts = [
         "# Comparison",
-        "\n".join(f"- {title}: {escape(cell)}" for title, cell in found.same),
-        markdown_table(titles, body, [False, *[True] * len(sides)]),
-        markdown_table(VERDICT_TITLES, verdicts, [False, False, True, True, False, True]),
+        "\n".join(f"- {title}: {escape(cell)}" for title, cell in compared.same),
+        markdown_table(table),
+        markdown_table(sheet(_VERDICT_HEADINGS, verdict_rows(comparisons))),
         METHOD,
         "\n".join(f"- {escape(text)}" for text in remarks(comparisons)),
         "\n".join(f"- **{escape(text)}**" for text in warnings(sides, comparisons)),
     ]
     if gated is not None:
-        parts += [
-            f"## Regressions of more than {gated.percent:g} %",
-            "\n".join(f"- {escape(line)}" for line in gate_lines(gated)),
-        ]
+        parts += [f"## {gate_title(gated)}", "\n".join(f"- {escape(line)}" for line in gate_lines(gated))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def gate_title(gated: Gate) -> str:
+    """Above the gate's lines."""
+    return f"Regressions of more than {gated.percent:g} %"
+
+
 def gate_lines(gated: Gate) -> list[str]:
+    """Regressions, then what could not be judged; "none" where there is neither."""
     return [*gated.alarms, *gated.blind] if gated.alarms or gated.blind else ["none"]
 
 

@@ -1,4 +1,4 @@
-"""What is compared: one candidate of a report, or of several reports of one thing, and the figures of it."""
+"""What is compared: one candidate of a report, or of several reports of one thing, with its figures."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ class Side:
 
     @property
     def report(self) -> Report:
+        """The first one, for what is the same in all."""
         return self.reports[0]
 
     @property
     def candidate(self) -> CandidateFigures:
+        """The first report's, for what is the same in all."""
         return self.candidates[0]
 
     @property
@@ -37,6 +39,7 @@ class Side:
 
     @property
     def fidelity(self) -> StageFidelity | None:
+        """The same in all reports; None where it was not measured."""
         return self.candidate.fidelity
 
     @cached_property
@@ -48,28 +51,29 @@ class Side:
     @cached_property
     def paced(self) -> tuple[SampledRun, ...]:
         """The runs with the machine's speed taken out, as multiples of the yardstick's time; empty where it is not known."""
-        found = [paced(run, report) for run, report in zip(self.runs, self.reports, strict=False)]
-        known = [run for run in found if run is not None]
-        return tuple(known) if self.yardstick and len(known) == len(self.candidates) else ()
+        by_run = [paced(run, report) for run, report in zip(self.runs, self.reports, strict=False)]
+        paced_runs = [run for run in by_run if run is not None]
+        return tuple(paced_runs) if self.yardstick and len(paced_runs) == len(self.candidates) else ()
 
     @property
     def yardstick(self) -> str | None:
-        """The kind that all of its reports have."""
+        """The kind that all of its reports have; None where they differ, or one has none."""
         kinds = set(map(kind, self.reports))
         return kinds.pop() if len(kinds) == 1 else None
 
     @property
     def pace_ms(self) -> float | None:
-        """What the yardstick took, as `quantile_ms` has the median."""
-        found = [each.latency for each in map(yardstick, self.reports) if each and each.latency]
-        return level_ms([as_run(latency) for latency in found], 0.5) if self.yardstick else None
+        """The yardstick's median over all runs; None without a yardstick."""
+        latencies = [each.latency for each in map(yardstick, self.reports) if each and each.latency]
+        return level_ms([as_run(latency) for latency in latencies], 0.5) if self.yardstick else None
 
     @property
     def samples(self) -> int:
+        """How many samples all runs together have."""
         return sum(len(run.samples) for run in self.runs)
 
     def quantile_ms(self, figure: str, share: float) -> float | None:
-        """As `bootstrap.level_ms` has it of several runs; what the report says where it holds no samples."""
+        """The quantile over all runs by `bootstrap.level_ms`; where there are no samples, the report's own figure."""
         if self.runs:
             return level_ms(self.runs, share)
         return None if self.latency is None else float(getattr(self.latency, f"{figure}_ms"))
@@ -82,8 +86,8 @@ class Side:
     @property
     def cold_start(self) -> ColdStart | None:
         """The one that took the most memory."""
-        found = [candidate.cold_start for candidate in self.candidates if candidate.cold_start is not None]
-        return max(found, key=lambda each: each.peak_rss_bytes, default=None)
+        starts = [candidate.cold_start for candidate in self.candidates if candidate.cold_start is not None]
+        return max(starts, key=lambda each: each.peak_rss_bytes, default=None)
 
     def took_turns_with(self, other: Side) -> bool:
         """Whether both were measured in one run, in the same rounds."""
@@ -91,5 +95,5 @@ class Side:
         return alone and len(np.intersect1d(self.runs[0].rounds, other.runs[0].rounds)) > 1
 
     def paces_with(self, other: Side) -> bool:
-        """Whether what the machine's speed did can be taken out of both by the same yardstick."""
+        """Whether the machine's speed can be taken out of both by the same yardstick."""
         return bool(self.paced and other.paced) and self.yardstick == other.yardstick

@@ -1,4 +1,4 @@
-"""What may be said of one side against another, and whether a build should fail on it."""
+"""Whether one side is faster or slower than another, and whether a build should fail on it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ deviation: one that waits for memory as well as for products followed it by thre
 
 
 class Verdict(str, Enum):
+    """What a latency ratio's 95 % interval says: it is below 1, above it, or includes it."""
+
     FASTER = "faster"
     SLOWER = "slower"
     SAME = "no difference shown"
@@ -29,7 +31,7 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class Judged:
-    """One figure of latency. `why_not` says why there is no verdict, and mostly no ratio either."""
+    """One figure of latency. `why_not` says why there is no verdict, and usually no ratio either."""
 
     figure: str
     ratio: Ratio | None
@@ -37,6 +39,7 @@ class Judged:
 
     @property
     def verdict(self) -> Verdict | None:
+        """None where there is no ratio, or `why_not` says that it must not be judged."""
         if self.ratio is None or self.why_not:
             return None
         if self.ratio.low > 1:
@@ -57,8 +60,8 @@ class Comparison:
     tasks: Tasks = field(default_factory=Tasks)
     compilations: Compilations = field(default_factory=Compilations)
     pace: float | None = None
-    """How much slower the machine itself was on the second side, as a ratio, where the yardstick tells: taken out of the ratios
-    of latency."""
+    """How much slower the machine itself was on the second side, as a ratio, where the yardstick was measured: taken out of the
+    ratios of latency."""
 
 
 def compare(first: Side, second: Side) -> Comparison:
@@ -73,7 +76,7 @@ def compare(first: Side, second: Side) -> Comparison:
 
 
 def _pace(first: Side, second: Side) -> float | None:
-    """None too where both took turns in one run: that tells more."""
+    """How much slower the machine was on the second side. None also where both took turns in one run, which compares better."""
     if first.took_turns_with(second) or not first.paces_with(second) or first.pace_ms is None or second.pace_ms is None:
         return None
     return second.pace_ms / first.pace_ms
@@ -91,18 +94,18 @@ def _judge(first: Side, second: Side, pace: float | None, figure: str, share: fl
         return Judged(figure, None, f"too few runs to compare {figure}: {fewest} of {least} needed")
     paired = first.took_turns_with(second)
     if paired:
-        found = paired_ratio(first.runs[0], second.runs[0], share)
+        estimate = paired_ratio(first.runs[0], second.runs[0], share)
     elif pace is not None:
-        found = ratio(first.paced, second.paced, share, doubt=PACE_DOUBT * abs(math.log(pace)))
+        estimate = ratio(first.paced, second.paced, share, doubt=PACE_DOUBT * abs(math.log(pace)))
     else:
-        found = ratio(first.runs, second.runs, share)
+        estimate = ratio(first.runs, second.runs, share)
     busy = "" if paired else next(filter(None, map(other_work, (first, second))), "")
-    return Judged(figure, found, f"not told: {busy}" if busy else "")
+    return Judged(figure, estimate, f"not told: {busy}" if busy else "")
 
 
 @dataclass(frozen=True)
 class Gate:
-    """`alarms` are regressions of more than `percent`; `blind` is what could not be told."""
+    """`alarms` are regressions of more than `percent`; `blind` says what could not be judged."""
 
     percent: float
     alarms: tuple[str, ...]
@@ -120,37 +123,36 @@ class Gate:
 
 def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
     """Latency has regressed where p50 or p99 is higher by more than `percent` and its interval is above 1: a difference that may
-    be chance is none. Fidelity, where one of the three cosines is lower by more than `percent` of what the first side's budget
-    allows to lose, 1 - min_fidelity; and where a head's figure is worse by more than that share of its own budget
-    (`compare.tasks.alarm`). A head that one side alone has is not gated. Counts of one compiler, where it grew by more than
-    `percent`, or refuses what it took: they have no noise.
-    """
+    be chance is no regression. Fidelity, where one of the three cosines is lower by more than `percent` of what the first side's
+    budget allows to lose, 1 - min_fidelity; and where a head's figure is worse by more than that share of its own budget
+    (`compare.tasks.alarm`). A head that one side alone has is not gated. A compiler's counts, where one grew by more than
+    `percent`, or where the compiler refuses what it accepted before: counts have no noise."""
     alarms: list[str] = []
     blind: list[str] = []
     for each in comparisons:
         name = printable(each.second.name)
         for judged in each.latency:
-            what, found = f"{name}: {judged.figure}", judged.ratio
-            if found is None or judged.why_not:
+            what, ratio = f"{name}: {judged.figure}", judged.ratio
+            if ratio is None or judged.why_not:
                 blind.append(f"{what} is not gated: {judged.why_not}")
-            elif judged.verdict is Verdict.SLOWER and found.value > 1 + percent / 100:
-                alarms.append(f"{what} is {_more(found.value)} higher (95 %: {_more(found.low)} to {_more(found.high)})")
-            elif found.shown > 1 + percent / 100:
-                blind.append(f"{what} would have to be {_more(found.shown)} higher to be told from noise")
+            elif judged.verdict is Verdict.SLOWER and ratio.value > 1 + percent / 100:
+                alarms.append(f"{what} is {_more(ratio.value)} higher (95 %: {_more(ratio.low)} to {_more(ratio.high)})")
+            elif ratio.shown > 1 + percent / 100:
+                blind.append(f"{what} would have to be {_more(ratio.shown)} higher to be told from noise")
         allowed = percent / 100 * (1 - each.first.report.min_fidelity)
         judged_sides = [side.fidelity for side in (each.first, each.second) if side.fidelity is not None]
         if len(judged_sides) < 2:
             blind.append(f"{name}: fidelity is not gated: a side has none")
-        elif len({bool(found.cosines) for found in judged_sides}) > 1:
+        elif len({bool(ratio.cosines) for ratio in judged_sides}) > 1:
             blind.append(f"{name}: features are not gated: a side gives none")
         for cosine, change in each.fidelity.items():
             if -change > allowed:
                 before, after = (getattr(side.fidelity, cosine) for side in (each.first, each.second))
                 alarms.append(f"{name}: {COSINES[cosine]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed")
-        alarms += [f"{name}: {said}" for change in each.tasks.changes if (said := alarm(change, each.first, percent))]
-        blind += [f"{name}: not comparable: {said}" for said in (*each.tasks.alone, *each.compilations.apart)]
+        alarms += [f"{name}: {text}" for change in each.tasks.changes if (text := alarm(change, each.first, percent))]
+        blind += [f"{name}: not comparable: {text}" for text in (*each.tasks.alone, *each.compilations.apart)]
         grown = [change for change in each.compilations.changes if change.grew_by(percent)]
-        alarms += [f"{name}: {said}" for said in (*(change.words for change in grown), *each.compilations.refused)]
+        alarms += [f"{name}: {text}" for text in (*(change.words for change in grown), *each.compilations.refused)]
     return Gate(percent, tuple(alarms), tuple(blind))
 
 

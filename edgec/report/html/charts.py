@@ -1,4 +1,4 @@
-"""The data of a page's charts: which specification each is drawn by, and its rows, column by column."""
+"""The data of a page's charts: the specification that draws each, and its rows, column by column."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgec.records.evidence import Evidence
-from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Latency, Report, Run
 from edgec.report.breakdown import Part, by_block, by_kind
 from edgec.report.compare.verdicts import COSINES, Comparison
-from edgec.report.decisions import has_features
+from edgec.report.decisions import has_features, judged_stages
 from edgec.report.html import specs
 from edgec.report.html.series import bands, histogram, rounded, slower_share, thinned, wide
 from edgec.report.html.specs import Spec
@@ -32,11 +31,12 @@ class Charts:
     _places: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, spec: Spec, *, height: int | None = None, logarithmic: bool = False, **datasets: Rows) -> str:
-        """`height` in pixels, where it depends on the rows. `logarithmic`: where the page places labels, its latencies are."""
-        place = self._places.setdefault(json.dumps(spec, sort_keys=True), len(self.specs))
-        if place == len(self.specs):
+        """Returns `name`. `height` is in pixels, where it depends on the rows. `logarithmic` says so of the axis of latencies, to
+        the script that places labels."""
+        index = self._places.setdefault(json.dumps(spec, sort_keys=True), len(self.specs))
+        if index == len(self.specs):
             self.specs.append(spec)
-        self.charts[name] = {"spec": place, "data": {title: _columns(rows) for title, rows in datasets.items()}}
+        self.charts[name] = {"spec": index, "data": {title: _columns(rows) for title, rows in datasets.items()}}
         if height is not None:
             self.charts[name]["height"] = height
         if logarithmic:
@@ -49,22 +49,23 @@ def _columns(rows: Rows) -> dict[str, list[Any]]:
 
 
 def add_overview(charts: Charts, subjects: Sequence[Subject]) -> str | None:
-    """Every candidate of every report; `row` is its place in the overview's table, by which the page filters."""
+    """Every candidate of every report; `row` is its row in the overview's table, by which the page filters."""
     rows: list[dict[str, Any]] = []
-    place = 0
+    row = 0
     for number, subject in enumerate(subjects, 1):
-        found = {point.candidate.name: point for point in points_of(subject.report)}
+        points = {point.candidate.name: point for point in points_of(subject.report)}
         for index, candidate in enumerate(candidates_of(subject.report), 1):
-            point = found.get(candidate.name)
+            point = points.get(candidate.name)
             if point is not None:
-                rows.append(_point(f"{number}.{index}", point.candidate, point.p50, point.p90, point.lost) | {"row": place})
+                rows.append(_point(f"{number}.{index}", point.candidate, point.p50, point.p90, point.lost) | {"row": row})
                 rows[-1]["name"] = f"{printable(subject.name)}: {rows[-1]['name']}"
-            place += 1
+            row += 1
     features = {has_features(subject.report) for subject in subjects}
     return charts.add("overview", _pareto(rows, features), logarithmic=_broad(rows), points=rows) if rows else None
 
 
 def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
+    """The chart's name; None where no candidate has both latency and fidelity."""
     points = points_of(report)
     if not points:
         return None
@@ -79,7 +80,7 @@ def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
 
 
 def _pareto(rows: Sequence[Mapping[str, Any]], features: set[bool]) -> Spec:
-    """`features`: whether the points' models give any; True and False, if some do."""
+    """`features` holds True if some of the points' models give features, and False if some give none."""
     precisions = tuple(dict.fromkeys(str(row["precision"]) for row in rows))
     runtimes = tuple(dict.fromkeys(str(row["runtime"]) for row in rows))
     title = specs.LOST[features == {True}, True in features]
@@ -94,7 +95,7 @@ def _point(label: str, candidate: CandidateFigures, p50: float, p90: float, lost
     evidence = candidate.latency.evidence.value if candidate.latency else ""
     measured = evidence in (Evidence.TARGET.value, Evidence.HOST.value)
     return {
-        # A simulated or estimated latency must not pass for one that was measured.
+        # A simulated or estimated latency must not look like a measured one.
         "label": label if measured else f"{label} {evidence.split()[0]}",
         "name": printable(candidate.name), "runtime": printable(candidate.runtime),
         "precision": printable(candidate.precision), "p50": rounded(p50), "p90": rounded(p90), "lost": rounded(lost),
@@ -107,7 +108,7 @@ def _budget(report: Report) -> list[dict[str, Any]]:
 
 
 def add_latency(charts: Charts, name: str, latency: Latency) -> dict[str, str]:
-    """Timeline, distribution and the share that is slower, by kind of chart. `latency` has samples."""
+    """By kind, the charts of `latency`, which has samples: timeline, distribution, and the share of runs that are slower."""
     samples, broad = latency.samples_ms, wide(latency.samples_ms)
     slow = latency.p99_ms
     drawn = thinned(samples)
@@ -117,7 +118,7 @@ def add_latency(charts: Charts, name: str, latency: Latency) -> dict[str, str]:
         "timeline": charts.add(
             f"{name}-timeline", specs.timeline(wide=broad),
             samples=[
-                {"run": place + 1, "ms": rounded(samples[place]), "slow": bool(samples[place] > slow)} for place in drawn.places
+                {"run": index + 1, "ms": rounded(samples[index]), "slow": bool(samples[index] > slow)} for index in drawn
             ],
             bands=[{"from": first + 0.5, "to": last + 0.5, "round": turn} for first, last, turn in bands(latency.blocks)],
             figures=figures,
@@ -142,32 +143,32 @@ def add_camera(charts: Charts, name: str, run: Run) -> str | None:
     limit = run.deadline_ms
     frames = [
         {
-            "s": rounded(run.arrived_ms[place] / 1000),
-            "ms": rounded(taken[place]),
-            "late": limit is not None and bool(taken[place] > limit),
+            "s": rounded(run.arrived_ms[index] / 1000),
+            "ms": rounded(taken[index]),
+            "late": limit is not None and bool(taken[index] > limit),
         }
-        for place in thinned(taken).places
+        for index in thinned(taken)
     ]
     limits = [] if limit is None else [{"ms": rounded(limit), "text": f"deadline {limit:.4g} ms"}]
     return charts.add(name, specs.camera(), frames=frames, limit=limits)
 
 
 def add_stages(charts: Charts, name: str, report: Report) -> str | None:
-    named: dict[str, StageFidelity] = {printable(stage.stage): stage for stage in report.stages}
-    named |= {printable(each.name): each.fidelity for each in report.candidates if each.fidelity is not None}
+    """What each stage and candidate lost of each cosine; None where there are no cosines."""
+    named = {printable(name): stage for name, stage in judged_stages(report)}
     rows = [
         {"stage": stage, "figure": title + " mean" * (title == "cls"), "lost": max(rounded(1 - value), FLOOR), "cosine": value}
-        for stage, found in named.items()
+        for stage, fidelity in named.items()
         for cosine, title in COSINES.items()
-        if (value := getattr(found, cosine)) is not None
+        if (value := getattr(fidelity, cosine)) is not None
     ]
     return charts.add(name, specs.stages(), height=24 * len(named), lost=rows, budget=_budget(report)) if rows else None
 
 
 def add_times(charts: Charts, name: str, candidate: CandidateFigures) -> dict[str, str]:
-    """By kind and, where the runtime's steps can be told apart so, by block."""
+    """The charts of a profile: by kind and, where the runtime's steps name their blocks, by block."""
     assert candidate.profile is not None
-    found = {"kind": by_kind(candidate.profile), "block": by_block(candidate.profile)}
+    parts_by_title = {"kind": by_kind(candidate.profile), "block": by_block(candidate.profile)}
     return {
         title: charts.add(
             f"{name}-{title}",
@@ -175,7 +176,7 @@ def add_times(charts: Charts, name: str, candidate: CandidateFigures) -> dict[st
             height=20 * len(parts),
             parts=[_part(part) for part in parts],
         )
-        for title, parts in found.items()
+        for title, parts in parts_by_title.items()
         if len(parts) > 1
     }
 
@@ -185,7 +186,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def add_ratios(charts: Charts, comparisons: Sequence[Comparison], names: Sequence[str]) -> str | None:
-    """`names`: of the second sides, in their order. What is shown although it is not comparable says so."""
+    """`names` are those of the second sides, in their order. Ratios that are not comparable are marked so."""
     rows = [
         {
             "what": f"{printable(name)}: {judged.figure}",

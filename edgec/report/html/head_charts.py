@@ -1,4 +1,4 @@
-"""Data of the charts of heads and of a host's sensors, as `edgec.report.html.charts`."""
+"""Data of the charts of heads and of the host's sensors, as `edgec.report.html.charts`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Reading, Report, Run
-from edgec.report.decisions import bound, budget_words, class_name, decided, head_of, lost
+from edgec.report.decisions import allowed_loss, budget_words, class_name, head_measures, head_of, lost
 from edgec.report.grids import worst_classes
 from edgec.report.html import head_specs
 from edgec.report.html.charts import Charts
@@ -26,57 +26,59 @@ UNITS: Final[Mapping[str, str]] = {
 
 def add_heads(charts: Charts, name: str, report: Report) -> str | None:
     """What every candidate's heads lost."""
-    judged = [each for each in report.candidates if each.fidelity is not None]
-    heads = decided(each.fidelity for each in judged)[:_MOST_HEADS]
+    judged = [candidate for candidate in report.candidates if candidate.fidelity is not None]
+    heads = head_measures(candidate.fidelity for candidate in judged)[:_MOST_HEADS]
     rows = [
-        _mark(candidate, each.words, lost(task), each.cell(candidate.fidelity))
+        _mark(candidate, measure.words, lost(task), measure.cell(candidate.fidelity))
         for candidate in judged
-        for each in heads
-        if (task := each.find(candidate.fidelity)) is not None
+        for measure in heads
+        if (task := measure.find(candidate.fidelity)) is not None
     ]
     budgets = []
-    for each in heads:
-        limit = bound(report, each.measure)
-        if limit is not None:
-            allowed = limit if each.measure == "depths" else 1 - limit
-            budgets.append({"row": each.words, "lost": max(rounded(allowed), FLOOR), "text": budget_words(report, each.measure)})
+    for measure in heads:
+        allowed = allowed_loss(report, measure.measure)
+        if allowed is not None:
+            budgets.append(
+                {"row": measure.words, "lost": max(rounded(allowed), FLOOR), "text": budget_words(report, measure.measure)}
+            )
     return _add(charts, name, "lost of float32's decisions", rows, budgets) if rows else None
 
 
 def add_iou(charts: Charts, name: str, report: Report) -> tuple[tuple[str, str], ...]:
     """By title: a chart a head that gives masks, a row a class. Of many classes the chosen candidate's lowest."""
-    judged = [each for each in report.candidates if each.fidelity is not None]
-    found = []
-    for number, each in enumerate(decided(candidate.fidelity for candidate in judged)):
-        if each.measure != "masks":
+    judged = [candidate for candidate in report.candidates if candidate.fidelity is not None]
+    result = []
+    for number, measure in enumerate(head_measures(candidate.fidelity for candidate in judged)):
+        if measure.measure != "masks":
             continue
         masks = [
             (candidate, task.masks.iou)
             for candidate in judged
-            if (task := each.find(candidate.fidelity)) is not None and task.masks is not None
+            if (task := measure.find(candidate.fidelity)) is not None and task.masks is not None
         ]
         leading = next((iou for candidate, iou in masks if candidate.chosen), masks[0][1])
         classes = set(worst_classes(leading, _MOST_CLASSES))
-        facts = head_of(report, each.output)
-        named = facts.classes if facts else ()
-        several = len(set(named)) < len(named)
+        facts = head_of(report, measure.output)
+        classes_of_head = facts.classes if facts else ()
+        several = len(set(classes_of_head)) < len(classes_of_head)
         rows = [
-            _mark(candidate, f"{index} " * several + class_name(named, index), 1 - value, f"IoU {value:.5f}")
+            _mark(candidate, f"{index} " * several + class_name(classes_of_head, index), 1 - value, f"IoU {value:.5f}")
             for candidate, iou in masks
             for index, value in enumerate(iou)
             if index in classes and value is not None
         ]
         if rows:
             left_out = f", the {len(classes)} lowest of {len(leading)} classes" if len(classes) < len(leading) else ""
-            title = f"{printable(each.output)}: IoU by class{left_out}"
-            found.append((title, _add(charts, f"{name}{number}", "lost: 1 − IoU with float32's mask", rows, [])))
-    return tuple(found)
+            title = f"{printable(measure.output)}: IoU by class{left_out}"
+            result.append((title, _add(charts, f"{name}{number}", "lost: 1 − IoU with float32's mask", rows, [])))
+    return tuple(result)
 
 
-def _mark(candidate: CandidateFigures, row: str, loss: float, kept: str) -> dict[str, Any]:
+def _mark(candidate: CandidateFigures, row: str, loss: float, figure: str) -> dict[str, Any]:
     return {
         "row": row, "name": printable(candidate.name), "runtime": printable(candidate.runtime),
-        "precision": printable(candidate.precision), "lost": max(rounded(loss), FLOOR), "kept": kept, "chosen": candidate.chosen,
+        "precision": printable(candidate.precision), "lost": max(rounded(loss), FLOOR), "kept": figure,
+        "chosen": candidate.chosen,
     }  # fmt: skip
 
 
@@ -89,32 +91,32 @@ def _add(charts: Charts, name: str, title: str, rows: list[dict[str, Any]], budg
 
 
 def add_readings(charts: Charts, name: str, run: Run) -> tuple[str, ...]:
-    """A chart a kind of sensor that told anything at two moments."""
-    found = []
+    """A chart for each kind of sensor with two readings or more."""
+    names = []
     for kind, series in sensors(run).items():
         drawn = {title: values for title, values in list(series.items())[: head_specs.MOST_SERIES] if len(values) > 1}
         rows = [
-            {"s": rounded(values[place][0]), "name": title, "value": rounded(values[place][1])}
+            {"s": rounded(values[index][0]), "name": title, "value": rounded(values[index][1])}
             for title, values in drawn.items()
-            for place in thinned([value for _, value in values]).places
+            for index in thinned([value for _, value in values])
         ]
         if rows:
             spec = head_specs.readings(UNITS[kind], tuple(drawn))
-            found.append(charts.add(f"{name}-{kind}", spec, readings=rows))
-    return tuple(found)
+            names.append(charts.add(f"{name}-{kind}", spec, readings=rows))
+    return tuple(names)
 
 
 def sensors(run: Run) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """By kind and sensor: seconds since the run began, and what it said, in the units of `UNITS`."""
-    found: dict[str, dict[str, list[tuple[float, float]]]] = {kind: {} for kind in UNITS}
+    """By kind and sensor, the readings: seconds since the run began, and the value in the units of `UNITS`."""
+    series_by_kind: dict[str, dict[str, list[tuple[float, float]]]] = {kind: {} for kind in UNITS}
     for reading in run.readings:
-        for kind, told in _told(reading).items():
-            for sensor, value in told.items():
-                found[kind].setdefault(printable(sensor), []).append((reading.at_ms / 1000, value))
-    return {kind: series for kind, series in found.items() if series}
+        for kind, values in _values_by_kind(reading).items():
+            for sensor, value in values.items():
+                series_by_kind[kind].setdefault(printable(sensor), []).append((reading.at_ms / 1000, value))
+    return {kind: series for kind, series in series_by_kind.items() if series}
 
 
-def _told(reading: Reading) -> dict[str, dict[str, float]]:
+def _values_by_kind(reading: Reading) -> dict[str, dict[str, float]]:
     return {
         "temperature": reading.temperatures_c,
         "frequency": {} if reading.cpu_mhz is None else {"mean of the cores in use": reading.cpu_mhz},

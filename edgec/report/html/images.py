@@ -1,10 +1,10 @@
-"""Pictures small enough to travel inside the page: features, a pixel a patch, and what heads make of frames."""
+"""Pictures small enough to be part of the page: features, a pixel a patch, and heads' outputs drawn over frames."""
 
 from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,49 +17,15 @@ from edgec.report.html.subjects import Subject
 from edgec.report.maps import CAPTIONS as MAP_CAPTIONS
 from edgec.report.maps import LARGEST_ERROR, Headed, Maps, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, class_swatches, draw_differences, fitted, ramp
-from edgec.report.pictures import CAPTIONS, Bytes, Compared, colours, fit_basis, heat
+from edgec.report.pictures import CAPTIONS, DECADES, Bytes, Compared, colours, cosine_words, fit_basis, heat
 
 _MOST, _SHARED = 4, 24
 """Frames of a report, and about how many of a whole page."""
 _MOST_MAPS, _SHARED_MAPS = 6, 30
-"""The same of rows of heads' pictures, which weigh more."""
+"""The same for rows of heads' pictures, which are larger."""
 _MOST_SWATCHES = 40
 _SIDE, _SMALL_SIDE = 240, 112
 """Pixels of a photograph's longer side; the latter where a page has so many reports that each shows one frame of a head."""
-_SCALE = 1e-6, 1e-1
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One frame: caption and data URI of each picture, and its figures in words."""
-
-    name: str
-    figures: str
-    pictures: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class ShownHead:
-    """A head's frames. `swatches` are colours as CSS has them and names; `scale` is a picture with the words at its ends, of
-    depth; `errors` the same of the difference."""
-
-    output: str
-    kind: str
-    frames: tuple[Shown, ...]
-    swatches: tuple[tuple[str, str], ...]
-    more: int
-    scale: tuple[str, str, str] | None
-    errors: tuple[str, str, str] | None
-
-
-@dataclass(frozen=True)
-class ShownHeads:
-    """`verdicts` are of every frame and classifier, in words, and whether both sides chose the same class."""
-
-    heads: tuple[ShownHead, ...]
-    verdicts: tuple[tuple[str, bool], ...]
-    undrawn: tuple[str, ...]
-    all_frames: int
 
 
 def maps_each(subjects: list[Subject]) -> int:
@@ -68,8 +34,9 @@ def maps_each(subjects: list[Subject]) -> int:
     return max(1, min(_MOST_MAPS, _SHARED_MAPS // max(drawn, 1)))
 
 
-def shown_heads(headed: Headed, most: int) -> ShownHeads:
-    """About `most` rows of pictures, shared out among the heads; one of each at least."""
+def shown_heads(headed: Headed, most: int) -> dict[str, Any]:
+    """What the template shows of heads' outputs: about `most` rows of pictures, shared out among the heads, but one of each at
+    least; and of every frame and classifier, what both sides chose, and whether it is the same class."""
     each = max(1, most // max(len(headed.maps), 1))
     verdicts = [
         (f"{printable(name)}, {words}", same)
@@ -77,15 +44,17 @@ def shown_heads(headed: Headed, most: int) -> ShownHeads:
         for index, name in enumerate(headed.names)
         for words, same in (verdict(scores, index),)
     ]
-    return ShownHeads(
-        tuple(_shown_head(headed, maps, each, _SIDE if most > 1 else _SMALL_SIDE) for maps in headed.maps),
-        tuple(verdicts),
-        headed.undrawn,
-        len(headed.names),
-    )
+    return {
+        "heads": [_shown_head(headed, maps, each, _SIDE if most > 1 else _SMALL_SIDE) for maps in headed.maps],
+        "verdicts": verdicts,
+        "undrawn": headed.undrawn,
+        "all_frames": len(headed.names),
+    }
 
 
-def _shown_head(headed: Headed, maps: Maps, most: int, side: int) -> ShownHead:
+def _shown_head(headed: Headed, maps: Maps, most: int, side: int) -> dict[str, Any]:
+    """`swatches` are colours, as CSS writes them, and names. `scale` is a picture of the depths' colours with the words at its
+    ends, `errors` the same of the differences."""
     low, high = maps.range
     frames = []
     for index in range(min(most, len(headed.names))):
@@ -94,24 +63,35 @@ def _shown_head(headed: Headed, maps: Maps, most: int, side: int) -> ShownHead:
         if maps.kind == "labels":
             differences = _small_differences(frame, maps.float32[index] != maps.shipped[index], side)
         pictures = (frame, ours, theirs, differences)
-        uris = tuple(zip(MAP_CAPTIONS, (_photo(picture, side) for picture in pictures), strict=True))
-        frames.append(Shown(printable(headed.names[index]), figures(maps, index), uris))
+        uris = zip(MAP_CAPTIONS, (_photo(picture, side) for picture in pictures), strict=True)
+        frames.append(_frame(headed.names[index], figures(maps, index), uris))
     swatches: list[tuple[str, str]] = []
-    scale = errors = None
+    scale, errors, more = None, None, 0
     if maps.kind == "labels":
         swatches = [(_css(each.colour), each.text) for each in class_swatches(tuple(map(printable, maps.classes)), maps.present)]
         swatches = [*swatches[:_MOST_SWATCHES], (_css(DIFFERENT), "pixels that differ")]
         more = max(0, len(maps.classes) - _MOST_SWATCHES)
     else:
-        more = 0
         strip = _map(ramp(np.linspace(0, 1, 64), 0, 1)[None])
         scale = strip, f"at most {low:.3g}", f"at least {high:.3g}"
         errors = strip, "0", f"{LARGEST_ERROR:.0%} of the depth or more"
-    return ShownHead(printable(maps.output), maps.kind, tuple(frames), tuple(swatches), more, scale, errors)
+    return {
+        "output": printable(maps.output),
+        "frames": frames,
+        "swatches": swatches,
+        "more": more,
+        "scale": scale,
+        "errors": errors,
+    }
+
+
+def _frame(name: str, words: str, pictures: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """One frame: its figures in words, and caption and data URI of each picture."""
+    return {"name": printable(name), "figures": words, "pictures": list(pictures)}
 
 
 def _small_differences(frame: Bytes, differs: NDArray[np.bool_], side: int) -> Bytes:
-    """Made small first and marked then: a single pixel of a large frame would not be seen."""
+    """The frame is made small before pixels are marked: a single marked pixel of a large frame would be lost."""
     height, width = frame.shape[:2]
     differs = fitted(differs, height, width)
     factor = -(-max(height, width) // side)
@@ -131,24 +111,22 @@ def frames_each(subjects: list[Subject]) -> int:
     return max(1, min(_MOST, _SHARED // max(drawn, 1)))
 
 
-def shown(compared: Compared, most: int) -> tuple[Shown, ...]:
+def shown(compared: Compared, most: int) -> list[dict[str, Any]]:
     """The first `most` frames. Colours are fitted to all, as in `edgec explain --pictures`."""
     basis = fit_basis(compared.float32)
-    found: list[Shown] = []
+    frames: list[dict[str, Any]] = []
     for name, frame, ours, theirs in zip(compared.names, compared.frames, compared.float32, compared.shipped, strict=True):
-        if len(found) == most:
+        if len(frames) == most:
             break
         cosine = cosines(ours[None], theirs[None])[0]
         maps = (_photo(frame), *(_map(each) for each in (colours(ours, basis), colours(theirs, basis), heat(cosine))))
-        words = f"cosine mean {cosine.mean():.5f}, p01 {np.percentile(cosine, 1):.5f}, smallest {cosine.min():.5f}"
-        found.append(Shown(printable(name), words, tuple(zip(CAPTIONS, maps, strict=True))))
-    return tuple(found)
+        frames.append(_frame(name, cosine_words(cosine), zip(CAPTIONS, maps, strict=True)))
+    return frames
 
 
 def heat_scale() -> str:
     """The colours of the last picture, from what lost 1e-6 to what lost 0.1."""
-    low, high = np.log10(_SCALE)
-    return _map(heat(1 - 10.0 ** np.linspace(low, high, 64))[None])
+    return _map(heat(1 - 10.0 ** np.linspace(*DECADES, 64))[None])
 
 
 def _photo(frame: Bytes, side: int = _SIDE) -> str:

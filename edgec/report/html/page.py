@@ -19,19 +19,19 @@ import edgec
 from edgec.durable import write_whole
 from edgec.errors import EdgecError, RequestError
 from edgec.paths import is_special
-from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, rows, verdict_rows, warnings
+from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, gate_title, rows, verdict_rows, warnings
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Comparison, Gate
 from edgec.report.html import sheets
 from edgec.report.html.charts import Charts, add_overview, add_ratios
-from edgec.report.html.sections import Section, facet, section
+from edgec.report.html.sections import facet, section
 from edgec.report.html.series import DIGITS, RATES_HZ
-from edgec.report.html.sheets import Sheet
 from edgec.report.html.subjects import Subject, candidates_of, short_names
+from edgec.report.sheets import Heading, sheet, texts
 
 INSTALL = "pip install 'edgec[html]'"
 MARK = "<!doctype html>\n<!-- edgec report -->\n"
-"""How every page begins, so that no other file is ever replaced."""
+"""How every page begins: only files that begin so are replaced."""
 OPEN_BELOW = 4
 """A page of fewer reports shows them unfolded."""
 _HERE = Path(__file__).parent
@@ -40,28 +40,15 @@ _POINTS = 150_000
 
 @dataclass(frozen=True)
 class Compared:
-    """What `edgec compare` found, to stand on top of the page."""
+    """A comparison, for the top of the page."""
 
     sides: tuple[Side, ...]
     comparisons: tuple[Comparison, ...]
     gate: Gate | None
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A comparison, as the template shows it."""
-
-    same: tuple[tuple[str, str], ...]
-    figures: Sheet
-    verdicts: Sheet
-    method: str
-    warnings: tuple[str, ...]
-    gate: tuple[str, tuple[str, ...]] | None
-    chart: str | None
-
-
 def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str:
-    """The page. `subjects` are one or more, in the order in which they stand on it.
+    """The page as text. `subjects` are one or more, in their order on the page.
 
     Raises `EdgecError` where the extra `html` is not installed.
     """
@@ -97,18 +84,20 @@ def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str
 
 
 def embedded(data: Any) -> str:
-    """As JSON that no string of can end the script element that it lies in. Raises `ValueError` for what is not finite."""
+    """As JSON in which no string can end the script element around it. Raises `ValueError` for numbers that are not finite."""
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def write_page(page: str, path: Path, *, inputs: Sequence[Path] = ()) -> None:
-    """Whole or not at all. Replaces an older page, and nothing else: `RequestError` for another file, or one of `inputs`."""
+    """Writes the file whole or not at all. Replaces an older page, and nothing else: raises `RequestError` for a file that is no
+    page, or is one of `inputs`, and `EdgecError` if the page cannot be written."""
     if path.is_dir():
         raise RequestError(f"{path} is a folder.", remedy="give the page's file, as in -o report.html")
     if any(path.exists() and each.exists() and path.samefile(each) for each in inputs) or not _replaceable(path):
         raise RequestError(
-            f"{path} is not a page of edgec's, so it is not replaced.", remedy="choose another name, or remove the file first"
+            f"{path} is not a page that edgec made, so it is not replaced.",
+            remedy="choose another name, or remove the file first",
         )
     try:
         write_whole(path, page.encode("utf-8"))
@@ -151,10 +140,10 @@ def _bundle() -> str:
     import altair
     import vl_convert
 
-    wanted = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
     versions = vl_convert.get_vegalite_versions()
     return str(
-        vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=wanted if wanted in versions else versions[-1])
+        vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version if version in versions else versions[-1])
     )
 
 
@@ -165,32 +154,34 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[Section]:
-    """Samples of chosen candidates are all on the page, those of others while there is room."""
+def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
+    """All samples of chosen candidates are on the page, and those of others while there is room."""
     from edgec.report.html.images import frames_each, maps_each
 
     frames, maps, room = frames_each(list(subjects)), maps_each(list(subjects)), _POINTS
-    found = []
+    sections = []
     for number, subject in enumerate(subjects):
         others = sum(len(each.latency.samples_ms) for each in subject.report.candidates if each.latency and not each.chosen)
         room -= others
-        found.append(section(charts, number, subject, frames=frames, maps=maps, all_candidates=room >= 0))
-    return found
+        sections.append(section(charts, number, subject, frames=frames, maps=maps, all_candidates=room >= 0))
+    return sections
 
 
-def _comparison(charts: Charts, compared: Compared) -> _Block:
+def _comparison(charts: Charts, compared: Compared) -> dict[str, Any]:
+    """What the template shows of a comparison, by the template's names."""
     sides, comparisons, gated = compared.sides, compared.comparisons, compared.gate
-    found = rows(sides)
+    compared_rows = rows(sides)
     # A side a row: pages are read on phones.
-    titles = ["report", *(title + "#" * number for title, _, number in found.table)]
-    lines = [[name, *(cells[index] for _, cells, _ in found.table)] for index, name in enumerate(found.sides)]
-    heads = "|".join(title + "#" * (title in ("ratio", "could show")) for title in VERDICT_TITLES)
-    return _Block(
-        found.same,
-        sheets.sheet(titles, lines, [0]),
-        sheets.sheet(heads, verdict_rows(comparisons)),
-        METHOD,
-        tuple(warnings(sides, comparisons)),
-        None if gated is None else (f"Regressions of more than {gated.percent:g} %", tuple(gate_lines(gated))),
-        add_ratios(charts, comparisons, short_names([Path(side.name) for side in sides])[1:]),
-    )
+    headings = (*texts("report"), *(Heading(title, number) for title, _, number in compared_rows.table))
+    lines = [[name, *(cells[index] for _, cells, _ in compared_rows.table)] for index, name in enumerate(compared_rows.sides)]
+    return {
+        "same": compared_rows.same,
+        "figures": sheet(headings, lines, [0]),
+        "verdicts": sheet(
+            [Heading(title, title in ("ratio", "could show")) for title in VERDICT_TITLES], verdict_rows(comparisons)
+        ),
+        "method": METHOD,
+        "warnings": warnings(sides, comparisons),
+        "gate": gated and (gate_title(gated), gate_lines(gated)),
+        "chart": add_ratios(charts, comparisons, short_names([Path(side.name) for side in sides])[1:]),
+    }

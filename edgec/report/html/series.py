@@ -1,10 +1,9 @@
-"""Samples made ready to be drawn: fewer and rounder, as far as nobody can see it."""
+"""Samples made ready to be drawn: fewer and rounded, as far as no reader can see the difference."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,34 +25,28 @@ _WIDE = 4.0
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Thinned:
-    """`places` are indices among the samples, in order."""
-
-    places: tuple[int, ...]
-    of: int
-
-
 def rounded(value: float) -> float:
+    """To `DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
 def wide(samples: Sequence[float]) -> bool:
+    """Whether these need a logarithmic axis."""
     return bool(samples) and min(samples) > 0 and max(samples) / min(samples) > _WIDE
 
 
-def thinned(samples: Sequence[float]) -> Thinned:
-    """Those that are drawn as points, one after another. The extremes always are."""
+def thinned(samples: Sequence[float]) -> list[int]:
+    """The indices of the samples that are drawn as points, in ascending order. The extremes always are."""
     values = np.asarray(samples, dtype=np.float64)
     count = len(values)
     if count <= _WHOLE:
-        return Thinned(tuple(range(count)), count)
+        return list(range(count))
     low, high = float(values.min()), float(values.max())
     column = np.arange(count) * _COLUMNS // count
     row = ((values - low) / max(high - low, 1e-12) * (_ROWS - 1)).round().astype(np.int64)
     _, first = np.unique(column * _ROWS + row, return_index=True)
-    kept = {*map(int, first), int(values.argmin()), int(values.argmax())}
-    return Thinned(tuple(sorted(kept)), count)
+    indices = {*map(int, first), int(values.argmin()), int(values.argmax())}
+    return sorted(indices)
 
 
 def histogram(samples: Sequence[float]) -> list[tuple[float, float, int]]:
@@ -74,8 +67,8 @@ def slower_share(samples: Sequence[float]) -> list[tuple[float, float]]:
     values = np.sort(np.asarray(samples, dtype=np.float64))
     count = len(values)
     body = np.unique(np.linspace(0, count - 1, min(count, _STEPS)).round().astype(np.int64))
-    places = np.union1d(body, np.arange(max(0, count - _TAIL), count))
-    return [(rounded(values[place]), rounded((count - int(place)) / count)) for place in places]
+    indices = np.union1d(body, np.arange(max(0, count - _TAIL), count))
+    return [(rounded(values[index]), rounded((count - int(index)) / count)) for index in indices]
 
 
 def above(samples: Sequence[float], limit_ms: float) -> float:
@@ -84,10 +77,10 @@ def above(samples: Sequence[float], limit_ms: float) -> float:
 
 
 def bands(blocks: Sequence[Block]) -> list[tuple[int, int, int]]:
-    """First sample, one behind the last, and round of every second block: shaded, so that turns can be told apart."""
-    found, start = [], 0
+    """Index of the first sample, index after the last, and round of every second block: these are shaded, so that turns show."""
+    shaded, start = [], 0
     for number, block in enumerate(blocks):
         if number % 2:
-            found.append((start, start + block.runs, block.round))
+            shaded.append((start, start + block.runs, block.round))
         start += block.runs
-    return found
+    return shaded

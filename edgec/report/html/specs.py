@@ -41,6 +41,7 @@ def _scale(wide: bool, *, padding: int = 0) -> alt.Scale:
 
 
 def finished(chart: alt.LayerChart | alt.FacetChart, description: str, height: int | None = _HEIGHT) -> Spec:
+    """The chart with what all have in common, as a specification; `height` in pixels, None where the page decides it."""
     properties: dict[str, Any] = {"width": "container", "description": description}
     if height is not None:
         properties["height"] = height
@@ -52,16 +53,42 @@ def finished(chart: alt.LayerChart | alt.FacetChart, description: str, height: i
     return spec
 
 
+def lost_axis(title: str, *, channel: str = "x", padding: int = 14) -> Any:
+    """A logarithmic axis of what is lost."""
+    import altair as alt
+
+    axis = alt.X("lost:Q") if channel == "x" else alt.Y("lost:Q")
+    return axis.scale(type="log", nice=False, padding=padding).title(title).axis(format=".6~g", tickCount=5)
+
+
+def coloured(precisions: tuple[str, ...], runtimes: tuple[str, ...]) -> dict[str, Any]:
+    """Candidates' colours by precision and shapes by runtime, as arguments of `encode`."""
+    import altair as alt
+
+    colours, shapes = looks(precisions, PRECISIONS, OTHER_PRECISIONS), looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
+    return {
+        "color": alt.Color("precision:N").scale(domain=[*colours], range=[*colours.values()]).title("precision"),
+        "shape": alt.Shape("runtime:N").scale(domain=[*shapes], range=[*shapes.values()]).title("runtime"),
+    }
+
+
+def _flagged(chart: alt.Chart, flag: str, size: int, **encoding: Any) -> tuple[alt.Chart, alt.Chart]:
+    """Small dots, and triangles of that size where the field `flag` is true."""
+    dots = chart.transform_filter(f"!datum.{flag}").mark_point(filled=True, size=14, opacity=0.8, color=BLUE)
+    marked = chart.transform_filter(f"datum.{flag}")
+    triangles = marked.mark_point(filled=True, size=size, shape="triangle-up", opacity=1, color=RED)
+    return dots.encode(**encoding), triangles.encode(**encoding)
+
+
 @lru_cache(maxsize=64)
 def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *, wide: bool) -> Spec:
     """Datasets: points (label, name, runtime, precision, p50, p90, lost, chosen), front (p50, lost), budget (lost, text). The
     page's script adds dx, dy and align, where each point's label goes. `lost` is the title of what is lost."""
     import altair as alt
 
-    colours, shapes = looks(precisions, PRECISIONS, OTHER_PRECISIONS), looks(runtimes, RUNTIMES, OTHER_RUNTIMES)
     scale = _scale(wide, padding=18)
     x = alt.X("p50:Q", scale=scale).title("latency of a batch, ms (median; whisker to p90)").axis(tickCount=6, format=".6~g")
-    y = alt.Y("lost:Q").scale(type="log", nice=False, padding=18).title(lost).axis(tickCount=5, format=".6~g")
+    y = lost_axis(lost, channel="y", padding=18)
     points = alt.Chart(alt.NamedData("points"))
     budget = alt.Chart(alt.NamedData("budget"))
     return finished(
@@ -74,11 +101,7 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *,
             points.mark_rule().encode(x=x, x2="p90:Q", y=y),
             points.transform_filter("datum.chosen").mark_point(size=340, shape="circle", strokeWidth=2).encode(x=x, y=y),
             points.mark_point(filled=True, size=95, opacity=1, strokeWidth=0.8).encode(
-                x=x,
-                y=y,
-                color=alt.Color("precision:N").scale(domain=[*colours], range=[*colours.values()]).title("precision"),
-                shape=alt.Shape("runtime:N").scale(domain=[*shapes], range=[*shapes.values()]).title("runtime"),
-                tooltip=[
+                x=x, y=y, **coloured(precisions, runtimes), tooltip=[
                     alt.Tooltip("full:N", title="no."), alt.Tooltip("name:N", title="candidate"),
                     alt.Tooltip("p50:Q", title="p50 ms"), alt.Tooltip("p90:Q", title="p90 ms"),
                     alt.Tooltip("lost:Q", title="lost"), alt.Tooltip("evidence:N", title="evidence"),
@@ -101,7 +124,7 @@ def timeline(*, wide: bool) -> Spec:
     y = alt.Y("ms:Q", scale=_scale(wide)).title("latency, ms").axis(format=".6~g", tickCount=6)
     samples = alt.Chart(alt.NamedData("samples"))
     x = alt.X("run:Q").title("run, in the order taken").scale(nice=False, zero=False).axis(format=".6~g")
-    told = [alt.Tooltip("run:Q", title="run"), alt.Tooltip("ms:Q", title="ms")]
+    tooltip = [alt.Tooltip("run:Q", title="run"), alt.Tooltip("ms:Q", title="ms")]
     figures = alt.Chart(alt.NamedData("figures"))
     return finished(
         alt.layer(
@@ -110,12 +133,7 @@ def timeline(*, wide: bool) -> Spec:
             ),
             figures.mark_rule(strokeDash=[5, 3], color=GREY).encode(y=y),
             figures.mark_text(align="right", baseline="bottom", dy=-2).encode(y=y, x=alt.value("width"), text="name:N"),
-            samples.transform_filter("!datum.slow").mark_point(filled=True, size=14, opacity=0.8, color=BLUE).encode(
-                x=x, y=y, tooltip=told
-            ),
-            samples.transform_filter("datum.slow")
-            .mark_point(filled=True, size=46, shape="triangle-up", opacity=1, color=RED)
-            .encode(x=x, y=y, tooltip=told),
+            *_flagged(samples, "slow", 46, x=x, y=y, tooltip=tooltip),
         ),
         "Latency of each run in the order taken; triangles are above p99, shades are turns.",
         220,
@@ -130,10 +148,11 @@ def distribution(*, wide: bool) -> Spec:
     scale = _scale(wide)
     x = alt.X("low:Q", scale=scale).title("latency, ms").axis(format=".6~g", tickCount=6)
     y = alt.Y("count:Q").title("runs").axis(tickMinStep=1, format=".6~g", tickCount=5)
-    told = [alt.Tooltip("low:Q", title="from ms"), alt.Tooltip("high:Q", title="to ms"), alt.Tooltip("count:Q", title="runs")]
+    tooltip = [alt.Tooltip("low:Q", title="from ms"), alt.Tooltip("high:Q", title="to ms"), alt.Tooltip("count:Q", title="runs")]
+    bins = alt.Chart(alt.NamedData("bins"))
     return finished(
         alt.layer(
-            alt.Chart(alt.NamedData("bins")).mark_rect(color=BLUE).encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=told),
+            bins.mark_rect(color=BLUE).encode(x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip),
             alt.Chart(alt.NamedData("slow"))
             .mark_point(filled=True, size=46, shape="triangle-up", color=RED, opacity=1, yOffset=-5)
             .encode(x=alt.X("ms:Q", scale=scale), y=alt.datum(0), tooltip=alt.Tooltip("ms:Q", title="ms")),
@@ -151,12 +170,12 @@ def slower(*, wide: bool) -> Spec:
     scale = _scale(wide)
     x = alt.X("ms:Q", scale=scale).title("latency, ms").axis(format=".6~g", tickCount=6)
     y = alt.Y("share:Q").title("share of runs as slow or slower").scale(type="log", nice=False).axis(format="~%", tickCount=4)
-    told = [alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", title="share as slow or slower", format=".4~%")]
+    tooltip = [alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", title="share as slow or slower", format=".4~%")]
     shares, deadline = alt.Chart(alt.NamedData("shares")), alt.Chart(alt.NamedData("deadline"))
     return finished(
         alt.layer(
             shares.mark_line(interpolate="step-before", color=BLUE, strokeWidth=2).encode(x=x, y=y),
-            shares.mark_point(filled=True, size=16, color=BLUE, opacity=0.9).encode(x=x, y=y, tooltip=told),
+            shares.mark_point(filled=True, size=16, color=BLUE, opacity=0.9).encode(x=x, y=y, tooltip=tooltip),
             deadline.mark_rule(color=RED, strokeWidth=2, strokeDash=[6, 4]).encode(x=x),
             deadline.mark_text(
                 color=RED, align=alt.expr("datum.align"), baseline="top", dx=alt.expr("datum.dx")
@@ -175,15 +194,10 @@ def camera() -> Spec:
     x = alt.X("s:Q").title("arrival, seconds since the run began").scale(zero=True, nice=False)
     y = alt.Y("ms:Q").title("arrival to features, ms").scale(zero=True, nice=True)
     frames, limit = alt.Chart(alt.NamedData("frames")), alt.Chart(alt.NamedData("limit"))
-    told = [alt.Tooltip("s:Q", title="arrived s"), alt.Tooltip("ms:Q", title="ms")]
+    tooltip = [alt.Tooltip("s:Q", title="arrived s"), alt.Tooltip("ms:Q", title="ms")]
     return finished(
         alt.layer(
-            frames.transform_filter("!datum.late").mark_point(filled=True, size=14, color=BLUE, opacity=0.8).encode(
-                x=x, y=y, tooltip=told
-            ),
-            frames.transform_filter("datum.late")
-            .mark_point(filled=True, size=40, shape="triangle-up", color=RED, opacity=1)
-            .encode(x=x, y=y, tooltip=told),
+            *_flagged(frames, "late", 40, x=x, y=y, tooltip=tooltip),
             limit.mark_rule(color=RED, strokeWidth=2, strokeDash=[6, 4]).encode(y=y),
             limit.mark_text(color=RED, align="right", baseline="bottom", dy=-3).encode(y=y, x=alt.value("width"), text="text:N"),
         ),
@@ -197,12 +211,7 @@ def stages() -> Spec:
     """Datasets: lost (stage, figure, lost, cosine), budget (lost, text)."""
     import altair as alt
 
-    x = (
-        alt.X("lost:Q")
-        .scale(type="log", nice=False, padding=14)
-        .title("features lost: 1 − cosine")
-        .axis(format=".6~g", tickCount=5)
-    )
+    x = lost_axis("features lost: 1 − cosine")
     y = alt.Y("stage:N").sort(None).title(None).axis(labelLimit=170)
     budget = alt.Chart(alt.NamedData("budget"))
     return finished(
@@ -228,11 +237,11 @@ def times(*, by_block: bool) -> Spec:
     part = "block of the backbone" if by_block else None
     y = alt.Y("part:N").sort(None).title(part).axis(labelLimit=170)
     x = alt.X("ms:Q").title("ms a batch, profiled").scale(zero=True)
-    told = [alt.Tooltip("part:N"), alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", format=".1%")]
+    tooltip = [alt.Tooltip("part:N"), alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", format=".1%")]
     parts = alt.Chart(alt.NamedData("parts"))
     return finished(
         alt.layer(
-            parts.mark_bar(color=SKY if by_block else BLUE).encode(x=x, y=y, tooltip=told),
+            parts.mark_bar(color=SKY if by_block else BLUE).encode(x=x, y=y, tooltip=tooltip),
             parts.mark_text(align="left", dx=4).encode(x=x, y=y, text=alt.Text("share:Q", format=".1%")),
         ),
         f"Where a batch's time goes, by {'block' if by_block else 'kind of operation'}.",
@@ -248,12 +257,12 @@ def ratios() -> Spec:
     y = alt.Y("what:N").sort(None).title(None).axis(labelLimit=300)
     x = alt.X("ratio:Q").title("ratio to the first; 95 % interval").scale(type="log", nice=False, padding=14)
     verdicts = ["faster", "slower", "no difference shown", "not told", "not comparable"]
-    found = alt.Chart(alt.NamedData("ratios"))
+    intervals = alt.Chart(alt.NamedData("ratios"))
     return finished(
         alt.layer(
-            found.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
+            intervals.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y),
             alt.Chart(alt.NamedData("one")).mark_rule(strokeDash=[5, 3], color=GREY).encode(x=x),
-            found.mark_point(filled=True, size=90, opacity=1).encode(
+            intervals.mark_point(filled=True, size=90, opacity=1).encode(
                 x=x.axis(format=".6~g", tickCount=6), y=y,
                 color=alt.Color("verdict:N").scale(domain=verdicts, range=[GREEN, RED, GREY, PINK, SKY]).title(None),
                 shape=alt.Shape("verdict:N")

@@ -1,4 +1,4 @@
-"""What Python runs when it is given the archive."""
+"""What Python runs when it is started with the archive."""
 
 from edgec_device.cli import main
 

@@ -79,16 +79,16 @@ def test_draws_are_of_the_samples_and_keep_neighbours_together(count: int) -> No
     assert made.draws.shape[1] == count
     assert np.isin(made.draws, made.samples).all()
     following = dict(zip(made.samples, np.roll(made.samples, -1), strict=True))
-    kept = np.mean([following[first] == second for first, second in zip(made.draws[0], made.draws[0, 1:], strict=False)])
-    assert kept >= 1 - 1.5 / block_length(made.samples)
+    result = np.mean([following[first] == second for first, second in zip(made.draws[0], made.draws[0, 1:], strict=False)])
+    assert result >= 1 - 1.5 / block_length(made.samples)
 
 
 def test_a_run_against_itself() -> None:
     one = quiet(np.random.default_rng(0), count=400)
     for share in (0.5, 0.99):
-        found = ratio([one], [one], share)
-        assert found.value == 1
-        assert found.low < 1 < found.high
+        result = ratio([one], [one], share)
+        assert result.value == 1
+        assert result.low < 1 < result.high
 
 
 def test_the_other_way_round_is_the_inverse() -> None:
@@ -101,32 +101,32 @@ def test_the_other_way_round_is_the_inverse() -> None:
 
 def test_even_samples_without_noise_leave_what_runs_differ_by() -> None:
     still = SampledRun(np.full(400, 20.0), NO_ROUNDS)
-    found = ratio([still], [still], 0.5)
-    assert 1 / found.low == pytest.approx(found.high, rel=0.02)
-    assert found.high - 1 > 2 * LEVEL_FLOOR
+    result = ratio([still], [still], 0.5)
+    assert 1 / result.low == pytest.approx(result.high, rel=0.02)
+    assert result.high - 1 > 2 * LEVEL_FLOOR
 
 
 Machine = Callable[..., SampledRun]
 
 
 @pytest.mark.parametrize(("machine", "runs"), [(quiet, 1), (switching, 1), (switching, 3)])
-def test_two_runs_of_one_thing_raise_no_alarm(machine: Machine, runs: int) -> None:
+def test_two_runs_of_one_artefact_raise_no_alarm(machine: Machine, runs: int) -> None:
     chance = np.random.default_rng(1)
-    found = [ratio([machine(chance) for _ in range(runs)], [machine(chance) for _ in range(runs)], 0.5) for _ in range(60)]
-    assert sum(each.low > 1 or each.high < 1 for each in found) < 3
+    result = [ratio([machine(chance) for _ in range(runs)], [machine(chance) for _ in range(runs)], 0.5) for _ in range(60)]
+    assert sum(each.low > 1 or each.high < 1 for each in result) < 3
 
 
 @pytest.mark.parametrize("runs", [1, 3])
 def test_a_slowdown_of_a_tenth_is_seen_on_a_machine_at_rest(runs: int) -> None:
     chance = np.random.default_rng(2)
-    found = [
+    result = [
         ratio([quiet(chance) for _ in range(runs)], [quiet(chance, slower=1.1) for _ in range(runs)], 0.5) for _ in range(30)
     ]
-    assert sum(each.low > 1 for each in found) >= 27
-    assert float(np.median([each.shown for each in found])) < 1.1
+    assert sum(each.low > 1 for each in result) >= 27
+    assert float(np.median([each.shown for each in result])) < 1.1
 
 
-def test_what_could_be_shown_is_shown_four_times_out_of_five() -> None:
+def test_the_smallest_detectable_effect_is_detected_four_times_out_of_five() -> None:
     chance = np.random.default_rng(3)
 
     def side(slower: float = 1.0) -> list[SampledRun]:
@@ -134,11 +134,11 @@ def test_what_could_be_shown_is_shown_four_times_out_of_five() -> None:
 
     effect = float(np.median([ratio(side(), side(), 0.5).shown for _ in range(10)]))
     assert effect < 1.05
-    found = [ratio(side(), side(effect), 0.5) for _ in range(30)]
-    assert np.mean([each.low > 1 for each in found]) >= 0.75
+    result = [ratio(side(), side(effect), 0.5) for _ in range(30)]
+    assert np.mean([each.low > 1 for each in result]) >= 0.75
 
 
-def test_runs_that_differ_by_more_than_their_samples_tell_widen_the_interval() -> None:
+def test_runs_that_differ_by_more_than_their_samples_do_widen_the_interval() -> None:
     chance = np.random.default_rng(4)
 
     def side(level: float) -> list[SampledRun]:
@@ -198,7 +198,7 @@ def test_where_the_machines_speed_is_unknown_processes_alone_do_not_make_it_sure
     assert doubtful.high / doubtful.low > 1.05 * sure.high / sure.low
 
 
-def test_what_no_sample_tells_of_widens_the_interval() -> None:
+def test_doubt_widens_the_interval() -> None:
     chance = np.random.default_rng(9)
     sides = [processes(chance)], [processes(chance)]
     sure, doubtful = ratio(*sides, 0.5), ratio(*sides, 0.5, doubt=0.03)
@@ -215,13 +215,13 @@ def test_processes_of_unequal_length(lengths: list[int]) -> None:
     assert [len(part) for part in run.parts] == lengths
     assert run.draws.shape[1] == len(numbers)
     assert np.isin(run.draws, run.samples).all()
-    found = ratio([run], [run], 0.5)
-    assert found.low < 1 < found.high
+    result = ratio([run], [run], 0.5)
+    assert result.low < 1 < result.high
 
 
 def test_long_series_are_drawn_less_often_and_say_the_same() -> None:
     chance = np.random.default_rng(6)
     one, other = quiet(chance, count=4000), quiet(chance, count=4000, slower=1.3)
     assert len(one.draws) == 300
-    found = ratio([one], [other], 0.99)
-    assert found.low < 1.3 < found.high
+    result = ratio([one], [other], 0.99)
+    assert result.low < 1.3 < result.high

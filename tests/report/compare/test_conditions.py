@@ -42,11 +42,11 @@ def test_what_is_not_comparable_says_what_differs(
     sides = [open_side(before), open_side(after)]
     with pytest.raises(RequestError, match="cannot be compared") as caught:
         require_comparable(sides)
-    found = {each.title: each for each in differences(*sides)}
+    by_title = {each.title: each for each in differences(*sides)}
     assert title in caught.value.what
-    assert first in found[title].first
-    assert second in found[title].second
-    assert f"{title}: {found[title].first} in {before}, {found[title].second} in {after}" in caught.value.evidence
+    assert first in by_title[title].first
+    assert second in by_title[title].second
+    assert f"{title}: {by_title[title].first} in {before}, {by_title[title].second} in {after}" in caught.value.evidence
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_people_compare_may_differ(write: Written, changes: dict[str, Any])
     require_comparable([open_side(write("before.json")), open_side(write("after.json", **changes))])
 
 
-def test_each_side_is_held_against_the_first(write: Written) -> None:
+def test_each_side_is_compared_with_the_first(write: Written) -> None:
     sides = [open_side(write(f"{index}.json", latency__threads=1 + index // 2)) for index in range(4)]
     with pytest.raises(RequestError) as caught:
         require_comparable(sides)

@@ -46,8 +46,8 @@ def bench(make: Made) -> Callable[..., Report]:
         slow = np.array([speeds[process] for _, process in rounds])
 
         def series(level: float, runs: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-            found: np.ndarray[tuple[int], np.dtype[np.float64]] = level * np.repeat(slow, runs)
-            noisy: np.ndarray[tuple[int], np.dtype[np.float64]] = found * np.exp(chance.normal(0, 0.02, len(found)))
+            comparison: np.ndarray[tuple[int], np.dtype[np.float64]] = level * np.repeat(slow, runs)
+            noisy: np.ndarray[tuple[int], np.dtype[np.float64]] = comparison * np.exp(chance.normal(0, 0.02, len(comparison)))
             return noisy
 
         report = make()
@@ -77,32 +77,32 @@ SLOW = {"speeds": (1.12, 1.14, 1.13, 1.12, 1.14)}
 
 
 def test_a_slower_machine_is_no_slower_model(compared: Callable[..., Comparison]) -> None:
-    found = compared({}, SLOW)
-    assert found.pace == pytest.approx(1.13, abs=0.02)
-    judged = found.latency[0]
+    comparison = compared({}, SLOW)
+    assert comparison.pace == pytest.approx(1.13, abs=0.02)
+    judged = comparison.latency[0]
     assert judged.ratio is not None
     assert judged.ratio.value == pytest.approx(1, abs=0.02)
     assert judged.verdict is Verdict.SAME
-    assert gate([found], 5).alarms == ()
-    assert found.second.quantile_ms("p50", 0.5) == pytest.approx(22.6, rel=0.02)
-    (said,) = remarks([found])
+    assert gate([comparison], 5).alarms == ()
+    assert comparison.second.quantile_ms("p50", 0.5) == pytest.approx(22.6, rel=0.02)
+    (said,) = remarks([comparison])
     assert "% slower for" in said
     assert "taken out of the ratios" in said
-    assert found.pace is not None
-    (together,) = remarks([found, compared({}, {}), found, found])
+    assert comparison.pace is not None
+    (together,) = remarks([comparison, compared({}, {}), comparison, comparison])
     assert "slower by -" in together or "slower by +" in together
-    assert f"to {100 * (found.pace - 1):+.1f} % than for" in together
-    sides = to_json([found.first, found.second], [found], None)
-    assert sides["comparisons"][0]["pace"] == found.pace
-    assert [side["yardstick_ms"] for side in sides["sides"]] == [found.first.pace_ms, found.second.pace_ms]
+    assert f"to {100 * (comparison.pace - 1):+.1f} % than for" in together
+    sides = to_json([comparison.first, comparison.second], [comparison], None)
+    assert sides["comparisons"][0]["pace"] == comparison.pace
+    assert [side["yardstick_ms"] for side in sides["sides"]] == [comparison.first.pace_ms, comparison.second.pace_ms]
 
 
 def test_a_slower_model_on_a_faster_machine_is_seen(compared: Callable[..., Comparison]) -> None:
-    found = compared(SLOW, {"ms": 23.5})
-    assert found.pace is not None
-    assert found.pace < 0.9
-    assert found.latency[0].verdict is Verdict.SLOWER
-    assert "% faster for" in remarks([found])[0]
+    comparison = compared(SLOW, {"ms": 23.5})
+    assert comparison.pace is not None
+    assert comparison.pace < 0.9
+    assert comparison.latency[0].verdict is Verdict.SLOWER
+    assert "% faster for" in remarks([comparison])[0]
 
 
 def test_the_machine_changes_within_a_run(compared: Callable[..., Comparison]) -> None:
@@ -113,12 +113,12 @@ def test_the_machine_changes_within_a_run(compared: Callable[..., Comparison]) -
 
 
 @pytest.mark.parametrize("second", [{"work": "other products"}, {"work": ""}])
-def test_another_yardstick_tells_nothing(compared: Callable[..., Comparison], second: dict[str, object]) -> None:
-    found = compared({}, {**SLOW, **second})
-    assert found.pace is None
-    assert remarks([found]) == []
-    assert found.latency[0].ratio is not None
-    assert found.latency[0].ratio.value == pytest.approx(1.13, abs=0.02)
+def test_another_yardstick_is_not_used(compared: Callable[..., Comparison], second: dict[str, object]) -> None:
+    comparison = compared({}, {**SLOW, **second})
+    assert comparison.pace is None
+    assert remarks([comparison]) == []
+    assert comparison.latency[0].ratio is not None
+    assert comparison.latency[0].ratio.value == pytest.approx(1.13, abs=0.02)
 
 
 def test_without_a_yardstick_nothing_is_taken_out(bench: Callable[..., Report], make: Made) -> None:

@@ -13,15 +13,15 @@ Written = Callable[..., Path]
 HOSTILE = "<script>alert(1)</script> | [a](b)\x1b[2J\nnext"
 
 
-def test_what_is_the_same_is_said_once(write: Written) -> None:
+def test_what_all_sides_share_is_shown_once(write: Written) -> None:
     sides = [open_side(write("before.json")), open_side(write("after.json", samples(1), candidate__precision="bf16"))]
-    found = rows(sides)
-    assert dict(found.same)["shape"] == "224x224"
-    table = {title: cells for title, cells, _ in found.table}
+    result = rows(sides)
+    assert dict(result.same)["shape"] == "224x224"
+    table = {title: cells for title, cells, _ in result.table}
     assert table["precision"] == ("int8 (f32)", "bf16 (f32)")
     assert table["patch p01"] == ("0.98765", "0.98765")
     assert table["runs"] == ("400", "400")
-    assert set(dict(found.same)) | set(table) >= {
+    assert set(dict(result.same)) | set(table) >= {
         *("model", "target", "host", "shape", "batch", "precision", "runtime", "threads", "power mode", "evidence"),
         *("p50 ms", "p99 ms", "max ms", "memory MB", "size MB", "cls", "patch mean", "patch p01"),
     }
@@ -54,16 +54,16 @@ def test_json_has_numbers_and_nulls(write: Written) -> None:
         open_side(write("after.json", samples(1, count=50), candidate__fidelity=None)),
     ]
     comparisons = [compare(*sides)]
-    found = json.loads(json.dumps(to_json(sides, comparisons, gate(comparisons, 5)), allow_nan=False))
-    (compared,) = found["comparisons"]
+    result = json.loads(json.dumps(to_json(sides, comparisons, gate(comparisons, 5)), allow_nan=False))
+    (compared,) = result["comparisons"]
     assert compared["latency"]["p50"]["verdict"] == "no difference shown"
     assert set(compared["latency"]["p50"]["ratio"]) == {"value", "low", "high", "shown"}
     assert compared["latency"]["p99"]["ratio"] is None
     assert "too few runs" in compared["latency"]["p99"]["why_not"]
     assert compared["fidelity"] is None
-    assert found["sides"][0]["p50_ms"] == sides[0].quantile_ms("p50", 0.5)
-    assert found["gate"]["percent"] == 5
-    assert len(found["gate"]["blind"]) == 3
+    assert result["sides"][0]["p50_ms"] == sides[0].quantile_ms("p50", 0.5)
+    assert result["gate"]["percent"] == 5
+    assert len(result["gate"]["blind"]) == 3
 
 
 def test_warnings(write: Written) -> None:

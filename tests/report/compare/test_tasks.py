@@ -19,11 +19,11 @@ from tests.report.conftest import tasks, with_tasks
 def against(headed: Report, tmp_path: Path) -> Any:
     """The report with heads, and the same with other tasks, other heads, other budgets, compared."""
 
-    def against(found: tuple[TaskFidelity, ...], first: dict[str, Any] | None = None, **second: Any) -> Comparison:
+    def against(result: tuple[TaskFidelity, ...], first: dict[str, Any] | None = None, **second: Any) -> Comparison:
         paths = []
         for name, report in (
             ("before", headed.model_copy(update=first or {})),
-            ("after", with_tasks(headed, found, features=second.pop("features", True)).model_copy(update=second)),
+            ("after", with_tasks(headed, result, features=second.pop("features", True)).model_copy(update=second)),
         ):
             paths.append(tmp_path / f"{name}.json")
             paths[-1].write_text(report.to_json())
@@ -57,53 +57,53 @@ def test_a_head_may_lose_a_share_of_its_budget(against: Any, changed: dict[str, 
     assert fidelity_alarms(against(tasks(**changed)), percent) == ([] if alarm is None else [alarm])
 
 
-def test_one_frame_that_tips_over_within_the_budget_is_no_regression(against: Any) -> None:
+def test_one_frame_of_another_class_within_the_budget_is_no_regression(against: Any) -> None:
     for budget in ({"min_agreement": 0.95}, {"min_agreement": None}):
         assert fidelity_alarms(against(tasks(agreement=0.975), first=budget)) == []
         (alarm,) = fidelity_alarms(against(tasks(agreement=0.95), first=budget))
         assert alarm == "kind: agreement fell from 100.00% to 95.00%; 2.50% is allowed"
 
 
-def test_without_budgets_those_of_models_without_features_hold(against: Any) -> None:
+def test_without_budgets_the_defaults_of_models_without_features_hold(against: Any) -> None:
     none = {"min_agreement": None, "min_iou": None, "max_depth_error": None}
     (alarm,) = fidelity_alarms(against(tasks(iou=(0.99, 0.966, None)), first=none))
     assert alarm.startswith("floor: mean IoU fell")
 
 
 def test_a_head_that_one_side_alone_has_is_named_and_not_gated(against: Any, headed: Report) -> None:
-    found = against(tasks()[1:], heads=headed.heads[1:])
-    (said,) = found.tasks.alone
+    result = against(tasks()[1:], heads=headed.heads[1:])
+    (said,) = result.tasks.alone
     assert said.startswith("kind: agreement is of ")
     assert said.endswith("before.json alone")
-    gated = gate([found], 5)
+    gated = gate([result], 5)
     assert gated.alarms == ()
     assert any("not comparable: kind: agreement" in line for line in gated.blind)
-    assert f"Not comparable: {said}." in warnings([found.first, found.second], [found])
+    assert f"Not comparable: {said}." in warnings([result.first, result.second], [result])
 
 
 def test_another_head_of_the_same_name_is_compared_with_a_warning(against: Any, headed: Report) -> None:
     other = headed.heads[1].model_copy(update={"sha256": "f" * 64})
-    found = against(tasks(), heads=(headed.heads[0], other, *headed.heads[2:]))
-    (warning,) = [text for text in warnings([found.first, found.second], [found]) if "another one" in text]
-    assert warning.startswith("The head floor is another one in ")
+    result = against(tasks(), heads=(headed.heads[0], other, *headed.heads[2:]))
+    (warning,) = [text for text in warnings([result.first, result.second], [result]) if "not the same" in text]
+    assert warning.startswith("The head floor is not the same in ")
     assert warning.endswith("its file's SHA-256 is ffffffffffff, not 222222222222.")
 
 
 def test_features_that_one_side_does_not_give_are_not_gated(against: Any) -> None:
-    found = against(tasks(), features=False)
-    assert found.fidelity == {}
-    gated = gate([found], 5)
+    result = against(tasks(), features=False)
+    assert result.fidelity == {}
+    gated = gate([result], 5)
     assert gated.alarms == ()
     assert any("features are not gated: a side gives none" in line for line in gated.blind)
 
 
 def test_heads_stand_side_by_side_in_every_format(against: Any) -> None:
-    found = against(tasks(agreement=0.95), features=False)
-    sides = (found.first, found.second)
+    result = against(tasks(agreement=0.95), features=False)
+    sides = (result.first, result.second)
     table = {title: cells for title, cells, _ in rows(sides).table}
     assert table["kind: agreement"] == ("100.00%", "95.00%")
     assert table["far: depth error"] == ("0.01", "0.01")
     assert table["patch p01"] == ("0.98765", "-")
-    assert "| kind: agreement | 100.00% | 95.00% |" in to_markdown(sides, [found], None)
-    (comparison,) = to_json(sides, [found], None)["comparisons"]
+    assert "| kind: agreement | 100.00% | 95.00% |" in to_markdown(sides, [result], None)
+    (comparison,) = to_json(sides, [result], None)["comparisons"]
     assert comparison["heads"][0] == {"output": "kind", "figure": "agreement", "first": 1.0, "second": 0.95}

@@ -49,26 +49,26 @@ def test_without_samples_or_latency_there_is_no_verdict(compared: Compared) -> N
         ({"latency__samples_ms": ()}, "holds no samples"),
         ({"candidate__latency": None}, "no measured latency"),
     ):
-        found = compared(**changes)
-        assert all(judged.verdict is None and why in judged.why_not for judged in found.latency)
-        assert len(gate([found], 5).blind) == 2
+        result = compared(**changes)
+        assert all(judged.verdict is None and why in judged.why_not for judged in result.latency)
+        assert len(gate([result], 5).blind) == 2
 
 
-def test_a_single_run_on_a_busy_machine_is_shown_and_not_told(compared: Compared, write: Written) -> None:
-    found = compared(samples(1, ms=40), latency__other_cores=1.2)
-    for judged in found.latency:
+def test_a_single_run_on_a_busy_machine_is_shown_and_not_judged(compared: Compared, write: Written) -> None:
+    result = compared(samples(1, ms=40), latency__other_cores=1.2)
+    for judged in result.latency:
         assert judged.ratio is not None
         assert judged.verdict is None
         assert "other work used 1.2 of 2 cores while" in judged.why_not
-    assert gate([found], 5).alarms == ()
+    assert gate([result], 5).alarms == ()
     assert all(judged.verdict is Verdict.SLOWER for judged in compared(samples(1, ms=40), latency__other_cores=0.1).latency)
 
 
 def test_a_regression_of_latency(compared: Compared) -> None:
-    found = gate([compared(samples(1, ms=22))], 5)
-    assert len(found.alarms) == 2
+    result = gate([compared(samples(1, ms=22))], 5)
+    assert len(result.alarms) == 2
     with pytest.raises(Regression, match="more than 5 %") as caught:
-        found.enforce()
+        result.enforce()
     assert caught.value.exit_code == 17
     assert "p50 is 1" in caught.value.evidence[0]
 
@@ -81,12 +81,12 @@ def test_a_regression_of_p99_alone(compared: Compared) -> None:
 
 @pytest.mark.parametrize(("ms", "percent"), [(20.0, 5), (21.5, 10), (17.0, 5)])
 def test_no_regression(compared: Compared, ms: float, percent: float) -> None:
-    found = gate([compared(samples(1, ms=ms))], percent)
-    assert found.alarms == ()
-    found.enforce()
+    result = gate([compared(samples(1, ms=ms))], percent)
+    assert result.alarms == ()
+    result.enforce()
 
 
-def test_what_the_gate_cannot_see_is_said(compared: Compared) -> None:
+def test_what_the_gate_cannot_judge_is_listed(compared: Compared) -> None:
     noisy = samples(1, noise=0.3, count=60)
     blind = gate([compared(noisy)], 5).blind
     assert "would have to be" in blind[0]
@@ -101,8 +101,8 @@ def test_fidelity_may_lose_a_share_of_the_budget(compared: Compared, field: str)
     assert before.first.fidelity is not None
     value = getattr(before.first.fidelity, field)
     for loss, alarms in ((0.0004, 0), (0.0006, 1), (-0.00005, 0)):
-        found = gate([compared(**{f"fidelity__{field}": value - loss})], 5)
-        assert len(found.alarms) == alarms
+        result = gate([compared(**{f"fidelity__{field}": value - loss})], 5)
+        assert len(result.alarms) == alarms
     assert len(gate([compared(**{f"fidelity__{field}": value - 0.0006})], 10).alarms) == 0
 
 

@@ -52,8 +52,8 @@ def write(tmp_path: Path) -> Written:
 
 
 def spread(values: list[float]) -> Spread:
-    found = asdict(summary(values))
-    return Spread(count=len(values), **{name: found[name] for name in Spread.model_fields if name != "count"})
+    result = asdict(summary(values))
+    return Spread(count=len(values), **{name: result[name] for name in Spread.model_fields if name != "count"})
 
 
 def timed(candidate: CandidateFigures, taken: list[float]) -> CandidateFigures:

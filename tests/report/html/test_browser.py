@@ -23,9 +23,9 @@ def test_all_of_a_report_is_drawn_without_a_message_or_a_request(
     chromium: Any, write: Written, full: Report, pictures: Compared
 ) -> None:
     file = write(Subject("made.edgec", full, pictures, ""))
-    with opened(chromium, file) as found:
-        found.drawn()
-        page = found.page
+    with opened(chromium, file) as tab:
+        tab.drawn()
+        page = tab.page
         assert page.locator(".chart:visible svg").count() == 8  # Pareto, three of samples, camera, stages, two of the profile
         assert page.locator('[data-drawn="failed"]').count() == 0
         timeline = page.locator('[data-chart$="-timeline"]:visible')
@@ -35,30 +35,30 @@ def test_all_of_a_report_is_drawn_without_a_message_or_a_request(
         assert sizes[:4] == [[128, 80], [8, 5], [8, 5], [8, 5]]
         for text in ("measured on host", "softmax_3 (attention) on CPU", "camera at 30 Hz", "MLComputePlan"):
             assert page.get_by_text(text).count(), text
-        assert found.seen.messages == []
-        assert [url for url in found.seen.requests if not url.startswith(("data:", "file:"))] == []
-        assert len([url for url in found.seen.requests if url.startswith("file:")]) == 1
+        assert tab.seen.messages == []
+        assert [url for url in tab.seen.requests if not url.startswith(("data:", "file:"))] == []
+        assert len([url for url in tab.seen.requests if url.startswith("file:")]) == 1
 
 
 def test_another_candidate_and_another_camera(chromium: Any, write: Written, full: Report) -> None:
-    with opened(chromium, write(Subject("made", full))) as found:
-        page = found.page
-        found.drawn('[data-chart$="-slower"]')
+    with opened(chromium, write(Subject("made", full))) as tab:
+        page = tab.page
+        tab.drawn('[data-chart$="-slower"]')
         slower = page.locator('[data-chart$="-slower"]:visible')
         slower.get_by_text("30 Hz: 33.3 ms").wait_for()
         page.select_option("#rate", "10")
         slower.get_by_text("10 Hz: 100.0 ms").wait_for()
         page.select_option(".pick", "1")
         assert page.locator(".sample:visible").count() == 1
-        found.drawn('[data-chart$="-timeline"]')
+        tab.drawn('[data-chart$="-timeline"]')
         assert page.locator('[data-chart$="-timeline"]:visible .mark-symbol path').count() == 200
-        assert found.seen.messages == []
+        assert tab.seen.messages == []
 
 
 def test_filters_and_sorting(chromium: Any, write: Written, full: Report) -> None:
     small = another(full, target="jetson-orin", input_shape=(1, 480, 640, 3))
-    with opened(chromium, write(Subject("one", full), Subject("two", small))) as found:
-        page = found.page
+    with opened(chromium, write(Subject("one", full), Subject("two", small))) as tab:
+        page = tab.page
         rows = page.locator("#overview-table tbody tr:visible")
         assert rows.count() == 8
         page.select_option('[data-facet="target"]', "jetson-orin")
@@ -88,7 +88,7 @@ def test_filters_and_sorting(chromium: Any, write: Written, full: Report) -> Non
         head.get_by_role("button").click()
         assert cells() == [*up[:-2][::-1], "-", "-"]
         assert head.get_attribute("aria-sort") == "descending"
-        assert found.seen.messages == []
+        assert tab.seen.messages == []
 
 
 def test_a_name_that_is_a_script_stays_text(chromium: Any, write: Written, full: Report, pictures: Compared) -> None:
@@ -102,24 +102,24 @@ def test_a_name_that_is_a_script_stays_text(chromium: Any, write: Written, full:
         full, model=full.model.model_copy(update={"name": evil, "arch": evil}), target=evil, candidates=candidates, chosen=evil,
         reason=evil, notes=(evil,), calibration=evil, host=full.host.model_copy(update={"cpu": evil, "governor": evil}),
     )  # fmt: skip
-    with opened(chromium, write(Subject(evil, report, pictures, evil), Subject("other", full))) as found:
-        found.drawn()
-        assert found.seen.dialogs == []
-        assert found.seen.messages == []
-        assert found.page.locator("script").count() == 3
-        assert found.page.locator("img[src=x]").count() == 0
-        assert evil.split("\u2028")[0] in (found.page.locator("h2").nth(1).text_content() or "")
-        assert "{{7*7}}" in (found.page.locator("h2").nth(1).text_content() or "")
-        assert all(url.startswith(("file:", "data:")) for url in found.seen.requests)
+    with opened(chromium, write(Subject(evil, report, pictures, evil), Subject("other", full))) as tab:
+        tab.drawn()
+        assert tab.seen.dialogs == []
+        assert tab.seen.messages == []
+        assert tab.page.locator("script").count() == 3
+        assert tab.page.locator("img[src=x]").count() == 0
+        assert evil.split("\u2028")[0] in (tab.page.locator("h2").nth(1).text_content() or "")
+        assert "{{7*7}}" in (tab.page.locator("h2").nth(1).text_content() or "")
+        assert all(url.startswith(("file:", "data:")) for url in tab.seen.requests)
 
 
 def test_phones_the_dark_and_paper(chromium: Any, write: Written, full: Report, pictures: Compared, tmp_path: Path) -> None:
     file = write(*(Subject(f"{name}.edgec", full, pictures, "") for name in "abcde"))
-    with opened(chromium, file, viewport={"width": 390, "height": 800}, color_scheme="dark") as found:
-        page = found.page
+    with opened(chromium, file, viewport={"width": 390, "height": 800}, color_scheme="dark") as tab:
+        page = tab.page
         assert page.locator("details.report[open]").count() == 0
         page.locator("details.report > summary").first.click()
-        found.drawn()
+        tab.drawn()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         ground, ink = page.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))")
         assert sum(map(int, re.findall(r"\d+", ground))) < 150 < 600 < sum(map(int, re.findall(r"\d+", ink)))
@@ -132,4 +132,4 @@ def test_phones_the_dark_and_paper(chromium: Any, write: Written, full: Report, 
             "[...document.querySelectorAll('.chart')].every(e => e.dataset.drawn === 'done' || !e.offsetWidth)"
         )
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        assert found.seen.messages == []
+        assert tab.seen.messages == []

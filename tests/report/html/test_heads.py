@@ -23,9 +23,9 @@ def test_heads_are_drawn_and_filtered(
     chromium: Any, write: Written, headed: Report, bare: Report, report: Report, seen: Headed
 ) -> None:
     subjects = (Subject("one", headed, None, "", seen), Subject("two", bare, None, "none", seen), Subject("three", report))
-    with opened(chromium, write(*subjects)) as found:
-        page = found.page
-        found.drawn()
+    with opened(chromium, write(*subjects)) as tab:
+        page = tab.page
+        tab.drawn()
         assert page.locator('[data-drawn="failed"]').count() == 0
         assert page.locator('[data-chart="r0-heads"] svg').count() == 1
         drawn = page.locator('[data-chart^="r0-iou"] .mark-symbol.role-mark path[fill]:not([fill="transparent"])')
@@ -42,8 +42,8 @@ def test_heads_are_drawn_and_filtered(
         page.select_option('[data-facet="head"]', "none")
         assert rows.count() == 4
         assert page.locator(".report:visible").count() == 1
-        assert found.seen.messages == []
-        assert [url for url in found.seen.requests if not url.startswith(("data:", "file:"))] == []
+        assert tab.seen.messages == []
+        assert [url for url in tab.seen.requests if not url.startswith(("data:", "file:"))] == []
 
 
 def test_a_model_without_features_says_what_it_is_judged_by(bare: Report) -> None:
@@ -71,9 +71,9 @@ def test_fifty_reports_with_heads_fit_into_five_megabytes(headed: Report, seen: 
 def test_labels_of_points_that_coincide_do_not_overlap(chromium: Any, write: Written, headed: Report) -> None:
     """The same report five times: each point lies on four others."""
     other = with_tasks(headed, tasks(agreement=0.95))
-    with opened(chromium, write(*(Subject(str(number), each) for number, each in enumerate((headed, other) * 3)))) as found:
-        found.drawn('[data-chart="overview"]')
-        marks = found.page.locator('[data-chart="overview"] .mark-text text')
+    with opened(chromium, write(*(Subject(str(number), each) for number, each in enumerate((headed, other) * 3)))) as tab:
+        tab.drawn('[data-chart="overview"]')
+        marks = tab.page.locator('[data-chart="overview"] .mark-text text')
         texts = [text for text in marks.all_text_contents() if text.strip()]
         boxes = marks.evaluate_all(
             "all => all.filter(e => e.textContent.trim()).map(e => e.getBoundingClientRect())"
@@ -83,7 +83,7 @@ def test_labels_of_points_that_coincide_do_not_overlap(chromium: Any, write: Wri
         for one, two in combinations(boxes, 2):
             assert one[0] >= two[2] or two[0] >= one[2] or one[1] >= two[3] or two[1] >= one[3], (one, two)
         assert any("+" in text for text in texts), "those that found no place are counted"
-        assert found.seen.messages == []
+        assert tab.seen.messages == []
 
 
 def test_sensors_over_a_run_are_drawn(chromium: Any, write: Written, full: Report) -> None:
@@ -95,15 +95,15 @@ def test_sensors_over_a_run_are_drawn(chromium: Any, write: Written, full: Repor
     (run,) = chosen.runs
     sensed = chosen.model_copy(update={"runs": (run.model_copy(update={"readings": readings}),)})
     report = full.model_copy(update={"candidates": tuple(sensed if each is chosen else each for each in full.candidates)})
-    with opened(chromium, write(Subject("one", report))) as found:
-        found.drawn()
-        drawn = found.page.locator('[data-chart*="-sensors"]')
+    with opened(chromium, write(Subject("one", report))) as tab:
+        tab.drawn()
+        drawn = tab.page.locator('[data-chart*="-sensors"]')
         assert [(each.get_attribute("data-chart") or "").split("-")[-1] for each in drawn.all()] == [
             "temperature",
             "frequency",
             "memory",
         ]
         assert drawn.first.locator(".mark-line path").count() == 2
-        row = found.page.locator("tr", has_text="<gpu>").first
+        row = tab.page.locator("tr", has_text="<gpu>").first
         assert row.locator("td").all_inner_texts() == ["temperature, °C", "<gpu>", "40", "40", "40", "40", "40", "5"]
-        assert found.seen.messages == []
+        assert tab.seen.messages == []

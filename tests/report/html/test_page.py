@@ -18,8 +18,8 @@ from edgec.report.pictures import Compared
 
 
 def data(page: str) -> dict[str, Any]:
-    (found,) = re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', page, re.DOTALL)
-    whole: dict[str, Any] = json.loads(found)
+    (result,) = re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', page, re.DOTALL)
+    whole: dict[str, Any] = json.loads(result)
     return whole
 
 
@@ -83,7 +83,7 @@ def test_only_pages_are_replaced(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "report.json"]
 
 
-def test_names_are_as_short_as_they_tell_apart() -> None:
+def test_names_are_as_short_as_possible_and_differ() -> None:
     assert short_names([Path("/a/x/one.edgec"), Path("/a/y/two.edgec")]) == ["one.edgec", "two.edgec"]
     assert short_names([Path("/a/x/m.edgec"), Path("/a/y/m.edgec")]) == ["x/m.edgec", "y/m.edgec"]
     assert short_names([Path("/a/m"), Path("/a/m")]) == ["m", "m"]

@@ -1,4 +1,4 @@
-"""The artefact that this program lies in: manifest.json and device/mac.json, every file of it checked against its hash."""
+"""The artefact that this program is part of: manifest.json and device/mac.json, and every file checked against its hash."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgec_onboard import seal
-from edgec_onboard.documents import Tensor, budget, inside, number, outputs, shape, text, whole
+from edgec_onboard.documents import Tensor, budget, inside, number, outputs, shape, text, whole_number
 from edgec_onboard.errors import ArtefactError, UsageError
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES
@@ -26,17 +26,17 @@ _MAIN = "main"
 _SCHEMA_VERSIONS = {MANIFEST: (1, 2), FACTS: (1,)}
 _LIMIT_BYTES = 64 << 20
 _FINDER = ".DS_Store"
-"""What macOS leaves in every folder that somebody has looked at."""
+"""macOS writes this file into every folder that is opened in Finder."""
 _SHOWN = 10
 REMEDY = "copy the artefact to this Mac again, whole, or build it again"
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """`input_shape` is [N, H, W, 3], uint8, of `function`, which is None where the package has one alone. `gate` is the least
-    that each figure of fidelity may be, `budget` what the user asks of heads, `budget_asked` all that the user asked for.
-    `relative_tolerance`, `min_cosine` and, of labels, `min_agreement` bound how far what heads give may be from what was
-    recorded, and no manifest can loosen them: anybody may have written it. `heads` are as edgec's report has them."""
+    """`input_shape` is [N, H, W, 3], uint8, of `function`, which is None if the package has only one. `gate` is the least value
+    of each figure of fidelity, `budget` are the user's bounds on heads, `budget_asked` all of the user's bounds.
+    `relative_tolerance`, `min_cosine` and, for labels, `min_agreement` limit how far heads' outputs may be from the recorded
+    ones. No manifest can loosen them, because anybody may have written it. `heads` are as in edgec's report."""
 
     directory: Path
     sha256: str
@@ -68,21 +68,21 @@ class Artefact:
 
     @property
     def gives_features(self) -> bool:
-        """Without, it is its heads' outputs alone that are compared."""
+        """Whether it outputs features; if not, only its heads' outputs are compared."""
         return any(output.role == FEATURES for output in self.outputs)
 
     @property
     def inputs(self) -> list[str]:
-        """Names of the package's images, one a frame of the batch, as edgec/lowering/coreml/metadata.py gives them."""
+        """Names of the package's image inputs, one for each frame of the batch, as edgec/lowering/coreml/metadata.py has them."""
         count = self.input_shape[0]
         return [FRAMES] if count == 1 else [f"{FRAMES}_{index}" for index in range(count)]
 
 
 def read_artefact(directory: Path, function: str | None = None) -> Artefact:
-    """What the artefact says of one function of its package: of the default one unless it is named.
+    """The artefact, for one function of its package: the default one unless `function` names another.
 
-    Raises `ArtefactError` if it is no artefact for Apple's chips, or if any file is missing, changed, or not listed; `UsageError`
-    if it has no such function.
+    Raises `ArtefactError` if it is not an artefact for Apple's chips, or if any file is missing, changed, or not listed;
+    `UsageError` if it has no such function.
     """
     document, content = _read(directory, MANIFEST)
     files = _checked_files(directory, document)
@@ -94,57 +94,59 @@ def read_artefact(directory: Path, function: str | None = None) -> Artefact:
         )
     facts, _ = _read(directory, FACTS)
     try:
-        found = _artefact(directory, document, facts, _size(document, function))
+        artefact = _artefact(directory, document, facts, _size(document, function))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ArtefactError(
             f"{directory} does not say what an artefact must.",
-            evidence=[printable(f"{type(error).__name__}: {error}")[:200]],
+            evidence=[_brief(error)],
             remedy=REMEDY,
         ) from error
-    named = [found.golden_frames, found.golden_expected, found.golden_shipped]
+    named = [artefact.golden_frames, artefact.golden_expected, artefact.golden_shipped]
     missing = [path for path in named if path not in files]
-    if missing or not found.package.is_dir():
+    if missing or not artefact.package.is_dir():
         raise ArtefactError(f"{directory} lacks its package or golden files.", evidence=missing, remedy=REMEDY)
-    return Artefact(**{**vars(found), "sha256": hashlib.sha256(content).hexdigest()})
+    return Artefact(**{**vars(artefact), "sha256": hashlib.sha256(content).hexdigest()})
 
 
 def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
     path = directory / name
     try:
         content = read_bytes(path, _LIMIT_BYTES)
-        found = parse_json_object(content)
+        document = parse_json_object(content)
     except (OSError, Refused) as error:
-        said = f"it {error}" if isinstance(error, Refused) else str(error)
+        problem = f"it {error}" if isinstance(error, Refused) else str(error)
         raise ArtefactError(
-            f"{directory} is no whole artefact: {name} cannot be read.", evidence=[printable(said)[:200]], remedy=REMEDY
+            f"{directory} is not a complete artefact: {name} cannot be read.",
+            evidence=[printable(problem)[:200]],
+            remedy=REMEDY,
         ) from error
-    if found.get("schema_version") not in _SCHEMA_VERSIONS[name]:
+    if document.get("schema_version") not in _SCHEMA_VERSIONS[name]:
         raise ArtefactError(
             f"This program cannot read {name}: it is of another version.",
-            evidence=[f"schema_version {printable(str(found.get('schema_version')))[:40]}"],
-            remedy="use the program that lies in that artefact's device/ folder",
+            evidence=[f"schema_version {printable(str(document.get('schema_version')))[:40]}"],
+            remedy="use the program in that artefact's device/ folder",
         )
-    if name == MANIFEST and (found["schema_version"] > 1 or seal.NAME in found) and not seal.is_whole(content):
-        raise ArtefactError(f"{directory}: {name} is not as it was written: its seal does not fit.", evidence=[], remedy=REMEDY)
-    return found, content
+    if name == MANIFEST and (document["schema_version"] > 1 or seal.NAME in document) and not seal.is_whole(content):
+        raise ArtefactError(f"{directory}: {name} was changed after it was written: its seal is wrong.", remedy=REMEDY)
+    return document, content
 
 
 def _checked_files(directory: Path, manifest: Mapping[str, Any]) -> set[str]:
-    """The listed paths, once every file is what its hash says and the package holds nothing else."""
+    """The listed paths. Raises `ArtefactError` unless every file has its hash and the package holds nothing else."""
     try:
-        listed = {text(file["path"]): (text(file["sha256"]), whole(file["size_bytes"])) for file in manifest["files"]}
+        listed = {text(file["path"]): (text(file["sha256"]), whole_number(file["size_bytes"])) for file in manifest["files"]}
         package = PurePosixPath(text(manifest["entry"])).parent
     except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"The manifest of {directory} names no files.", evidence=[_brief(error)], remedy=REMEDY) from error
+        raise ArtefactError(f"The manifest of {directory} lists no files.", evidence=[_brief(error)], remedy=REMEDY) from error
     problems = []
     for path, (sha256, size) in listed.items():
-        place = place_of(directory, path)
-        if not place.is_file():
+        file = resolve(directory, path)
+        if not file.is_file():
             problems.append(f"missing: {path}")
-        elif place.stat().st_size != size or sha256_of(place) != sha256:
+        elif file.stat().st_size != size or sha256_of(file) != sha256:
             problems.append(f"changed: {path}")
-    there = [place.relative_to(directory).as_posix() for place in (directory / package).rglob("*") if not place.is_dir()]
-    problems += [f"not listed: {printable(path)}" for path in there if path not in listed and not path.endswith(f"/{_FINDER}")]
+    present = [file.relative_to(directory).as_posix() for file in (directory / package).rglob("*") if not file.is_dir()]
+    problems += [f"not listed: {printable(path)}" for path in present if path not in listed and not path.endswith(f"/{_FINDER}")]
     if problems:
         raise ArtefactError(
             f"{directory} is not what its manifest says.", evidence=[*problems[:_SHOWN], *_more(problems)], remedy=REMEDY
@@ -157,19 +159,19 @@ def _more(problems: Sequence[str]) -> list[str]:
 
 
 def _size(manifest: Mapping[str, Any], function: str | None) -> Mapping[str, Any]:
-    """Input, outputs and golden frames of a function. An artefact of one size has them in the manifest itself, and the package's
-    function is `main`."""
-    sizes = {text(each["function"]): each for each in manifest.get("sizes", ())} or {_MAIN: {**manifest, "function": None}}
+    """Input, outputs and golden frames of a function. An artefact of one size has them directly in the manifest, and the
+    package's function is `main`."""
+    sizes = {text(size["function"]): size for size in manifest.get("sizes", ())} or {_MAIN: {**manifest, "function": None}}
     if function is not None and function not in sizes:
         raise UsageError(
             f"The package has no function {printable(function)[:80]}.", evidence=[f"it has {printable(', '.join(sizes))}"]
         )
-    found: Mapping[str, Any] = next(iter(sizes.values())) if function is None else sizes[function]
-    return found
+    size: Mapping[str, Any] = next(iter(sizes.values())) if function is None else sizes[function]
+    return size
 
 
 def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, Any], size: Mapping[str, Any]) -> Artefact:
-    """Raises `KeyError` and its like for anything that is missing or of another type."""
+    """Raises `KeyError`, `TypeError` or `ValueError` for anything that is missing or of another type."""
     golden = size["golden"]
     extents = shape(size["input"]["shape"])
     if len(extents) != 4 or extents[-1] != 3:
@@ -177,7 +179,7 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
     heads = tuple(dict(head) for head in manifest.get("heads", ()))
     precision = text(manifest["precision"])
     tolerance, cosine = TOLERANCES[precision]
-    package = place_of(directory, PurePosixPath(text(manifest["entry"])).parent.as_posix())
+    package = resolve(directory, PurePosixPath(text(manifest["entry"])).parent.as_posix())
     return Artefact(
         directory=directory,
         sha256="",
@@ -193,10 +195,10 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
         golden_frames=text(golden["frames"]),
         golden_expected=text(golden["expected_float32"]),
         golden_shipped=text(golden["expected_shipped"]),
-        golden_count=whole(golden["count"], 1),
+        golden_count=whole_number(golden["count"], 1),
         relative_tolerance=number(golden["relative_tolerance"], 0, tolerance),
         min_cosine=number(golden["min_cosine"], cosine, 1),
-        profiles=tuple(_profile(each) for each in facts["profiles"]),
+        profiles=tuple(_profile(entry) for entry in facts["profiles"]),
         minimum_macos=text(facts["minimum_macos"]),
         min_agreement=MIN_AGREEMENT[precision],
         gate={name: number(facts["gate"][name], -1, 1) for name in GATES},
@@ -220,8 +222,8 @@ def _profile(entry: Mapping[str, Any]) -> Profile:
     )
 
 
-def place_of(directory: Path, path: str) -> Path:
-    """A listed path as a real one. Raises `ArtefactError` if it leaves the directory, by its parts or through a link."""
+def resolve(directory: Path, path: str) -> Path:
+    """A listed path, inside the directory. Raises `ArtefactError` if it leads out, by its parts or through a link."""
     try:
         return directory / inside(directory, path)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Every refusal, and the exit code that it gives. Codes that edgec has too mean the same there.
+"""Every error, and its exit code. Codes that edgec has too mean the same there.
 
     BoardError                1   something that has no code of its own, such as a folder that cannot be written
      ├── UsageError           2   the request is wrong: an option, a name
@@ -18,9 +18,11 @@ from edgec_onboard.errors import BoardError
 
 
 class CoreMlFailed(BoardError):
+    """Core ML compiles the package not at all, or runs it on no compute unit."""
+
     exit_code = 10
 
 
 def from_os_error(error: OSError) -> BoardError:
-    """The refusal that an error of the operating system amounts to."""
-    return errors.from_os_error(error, room="free some space", otherwise="check permissions, or choose another place with -o")
+    """An error of the operating system as one of this program's."""
+    return errors.from_os_error(error, room="free some space", otherwise="check permissions, or choose another folder with -o")

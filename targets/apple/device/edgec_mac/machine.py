@@ -1,7 +1,7 @@
-"""Which Mac this is, whether the artefact may run on it, and what figures of it may be called.
+"""Which Mac this is, whether the artefact can run on it, and what evidence its figures have.
 
 Facts come from `sysctl`, `sw_vers` and `pmset`. Tests set the environment variable EDGEC_FACTS_ROOT to a folder with commands of
-these names in the same places; nothing that is measured like that is ever called measured.
+these names at the same paths; figures that are measured like that are never called measured.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _SYSCTL, _SW_VERS, _PMSET = "/usr/sbin/sysctl", "/usr/bin/sw_vers", "/usr/bin/pm
 _TIMEOUT_S = 10
 _MOST_BYTES = 1 << 20
 _WIDTH = 100
-"""Characters of what a fact says that are looked at."""
+"""The most characters of a fact."""
 _VIRTUAL = re.compile(r"\s*\(virtual\)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One of the chips that the artefact was built for. `macos` is the first version that runs on it; None for a phone's."""
+    """One of the chips that the artefact was built for. `macos` is the first version that runs on it; None for a phone's chip."""
 
     name: str
     title: str
@@ -38,14 +38,14 @@ class Profile:
     compute_units: tuple[str, ...]
 
     def names(self, chip: str) -> bool:
-        """Whether title or examples name the chip, as a whole: an `M4` is no `M4 Pro`, unless a profile names both."""
+        """Whether title or examples name exactly this chip: an `M4` is not an `M4 Pro`."""
         pattern = rf"(?<!\w){re.escape(chip)}(?!\w)(?! (?:Pro|Max|Ultra)\b)"
         return re.search(pattern, f"{self.title}; {self.examples}") is not None
 
 
 @dataclass(frozen=True)
 class Mac:
-    """`chip` as its maker names it, without "Apple": "M4 Pro". `real` is False where a test pretends."""
+    """The facts about a Mac. `chip` is Apple's name for it without "Apple", such as "M4 Pro". `real` is False in tests."""
 
     brand: str
     chip: str
@@ -61,16 +61,17 @@ class Mac:
 
     @property
     def system(self) -> str:
+        """The version of macOS in words."""
         return f"macOS {self.macos}" + (f" ({self.build})" if self.build else "")
 
 
 def look() -> Mac:
-    """Raises `WrongBoard` where there is no Mac with Apple silicon."""
+    """The facts about this Mac. Raises `WrongBoard` if it is not a Mac with Apple silicon."""
     root = os.environ.get(VARIABLE) or "/"
     real = os.path.realpath(root) == "/"
     if real and sys.platform != "darwin":
         raise WrongBoard(
-            "This is not a Mac: Core ML runs on Apple's devices alone.",
+            "This is not a Mac: Core ML runs only on Apple's devices.",
             evidence=[f"{platform.system()}, {platform.machine()}"],
             remedy="copy the artefact to a Mac with Apple silicon and run this program there; "
             "`edgec verify` checks the package anywhere",
@@ -80,7 +81,7 @@ def look() -> Mac:
         raise WrongBoard(
             "This Mac has no Apple silicon.",
             evidence=[f"its CPU is {brand or 'unknown'}"],
-            remedy="run this program on a Mac with a chip of Apple's: M1 or later",
+            remedy="run this program on a Mac with an Apple chip: M1 or later",
         )
     return Mac(
         brand=brand or "unknown",
@@ -98,13 +99,13 @@ def look() -> Mac:
 
 
 def profile_of(mac: Mac, profiles: Sequence[Profile]) -> Profile | None:
-    """The one whose chip this Mac has. None in a virtual machine, which has no Neural Engine."""
+    """The profile of this Mac's chip; None if there is none, and in a virtual machine, which has no Neural Engine."""
     return None if mac.virtual else next((profile for profile in profiles if profile.names(mac.chip)), None)
 
 
 def check(mac: Mac, profile: Profile | None, least: str) -> None:
-    """Raises `WrongBoard` for a macOS below the profile's, or below `least` where no profile is this Mac's; and for Python
-    under Rosetta, where coremltools is none of Apple silicon's."""
+    """Raises `WrongBoard` for a macOS older than the profile's (without one, older than `least`), and for a Python under Rosetta,
+    where coremltools would be Intel's."""
     needed = (profile.macos if profile else None) or least
     if _version(mac.macos) < _version(needed):
         raise WrongBoard(
@@ -114,23 +115,23 @@ def check(mac: Mac, profile: Profile | None, least: str) -> None:
         )
     if mac.translated:
         raise WrongBoard(
-            "This Python is Intel's and runs under Rosetta: what it measured would not be this chip's.",
+            "This Python is built for Intel and runs under Rosetta: its figures would not be this chip's.",
             evidence=[f"{sys.executable}: {platform.machine()}"],
             remedy="use a Python for arm64",
         )
 
 
 def doubts(mac: Mac, compiled_part: str) -> list[str]:
-    """Why nothing that this run measures is a fact about a Mac, a sentence each. `compiled_part` is the file of coremltools that
-    speaks to Core ML."""
-    found = [] if mac.real else [f"the facts about the machine come from a folder ({VARIABLE} is set)"]
+    """Why this run's figures are not facts about a Mac, a sentence each. `compiled_part` is the file of coremltools that calls
+    Core ML."""
+    sentences = [] if mac.real else [f"the facts about the machine come from a folder ({VARIABLE} is set)"]
     if Path(compiled_part).suffix != ".so":
-        found.append("coremltools has no compiled part here: it is a stand-in, and Core ML did not run")
-    return found
+        sentences.append("coremltools has no compiled part here: it is a stand-in, and Core ML did not run")
+    return sentences
 
 
 def _run(root: str, command: str, *arguments: str) -> str:
-    """What it prints; nothing if it is missing, fails, says too much, or takes too long."""
+    """What the command prints; empty if it is missing, fails, prints too much, or takes too long."""
     program = os.path.join(root, command.lstrip("/"))  # noqa: PTH118
     return output_of([program, *arguments], seconds=_TIMEOUT_S, most_bytes=_MOST_BYTES) or ""
 
@@ -145,12 +146,12 @@ def _number(root: str, name: str) -> int:
 
 
 def _power(root: str) -> str | None:
-    """Where the power comes from, and whether the Mac saves it: "AC Power", "Battery Power, low power mode"."""
+    """The power source, and whether low power mode is on: "AC Power", "Battery Power, low power mode"."""
     source = re.search(r"drawing from '([^']{1,60})'", _run(root, _PMSET, "-g", "batt"))
     saving = re.search(r"^\s*lowpowermode\s+1\b", _run(root, _PMSET, "-g"), re.MULTILINE)
     return (source.group(1) if source else "unknown power") + ", low power mode" * bool(saving) if source or saving else None
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """`15.1` as (15, 1); of nothing, nothing."""
+    """`15.1` as (15, 1); empty for an empty text."""
     return tuple(int(part) for part in re.findall(r"[0-9]{1,9}", text[:_WIDTH]))

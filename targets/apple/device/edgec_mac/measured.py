@@ -1,4 +1,4 @@
-"""What was measured, a candidate a compute unit, of which edgec makes a report; and the table that people see here."""
+"""The measurements, one candidate for each compute unit, of which edgec makes a report; and the table that people see here."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgec_onboard.judging import GATES
-from edgec_onboard.measurements import HOST, TARGET, about, fastest, fidelity
+from edgec_onboard.measurements import HOST, TARGET, artefact_fields, fastest, fidelity
 from edgec_onboard.statistics import summary
-from edgec_onboard.tasks import told
+from edgec_onboard.tasks import headline
 from edgec_onboard.text import WIDTH, shorten
 from edgec_onboard.untrusted import printable
 
 from edgec_mac.artefact import Artefact
 from edgec_mac.machine import Mac, Profile
 from edgec_mac.measuring import Result
-from edgec_mac.placement import HOPED_FOR
+from edgec_mac.placement import INTENDED
 
 _ROW = "{:<19}{:>9}{:>9}{:>9}{:>8}{:>9}{:>9}  {}"
 _NOTE = (
@@ -30,7 +30,7 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What a report says beside the results. `doubts` are reasons why nothing in it is a fact about a Mac."""
+    """What a report needs besides the results. `doubts` are reasons why its figures are not facts about a Mac."""
 
     artefact: Artefact
     mac: Mac
@@ -45,18 +45,19 @@ class Facts:
 def choose(results: Sequence[Result]) -> tuple[Result, str] | None:
     """The fastest that reproduces the features, and why; None if none does and was measured."""
     sound = {result.unit.name: result for result in results if result.reproduces and result.measured}
-    found = fastest({name: summary(result.samples).p50_ms for name, result in sound.items()})
-    if found is None:
+    choice = fastest({name: summary(result.samples).p50_ms for name, result in sound.items()})
+    if choice is None:
         return None
-    best, reason = found
+    best, reason = choice
     wrong = [result.unit.name for result in results if result.parity and result.parity.verdict.problems]
     return sound[best], reason + f"; wrong outputs on {', '.join(wrong)}" * bool(wrong) + "."
 
 
-def measured(facts: Facts, results: Sequence[Result], chosen: Result, reason: str) -> dict[str, Any]:
+def as_fields(facts: Facts, results: Sequence[Result], chosen: Result, reason: str) -> dict[str, Any]:
+    """The fields of measurements.json."""
     artefact = facts.artefact
     return {
-        **about(artefact),
+        **artefact_fields(artefact),
         "artefact_sha256": artefact.sha256,
         "host_is_target": facts.evidence == TARGET,
         "input_shape": list(artefact.input_shape),
@@ -70,11 +71,12 @@ def measured(facts: Facts, results: Sequence[Result], chosen: Result, reason: st
 
 
 def name_of(artefact: Artefact, result: Result) -> str:
+    """The candidate's name for a compute unit."""
     return f"{artefact.runtime}-{artefact.precision} on {result.unit.name}"
 
 
 def table(facts: Facts, results: Sequence[Result], chosen: Result | None) -> str:
-    """A line a compute unit, and one more where there are heads; at most 80 columns."""
+    """A line for each compute unit, and one more if there are heads; at most 80 columns."""
     lines = [_ROW.format("compute units", "p50 ms", "p99 ms", "load ms", "cls", "worst1%", "placed", "").rstrip()]
     for result in results:
         times = vars(summary(result.samples)) if result.measured else {}
@@ -93,8 +95,8 @@ def table(facts: Facts, results: Sequence[Result], chosen: Result | None) -> str
             ).rstrip()
         )
         if verdict and verdict.tasks:
-            lines.append(f"  {', '.join(map(told, verdict.tasks))}")
-    where = "placed: operations on the device hoped for, of all that have one"
+            lines.append(f"  {', '.join(map(headline, verdict.tasks))}")
+    where = "placed: operations on the intended device, of all that have one"
     return "\n".join(shorten(line, WIDTH) for line in [*lines, f"{facts.evidence}; {facts.mac.brand}, {facts.mac.system}", where])
 
 
@@ -102,12 +104,12 @@ def _placed(result: Result) -> str:
     if result.placement is None:
         return "-"
     counts = result.placement["by_device"]
-    return f"{counts.get(HOPED_FOR[result.unit.spelt], 0)}/{sum(counts.values())}"
+    return f"{counts.get(INTENDED[result.unit.spelt], 0)}/{sum(counts.values())}"
 
 
 def _candidate(facts: Facts, result: Result) -> dict[str, Any]:
     artefact, evidence, name = facts.artefact, facts.evidence, name_of(facts.artefact, result)
-    found: dict[str, Any] = {
+    candidate: dict[str, Any] = {
         "name": name,
         "runtime": artefact.runtime,
         "precision": artefact.precision,
@@ -117,26 +119,26 @@ def _candidate(facts: Facts, result: Result) -> dict[str, Any]:
         "remarks": _remarks_on(result),
     }
     if result.parity and result.parity.compared:
-        found["fidelity"] = fidelity(name, result.parity.verdict, evidence)
+        candidate["fidelity"] = fidelity(name, result.parity.verdict, evidence)
     if result.placement:
         source = f"MLComputePlan, coremltools {facts.versions.get('coremltools', 'of an unknown version')}"
-        found["placement"] = {"source": source, "asked": result.unit.name, **result.placement, "evidence": evidence}
+        candidate["placement"] = {"source": source, "asked": result.unit.name, **result.placement, "evidence": evidence}
     if result.measured:
-        found["cpu_ms_per_frame"] = round(result.cpu_ms / (len(result.samples) * artefact.input_shape[0]), 4)
-        found["timings"] = {
+        candidate["cpu_ms_per_frame"] = round(result.cpu_ms / (len(result.samples) * artefact.input_shape[0]), 4)
+        candidate["timings"] = {
             "samples_ms": result.samples,
             "blocks": [{"round": number, "runs": runs} for number, runs in result.blocks],
             "warmup": len(result.warmup),
             "evidence": evidence,
             "power_mode": facts.mac.power,
         }
-        found["cold_start"] = {
-            **{each: round(result.facts[each], 3) for each in ("load_ms", "first_inference_ms", "import_ms")},
+        candidate["cold_start"] = {
+            **{name: round(result.facts[name], 3) for name in ("load_ms", "first_inference_ms", "import_ms")},
             "process_ms": round(result.process_ms, 3),
             "peak_rss_bytes": result.facts["peak_rss_bytes"],
             "evidence": evidence,
         }
-    return found
+    return candidate
 
 
 def _doubts(facts: Facts) -> list[str]:
@@ -147,7 +149,7 @@ def _doubts(facts: Facts) -> list[str]:
 
 
 def _remarks(facts: Facts) -> list[str]:
-    """What a reader of the figures must know and the schema has no place for."""
+    """What a reader of the figures must know, and no field holds."""
     mac = facts.mac
     remarks = [
         f"{mac.brand}, {mac.system}" + (f", {mac.power}." if mac.power else "."),
@@ -164,19 +166,19 @@ def _remarks(facts: Facts) -> list[str]:
 def _remarks_on(result: Result) -> list[str]:
     remarks = []
     if result.first_load_ms is not None:
-        remarks.append(f"the first load, which readies the package for the chip, took {result.first_load_ms:.0f} ms.")
+        remarks.append(f"the first load, which prepares the package for the chip, took {result.first_load_ms:.0f} ms.")
     if result.parity and result.parity.to_shipped is not None:
-        remarks.append(f"worst cosine to what edgec's evaluator computed: {result.parity.to_shipped:.6f}.")
+        remarks.append(f"worst cosine with what edgec's evaluator computed: {result.parity.to_shipped:.6f}.")
     if result.parity and result.parity.labels_as_shipped is not None:
         share = result.parity.labels_as_shipped
-        remarks.append(f"labels that edgec's evaluator gives, too, in the worst golden frame: {share:.4%}.")
+        remarks.append(f"share of labels that agree with edgec's evaluator in the worst golden frame: {share:.4%}.")
     if result.placement_problem:
         remarks.append(f"where operations run is not known: {result.placement_problem}.")
     return remarks
 
 
 def _host(facts: Facts) -> dict[str, Any]:
-    """As edgec.host.facts describes one."""
+    """The Mac, as edgec.host.facts describes a machine."""
     mac = facts.mac
     cores = max(1, mac.logical_cores)
     return {

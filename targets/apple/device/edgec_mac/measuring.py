@@ -1,9 +1,9 @@
-"""Each compute unit, judged first and measured then; only those that reproduce the golden features are measured.
+"""Each compute unit is first judged, then measured; only those that reproduce the golden features are measured.
 
-A compute unit has two processes. The first loads the compiled package for the first time, which is when Core ML makes it ready
-for the chip, runs the golden frames, and asks where operations will run. The second pays what every later start pays, and is
-measured. Those second processes live side by side: rounds go over them in random order, in a round each runs one block, about a
-second long and at most ten runs, and while one works the others wait.
+A compute unit has two processes. The first loads the compiled package for the first time, when Core ML prepares it for the chip,
+runs the golden frames, and asks where operations will run. The second starts as every later start does, and is measured. All
+second processes exist at the same time: they take turns, in rounds of random order. In a round each runs one block, about a
+second long and at most ten runs, while the others wait.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from edgec_mac.artefact import Artefact
 from edgec_mac.errors import CoreMlFailed
 from edgec_mac.golden import read_golden
 from edgec_mac.machine import Profile
-from edgec_mac.output import say
+from edgec_mac.output import print_line
 from edgec_mac.parity import Parity, judge
 from edgec_mac.process import Worker
 
@@ -35,7 +35,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Unit:
-    """What Core ML may use: `name` as Swift has it (MLComputeUnits), `spelt` as coremltools does, `needs` of a profile's."""
+    """What Core ML may use: `name` in Swift (MLComputeUnits), `spelt` in coremltools, `needs` among a profile's compute units."""
 
     name: str
     spelt: str
@@ -52,7 +52,7 @@ UNITS = (
 
 @dataclass(frozen=True)
 class Options:
-    """`patience` is how long Core ML may say nothing, in seconds: loads that hang for ever are known (apple/coremltools#2660)."""
+    """`patience` is how many seconds Core ML may take to answer: loads may hang for ever (apple/coremltools#2660)."""
 
     iterations: int = 100
     seconds: float = 60.0
@@ -61,7 +61,7 @@ class Options:
 
 @dataclass
 class Result:
-    """What became of one compute unit. `first_load_ms` is the load that made the package ready for the chip."""
+    """The results of one compute unit. `first_load_ms` is the load that prepared the package for the chip."""
 
     unit: Unit
     problem: str = ""
@@ -74,66 +74,68 @@ class Result:
     warmup: list[float] = field(default_factory=list)
     samples: list[float] = field(default_factory=list)
     blocks: list[tuple[int, int]] = field(default_factory=list)
-    """Round and runs."""
+    """The number of the round, and the runs in it."""
     cpu_ms: float = 0.0
 
     @property
     def reproduces(self) -> bool:
+        """Whether it reproduces the golden outputs."""
         return self.parity is not None and not self.parity.verdict.problems
 
     @property
     def measured(self) -> bool:
+        """Whether it was measured without a problem."""
         return bool(self.samples) and not self.problem
 
 
-def units_of(profile: Profile | None, asked: Sequence[str]) -> tuple[Unit, ...]:
-    """Those that were asked for, or all that the profile allows."""
-    if asked:
-        return tuple(unit for unit in UNITS if unit.name in asked)
+def units_of(profile: Profile | None, chosen: Sequence[str]) -> tuple[Unit, ...]:
+    """The units named in `chosen`; if it is empty, all that the profile allows."""
+    if chosen:
+        return tuple(unit for unit in UNITS if unit.name in chosen)
     return tuple(unit for unit in UNITS if profile is None or unit.needs in profile.compute_units)
 
 
 def check_coremltools(scratch: Path, patience: float) -> dict[str, Any]:
-    """Versions, and the file that speaks to Core ML. Raises `WorkerProblem` if it cannot be imported."""
+    """Versions, and the file of coremltools that calls Core ML. Raises `WorkerProblem` if it cannot be imported."""
     with Worker(scratch / "check.stderr", patience) as worker:
-        return worker.tell("check")
+        return worker.request("check")
 
 
 def compile_package(artefact: Artefact, scratch: Path, patience: float) -> tuple[Path, float]:
-    """Where the compiled package is, and the milliseconds that compiling took. Raises `CoreMlFailed`."""
+    """Compile the package; returns the path of the result, and the milliseconds that it took. Raises `CoreMlFailed`."""
     compiled = scratch / f"{artefact.package.stem}.mlmodelc"
     try:
         with Worker(scratch / "compile.stderr", patience) as worker:
-            took: float = worker.tell("compile", package=str(artefact.package), to=str(compiled))["compile_ms"]
+            took: float = worker.request("compile", package=str(artefact.package), to=str(compiled))["compile_ms"]
             return compiled, took
     except WorkerProblem as problem:
         raise CoreMlFailed(
             "Core ML does not compile the package.",
             evidence=[str(problem)],
-            remedy="send this, with the version of macOS, to edgec's maintainers",
+            remedy="send this, and the version of macOS, to edgec's maintainers",
         ) from None
 
 
 def judge_and_measure(artefact: Artefact, units: Sequence[Unit], compiled: Path, scratch: Path, options: Options) -> list[Result]:
-    """In the order of `units`. What one of them does wrong is its own result's `problem`."""
+    """Judge and measure all units; returns results in their order. A unit's failure becomes its result's `problem`."""
     frames, expected, shipped = read_golden(artefact)
     np.save(scratch / "frames.npy", frames)
     results = [Result(unit) for unit in units]
     for result in results:
-        say(f"  {result.unit.name}: load, golden frames")
+        print_line(f"  {result.unit.name}: load, golden frames")
         with Worker(scratch / f"{result.unit.name}-judge.stderr", options.patience) as worker, _noted(result):
             result.first_load_ms = _load(worker, artefact, result, compiled, scratch, options)["load_ms"]
-            place = scratch / f"{result.unit.name}.npz"
-            worker.tell("outputs", batches=batches(artefact.golden_count, artefact.input_shape[0]), to=str(place))
-            with np.load(place, allow_pickle=False) as found:
-                result.parity = judge(artefact, expected, shipped, {name: found[name] for name in found.files})
+            path = scratch / f"{result.unit.name}.npz"
+            worker.request("outputs", batches=batches(artefact.golden_count, artefact.input_shape[0]), to=str(path))
+            with np.load(path, allow_pickle=False) as archive:
+                result.parity = judge(artefact, expected, shipped, {name: archive[name] for name in archive.files})
             result.problem = "; ".join(result.parity.verdict.problems[:_SHOWN])
             try:
-                result.placement = worker.tell("plan")
+                result.placement = worker.request("plan")
             except WorkerProblem as problem:
                 result.placement_problem = str(problem)
         if result.problem:
-            say(f"    FAILED: {result.problem}")
+            print_line(f"    FAILED: {result.problem}")
     sound = [result for result in results if result.reproduces]
     if sound:
         _measure(artefact, sound, compiled, scratch, options)
@@ -144,7 +146,7 @@ def _measure(artefact: Artefact, results: Sequence[Result], compiled: Path, scra
     with ExitStack() as stack:
         workers = {}
         for result in results:
-            say(f"  {result.unit.name}: load, warm up")
+            print_line(f"  {result.unit.name}: load, warm up")
             worker = stack.enter_context(Worker(scratch / f"{result.unit.name}-bench.stderr", options.patience))
             workers[result.unit.name] = worker
             with _noted(result):
@@ -152,22 +154,24 @@ def _measure(artefact: Artefact, results: Sequence[Result], compiled: Path, scra
                 result.process_ms = (perf_counter() - worker.began) * 1000
         for result in _without_problem(results):
             with _noted(result):
-                result.warmup = workers[result.unit.name].tell("warm")["runs_ms"]
-        say(f"  measure, in turns: {options.iterations} runs each")
+                result.warmup = workers[result.unit.name].request("warm")["runs_ms"]
+        print_line(f"  measure, in turns: {options.iterations} runs each")
         _interleave(results, workers, options)
         for result in _without_problem(results):
             with _noted(result):
-                result.facts = {**result.facts, **workers[result.unit.name].tell("finish")}
+                result.facts = {**result.facts, **workers[result.unit.name].request("finish")}
 
 
 def _interleave(results: Sequence[Result], workers: dict[str, Worker], options: Options) -> None:
     order, number = random.Random(0), 0  # noqa: S311 - an order, not a secret
-    while turns := [each for each in _without_problem(results) if not enough(each.samples, options.iterations, options.seconds)]:
-        order.shuffle(turns)
-        for result in turns:
+    while unfinished := [
+        result for result in _without_problem(results) if not enough(result.samples, options.iterations, options.seconds)
+    ]:
+        order.shuffle(unfinished)
+        for result in unfinished:
             size = block_size(median(result.samples or result.warmup), options.iterations - len(result.samples))
             with _noted(result):
-                answer = workers[result.unit.name].tell("run", iterations=size)
+                answer = workers[result.unit.name].request("run", iterations=size)
                 result.samples += [round(sample, 4) for sample in answer["samples_ms"]]
                 result.blocks.append((number, size))
                 result.cpu_ms += answer["cpu_ms"]
@@ -179,7 +183,7 @@ def _without_problem(results: Sequence[Result]) -> list[Result]:
 
 
 def _load(worker: Worker, artefact: Artefact, result: Result, compiled: Path, scratch: Path, options: Options) -> dict[str, Any]:
-    return worker.tell(
+    return worker.request(
         "load",
         model=str(compiled),
         units=result.unit.spelt,
@@ -191,7 +195,7 @@ def _load(worker: Worker, artefact: Artefact, result: Result, compiled: Path, sc
 
 @contextmanager
 def _noted(result: Result) -> Iterator[None]:
-    """Notes a `WorkerProblem` on the result and goes on: the other compute units are not to blame."""
+    """Note a `WorkerProblem` on the result and continue with the other compute units."""
     try:
         yield
     except WorkerProblem as problem:

@@ -1,25 +1,18 @@
-"""What people see, at once."""
+"""What people see; every line appears at once."""
 
 from __future__ import annotations
 
 import sys
-from typing import TextIO
 
-from edgec_onboard.text import wrapped
-
-
-def say(text: str = "") -> None:
-    """On the standard output."""
-    _write(sys.stdout, text)
+from edgec_onboard.text import wrapped, write_line
 
 
-def complain(text: str) -> None:
-    """On the standard error."""
+def print_line(text: str = "") -> None:
+    """Print text to the standard output."""
+    write_line(sys.stdout, wrapped(text))
+
+
+def print_error(text: str) -> None:
+    """Print text to the standard error."""
     sys.stdout.flush()
-    _write(sys.stderr, text)
-
-
-def _write(stream: TextIO, text: str) -> None:
-    encoding = stream.encoding or "ascii"
-    stream.write((wrapped(text) + "\n").encode(encoding, "replace").decode(encoding))
-    stream.flush()
+    write_line(sys.stderr, wrapped(text))

@@ -1,4 +1,4 @@
-"""Workers in which Core ML runs, and what they may answer."""
+"""Worker processes in which Core ML runs, and what they may answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _are_counts(value: Any) -> bool:
 
 
 def _are_texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(each, str) and len(each) < _TEXT_CHARACTERS for each in value.values())
+    return isinstance(value, dict) and all(isinstance(text, str) and len(text) < _TEXT_CHARACTERS for text in value.values())
 
 
 def _is_path(value: Any) -> bool:
@@ -59,22 +59,22 @@ _FORMS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "run": {"samples_ms": _are_times, "cpu_ms": _is_time},
     "finish": {"peak_rss_bytes": _is_count},
 }
-"""What a worker's answers must hold (edgec_mac/worker.py): Core ML's own code runs in it."""
+"""The fields of each command's answer (edgec_mac/worker.py). They are checked because Core ML's code runs in the worker."""
 
 
 class Worker(worker.Worker):
-    """A fresh process. `patience` is how long it may think about one command, in seconds."""
+    """A new process. `patience` is how many seconds it may take to answer a command."""
 
     def __init__(self, log: Path, patience: float) -> None:
         self._patience = patience
         self.began = time.perf_counter()
-        # An interruption in the middle of `Popen` would leave a process that nobody knows of.
-        with _signals_wait():
+        # An interruption in the middle of `Popen` would leave a process that nothing ends.
+        with _signals_deferred():
             super().__init__([sys.executable, str(_PROGRAM), "--worker"], log, _read, most_bytes=_MOST_ANSWER_BYTES)
             _running.add(self._process)
 
-    def tell(self, do: str, **fields: Any) -> dict[str, Any]:
-        """Sends a command and waits for its answer. Raises `WorkerProblem`; then the worker is no use any more, and ended."""
+    def request(self, do: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer. Raises `WorkerProblem`; the worker is then killed."""
         try:
             return self.ask({"do": do, **fields}, self._patience)
         except WorkerProblem:
@@ -82,6 +82,7 @@ class Worker(worker.Worker):
             raise
 
     def close(self) -> None:
+        """End the process and reap it."""
         super().close()
         _running.discard(self._process)
 
@@ -92,35 +93,34 @@ def _read(line: bytes, do: str) -> dict[str, Any]:
         return {"error": printable(str(answer["error"]))[:_ERROR_CHARACTERS]}
     wrong = [name for name, is_sound in _FORMS.get(do, {}).items() if not is_sound(answer.get(name))]
     if wrong:
-        raise Refused(f"is no answer to {do}: its {wrong[0]} is none")
+        raise Refused(f"is not an answer to {do}: its {wrong[0]} is missing or of another kind")
     return answer
 
 
 def end_workers() -> None:
-    """The program's last act: end and reap whatever was started and, because an interruption came in between, never closed. From
-    here on nothing interrupts it."""
+    """End and reap every worker that an interruption kept from being closed. Called last: from here on signals are ignored."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     for process in _running:
         process.kill()
     for process in _running:
-        # One that sleeps in a driver cannot be ended, and need not keep this one.
+        # A process that sleeps in a driver cannot be ended, and this one need not wait for it.
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=_REAP_SECONDS)
 
 
 @contextmanager
-def _signals_wait() -> Iterator[None]:
-    """What asks this program to stop is obeyed at the end of the block. What is ignored stays so: workers inherit that."""
+def _signals_deferred() -> Iterator[None]:
+    """Signals to stop take effect at the end of the block. Ignored ones stay ignored, also in workers, which inherit that."""
     arrived: list[int] = []
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    held = {number: handler for number, handler in before.items() if callable(handler)}
-    for number in held:
+    current = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: handler for number, handler in current.items() if callable(handler)}
+    for number in handlers:
         signal.signal(number, lambda signum, frame: arrived.append(signum))
     try:
         yield
     finally:
-        for number, handler in held.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
         if arrived:
             signal.raise_signal(arrived[0])

@@ -1,21 +1,22 @@
-"""What needs Core ML, in a process of its own: `edgec-mac.pyz --worker`. If Core ML hangs or dies, one compute unit is lost.
+"""What needs Core ML, in a process of its own: `edgec-mac.pyz --worker`. If Core ML hangs or dies, only one compute unit is lost.
 
-It obeys one JSON object a line on standard input and answers with one a line on its standard output:
+It reads commands, one JSON object per line, on standard input and answers each with one on its standard output:
 
     {"do": "check"}
-        → {"versions": {...}, "compiled_part": PATH}: coremltools, and its part that speaks to Core ML
+        → {"versions": {...}, "compiled_part": PATH}: of coremltools, and its file that calls Core ML
     {"do": "compile", "package": PATH, "to": PATH}
         → {"compile_ms"}
     {"do": "load", "model": PATH, "units": NAME, "function": NAME or null, "frames": PATH, "inputs": [...]}
-        → {"import_ms", "load_ms", "first_inference_ms"}: PATH is a compiled model; the golden frames are taken in turn
+        → {"import_ms", "load_ms", "first_inference_ms"}: PATH is a compiled model; runs use the golden frames in turn
     {"do": "outputs", "batches": [[...]], "to": PATH}
-        → {}: all golden frames, the package's outputs in an .npz file
+        → {}: runs all golden frames and writes the package's outputs into an .npz file
     {"do": "plan"}                    → {"by_device": {...}, "fallen": [...]}
     {"do": "warm"}                    → {"runs_ms": [...]}
     {"do": "run", "iterations": K}    → {"samples_ms": [...], "cpu_ms"}: after a lead-in that is not recorded
     {"do": "finish"}                  → {"peak_rss_bytes"}, and the process ends
 
-An error is answered with {"error": TEXT}, and the process ends. So it does when standard input ends, because its parent is gone.
+An error is answered with {"error": TEXT}, and the process ends. It also ends when standard input does, because its parent is
+gone.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _PROXY = "coremltools.libcoremlpython"
 
 
 class Session:
-    """What the commands work on."""
+    """The commands, and the model that they work on. Each method returns the answer's fields, as the top of this file says."""
 
     def __init__(self) -> None:
         self.model: Any = None
@@ -52,12 +53,14 @@ class Session:
         self.where: tuple[str, str, str | None] = ("", "", None)
 
     def check(self) -> dict[str, Any]:
+        """Import everything that is needed."""
         _coremltools()
         importlib.import_module("numpy")
         importlib.import_module("PIL.Image")
         return {"versions": _versions(), "compiled_part": getattr(importlib.import_module(_PROXY), "__file__", None) or ""}
 
     def compile(self, package: str, to: str) -> dict[str, Any]:
+        """Compile a package."""
         _coremltools()
         utils = importlib.import_module("coremltools.models.utils")
         began = time.perf_counter_ns()
@@ -65,6 +68,7 @@ class Session:
         return {"compile_ms": _since(began)}
 
     def load(self, model: str, units: str, function: str | None, frames: str, inputs: list[str]) -> dict[str, Any]:
+        """Load a compiled model and run it once."""
         began = time.perf_counter_ns()
         ct = _coremltools()
         imported_ms = _since(began)
@@ -78,7 +82,7 @@ class Session:
         self.images = [Image.fromarray(frame) for frame in np.load(frames)]
         self.inputs = inputs
         first_ms = self.once()
-        # What import and load have allocated lives as long as the process: collections during runs need not visit it.
+        # What import and load allocated lives as long as the process: garbage collection during runs need not visit it.
         gc.collect()
         gc.freeze()
         return {"import_ms": imported_ms, "load_ms": loaded_ms, "first_inference_ms": first_ms}
@@ -93,28 +97,32 @@ class Session:
         return _since(began)
 
     def outputs(self, batches: Sequence[Sequence[int]], to: str) -> dict[str, Any]:
+        """Run batches of golden frames and write what comes out."""
         import numpy as np
 
         rows: dict[int, dict[str, Any]] = {}
         for batch in batches:
-            found = self.model.predict({name: self.images[index] for name, index in zip(self.inputs, batch, strict=True)})
-            for place, index in enumerate(batch):
-                rows.setdefault(index, {name: _plain(np.asarray(value))[place] for name, value in found.items()})
+            outputs = self.model.predict({name: self.images[index] for name, index in zip(self.inputs, batch, strict=True)})
+            for row, index in enumerate(batch):
+                rows.setdefault(index, {name: _as_recorded(np.asarray(value))[row] for name, value in outputs.items()})
         arrays: dict[str, Any] = {name: np.stack([rows[index][name] for index in sorted(rows)]) for name in rows[0]}
         np.savez(to, **arrays)
         return {}
 
     def plan(self) -> dict[str, Any]:
+        """Ask Core ML where operations will run."""
         model, units, function = self.where
         return read_plan(_coremltools(), model, units, function)
 
     def warm(self) -> dict[str, Any]:
+        """Run until latencies are stable."""
         runs: list[float] = []
         while not warmed_up(runs):
             runs.append(self.once())
         return {"runs_ms": runs}
 
     def run(self, iterations: int) -> dict[str, Any]:
+        """Measure so many runs, after a lead-in that is not recorded."""
         lead_in_ms = 0.0
         while lead_in_ms < LEAD_IN_MS:
             lead_in_ms += self.once()
@@ -123,13 +131,15 @@ class Session:
         return {"samples_ms": samples, "cpu_ms": (time.process_time_ns() - recorded) / 1e6}
 
     def finish(self) -> dict[str, Any]:
-        # macOS counts bytes here, Linux, where only tests run, kibibytes.
+        """The peak memory of this process."""
+        # macOS counts bytes here; Linux, where only tests run, kibibytes.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"peak_rss_bytes": peak * (1 if sys.platform == "darwin" else 1024)}
 
 
 def main() -> int:
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of its workers.
+    """Answer commands until the input ends; returns the exit code."""
+    # Ctrl-C reaches the whole process group, but the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Answers have a stream of their own: what Core ML prints to descriptor 1 goes to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -151,8 +161,8 @@ def main() -> int:
 
 
 def _coremltools() -> Any:
-    """Raises `ImportError`, saying why, where its part that speaks to Core ML is missing: pip then found no wheel for this Python
-    and installed the rest, which imports all the same."""
+    """Raises `ImportError`, which says why, if the part that calls Core ML is missing: pip then found no wheel for this Python
+    and installed the rest, which can be imported all the same."""
     logging.getLogger("coremltools").setLevel(logging.ERROR)
     ct = importlib.import_module("coremltools")
     importlib.import_module("coremltools.models")
@@ -160,19 +170,19 @@ def _coremltools() -> Any:
     return ct
 
 
-def _plain(value: Any) -> Any:
+def _as_recorded(value: Any) -> Any:
     """As edgec records outputs: labels in int32, all else in float32."""
     return value.astype("int32" if value.dtype.kind in "iu" else "float32")
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _since(began: int) -> float:

@@ -1,7 +1,7 @@
 """activate, rollback, status: which engine the robot loads.
 
-`current` is a link that is replaced in one step. What it has pointed to is in history.json, written *before* the link: the past
-of the current engine is what stands before its last mention there, so that a crash between the two loses nothing.
+`current` is a link that is replaced in one step. history.json lists what it has pointed to, and is written *before* the link: the
+history of the current engine is what comes before its last entry there, so a crash between the two loses nothing.
 """
 
 from __future__ import annotations
@@ -25,31 +25,33 @@ from edgec_device.seal import (
     CHANGED,
     REMEDY,
     VERIFIED,
-    Standing,
+    EngineState,
+    active_state,
     current_engine,
+    engine_state,
     entries,
     require_whole,
     seal,
-    standing,
-    standing_of,
 )
-from edgec_device.session import PLAN, Engine, Places, Session, read_sound
+from edgec_device.session import PLAN, Engine, Layout, Session, read_sound
 from edgec_device.versions import dotted
 
-_KEPT = 50
-"""Entries of the history."""
+_MOST_ENTRIES = 50
+"""Entries of the history that are kept."""
 
 
 @dataclass(frozen=True)
 class Choice:
+    """The engine to activate, and why."""
+
     engine: Engine
     reason: str
 
 
 def choose(session: Session, variants: Sequence[Variant]) -> Choice:
-    """The fastest of those that are verified; the earlier in the bundle's order if two are equally fast.
+    """The fastest verified engine; the earlier in the bundle's order if two are equally fast.
 
-    Raises `NothingToDo` if none is verified, or if one of those has not been measured: INT8 must pay on this very board.
+    Raises `NothingToDo` if none is verified, or if one of them was not measured: INT8 must be faster on this very board.
     """
     engines = [session.engine(variant) for variant in variants]
     passed = [engine for engine in engines if (engine.verified(session.bundle) or {"passed": False})["passed"]]
@@ -70,127 +72,129 @@ def choose(session: Session, variants: Sequence[Variant]) -> Choice:
             remedy="run `bench`, or activate one of your choice with --variant",
         )
 
-    found = fastest({engine.variant.name: float((speeds[engine.variant.name] or {})["p50_ms"]) for engine in measured})
-    assert found is not None, "one at least is measured"
-    best, reason = found
+    choice = fastest({engine.variant.name: float((speeds[engine.variant.name] or {})["p50_ms"]) for engine in measured})
+    assert choice is not None, "at least one is measured"
+    best, reason = choice
     return Choice(next(engine for engine in measured if engine.variant.name == best), reason + ".")
 
 
 def activate(session: Session, choice: Choice) -> None:
-    """Point `current` at the engine, having looked at it once more. Raises `EngineChanged`."""
-    places, engine = session.places, choice.engine
+    """Point `current` at the engine, after checking its file once more. Raises `EngineChanged`."""
+    layout, engine = session.layout, choice.engine
     session.output.step("activate", engine.folder.name)
     require_whole(engine)
-    past, entry, before = _past(places), _entry(session, choice), standing(places)
-    active = current_engine(places) == engine.folder.name
+    past, entry, before = _past(layout), _entry(session, choice), active_state(layout)
+    active = current_engine(layout) == engine.folder.name
     if before is not None and before.state == CHANGED:
-        _note(session, "what was active until now has changed since it was verified", before)
+        _note(session, "the engine that was active until now has changed since it was verified", before)
     if active and before is not None and before.state == VERIFIED and past[-1]["sha256"] == entry["sha256"]:
         if past[-1].get("sealed") != entry["sealed"]:  # verified anew, by another bundle
-            write_record(places.history, {"activations": [*past[:-1], {**past[-1], "sealed": entry["sealed"]}]})
+            write_record(layout.history, {"activations": [*past[:-1], {**past[-1], "sealed": entry["sealed"]}]})
         session.output.emit(
             "done",
-            "  nothing to do: it is active",
+            "  nothing to do: it is active already",
             step="activate",
             variant=engine.variant.name,
             result="unchanged",
-            path=str(places.current / PLAN),
+            path=str(layout.current / PLAN),
         )
         return
     if past and past[-1]["engine"] == entry["engine"]:
-        past = past[:-1]  # it was built anew in its place: there is no way back to what it was
-    write_record(places.history, {"activations": [*past, entry][-_KEPT:]})
-    point(places.current, f"{places.engines.name}/{engine.folder.name}")
+        past = past[:-1]  # it was built again in the same folder: the former file is gone
+    write_record(layout.history, {"activations": [*past, entry][-_MOST_ENTRIES:]})
+    point(layout.current, f"{layout.engines.name}/{engine.folder.name}")
     session.output.emit(
         "done",
-        f"  {choice.reason}\n  load {places.current / PLAN}",
+        f"  {choice.reason}\n  load {layout.current / PLAN}",
         step="activate",
         variant=engine.variant.name,
         result="activated",
-        path=str(places.current / PLAN),
+        path=str(layout.current / PLAN),
         reason=choice.reason,
     )
 
 
-def distrust(session: Session) -> None:
-    """Have built and verified anew what is active, if that is not what was verified: its verdict and figures are forgotten, and
-    the engine too where its file is another one."""
-    places = session.places
-    found, name = standing(places), current_engine(places)
-    if found is None or found.state != CHANGED:
+def recheck_active(session: Session) -> None:
+    """If the active engine is not what was verified, make `verify` and `bench` judge it again by removing their records; make
+    `build` build it again if its file is another one."""
+    layout = session.layout
+    state, name = active_state(layout), current_engine(layout)
+    if state is None or state.state != CHANGED:
         return
-    _note(session, "the active engine has changed since it was verified; it is judged anew", found)
-    folder = places.engines / name if name else None
+    _note(session, "the active engine has changed since it was verified; it is verified again", state)
+    folder = layout.engines / name if name else None
     if folder is None or folder.is_symlink():
         return
     for record in ("verify", "bench"):
         remove(folder / (record + ".json"))
-    entry = next((each for each in reversed(entries(places)) if each["engine"] == name), None)
+    entry = next((entry for entry in reversed(entries(layout)) if entry["engine"] == name), None)
     facts = read_sound(folder, "engine")
     if entry is None or facts is None or not facts["sha256"] == entry.get("sha256") == sha256_of(folder / PLAN):
         remove(folder / "engine.json")
 
 
-def rollback(places: Places, session: Session) -> str:
-    """Point `current` at the engine before it. Raises `NothingToDo` if there is none, or it cannot run here.
+def rollback(layout: Layout, session: Session) -> str:
+    """Point `current` at the engine before it; returns that one's name. Raises `NothingToDo` if there is none, or it cannot run.
 
-    What is active need not be sound for that: it is what one goes back from.
+    The active engine may be in any state: it is the one to get away from.
     """
     output = session.output
-    output.step("rollback", places.home.name)
-    found = standing(places)
-    if found is not None and found.state == CHANGED:
-        _note(session, "what was active until now has changed since it was verified", found)
-    past = _past(places)
+    output.step("rollback", layout.home.name)
+    state = active_state(layout)
+    if state is not None and state.state == CHANGED:
+        _note(session, "the engine that was active until now has changed since it was verified", state)
+    past = _past(layout)
     if len(past) < 2:
         raise NothingToDo(
-            "There is nothing to roll back to.", evidence=["{} is the first".format(current_engine(places) or "nothing")]
+            "There is nothing to roll back to.",
+            evidence=["{} is the only one in the history".format(current_engine(layout) or "no engine")],
         )
     entry = past[-2]
     problem = _unfit(entry, session)
     if problem:
         raise NothingToDo(
-            "The engine before this one cannot be used any more.",
+            "The previous engine cannot be used any more.",
             evidence=["{}: {}".format(entry["engine"], problem)],
-            remedy="run `run-all` with its bundle: that builds and verifies it anew",
+            remedy="run `run-all` with its bundle: that builds and verifies it again",
         )
-    point(places.current, f"{places.engines.name}/{entry['engine']}")
+    point(layout.current, f"{layout.engines.name}/{entry['engine']}")
     text = "  back at {}: {}".format(entry["engine"], entry["reason"])
-    output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=str(places.current / PLAN))
+    output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=str(layout.current / PLAN))
     return str(entry["engine"])
 
 
 def problems(session: Session) -> list[str]:
-    found = []
+    """Why variants failed last, in lines for people."""
+    lines = []
     for name, problem in sorted(session.problems().items()):
-        found += ["{}, {}: {}".format(name, problem["step"], line.strip()) for line in problem["what"].splitlines()[:4]]
-    return found
+        lines += ["{}, {}: {}".format(name, problem["step"], line.strip()) for line in problem["what"].splitlines()[:4]]
+    return lines
 
 
 def status(session: Session) -> None:
-    """What is active and why, whether it is still what was verified, what was before, and what became of each variant. Needs
-    neither trtexec nor the lock."""
-    places, output = session.places, session.output
-    past = _past(places)
-    current = current_engine(places)
+    """Report what is active and why, whether it is still what was verified, what was active before, and the state of each
+    variant. Needs neither trtexec nor the lock."""
+    layout, output = session.layout, session.output
+    past = _past(layout)
+    current = current_engine(layout)
     entry = past[-1] if past else None
-    used = {each["engine"] for each in past[-2:]}
-    engines = sorted(path for path in places.engines.glob("*") if (path / PLAN).is_file())
+    used = {activation["engine"] for activation in past[-2:]}
+    engines = sorted(path for path in layout.engines.glob("*") if (path / PLAN).is_file())
     unused = [{"path": str(path), "size_bytes": (path / PLAN).stat().st_size} for path in engines if path.name not in used]
     rows = [_row(session, path, path.name == current) for path in engines]
-    found = standing(places)
-    before = standing_of(places, past[-2]) if len(past) > 1 else None
-    nothing = "none: nothing was activated yet" if found is None else "none that was activated"
-    lines = [f"current   {places.current / PLAN if current else nothing}"]
+    state = active_state(layout)
+    before = engine_state(layout, past[-2]) if len(past) > 1 else None
+    nothing = "none: nothing was activated yet" if state is None else "none that was activated"
+    lines = [f"current   {layout.current / PLAN if current else nothing}"]
     if current and entry:
         lines += [f"          {current}", "          since {}: {}".format(entry["time"], entry["reason"])]
-    if found is not None:
-        lines += _told(found)
+    if state is not None:
+        lines += _state_lines(state)
     if before is not None:
-        lines += ["before    {}".format(past[-2]["engine"]), *_told(before)]
-    measured = _measured_standing(places)
+        lines += ["before    {}".format(past[-2]["engine"]), *_state_lines(before)]
+    measured = _measurements_state(layout)
     if measured is not None:
-        lines.append(f"measured  {places.measurements}: {measured}")
+        lines.append(f"measured  {layout.measurements}: {measured}")
     lines += ["", "engine".ljust(26) + "verified    p50 ms  evidence"] if rows else []
     for row in rows:
         verdict = {True: "yes", False: "FAILED", None: "no"}[row["passed"]]
@@ -199,8 +203,8 @@ def status(session: Session) -> None:
         lines.append("{:<26}{:<10}{:>8}  {}".format(name, verdict, p50, row["evidence"] or ""))
     for text in problems(session):
         lines.append("problem   " + text)
-    for each in unused:
-        lines.append("unused    {} ({})".format(each["path"], megabytes(float(str(each["size_bytes"])))))
+    for engine in unused:
+        lines.append("unused    {} ({})".format(engine["path"], megabytes(float(str(engine["size_bytes"])))))
     output.emit(
         "status",
         "\n".join(lines),
@@ -209,33 +213,33 @@ def status(session: Session) -> None:
         engines=rows,
         problems=session.problems(),
         unused=unused,
-        path=str(places.current / PLAN) if current else None,
-        state=None if found is None else found.state,
-        evidence=[] if found is None else list(found.evidence),
+        path=str(layout.current / PLAN) if current else None,
+        state=None if state is None else state.state,
+        evidence=[] if state is None else list(state.evidence),
         previous_state=None if before is None else before.state,
         report=measured,
     )
 
 
-def _told(found: Standing) -> list[str]:
-    """For people; whoever must do something reads what."""
-    words = {VERIFIED: "verified: it is what was verified", CHANGED: "CHANGED since it was verified"}
-    lines = ["          " + words.get(found.state, "unknown: nothing says that it was verified")]
-    lines += ["          " + fact for fact in found.evidence]
-    return lines + (["          To do: " + REMEDY] if found.state != VERIFIED else [])
+def _state_lines(state: EngineState) -> list[str]:
+    """For people, with what to do unless it is verified."""
+    words = {VERIFIED: "verified, and unchanged since", CHANGED: "CHANGED since it was verified"}
+    lines = ["          " + words.get(state.state, "unknown: there is no record that it was verified")]
+    lines += ["          " + fact for fact in state.evidence]
+    return lines + (["          To do: " + REMEDY] if state.state != VERIFIED else [])
 
 
-def _measured_standing(places: Places) -> str | None:
-    """Whether the measurements are as they were written; None if there are none."""
+def _measurements_state(layout: Layout) -> str | None:
+    """Whether the measurements are unchanged; None if there are none."""
     try:
-        return "as it was written" if is_whole(read_bytes(places.measurements, STATE_BYTES)) else CHANGED
+        return "as it was written" if is_whole(read_bytes(layout.measurements, STATE_BYTES)) else CHANGED
     except (Refused, OSError):
         return None
 
 
-def _note(session: Session, text: str, found: Standing) -> None:
-    lines = "\n".join(["  note: " + text, *("    " + fact for fact in found.evidence)])
-    session.output.emit("log", lines, line=shorten(f"{text}: {'; '.join(found.evidence)}", 400))
+def _note(session: Session, text: str, state: EngineState) -> None:
+    lines = "\n".join(["  note: " + text, *("    " + fact for fact in state.evidence)])
+    session.output.emit("log", lines, line=shorten(f"{text}: {'; '.join(state.evidence)}", 400))
 
 
 def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
@@ -255,9 +259,9 @@ def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
     }
 
 
-def _past(places: Places) -> list[dict[str, Any]]:
-    """The activations up to the current one; what stands behind it was begun and not done, or rolled back."""
-    past, current = entries(places), current_engine(places)
+def _past(layout: Layout) -> list[dict[str, Any]]:
+    """The activations up to the current one. Later ones were not completed, or were rolled back."""
+    past, current = entries(layout), current_engine(layout)
     while past and past[-1]["engine"] != current:
         past = past[:-1]
     return past
@@ -278,13 +282,13 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
 
 
 def _unfit(entry: dict[str, Any], session: Session) -> str:
-    """Why the robot should not load this engine, in a few words; empty if it may."""
-    folder = session.places.engines / entry["engine"]
+    """Why the robot must not load this engine, in a few words; empty if it may."""
+    folder = session.layout.engines / entry["engine"]
     if not (folder / PLAN).is_file():
         return "it is gone"
-    found = standing_of(session.places, entry)
-    if found.state == CHANGED:
-        return "it has changed since it was verified; " + "; ".join(found.evidence)
+    state = engine_state(session.layout, entry)
+    if state.state == CHANGED:
+        return "it has changed since it was verified; " + "; ".join(state.evidence)
     facts, verified = read_sound(folder, "engine"), read_sound(folder, "verify")
     if facts is None or sha256_of(folder / PLAN) != facts["sha256"]:
         return "its file is not what was built"
@@ -293,7 +297,7 @@ def _unfit(entry: dict[str, Any], session: Session) -> str:
     try:
         session.identify()
     except BoardError:
-        return ""  # a rollback is for emergencies: without trtexec the version cannot be compared, and that is no reason to stay
+        return ""  # a rollback is for emergencies: it must not fail because there is no trtexec to compare versions with
     version, gpu = dotted(session.trtexec.version), session.trtexec.gpu
     if facts["tensorrt"] != version or facts["compute_capability"] != gpu.compute_capability:
         return "it is for TensorRT {}; this is {}".format(facts["tensorrt"], version)

@@ -1,4 +1,4 @@
-"""bench: what a frame costs on this board, by trtexec, and under which conditions that was."""
+"""bench: how long a frame takes on this board, as trtexec measures it, and under which conditions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgec_device.trtexec import Finished
 from edgec_device.verify import FRAMES
 
 ROUNDS = 2
-"""Variants take turns, so that the heat that one leaves does not count against the next alone."""
+"""Variants take turns, so that heat from one does not slow only the next."""
 _TIMES = "times.json"
 _WARM_UP = re.compile(r"Warmup completed (\d{1,9}) queries")
 _SETTING = re.compile(r"\[I\] ({}): (\w+)$".format("|".join(map(re.escape, UNDERSTOOD))))
@@ -37,18 +37,18 @@ _LONGEST_MS = 1e7
 
 
 def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, BoardError]:
-    """Measure each engine and keep the figures beside it. Returns the variants that failed, with the reason.
+    """Measure each engine and record the figures in its folder. Returns the variants that failed, with the reason.
 
-    All are measured again if one has to be: figures of different days are no comparison.
+    If one has to be measured, all are measured again: figures of different days cannot be compared.
     """
     output, options = session.output, session.options
     output.step("bench", f"{options.seconds:g} s and {options.iterations} runs at least each")
     flags = bench_flags(session.trtexec.version, options.seconds / ROUNDS, math.ceil(options.iterations / ROUNDS))
     if not again and all((engine.record("bench") or {}).get("flags") == flags for engine in engines):
         for engine in engines:
-            _say(session, engine, "unchanged")
+            _print_figures(session, engine, "unchanged")
         return {}
-    taken: dict[str, list[_Round]] = {engine.variant.name: [] for engine in engines}
+    rounds: dict[str, list[_Round]] = {engine.variant.name: [] for engine in engines}
     failed: dict[str, BoardError] = {}
     for _ in range(ROUNDS):
         for engine in engines:
@@ -56,7 +56,7 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
             if name in failed:
                 continue
             try:
-                taken[name].append(_measure(session, engine, flags))
+                rounds[name].append(_measure(session, engine, flags))
             except DiskFull:
                 raise
             except BoardError as error:
@@ -64,19 +64,19 @@ def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[s
                 engine.forget("bench")
                 session.remember_problem(name, "bench", str(error))
                 output.problem("bench", name, error)
-    # By chance, and not by the clock, which may have been set back since another run.
+    # A random number, because the clock may have been set back since another run.
     together = int.from_bytes(os.urandom(6), "big")
     for engine in engines:
         name = engine.variant.name
         if name not in failed:
-            engine.keep("bench", {**_record(session, engine, flags, taken[name]), "took_turns": together})
+            engine.keep("bench", {**_record(session, engine, flags, rounds[name]), "took_turns": together})
             session.remember_problem(name, "bench", None)
-            _say(session, engine, "measured")
+            _print_figures(session, engine, "measured")
     return failed
 
 
 class _Round:
-    """One run of trtexec: its samples, and the board around it."""
+    """One run of trtexec: its samples, and the board's conditions."""
 
     def __init__(self, samples: list[float], finished: Finished, conditions: dict[str, Any], throttled: list[str]) -> None:
         self.samples = samples
@@ -93,7 +93,7 @@ def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
     idle = sensors.rails(system)
     before = {"temperatures_c": sensors.temperatures(system), "clocks": sensors.clocks(system)}
     throttling = sensors.throttling(system)
-    with session.places.scratch(session.places.work) as work:
+    with session.layout.scratch(session.layout.work) as work:
         frames = read_npz(session.release / session.bundle.golden_frames)[session.bundle.input.name]
         count, batch = session.bundle.golden_count, session.bundle.input.shape[0]
         (work / FRAMES).write_bytes(b"".join(frames.row(min(index, count - 1)).tobytes() for index in range(batch)))
@@ -103,7 +103,7 @@ def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
             cwd=work,
             step="bench",
             variant=name,
-            log=session.places.logs / f"bench-{name}.log",
+            log=session.layout.logs / f"bench-{name}.log",
             on_tick=meter.sample,
         )
         samples = read_times(work / _TIMES)
@@ -114,10 +114,10 @@ def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
 
 
 def read_times(path: Path) -> list[float]:
-    """`latencyMs` of each run, in order: the sum of copying in, computing and copying out. (The file's points in time have six
-    digits, which after ten seconds is a tenth of a millisecond; these differences were taken before printing.)
+    """Latencies in ms of each run, in order: copying in, computing and copying out. (They are `latencyMs`, which trtexec computes
+    before it prints. The points in time in the file have only six digits: after ten seconds, a tenth of a millisecond.)
 
-    Raises `TrtexecFailed` for a file that holds none.
+    Raises `TrtexecFailed` for a file that holds no latencies.
     """
     try:
         samples = [float(entry["latencyMs"]) for entry in parse_json(read_bytes(path, _TIMES_BYTES), most_values=_MOST_TIMES)]
@@ -129,7 +129,7 @@ def read_times(path: Path) -> list[float]:
         ) from error
     if not samples or not all(0 < sample < _LONGEST_MS for sample in samples):
         raise TrtexecFailed(
-            "trtexec's times are no times.",
+            "trtexec's times make no sense.",
             evidence=[f"{len(samples)} of them, from {min(samples, default=0)} to {max(samples, default=0)} ms"],
             remedy="run `bench` again; if it happens again, reboot the board",
         )
@@ -137,15 +137,18 @@ def read_times(path: Path) -> list[float]:
 
 
 def _check_understood(lines: Sequence[str]) -> None:
-    """Raises `TrtexecFailed` if trtexec says that it measured otherwise than it was told, or does not say it at all."""
-    found = {match.group(1): match.group(2) for match in map(_SETTING.search, lines) if match}
-    wrong = ["{}: {}, not {}".format(name, found.get(name, "not told"), wanted) for name, wanted in UNDERSTOOD.items()]
-    wrong = [text for text, (name, wanted) in zip(wrong, UNDERSTOOD.items()) if found.get(name) != wanted]
+    """Raises `TrtexecFailed` unless trtexec printed that it used every setting in `UNDERSTOOD`."""
+    actual = {match.group(1): match.group(2) for match in map(_SETTING.search, lines) if match}
+    wrong = [
+        "{}: {}, not {}".format(name, actual.get(name, "not printed"), expected)
+        for name, expected in UNDERSTOOD.items()
+        if actual.get(name) != expected
+    ]
     if wrong:
         raise TrtexecFailed(
-            "trtexec measured something else than it was told; its figures would not compare.",
+            "trtexec did not measure as it was told to; its figures could not be compared with others.",
             evidence=wrong,
-            remedy="report this with the log: edgec must learn about this version of trtexec",
+            remedy="report this with the log: edgec does not know this version of trtexec well enough",
         )
 
 
@@ -177,7 +180,7 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
     }
 
 
-def _say(session: Session, engine: Engine, result: str) -> None:
+def _print_figures(session: Session, engine: Engine, result: str) -> None:
     record = engine.record("bench") or {}
     figures = {name: record[name] for name in ("p50_ms", "p90_ms", "p99_ms", "iterations", "evidence")}
     name, known = engine.variant.name, " (known)" if result == "unchanged" else ""

@@ -21,13 +21,13 @@ TensorRT Support Matrix, Hardware and Precision)."""
 
 _L4T = re.compile(r"# R(\d{1,4}) \(release\), REVISION: ([\d.]{1,20})")
 _TEXT = 300
-"""Characters of a name or a version that are looked at."""
+"""The most characters of a name or a version."""
 _JETPACK = {
     "35.2": "5.1", "35.3": "5.1.1", "35.4": "5.1.2", "35.5": "5.1.3", "35.6": "5.1.4", "36.3": "6.0", "36.4.0": "6.1",
     "36.4.3": "6.2", "36.4.4": "6.2.1", "36.4.7": "6.2.1", "36.5": "6.2.2", "38.2": "7.0", "38.4": "7.1", "39.2": "7.2",
 }  # fmt: skip
 """By release of Jetson Linux, for boards without the nvidia-jetpack package (NVIDIA's JetPack archive; rbonghi/jetson_stats,
-jetson_variables.py keeps the same table). The longest that fits counts."""
+jetson_variables.py has the same table). The longest key that matches counts."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Board:
 
     @property
     def title(self) -> str:
+        """What people call it."""
         if self.model:
             return self.model
         if self.compatible:
@@ -51,16 +52,17 @@ class Board:
 
 
 def read_board(system: System) -> Board:
+    """The board as its device tree, its release files and its package list describe it."""
     compatible = system.text("/proc/device-tree/compatible") or ""
     packages = _packages(system)
     release = _L4T.search(system.text("/etc/nv_tegra_release") or "")
-    l4t = "{}.{}".format(*release.groups()) if release else _plain(packages.get("nvidia-l4t-core"))
+    l4t = "{}.{}".format(*release.groups()) if release else _numbers(packages.get("nvidia-l4t-core"))
     return Board(
         compatible=tuple(part for part in compatible.split("\0") if part),
         model=(system.text("/proc/device-tree/model") or "")[:_TEXT],
         architecture=platform.machine(),
         l4t=l4t,
-        jetpack=_plain(packages.get("nvidia-jetpack")) or _jetpack_of(l4t),
+        jetpack=_numbers(packages.get("nvidia-jetpack")) or _jetpack_of(l4t),
         packages=packages,
     )
 
@@ -71,16 +73,16 @@ def profile_of(board: Board, bundle: Bundle) -> BoardProfile:
         if set(profile.compatible) & set(board.compatible):
             return profile
     titles = ", ".join(profile.title for profile in bundle.boards)
-    wanted = f"--target {bundle.family}"
     raise WrongBoard(
         f"This bundle was built for {titles}; this is {board.title}.",
         evidence=["device tree: " + (", ".join(board.compatible) or "none"), f"bundle: {bundle.name}"],
-        remedy=f"deploy it to one of those boards, or build one for this board: `edgec targets` lists what {wanted} knows",
+        remedy="deploy it to one of those boards, or build one for this board: `edgec targets` lists the boards of "
+        f"--target {bundle.family}",
     )
 
 
 def profile_here(gpu: str, compute_capability: str, bundle: Bundle) -> BoardProfile:
-    """A profile of this very machine, for which no bundle is built: every TensorRT that one of the bundle's boards may have.
+    """A profile of this machine for `--here`, with every TensorRT that one of the bundle's boards may have.
 
     Raises `WrongBoard` for a GPU that is too old.
     """
@@ -99,7 +101,7 @@ def profile_here(gpu: str, compute_capability: str, bundle: Bundle) -> BoardProf
 
 
 def named_after(board: Board, gpu: str, system: System) -> Board:
-    """The machine by its GPU and CPU, where no device tree names it."""
+    """The board, named after its GPU and CPU if no device tree names it."""
     if board.model or board.compatible:
         return board
     match = re.search(r"^model name\s*: (.+)$", system.text("/proc/cpuinfo") or "", re.MULTILINE)
@@ -107,16 +109,13 @@ def named_after(board: Board, gpu: str, system: System) -> Board:
 
 
 def jetpack_listed(board: Board, profile: BoardProfile) -> bool:
-    """Whether this JetPack is one that the profile names; 6.2.1 is 6.2."""
-    found = board.jetpack
-    return found is not None and any(found == known or found.startswith(known + ".") for known in profile.jetpack)
-
-
-def gpu_matches(compute_capability: str, profile: BoardProfile) -> bool:
-    return compute_capability == profile.compute_capability
+    """Whether the profile lists this JetPack; 6.2.1 counts as 6.2."""
+    version = board.jetpack
+    return version is not None and any(version == known or version.startswith(known + ".") for known in profile.jetpack)
 
 
 def wrong_gpu(name: str, compute_capability: str, profile: BoardProfile) -> WrongBoard:
+    """The error for a GPU with another compute capability than the profile's."""
     return WrongBoard(
         f"This bundle was built for the GPU of a {profile.title}; trtexec uses another one.",
         evidence=[f"compute capability {profile.compute_capability} expected, {compute_capability} found ({name})"],
@@ -125,25 +124,25 @@ def wrong_gpu(name: str, compute_capability: str, profile: BoardProfile) -> Wron
 
 
 def _packages(system: System) -> dict[str, str]:
-    """Of those we care about, the versions that dpkg has installed; read from its file, which needs no dpkg to run."""
-    found = {}
+    """Versions of the installed `PACKAGES`, from dpkg's file, so that dpkg need not run."""
+    versions = {}
     for entry in (system.text("/var/lib/dpkg/status") or "").split("\n\n"):
         fields = _fields(entry.splitlines(), ("Package", "Status", "Version"))
         if fields.get("Package") in PACKAGES and fields.get("Status", "").endswith(" installed") and "Version" in fields:
-            found[fields["Package"]] = fields["Version"]
-    return found
+            versions[fields["Package"]] = fields["Version"]
+    return versions
 
 
 def _fields(lines: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    found = {}
+    fields = {}
     for line in lines:
         name, colon, value = line.partition(": ")
         if colon and name in names:
-            found[name] = value.strip()[:_TEXT]
-    return found
+            fields[name] = value.strip()[:_TEXT]
+    return fields
 
 
-def _plain(version: str | None) -> str | None:
+def _numbers(version: str | None) -> str | None:
     """`6.2.1+b38` and `36.4.3-20250107174145` without what follows the numbers."""
     match = re.match(r"\d+(\.\d+)*", (version or "")[:_TEXT])
     return match.group() if match else None

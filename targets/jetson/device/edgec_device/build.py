@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Sequence
 
 from edgec_onboard.errors import BoardError, DiskFull
-from edgec_onboard.files import SCRATCH, sha256_of, sync
+from edgec_onboard.files import SCRATCH, publish, sha256_of
 from edgec_onboard.measurements import now
 
 from edgec_device.bundle import BUNDLE, Variant
 from edgec_device.errors import TrtexecFailed
 from edgec_device.evidence import engine_doubts
-from edgec_device.files import publish, write_record
+from edgec_device.files import publish_folder, write_record
 from edgec_device.output import elapsed, megabytes
 from edgec_device.session import PLAN, Engine, Session
 from edgec_device.versions import dotted
@@ -23,18 +23,18 @@ _CACHE = "timing.cache"
 
 
 def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict[str, BoardError]:
-    """Build what is not there yet; with `again`, also what failed verification.
+    """Build the engines that do not exist yet; with `again`, also those that failed verification.
 
-    Returns the variants that failed, with the reason. One's failure does not keep others from being built, but a full disk does.
+    Returns the variants that failed, with the reason. A failure does not keep the others from being built. Raises `DiskFull`.
     """
     session.require_release()
     session.output.step("build", f"TensorRT {dotted(session.trtexec.version)}, {session.trtexec.gpu.name}")
     failed: dict[str, BoardError] = {}
     for variant in variants:
         engine = session.engine(variant)
-        condemned = again and not (engine.verified(session.bundle) or {"passed": True})["passed"]
-        if engine.whole and not condemned:
-            text = f"  {variant.name}: nothing to do, {engine.folder.name} is there"
+        failed_before = again and not (engine.verified(session.bundle) or {"passed": True})["passed"]
+        if engine.whole and not failed_before:
+            text = f"  {variant.name}: nothing to do, {engine.folder.name} exists"
             session.output.emit("done", text, step="build", variant=variant.name, result="unchanged")
             continue
         try:
@@ -51,34 +51,34 @@ def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict
 
 
 def _build(session: Session, engine: Engine) -> None:
-    """Beside its place, flushed, renamed: at no instant is there half an engine with an engine's name."""
-    places, variant = session.places, engine.variant
-    log = places.logs / f"build-{variant.name}.log"
-    kept = _timing_cache(session)
-    with places.scratch(places.engines) as work:
+    """Build in a scratch folder, flush it and rename it: no folder with an engine's name ever holds half an engine."""
+    layout, variant = session.layout, engine.variant
+    log = layout.logs / f"build-{variant.name}.log"
+    saved_cache = _timing_cache(session)
+    with layout.scratch(layout.engines) as work:
         cache = work / _CACHE
-        if kept.is_file():
-            shutil.copyfile(str(kept), str(cache))
+        if saved_cache.is_file():
+            shutil.copyfile(str(saved_cache), str(cache))
         try:
             seconds = _run(session, engine, work, log)
         except TrtexecFailed as error:
-            # A damaged cache is noticed only when trtexec writes it back, after all the work.
-            if not kept.is_file() or not _blames_cache(error):
+            # trtexec notices a damaged cache only when it writes it back, after all the work.
+            if not saved_cache.is_file() or not _blames_cache(error):
                 raise
-            note = f"the timing cache seems damaged ({error.what}); once more without it"
+            note = f"the timing cache seems damaged ({error.what}); building again without it"
             session.output.emit("log", "  " + note, step="build", variant=variant.name, line=note)
-            kept.unlink()
+            saved_cache.unlink()
             cache.unlink()
             seconds = _run(session, engine, work, log)
         plan = work / PLAN
         if not plan.is_file() or not plan.stat().st_size:
             raise TrtexecFailed(
-                "trtexec says that it built an engine, and there is none.",
+                "trtexec reports success, but wrote no engine.",
                 evidence=[f"log: {log}"],
                 remedy="run the same command again; if it happens again, report this with the log",
             )
         if cache.is_file():
-            _keep_cache(cache, kept)
+            _save_cache(cache, saved_cache)
         size = plan.stat().st_size
         write_record(
             work / "engine.json",
@@ -99,7 +99,7 @@ def _build(session: Session, engine: Engine) -> None:
             },
         )
         shutil.copyfile(str(session.release / BUNDLE), str(work / "bundle.json"))
-        publish(work, engine.folder)
+        publish_folder(work, engine.folder)
     text = f"  {variant.name}: {megabytes(size)} in {elapsed(seconds)}"
     session.output.emit(
         "done", text, step="build", variant=variant.name, result="built", size_bytes=size, seconds=round(seconds, 1)
@@ -118,20 +118,18 @@ def _run(session: Session, engine: Engine, work: Path, log: Path) -> float:
 
 
 def _timing_cache(session: Session) -> Path:
-    """One a GPU and TensorRT version: timings of another are wrong, or refused."""
+    """One file for each GPU and TensorRT version: timings of another would be wrong, or refused."""
     gpu, version = session.trtexec.gpu, session.trtexec.version
-    plain = re.sub(r"[^A-Za-z0-9]+", "-", gpu.name).strip("-").lower()
-    return session.places.timing_caches / f"{plain}-sm{gpu.compute_capability}-trt{dotted(version)}.cache"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", gpu.name).strip("-").lower()
+    return session.layout.timing_caches / f"{name}-sm{gpu.compute_capability}-trt{dotted(version)}.cache"
 
 
-def _keep_cache(cache: Path, kept: Path) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_name(SCRATCH + kept.name)
-    shutil.copyfile(str(cache), str(beside))
+def _save_cache(cache: Path, destination: Path) -> None:
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    work = destination.with_name(SCRATCH + destination.name)
+    shutil.copyfile(str(cache), str(work))
     cache.unlink()
-    sync(beside)
-    beside.replace(kept)
-    sync(kept.parent)
+    publish(work, destination)
 
 
 def _blames_cache(error: TrtexecFailed) -> bool:

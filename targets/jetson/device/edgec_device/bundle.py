@@ -1,4 +1,4 @@
-"""device/bundle.json: what the artefact says to this program, checked before anything is believed."""
+"""device/bundle.json: what tells this program about the artefact. It is checked before anything in it is used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from edgec_onboard.documents import SHA256, Tensor, budget, inside, matching, number, outputs, shape, some, table, text, whole
+from edgec_onboard.documents import (
+    SHA256,
+    Tensor,
+    budget,
+    inside,
+    mapping,
+    matching,
+    non_empty_list,
+    number,
+    outputs,
+    shape,
+    text,
+    whole_number,
+)
 from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import is_plain_file, sha256_of
 from edgec_onboard.judging import GATES
@@ -19,7 +32,8 @@ from edgec_device.versions import parse
 SCHEMA_VERSION = 1
 BUNDLE = "device/bundle.json"
 BOUNDS = {role: ("agreement",) if role == LABELS else ("cosine", "difference") for role in PARTS}
-"""By what an output of a head is: what is said of how far an engine may be from float32 in it (edgec/artefact/bounds.py)."""
+"""For each kind of output of a head, the names of the limits on how far an engine may be from float32
+(edgec/artefact/bounds.py)."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHOWN = 5
 _WIDTH = 300
@@ -27,6 +41,8 @@ _WIDTH = 300
 
 @dataclass(frozen=True)
 class BoardProfile:
+    """A board that the bundle was built for. `compatible` are its names in the device tree, `tensorrt` its `min` and `below`."""
+
     profile: str
     title: str
     compatible: tuple[str, ...]
@@ -37,7 +53,7 @@ class BoardProfile:
 
 @dataclass(frozen=True)
 class Variant:
-    """One ONNX graph. `sha256` is its file's. `bounds` are by output of a head: see `BOUNDS`."""
+    """One ONNX graph. `sha256` is its file's. `bounds` are by name of a head's output, with the limits in `BOUNDS`."""
 
     name: str
     path: str
@@ -50,6 +66,8 @@ class Variant:
 
 @dataclass(frozen=True)
 class File:
+    """A file of the artefact that the board needs."""
+
     path: str
     sha256: str
     size_bytes: int
@@ -57,8 +75,8 @@ class File:
 
 @dataclass(frozen=True)
 class Bundle:
-    """`root` is the folder that the paths are relative to. Variants are in the order in which they are tried. `budget` is what
-    the user asks of heads, `budget_asked` all that the user asked for."""
+    """`root` is the folder that the paths are relative to. Variants are in the order in which they are tried. `budget` are the
+    user's bounds on heads, `budget_asked` all of the user's bounds."""
 
     root: Path
     name: str
@@ -81,7 +99,7 @@ class Bundle:
     calibration: str
     files: tuple[File, ...]
     heads: tuple[Mapping[str, Any], ...] = ()
-    """As edgec's report has them."""
+    """As in edgec's report."""
 
     @property
     def key(self) -> str:
@@ -90,39 +108,43 @@ class Bundle:
 
     @property
     def golden_sha256(self) -> list[str]:
+        """Of the golden frames' file and of the expected outputs' file."""
         hashes = {file.path: file.sha256 for file in self.files}
         return [hashes[self.golden_frames], hashes[self.golden_expected]]
 
     @property
     def gives_features(self) -> bool:
-        """Without, it is its heads' outputs alone that are verified."""
+        """Whether it outputs features; if not, only its heads' outputs are verified."""
         return any(tensor.role == FEATURES for tensor in self.outputs)
 
     def variant(self, name: str) -> Variant | None:
+        """The variant of that name; None if there is none."""
         return next((variant for variant in self.variants if variant.name == name), None)
 
 
 def read_bundle(root: Path) -> Bundle:
-    """Raises `ArtefactError` for a bundle that is missing, not whole, or not of the form that this program knows."""
+    """The bundle of the artefact at `root`. Raises `ArtefactError` if it is missing, incomplete, or not of a form that this
+    program knows."""
     path = root / BUNDLE
     document = read_json(path)
     if document is None:
         raise ArtefactError(
             "There is no bundle here.",
             evidence=[f"{path} is missing or not a JSON object"],
-            remedy="run edgec-device.pyz where it lies in its artefact, or name the artefact with --bundle",
+            remedy="run the edgec-device.pyz inside the artefact, or name the artefact with --bundle",
         )
     return parse_bundle(root, document, str(path))
 
 
 def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
-    """Raises `ArtefactError` for what is not of the form that this program knows. `origin`: where it is from."""
+    """The bundle in a JSON document. Raises `ArtefactError` for a form that this program does not know. `origin` says where the
+    document comes from."""
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         version = document.get("schema_version") if isinstance(document, dict) else None
         raise ArtefactError(
             "The bundle is of another version than this program.",
             evidence=[f"schema_version {repr(version)[:_WIDTH]}; this program reads {SCHEMA_VERSION}"],
-            remedy="use the edgec-device.pyz that lies beside it",
+            remedy="use the edgec-device.pyz in the same folder",
         )
     try:
         return _bundle(root, document)
@@ -132,7 +154,7 @@ def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
 
 
 def check_files(bundle: Bundle) -> None:
-    """Raises `ArtefactError` unless every file is there, with the content that the bundle says."""
+    """Raises `ArtefactError` unless every file exists and has the content that the bundle states."""
     problems = [problem for problem in (_problem(bundle.root, file) for file in bundle.files) if problem]
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
@@ -142,12 +164,12 @@ def check_files(bundle: Bundle) -> None:
 def _problem(root: Path, file: File) -> str:
     path = root / file.path
     if not is_plain_file(path):
-        return f"{file.path} is missing, or no plain file"
+        return f"{file.path} is missing, or not a regular file"
     size = path.stat().st_size
     if size != file.size_bytes:
         return f"{file.path} has {size} bytes, not {file.size_bytes}"
     if sha256_of(path) != file.sha256:
-        return f"{file.path} has other content than was built"
+        return f"{file.path} has other content than when it was built"
     return ""
 
 
@@ -157,16 +179,16 @@ def _damaged(evidence: Sequence[str]) -> ArtefactError:
 
 def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
     files = tuple(
-        File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), whole(entry["size_bytes"], 0))
-        for entry in some(document["files"])
+        File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), whole_number(entry["size_bytes"]))
+        for entry in non_empty_list(document["files"])
     )
     listed = {file.path: file for file in files}
-    boards = tuple(_board(entry) for entry in some(document["boards"]))
-    heads = tuple(table(entry) for entry in document.get("heads", []))
-    golden, given = document["golden"], document["input"]
-    frames = Tensor(text(given["name"]), text(given["dtype"]), shape(given["shape"]))
+    boards = tuple(_board(entry) for entry in non_empty_list(document["boards"]))
+    heads = tuple(mapping(entry) for entry in document.get("heads", []))
+    golden, entry = document["golden"], document["input"]
+    frames = Tensor(text(entry["name"]), text(entry["dtype"]), shape(entry["shape"]))
     tensors = outputs(document["outputs"], heads)
-    variants = tuple(_variant(entry, listed, tensors) for entry in some(document["variants"]))
+    variants = tuple(_variant(entry, listed, tensors) for entry in non_empty_list(document["variants"]))
     if len({variant.name for variant in variants}) != len(variants):
         raise ValueError("two variants have one name")
     for name in ("frames", "expected"):
@@ -186,11 +208,11 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
         variants=variants,
         golden_frames=golden["frames"],
         golden_expected=golden["expected"],
-        golden_count=whole(golden["count"], 1),
+        golden_count=whole_number(golden["count"], 1),
         gate={name: number(document["gate"][name], -1) for name in GATES},
         budget=budget(document),
         budget_asked=document.get("budget") or {"min_fidelity": min(document["gate"].values())},
-        model=table(document["model"]),
+        model=mapping(document["model"]),
         target=text(document["target"]),
         precision_asked=text(document["precision_asked"]),
         calibration=text(document["calibration"]),
@@ -203,9 +225,9 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
     return BoardProfile(
         profile=text(entry["profile"]),
         title=text(entry["title"]),
-        compatible=tuple(text(each) for each in some(entry["compatible"])),
+        compatible=tuple(text(name) for name in non_empty_list(entry["compatible"])),
         compute_capability=text(entry["compute_capability"]),
-        jetpack=tuple(text(each) for each in entry["jetpack"]),
+        jetpack=tuple(text(version) for version in entry["jetpack"]),
         tensorrt=_limits(entry["tensorrt"]),
     )
 

@@ -9,8 +9,7 @@ from contextlib import suppress
 from typing import Any, Callable, Sequence
 
 from edgec_onboard.errors import BoardError, Interrupted, UsageError, VerificationFailed
-from edgec_onboard.program import folder, guarded, own_artefact
-from edgec_onboard.text import shorten
+from edgec_onboard.program import enclosing_artefact, folder, run_guarded, seconds_up_to, whole_number_up_to
 
 from edgec_device import activation, errors, measured, seal
 from edgec_device.activation import Choice
@@ -33,25 +32,25 @@ WIRE = "-"
 _RECEIVING = ("install", "run-all")
 
 STEPS = {
-    "preflight": "look at board, TensorRT, disk, memory, power mode and bundle; change nothing",
+    "preflight": "check board, TensorRT, disk, memory, power mode and bundle; change nothing",
     "install": "copy the bundle under --dir",
-    "build": "build an engine for each variant; what is there is kept",
+    "build": "build an engine for each variant; existing ones are kept",
     "verify": "run the golden frames through the engines and compare the features",
     "bench": "measure the engines that are verified",
     "activate": "point `current` at the fastest verified engine",
-    "rollback": "point `current` at the engine before it",
-    "status": "say what is active, what was before, and why",
-    "run-all": "all of preflight to activate; goes on where it was interrupted",
+    "rollback": "point `current` at the previous engine",
+    "status": "show what is active, what was active before, and why",
+    "run-all": "everything from preflight to activate; continues after an interruption",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns its exit code."""
+    """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     output = Output(options.json)
-    code = guarded(lambda: _run(options, output), output.error, from_os_error)
+    code = run_guarded(lambda: _run(options, output), output.error, from_os_error)
     if code >= 128 and not options.json:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
+        print("interrupted; run the same command again to continue", file=sys.stderr)
     with suppress(Interrupted):
         output.emit("end", exit_code=code)
     return code
@@ -77,9 +76,9 @@ def _run(options: argparse.Namespace, output: Output) -> None:
         try:
             _work(chosen, bundle, options.command, output, wire)
         finally:
-            wire.rest()
+            wire.pause()
     else:
-        bundle = read_bundle(folder(options.bundle or own_artefact(), "--bundle"))
+        bundle = read_bundle(folder(options.bundle or enclosing_artefact(), "--bundle"))
         _work(chosen, bundle, options.command, output, None)
 
 
@@ -94,7 +93,7 @@ def _work(chosen: Options, bundle: Bundle, command: str, output: Output, wire: W
     else:
         root.mkdir(parents=True, exist_ok=True)
         with lock(root / ".lock", output, wait=chosen.wait):
-            session.places.clean()
+            session.layout.clean()
             if wire is not None and command in _RECEIVING:
                 receive(session, wire)
             _COMMANDS[command](session)
@@ -106,8 +105,7 @@ def _install(session: Session) -> None:
 
 def _build(session: Session) -> None:
     session.identify()
-    failed = build(session, session.usable_variants(), again=session.options.again)
-    _raise_first(failed)
+    _raise_first(build(session, session.usable_variants(), again=session.options.again))
 
 
 def _verify(session: Session) -> None:
@@ -122,7 +120,7 @@ def _bench(session: Session) -> None:
     for engine in engines:
         seal.require_whole(engine)
     if not engines:
-        raise NothingToDo("No engine is verified, and only those are measured.", remedy="run `verify` first")
+        raise NothingToDo("No engine is verified, and only verified ones are measured.", remedy="run `verify` first")
     failed = bench(session, engines, again=True)
     if len(failed) < len(engines):
         _conclude(session, board_facts(session))
@@ -136,24 +134,24 @@ def _activate(session: Session) -> None:
         chosen = next(iter(_passed(session, _built(session))), None)
         if chosen is None:
             raise NothingToDo(
-                f"{session.options.variants[0]} is not verified, and is not activated.",
+                f"{session.options.variants[0]} is not verified, so it cannot be activated.",
                 evidence=activation.problems(session),
                 remedy="run `verify` first",
             )
-        activation.activate(session, Choice(chosen, f"{chosen.variant.name} was asked for."))
+        activation.activate(session, Choice(chosen, f"{chosen.variant.name} was chosen with --variant."))
     else:
         activation.activate(session, activation.choose(session, variants))
 
 
 def _rollback(session: Session) -> None:
-    activation.rollback(session.places, session)
+    activation.rollback(session.layout, session)
 
 
 def _run_all(session: Session) -> None:
-    """float32 is the last resort: it takes as long to build as the others, so it is built only if they fail."""
+    """float32 is the last resort: it takes as long to build as the others, so it is only built if they fail."""
     facts = preflight(session)
     install(session)
-    activation.distrust(session)
+    activation.recheck_active(session)
     again, usable = session.options.again, session.usable_variants()
     first = [variant for variant in usable if variant.precision != "fp32"] or usable
     failed = _build_and_verify(session, first, again)
@@ -181,7 +179,7 @@ def _build_and_verify(session: Session, variants: Sequence[Variant], again: bool
 
 
 def _conclude(session: Session, facts: dict[str, Any], *, activate: bool = False) -> None:
-    """Choose, activate if that is wanted, and write down what came of it."""
+    """Choose an engine, `activate` it or not, and write the measurements."""
     usable = session.usable_variants()
     choice = activation.choose(session, usable)
     if activate:
@@ -191,18 +189,18 @@ def _conclude(session: Session, facts: dict[str, Any], *, activate: bool = False
 
 
 def _none_left(session: Session, failed: dict[str, BoardError]) -> BoardError:
-    """The refusal of a run whose variants all failed: that of verification if one got so far, else the first."""
+    """The error of a run whose variants all failed: verification's if one got that far, else the first one's."""
     first = next((error for error in failed.values() if isinstance(error, VerificationFailed)), next(iter(failed.values())))
-    current = seal.current_engine(session.places)
-    kept = f"{current} stays active" if current else "nothing is active"
+    current = seal.current_engine(session.layout)
+    outcome = f"{current} stays active" if current else "nothing is active"
     evidence = [f"{name}: {fact}" for name, error in failed.items() for fact in (error.what, *error.evidence[:3])]
     if isinstance(first, VerificationFailed):
         what, remedy = (
-            f"No engine reproduces the golden features; {kept}.",
+            f"No engine reproduces the golden features; {outcome}.",
             "send measurements.json and the logs to edgec's maintainers",
         )
         return VerificationFailed(what, evidence=evidence, remedy=remedy)
-    return type(first)(f"{first.what} No variant is left; {kept}.", evidence=evidence, remedy=first.remedy)
+    return type(first)(f"{first.what} No variant is left; {outcome}.", evidence=evidence, remedy=first.remedy)
 
 
 def _built(session: Session) -> list[Engine]:
@@ -246,54 +244,44 @@ def _default_root() -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    codes = (errors.__doc__ or "").split("\n", 2)[2]
+    codes, duration = (errors.__doc__ or "").split("\n", 2)[2], seconds_up_to(_MOST_SECONDS)
     parser = argparse.ArgumentParser(
         prog="edgec-device.pyz",
-        description="Makes TensorRT engines of the bundle it lies in, on the board that is to run them. An engine that does not "
-        "reproduce the golden features is never activated.",
+        description="Builds TensorRT engines of the artefact that it is part of, on the board that will run them. An engine that "
+        "does not reproduce the golden features is never activated.",
         epilog="exit codes:\n   0  done\n" + codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in STEPS.items():
         command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument(  # `edgec deploy` says --dir, too; --root is what it was called before
-            "--dir", "--root", dest="root", metavar="DIR", help="where installed things live (default: ~/.local/share/edgec)"
+        command.add_argument(  # --dir as in `edgec deploy`; --root is its old name
+            "--dir", "--root", dest="root", metavar="DIR", help="where everything is installed (default: ~/.local/share/edgec)"
         )
         command.add_argument(
-            "--bundle", metavar="DIR", help="the artefact (default: the one that this program lies in); `-` is for `edgec deploy`"
+            "--bundle", metavar="DIR", help="the artefact (default: the one this program is part of); `-` is for `edgec deploy`"
         )
         command.add_argument("--trtexec", metavar="PATH", help="default: /usr/src/tensorrt/bin/trtexec, then the PATH")
         command.add_argument(
             "--here",
             action="store_true",
-            help="for this machine's own GPU, whatever board it is: no figure is then called `measured on target`",
+            help="use this machine's own GPU, whatever board it is: no figure is then called `measured on target`",
         )
-        command.add_argument("--json", action="store_true", help="one event a line, for programs")
-        command.add_argument("--no-wait", action="store_true", help="give up if another run is at work under this root")
+        command.add_argument("--json", action="store_true", help="print one JSON event per line, for programs")
+        command.add_argument("--no-wait", action="store_true", help="give up if another run uses this folder")
         command.add_argument(
-            "--patience", type=_seconds, default=900.0, metavar="S", help="end trtexec after so long a silence (default: 900 s)"
+            "--patience", type=duration, default=900.0, metavar="S", help="end trtexec after S seconds of silence (default: 900)"
         )
         command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
         command.add_argument(
-            "--again", action="store_true", help="verify and measure anew, and build anew what failed verification"
+            "--again", action="store_true", help="verify and measure again, and build again what failed verification"
         )
-        command.add_argument("--seconds", type=_seconds, default=10.0, metavar="S", help="measure at least so long (default: 10)")
+        command.add_argument("--seconds", type=duration, default=10.0, metavar="S", help="measure at least S s (default: 10)")
         command.add_argument(
-            "--iterations", type=_count, default=200, metavar="N", help="and at least so many runs (default: 200)"
+            "--iterations",
+            type=whole_number_up_to(_MOST_ITERATIONS),
+            default=200,
+            metavar="N",
+            help="measure at least N runs (default: 200)",
         )
     return parser
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value <= _MOST_SECONDS:
-        raise argparse.ArgumentTypeError(f"{shorten(text, 40)} is not a positive number of at most {_MOST_SECONDS:,}")
-    return value
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if not 0 < value <= _MOST_ITERATIONS:
-        raise argparse.ArgumentTypeError(f"{shorten(text, 40)} is not a whole number from 1 to {_MOST_ITERATIONS:,}")
-    return value

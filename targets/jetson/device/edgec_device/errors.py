@@ -1,15 +1,15 @@
-"""Every refusal, and the exit code that it gives. Codes that edgec has too mean the same there.
+"""Every error, and its exit code. Codes that edgec has too mean the same there.
 
     BoardError                 1   something that has no code of its own, such as a folder that cannot be written
      ├── UsageError            2   the request is wrong
      ├── WrongBoard            5   the bundle was not built for this board
      ├── ArtefactError         8   the bundle is damaged, incomplete, or for another version of this program
-     │    └── EngineChanged    8   an engine is not what was verified any more
+     │    └── EngineChanged    8   an engine has changed since it was verified
      ├── VerificationFailed    9   no engine reproduces the golden features; nothing was activated
      ├── TrtexecFailed        10   trtexec failed
      ├── DiskFull             11   no room left
      ├── NoTensorRT           12   trtexec is missing, or of a version that the bundle cannot be built with
-     ├── TrtexecHung          13   trtexec said nothing for too long and was ended
+     ├── TrtexecHung          13   trtexec printed nothing for too long and was ended
      ├── NothingToDo          14   nothing to activate, or to roll back to
      └── Busy                 15   another run holds the lock, and --no-wait was given
 
@@ -23,33 +23,43 @@ from edgec_onboard.errors import ArtefactError, BoardError
 
 
 class EngineChanged(ArtefactError):
-    pass
+    """An engine's file, or what it was verified with, is not what it was."""
 
 
 class TrtexecFailed(BoardError):
+    """trtexec ended with an error, or its output cannot be used."""
+
     exit_code = 10
 
 
 class NoTensorRT(BoardError):
+    """No trtexec that works, or of a version that the bundle is not for."""
+
     exit_code = 12
 
 
 class TrtexecHung(BoardError):
+    """trtexec printed nothing for too long, or ran too long."""
+
     exit_code = 13
 
 
 class NothingToDo(BoardError):
+    """The step before has not been done, or there is nothing to go back to."""
+
     exit_code = 14
 
 
 class Busy(BoardError):
+    """Another run holds the lock, and `--no-wait` was given."""
+
     exit_code = 15
 
 
 def from_os_error(error: OSError) -> BoardError:
-    """The refusal that an error of the operating system amounts to."""
+    """An error of the operating system as one of this program's."""
     return errors.from_os_error(
         error,
-        room="free some space (`status` lists engines that nothing needs), then run the same command again",
+        room="free some space (`status` lists unused engines), then run the same command again",
         otherwise="check the permissions of --dir, and that its filesystem is not mounted read-only",
     )

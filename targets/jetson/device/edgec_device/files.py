@@ -1,8 +1,7 @@
-"""Records, folders and links that appear whole or not at all; and one run at a time, whose own alone are scratch files."""
+"""Records, folders and links that appear whole or not at all; and the lock by which only one run at a time has scratch files."""
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import hashlib
 import json
@@ -14,28 +13,26 @@ from pathlib import Path
 from typing import Any, Iterator
 
 from edgec_onboard.errors import BoardError
-from edgec_onboard.files import SCRATCH, sync, write_text
+from edgec_onboard.files import SCRATCH, exchange, sync, sync_tree, write_text
 from edgec_onboard.untrusted import parse_json, read_bytes
 
 from edgec_device.errors import Busy
 from edgec_device.output import Output, elapsed
 
 SEAL = "record_sha256"
-"""In records of this program's own: the SHA-256 of all that stands beside it."""
+"""The member of this program's records that holds the SHA-256 of all others."""
 STATE_BYTES = 64 << 20
-"""Of a JSON file of this program's own, or of the bundle."""
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+"""The most bytes of one of this program's JSON files, or of the bundle."""
 _HEARTBEAT_S = 10.0
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace the file in one step. NaN is refused: it would be no JSON."""
+    """Replace the file in one step. Raises `ValueError` for NaN, which is not JSON."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in the file; None if there is no file, or something else in it: then it was not ours, or not wholly written."""
+    """The object in the file; None if there is no file, or it holds anything else: another program wrote it, or not all of it."""
     try:
         value = parse_json(read_bytes(path, STATE_BYTES))
     except (OSError, ValueError):
@@ -44,13 +41,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def write_record(path: Path, value: dict[str, Any]) -> None:
-    """As `write_json`, with a seal: a verdict that was edited, or that a disk forgot a bit of, is none."""
+    """As `write_json`, with a seal, so that a record that was edited or damaged does not count."""
     write_json(path, {**value, SEAL: _sealed(value)})
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """What `write_record` wrote, without the seal; None if it is not that any more. Older versions of this program wrote no
-    seals."""
+    """What `write_record` wrote, without the seal; None if it has changed. Older versions of this program wrote no seals."""
     value = read_json(path)
     seal = None if value is None else value.pop(SEAL, None)
     return value if value is None or seal is None or seal == _sealed(value) else None
@@ -60,15 +56,12 @@ def _sealed(value: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
-def publish(work: Path, destination: Path) -> None:
-    """Give a finished scratch folder its name, after flushing all of it. What is there already is replaced."""
-    for folder, _, names in os.walk(str(work), topdown=False):
-        for name in names:
-            sync(Path(folder, name))
-        sync(Path(folder))
+def publish_folder(work: Path, destination: Path) -> None:
+    """Give a finished scratch folder its name, after flushing all of it, replacing what exists."""
+    sync_tree(work)
     if not os.path.lexists(str(destination)):
         work.replace(destination)
-    elif not _exchange(work, destination):
+    elif not exchange(work, destination):
         old = destination.with_name(SCRATCH + "old-" + destination.name)
         remove(old)
         destination.replace(old)
@@ -77,17 +70,8 @@ def publish(work: Path, destination: Path) -> None:
     sync(destination.parent)
 
 
-def _exchange(one: Path, other: Path) -> bool:
-    """Swap two paths in one step, so that no link to one of them ever dangles. False where the system cannot."""
-    try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
-    except (AttributeError, OSError):
-        return False
-    return bool(renameat2(_AT_FDCWD, os.fsencode(str(one)), _AT_FDCWD, os.fsencode(str(other)), _RENAME_EXCHANGE) == 0)
-
-
 def point(link: Path, target: str) -> None:
-    """Make `link` a symbolic link to `target`, in one step whatever it was before."""
+    """Make `link` a symbolic link to `target`, in one step, whatever it was before."""
     work = link.with_name(SCRATCH + link.name)
     remove(work)
     work.symlink_to(target)
@@ -96,6 +80,7 @@ def point(link: Path, target: str) -> None:
 
 
 def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with everything in it; nothing if none exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(str(path))
     elif os.path.lexists(str(path)):
@@ -103,7 +88,7 @@ def remove(path: Path) -> None:
 
 
 def sweep(*folders: Path) -> None:
-    """Remove what dead runs left. The caller holds the lock."""
+    """Remove what dead runs left. The caller must hold the lock."""
     for folder in folders:
         if folder.is_dir():
             for path in folder.glob(SCRATCH + "*"):
@@ -112,7 +97,7 @@ def sweep(*folders: Path) -> None:
 
 @contextmanager
 def lock(path: Path, output: Output, *, wait: bool) -> Iterator[None]:
-    """Be the only run under this root. The kernel lets go of the lock when its holder dies."""
+    """Be the only run under this root. The kernel releases the lock when its holder dies. Raises `Busy` unless `wait`."""
     descriptor = os.open(str(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _take(descriptor, path, output, wait)
@@ -124,7 +109,7 @@ def lock(path: Path, output: Output, *, wait: bool) -> Iterator[None]:
 
 
 def _take(descriptor: int, path: Path, output: Output, wait: bool) -> None:
-    began = said = time.monotonic()
+    began = last_event = time.monotonic()
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,20 +118,20 @@ def _take(descriptor: int, path: Path, output: Output, wait: bool) -> None:
             pass
         except OSError as error:
             raise BoardError(
-                "The folder given as --dir is on a filesystem without locks, so two runs could build at once.",
+                "The folder given as --dir is on a filesystem without locks, so two runs could use it at once.",
                 evidence=[f"{path}: {error.strerror}"],
                 remedy="choose a folder on the board's own disk with --dir",
             ) from error
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
         if not wait:
             raise Busy(
-                "Another run is at work under this root.",
+                "Another run uses this folder.",
                 evidence=[f"process {holder} holds {path}"],
-                remedy="wait until it has ended, or leave --no-wait out and this run will wait",
+                remedy="wait until it has ended, or leave out --no-wait: this run then waits",
             )
         now = time.monotonic()
-        if now - said >= _HEARTBEAT_S or said == began:
-            text = f"  waiting for process {holder}, which is at work here ({elapsed(now - began)})"
+        if now - last_event >= _HEARTBEAT_S or last_event == began:
+            text = f"  waiting for process {holder}, which uses this folder ({elapsed(now - began)})"
             output.emit("progress", text, step="lock", seconds=round(now - began, 1), detail="process " + holder)
-            said = now
+            last_event = now
         time.sleep(0.2)

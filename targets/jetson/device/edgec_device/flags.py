@@ -2,13 +2,13 @@
 
 From NVIDIA/TensorRT, samples/common/sampleOptions.cpp at the tags 8.5.2, v8.6.1, v10.3.0, v10.13.3, v10.16, v11.0 and v11.1:
 
-- 8.5 says --buildOnly and --streams where later ones say --skipInference and --infStreams, and has no optimisation levels.
-- Before 9 a network cannot be strongly typed. --fp16 and --int8 allow types, and the graph's own Casts and Q/DQ need those that
-  they use to be allowed; --precisionConstraints with --layerPrecisions then keeps in float32 what the graph keeps there.
+- 8.5 has --buildOnly and --streams, which later ones call --skipInference and --infStreams, and has no optimisation levels.
+- Before 9 a network cannot be strongly typed. --fp16 and --int8 allow types, and the types of the graph's Casts and Q/DQ must be
+  allowed; --precisionConstraints with --layerPrecisions then keeps in float32 what the graph keeps there.
 - From 11.0 every network is strongly typed, --fp16 and --int8 are unknown, and CUDA graphs, spin-wait and *no data transfers* are
-  the default: without --includeDataTransfers its latencies are not those of older versions.
+  the default: without --includeDataTransfers its latencies are not comparable with those of older versions.
 
-Whether trtexec understood is read back from what it prints (`UNDERSTOOD`), for the day that a default changes again.
+What trtexec prints is checked (`UNDERSTOOD`), in case a default changes again.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ BENCH_WARM_UP_MS = 500
 
 
 def strongly_typed(version: Version) -> bool:
+    """Whether this TensorRT computes in exactly the graph's types."""
     return version >= (9,)
 
 
 def build_flags(version: Version, precision: str, float32_layers: Sequence[str]) -> list[str]:
-    """What shapes the engine; paths are not among them. `float32_layers` counts only where networks are weakly typed.
+    """Flags that decide what the engine computes, without paths. `float32_layers` are used only if networks are weakly typed.
 
-    TF32 rounds the products of float32 to ten bits: allowed but where float32 is the last resort.
+    TF32 rounds the products of float32 to ten bits. It is allowed except for fp32 engines, the last resort.
     """
     flags = ["--device=0"]
     if version < (8, 6):
@@ -57,9 +58,9 @@ def build_flags(version: Version, precision: str, float32_layers: Sequence[str])
 
 
 def run_flags(version: Version) -> list[str]:
-    """How an engine is run, to verify it as to measure it: one frame after the other, copied in, computed, copied out.
+    """How an engine is run, both to verify and to measure it: one frame after the other, copied in, computed, copied out.
 
-    --exposeDMA: without it the copies of one frame hide behind the computation of another, which no robot's next frame does.
+    --exposeDMA: without it, one frame is copied while another is computed, which does not happen on a robot.
     """
     streams = "--streams=1" if version < (8, 6) else "--infStreams=1"
     flags = ["--device=0", streams, "--exposeDMA", "--useSpinWait", "--useCudaGraph", "--sleepTime=0", "--idleTime=0"]
@@ -67,10 +68,11 @@ def run_flags(version: Version) -> list[str]:
 
 
 def verify_flags(version: Version) -> list[str]:
+    """One run without warming up."""
     return [*run_flags(version), "--warmUp=0", "--duration=0", "--iterations=1", "--avgRuns=1"]
 
 
 def bench_flags(version: Version, seconds: float, iterations: int) -> list[str]:
-    """At least so many seconds and so many iterations, after warming up."""
+    """At least `seconds` and at least `iterations` runs, after warming up."""
     timing = [f"--warmUp={BENCH_WARM_UP_MS}", f"--duration={seconds:g}", f"--iterations={iterations}"]
     return run_flags(version) + timing + ["--avgRuns=100", "--percentile=50,90,99"]

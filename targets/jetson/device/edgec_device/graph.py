@@ -1,6 +1,6 @@
-"""What a typed ONNX graph keeps in float32, read without onnx: for TensorRT 8, which takes types as hints unless it is told.
+"""Which nodes a typed ONNX graph keeps in float32, read without onnx: TensorRT 8 treats types as hints unless it is told.
 
-Of the protobuf encoding only what is needed: ModelProto.graph = 7; GraphProto.node = 1, initializer = 5, output = 12,
+Only the protobuf fields that are needed: ModelProto.graph = 7; GraphProto.node = 1, initializer = 5, output = 12,
 value_info = 13; NodeProto.input = 1, output = 2, name = 3, op_type = 4; ValueInfoProto.name = 1, type = 2; TypeProto.tensor_type
 = 1; its elem_type = 1, of which 1 is float32 (onnx/onnx.proto).
 """
@@ -14,17 +14,17 @@ from typing import Iterator, Tuple, Union
 FLOAT = 1
 _REDUCTIONS = ("LayerNormalization", "InstanceNormalization", "Softmax", "ReduceMean", "ReduceSum", "ReduceL2")
 _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
-_UNSAYABLE = set(",:'\"*")
+_SEPARATORS = set(",:'\"*")
 """trtexec splits the value of --layerPrecisions at these."""
 
 Field = Tuple[int, Union[int, memoryview]]
 
 
 def float32_layers(path: Path) -> list[str]:
-    """Names of the nodes that must not become fp16: norms and softmax, sums of two computed tensors (the residual stream), what
-    heads resize in float32, and products that the graph keeps in float32. Raises `ValueError` for what is not an ONNX graph."""
+    """Names of the nodes that must not become fp16: norms and softmax, sums of two computed tensors (the residual stream),
+    resizes in heads, and products that the graph keeps in float32. Raises `ValueError` if the file is not an ONNX graph."""
     with path.open("rb") as file:
-        # Mapped, because a graph may be as large as the memory that is left; unmapped with the last view of it.
+        # Mapped, because a graph may be as large as the free memory; it is unmapped with the last view of it.
         model = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     graph = next((value for number, value in _fields(model) if number == 7), None)
     if not isinstance(graph, memoryview):
@@ -40,16 +40,16 @@ def float32_layers(path: Path) -> list[str]:
         elif number in (12, 13):
             kinds[_string(value, 1)] = _kind(value)
     dequantised = {name for _, operator, _, outputs in nodes if operator == "DequantizeLinear" for name in outputs}
-    found = []
+    names = []
     for name, operator, inputs, outputs in nodes:
-        kept = (
+        in_float32 = (
             operator in (*_REDUCTIONS, "Resize")
             or (operator == "Add" and not constants & set(inputs))
             or (operator in _PRODUCTS and not dequantised & set(inputs))
         )
-        if kept and outputs and kinds.get(outputs[0]) == FLOAT and name and not _UNSAYABLE & set(name):
-            found.append(name)
-    return found
+        if in_float32 and outputs and kinds.get(outputs[0]) == FLOAT and name and not _SEPARATORS & set(name):
+            names.append(name)
+    return names
 
 
 def _node(data: memoryview) -> tuple[str, str, list[str], list[str]]:
@@ -61,21 +61,21 @@ def _node(data: memoryview) -> tuple[str, str, list[str], list[str]]:
     return "".join(texts[3]), "".join(texts[4]), texts[1], texts[2]
 
 
-def _string(data: memoryview, wanted: int) -> str:
+def _string(data: memoryview, field: int) -> str:
     for number, value in _fields(data):
-        if number == wanted and isinstance(value, memoryview):
+        if number == field and isinstance(value, memoryview):
             return bytes(value).decode("utf-8")
     return ""
 
 
 def _kind(value_info: memoryview) -> int:
-    """The element type of a tensor; 0 if it is not told."""
-    found: int | memoryview = value_info
-    for wanted in (2, 1, 1):
-        if not isinstance(found, memoryview):
+    """The element type of a tensor; 0 if the graph does not state it."""
+    value: int | memoryview = value_info
+    for field in (2, 1, 1):
+        if not isinstance(value, memoryview):
             return 0
-        found = next((value for number, value in _fields(found) if number == wanted), 0)
-    return found if isinstance(found, int) else 0
+        value = next((inner for number, inner in _fields(value) if number == field), 0)
+    return value if isinstance(value, int) else 0
 
 
 def _fields(data: memoryview) -> Iterator[Field]:
@@ -95,7 +95,7 @@ def _fields(data: memoryview) -> Iterator[Field]:
         elif wire in (1, 5):
             position += 8 if wire == 1 else 4
         else:
-            raise ValueError("it is no protobuf message")
+            raise ValueError("it is not a protobuf message")
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

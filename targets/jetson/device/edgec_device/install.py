@@ -1,4 +1,4 @@
-"""preflight and install: whether the board can take the bundle, and a copy of it that nobody else changes."""
+"""preflight and install: whether the board can run the bundle, and a copy of it that nobody else changes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from edgec_device import sensors
 from edgec_device.board import jetpack_listed
 from edgec_device.bundle import BUNDLE, File, check_files
 from edgec_device.errors import from_os_error
-from edgec_device.files import publish
+from edgec_device.files import publish_folder
 from edgec_device.output import megabytes
 from edgec_device.session import Session
 from edgec_device.versions import dotted
 
 _MARGIN_BYTES = 64 << 20
-"""Beside engines: timing caches, logs, golden outputs as text."""
+"""Besides engines: timing caches, logs, golden outputs as text."""
 _LITTLE_MEMORY_BYTES = 2 << 30
 
 
 def preflight(session: Session) -> dict[str, Any]:
-    """Raises for what makes the rest pointless, says what else may spoil it. Needs no lock; of all things it makes --dir."""
+    """Check everything that later steps need, and print warnings; returns the facts about the board. Needs no lock, and creates
+    only --dir. Raises `WrongBoard`, `NoTensorRT`, `ArtefactError` or `DiskFull`."""
     output, bundle = session.output, session.bundle
     output.step("preflight", f"{bundle.name} ({bundle.key})")
     session.identify()
@@ -45,7 +46,7 @@ def preflight(session: Session) -> dict[str, Any]:
 
 
 def board_facts(session: Session) -> dict[str, Any]:
-    """What is worth keeping with any figure that is measured here."""
+    """Facts about the board that are recorded with every measurement."""
     board, trtexec = session.board, session.trtexec
     return {
         "board": board.title,
@@ -65,25 +66,25 @@ def board_facts(session: Session) -> dict[str, Any]:
 
 
 def install(session: Session) -> None:
-    """Copy the bundle under --dir, whole or not at all. The same again does nothing but check."""
+    """Copy the bundle under --dir, whole or not at all. If it is installed already, only check it."""
     output, bundle, release = session.output, session.bundle, session.release
     output.step("install", str(release))
     if bundle.root.resolve() == release.resolve() or _is_installed(session):
         check_files(bundle)
-        output.emit("done", "  nothing to do: it is there and whole", step="install", result="unchanged")
+        output.emit("done", "  nothing to do: it is installed, and whole", step="install", result="unchanged")
         return
-    with session.places.scratch(session.places.releases) as work:
+    with session.layout.scratch(session.layout.releases) as work:
         for file in bundle.files:
             _copy(bundle.root / file.path, work / file.path, file)
         if not (work / BUNDLE).exists():
             _copy(bundle.root / BUNDLE, work / BUNDLE, None)
-        publish(work, release)
+        publish_folder(work, release)
     total = sum(file.size_bytes for file in bundle.files)
     output.emit("done", f"  copied {len(bundle.files)} files, {megabytes(total)}", step="install", result="copied")
 
 
 def _is_installed(session: Session) -> bool:
-    """Whether the release holds this very bundle, whole."""
+    """Whether the release holds exactly this bundle, whole."""
     release, bundle = session.release, session.bundle
     if not release.is_dir():
         return False
@@ -108,14 +109,14 @@ def _copy(source: Path, destination: Path, file: File | None) -> None:
 def _changed(source: Path) -> ArtefactError:
     return ArtefactError(
         "The bundle is damaged.",
-        evidence=[f"{source} is missing, no plain file, or has other content than was built"],
+        evidence=[f"{source} is missing, not a regular file, or has other content than when it was built"],
         remedy="copy the artefact to the board again, whole",
     )
 
 
 def check_room(session: Session, copy: int | None = None) -> None:
-    """Raises `DiskFull` if what is free cannot be enough, and another error if nothing can be written there. `copy`: the bytes of
-    the bundle that are still to come, by default all if it is not installed."""
+    """Raises `DiskFull` if there is not enough free space, and another error if nothing can be written. `copy`: how many bytes of
+    the bundle are still to be copied, by default all unless it is installed."""
     root = session.options.root
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -136,7 +137,7 @@ def check_room(session: Session, copy: int | None = None) -> None:
         raise DiskFull(
             "There is not enough room on the disk.",
             evidence=[f"{megabytes(free)} free under {root}, {megabytes(needed)} needed"],
-            remedy="free some space (`status` lists engines that nothing needs), or choose another disk with --dir",
+            remedy="free some space (`status` lists unused engines), or choose another disk with --dir",
         )
 
 
@@ -149,10 +150,10 @@ def _available_memory(session: Session) -> int | None:
 
 
 def _warnings(session: Session, facts: dict[str, Any]) -> list[str]:
-    found = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [])
+    warnings = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [])
     memory = facts["memory_available_bytes"]
     if not session.options.here and not jetpack_listed(session.board, session.profile):
-        found.append("JetPack {} is not one that edgec knows for this board.".format(session.board.jetpack or "(unknown)"))
+        warnings.append("edgec does not know JetPack {} for this board.".format(session.board.jetpack or "(unknown)"))
     if memory is not None and memory < _LITTLE_MEMORY_BYTES:
-        found.append(f"Only {megabytes(memory)} of memory are free: stop the desktop if building fails.")
-    return found
+        warnings.append(f"Only {megabytes(memory)} of memory are free: stop the desktop if building fails.")
+    return warnings

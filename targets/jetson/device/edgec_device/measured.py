@@ -1,5 +1,4 @@
-"""What is brought home: measurements.json, of which edgec on the workstation makes a report; and the table that people see
-here."""
+"""measurements.json, of which edgec on the workstation makes a report; and the table that people see on the board."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from typing import Any, Mapping, Sequence
 from edgec_onboard import measurements
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES, Verdict
-from edgec_onboard.tasks import told
+from edgec_onboard.tasks import headline
 from edgec_onboard.text import WIDTH, shorten
 
 from edgec_device import sensors
@@ -32,11 +31,11 @@ _HEAD = "{:<9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}  {}"
 
 
 def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, facts: Mapping[str, Any]) -> None:
-    """Without a choice, too: then they say what became of every variant."""
-    bundle, places, problems = session.bundle, session.places, session.problems()
+    """Write measurements.json. Without a choice it says what failed for every variant."""
+    bundle, layout, problems = session.bundle, session.layout, session.problems()
     engines = [session.engine(variant) for variant in variants]
-    said = {
-        **measurements.about(bundle),
+    fields = {
+        **measurements.artefact_fields(bundle),
         "artefact_sha256": _artefact_sha256(bundle.root),
         "host_is_target": not session.options.here and not session.doubts(),
         "input_shape": list(bundle.input.shape),
@@ -54,16 +53,16 @@ def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, 
             "engines": [_detailed(engine) for engine in engines],
         },
     }
-    for path in places.outdated:
+    for path in layout.outdated:
         remove(path)
-    measurements.write(places.measurements, said)
-    text = f"measurements: {places.measurements}"
-    session.output.emit("measured", text, path=str(places.measurements), chosen=said["chosen"])
+    measurements.write(layout.measurements, fields)
+    text = f"measurements: {layout.measurements}"
+    session.output.emit("measured", text, path=str(layout.measurements), chosen=fields["chosen"])
 
 
 def table(session: Session, variants: Sequence[Variant]) -> str:
-    """A line a variant, and more where there are heads; at most 80 columns."""
-    problems, active = session.problems(), current_engine(session.places)
+    """A line for each variant, and more if there are heads; at most 80 columns."""
+    problems, active = session.problems(), current_engine(session.layout)
     lines = ["", _HEAD.format("variant", "engine", "p50 ms", "p90 ms", "p99 ms", "cls", "patches", "worst1%", "")]
     evidence = set()
     for variant in variants:
@@ -77,8 +76,8 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
         word = "active" if active == engine.folder.name else "FAILED" if variant.name in problems else word
         lines.append(_HEAD.format(shorten(variant.name, 8), size, *times, *cosines, word).rstrip())
         if verified and verified["tasks"]:
-            said = ", ".join(told(task).replace(" ", _UNBROKEN) for task in verified["tasks"])
-            wrapped = textwrap.wrap(said, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)
+            heads = ", ".join(headline(task).replace(" ", _UNBROKEN) for task in verified["tasks"])
+            wrapped = textwrap.wrap(heads, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)
             lines += [line.replace(_UNBROKEN, " ") for line in wrapped]
         evidence |= {record["evidence"] for record in (bench, verified) if record}
     lines.append(
@@ -88,18 +87,18 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
 
 
 def _artefact_sha256(root: Path) -> str | None:
-    """Of the manifest of the artefact that the bundle lies in, if it is there and vouches for this very bundle: a bundle's own
-    release, and what `edgec deploy` sends, have none."""
+    """The SHA-256 of the artefact's manifest, if it exists and lists this very bundle. An installed release, and what
+    `edgec deploy` sends, have no manifest."""
     path = root / _MANIFEST
     listed = (read_json(path) or {}).get("files")
     if not isinstance(listed, list) or not (root / BUNDLE).is_file():
         return None
-    vouched = [each.get("sha256") for each in listed if isinstance(each, dict) and each.get("path") == BUNDLE]
-    return sha256_of(path) if vouched == [sha256_of(root / BUNDLE)] else None
+    hashes = [file.get("sha256") for file in listed if isinstance(file, dict) and file.get("path") == BUNDLE]
+    return sha256_of(path) if hashes == [sha256_of(root / BUNDLE)] else None
 
 
 def _rounds(engines: Sequence[Engine]) -> list[int]:
-    """By engine, the number of its first round: engines that were not measured in turns with others share none with them."""
+    """The number of each engine's first round. Engines that did not take turns with each other share no rounds."""
     benches = [engine.record("bench") or {} for engine in engines]
     apart = list(dict.fromkeys(bench.get("took_turns") for bench in benches))
     longest = max(len(bench.get("rounds", [])) for bench in benches)
@@ -109,7 +108,7 @@ def _rounds(engines: Sequence[Engine]) -> list[int]:
 def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], first: int) -> dict[str, Any]:
     name, typed = engine.variant.name, "strongly" if "--fp16" not in engine.flags and "--int8" not in engine.flags else "weakly"
     verified, bench = engine.verified(session.bundle), engine.record("bench")
-    found: dict[str, Any] = {
+    candidate: dict[str, Any] = {
         "name": name,
         "runtime": "tensorrt",
         "precision": engine.variant.precision,
@@ -120,16 +119,16 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
     }
     if verified and (verified["figures"] or verified["tasks"]):
         verdict = Verdict(verified["problems"], verified["figures"], verified["tasks"], verified["frames"])
-        found["fidelity"] = measurements.fidelity(name, verdict, verified["evidence"])
+        candidate["fidelity"] = measurements.fidelity(name, verdict, verified["evidence"])
     if bench:
-        told = ("samples_ms", "warmup", "evidence", "flags", "power_mode", "throttled")
-        found["timings"] = {**{key: bench[key] for key in told}, "blocks": _blocks(bench, first), **_conditions(bench)}
-        found["remarks"] = bench["caveats"]
-    return found
+        keys = ("samples_ms", "warmup", "evidence", "flags", "power_mode", "throttled")
+        candidate["timings"] = {**{key: bench[key] for key in keys}, "blocks": _blocks(bench, first), **_conditions(bench)}
+        candidate["remarks"] = bench["caveats"]
+    return candidate
 
 
 def _detailed(engine: Engine) -> dict[str, Any]:
-    """Its records, but for the samples, which are the candidate's."""
+    """Its records, without the samples, which the candidate has."""
     bench = engine.record("bench")
     return {
         "name": engine.folder.name,
@@ -140,13 +139,13 @@ def _detailed(engine: Engine) -> dict[str, Any]:
 
 
 def _blocks(bench: Mapping[str, Any], first: int) -> list[dict[str, int]]:
-    """Empty for records from before rounds were counted."""
+    """Rounds and their runs; empty for records from before rounds were counted."""
     runs = [each.get("runs") for each in bench["rounds"]]
     return [] if None in runs else [{"round": first + number, "runs": count} for number, count in enumerate(runs)]
 
 
 def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
-    """What the board was like while it measured."""
+    """The board's clocks, temperatures and power while it measured."""
     rounds = bench["rounds"]
     first, last = rounds[0]["before"]["temperatures_c"], rounds[-1]["after"]["temperatures_c"]
     power = {}
@@ -162,8 +161,8 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _doubts(session: Session) -> list[str]:
-    own = [f"these are engines for this machine's own GPU, {session.trtexec.gpu.name}"] if session.options.here else []
-    return session.doubts() + own
+    here = [f"these are engines for this machine's own GPU, {session.trtexec.gpu.name}"] if session.options.here else []
+    return session.doubts() + here
 
 
 def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
@@ -171,12 +170,12 @@ def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
     jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
     gpu = f"TensorRT {dotted(trtexec.version)} on {trtexec.gpu.name}, compute capability {trtexec.gpu.compute_capability}."
     mode = facts.get("power_mode")
-    board_own = [] if session.options.here else [f"{board.title}, {jetpack}."]
-    return board_own + [gpu] + ([f"Power mode {mode}."] if mode else [])
+    name = [] if session.options.here else [f"{board.title}, {jetpack}."]
+    return name + [gpu] + ([f"Power mode {mode}."] if mode else [])
 
 
 def _host(session: Session) -> dict[str, Any]:
-    """As edgec.host.facts describes one."""
+    """The board, as edgec.host.facts describes a machine."""
     board, system = session.board, session.system
     cores = os.cpu_count() or 1
     version = dotted(session.trtexec.version)

@@ -19,27 +19,27 @@ _CODES = {"|u1": "B", "<i4": "i", "<f4": "f"}
 
 @dataclass(frozen=True)
 class Array:
-    """Row by row."""
+    """`values` are in row-major order."""
 
     shape: tuple[int, ...]
     values: array[float]
 
     def row(self, index: int) -> array[float]:
-        """The part with this index along the first axis."""
+        """The values with this index along the first axis."""
         size = math.prod(self.shape[1:])
         return self.values[index * size : (index + 1) * size]
 
 
 def read_npz(path: Path) -> dict[str, Array]:
-    """By name. Raises `ArtefactError` for anything but what edgec writes."""
+    """The arrays in a file, by name. Raises `ArtefactError` for anything that edgec does not write."""
     try:
         with zipfile.ZipFile(str(path)) as archive:
-            found = {}
+            arrays = {}
             for member in archive.infolist():
                 if member.compress_type != zipfile.ZIP_STORED or not member.filename.endswith(".npy"):
-                    raise ValueError(f"{member.filename} is compressed, or no array")
-                found[member.filename[: -len(".npy")]] = _array(archive.read(member))
-            return found
+                    raise ValueError(f"{member.filename} is compressed, or not an array")
+                arrays[member.filename[: -len(".npy")]] = _array(archive.read(member))
+            return arrays
     except (
         ValueError,
         KeyError,

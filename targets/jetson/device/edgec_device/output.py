@@ -1,21 +1,21 @@
-"""What the program says: lines for people over SSH, or with --json one event a line for `edgec deploy`.
+"""What the program prints: lines for people over SSH, or with --json one event per line for `edgec deploy`.
 
-Every event has `event`, `time` (seconds since the epoch) and, where it makes sense, `step`, `variant` and `text`, which is what
-people see. Events:
+Every event has `event`, `time` (seconds since the epoch) and, if they apply, `step`, `variant` and `text`, which is what people
+see. Events:
 
     step       a step begins: `step`
-    fact       something found out: `name`, `value`
-    progress   still at work: `seconds` since the step began, `detail`
-    log        a warning or an error of trtexec's: `line`
-    done       a step, or one variant of it, is through: `result`, and figures
+    fact       a fact about the board: `name`, `value`
+    progress   still working: `seconds` since the step began, `detail`
+    log        a warning, or a warning or error from trtexec: `line`
+    done       a step, or one variant of it, is finished: `result`, and figures
     problem    a variant cannot be used; others are tried: `what`, `evidence`, `remedy`, `exit_code`
     wanted     files to be sent over the standard input (wire.py): `files`, each with `path`, `offset`, `size_bytes`
-    status     answer of `status`: `current`, `previous`, `engines`, `unused`; `state` of what is active: `verified`, `changed`
-               or `unknown`, or null if nothing is, and `evidence` for it; `report`, the same of the measurements
+    status     the answer to `status`: `current`, `previous`, `engines`, `unused`; `state` of the active engine: `verified`,
+               `changed` or `unknown`, or null if there is none, and `evidence` for it; `report`, the same for the measurements
     table      the figures of all variants, for people: `text`
-    measured   measurements worth bringing home: `path`
+    measured   there are measurements to fetch: `path`
     error      the program gives up: `kind`, `what`, `evidence`, `remedy`, `exit_code`
-    end        always the last: `exit_code`
+    end        always the last event: `exit_code`
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ import time
 from typing import Any
 
 from edgec_onboard.errors import BoardError, Interrupted
-from edgec_onboard.text import wrapped
+from edgec_onboard.text import wrapped, write_line
 
 
 class Output:
-    """Lines on the standard output; errors for people go to the standard error."""
+    """Events on the standard output: JSON if `as_json`, else text for people. Errors for people go to the standard error."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
 
     def emit(self, event: str, text: str = "", **fields: Any) -> None:
-        """One event; people see `text` if there is any."""
+        """Print one event. People see only `text`, if there is any. Raises `Interrupted` if the reader is gone."""
         if self.as_json:
             record = {"event": event, "time": round(time.time(), 3), **fields}
             if text:
@@ -48,33 +48,35 @@ class Output:
             self._write(wrapped(text))
 
     def step(self, step: str, text: str) -> None:
+        """A step begins."""
         self.emit("step", f"{step}: {text}", step=step)
 
     def problem(self, step: str, variant: str, error: BoardError) -> None:
+        """A variant failed; others are tried."""
         text = "  {} {}: {}".format(step, variant, str(error).replace("\n", "\n  "))
-        self.emit("problem", text, step=step, variant=variant, **described(error))
+        self.emit("problem", text, step=step, variant=variant, **error_fields(error))
 
     def error(self, error: BoardError) -> None:
+        """The program gives up."""
         if self.as_json:
-            self.emit("error", str(error), **described(error))
+            self.emit("error", str(error), **error_fields(error))
         else:
             sys.stdout.flush()
             print(wrapped("error: " + str(error)), file=sys.stderr, flush=True)
 
     def _write(self, line: str) -> None:
         try:
-            sys.stdout.write(line.encode(sys.stdout.encoding or "ascii", "replace").decode(sys.stdout.encoding or "ascii") + "\n")
-            sys.stdout.flush()
+            write_line(sys.stdout, line)
         except BrokenPipeError:
-            # Whoever listened is gone, most likely with the network. What was done is kept; the next run goes on from there.
+            # The reader is gone, most likely with the network. Finished work is kept; the next run continues from there.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Interrupted(signal.SIGPIPE) from None
 
 
-def described(error: BoardError) -> dict[str, Any]:
-    kind = type(error).__name__
+def error_fields(error: BoardError) -> dict[str, Any]:
+    """An error as fields of an event."""
     return {
-        "kind": kind,
+        "kind": type(error).__name__,
         "what": error.what,
         "evidence": list(error.evidence),
         "remedy": error.remedy,
@@ -93,5 +95,5 @@ def elapsed(seconds: float) -> str:
 
 
 def megabytes(size: float) -> str:
-    """Or gigabytes, where that is shorter."""
+    """A size in MB, or in GB if that is shorter."""
     return f"{size / 1e6:.1f} MB" if size < 1e10 else f"{size / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""Filling a release from the wire: what is on the board already is not sent again, and what was half sent goes on from there."""
+"""Receiving a release over the wire: files that the board has already are not sent again, and partial files are completed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import is_plain_file, sha256_of
 
 from edgec_device.bundle import BUNDLE, File
-from edgec_device.files import publish, remove
+from edgec_device.files import publish_folder, remove
 from edgec_device.install import check_room
 from edgec_device.output import megabytes
 from edgec_device.session import Session
@@ -25,16 +25,17 @@ _EVENT_S = 1.0
 
 
 def receive(session: Session, wire: Wire) -> None:
-    """Complete the bundle's release; every file is taken by its hash, and the release appears whole. The caller holds the lock.
+    """Complete the bundle's release: every file is checked by its hash, and the release appears whole. The caller must hold the
+    lock.
 
-    Whether board and disk can take it is looked at before anything is sent. Raises what `identify` and `check_room` do, and
-    `ArtefactError` for contents that arrive damaged twice; what arrived whole stays for the next run.
+    Board and disk are checked before anything is sent. Raises what `identify` and `check_room` raise, and `ArtefactError` for
+    files that arrive damaged twice; files that arrived whole are kept for the next run.
     """
-    output, release, incoming = session.output, session.release, session.places.incoming
+    output, release, incoming = session.output, session.release, session.layout.incoming
     output.step("copy", str(release))
     if _is_whole(session, wire.document):
-        _ask(session, wire, [])
-        output.emit("done", "  nothing to do: it is there and whole", step="copy", result="unchanged")
+        _request(session, wire, [])
+        output.emit("done", "  nothing to do: it is installed, and whole", step="copy", result="unchanged")
         return
     files = session.bundle.files
     _tidy(incoming, files)
@@ -42,26 +43,26 @@ def receive(session: Session, wire: Wire) -> None:
     if missing:
         session.identify()
         check_room(session, sum(file.size_bytes - _size(_part(incoming, file)) for file in missing))
-    sent, asked = 0, missing
+    received, remaining = 0, missing
     for _ in range(_ATTEMPTS):
-        sent += _ask(session, wire, asked)
-        asked = [file for file in asked if not is_plain_file(incoming / file.path)]
-        if not asked:
+        received += _request(session, wire, remaining)
+        remaining = [file for file in remaining if not is_plain_file(incoming / file.path)]
+        if not remaining:
             break
     else:
         raise ArtefactError(
             "Files arrive damaged.",
-            evidence=[f"{file.path} has another SHA-256 than the artefact says" for file in asked],
+            evidence=[f"{file.path} has another SHA-256 than the artefact states" for file in remaining],
             remedy="check the artefact (`edgec verify`) and the board's disk, then run the same command again",
         )
     path = incoming / BUNDLE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(wire.document)
     release.parent.mkdir(parents=True, exist_ok=True)
-    publish(incoming, release)
+    publish_folder(incoming, release)
     remove(incoming)
-    text = f"  copied {len(missing)} of {len(files)} files, {megabytes(sent)}"
-    output.emit("done", text, step="copy", result="copied", files=[file.path for file in missing], size_bytes=sent)
+    text = f"  copied {len(missing)} of {len(files)} files, {megabytes(received)}"
+    output.emit("done", text, step="copy", result="copied", files=[file.path for file in missing], size_bytes=received)
 
 
 def _is_whole(session: Session, document: bytes) -> bool:
@@ -75,33 +76,32 @@ def _is_whole(session: Session, document: bytes) -> bool:
 
 
 def _tidy(incoming: Path, files: Sequence[File]) -> None:
-    """Leave what can still be used."""
+    """Remove everything that cannot be used for these files."""
     if not incoming.is_dir() or incoming.is_symlink():
         remove(incoming)
         incoming.mkdir(parents=True)
-    wanted = {incoming / file.path: file for file in files}
+    complete = {incoming / file.path: file for file in files}
     parts = {_part(incoming, file): file for file in files}
     for folder, folders, names in os.walk(str(incoming)):
         for path in (Path(folder, name) for name in [*names, *folders]):
             if path.is_dir() and not path.is_symlink():
                 continue
-            file = wanted.get(path) or parts.get(path)
-            whole = path in wanted and is_plain_file(path) and sha256_of(path) == wanted[path].sha256
-            begun = path in parts and is_plain_file(path) and file is not None and path.stat().st_size <= file.size_bytes
-            if not whole and not begun:
+            whole = path in complete and is_plain_file(path) and sha256_of(path) == complete[path].sha256
+            partial = path in parts and is_plain_file(path) and path.stat().st_size <= parts[path].size_bytes
+            if not whole and not partial:
                 remove(path)
 
 
 def _collect(session: Session) -> list[File]:
-    """Take what other releases of this bundle's name hold; returns the rest. Releases never change, so a link is as good as a
-    copy."""
-    incoming, missing = session.places.incoming, []
+    """Link files from other releases of this bundle's name; returns those that none has. Releases never change, so a link is as
+    good as a copy."""
+    incoming, missing = session.layout.incoming, []
     for file in session.bundle.files:
         path = incoming / file.path
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = next(_held(session, file), None)
+        source = next(_copies(session, file), None)
         if source is None:
             missing.append(file)
             continue
@@ -114,28 +114,28 @@ def _collect(session: Session) -> list[File]:
     return missing
 
 
-def _held(session: Session, file: File) -> Iterator[Path]:
-    for release in sorted(session.places.releases.glob("*")):
+def _copies(session: Session, file: File) -> Iterator[Path]:
+    for release in sorted(session.layout.releases.glob("*")):
         path = release / file.path
         if is_plain_file(path) and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256:
             yield path
 
 
-def _ask(session: Session, wire: Wire, files: Sequence[File]) -> int:
-    """Have these sent, and take them; returns how many bytes came. A file whose content is wrong in the end is not there."""
-    incoming, output = session.places.incoming, session.output
+def _request(session: Session, wire: Wire, files: Sequence[File]) -> int:
+    """Request these files and receive them; returns how many bytes came. A file that arrives with wrong content is dropped."""
+    incoming, output = session.layout.incoming, session.output
     offsets = [_size(_part(incoming, file)) for file in files]
-    wanted: list[dict[str, Any]] = [
+    requests: list[dict[str, Any]] = [
         {"path": file.path, "offset": offset, "size_bytes": file.size_bytes} for file, offset in zip(files, offsets)
     ]
-    wire.rest()
-    output.emit("wanted", step="copy", files=wanted)
+    wire.pause()
+    output.emit("wanted", step="copy", files=requests)
     if not files:
         wire.watch()
         return 0
     wire.await_files()
     done = sum(offsets)
-    total, told = sum(file.size_bytes for file in files), 0.0
+    total, last_event = sum(file.size_bytes for file in files), 0.0
     for file, offset in zip(files, offsets):
         part = _part(incoming, file)
         digest = hashlib.sha256()
@@ -147,8 +147,8 @@ def _ask(session: Session, wire: Wire, files: Sequence[File]) -> int:
                 target.write(block)
                 digest.update(block)
                 done += len(block)
-                if time.monotonic() - told >= _EVENT_S:
-                    told = time.monotonic()
+                if time.monotonic() - last_event >= _EVENT_S:
+                    last_event = time.monotonic()
                     output.emit("progress", step="copy", detail=file.path, done_bytes=done, total_bytes=total)
             target.flush()
             os.fsync(target.fileno())
@@ -164,7 +164,7 @@ def _ask(session: Session, wire: Wire, files: Sequence[File]) -> int:
 
 
 def _part(incoming: Path, file: File) -> Path:
-    """Named after the content too: the beginning of another version is no beginning of this one."""
+    """Where a partial file is. Its name includes the content's hash: a part of another version is no part of this one."""
     path = incoming / file.path
     return path.with_name(f"{path.name}.{file.sha256[:16]}{_PART}")
 

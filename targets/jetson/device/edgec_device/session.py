@@ -1,15 +1,15 @@
-"""What every step works with: the bundle, the board, trtexec, and where things lie under --dir.
+"""What every step works with: the bundle, the board, trtexec, and where files are under --dir.
 
 ROOT/.lock                           held by the run that is at work
 ROOT/NAME/releases/KEY/              a bundle as it was installed; never changed
-ROOT/NAME/incoming/                  one that is being received, kept when that is interrupted
+ROOT/NAME/incoming/                  a bundle that is being received; kept when that is interrupted
 ROOT/NAME/engines/VARIANT-KEY/       engine.plan, engine.json, bundle.json; then verify.json, bench.json
-ROOT/NAME/timing-caches/             one file a GPU and TensorRT version
-ROOT/NAME/current                    link to the engine's folder that the robot should load: its engine.plan
+ROOT/NAME/timing-caches/             one file for each GPU and TensorRT version
+ROOT/NAME/current                    link to the active engine's folder: the robot loads the engine.plan there
 ROOT/NAME/history.json               what was activated, in this order, and why
 ROOT/NAME/problems.json              by variant, why the last attempt failed
-ROOT/NAME/measurements.json          the last ones, of which edgec on the workstation makes a report
-ROOT/NAME/logs/, work/               what trtexec said; scratch
+ROOT/NAME/measurements.json          the latest, of which edgec on the workstation makes a report
+ROOT/NAME/logs/, work/               what trtexec printed; scratch files
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ _RECORDS: dict[str, dict[str, Any]] = {
         "evidence": str,
     },
 }
-"""What a record must hold to be one, with the types."""
+"""The members that each kind of record must have, with their types."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """As given on the command line. `variants` is empty for all of them; `again` repeats what was done; `here` takes this machine
-    as it is, instead of one of the bundle's boards."""
+    """The command line's options. `variants` is empty for all of them; `again` repeats finished work; `here` accepts this machine
+    instead of one of the bundle's boards."""
 
     root: Path
     trtexec: str | None = None
@@ -73,8 +73,8 @@ class Options:
     here: bool = False
 
 
-class Places:
-    """Under ROOT/NAME."""
+class Layout:
+    """The paths under ROOT/NAME: see the top of this file."""
 
     def __init__(self, root: Path, name: str) -> None:
         self.home = root / name
@@ -87,17 +87,17 @@ class Places:
         self.problems = self.home / "problems.json"
         self.measurements = self.home / NAME
         self.outdated = [self.home / "report.json", self.home / "details.json"]
-        """What programs wrote in their place before; `edgec build --engine` still writes a report there."""
+        """What older programs wrote instead; `edgec build --engine` still writes a report there."""
         self.logs = self.home / "logs"
         self.work = self.home / "work"
 
     def clean(self) -> None:
-        """Remove what dead runs left. The caller holds the lock."""
+        """Remove what dead runs left. The caller must hold the lock."""
         sweep(self.home, self.releases, self.engines, self.timing_caches, self.work)
 
     @contextmanager
     def scratch(self, parent: Path) -> Iterator[Path]:
-        """A folder that is gone at the end, unless it was renamed."""
+        """A new folder that is removed at the end, unless it was renamed."""
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=str(parent)))
         folder.chmod(0o755)
@@ -108,7 +108,7 @@ class Places:
 
 
 class Session:
-    """One run of the program. `identify` must come before what needs trtexec or the board."""
+    """One run of the program. Call `identify` before anything that needs trtexec or the board."""
 
     board: Board
     profile: BoardProfile
@@ -116,10 +116,10 @@ class Session:
 
     def __init__(self, options: Options, bundle: Bundle, system: System, output: Output) -> None:
         self.options, self.bundle, self.system, self.output = options, bundle, system, output
-        self.places = Places(options.root, bundle.name)
+        self.layout = Layout(options.root, bundle.name)
 
     def identify(self) -> None:
-        """Which board, which trtexec, which GPU. Raises `WrongBoard` or `NoTensorRT`."""
+        """Find out board, trtexec and GPU, and check that the bundle is for them. Raises `WrongBoard` or `NoTensorRT`."""
         here = self.options.here
         self.board = boards.read_board(self.system)
         if not here:
@@ -131,7 +131,7 @@ class Session:
         if here:
             self.board = boards.named_after(self.board, gpu.name, self.system)
             self.profile = boards.profile_here(gpu.name, gpu.compute_capability, self.bundle)
-        elif not boards.gpu_matches(gpu.compute_capability, self.profile):
+        elif gpu.compute_capability != self.profile.compute_capability:
             raise boards.wrong_gpu(gpu.name, gpu.compute_capability, self.profile)
         if not self.usable_variants():
             ranges = [f"{variant.name}: TensorRT {described(variant.tensorrt)}" for variant in self.bundle.variants]
@@ -139,25 +139,27 @@ class Session:
                 f"This bundle cannot be built with TensorRT {dotted(self.trtexec.version)}.",
                 evidence=[f"{self.profile.title}: TensorRT {described(self.profile.tensorrt)}", *ranges],
                 remedy=("install a TensorRT" if here else "flash a JetPack whose TensorRT is")
-                + " in that range, or build the bundle for this one",
+                + " in that range, or build the bundle for this version",
             )
 
     def usable_variants(self) -> list[Variant]:
-        """Those that this TensorRT can build, in the bundle's order, and of them those that were asked for."""
-        version, asked = self.trtexec.version, self.options.variants
+        """The variants that this TensorRT can build, in the bundle's order; only those named with --variant, if any are."""
+        version, chosen = self.trtexec.version, self.options.variants
         return [
             variant
             for variant in self.bundle.variants
             if within(version, self.profile.tensorrt)
             and within(version, variant.tensorrt)
-            and variant.name in (asked or [variant.name])
+            and variant.name in (chosen or [variant.name])
         ]
 
     @property
     def release(self) -> Path:
-        return self.places.releases / self.bundle.key
+        """Where the bundle is, or will be, installed."""
+        return self.layout.releases / self.bundle.key
 
     def require_release(self) -> Path:
+        """Where the bundle is installed. Raises `ArtefactError` if it is not."""
         if not self.release.is_dir():
             raise ArtefactError(
                 "This bundle is not installed.",
@@ -167,46 +169,47 @@ class Session:
         return self.release
 
     def doubts(self) -> list[str]:
+        """As `evidence.doubts`, for this run."""
         return evidence.doubts(self.system, self.trtexec, here=self.options.here)
 
     def grade(self, doubts: list[str]) -> str:
-        """Where a figure comes from that rests on these doubts."""
+        """The evidence of a figure with these doubts."""
         return grade(doubts, is_target=not self.options.here)
 
     def engine(self, variant: Variant) -> Engine:
-        """Where the engine of this variant, for this GPU, TensorRT and these flags, is or will be."""
+        """The engine of this variant for this GPU and TensorRT, whether it is built or not."""
         version, gpu = self.trtexec.version, self.trtexec.gpu
         layers = [] if strongly_typed(version) or variant.precision == "fp32" else _layers(self.release / variant.path)
         flags = build_flags(version, variant.precision, layers)
         identity = [list(version), gpu.name, gpu.compute_capability, variant.sha256, flags]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-        return Engine(self.places.engines / f"{variant.name}-{key}", variant, tuple(flags))
+        return Engine(self.layout.engines / f"{variant.name}-{key}", variant, tuple(flags))
 
     def problems(self) -> dict[str, dict[str, str]]:
-        """By variant of this bundle, which step of it failed last, and why."""
-        kept = read_json(self.places.problems) or {}
+        """For each variant of this bundle that failed last, the `step` and `what` went wrong."""
+        recorded = read_json(self.layout.problems) or {}
         key = self.bundle.build_key
         return {
-            name: each
-            for name, each in kept.items()
-            if isinstance(each, dict)
-            and all(isinstance(each.get(part), str) for part in ("step", "what"))
-            and each.get("build_key") == key
+            name: problem
+            for name, problem in recorded.items()
+            if isinstance(problem, dict)
+            and all(isinstance(problem.get(field), str) for field in ("step", "what"))
+            and problem.get("build_key") == key
         }
 
     def remember_problem(self, variant: str, step: str, what: str | None) -> None:
-        """Keep for `status` why a variant failed, or that it no longer does. Problems of other bundles are forgotten."""
+        """Record for `status` why a variant failed; None if it no longer does. Problems of other bundles are removed."""
         problems = self.problems()
         if what is not None:
             problems[variant] = {"step": step, "what": what, "build_key": self.bundle.build_key}
         elif problems.pop(variant, None) is None:
             return
-        write_json(self.places.problems, problems)
+        write_json(self.layout.problems, problems)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine's folder, which exists only when the engine in it is whole."""
+    """An engine's folder. It exists only if the engine in it is whole."""
 
     folder: Path
     variant: Variant
@@ -214,48 +217,53 @@ class Engine:
 
     @property
     def plan(self) -> Path:
+        """The engine's file."""
         return self.folder / PLAN
 
     @property
     def built(self) -> bool:
+        """Whether it is built. Its content is not checked."""
         return is_plain_file(self.plan) and "sha256" in self.facts
 
     @property
     def whole(self) -> bool:
-        """Whether it is built, and still what was built. This reads all of it."""
+        """Whether it is built, and its content has not changed. Reads the whole file."""
         return self.built and sha256_of(self.plan) == self.facts["sha256"]
 
     @property
     def facts(self) -> dict[str, Any]:
+        """engine.json; empty if the engine is not built."""
         return read_sound(self.folder, "engine") or {}
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """verify.json or bench.json, if it is about the engine that is there."""
-        found = read_sound(self.folder, name)
-        return found if found is not None and found.get("engine_sha256") == self.facts.get("sha256") else None
+        """verify.json or bench.json, if it is about this engine's file."""
+        record = read_sound(self.folder, name)
+        return record if record is not None and record.get("engine_sha256") == self.facts.get("sha256") else None
 
     def verified(self, bundle: Bundle) -> dict[str, Any] | None:
-        """The verification's record, if it was against this bundle's golden outputs, gate, budget and bounds; whether it passed
-        is in it."""
-        found = self.record("verify")
-        if found is None or found.get("golden_sha256") != bundle.golden_sha256 or found.get("gate") != dict(bundle.gate):
+        """verify.json, if it was verified against this bundle's golden outputs, gate, budget and bounds. Its `passed` says
+        whether it passed."""
+        record = self.record("verify")
+        if record is None or record.get("golden_sha256") != bundle.golden_sha256 or record.get("gate") != dict(bundle.gate):
             return None
-        if found.get("bounds", {}) != self.variant.bounds or found.get("budget", {}) != bundle.budget:
+        if record.get("bounds", {}) != self.variant.bounds or record.get("budget", {}) != bundle.budget:
             return None
-        return {"tasks": [], **found}
+        return {"tasks": [], **record}
 
     def forget(self, name: str) -> None:
+        """Remove verify.json or bench.json."""
         remove(self.folder / (name + ".json"))
 
     def keep(self, name: str, record: dict[str, Any]) -> None:
+        """Write verify.json or bench.json about this engine's file."""
         write_record(self.folder / (name + ".json"), {**record, "engine_sha256": self.facts["sha256"]})
 
 
 def read_sound(folder: Path, name: str) -> dict[str, Any] | None:
-    """engine.json, verify.json or bench.json of an engine's folder, if it is whole and holds what it must."""
-    found = read_record(folder / (name + ".json"))
-    sound = found is not None and all(isinstance(found.get(key), kind) for key, kind in _RECORDS[name].items())
-    return found if sound else None
+    """engine.json, verify.json or bench.json of an engine's folder; None if it is damaged or lacks a member."""
+    record = read_record(folder / (name + ".json"))
+    complete = record is not None and all(isinstance(record.get(key), kind) for key, kind in _RECORDS[name].items())
+    return record if complete else None
 
 
 def _layers(path: Path) -> list[str]:
@@ -263,5 +271,5 @@ def _layers(path: Path) -> list[str]:
         return graph.float32_layers(path)
     except (OSError, ValueError) as error:
         raise ArtefactError(
-            f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy="copy the artefact to the board again"
+            f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy="copy the artefact to the board again, whole"
         ) from error

@@ -1,7 +1,7 @@
-"""The one door to facts about the machine: files of /proc, /sys, /etc and /var, and commands that describe it.
+"""All facts about the machine come through here: files in /proc, /sys, /etc and /var, and commands that describe it.
 
-Tests set the environment variable EDGEC_FACTS_ROOT to a folder with a tree like the board's; then every fact, and every command,
-comes from there. Nothing that is measured like that is ever called `measured on target` (`evidence.py`).
+Tests set the environment variable EDGEC_FACTS_ROOT to a folder with a tree like the board's; every fact, and every command, then
+comes from there. Figures that are measured like that are never called `measured on target` (`evidence.py`).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from edgec_onboard.process import output_of
 from edgec_onboard.untrusted import Refused, read_bytes
 
 VARIABLE = "EDGEC_FACTS_ROOT"
-_PLACES = ("usr/local/sbin", "usr/sbin", "sbin", "usr/local/bin", "usr/bin", "bin")
+_FOLDERS = ("usr/local/sbin", "usr/sbin", "sbin", "usr/local/bin", "usr/bin", "bin")
 _COMMAND_TIMEOUT_S = 10.0
 _MOST_OUTPUT = 1 << 20
 _MOST_BYTES = 64 << 20
-"""The list of all packages that are installed is the largest file that is read here."""
+"""Of one file: dpkg's list of packages is the largest."""
 _LARGEST = 1e15
-"""Above all that a sensor or a clock says."""
+"""No sensor or clock has larger values."""
 
 
 class System:
@@ -31,32 +31,38 @@ class System:
 
     @classmethod
     def from_environment(cls) -> System:
+        """The machine, or what the environment variable says."""
         return cls(os.environ.get(VARIABLE) or "/")
 
     @property
     def real(self) -> bool:
+        """Whether the facts are this machine's."""
         return os.path.realpath(str(self.root)) == "/"
 
     def path(self, absolute: str) -> Path:
+        """An absolute path, under `root`."""
         return self.root / absolute.lstrip("/")
 
     def text(self, absolute: str) -> str | None:
-        """Of a file, without surrounding white space and NULs; None if it cannot be read."""
+        """A file's text without surrounding white space and NULs; None if it cannot be read."""
         return read(self.path(absolute))
 
     def glob(self, pattern: str) -> list[Path]:
-        """Paths that match, sorted. Links are not resolved."""
+        """The matching paths, sorted. Links are not resolved."""
         return sorted(self.root.glob(pattern.lstrip("/")))
 
     def run(self, name: str, *arguments: str) -> str | None:
         """What the command prints; None if it is missing, fails, or takes too long."""
-        program = next((path for path in (self.root / place / name for place in _PLACES) if os.access(str(path), os.X_OK)), None)
+        program = next(
+            (path for path in (self.root / folder / name for folder in _FOLDERS) if os.access(str(path), os.X_OK)), None
+        )
         if program is None:
             return None
         return output_of([str(program), *arguments], seconds=_COMMAND_TIMEOUT_S, most_bytes=_MOST_OUTPUT)
 
 
 def read(path: Path) -> str | None:
+    """As `System.text`, for a path that is under the root already."""
     try:
         return read_bytes(path, _MOST_BYTES).decode("utf-8", "replace").strip("\0 \t\r\n")
     except (OSError, Refused):
@@ -64,7 +70,7 @@ def read(path: Path) -> str | None:
 
 
 def number(path: Path) -> float | None:
-    """The number in a file of /sys; sensors that are switched off give an error or nothing."""
+    """The number in a file of /sys; None for sensors that are switched off, which give an error or nothing."""
     words = (read(path) or "").split(None, 1)
     try:
         value = float(words[0]) if words else math.inf

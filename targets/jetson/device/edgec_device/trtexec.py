@@ -1,4 +1,4 @@
-"""NVIDIA's trtexec: what it is, what it says of the GPU, and what its failures mean."""
+"""NVIDIA's trtexec: which one it is, which GPU it uses, and what its failures mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgec_device.output import Output, elapsed
 from edgec_device.system import System
 from edgec_device.versions import Version, dotted, from_banner
 
-PLACE = "/usr/src/tensorrt/bin/trtexec"
+TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
 """Where JetPack's libnvinfer-bin puts it."""
 PROBE_PATIENCE_S = 120.0
 
@@ -29,7 +29,7 @@ _BANNER = re.compile(r"&&&& RUNNING TensorRT\.trtexec \[TensorRT v(\d{4,6})\](.*
 _TAG = re.compile(r"(?: \[b\d+\])?")
 """What NVIDIA puts between version and command line: nothing, or the build number (since 10.4)."""
 SUBSTITUTE = " [edgec, not NVIDIA]"
-"""There, edgec's own program says that it is none of NVIDIA's (edgec/lowering/tensorrt/engine)."""
+"""In the same position, edgec's own program says that it is not NVIDIA's (edgec/lowering/tensorrt/engine)."""
 _GPU = re.compile(r"Selected Device: (.{1,200})")
 _COMPUTE = re.compile(r"Compute Capability: (\d{1,3}\.\d{1,3})(?!\d)")
 _SEVERITY = re.compile(r"^(?:\[[^\]]+\] )?\[([VIWEF])\] ?(.*)$")
@@ -43,29 +43,31 @@ _OTHER_VERSION = re.compile(
 _EVENT_S = 1.0
 _LINE_S = 10.0
 _MOST_LINES = 3000
-"""From the beginning, and from the end, that are kept of what trtexec says."""
+"""How many of trtexec's lines are kept, from the beginning and from the end each."""
 _MOST_LOGGED = 1000
-"""Warnings and errors of one run that are passed on."""
+"""How many warnings and errors of one run are printed."""
 _FULL_BELOW_BYTES = 4 << 20
 _ELF = b"\x7fELF"
 
 
 @dataclass(frozen=True)
 class Gpu:
+    """The GPU that trtexec uses."""
+
     name: str
     compute_capability: str
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that succeeded: what it printed, but for what only --verbose prints."""
+    """A run that succeeded: what it printed, without the details that only --verbose prints."""
 
     lines: tuple[str, ...]
     seconds: float
 
 
 class Trtexec:
-    """One trtexec. `probe` must come first."""
+    """One trtexec. Call `probe` first."""
 
     version: Version
     gpu: Gpu
@@ -75,28 +77,28 @@ class Trtexec:
         self.output = output
         self.patience = patience
         self.doubts: list[str] = []
-        """Why it may not be NVIDIA's."""
+        """Why it may not be NVIDIA's, a sentence each."""
         self.substitute = False
-        """Whether it says that it is edgec's, which drives TensorRT through its Python package."""
+        """Whether it says that it is edgec's own program, which uses TensorRT's Python package."""
 
     @classmethod
-    def find(cls, given: str | None, system: System, output: Output, patience: float) -> Trtexec:
-        """The one that was given, JetPack's, or one on the PATH. Raises `NoTensorRT`."""
+    def find(cls, named: str | None, system: System, output: Output, patience: float) -> Trtexec:
+        """The trtexec at the path `named`, else JetPack's, else one on the PATH. Raises `NoTensorRT`."""
         on_path = shutil.which("trtexec") if system.real else None
-        places = [given] if given else [str(system.path(PLACE)), *([on_path] if on_path else [])]
-        for place in places:
-            if Path(place).is_file() and os.access(place, os.X_OK):
-                return cls(Path(place).resolve(), output, patience)
+        candidates = [named] if named else [str(system.path(TRTEXEC)), *([on_path] if on_path else [])]
+        for candidate in candidates:
+            if Path(candidate).is_file() and os.access(candidate, os.X_OK):
+                return cls(Path(candidate).resolve(), output, patience)
         raise NoTensorRT(
             "There is no trtexec to build engines with.",
-            evidence=["looked for " + place for place in places],
-            remedy="sudo apt-get install nvidia-tensorrt (or libnvinfer-bin), or name it with --trtexec",
+            evidence=["looked for " + candidate for candidate in candidates],
+            remedy="sudo apt-get install nvidia-tensorrt (or libnvinfer-bin), or give its path with --trtexec",
         )
 
     def probe(self, cwd: Path) -> None:
-        """Find out version and GPU. Asks for an engine that does not exist: then trtexec says both, and stops.
+        """Find out version and GPU. trtexec is told to load an engine that does not exist: it then prints both, and stops.
 
-        Raises `NoTensorRT` if it does not say them.
+        Raises `NoTensorRT` if it does not print them.
         """
         lines = _Lines()
         command = [str(self.path), "--device=0", "--loadEngine=" + str(cwd / "no-such-engine")]
@@ -104,9 +106,9 @@ class Trtexec:
         banner = next((match for match in map(_BANNER.search, lines) if match), None)
         if banner is None or ended.silent is not None:
             raise NoTensorRT(
-                "This is no trtexec that works.",
+                "This trtexec does not work.",
                 evidence=[str(self.path), *(shorten(line) for line in ended.tail[-5:])],
-                remedy="install NVIDIA's again (sudo apt-get install --reinstall libnvinfer-bin), or name it with --trtexec",
+                remedy="install NVIDIA's again (sudo apt-get install --reinstall libnvinfer-bin), or give another with --trtexec",
             )
         self.version = from_banner(banner.group(1))
         device, compute = (next((m for m in map(pattern.search, lines) if m), None) for pattern in (_GPU, _COMPUTE))
@@ -120,10 +122,10 @@ class Trtexec:
         self.substitute = banner.group(2) == SUBSTITUTE
         known = self.substitute or _TAG.fullmatch(banner.group(2))
         if not known or any("stand-in" in line for line in lines):
-            self.doubts.append("trtexec calls itself something else than NVIDIA's does")
+            self.doubts.append("trtexec does not identify itself as NVIDIA's does")
         with self.path.open("rb") as file:
             if file.read(len(_ELF)) != _ELF and not self.substitute:
-                self.doubts.append(f"{self.path} is no compiled program")
+                self.doubts.append(f"{self.path} is not a compiled program")
 
     def run(
         self,
@@ -135,15 +137,15 @@ class Trtexec:
         log: Path | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> Finished:
-        """One run that must succeed. Raises `TrtexecFailed`, `TrtexecHung`, `DiskFull`, `NoTensorRT`.
+        """Run it; the run must succeed. Raises `TrtexecFailed`, `TrtexecHung`, `DiskFull` or `NoTensorRT`.
 
-        `log`: where to keep what it says, except the details that only --verbose prints.
+        `log`: where to write what it prints, without the details that only --verbose prints.
         """
         progress = _Progress(self.output, step, variant)
         lines = _Lines()
 
-        def hear(line: str) -> None:
-            if progress.hear(line):
+        def on_line(line: str) -> None:
+            if progress.on_line(line):
                 lines.append(line)
 
         def tick(seconds: float) -> None:
@@ -152,19 +154,19 @@ class Trtexec:
                 on_tick()
 
         command = [str(self.path), *arguments]
-        ended = self._process(command, cwd, hear, tick, self.patience)
+        ended = self._process(command, cwd, on_line, tick, self.patience)
         if log is not None:
-            _keep(log, [" ".join(command), *lines.left_out()])
+            _write_log(log, [" ".join(command), *lines.for_log()])
         if ended.silent is not None:
             how = (
-                f"it said nothing for {elapsed(ended.silent)}"
+                f"it printed nothing for {elapsed(ended.silent)}"
                 if ended.silent >= self.patience
-                else f"no end after {elapsed(ended.seconds)}"
+                else f"it had not ended after {elapsed(ended.seconds)}"
             )
             raise TrtexecHung(
                 f"trtexec hung in {step} of {variant} and was ended.",
                 evidence=[how, *_evidence(ended, lines, log)],
-                remedy="run the same command again; if it hangs there again, reboot the board, or give it longer with --patience",
+                remedy="run the same command again; if it hangs again, reboot the board, or allow more time with --patience",
             )
         if ended.code != 0 or not any(line.startswith("&&&& PASSED") for line in lines):
             raise _failure(ended, lines, step, variant, cwd, log)
@@ -186,12 +188,12 @@ class Trtexec:
             raise NoTensorRT(
                 "trtexec cannot be started.",
                 evidence=[f"{self.path}: {error.strerror}"],
-                remedy="install NVIDIA's for this board's architecture, or name it with --trtexec",
+                remedy="install NVIDIA's for this board's architecture, or give its path with --trtexec",
             ) from error
 
 
 class _Lines(List[str]):
-    """What it says, but for the middle of what is too much: its settings come first, how it went comes last."""
+    """The lines that it prints. If there are too many the middle is dropped: settings come first, results last."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,14 +205,14 @@ class _Lines(List[str]):
             del self[_MOST_LINES : _MOST_LINES + _MOST_LINES // 2]
             self._dropped += _MOST_LINES // 2
 
-    def left_out(self) -> list[str]:
-        """With a line that says so in the place of what was dropped."""
-        note = [f"({self._dropped} lines are left out here)"] if self._dropped else []
+    def for_log(self) -> list[str]:
+        """All lines, with a note where some were dropped."""
+        note = [f"({self._dropped} lines were dropped here)"] if self._dropped else []
         return [*self[:_MOST_LINES], *note, *self[_MOST_LINES:]]
 
 
 class _Progress:
-    """Turns trtexec's lines into signs of life: an event a second at most, a line for people every ten."""
+    """Turns trtexec's lines into progress: at most one event per second, and a line for people every ten seconds."""
 
     def __init__(self, output: Output, step: str, variant: str) -> None:
         self._output, self._step, self._variant = output, step, variant
@@ -219,8 +221,8 @@ class _Progress:
         self._event = 0.0
         self._line = time.monotonic()
 
-    def hear(self, line: str) -> bool:
-        """Whether the line is worth keeping: not one of the details that only --verbose prints."""
+    def on_line(self, line: str) -> bool:
+        """Note a line. Returns whether to keep it: not if only --verbose prints it."""
         match = _SEVERITY.match(line)
         severity, text = match.groups() if match else ("I", line)
         if _WORK.search(text):
@@ -236,7 +238,7 @@ class _Progress:
         if now - self._event < (_EVENT_S if self._output.as_json else _LINE_S):
             return
         self._event = now
-        detail = f"{self._done} tactics timed, {self._detail}" if self._done else "trtexec is at work"
+        detail = f"{self._done} tactics timed, {self._detail}" if self._done else "trtexec is running"
         text = ""
         if now - self._line >= _LINE_S:
             self._line = now
@@ -244,12 +246,12 @@ class _Progress:
         self._output.emit("progress", text, step=self._step, variant=self._variant, seconds=round(seconds, 1), detail=detail)
 
 
-def _keep(log: Path, lines: Sequence[str]) -> None:
+def _write_log(log: Path, lines: Sequence[str]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         log.write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:
-        # The run's own failure matters more than that its log found no room.
+        # A failure of the run itself matters more than one of its log.
         print(from_os_error(error), file=sys.stderr)
 
 
@@ -258,24 +260,26 @@ def _failure(ended: process.Ended, lines: Sequence[str], step: str, variant: str
     evidence = _evidence(ended, lines, log)
     if shutil.disk_usage(str(cwd)).free < _FULL_BELOW_BYTES or "No space left" in text or ended.code == -signal.SIGXFSZ:
         return DiskFull(
-            f"There was no room left on the disk for trtexec, in {step} of {variant}. Nothing that was there before is lost.",
+            f"There was no room left on the disk for trtexec, in {step} of {variant}. No existing file was lost.",
             evidence=evidence,
-            remedy="free some space (`status` lists engines that nothing needs), then run the same command again",
+            remedy="free some space (`status` lists unused engines), then run the same command again",
         )
     if "Unknown option" in text:
         return NoTensorRT(
             "This trtexec does not know a flag that its version should know.",
             evidence=evidence,
-            remedy="report this with the log; edgec must learn about this version",
+            remedy="report this with the log: edgec does not know this version well enough",
         )
     if _OTHER_VERSION.search(text):
         return NoTensorRT(
-            "The engine does not fit this TensorRT or GPU.", evidence=evidence, remedy="run `build` again: it makes one that fits"
+            "The engine does not fit this TensorRT or GPU.",
+            evidence=evidence,
+            remedy="run `build` again: it builds one that fits",
         )
     killed = ended.code == -signal.SIGKILL
     if killed or _MEMORY.search(text):
         remedy = "free memory (stop the desktop and other GPU programs, add swap), then run the same command again"
-        evidence = [*(["it was killed, most likely by the kernel for want of memory"] if killed else []), *evidence]
+        evidence = [*(["it was killed, most likely by the kernel because memory ran out"] if killed else []), *evidence]
         return TrtexecFailed(f"trtexec ran out of memory in {step} of {variant}.", evidence=evidence, remedy=remedy)
     return TrtexecFailed(
         f"trtexec failed in {step} of {variant}.",
@@ -285,7 +289,7 @@ def _failure(ended: process.Ended, lines: Sequence[str], step: str, variant: str
 
 
 def _evidence(ended: process.Ended, lines: Sequence[str], log: Path | None) -> list[str]:
-    """How it ended, its own errors (or its last words), and where the rest is."""
+    """How it ended, its errors (or its last lines), and where the log is."""
     if ended.code >= 0:
         how = f"exit code {ended.code} after {elapsed(ended.seconds)}"
     else:

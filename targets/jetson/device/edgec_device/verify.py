@@ -1,5 +1,5 @@
-"""verify: the golden frames through the engine, and its features and what its heads give against the golden ones. No engine runs
-a robot without it."""
+"""verify: run the golden frames through an engine, and compare its features and heads' outputs with the golden ones. No engine is
+activated without it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Mapping, Sequence
 from edgec_onboard import plain
 from edgec_onboard.documents import Tensor
 from edgec_onboard.errors import ArtefactError, BoardError, DiskFull, VerificationFailed
-from edgec_onboard.judging import GATES, Judge, batches, misfits, unfit
+from edgec_onboard.judging import GATES, Judge, batches, golden_problem, shape_problems
 from edgec_onboard.measurements import now
-from edgec_onboard.tasks import FEATURES, told
+from edgec_onboard.tasks import FEATURES, headline
 from edgec_onboard.text import shorten
 from edgec_onboard.untrusted import MOST_VALUES, parse_json, read_bytes
 
@@ -29,13 +29,13 @@ FRAMES = "frames.bin"
 _OUTPUT = "outputs.json"
 _NOT_JSON = re.compile(r"(?<![A-Za-z\"])(-?)(nan|inf)(?:inity)?(?:\(\w*\))?(?![A-Za-z\"])")
 _VALUE_BYTES, _ROOM = 32, 1 << 16
-"""What trtexec writes of a value at most, and what it may write beside the values."""
+"""The most bytes that trtexec writes per value, and besides the values."""
 
 
 def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, BoardError]:
-    """Verify each engine and keep the figures beside it. Returns the variants that failed, with the reason.
+    """Verify each engine and record the figures in its folder. Returns the variants that failed, with the reason.
 
-    An engine that was verified before is not verified again, whatever came of it, unless `again` is set.
+    An engine that was verified before is not verified again, whether it passed or not, unless `again` is set.
     """
     bundle = session.bundle
     session.output.step("verify", f"{bundle.golden_count} golden frames against float32's")
@@ -55,7 +55,7 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
                 raise VerificationFailed(
                     "The engine does not reproduce the golden features; it is never activated.",
                     evidence=record["problems"],
-                    remedy="other variants are tried; `run-all --again` builds and verifies this one anew",
+                    remedy="other variants are tried; `run-all --again` builds and verifies this one again",
                 )
         except DiskFull:
             raise
@@ -65,35 +65,36 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
             session.output.problem("verify", name, error)
             continue
         session.remember_problem(name, "verify", None)
-        figures, found = record["figures"], record["tasks"]
+        figures, tasks = record["figures"], record["tasks"]
         parts = ["cls {:.4f}, patches {:.4f}, worst percent {:.4f}".format(*(figures[gate] for gate in GATES))] if figures else []
-        parts += map(told, found)
+        parts += map(headline, tasks)
         text = f"  {name}: {', '.join(parts)}{' (known)' if before else ''}"
         result = "unchanged" if before else "passed"
-        session.output.emit("done", text, step="verify", variant=name, result=result, figures=figures, tasks=found)
+        session.output.emit("done", text, step="verify", variant=name, result=result, figures=figures, tasks=tasks)
     return failed
 
 
 def damaged(engine: Engine) -> BoardError:
+    """The error for an engine whose file has changed since it was built."""
     return TrtexecFailed(
         f"The engine file of {engine.variant.name} is not what was built.",
-        evidence=[f"{engine.plan} has another SHA-256 than it had"],
-        remedy="run `build`: it builds it anew; check the disk, for files do not change by themselves",
+        evidence=[f"{engine.plan} has another SHA-256 than when it was built"],
+        remedy="run `build`, which builds it again; check the disk, because files do not change by themselves",
     )
 
 
 class _Golden:
-    """Frames, features and what heads give, read once; checked against what the bundle says of them. `largest` are the largest
-    absolute values of the latter."""
+    """Golden frames and expected outputs, read once and checked against the bundle. `largest` are the largest absolute values of
+    heads' outputs."""
 
     def __init__(self, session: Session) -> None:
         bundle, release = session.bundle, session.require_release()
         self.frames = _arrays(release / bundle.golden_frames, [bundle.input], bundle.golden_count)[bundle.input.name]
         self.expected = _arrays(release / bundle.golden_expected, bundle.outputs, bundle.golden_count)
         for tensor in bundle.outputs:
-            problem = unfit(tensor, self.expected[tensor.name].values, plain)
+            problem = golden_problem(tensor, self.expected[tensor.name].values, plain)
             if problem:
-                raise _misfit(release / bundle.golden_expected, problem)
+                raise _does_not_fit(release / bundle.golden_expected, problem)
         heads = [tensor.name for tensor in bundle.outputs if tensor.role != FEATURES]
         self.largest = {name: plain.largest(self.expected[name].values) for name in heads}
 
@@ -103,11 +104,11 @@ def _arrays(path: Path, tensors: Sequence[Tensor], count: int) -> Mapping[str, A
     for tensor in tensors:
         shape = (count, *tensor.shape[1:])
         if tensor.name not in arrays or arrays[tensor.name].shape != shape:
-            raise _misfit(path, f"{tensor.name} of shape {shape} expected")
+            raise _does_not_fit(path, f"{tensor.name} of shape {shape} expected")
     return arrays
 
 
-def _misfit(path: Path, problem: str) -> ArtefactError:
+def _does_not_fit(path: Path, problem: str) -> ArtefactError:
     what, remedy = f"The golden file {path.name} does not fit the bundle.", "copy the artefact to the board again, whole"
     return ArtefactError(what, evidence=[problem], remedy=remedy)
 
@@ -119,18 +120,18 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
     judge = Judge(bundle.outputs, plain, gate=bundle.gate, budget=bundle.budget, bounds=bounds, largest=golden.largest)
     problems: list[str] = []
     together = batches(bundle.golden_count, bundle.input.shape[0])
-    seen = 0
+    done = 0
     for number, indices in enumerate(together):
         outputs = _run(session, engine, golden, indices, flags)
-        problems = _misfits(bundle.outputs, outputs)
+        problems = _shape_problems(bundle.outputs, outputs)
         if problems:
             break
-        for place, index in enumerate(indices):
-            if index < seen:  # it fills the batch up
+        for row, index in enumerate(indices):
+            if index < done:  # it only fills the batch
                 continue
-            seen += 1
+            done += 1
             expected = {tensor.name: golden.expected[tensor.name].row(index) for tensor in bundle.outputs}
-            actual = {tensor.name: outputs[tensor.name].row(place) for tensor in bundle.outputs}
+            actual = {tensor.name: outputs[tensor.name].row(row) for tensor in bundle.outputs}
             judge.add(index, expected, actual, expected)
         session.output.emit(
             "progress",
@@ -159,7 +160,7 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
 
 def _run(session: Session, engine: Engine, golden: _Golden, indices: Sequence[int], flags: Sequence[str]) -> Mapping[str, Array]:
     name = engine.variant.name
-    with session.places.scratch(session.places.work) as work:
+    with session.layout.scratch(session.layout.work) as work:
         (work / FRAMES).write_bytes(b"".join(golden.frames.row(index).tobytes() for index in indices))
         # Relative names: trtexec splits the value of --loadInputs at colons and commas.
         paths = [f"--loadEngine={engine.plan.resolve()}", f"--loadInputs={session.bundle.input.name}:{FRAMES}"]
@@ -168,7 +169,7 @@ def _run(session: Session, engine: Engine, golden: _Golden, indices: Sequence[in
             cwd=work,
             step="verify",
             variant=name,
-            log=session.places.logs / f"verify-{name}.log",
+            log=session.layout.logs / f"verify-{name}.log",
         )
         try:
             values = sum(tensor.size for tensor in session.bundle.outputs)
@@ -177,30 +178,31 @@ def _run(session: Session, engine: Engine, golden: _Golden, indices: Sequence[in
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise TrtexecFailed(
                 f"trtexec's outputs of {PLAN} cannot be read.",
-                evidence=[shorten(str(error), 300), f"trtexec ended well after {elapsed(finished.seconds)}"],
+                evidence=[shorten(str(error), 300), f"trtexec succeeded after {elapsed(finished.seconds)}"],
                 remedy="run `verify` again; if it happens again, report this",
             ) from error
 
 
 def read_outputs(text: str, most_values: int = MOST_VALUES) -> dict[str, Array]:
-    """What --exportOutput wrote (NVIDIA/TensorRT, samples/common/sampleReporting.cpp, exportJSONOutput): JSON, but for NaN and
-    infinities, which are as C++ prints them. Raises `ValueError` and its like for anything else."""
+    """The outputs, by name, in what --exportOutput wrote (NVIDIA/TensorRT, samples/common/sampleReporting.cpp, exportJSONOutput):
+    JSON, except for NaN and infinities, which are as C++ prints them. Raises `ValueError`, `KeyError` or `TypeError` for anything
+    else."""
     words = {"nan": "NaN", "inf": "Infinity"}
     text = _NOT_JSON.sub(lambda match: words[match.group(2)] if match.group(2) == "nan" else match.group(1) + "Infinity", text)
-    found = {}
+    outputs = {}
     for entry in parse_json(text, most_values=most_values, finite=False):
         extents = entry["dimensions"]
         shape = tuple(int(extent) for extent in extents.split("x")) if extents else ()
-        found[entry["name"]] = Array(shape, array("d", entry["values"]))
-    return found
+        outputs[entry["name"]] = Array(shape, array("d", entry["values"]))
+    return outputs
 
 
-def _misfits(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list[str]:
-    found = misfits(
+def _shape_problems(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list[str]:
+    problems = shape_problems(
         {tensor.name: (tensor.shape, None) for tensor in tensors},
-        {str(name): (each.shape, None) for name, each in outputs.items()},
+        {str(name): (output.shape, None) for name, output in outputs.items()},
     )
-    return found or [
+    return problems or [
         f"{tensor.name} has {len(outputs[tensor.name].values)} values, not {tensor.size}"
         for tensor in tensors
         if len(outputs[tensor.name].values) != tensor.size

@@ -13,6 +13,7 @@ def parse(text: str) -> Version:
 
 
 def dotted(version: Version) -> str:
+    """(10, 3, 0) as `10.3.0`."""
     return ".".join(str(part) for part in version)
 
 
@@ -22,12 +23,13 @@ def within(version: Version, limits: Mapping[str, str]) -> bool:
 
 
 def described(limits: Mapping[str, str]) -> str:
+    """A range in words."""
     return "{} or newer, below {}".format(limits["min"], limits["below"])
 
 
 def from_banner(digits: str) -> Version:
-    """Of NV_TENSORRT_VERSION, which is major, minor and patch in one number: two digits for each of minor and patch since 10, and
-    one digit for minor, two for patch before (`v8601`, `v100300`; NVIDIA/TensorRT, samples/common/logging.h prints it)."""
+    """The version in NV_TENSORRT_VERSION: major, minor and patch in one number. Since 10, minor and patch have two digits each;
+    before, minor has one and patch two (`v8601`, `v100300`; NVIDIA/TensorRT, samples/common/logging.h prints it)."""
     value = int(digits)
     if value >= 100000:
         return value // 10000, value // 100 % 100, value % 100

@@ -1,11 +1,11 @@
-"""The standard input as `edgec deploy` holds it (`--bundle -`): the bundle first, then signs of life, and files when asked for.
+"""The standard input as `edgec deploy` uses it (`--bundle -`): first the bundle, then heartbeats, and files on request.
 
-    <size> LF <bundle.json>    the bundle that the command is about
-    LF                         a sign of life, every few seconds
-    = <bytes>                  after the event `wanted`: the files' contents from their offsets on, in the order asked for
+    <size> LF <bundle.json>    the bundle that the command works on
+    LF                         a heartbeat, every few seconds
+    = <bytes>                  after the event `wanted`: the files' contents from their offsets on, in the order of the request
 
-Over SSH a command without a terminal gets no signal when the connection goes, and may outlive it by hours. Here the end of the
-input, or its silence, ends the run as SIGHUP would.
+Over SSH a command without a terminal gets no signal when the connection breaks, and could outlive it by hours. Here the end of
+the input, or its silence, ends the run as SIGHUP would.
 """
 
 from __future__ import annotations
@@ -31,53 +31,55 @@ _NOWHERE = Path(os.devnull)
 
 
 class Wire:
-    """One conversation. `watch` is between reads only: what comes meanwhile are signs of life, and not kept."""
+    """One connection's input. `watch` may only be on between reads: everything that arrives meanwhile is taken for a
+    heartbeat."""
 
     def __init__(self, descriptor: int = 0) -> None:
         self._descriptor = descriptor
         self._watching = False
-        self._heard = time.monotonic()
+        self._last_input = time.monotonic()
         self.document = b""
-        """bundle.json as it came."""
+        """bundle.json as it arrived."""
 
     def bundle(self, root: Path) -> Bundle:
-        """The bundle that comes first; its files are, or will be, in its release under `root`. Raises `ArtefactError`."""
+        """Read the bundle, which comes first. Its files are, or will be, in its release under `root`. Raises `ArtefactError`."""
         size = b""
         while not size.endswith(b"\n") and len(size) < 10:
             size += self._read(1)
         if not size.strip().isdigit() or int(size) > _MOST_BUNDLE_BYTES:
-            raise ArtefactError("There is no bundle on the standard input.", remedy="--bundle - is for `edgec deploy`")
+            raise ArtefactError("There is no bundle on the standard input.", remedy="`--bundle -` is only for `edgec deploy`")
         self.document = b"".join(self.blocks(int(size)))
         try:
-            found = parse_json(self.document.decode("utf-8"))
+            document = parse_json(self.document.decode("utf-8"))
         except ValueError as error:
-            raise ArtefactError("The bundle on the standard input is no JSON.", evidence=[f"it {error}"]) from error
-        bundle = parse_bundle(_NOWHERE, found, "standard input")
+            raise ArtefactError("The bundle on the standard input is not JSON.", evidence=[f"it {error}"]) from error
+        bundle = parse_bundle(_NOWHERE, document, "standard input")
         return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
 
     def blocks(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes."""
+        """Read the next `size` bytes."""
         while size:
             block = self._read(min(size, _BLOCK))
             size -= len(block)
             yield block
 
     def await_files(self) -> None:
-        """Skip signs of life up to where contents begin."""
+        """Skip heartbeats up to where the contents begin."""
         while self._read(1) != b"=":
             pass
 
     def watch(self) -> None:
-        """From now on the end of the input, or silence, raises `Interrupted` wherever the program is.
+        """From now on the end of the input, or its silence, raises `Interrupted` wherever the program is.
 
-        An alarm instead of a thread: a process with threads should not fork, and this one starts trtexec.
+        This uses an alarm, not a thread: a process with threads should not fork, and this one starts trtexec.
         """
-        self._heard = time.monotonic()
+        self._last_input = time.monotonic()
         self._watching = True
         signal.signal(signal.SIGALRM, self._look)
         signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
 
-    def rest(self) -> None:
+    def pause(self) -> None:
+        """Stop watching."""
         self._watching = False
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -85,8 +87,8 @@ class Wire:
         while self._watching and select.select([self._descriptor], [], [], 0)[0]:
             if not os.read(self._descriptor, _BLOCK):
                 self._end()
-            self._heard = time.monotonic()
-        if self._watching and time.monotonic() - self._heard > SILENCE_S:
+            self._last_input = time.monotonic()
+        if self._watching and time.monotonic() - self._last_input > SILENCE_S:
             self._end()
 
     def _read(self, size: int) -> bytes:
@@ -97,5 +99,5 @@ class Wire:
         return block
 
     def _end(self) -> None:
-        self.rest()
+        self.pause()
         raise Interrupted(signal.SIGHUP)

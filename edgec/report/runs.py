@@ -1,35 +1,26 @@
-"""Runs as tables that stay narrow: a run a column, what there is to say of it in rows."""
+"""Runs as tables that stay narrow: a column for each run, a row for each fact or figure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from edgec.records.reading import printable
 from edgec.records.report import Report, Run
-from edgec.report.columns import ABSENT
+from edgec.report.cells import ABSENT, number
+from edgec.report.sheets import Sheet, numbers, sheet, texts
 
-BESIDE = 3
-"""Runs in one table: a fourth would not fit beside them on a page."""
-
-
-@dataclass(frozen=True)
-class RunTable:
-    """Plain text, not escaped for anything: a title a run; rows of a name and a cell a run, without those that say nothing."""
-
-    titles: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
+_RUNS_A_TABLE = 3
+"""A fourth run would make the table wider than a page."""
 
 
-def run_tables(report: Report) -> list[RunTable]:
-    """All runs of all candidates, in their order."""
-    runs = [(printable(candidate.name), run) for candidate in report.candidates for run in candidate.runs]
-    return [_table(runs[start : start + BESIDE]) for start in range(0, len(runs), BESIDE)]
+def run_sheets(report: Report) -> list[Sheet]:
+    """All runs of all candidates, in their order: a run a column, and the rows in which some run has something."""
+    runs = [(candidate.name, run) for candidate in report.candidates for run in candidate.runs]
+    return [_sheet(runs[start : start + _RUNS_A_TABLE]) for start in range(0, len(runs), _RUNS_A_TABLE)]
 
 
-def _table(runs: Sequence[tuple[str, Run]]) -> RunTable:
-    rows = [(name, tuple(cell(run) for _, run in runs)) for name, cell in _CELLS]
-    return RunTable(tuple(name for name, _ in runs), tuple(row for row in rows if set(row[1]) != {ABSENT}))
+def _sheet(runs: Sequence[tuple[str, Run]]) -> Sheet:
+    rows = [(name, *(cell(run) for _, run in runs)) for name, cell in _CELLS]
+    return sheet(texts("") + numbers(*(name for name, _ in runs)), [row for row in rows if set(row[1:]) != {ABSENT}])
 
 
 def _frames(run: Run) -> str:
@@ -46,10 +37,6 @@ def _drift(run: Run) -> str:
     return ABSENT if run.drift is None else f"{run.drift.ratio:.3f} ({run.drift.ratio_low:.3f} to {run.drift.ratio_high:.3f})"
 
 
-def _figure(value: float | None, digits: int) -> str:
-    return ABSENT if value is None else f"{value:.{digits}f}"
-
-
 _CELLS: tuple[tuple[str, Callable[[Run], str]], ...] = (
     ("frames come", _frames),
     ("streams x threads", lambda run: f"{run.streams} x {run.threads}"),
@@ -63,9 +50,9 @@ _CELLS: tuple[tuple[str, Callable[[Run], str]], ...] = (
     ("wait p99 ms", lambda run: ABSENT if run.fps is None else f"{run.wait.p99_ms:.2f}"),
     ("service p50 ms", lambda run: f"{run.service.p50_ms:.2f}"),
     ("service p99 ms", lambda run: f"{run.service.p99_ms:.2f}"),
-    ("jitter ms", lambda run: _figure(run.jitter_ms, 3)),
+    ("jitter ms", lambda run: number(run.jitter_ms, ".3f")),
     ("drift (95 %)", _drift),
-    ("CPU ms a frame", lambda run: _figure(run.cpu_ms_per_frame, 2)),
-    ("mJ a frame", lambda run: _figure(run.energy_mj_per_frame, 1)),
+    ("CPU ms a frame", lambda run: number(run.cpu_ms_per_frame)),
+    ("mJ a frame", lambda run: number(run.energy_mj_per_frame, ".1f")),
     ("evidence", lambda run: run.evidence.value),
 )

@@ -1,0 +1,44 @@
+"""Tables that several commands print alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from edgec.onboard.statistics import Summary
+    from edgec.records.report import Latency, Spread
+
+
+def facts_table(rows: Iterable[tuple[str, str]]) -> Table:
+    """A name and a text a row; long texts are wrapped."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))
+    return table
+
+
+def spread_table(
+    rows: Iterable[tuple[Sequence[str], Summary | Latency | Spread, Sequence[str]]], before: Sequence[str], behind: Sequence[str]
+) -> Table:
+    """A row a distribution, with cells before its figures and behind them; `before` and `behind` are the titles of these
+    cells."""
+    table = Table(*before, box=None, pad_edge=False)
+    for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", *behind):
+        table.add_column(title, justify="right")
+    for first, spread, last in rows:
+        figures = (spread.min_ms, spread.p50_ms, spread.p90_ms, spread.p99_ms, spread.max_ms, spread.mean_ms)
+        table.add_row(*first, *(f"{figure:.2f}" for figure in figures), *last)
+    return table
+
+
+def suitability(lacks: Sequence[str] | None, target: str) -> str:
+    """What this machine lacks of `target`, in words; `lacks` is None where this edgec does not know the target."""
+    if lacks is None:
+        return f"the artefact is for {target}, of which this edgec has no profile"
+    return f"it lacks {', '.join(lacks)} of {target}" if lacks else f"it has all that {target} requires"

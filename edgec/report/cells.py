@@ -1,0 +1,41 @@
+"""Text of single cells: what tables in Markdown, on pages and in the terminal show alike."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from edgec.records.reading import printable
+from edgec.records.report import CandidateFigures
+
+ABSENT: Final = "-"
+
+
+def number(value: float | None, style: str = ".2f") -> str:
+    """`value` in that format; `ABSENT` for None."""
+    return ABSENT if value is None else format(value, style)
+
+
+def cosine_cell(value: float | None, digits: int = 5) -> str:
+    """A model that gives no features has no cosines."""
+    return number(value, f".{digits}f")
+
+
+def megabytes(size_bytes: float | None, digits: int = 1) -> str:
+    """In 10^6 bytes, without the unit."""
+    return number(None if size_bytes is None else size_bytes / 1e6, f".{digits}f")
+
+
+def candidate_name(candidate: CandidateFigures) -> str:
+    """Its name, with a remark if it is the one that ships."""
+    return mark_chosen(candidate.name, chosen=candidate.chosen)
+
+
+def mark_chosen(name: str, *, chosen: bool) -> str:
+    """A candidate's or a stage's name on one line, with a remark if it is what ships."""
+    return printable(name) + " (chosen)" * chosen
+
+
+def shortened(name: str, most: int, begin: int) -> str:
+    """At most `most` characters: the first `begin` of them and the end, where names that resemble each other differ."""
+    line = printable(name)
+    return line if len(line) <= most else f"{line[:begin]}…{line[begin + 1 - most :]}"

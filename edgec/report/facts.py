@@ -1,0 +1,46 @@
+"""What a report is about, in words that Markdown and pages share."""
+
+from __future__ import annotations
+
+from edgec.records.report import Host, Report
+
+_MACHINE = {True: "a virtual machine", False: "no virtual machine", None: "virtual machine or not: unknown"}
+RANDOM_WEIGHTS = "Random weights: latency is real; fidelity is against the same random model and says nothing of features."
+
+
+def model_words(report: Report) -> str:
+    """Architecture and size."""
+    model = report.model
+    return f"{model.arch}, {model.parameters / 1e6:.1f} M parameters, {model.gflops:.1f} GFLOPs a frame"
+
+
+def target_words(report: Report) -> str:
+    """The target, and whether figures were measured on one."""
+    suited = "has" if report.host_is_target else "does not have"
+    return f"{report.target}; the measuring host {suited} all that its profile asks for"
+
+
+def input_words(report: Report) -> str:
+    """A batch of frames."""
+    batch, height, width, _ = report.input_shape
+    return f"{batch} frame{'s' if batch > 1 else ''} of {height}x{width}, uint8 RGB"
+
+
+def host_words(host: Host) -> str:
+    """Processor, memory and whatever else decides how fast it is."""
+    return (
+        f"{host.cpu} ({host.architecture}; {', '.join(host.isa) or 'no ISA flags known'}), {host.physical_cores} physical and "
+        f"{host.logical_cores} logical cores, {host.usable_cores} usable, {host.memory_bytes / 1e9:.1f} GB, "
+        f"governor {host.governor or 'unknown'}, {_MACHINE[host.virtual_machine]}"
+    )
+
+
+def tool_versions(host: Host) -> str:
+    """Of everything but edgec itself."""
+    return ", ".join(f"{name} {version}" for name, version in sorted(host.versions.items()) if name != "edgec")
+
+
+def size_of(report: Report) -> str:
+    """Height and width of the frames, as in 480x640."""
+    _, height, width, _ = report.input_shape
+    return f"{height}x{width}"
