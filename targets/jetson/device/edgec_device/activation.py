@@ -133,12 +133,12 @@ def recheck_active(session: Session) -> None:
         remove(folder / "engine.json")
 
 
-def rollback(layout: Layout, session: Session) -> str:
-    """Point `current` at the engine before it; returns that one's name. Raises `NothingToDo` if there is none, or it cannot run.
+def rollback(session: Session) -> None:
+    """Point `current` at the engine before it. Raises `NothingToDo` if there is none, or it cannot run.
 
     The active engine may be in any state: it is the one to get away from.
     """
-    output = session.output
+    layout, output = session.layout, session.output
     output.step("rollback", layout.home.name)
     state = active_state(layout)
     if state is not None and state.state == CHANGED:
@@ -160,7 +160,6 @@ def rollback(layout: Layout, session: Session) -> str:
     point(layout.current, f"{layout.engines.name}/{entry['engine']}")
     text = "  back at {}: {}".format(entry["engine"], entry["reason"])
     output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=str(layout.current / PLAN))
-    return str(entry["engine"])
 
 
 def problems(session: Session) -> list[str]:
