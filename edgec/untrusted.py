@@ -115,6 +115,7 @@ def parse_python(text: str) -> dict[str, Any]:
 @contextmanager
 def _parsing(what: str, *errors: type[Exception]) -> Iterator[None]:
     """Around a parser: raises `Refused` for everything that it raises, its own `errors` included."""
+    refused: tuple[type[Exception], ...] = (ValueError, *errors)  # TOMLDecodeError is a ValueError; so is int()'s of many digits
     try:
         yield
     except Refused:
@@ -123,7 +124,7 @@ def _parsing(what: str, *errors: type[Exception]) -> Iterator[None]:
         raise Refused("is nested too deeply") from None
     except UnicodeDecodeError as error:
         raise Refused(f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    except (ValueError, *errors) as error:  # ValueError: TOMLDecodeError, and what int() raises for thousands of digits
+    except refused as error:
         raise Refused(f"is not {what}: {' '.join(str(error).split())[:200]}") from None
 
 
