@@ -88,7 +88,7 @@ def activate(session: Session, choice: Choice) -> None:
     if before is not None and before.state == CHANGED:
         _note(session, "the engine that was active until now has changed since it was verified", before)
     if active and before is not None and before.state == VERIFIED and past[-1]["sha256"] == entry["sha256"]:
-        if past[-1].get("sealed") != entry["sealed"]:  # verified anew, by another bundle
+        if past[-1].get("sealed") != entry["sealed"]:  # verified again, by another bundle
             write_record(layout.history, {"activations": [*past[:-1], {**past[-1], "sealed": entry["sealed"]}]})
         session.output.emit(
             "done",
