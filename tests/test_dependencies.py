@@ -137,7 +137,7 @@ CODE = [
     ("precision/rounding.py", PLANNED),
     ("graph/statistics.py", CALIBRATED),
     ("heads/foreign.py", EXPORTED | REFERENCE),
-    ("checkpoint/vit.py", EXPORTED | REFERENCE),
+    ("checkpoint/weights/vit.py", EXPORTED | REFERENCE),
     ("model/vit.py", EXPORTED | REFERENCE),
     ("frames/fitting.py", EVERYTHING),
     ("errors.py", EVERYTHING),

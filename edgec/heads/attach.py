@@ -17,7 +17,6 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec.checkpoint.text import shown
 from edgec.errors import ExportError, HeadError, RequestError
 from edgec.graph.contract import FORBIDDEN, OPSET
 from edgec.graph.files import LIMIT
@@ -28,6 +27,7 @@ from edgec.heads.fitting import check_inputs
 from edgec.heads.foreign import output_names, prepared
 from edgec.heads.types import FOREIGN, Head
 from edgec.model.spec import Size
+from edgec.text import shown
 
 METADATA: Final = "edgec.heads"
 """Where a graph says what its heads are, as JSON: by name, `Head.facts`."""

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
 from edgec.heads.types import Description
+from edgec.text import shown
 from edgec.untrusted import TEXT_LIMIT, Refused, is_file, parse_json, parse_toml, read_bytes
 
 _LIMIT = 1 << 20

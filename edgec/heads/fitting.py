@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
 from edgec.heads.types import FOREIGN, Head
 from edgec.model.spec import CONVNEXT_STRIDE, Size, Spec, VitSpec, describe, grid
+from edgec.text import shown
 
 Shape = tuple[int, ...]
 LARGEST_MAP = 1 << 28

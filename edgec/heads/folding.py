@@ -17,8 +17,8 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from edgec.checkpoint.text import counted, shown
 from edgec.graph.protobuf import refill, shape_of
+from edgec.text import counted, shown
 
 LARGEST_TENSOR = 1 << 30
 """Bytes of one tensor, as of a head's maps (`edgec.heads.fitting.LARGEST_MAP`)."""

@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from edgec.checkpoint.text import listed, shown
 from edgec.errors import HeadError
 from edgec.graph.contract import FORBIDDEN, OPSET
 from edgec.graph.files import LIMIT
@@ -28,6 +27,7 @@ from edgec.heads.opsets import converted, opset_of
 from edgec.heads.outside import check_values, take_in
 from edgec.heads.plain import plain
 from edgec.heads.types import FOREIGN, TWO_CLASSES, Head, Output
+from edgec.text import listed, shown
 from edgec.untrusted import Refused, read_bytes
 
 _READABLE = re.compile(r"cls|patches|registers|patches_\d{1,3}")

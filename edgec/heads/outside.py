@@ -12,10 +12,10 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
-from edgec.checkpoint.text import counted, listed, shown
 from edgec.errors import HeadError
 from edgec.graph.files import LIMIT
 from edgec.heads.description import data_beside
+from edgec.text import counted, listed, shown
 from edgec.untrusted import Refused, read_bytes
 
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgec.checkpoint import files
-from edgec.checkpoint.text import shown
+from edgec.checkpoint.containers import files
 from edgec.durable import sha256_of
 from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
 from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
 from edgec.heads.types import FOREIGN, TWO_CLASSES, Description, Head, Output
+from edgec.text import shown
 from edgec.untrusted import is_file, is_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

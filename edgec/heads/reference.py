@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
 from edgec.heads import kinds
 from edgec.heads.types import FOREIGN, Head
 from edgec.model.camera import CameraModel
 from edgec.model.spec import Size
+from edgec.text import shown
 
 
 class CameraModelWithHeads(nn.Module):

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgec.checkpoint.taking import Taking
-from edgec.checkpoint.text import cut, dimensions, listed, shown
+from edgec.checkpoint.containers.tensors import TensorCopier
 from edgec.errors import HeadError
 from edgec.heads.types import Array, Description
+from edgec.text import cut, dimensions, listed, shown
 from edgec.untrusted import Refused
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def spelt(name: str) -> str:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[str]]:
-    taking = Taking()
+    taking = TensorCopier()
     arrays: dict[str, Array] = {}
     problems = []
     for name, tensor in tensors.items():

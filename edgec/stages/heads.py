@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgec.checkpoint.text import shown
 from edgec.errors import UnsupportedOperation
 from edgec.model.spec import Size
 from edgec.request import Resolved
+from edgec.text import shown
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -193,7 +193,7 @@ def verify_against_author(build: Build, references: Sequence[Reference]) -> tupl
     """If it is asked for: run the author's own code on the validation frames; edgec's model must compute what it does."""
     if not build.resolved.request.against:
         return ()
-    from edgec.checkpoint.against import find_author
+    from edgec.checkpoint.author import find_author
 
     reference = references[0].only(("cls", "patches"))
     with build.progress.stage("compare with the author's code", len(reference.frames)) as step:

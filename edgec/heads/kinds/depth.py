@@ -15,13 +15,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from edgec.checkpoint.text import listed, shown
 from edgec.errors import HeadError
 from edgec.heads.kinds.maps import Antialiased, Bilinear, without_norm
 from edgec.heads.kinds.module import HeadModule, Shapes
 from edgec.heads.types import Array, Description, Head, Output
 from edgec.heads.weights import compare
 from edgec.model.spec import ConvNextSpec, Size, Spec
+from edgec.text import listed, shown
 
 MAPS = 4
 STRIDE = 16

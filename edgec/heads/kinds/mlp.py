@@ -8,9 +8,9 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from edgec.checkpoint.text import listed
 from edgec.heads.kinds.module import PatchModule, Shapes
 from edgec.heads.types import Array, Description, Head, Output
+from edgec.text import listed
 
 
 class MlpDescription(Description):
