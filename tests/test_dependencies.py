@@ -136,7 +136,7 @@ CODE = [
     ("lowering/onnxruntime.py", LOWERED),
     ("precision/rounding.py", PLANNED),
     ("graph/statistics.py", CALIBRATED),
-    ("heads/foreign.py", EXPORTED | REFERENCE),
+    ("heads/onnx_heads/preparing.py", EXPORTED | REFERENCE),
     ("checkpoint/weights/vit.py", EXPORTED | REFERENCE),
     ("model/vit.py", EXPORTED | REFERENCE),
     ("frames/fitting.py", EVERYTHING),

@@ -38,7 +38,7 @@ _DIES_WITH_PARENT = 1
 _PRELOADED = (
     "edgec.cli.inspect", "edgec.cli.check", "edgec.cli.compare", "edgec.cli.report", "edgec.cli.verify", "edgec.cli.explain",
     "edgec.cli.targets", "edgec.cli.calibration", "edgec.checkpoint.reader", "edgec.checkpoint.containers.files",
-    "edgec.checkpoint.weights.vit", "edgec.checkpoint.weights.convnext", "edgec.heads.foreign", "edgec.heads.attach",
+    "edgec.checkpoint.weights.vit", "edgec.checkpoint.weights.convnext", "edgec.heads.onnx_heads.preparing", "edgec.heads.attach",
     "edgec.heads.reference", "edgec.boards.commands",
     "edgec.boards.results", "edgec.verifying", "edgec.artefact.reading", "edgec.report.html.page", "edgec.records.consistency",
     "edgec.report.explaining", "edgec.report.compare.verdicts", "edgec.report.compare.rendering", "edgec.sweep.matrix",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.errors import HeadError
-from edgec.heads.types import FOREIGN, Head
+from edgec.heads.types import ONNX, Head
 from edgec.model.spec import CONVNEXT_STRIDE, Size, Spec, VitSpec, describe, grid
 from edgec.text import shown
 
@@ -61,7 +61,7 @@ def check_heads(
             what = "blocks" if isinstance(spec, VitSpec) else "stages"
             numbers = ", ".join(map(str, layers_needed([head])))
             raise _refused(head, spec, f"it reads the {what} {numbers}; this model has 0 to {spec.blocks - 1}")
-        if head.kind != FOREIGN and (why := kind_of(head).refusal(head, spec)):
+        if head.kind != ONNX and (why := kind_of(head).refusal(head, spec)):
             raise _refused(head, spec, why)
         check_inputs(head, shapes, describe(spec), reads)
         check_size_of_map(head, (size.height, size.width))
@@ -108,8 +108,8 @@ def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str, reads: str
     stated = head.description.width
     if stated is not None and any(width != stated for width in there):
         raise _unfit(head, f"it was made for features {stated} wide; this model's are {spoken(there)}", model)
-    if head.kind == FOREIGN:
-        from edgec.heads.foreign import check_onnx
+    if head.kind == ONNX:
+        from edgec.heads.onnx_heads.preparing import check_onnx
 
         check_onnx(head, shapes)
         return
@@ -122,7 +122,7 @@ def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str, reads: str
 
 def check_size_of_map(head: Head, frame: tuple[int, int]) -> None:
     """Raises `HeadError` for a head whose map of all classes would not fit into any robot's memory."""
-    if head.output in ("labels", "logits", "depth") and head.kind != FOREIGN:
+    if head.output in ("labels", "logits", "depth") and head.kind != ONNX:
         from edgec.heads.kinds import kind_of
 
         planes = kind_of(head).channels(head.weights)

@@ -14,7 +14,7 @@ from edgec.durable import sha256_of
 from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
 from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
-from edgec.heads.types import FOREIGN, TWO_CLASSES, Description, Head, Output
+from edgec.heads.types import ONNX, TWO_CLASSES, Description, Head, Output
 from edgec.text import shown
 from edgec.untrusted import is_file, is_folder
 
@@ -72,7 +72,7 @@ def read_head(name: str, path: Path) -> Head:
     stated = read_toml(toml) if toml else {}
     digest = _digest(name, path, toml)
     if path.suffix.lower() == ".onnx":
-        from edgec.heads.foreign import read_onnx
+        from edgec.heads.onnx_heads.reading import read_onnx
 
         return read_onnx(name, path, digest, stated, toml)
     with _naming(name):
@@ -147,7 +147,7 @@ def _described(inside: dict[str, Any], stated: dict[str, Any], path: Path, toml:
     if not both:
         return None, str(path)
     where = str(toml or path)
-    if both.get("kind") == FOREIGN:
+    if both.get("kind") == ONNX:
         raise HeadError(f"{shown(where)} says onnx, but {shown(path.name)} is no .onnx file.")
     return checked(both, where), where
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from edgec.errors import HeadError
 from edgec.heads import kinds
-from edgec.heads.types import FOREIGN, Head
+from edgec.heads.types import ONNX, Head
 from edgec.model.camera import CameraModel
 from edgec.model.spec import Size
 from edgec.text import shown
@@ -46,24 +46,22 @@ class ReferenceHead(nn.Module):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head = head
-        self.module = None if head.kind == FOREIGN else kinds.module_of(head, folded=False)
+        self.module = None if head.kind == ONNX else kinds.module_of(head, folded=False)
 
     def forward(self, features: dict[str, Tensor], size: Size) -> dict[str, Tensor]:
         if self.module is None:
-            return _run_foreign(self.head, features)
+            return _run_onnx(self.head, features)
         return {self.head.name: self.module([features[name] for name in self.head.inputs], size)}
 
 
-def _run_foreign(head: Head, features: dict[str, Tensor]) -> dict[str, Tensor]:
+def _run_onnx(head: Head, features: dict[str, Tensor]) -> dict[str, Tensor]:
     import onnx
 
     from edgec.graph.session import open_session
-    from edgec.heads.foreign import output_names
 
     session = open_session(onnx.ModelProto.FromString(head.graph))
-    names = output_names(head)
     try:
-        values = session.run(list(names), {name: features[name].numpy() for name in head.inputs})
+        values = session.run(list(head.graph_outputs), {name: features[name].numpy() for name in head.inputs})
     except Exception as error:  # ONNX Runtime's own, of what only shows when it runs
         raise HeadError(
             f"ONNX Runtime cannot run the head {head.name}.",
@@ -71,5 +69,5 @@ def _run_foreign(head: Head, features: dict[str, Tensor]) -> dict[str, Tensor]:
             remedy="run it in ONNX Runtime on features of this backbone's shapes, and export it again",
         ) from error
     kind = torch.int32 if head.output == "labels" else torch.float32
-    outputs = {name: torch.from_numpy(value).to(kind) for name, value in zip(names.values(), values, strict=True)}
+    outputs = {name: torch.from_numpy(value).to(kind) for name, value in zip(head.outputs(), values, strict=True)}
     return {name: value[:, None] if value.ndim == 1 else value for name, value in outputs.items()}

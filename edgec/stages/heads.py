@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 def require_operations(heads: Sequence[Head], given: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
     """Raises `UnsupportedOperation` for the first head whose operations no runtime of the target has all of, for features of
     these shapes."""
-    import onnx_ir as ir
-
     from edgec.heads.attach import apart
 
     graphs = apart(heads, given, size)
     for head in heads:
-        _require(head, ir.from_proto(graphs[head.name]), resolved)
+        _require(head, graphs[head.name], resolved)
 
 
 def _require(head: Head, graph: ir.Model, resolved: Resolved) -> None:

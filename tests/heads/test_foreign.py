@@ -42,7 +42,7 @@ def test_other_opsets_are_converted(opset: int, tmp_path: Path) -> None:
     ]
     path = small(tmp_path / "head.onnx", nodes, {"best": 3}, kind=TensorProto.INT64, opset=opset)
     backbone = exported(VIT, SIZE)
-    merged = attach(backbone.hub, [read_head("most", path)])
+    merged = attach(backbone.graph, [read_head("most", path)])
     found = features_of(open_session(merged), backbone.frames)
     assert found["most"].dtype == np.float32, "values are what manifests and golden frames take for float32"
     wanted = backbone.expected["patches"].argmax(axis=-1)
@@ -54,7 +54,7 @@ def test_several_outputs_have_names_of_their_own(tmp_path: Path) -> None:
     backbone = exported(VIT, SIZE)
     head = read_head("twin", small(tmp_path / "head.onnx", nodes, {"less": 4, "size 1": 4}))
     assert head.outputs() == ("twin_less", "twin_size_1")
-    found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)
+    found = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)
     np.testing.assert_allclose(found["twin_less"], -backbone.expected["patches"], atol=1e-3)
     np.testing.assert_array_equal(found["twin_size_1"], np.abs(found["patches"]))
 
@@ -62,7 +62,7 @@ def test_several_outputs_have_names_of_their_own(tmp_path: Path) -> None:
 def test_a_head_may_hand_over_what_it_reads(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["patches"], ["same"])]
     backbone = exported(VIT, SIZE)
-    merged = attach(backbone.hub, [read_head("echo", small(tmp_path / "head.onnx", nodes, {"same": 4}))], features=False)
+    merged = attach(backbone.graph, [read_head("echo", small(tmp_path / "head.onnx", nodes, {"same": 4}))], features=False)
     found = features_of(open_session(merged), backbone.frames)
     assert list(found) == ["echo"]
     np.testing.assert_allclose(found["echo"], backbone.expected["patches"], atol=1e-3)
@@ -71,7 +71,7 @@ def test_a_head_may_hand_over_what_it_reads(tmp_path: Path) -> None:
 def test_two_heads_of_one_file_do_not_meet(tmp_path: Path) -> None:
     path = made.pooled_onnx(tmp_path / "head.onnx", 64)
     backbone = exported(VIT, SIZE)
-    merged = attach(backbone.hub, [read_head("one", path), read_head("two", path)])
+    merged = attach(backbone.graph, [read_head("one", path), read_head("two", path)])
     found = features_of(open_session(merged), backbone.frames)
     np.testing.assert_array_equal(found["one"], found["two"])
 
@@ -193,7 +193,7 @@ def test_outputs_have_the_type_that_manifests_promise(said: str, kind: type, tmp
     path = small(tmp_path / "head.onnx", nodes, {output: 3}, kind=element)
     path.with_suffix(".toml").write_text(f'kind = "onnx"\noutput = "{said}"\n')
     head, backbone = read_head("most", path), exported(VIT, SIZE)
-    found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)["most"]
+    found = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)["most"]
     wanted = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
     assert found.dtype == wanted.dtype == kind
     np.testing.assert_array_equal(found, wanted)
@@ -203,7 +203,7 @@ def test_one_number_a_frame_is_a_vector_of_one(tmp_path: Path) -> None:
     nodes = [helper.make_node("ReduceMax", ["patches"], ["most"], axes=[1, 2, 3], keepdims=0)]
     head = read_head("most", small(tmp_path / "head.onnx", nodes, {"most": 1}, opset=17))
     backbone = exported(VIT, SIZE)
-    found = features_of(open_session(attach(backbone.hub, [head])), backbone.frames)["most"]
+    found = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)["most"]
     wanted = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
     assert found.shape == wanted.shape == (1, 1)
     np.testing.assert_allclose(found, wanted, rtol=1e-4)
@@ -218,7 +218,7 @@ def test_weights_beside_the_graph_are_taken_in_and_hashed(tmp_path: Path) -> Non
     assert identify_heads([f"kind={path}"]) == (("kind", head.sha256),)
     backbone = exported(VIT, SIZE)
     outcome, wanted = (
-        features_of(open_session(attach(backbone.hub, [each])), backbone.frames)["kind"]
+        features_of(open_session(attach(backbone.graph, [each])), backbone.frames)["kind"]
         for each in (head, read_head("kind", whole))
     )
     np.testing.assert_array_equal(outcome, wanted)
@@ -276,8 +276,8 @@ def test_gelu_of_newer_opsets_is_spelt_out(form: str, tmp_path: Path) -> None:
     ]
     path = small(tmp_path / "head.onnx", nodes, {"twice": 4}, opset=20)
     backbone = exported(VIT, SIZE)
-    merged = attach(backbone.hub, [read_head("soft", path)])
-    assert "Gelu" not in {node.op_type for node in merged.graph.node}
+    merged = attach(backbone.graph, [read_head("soft", path)])
+    assert "Gelu" not in {node.op_type for node in merged.graph}
     found = features_of(open_session(merged), backbone.frames)
     (wanted,) = open_session(onnx.load(path)).run(None, {"patches": found["patches"]})
     np.testing.assert_allclose(found["soft"], wanted, atol=1e-5)
@@ -294,6 +294,6 @@ def test_maps_are_of_every_pixel(output: str, rank: int, tmp_path: Path) -> None
     helper.set_model_props(model, {"output": output})
     onnx.save(model, path)
     with pytest.raises(HeadError) as caught:
-        attach(exported(VIT, SIZE).hub, [read_head("map", path)])
+        attach(exported(VIT, SIZE).graph, [read_head("map", path)])
     assert "4x6" in str(caught.value)
     assert "64x96" in str(caught.value)

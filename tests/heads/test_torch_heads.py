@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -69,9 +68,9 @@ class Made:
         with torch.inference_mode():
             return head(*(torch.from_numpy(given[each]) for each in head.reads)).numpy()
 
-    def hub(self, runtime: str) -> onnx.ModelProto:
+    def hub(self, runtime: str) -> ir.Model:
         taken = [head for name, head in self.heads.items() if name not in REFUSED[runtime]]
-        return attach(exported(VIT).hub, taken)
+        return attach(exported(VIT).graph, taken)
 
     def differing(self, found: dict[str, NDArray[Any]]) -> dict[str, float]:
         """By head, how far it is from PyTorch, of those that are further than float32 explains."""
@@ -98,12 +97,12 @@ def test_merged_they_compute_what_pytorch_does(made: Made) -> None:
 
 
 def test_no_merged_head_works_out_shapes(made: Made) -> None:
-    kinds = {node.op_type for node in made.hub("onnxruntime").graph.node}
+    kinds = {node.op_type for node in made.hub("onnxruntime").graph}
     assert not kinds & {"Expand", "Shape", "Range", "ConstantOfShape", "GatherND", "Einsum", "If", "SequenceAt"}
 
 
 def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
-    typed, _ = typed_model(ir.from_proto(made.hub("tensorrt")), uniform("fp32"))
+    typed, _ = typed_model(made.hub("tensorrt"), uniform("fp32"))
     assert [finding.rule.id for finding in check_graph(ir.to_proto(typed), VERSIONS) if finding.is_error] == []
     found = features_of(open_session(RoundHalves()(typed).model, optimise=False), exported(VIT).frames)
     assert made.differing(found) == {}
@@ -112,7 +111,7 @@ def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
 def test_in_a_core_ml_package_they_compute_the_same(made: Made, tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
     lowering = registry.get("coreml")
-    model = lowering.lower(ir.from_proto(made.hub("coreml")), uniform("fp32"), tmp_path)
+    model = lowering.lower(made.hub("coreml"), uniform("fp32"), tmp_path)
     assert made.differing(lowering.load(model)(exported(VIT).frames)) == {}
 
 
@@ -125,7 +124,7 @@ def test_what_a_target_lacks_is_told_of_the_head_alone(made: Made, runtime: str)
     refused: dict[str, UnsupportedOperation] = {}
     for name, head in made.heads.items():
         try:
-            registry.get(runtime).check_head(ir.from_proto(apart([head], shapes, SMALL)[name]), VERSIONS)
+            registry.get(runtime).check_head(apart([head], shapes, SMALL)[name], VERSIONS)
         except UnsupportedOperation as error:
             refused[name] = error
     assert refused.keys() == REFUSED[runtime].keys()

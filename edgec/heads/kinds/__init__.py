@@ -12,7 +12,7 @@ from edgec.heads.kinds.linear import Linear
 from edgec.heads.kinds.mlp import Mlp
 from edgec.heads.kinds.module import HeadModule
 from edgec.heads.kinds.segmentation import Segmentation
-from edgec.heads.types import FOREIGN, Description
+from edgec.heads.types import ONNX, Description
 
 if TYPE_CHECKING:
     from edgec.heads.types import Head
@@ -40,6 +40,6 @@ def module_of(head: Head, *, folded: bool) -> HeadModule:
 def description() -> type[Description]:
     """What may be said of a head: what any kind knows, and the fields that kinds have of their own."""
     own = tuple(dict.fromkeys(kind.said for kind in KINDS.values() if kind.said is not Description))
-    names = (*KINDS, FOREIGN)
+    names = (*KINDS, ONNX)
     one_of: Any = Literal  # names that are known only now, which no type checker follows
     return create_model("Description", __base__=own or Description, kind=(one_of[names], ...))

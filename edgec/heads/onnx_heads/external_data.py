@@ -1,6 +1,7 @@
-"""Weights that an ONNX head keeps in a file beside it: `HEAD.onnx.data`, as `torch.onnx.export` writes unless it is told not to.
+"""Weights that an ONNX head keeps in a second file: `HEAD.onnx.data`, which `torch.onnx.export` writes by default.
 
-Only that one file is read, because only that one is in the head's hash; wherever else a graph points to, it is refused.
+Only that file is read, because only that one is in the head's hash; a graph that names any other is refused. (The loaders of onnx
+and onnx-ir read whatever file a graph names.)
 """
 
 from __future__ import annotations
@@ -19,35 +20,38 @@ from edgec.text import counted, listed, shown
 from edgec.untrusted import Refused, read_bytes
 
 
-def take_in(model: onnx.ModelProto, path: Path) -> None:
-    """Put all weights into the graph. Raises `HeadError` if some are anywhere else than beside it, or not whole."""
-    outside = [each for each in _all_tensors(model) if each.data_location == TensorProto.EXTERNAL]
-    if not outside:
+def load_external_data(model: onnx.ModelProto, path: Path) -> None:
+    """Puts all weights into the graph. Raises `HeadError` if some are in another file than `HEAD.onnx.data`, or incomplete."""
+    external = [each for each in _all_tensors(model) if each.data_location == TensorProto.EXTERNAL]
+    if not external:
         return
-    data, wanted = data_beside(path), f"{path.name}.data"
-    places = sorted({_said(tensor).get("location", "") for tensor in outside})
-    if data is None or places != [wanted]:
+    data, expected = data_beside(path), f"{path.name}.data"
+    locations = sorted({_entries(tensor).get("location", "") for tensor in external})
+    if data is None or locations != [expected]:
         raise HeadError(
             f"{shown(path)} does not hold its weights itself.",
-            evidence=(f"{listed(each.name for each in outside)}: in {listed(places)}", f"looked for {shown(wanted)} beside it"),
+            evidence=(
+                f"{listed(each.name for each in external)}: in {listed(locations)}",
+                f"looked for {shown(expected)} beside it",
+            ),
             remedy="copy that file too, under that name, or save one file: torch.onnx.export(…, external_data=False)",
         )
     try:
         content = read_bytes(data, LIMIT)
     except (Refused, OSError) as error:
         raise HeadError(f"{shown(data)} cannot be read.", evidence=f"it {shown(error)}") from error
-    asked = sum(_length(tensor, content) for tensor in outside)
-    if asked > LIMIT:
+    total = sum(max(_place(tensor, content)[1], 0) for tensor in external)
+    if total > LIMIT:
         raise HeadError(
             f"{shown(path)} names weights that are too large for a head.",
-            evidence=f"{counted(asked, 'byte')}, many of them the same ones of {shown(data.name)}",
+            evidence=f"{counted(total, 'byte')}, many of them the same ones of {shown(data.name)}",
         )
-    for tensor in outside:
+    for tensor in external:
         _fill(tensor, content, data)
 
 
 def check_values(model: onnx.ModelProto) -> None:
-    """Whether every constant holds as many values as it says, before anything takes room for them. Raises `ValueError`."""
+    """Raises `ValueError` if a constant holds fewer values than its shape says. To be called before anything allocates by shape."""
     for tensor in _all_tensors(model):
         name, dims = shown(tensor.name, 80), list(tensor.dims)
         if tensor.data_type == TensorProto.STRING:
@@ -55,11 +59,11 @@ def check_values(model: onnx.ModelProto) -> None:
         elif tensor.HasField("raw_data"):
             values = len(tensor.raw_data) * _PACKED.get(tensor.data_type, 1) // _width(tensor)
         else:
-            # Complex numbers are two values each, numbers of four bits and less several to one.
+            # A complex number takes two of the field's values, and several numbers of four bits share one.
             numbers = max(len(field) for field in _fields(tensor))
             values = numbers // 2 if tensor.data_type in _COMPLEX else numbers * _PACKED.get(tensor.data_type, 1)
         count = prod(dims)
-        # An empty tensor may have any other sides, by which numpy counts all the same.
+        # The other sides of an empty tensor may be anything, and numpy multiplies them all the same.
         if any(side < 0 for side in dims) or count > values or prod(max(side, 1) for side in dims) > _MOST_COUNTED:
             raise ValueError(f"{name} says that it is {dims}, and holds {values:,} values")
 
@@ -73,7 +77,7 @@ def _width(tensor: TensorProto) -> int:
     try:
         return max(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize, 1)
     except (KeyError, TypeError, ValueError):
-        raise ValueError(f"{shown(tensor.name, 80)} is of a type that ONNX has not: {tensor.data_type}") from None
+        raise ValueError(f"{shown(tensor.name, 80)} is of a type that ONNX does not have: {tensor.data_type}") from None
 
 
 def _fields(tensor: TensorProto) -> tuple[Sized, ...]:
@@ -81,25 +85,20 @@ def _fields(tensor: TensorProto) -> tuple[Sized, ...]:
 
 
 def _place(tensor: TensorProto, content: bytes) -> tuple[int, int]:
-    """Where in the file it is said to begin, and how long it is; -1 for what is no number."""
-    said = _said(tensor)
-    start, length = said.get("offset", "0"), said.get("length", "")
+    """Where in the file it begins by its own account, and its length, in bytes; -1 for both if one is not a number."""
+    entries = _entries(tensor)
+    start, length = entries.get("offset", "0"), entries.get("length", "")
     if not all(text.isascii() and text.isdecimal() and len(text) < 20 for text in (start, length or "0")):
         return -1, -1
     return int(start), int(length) if length else len(content) - int(start)
 
 
-def _length(tensor: TensorProto, content: bytes) -> int:
-    return max(_place(tensor, content)[1], 0)
-
-
 def _fill(tensor: TensorProto, content: bytes, data: Path) -> None:
-    said = _said(tensor)
     start, length = _place(tensor, content)
     if not 0 <= start <= start + length <= len(content):
         raise HeadError(
             f"{shown(data)} is truncated, or belongs to another graph.",
-            evidence=f"{shown(tensor.name)} is said to be at {shown(said)}; the file has {counted(len(content), 'byte')}",
+            evidence=f"{shown(tensor.name)} is said to be at {shown(_entries(tensor))}; the file has {counted(len(content), 'byte')}",
             remedy="copy both files again, together",
         )
     tensor.raw_data = content[start : start + length]
@@ -107,12 +106,12 @@ def _fill(tensor: TensorProto, content: bytes, data: Path) -> None:
     del tensor.external_data[:]
 
 
-def _said(tensor: TensorProto) -> dict[str, str]:
+def _entries(tensor: TensorProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in tensor.external_data}
 
 
 def _all_tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Functions' among them."""
+    """All constants, those of functions included."""
     yield from _tensors(model.graph)
     for function in model.functions:
         for node in function.node:
@@ -126,7 +125,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
 
 
 def _of_node(node: onnx.NodeProto) -> Iterator[TensorProto]:
-    """Constants in attributes, and those of the graphs in it."""
+    """Constants in the node's attributes, and in the graphs in these."""
     for attribute in node.attribute:
         yield from ([attribute.t] if attribute.HasField("t") else [])
         yield from attribute.tensors
