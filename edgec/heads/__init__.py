@@ -2,7 +2,8 @@
 
 A head is read from a file (`edgec.heads.reading`) and checked against the backbone (`edgec.heads.fitting`). Each kind that edgec
 knows is one torch module (`edgec.heads.kinds`): on the float32 backbone it is the reference (`edgec.heads.reference`), and it is
-exported with the backbone into the hub graph (`edgec.heads.attach`), into which ONNX heads are spliced (`edgec.heads.onnx_heads`).
+exported with the backbone into the hub graph (`edgec.heads.attach`), into which ONNX heads are spliced
+(`edgec.heads.onnx_heads`).
 """
 
 from __future__ import annotations

@@ -165,7 +165,8 @@ def _check_names(graph: ir.Graph, heads: Sequence[Head]) -> None:
 
 
 def _check_maps(head: Head, outputs: Sequence[ir.Value], frame: tuple[int, int]) -> None:
-    """Raises `HeadError` for a map with one value a patch: it would be compared, drawn and deployed as if it had the frame's size."""
+    """Raises `HeadError` for a map with one value a patch: it would be compared, drawn and deployed as if it had the frame's
+    size."""
     if head.output not in ("labels", "logits", "depth"):
         return
     for value in outputs:

@@ -29,7 +29,8 @@ def beside(path: Path) -> Path | None:
 
 
 def data_beside(path: Path) -> Path | None:
-    """The weights that the ONNX head in `path` keeps in another file (`edgec.heads.onnx_heads.external_data`), where there is one."""
+    """The weights that the ONNX head in `path` keeps in another file (`edgec.heads.onnx_heads.external_data`), where there is
+    one."""
     found = path.with_name(f"{path.name}.data")
     return found if path.suffix.lower() == ".onnx" and is_file(found) else None
 

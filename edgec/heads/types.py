@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 Output = Literal["scores", "labels", "logits", "depth", "values"]
-"""What a head gives, float32 unless said otherwise: `scores` [N, C], of the whole frame and before any softmax; `logits`
-[N, C, H, W] and `labels` [N, H, W], int32, of every pixel of the frame; `depth` [N, H, W]; `values` [N, rows, columns, K], a vector
-a patch, or whatever an ONNX head gives."""
+"""What a head gives, float32 unless said otherwise: `scores` [N, C], of the whole frame and before any softmax; `logits` [N, C,
+H, W] and `labels` [N, H, W], int32, of every pixel of the frame; `depth` [N, H, W]; `values` [N, rows, columns, K], a vector a
+patch, or whatever an ONNX head gives."""
 
 ONNX: Final = "onnx"
 """The kind of heads that are ONNX files; all others are in `edgec.heads.kinds`."""
@@ -27,8 +27,8 @@ class Description(BaseModel):
     """What is said about a head's weights: in the metadata of a `.safetensors` or `.onnx` file, or in a `.toml` of its name.
 
     `layers` are the backbone's blocks (stages, of a ConvNeXt), counted from 0, whose patches it reads, concatenated; empty means
-    the last one's, `patches`. `width` is that of one feature vector, and `patch` the pixels of a patch's side: both are checked if
-    given. Every kind has these fields; some have more (`edgec.heads.kinds`).
+    the last one's, `patches`. `width` is that of one feature vector, and `patch` the pixels of a patch's side: both are checked
+    if given. Every kind has these fields; some have more (`edgec.heads.kinds`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -11,7 +11,7 @@ from edgec.cli import run
 from edgec.errors import CalibrationError
 from edgec.frames import lint as linting
 from edgec.frames import load, pictures, walking
-from edgec.frames.collecting import sample
+from edgec.frames.sampling import evenly
 from edgec.running.sources import open_source
 
 linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="has no /proc")
@@ -177,7 +177,7 @@ def test_names_that_differ_by_spelling_alone_are_told(picture, tmp_path):
     loaded = load(str(tmp_path / "set"))
     if len(list((tmp_path / "set").iterdir())) == 2:  # not on a Mac, where they are one
         assert names(loaded) == ["caf\u00e9.png"]
-        assert loaded.skipped == (("caf\u00e9.png", "another file's name is the same but for how Unicode spells it"),)
+        assert loaded.skipped == (("caf\u00e9.png", "another file's name differs only in how Unicode composes it"),)
 
 
 def test_what_was_left_out_is_counted_by_suffix(picture, tmp_path, capsys):
@@ -303,9 +303,9 @@ def test_a_small_set_is_looked_at_whole_and_a_sample_has_no_hash(picture, tmp_pa
     whole, part = load(str(tmp_path / "set"), most=9), load(str(tmp_path / "set"), most=8)
     assert (whole.sampled_of, whole.sha256) == (None, load(str(tmp_path / "set")).sha256)
     assert (part.sampled_of, part.sha256, len(part.frames)) == (9, "", 8)
-    assert sample(10, 3) == {0, 3, 6}
-    assert sample(2, 3) == {0, 1}
-    assert sample(0, 3) == frozenset()
+    assert evenly(range(10), 3) == [0, 3, 6]
+    assert evenly(range(2), 3) == [0, 1]
+    assert evenly([], 3) == []
 
 
 def test_a_colour_profile_or_a_gamma_is_told(tmp_path, pixels):

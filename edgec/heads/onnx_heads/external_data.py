@@ -51,7 +51,8 @@ def load_external_data(model: onnx.ModelProto, path: Path) -> None:
 
 
 def check_values(model: onnx.ModelProto) -> None:
-    """Raises `ValueError` if a constant holds fewer values than its shape says. To be called before anything allocates by shape."""
+    """Raises `ValueError` if a constant holds fewer values than its shape says. To be called before anything allocates by
+    shape."""
     for tensor in _all_tensors(model):
         name, dims = shown(tensor.name, 80), list(tensor.dims)
         if tensor.data_type == TensorProto.STRING:

@@ -43,8 +43,8 @@ def opset_of(model: ir.Model) -> int:
 
 
 def _without_newer_operations(model: ir.Model, version: int) -> ir.Model:
-    """Operations that `OPSET` lacks are replaced by ONNX's own definition of them; so is `GroupNormalization`, whose scales are of
-    channels only from opset 21 on."""
+    """Operations that `OPSET` lacks are replaced by ONNX's own definition of them; so is `GroupNormalization`, whose scales are
+    of channels only from opset 21 on."""
     import onnx.inliner
 
     for _ in range(_NESTED):

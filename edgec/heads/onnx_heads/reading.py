@@ -32,8 +32,8 @@ MOST_NODES = 10_000
 
 
 def read_onnx(name: str, path: Path, digest: str, stated: Mapping[str, Any], toml: Path | None) -> Head:
-    """The head in an ONNX file; `stated` is what the TOML next to it says. Raises `HeadError` for a file that is not an ONNX graph,
-    that lacks weights, or that reads what no backbone gives."""
+    """The head in an ONNX file; `stated` is what the TOML next to it says. Raises `HeadError` for a file that is not an ONNX
+    graph, that lacks weights, or that reads what no backbone gives."""
     model = _opened(path)
     metadata = {key: value for key, value in model.metadata_props.items() if key in description().model_fields}
     described = checked({"kind": ONNX, **from_texts(metadata), **stated}, str(toml or path))
