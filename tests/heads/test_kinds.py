@@ -42,7 +42,7 @@ class NearestDescription(Description):
 class Nearest(HeadModule):
     """A kind that edgec has not: a score a prototype, the closer CLS is to it. Weights: prototypes [C, D]."""
 
-    kind, gives, said = "nearest", ("scores",), NearestDescription
+    kind, gives, described_by = "nearest", ("scores",), NearestDescription
 
     def __init__(self, described: Description, output: Output, shapes: Shapes) -> None:
         super().__init__(described, output, shapes)

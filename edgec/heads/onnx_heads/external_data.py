@@ -97,9 +97,10 @@ def _place(tensor: TensorProto, content: bytes) -> tuple[int, int]:
 def _fill(tensor: TensorProto, content: bytes, data: Path) -> None:
     start, length = _place(tensor, content)
     if not 0 <= start <= start + length <= len(content):
+        size = counted(len(content), "byte")
         raise HeadError(
             f"{shown(data)} is truncated, or belongs to another graph.",
-            evidence=f"{shown(tensor.name)} is said to be at {shown(_entries(tensor))}; the file has {counted(len(content), 'byte')}",
+            evidence=f"{shown(tensor.name)} is said to be at {shown(_entries(tensor))}; the file has {size}",
             remedy="copy both files again, together",
         )
     tensor.raw_data = content[start : start + length]

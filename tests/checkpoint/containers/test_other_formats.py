@@ -182,9 +182,9 @@ def test_an_index_given_itself_means_its_folder(tmp_path: Path) -> None:
     [
         ({f"t{number}": f"{number}.safetensors" for number in range(100_000)}, "more files than any checkpoint"),
         ({"a": "model.safetensors.index.json"}, "names an index"),
-        ({"a": "/etc/passwd"}, "no file beside it"),
-        ({"a": ".."}, "no file beside it"),
-        ({"a": ""}, "no file beside it"),
+        ({"a": "/etc/passwd"}, "not a file in its folder"),
+        ({"a": ".."}, "not a file in its folder"),
+        ({"a": ""}, "not a file in its folder"),
         ({"a": "n" * 300}, "is not there"),
         ({"a": "\0"}, "is not there"),
         ({"a": "one.safetensors", "b": "two.safetensors"}, "are of the same file"),

@@ -158,8 +158,8 @@ def test_indices_that_point_elsewhere(demo_copy: Path) -> None:
     (demo_copy / "model.safetensors").rename(demo_copy / "part.safetensors")
     index = demo_copy / "model.safetensors.index.json"
     for weight_map, part in (
-        ({"a": "../../secret.pth"}, "no file beside it"),
-        ({"a": 3}, "no file beside it"),
+        ({"a": "../../secret.pth"}, "not a file in its folder"),
+        ({"a": 3}, "not a file in its folder"),
         ({}, "no weight_map"),
         ({"a": "gone.safetensors"}, "is not there"),
     ):

@@ -166,7 +166,7 @@ def test_the_one_file_that_is_believed(folder: Path, tmp_path: Path) -> None:
     assert checkpoint.normalisation.mean == (0.1, 0.2, 0.3)
     assert read(str(folder), config="none").normalisation.reason == "assumed, nothing says otherwise"
     chosen.write_text('{"robot": "arm"}')
-    with pytest.raises(UnreadableCheckpoint, match="says nothing"):
+    with pytest.raises(UnreadableCheckpoint, match="has no key that edgec knows"):
         read(str(folder), config=str(chosen))
 
 
@@ -286,7 +286,7 @@ def test_a_robots_joints_are_no_pixels(kit: SimpleNamespace, tmp_path: Path) -> 
 
 def test_a_processor_of_another_class_without_figures(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor", "do_normalize": true}')
-    with pytest.raises(UnreadableCheckpoint, match="without the figures"):
+    with pytest.raises(UnreadableCheckpoint, match="without the mean and std"):
         read(str(folder))
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "DINOv3ViTImageProcessorFast"}')
     assert read(str(folder)).normalisation.name == "LVD-1689M"
