@@ -51,7 +51,7 @@ class Checkpoint:
     licence: Licence
     stored_dtype: str
     pooling: str = ""
-    """What the author's classifier reads: `token` is CLS, `avg` the mean of the patches, others edgec has not; empty if
+    """What the author's classifier reads: `token` is CLS, `avg` the mean of the patches, edgec has no others; empty if
     unknown."""
     classifier: Tensor | None = None
     """The weight [C, D] of the linear classifier in the same file; None if there is none."""

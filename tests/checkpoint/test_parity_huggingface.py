@@ -89,7 +89,7 @@ def test_a_model_without_registers(kit: SimpleNamespace, tmp_path: Path) -> None
     kit.assert_same(kit.our_features(checkpoint, pixels), kit.huggingface_features(model, pixels))
 
 
-def test_a_live_key_bias_is_kept_since_rope_turns_it(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_nonzero_key_bias_is_kept_as_rope_rotates_it(kit: SimpleNamespace, tmp_path: Path) -> None:
     model = kit.huggingface_model(SMALL, key_bias=True)
     with torch.no_grad():
         model.model.layer[1].attention.k_proj.bias.mul_(20)

@@ -42,7 +42,7 @@ def coded(image: Image.Image, way: str) -> bytes:
 
 def data_of(content: bytes, scan: int = 0) -> tuple[int, int]:
     """Where the data of a scan begin and end."""
-    place, found = 2, []
+    place, scans = 2, []
     while place < len(content) - 2:
         marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         place += 2 + length
@@ -50,9 +50,9 @@ def data_of(content: bytes, scan: int = 0) -> tuple[int, int]:
             end = place
             while not (content[end] == 0xFF and content[end + 1] not in (0, *range(0xD0, 0xD8))):
                 end += 1
-            found.append((place, end))
+            scans.append((place, end))
             place = end
-    return found[scan]
+    return scans[scan]
 
 
 def is_damaged(path: Path, content: bytes) -> bool:

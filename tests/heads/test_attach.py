@@ -169,7 +169,7 @@ def test_several_heads_share_one_pass_of_a_batch(tmp_path: Path) -> None:
     assert all(shape_of(value) and value.dtype for node in model.graph for value in node.outputs)
 
 
-def test_without_features_nothing_is_computed_in_vain(tmp_path: Path) -> None:
+def test_without_features_nothing_else_is_computed(tmp_path: Path) -> None:
     heads = [made.linear(tmp_path, 64, features="cls")]
     expected, actual, model = both(DEEP, heads, features=False)
     require_alike(expected, actual)
@@ -210,7 +210,7 @@ def test_a_layer_that_was_not_exported_is_named(tmp_path: Path) -> None:
         attach(attach(hub_of(DEEP), []), [head])
 
 
-def test_metas_padding_of_odd_maps_is_followed(tmp_path: Path) -> None:
+def test_odd_maps_are_padded_as_by_meta(tmp_path: Path) -> None:
     """Rows 5 and 3 patches: halves round up, and the skip is resized to what came back larger."""
     head = made.depth(tmp_path, widths(DEEP), FOUR)
     size = Size(80, 48)
@@ -233,7 +233,7 @@ def test_what_the_graph_gives_can_be_measured(tmp_path: Path) -> None:
         assert not summary.depths or summary.depths.relative_error < 1e-4
 
 
-def test_a_name_that_is_one_of_the_backbone_s_tensors_is_the_user_s_to_change(tmp_path: Path) -> None:
+def test_a_head_named_like_a_tensor_of_the_backbone_is_refused(tmp_path: Path) -> None:
     hub = hub_of(DEEP)
     names = [name_of(node.outputs[0]) for node in hub.graph]
     name = next(name for name in names if name.isidentifier() and name.islower())

@@ -43,10 +43,10 @@ def test_other_opsets_are_converted(opset: int, tmp_path: Path) -> None:
     path = small(tmp_path / "head.onnx", nodes, {"best": 3}, kind=TensorProto.INT64, opset=opset)
     backbone = exported(VIT, SIZE)
     merged = attach(backbone.graph, [read_head("most", path)])
-    found = features_of(open_session(merged), backbone.frames)
-    assert found["most"].dtype == np.float32, "values are what manifests and golden frames take for float32"
-    wanted = backbone.expected["patches"].argmax(axis=-1)
-    assert (found["most"] == wanted).all()
+    actual = features_of(open_session(merged), backbone.frames)
+    assert actual["most"].dtype == np.float32, "values are what manifests and golden frames take for float32"
+    expected = backbone.expected["patches"].argmax(axis=-1)
+    assert (actual["most"] == expected).all()
 
 
 def test_several_outputs_have_names_of_their_own(tmp_path: Path) -> None:
@@ -54,26 +54,26 @@ def test_several_outputs_have_names_of_their_own(tmp_path: Path) -> None:
     backbone = exported(VIT, SIZE)
     head = read_head("twin", small(tmp_path / "head.onnx", nodes, {"less": 4, "size 1": 4}))
     assert head.outputs() == ("twin_less", "twin_size_1")
-    found = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)
-    np.testing.assert_allclose(found["twin_less"], -backbone.expected["patches"], atol=1e-3)
-    np.testing.assert_array_equal(found["twin_size_1"], np.abs(found["patches"]))
+    actual = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)
+    np.testing.assert_allclose(actual["twin_less"], -backbone.expected["patches"], atol=1e-3)
+    np.testing.assert_array_equal(actual["twin_size_1"], np.abs(actual["patches"]))
 
 
-def test_a_head_may_hand_over_what_it_reads(tmp_path: Path) -> None:
+def test_a_head_may_output_its_input(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["patches"], ["same"])]
     backbone = exported(VIT, SIZE)
     merged = attach(backbone.graph, [read_head("echo", small(tmp_path / "head.onnx", nodes, {"same": 4}))], features=False)
-    found = features_of(open_session(merged), backbone.frames)
-    assert list(found) == ["echo"]
-    np.testing.assert_allclose(found["echo"], backbone.expected["patches"], atol=1e-3)
+    actual = features_of(open_session(merged), backbone.frames)
+    assert list(actual) == ["echo"]
+    np.testing.assert_allclose(actual["echo"], backbone.expected["patches"], atol=1e-3)
 
 
-def test_two_heads_of_one_file_do_not_meet(tmp_path: Path) -> None:
+def test_two_heads_of_one_file_share_nothing(tmp_path: Path) -> None:
     path = made.pooled_onnx(tmp_path / "head.onnx", 64)
     backbone = exported(VIT, SIZE)
     merged = attach(backbone.graph, [read_head("one", path), read_head("two", path)])
-    found = features_of(open_session(merged), backbone.frames)
-    np.testing.assert_array_equal(found["one"], found["two"])
+    actual = features_of(open_session(merged), backbone.frames)
+    np.testing.assert_array_equal(actual["one"], actual["two"])
 
 
 def test_a_head_for_another_width_is_refused_with_both_shapes(tmp_path: Path) -> None:
@@ -193,23 +193,23 @@ def test_outputs_have_the_type_that_manifests_promise(said: str, kind: type, tmp
     path = small(tmp_path / "head.onnx", nodes, {output: 3}, kind=element)
     path.with_suffix(".toml").write_text(f'kind = "onnx"\noutput = "{said}"\n')
     head, backbone = read_head("most", path), exported(VIT, SIZE)
-    found = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)["most"]
-    wanted = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
-    assert found.dtype == wanted.dtype == kind
-    np.testing.assert_array_equal(found, wanted)
+    actual = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)["most"]
+    expected = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
+    assert actual.dtype == expected.dtype == kind
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_one_number_a_frame_is_a_vector_of_one(tmp_path: Path) -> None:
     nodes = [helper.make_node("ReduceMax", ["patches"], ["most"], axes=[1, 2, 3], keepdims=0)]
     head = read_head("most", small(tmp_path / "head.onnx", nodes, {"most": 1}, opset=17))
     backbone = exported(VIT, SIZE)
-    found = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)["most"]
-    wanted = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
-    assert found.shape == wanted.shape == (1, 1)
-    np.testing.assert_allclose(found, wanted, rtol=1e-4)
+    actual = features_of(open_session(attach(backbone.graph, [head])), backbone.frames)["most"]
+    expected = ReferenceHead(head)({"patches": torch.from_numpy(backbone.expected["patches"])}, SIZE)["most"].numpy()
+    assert actual.shape == expected.shape == (1, 1)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
-def test_weights_beside_the_graph_are_taken_in_and_hashed(tmp_path: Path) -> None:
+def test_external_weights_are_read_and_hashed(tmp_path: Path) -> None:
     """torch.onnx.export writes HEAD.onnx.data unless it is told not to."""
     whole = made.pooled_onnx(tmp_path / "whole.onnx", 64)
     path, data = tmp_path / "head.onnx", tmp_path / "head.onnx.data"
@@ -217,11 +217,11 @@ def test_weights_beside_the_graph_are_taken_in_and_hashed(tmp_path: Path) -> Non
     head = read_head("kind", path)
     assert identify_heads([f"kind={path}"]) == (("kind", head.sha256),)
     backbone = exported(VIT, SIZE)
-    outcome, wanted = (
+    outcome, expected = (
         features_of(open_session(attach(backbone.graph, [each])), backbone.frames)["kind"]
         for each in (head, read_head("kind", whole))
     )
-    np.testing.assert_array_equal(outcome, wanted)
+    np.testing.assert_array_equal(outcome, expected)
     data.write_bytes(data.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
     assert read_head("kind", path).sha256 != head.sha256
     data.write_bytes(data.read_bytes()[:-8])
@@ -252,7 +252,7 @@ def test_a_constant_that_points_at_another_file_is_not_read(tmp_path: Path) -> N
     ],
     ids=["dice", "empty", "batch"],
 )
-def test_results_that_nobody_can_compare_are_refused(node: onnx.NodeProto, said: str, tmp_path: Path) -> None:
+def test_results_that_cannot_be_compared_are_refused(node: onnx.NodeProto, said: str, tmp_path: Path) -> None:
     nought = onnx.numpy_helper.from_array(np.array([0]))
     nodes = [helper.make_node("Constant", [], ["nought"], value=nought), node]
     with pytest.raises(HeadError, match=said):
@@ -260,7 +260,7 @@ def test_results_that_nobody_can_compare_are_refused(node: onnx.NodeProto, said:
 
 
 @pytest.mark.parametrize(("toml", "said"), [("width = 384", "384 wide"), ("layers = [1]", "other layers than the graph reads")])
-def test_what_is_said_of_a_graph_must_hold(toml: str, said: str, tmp_path: Path) -> None:
+def test_a_description_must_agree_with_its_graph(toml: str, said: str, tmp_path: Path) -> None:
     path = made.pooled_onnx(tmp_path / "head.onnx", 64)
     path.with_suffix(".toml").write_text(toml)
     with pytest.raises(HeadError, match=said):
@@ -268,7 +268,7 @@ def test_what_is_said_of_a_graph_must_hold(toml: str, said: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("form", ["none", "tanh"])
-def test_gelu_of_newer_opsets_is_spelt_out(form: str, tmp_path: Path) -> None:
+def test_gelu_of_newer_opsets_is_written_out(form: str, tmp_path: Path) -> None:
     """What PyTorch's exporter writes by default; ONNX Runtime runs the file as it is, and the merged graph's parts of it."""
     nodes = [
         helper.make_node("Gelu", ["patches"], ["bent"], approximate=form),
@@ -278,13 +278,13 @@ def test_gelu_of_newer_opsets_is_spelt_out(form: str, tmp_path: Path) -> None:
     backbone = exported(VIT, SIZE)
     merged = attach(backbone.graph, [read_head("soft", path)])
     assert "Gelu" not in {node.op_type for node in merged.graph}
-    found = features_of(open_session(merged), backbone.frames)
-    (wanted,) = open_session(onnx.load(path)).run(None, {"patches": found["patches"]})
-    np.testing.assert_allclose(found["soft"], wanted, atol=1e-5)
+    actual = features_of(open_session(merged), backbone.frames)
+    (expected,) = open_session(onnx.load(path)).run(None, {"patches": actual["patches"]})
+    np.testing.assert_allclose(actual["soft"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("output", "rank"), [("labels", 3), ("depth", 3)])
-def test_maps_are_of_every_pixel(output: str, rank: int, tmp_path: Path) -> None:
+def test_maps_must_have_a_value_a_pixel(output: str, rank: int, tmp_path: Path) -> None:
     """A map a patch would be drawn, compared and deployed as if it were the frame's."""
     nodes = [helper.make_node("ReduceMax", ["patches"], ["map"], keepdims=0)]
     nodes[0].input.append("last")

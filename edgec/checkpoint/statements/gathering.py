@@ -38,7 +38,6 @@ def gather(origin: Origin) -> Statements:
     and for one that edgec cannot obey."""
     statements = Statements()
     for path in origin.files:
-        before = len(statements.entries)
         here = origin.folder is None or path.parent == origin.folder
         where = shown(path.name) if here else shown(f"{path.parent.name}/{path.name}")
         try:
@@ -50,8 +49,6 @@ def gather(origin: Origin) -> Statements:
             continue
         strict = origin.chosen or (here and path.name == CONFIG)
         _from_file(values, where, strict, statements)
-        if len(statements.entries) > before:
-            statements.sources.append(where)
     if origin.chosen and not statements.entries:
         raise UnreadableCheckpoint(
             "The file given as --config has no key that edgec knows.",
@@ -59,10 +56,7 @@ def gather(origin: Origin) -> Statements:
             remedy="use the keys of transformers' config.json and preprocessor_config.json, or of timm's config.json",
         )
     if origin.container:
-        before = len(statements.entries)
         generic.from_tree(_with_metadata(origin.container), shown(origin.name), statements)
-        if len(statements.entries) > before:
-            statements.sources.append(origin.name)
     return statements
 
 

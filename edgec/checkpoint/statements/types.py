@@ -59,8 +59,6 @@ class Statements:
 
     entries: list[Statement] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    sources: list[str] = field(default_factory=list)
-    """Files and containers that state something."""
     unreadable: list[str] = field(default_factory=list)
     """Files that may state something and could not be read."""
 
@@ -119,7 +117,7 @@ class Statements:
         entries = [
             each for each in self.entries if not each.component or each.component in components or each.component not in others
         ]
-        return Statements(entries, self.unread, self.sources, self.unreadable)
+        return Statements(entries, self.unread, self.unreadable)
 
     def rows(self) -> list[str]:
         """A line a statement, for `inspect`."""

@@ -89,7 +89,7 @@ def test_writing_to_a_tensor_does_not_change_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", FORMATS.values(), ids=FORMATS)
-def test_what_trainers_store_is_heard(options: dict[str, Any], tmp_path: Path) -> None:
+def test_what_trainers_store_becomes_statements(options: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     args = argparse.Namespace(arch="vit_small", lr=1e-3, out=pathlib.PosixPath("/runs/3"), none=None)
     torch.save(

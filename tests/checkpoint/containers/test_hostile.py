@@ -202,7 +202,7 @@ def _safetensors(header: object, data: bytes = b"", length: int | None = None) -
     ],
     ids=["length", "outside", "short", "negative", "size", "metadata", "dtype", "entry", "json", "no tensors"],
 )
-def test_safetensors_that_lie(content: bytes, tmp_path: Path) -> None:
+def test_safetensors_with_false_headers(content: bytes, tmp_path: Path) -> None:
     refused(written(tmp_path / "weights.safetensors", content), UnreadableCheckpoint)
 
 
@@ -295,7 +295,7 @@ def test_weights_that_do_not_fit(change: Callable[[State], object], parts: tuple
     refused(tmp_path / "weights.pth", UnknownForm if "RMSNorm" in parts else MismatchedWeights, *parts)
 
 
-def test_many_mistakes_are_told_together_and_cut_at_eight(tmp_path: Path) -> None:
+def test_many_mistakes_are_reported_together_and_cut_at_eight(tmp_path: Path) -> None:
     state = {name: tensor for name, tensor in huggingface_state().items() if "norm1" not in name and "norm2" not in name}
     torch.save(state, tmp_path / "weights.pth")
     error = refused(tmp_path / "weights.pth", MismatchedWeights, "12 tensors", "and 4 more")
@@ -312,7 +312,7 @@ def test_nan_and_infinity_are_named_counted_and_placed(tmp_path: Path) -> None:
     assert [fact.split(":")[0] for fact in error.evidence] == ["layer.1.mlp.up_proj.weight", "norm.weight"]
 
 
-def test_names_cannot_move_the_cursor(tmp_path: Path) -> None:
+def test_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
     torch.save(huggingface_state() | {"\x1b[2Jfresh\nstart": torch.ones(1)}, tmp_path / "weights.pth")
     warnings = [finding.text for finding in read(str(tmp_path / "weights.pth")).findings if "unexpected" in finding.text]
     assert warnings == ["1 unexpected tensor ignored: \\x1b[2Jfresh\\nstart"]

@@ -149,7 +149,7 @@ KEYS = {
 
 
 @pytest.mark.parametrize("save", [zipped, before_16], ids=["zip", "before 1.6"])
-def test_keys_that_end_whoever_hashes_them(save: Callable[[Path, bytes], Path], tmp_path: Path) -> None:
+def test_keys_that_would_crash_a_hash(save: Callable[[Path, bytes], Path], tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{number}.pth", BEGINNING + b"}q\x00" + key + b"Ns.") for number, key in enumerate(KEYS.values())]
     codes = opened(*paths)
     assert all(set(codes[path.name]) == {3} for path in paths), codes
@@ -218,7 +218,7 @@ ZIPS = {
 }
 
 
-def test_archives_that_lie(tmp_path: Path) -> None:
+def test_archives_with_false_directories(tmp_path: Path) -> None:
     zipped(tmp_path / "sound.zip", BEGINNING + b"}.")
     sound, paths = (tmp_path / "sound.zip").read_bytes(), []
     for number, change in enumerate(ZIPS.values()):
@@ -261,7 +261,7 @@ def test_a_file_of_holes_is_refused_before_it_is_hashed(tmp_path: Path) -> None:
     assert opened(*paths) == {path.name: [3, 3, 3] for path in paths}
 
 
-def test_what_is_beside_a_checkpoint_is_bounded_too(tmp_path: Path) -> None:
+def test_files_next_to_a_checkpoint_are_bounded_too(tmp_path: Path) -> None:
     paths = []
     for name in ("LICENSE", "config.json", "head.toml"):
         folder = tmp_path / f"of {name}"

@@ -69,7 +69,7 @@ def test_a_needed_tensor_that_is_not_plain_is_named_with_what_it_is(kind: str, n
     assert part in str(caught.value)
 
 
-def test_the_same_tensors_are_harmless_where_nobody_needs_them(tmp_path: Path) -> None:
+def test_unusable_tensors_are_harmless_if_they_are_not_needed(tmp_path: Path) -> None:
     state = meta_state()
     ones = torch.ones(8)
     for kind, (change, _) in KINDS.items():
@@ -144,7 +144,7 @@ def test_heads_take_tensors_by_the_same_rules(kind: str, tmp_path: Path) -> None
     assert part in str(caught.value)
 
 
-def test_what_is_taken_is_a_copy_and_counted() -> None:
+def test_copies_are_counted_against_the_storage() -> None:
     taking, stored = TensorCopier(), torch.arange(8.0)
     half = taking.float32(stored[:4])
     half.zero_()
@@ -162,6 +162,6 @@ class Tagged(Tensor):
     "tensor",
     [torch.ones(3).to_sparse(), torch.ones(3, device="meta"), torch.ones(1).expand(9), torch.ones(2).as_subclass(Tagged)],
 )
-def test_taking_does_not_rely_on_where_a_tensor_came_from(tensor: Tensor) -> None:
+def test_copying_checks_tensors_from_any_source(tensor: Tensor) -> None:
     with pytest.raises(Refused, match="no plain tensor"):
         TensorCopier().float32(tensor)

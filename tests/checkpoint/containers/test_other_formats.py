@@ -191,7 +191,7 @@ def test_an_index_given_itself_means_its_folder(tmp_path: Path) -> None:
     ],
     ids=["100,000 shards", "itself", "absolute", "parent", "nothing", "long", "zero", "twice"],
 )
-def test_an_index_that_was_made_up(weight_map: dict[str, str], part: str, tmp_path: Path) -> None:
+def test_a_forged_index_is_refused(weight_map: dict[str, str], part: str, tmp_path: Path) -> None:
     save_file({"a": torch.ones(1)}, tmp_path / "one.safetensors")
     (tmp_path / "two.safetensors").symlink_to("one.safetensors")
     (tmp_path / "config.json").write_text("{}")

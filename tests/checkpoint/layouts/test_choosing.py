@@ -133,14 +133,14 @@ def test_a_shared_tensor_under_its_other_name(kit: SimpleNamespace, tmp_path: Pa
     assert all(torch.equal(weights[name], tensor) for name, tensor in zip(shared, expected, strict=True))
 
 
-def test_copies_are_no_contradiction(states: tuple[State, State, State], tmp_path: Path) -> None:
+def test_identical_copies_are_accepted(states: tuple[State, State, State], tmp_path: Path) -> None:
     raw, _, _ = states
     torch.save({"model": raw, "ema": dict(raw)}, tmp_path / "run.pt")
     checkpoint = read(str(tmp_path / "run.pt"))
     assert any("the same weights are stored as" in finding.text for finding in checkpoint.findings)
 
 
-def test_a_name_twice_but_for_a_wrapper(states: tuple[State, State, State], tmp_path: Path) -> None:
+def test_weights_with_and_without_a_wrapper_are_refused(states: tuple[State, State, State], tmp_path: Path) -> None:
     raw, average, _ = states
     torch.save(raw | under("module.", average), tmp_path / "run.pt")
     with pytest.raises(UnknownForm, match="twice"):

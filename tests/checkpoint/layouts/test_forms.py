@@ -86,7 +86,7 @@ def test_the_whole_family_under_everyones_names(arch: str, timm: ModuleType, kit
         (("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"), "not the weights of a DINOv3 backbone"),
     ],
 )
-def test_other_models_are_told_what_they_look_like(names: tuple[str, ...], part: str) -> None:
+def test_other_models_are_named(names: tuple[str, ...], part: str) -> None:
     with pytest.raises(UnknownForm) as caught:
         recognise(names)
     assert part in caught.value.what

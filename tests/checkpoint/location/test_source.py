@@ -86,7 +86,7 @@ def test_identify_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_references_to_nothing(tmp_path: Path) -> None:
     with pytest.raises(UnreadableCheckpoint, match="no checkpoint at"):
         read(str(tmp_path / "nothing.pth"))
     with pytest.raises(UnreadableCheckpoint, match="holds no checkpoint"):
@@ -120,7 +120,7 @@ def test_a_hugging_face_directory_without_config(demo_copy: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{", "\x00\xff", "[" * 100_000])
-def test_configs_that_are_none(text: str, demo_copy: Path) -> None:
+def test_configs_that_are_not_json(text: str, demo_copy: Path) -> None:
     (demo_copy / "config.json").write_text(text, encoding="latin-1")
     with pytest.raises(UnreadableCheckpoint, match=r"config\.json"):
         read(str(demo_copy))

@@ -108,7 +108,7 @@ def test_the_demo_carries_its_attribution() -> None:
     assert "not Meta's DINOv3 weights" in licence.notice
 
 
-def test_metas_name_binds_and_the_missing_agreement_is_told(tmp_path: Path) -> None:
+def test_metas_name_implies_its_licence_and_a_missing_text_is_reported(tmp_path: Path) -> None:
     path = place(tmp_path / "dinov3_vits16_pretrain_lvd1689m.safetensors")
     checkpoint = read(str(path))
     assert checkpoint.licence.spdx == "LicenseRef-DINOv3"

@@ -78,7 +78,7 @@ def test_the_classifier_reads_what_timms_does(
     assert np.abs(scores - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_a_pooling_that_edgec_has_not(timm: ModuleType, kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_pooling_that_edgec_lacks(timm: ModuleType, kit: SimpleNamespace, tmp_path: Path) -> None:
     _, head = classifier(timm, kit, "vit", tmp_path / "timm")
     config = json.loads((tmp_path / "timm" / "config.json").read_text())
     (tmp_path / "timm" / "config.json").write_text(json.dumps({**config, "model_args": {}, "global_pool": "avgmax"}))

@@ -64,7 +64,7 @@ def test_a_file_given_instead_of_its_folder_means_the_same(folder: Path) -> None
         assert_parity(reference)
 
 
-def test_what_lies_beside_a_file_is_in_its_key(folder: Path) -> None:
+def test_files_next_to_a_file_are_in_its_key(folder: Path) -> None:
     before = identify(str(folder / "model.safetensors"))
     edit(folder / "config.json", rope_theta=31.0)
     after = identify(str(folder / "model.safetensors"))
@@ -117,7 +117,7 @@ def test_what_changes_the_model_is_refused_by_name(changes: dict[str, object], p
         assert caught.value.evidence
 
 
-def test_a_key_that_nobody_reads_is_told(folder: Path) -> None:
+def test_unread_keys_are_reported(folder: Path) -> None:
     edit(folder / "config.json", attention_sinks=4)
     assert any("attention_sinks" in finding.text and finding.level == "warning" for finding in read(str(folder)).findings)
 
@@ -158,7 +158,7 @@ def test_processors_of_transformers_5_and_two_that_differ(folder: Path) -> None:
     assert read(str(folder)).normalisation.mean == (0.1, 0.2, 0.3)
 
 
-def test_the_one_file_that_is_believed(folder: Path, tmp_path: Path) -> None:
+def test_config_replaces_all_other_statements(folder: Path, tmp_path: Path) -> None:
     chosen = tmp_path / "mine.json"
     chosen.write_text('{"num_attention_heads": 3, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.3, 0.2, 0.1]}')
     checkpoint = read(str(folder), config=str(chosen))
@@ -229,7 +229,7 @@ def test_timms_convnext(timm: ModuleType, kit: SimpleNamespace, tmp_path: Path) 
         ({"pretrained_cfg": {"input_size": [4, 224, 224]}}, "input_size"),
     ],
 )
-def test_what_timms_file_says_otherwise(
+def test_statements_of_timm_that_edgec_cannot_obey_are_refused(
     changes: dict[str, object], part: str, timm: ModuleType, kit: SimpleNamespace, tmp_path: Path
 ) -> None:
     model = kit.randomise(timm.create_model("vit_tiny_patch16_dinov3_qkvb", num_classes=0, depth=1))
@@ -272,19 +272,19 @@ def test_normalisation_inside_a_training_file(
     "said",
     [{"cfg": {"INPUT": {"FORMAT": "BGR"}}}, {"data_preprocessor": {"bgr_to_rgb": False}}, {"args": {"channel_order": "bgr"}}],
 )
-def test_blue_first_is_refused(said: dict[str, object], kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_bgr_is_refused(said: dict[str, object], kit: SimpleNamespace, tmp_path: Path) -> None:
     torch.save({"model": meta_state(kit), **said}, tmp_path / "last.pt")
     with pytest.raises(UnknownForm, match="in the order BGR"):
         read(str(tmp_path / "last.pt"))
 
 
-def test_a_robots_joints_are_no_pixels(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_robots_joints_are_not_pixels(kit: SimpleNamespace, tmp_path: Path) -> None:
     stats = {"observation.state": {"mean": [1.0, 2.0, 3.0], "std": [0.1, 0.1, 0.1]}}
     torch.save({"model": meta_state(kit), "stats": stats}, tmp_path / "last.pt")
     assert read(str(tmp_path / "last.pt")).normalisation.reason == "assumed, nothing says otherwise"
 
 
-def test_a_processor_of_another_class_without_figures(folder: Path) -> None:
+def test_a_processor_of_another_class_without_mean_and_std(folder: Path) -> None:
     (folder / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor", "do_normalize": true}')
     with pytest.raises(UnreadableCheckpoint, match="without the mean and std"):
         read(str(folder))
@@ -314,7 +314,7 @@ def test_heads_inside_a_training_file(said: dict[str, object], kit: SimpleNamesp
     assert read(str(tmp_path / "last.ckpt")).spec.heads == 6  # type: ignore[union-attr]
 
 
-def test_safetensors_metadata_is_heard(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_safetensors_metadata_is_read(kit: SimpleNamespace, tmp_path: Path) -> None:
     state = without_periods(meta_state(kit))
     save_file(state, tmp_path / "a.safetensors", metadata={"format": "pt", "config": '{"num_heads": 6}'})
     assert read(str(tmp_path / "a.safetensors")).spec.heads == 6  # type: ignore[union-attr]

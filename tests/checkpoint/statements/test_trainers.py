@@ -96,7 +96,9 @@ def test_normalisation_by_name_and_of_bytes(
         {"model": {"layers": [{"num_heads": 8}]}, "note": "line: one\nline two"},
     ],
 )
-def test_what_is_of_something_else_is_no_statement(said: dict[str, object], state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_values_about_something_else_are_not_statements(
+    said: dict[str, object], state: dict[str, Tensor], tmp_path: Path
+) -> None:
     checkpoint = read(saved(tmp_path / "last.ckpt", state, **said))
     assert checkpoint.normalisation.reason == NOTHING
     assert checkpoint.spec.heads == 3  # type: ignore[union-attr]
@@ -122,7 +124,9 @@ def test_what_is_of_something_else_is_no_statement(said: dict[str, object], stat
         ({"cfg": {"train": {"normalize": PLAIN}, "val": {"normalize": {**PLAIN, "std": [0.5] * 3}}}}, "contradicts"),
     ],
 )
-def test_what_a_trainer_states_otherwise(said: dict[str, object], part: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_statements_that_edgec_cannot_obey_are_refused(
+    said: dict[str, object], part: str, state: dict[str, Tensor], tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError) as caught:
         read(saved(tmp_path / "last.ckpt", state, **said))
     assert part in str(caught.value)
@@ -202,7 +206,7 @@ def test_a_pipelines_processor_and_files_of_others(state: dict[str, Tensor], tmp
     "name",
     ["prompt_embeddings", "patch_embed.norm.weight", "norm_pre.weight", "rel_pos_bias", "register_tokens", "pos_embedding"],
 )
-def test_weights_on_the_way_of_the_backbone_are_not_passed_over(name: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_unknown_weights_that_would_compute_are_refused(name: str, state: dict[str, Tensor], tmp_path: Path) -> None:
     with pytest.raises(MismatchedWeights) as caught:
         read(saved(tmp_path / "a.pth", {**state, name: torch.ones(192)}))
     assert name in str(caught.value)
@@ -219,7 +223,7 @@ def test_processors_that_shift(key: str, state: dict[str, Tensor], tmp_path: Pat
         read(str(tmp_path / "a.pth"))
 
 
-def test_an_average_has_what_is_said_of_its_student(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_statements_about_a_student_hold_for_its_average(kit: SimpleNamespace, tmp_path: Path) -> None:
     spec = VitSpec(384, 12, 6, 1536)
     raw = kit.meta_state(kit.huggingface_model(spec, random=False))
     average = {name: tensor * 1.01 if name == "cls_token" else tensor for name, tensor in raw.items()}
