@@ -20,9 +20,9 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(shown(name, 80) for name in every[:LISTED]) + more
 
 
-def cut(facts: list[str]) -> list[str]:
-    """The first eight facts and a line saying how many more there are."""
-    return facts if len(facts) <= LISTED else [*facts[:LISTED], f"and {len(facts) - LISTED} more"]
+def cut(facts: list[str], most: int = LISTED) -> list[str]:
+    """The first `most` facts, and a line that says how many more there are."""
+    return facts if len(facts) <= most else [*facts[:most], f"and {len(facts) - most} more"]
 
 
 def counted(count: int, noun: str) -> str:

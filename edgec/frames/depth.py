@@ -20,6 +20,7 @@ from PIL import Image
 
 from edgec.errors import CalibrationError
 from edgec.frames.sampling import evenly
+from edgec.text import cut
 from edgec.untrusted import printable
 
 FULL = (1 << 16) - 1
@@ -28,7 +29,7 @@ SUFFIXES = frozenset({".png", ".tif", ".tiff"})
 
 _HEADERS, _MEASURED = 256, 64
 """At most so many headers of one camera's pictures are read, and so many pictures decoded."""
-_SHOWN = 8
+
 _COLOURS = ("RGB", "RGBA")
 _GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _MAX_SAMPLE, _WHITE_LEVEL, _PHOTOMETRIC = 281, 50717, 262
@@ -133,7 +134,7 @@ def full_scales(cameras: Mapping[str, Sequence[Path]], opened: Callable[[Path], 
     if unknown:
         raise CalibrationError(
             "There are pictures with 16 bits a sample, and nothing says what full scale is.",
-            evidence=[*unknown[:_SHOWN], *([f"and {len(unknown) - _SHOWN} more"] if len(unknown) > _SHOWN else [])],
+            evidence=cut(unknown),
             remedy=remedy,
         )
     return scales

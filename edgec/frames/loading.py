@@ -19,6 +19,7 @@ from edgec.frames.video import Projector
 from edgec.frames.walking import ABSENT, Walk, is_link, remedy_for, stat_of
 from edgec.paths import expand
 from edgec.resources import room
+from edgec.text import cut
 from edgec.untrusted import Refused, read_bytes
 
 LIST_LIMIT = 64 << 20
@@ -175,5 +176,4 @@ def _checked(frameset: FrameSet, place: str, walk: Walk) -> FrameSet:
 
 
 def _listing(skipped: Sequence[Skipped]) -> list[str]:
-    lines = [f"{name}: {reason}" for name, reason in skipped[:_SHOWN]]
-    return [*lines, f"and {len(skipped) - _SHOWN} more"] if len(skipped) > _SHOWN else lines
+    return cut([f"{name}: {reason}" for name, reason in skipped], _SHOWN)

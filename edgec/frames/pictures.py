@@ -57,12 +57,6 @@ class Header:
     encoding: str = ""
 
 
-def check(path: Path) -> str | None:
-    """Why this file cannot be a frame, judged by its kind and header alone; None if they are in order."""
-    header = read_header(path)
-    return header if isinstance(header, str) else None
-
-
 def read_header(path: Path) -> Header | str:
     """What the header says, or why the file cannot be a frame."""
     try:
