@@ -1,7 +1,7 @@
 """What a pickle's names become when it calls them: plain values and descriptions of tensors. No function that it names is run.
 
-A pickle imports names and calls them. The names that trainers' files need are listed here, each with the function of this module
-that stands for it. Every other name raises `ForbiddenImport`, and the file is refused.
+A pickle imports names and calls them. The names that trainers' files need are listed here, each with the function that stands for
+it. Every other name raises `ForbiddenImport`, and the file is refused.
 """
 
 from __future__ import annotations
@@ -11,25 +11,10 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from edgec.checkpoint.containers.objects import (
-    Array,
-    Fields,
-    ForbiddenImport,
-    Ignored,
-    Name,
-    Storage,
-    extents_of,
-    key_text,
-    set_items,
-    whole,
-    wholes,
-)
-from edgec.checkpoint.containers.tensors import ITEM_BYTES, StoredTensor
+from edgec.checkpoint.containers import numpy_calls, torch_calls
+from edgec.checkpoint.containers.objects import Array, Fields, ForbiddenImport, Ignored, Name, Storage, key_text, set_items, whole
+from edgec.checkpoint.containers.tensors import StoredTensor
 from edgec.untrusted import Refused
-
-_ARRAY_ELEMENTS = 4096
-"""Elements of the largest NumPy array that is read as a statement."""
-
 
 # ---------------------------------------------------------------------------------------------------------------- constants
 
@@ -124,7 +109,7 @@ def built(value: Any, state: Any, spend: Callable[[int], None]) -> Any:
                 value.update(part)
         return value
     if isinstance(value, Array):
-        value.value = _array(state, spend)
+        value.value = numpy_calls.array(state, spend)
         return value
     if isinstance(value, Name) and value.full.startswith("numpy.dtype "):
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else "?"
@@ -154,72 +139,6 @@ def _ordered(*arguments: Any) -> dict[str, Any]:
     return items
 
 
-def _stored(
-    source: Any, offset: Any, size: Any, stride: Any, dtype: str | None = None, metadata: Any = None, problem: str = ""
-) -> StoredTensor:
-    """A tensor of a storage's elements. Impossible dimensions make the tensor unusable, not the file."""
-    shape = extents_of(size)
-    if not isinstance(source, Storage) or shape is None:
-        return StoredTensor(shape or (0,), "float32", problem=problem or "described in a way that torch.save does not")
-    strides = wholes(stride)
-    if strides is None or len(strides) != len(shape) or not whole(offset):
-        problem = problem or "laid out in a way that no tensor can be"
-    if isinstance(metadata, dict) and any(metadata.values()):
-        problem = problem or f"stored {' and '.join(sorted(map(str, metadata)))[:40]}, which is undone as it is used"
-    dtype = dtype or source.dtype
-    # A storage counts elements of its own type; a tensor in an untyped storage may have another type.
-    claimed = source.count * ITEM_BYTES.get(source.dtype, 1)
-    return StoredTensor(shape, dtype, strides or (), offset if whole(offset) else 0, source.key, claimed, problem)
-
-
-def _tensor(source: Any, offset: Any, size: Any, stride: Any, *others: Any) -> StoredTensor:
-    return _stored(source, offset, size, stride, metadata=others[2] if len(others) > 2 else None)
-
-
-def _tensor_of_type(source: Any, offset: Any, size: Any, stride: Any, *others: Any) -> StoredTensor:
-    dtype = others[2] if len(others) > 2 else None
-    if not isinstance(dtype, Name):
-        raise TypeError
-    name = dtype.full.removeprefix("torch.")
-    return _stored(source, offset, size, stride, name, others[3] if len(others) > 3 else None)
-
-
-def _parameter(data: Any = None, *_: Any) -> StoredTensor:
-    if not isinstance(data, StoredTensor):
-        raise TypeError
-    return data
-
-
-def _with_attributes(function: Any, kind: Any, arguments: Any, _: Any) -> StoredTensor:
-    """A tensor with attributes. One of another class than torch's own may compute differently, and is unusable."""
-    if not isinstance(function, Name) or not isinstance(kind, Name) or function.full not in _REBUILDING:
-        raise TypeError
-    if kind.full not in ("torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"):
-        return StoredTensor((0,), "float32", problem="a tensor of another class than torch.Tensor")
-    return _REBUILDING[function.full](*arguments)
-
-
-def _sparse(_: Any, data: Any) -> StoredTensor:
-    sizes = [shape for each in data[:4] if isinstance(each, tuple) and (shape := extents_of(each)) is not None]
-    return StoredTensor(sizes[-1] if sizes else (0,), "float32", problem="a sparse tensor")
-
-
-def _odd(kind: str, size: int | None = None) -> Callable[..., StoredTensor]:
-    def make(*arguments: Any) -> StoredTensor:
-        shape = extents_of(arguments[size]) if size is not None and len(arguments) > size else None
-        return StoredTensor(shape or (0,), "float32", problem=kind)
-
-    return make
-
-
-def _bytes(value: Any = b"", encoding: Any = "latin-1", *_: Any) -> bytes:
-    if isinstance(value, str) and encoding in ("latin-1", "latin1", "utf-8", "ascii"):
-        return value.encode(encoding, "replace")
-    if not isinstance(value, bytes):
-        raise TypeError
-    return value
-
-
 def _items(value: Any = (), *_: Any) -> Any:
     """Sets and sizes are read as the sequence that they are made from; nothing is copied."""
     if not isinstance(value, (list, tuple)):
@@ -239,48 +158,6 @@ def _text(value: Any = "", *_: Any) -> str:
 
 def _path(*parts: Any) -> str:
     return str(PurePosixPath(*(part[:1024] for part in parts[:64])))
-
-
-def _dtype(code: Any, *_: Any) -> Name | Ignored:
-    text = code.decode("ascii") if isinstance(code, bytes) else str(code)
-    return Name(f"numpy.dtype {text}") if re.fullmatch(r"[<|=]?(f[248]|[iu][1248]|b1|\?)", text) else Ignored("dtype")
-
-
-def _scalar(dtype: Any, data: Any = b"") -> Any:
-    if not isinstance(dtype, Name) or not isinstance(data, (bytes, str)):
-        return Ignored("NumPy scalar")
-    return _numbers(dtype, _bytes(data), ())
-
-
-def _array(state: Any, spend: Callable[[int], None]) -> Any:
-    if not isinstance(state, tuple) or len(state) != 5:
-        raise Refused("describes a NumPy array in a way that NumPy does not")
-    _, size, dtype, fortran, data = state
-    if isinstance(data, (str, bytes)):
-        spend(len(data) >> 1)
-    shape = extents_of(size)
-    if shape is None or not isinstance(dtype, Name) or not isinstance(data, (bytes, str)) or (fortran and len(shape) > 1):
-        return Ignored("NumPy array")
-    return _numbers(dtype, _bytes(data), shape)
-
-
-def _from_buffer(data: Any, dtype: Any, size: Any, order: Any, *_: Any) -> Any:
-    """How pickle protocol 5 makes an array."""
-    shape = extents_of(size)
-    if shape is None or not isinstance(dtype, Name) or (order != "C" and len(shape) > 1):
-        return Ignored("NumPy array")
-    return _numbers(dtype, _bytes(data), shape)
-
-
-def _numbers(dtype: Name, data: bytes, shape: tuple[int, ...]) -> Any:
-    import numpy as np
-
-    if not dtype.full.startswith("numpy.dtype ") or len(data) > 8 * _ARRAY_ELEMENTS:
-        return Ignored("NumPy array")
-    try:
-        return np.frombuffer(data, np.dtype(dtype.full.removeprefix("numpy.dtype "))).reshape(shape).tolist()
-    except ValueError as error:
-        raise Refused("holds a NumPy array whose bytes are not those of its shape") from error
 
 
 def _reconstructed(kind: Any, *_: Any) -> Any:
@@ -312,15 +189,8 @@ _FIELDS = frozenset(
     }
 )
 """Classes that hold configurations. Of their objects, attributes and items are read."""
-_REBUILDING: dict[str, Callable[..., StoredTensor]] = {
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor_of_type,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_parameter_with_state": _parameter,
-}
 _CALLS: dict[str, Callable[..., Any]] = {
-    **_REBUILDING,
+    **torch_calls.REBUILDING,
     "collections.OrderedDict": _ordered,
     "collections.Counter": _ordered,
     "collections.defaultdict": lambda *_: {},
@@ -330,32 +200,32 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "builtins.frozenset": _items,
     "builtins.list": _items,
     "builtins.tuple": _items,
-    "builtins.bytes": _bytes,
-    "builtins.bytearray": _bytes,
+    "builtins.bytes": numpy_calls.as_bytes,
+    "builtins.bytearray": numpy_calls.as_bytes,
     "builtins.complex": lambda *_: Ignored("complex number"),
     "builtins.slice": lambda *_: Ignored("slice"),
     "builtins.range": lambda *_: Ignored("range"),
-    "_codecs.encode": _bytes,
+    "_codecs.encode": numpy_calls.as_bytes,
     "copyreg._reconstructor": _reconstructed,
-    "torch._tensor._rebuild_from_type_v2": _with_attributes,
-    "torch.nn.parameter.Parameter": _parameter,
-    "torch._utils._rebuild_qtensor": _odd("a quantised tensor", 2),
-    "torch._utils._rebuild_sparse_tensor": _sparse,
-    "torch._utils._rebuild_nested_tensor": _odd("a nested tensor"),
-    "torch._utils._rebuild_meta_tensor_no_storage": _odd("a meta tensor, which has no values", 1),
-    "torch._utils._rebuild_wrapper_subclass": _odd("a tensor of another class than torch.Tensor", 2),
-    "torch._utils._rebuild_device_tensor_from_numpy": _odd("a tensor of another device"),
-    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _odd("a tensor of another device"),
-    "torch._utils._rebuild_xla_tensor": _odd("a tensor of another device"),
+    "torch._tensor._rebuild_from_type_v2": torch_calls.tensor_with_attributes,
+    "torch.nn.parameter.Parameter": torch_calls.parameter,
+    "torch._utils._rebuild_qtensor": torch_calls.unusable("a quantised tensor", 2),
+    "torch._utils._rebuild_sparse_tensor": torch_calls.sparse_tensor,
+    "torch._utils._rebuild_nested_tensor": torch_calls.unusable("a nested tensor"),
+    "torch._utils._rebuild_meta_tensor_no_storage": torch_calls.unusable("a meta tensor, which has no values", 1),
+    "torch._utils._rebuild_wrapper_subclass": torch_calls.unusable("a tensor of another class than torch.Tensor", 2),
+    "torch._utils._rebuild_device_tensor_from_numpy": torch_calls.unusable("a tensor of another device"),
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": torch_calls.unusable("a tensor of another device"),
+    "torch._utils._rebuild_xla_tensor": torch_calls.unusable("a tensor of another device"),
     "torch.storage._load_from_bytes": lambda *_: Ignored("pickle inside a pickle"),
     "torch.Size": _items,
     "torch.device": _device,
     "torch.torch_version.TorchVersion": _text,
     "torch.serialization._get_layout": _text,
-    "numpy.dtype": _dtype,
-    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.dtype": numpy_calls.dtype_name,
+    "numpy.core.multiarray.scalar": numpy_calls.scalar,
     "numpy.core.multiarray._reconstruct": lambda *_: Array(),
-    "numpy.core.numeric._frombuffer": _from_buffer,
+    "numpy.core.numeric._frombuffer": numpy_calls.from_buffer,
     "pathlib.Path": _path,
     "pathlib.PosixPath": _path,
     "pathlib.WindowsPath": _path,
