@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgec.checkpoint import Checkpoint
-from edgec.checkpoint.layouts import HUGGINGFACE_CONVNEXT, HUGGINGFACE_VIT
+from edgec.checkpoint.layouts.tables import HUGGINGFACE_CONVNEXT, HUGGINGFACE_VIT
 from edgec.model.spec import ConvNextSpec, Spec, VitSpec
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from edgec import checkpoint as checkpoints
 from edgec.errors import CalibrationError
 from edgec.fidelity.coverage import draw_features, findings, measure_coverage
 from edgec.frames import FrameSet, Pixels, batches, split
-from edgec.frames.lint import Finding
+from edgec.frames.lint import LintFinding
 from edgec.model.spec import Size
 
 
@@ -20,7 +20,7 @@ def check_coverage(
     weights: str | None = None,
     config: str | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[LintFinding, ...]:
     """Compare the frames that a build for this checkpoint and size would calibrate on with those that it would judge by. No
     findings for a set that no build could split. `weights` and `config` are as in `edgec.checkpoint.read`; `progress` is called
     with the number of frames done.

@@ -20,7 +20,7 @@ from edgec.backends.base import Backend
 from edgec.backends.offering import PrecisionChoice, offered_pairs
 from edgec.backends.profile import Profile
 from edgec.checkpoint import Identity
-from edgec.checkpoint.source import DEMO
+from edgec.checkpoint.location.source import DEMO
 from edgec.dependencies import everything, packages
 from edgec.errors import CalibrationError, RequestError, TargetError
 from edgec.fidelity.budget import WITHOUT_FEATURES, Budget

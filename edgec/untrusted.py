@@ -11,7 +11,8 @@ import math
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +60,9 @@ def parse_toml(data: bytes) -> dict[str, Any]:
 
     Raises `Refused`, with line and column if the parser gives them.
     """
-    try:
+    with _parsing("valid TOML"):
         table: dict[str, Any] = tomllib.loads(data.decode("utf-8-sig"))
         _check_numbers(table)
-    except Refused:
-        raise
-    except RecursionError:
-        raise Refused("is nested too deeply") from None
-    except UnicodeDecodeError as error:
-        raise Refused(f"is not UTF-8: {error.reason} at byte {error.start}") from None
-    except ValueError as error:  # TOMLDecodeError is one; so is what int() raises for thousands of digits
-        raise Refused(f"is not valid TOML: {error}") from None
     return table
 
 
@@ -82,17 +75,11 @@ def parse_yaml(data: bytes) -> dict[str, Any]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
-    try:
+    with _parsing("valid YAML", yaml.YAMLError):
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=loader)):
             raise Refused("uses aliases")
         value = _numbers(yaml.load(data.decode("utf-8-sig"), Loader=loader))  # noqa: S506 (it is one of the safe ones)
         _check_numbers(value)
-    except Refused:
-        raise
-    except RecursionError:
-        raise Refused("is nested too deeply") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise Refused(f"is not valid YAML: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(value, dict):
         raise Refused(f"holds {type(value).__name__}, not a mapping")
     return value
@@ -106,7 +93,7 @@ def parse_python(text: str) -> dict[str, Any]:
     """
     if len(text) > TEXT_LIMIT // 4:
         raise Refused(f"is too large: {len(text):,} characters")
-    try:
+    with _parsing("Python", SyntaxError):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             body = ast.parse(text.strip()).body
@@ -120,15 +107,25 @@ def parse_python(text: str) -> dict[str, Any]:
         if len(body) == 1 and isinstance(body[0], ast.Expr):
             value = _literal(body[0].value)
         _check_numbers(value)
+    if not isinstance(value, dict):
+        raise Refused(f"holds {type(value).__name__}, not a dictionary")
+    return value
+
+
+@contextmanager
+def _parsing(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Around a parser: raises `Refused` for everything that it raises, its own `errors` included."""
+    refused: tuple[type[Exception], ...] = (ValueError, *errors)  # TOMLDecodeError is a ValueError; so is int()'s of many digits
+    try:
+        yield
     except Refused:
         raise
     except (RecursionError, MemoryError):
         raise Refused("is nested too deeply") from None
-    except (SyntaxError, ValueError) as error:
-        raise Refused(f"is not Python: {error}") from None
-    if not isinstance(value, dict):
-        raise Refused(f"holds {type(value).__name__}, not a dictionary")
-    return value
+    except UnicodeDecodeError as error:
+        raise Refused(f"is not UTF-8: {error.reason} at byte {error.start}") from None
+    except refused as error:
+        raise Refused(f"is not {what}: {' '.join(str(error).split())[:200]}") from None
 
 
 def _literal(node: ast.expr) -> Any:

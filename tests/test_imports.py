@@ -60,8 +60,8 @@ SDKS: dict[str, set[str]] = {
     "jinja2": {"edgec.report.html"},
     "distributed": {"edgec.sweep"},
     "matplotlib": {"edgec.report"},
-    "transformers": {"edgec.checkpoint.against"},
-    "timm": {"edgec.checkpoint.against"},
+    "transformers": {"edgec.checkpoint.author"},
+    "timm": {"edgec.checkpoint.author"},
     "nncf": set(),
 }
 """By package, the modules or rooms that may import it."""
@@ -146,6 +146,18 @@ def test_rooms_do_not_import_each_other_in_cycles() -> None:
     graph = {name: others - {""} for name, others in rooms().items() if name}
     order = list(TopologicalSorter(graph).static_order())  # a ring is a CycleError, which names the rooms in it
     assert order.index("records") < order.index("report") < order.index("cli")
+
+
+@pytest.mark.parametrize("name", ["checkpoint"])
+def test_no_folders_within_a_room_form_a_ring(name: str) -> None:
+    """Modules beside the folders count each by itself; the room's `__init__` may import all."""
+    graph: dict[str, set[str]] = defaultdict(set)
+    for each in imports():
+        here, there = ((*path.split("."), "", "")[:3] for path in (each.module, each.target))
+        if here[:2] == there[:2] == ("edgec", name) and here[2] != there[2] and here[2]:
+            graph[here[2]].add(there[2])
+    order = list(TopologicalSorter(graph).static_order())
+    assert order.index("containers") < order.index("reader")
 
 
 @pytest.mark.parametrize("name", MAY_IMPORT)

@@ -143,7 +143,7 @@ def _wrong(path: Path) -> str:
     import torch
 
     from edgec.checkpoint import read
-    from edgec.checkpoint.weights import shapes
+    from edgec.checkpoint.weights.backbone import shapes
 
     checkpoint = read(str(path))
     for name, shape in shapes(checkpoint.spec).items():

@@ -103,14 +103,14 @@ def _as_safetensors(state: dict[str, Any], path: Path, metadata: Any, instead_of
 
 
 def _attached(name: str, path: Path, corpus: Path) -> Any:
-    import onnx
+    import onnx_ir as ir
 
     from edgec.heads import check_heads, read_heads
     from edgec.heads.attach import attach
 
     heads = read_heads([f"{name}={path}"])
     check_heads(heads, BACKBONE, Size(*_SIDE))
-    return attach(onnx.load(corpus / "hub.onnx"), heads), heads
+    return attach(ir.load(corpus / "hub.onnx"), heads), heads
 
 
 def _attach(name: str, path: Path, corpus: Path) -> int:
@@ -132,7 +132,7 @@ def _wrong(name: str, path: Path, corpus: Path) -> str:
     except Exception as error:
         return f"it does not run: {str(error)[:300]}"
     names = [value.name for value in session.get_outputs()]
-    shapes = {value.name: [each.dim_value for each in value.type.tensor_type.shape.dim] for value in model.graph.output}
+    shapes = {value.name: list(value.shape) for value in model.graph.outputs}
     for output in heads[0].outputs():
         value = outputs_given[names.index(output)]
         if list(value.shape) != shapes[output]:

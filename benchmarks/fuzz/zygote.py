@@ -37,8 +37,9 @@ _DIES_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of linux/prctl.h: a campaign that is killed leaves nobody waiting."""
 _PRELOADED = (
     "edgec.cli.inspect", "edgec.cli.check", "edgec.cli.compare", "edgec.cli.report", "edgec.cli.verify", "edgec.cli.explain",
-    "edgec.cli.targets", "edgec.cli.calibration", "edgec.checkpoint.reader", "edgec.checkpoint.files", "edgec.checkpoint.vit",
-    "edgec.checkpoint.convnext", "edgec.heads.foreign", "edgec.heads.attach", "edgec.heads.reference", "edgec.boards.commands",
+    "edgec.cli.targets", "edgec.cli.calibration", "edgec.checkpoint.reader", "edgec.checkpoint.containers.files",
+    "edgec.checkpoint.weights.vit", "edgec.checkpoint.weights.convnext", "edgec.heads.onnx_heads.preparing", "edgec.heads.attach",
+    "edgec.heads.reference", "edgec.boards.commands",
     "edgec.boards.results", "edgec.verifying", "edgec.artefact.reading", "edgec.report.html.page", "edgec.records.consistency",
     "edgec.report.explaining", "edgec.report.compare.verdicts", "edgec.report.compare.rendering", "edgec.sweep.matrix",
     "edgec.sweep.schema", "edgec.frames.lint", "edgec.lowering.tensorrt.check", "edgec.lowering.onnxruntime", "edgec.cache",

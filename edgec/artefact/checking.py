@@ -14,13 +14,12 @@ from edgec.artefact.tolerances import Allowed
 from edgec.batches import batches
 from edgec.errors import VerificationError
 from edgec.lowering.base import Features, Runner
-from edgec.onboard.vectorised import cosines
+from edgec.onboard.tasks import FEATURES, LABELS
+from edgec.onboard.vectorised import cosines, difference, largest
 from edgec.records.manifest import Tensor
 from edgec.records.reading import printable
 
 Array = NDArray[Any]
-FEATURES = "features"
-_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,13 @@ def check_outputs(
     """Compare all outputs [M, …] of one size's golden frames. A head's output may move only as far as the features that it is
     computed from did."""
     outputs, float32 = size.facts.outputs, size.golden.expected_float32
-    moved = [_moved(actual[output.name], shipped[output.name]) for output in outputs if output.role == FEATURES]
+    features = [(actual[output.name], shipped[output.name]) for output in outputs if output.role == FEATURES]
+    moved = [difference(one, other) / largest(other) for one, other in features]
     checks = []
     for output in outputs:
         bounds = most if output.role == FEATURES else most.of_head(max(moved, default=None))
         arrays = actual[output.name], shipped[output.name], float32[output.name]
-        check = _check_labels if output.role == "labels" else _check
+        check = _check_labels if output.role == LABELS else _check
         checks.append(check(output, at, variant, *arrays, bounds))
     return checks
 
@@ -93,17 +93,6 @@ def rerun(runner: Runner, size: OpenSize) -> Features:
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def _moved(actual: Array, shipped: Array) -> float:
-    """The largest difference as a share of the largest value; infinite if any value is not finite."""
-    with np.errstate(all="ignore"):
-        share = float(np.abs(actual.astype(np.float64) - shipped).max()) / max(_largest(shipped), _TINY)
-    return share if np.isfinite(share) else np.inf
-
-
-def _largest(values: Array) -> float:
-    return float(np.abs(values).max())
-
-
 def _check_labels(
     output: Tensor, size: str, variant: str, actual: Array, shipped: Array, float32: Array, most: Allowed
 ) -> OutputCheck:
@@ -113,7 +102,7 @@ def _check_labels(
     to_shipped, to_float32 = same(shipped), same(float32)
     return OutputCheck(
         name=output.name,
-        role="labels",
+        role=LABELS,
         size=size,
         variant=variant,
         difference=float(1 - to_shipped.min()),
@@ -136,7 +125,7 @@ def _check(output: Tensor, size: str, variant: str, actual: Array, shipped: Arra
     by_frame = np.where(np.isfinite(by_frame), by_frame, np.inf)
     to_shipped, to_float32 = cosines(shipped, actual), cosines(float32, actual)
     by_frame_cosine = to_shipped.reshape(len(shipped), -1).min(axis=1)
-    tolerance = most.difference * _largest(shipped)
+    tolerance = most.difference * largest(shipped)
     return OutputCheck(
         name=output.name,
         role=output.role,

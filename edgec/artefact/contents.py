@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
+from edgec.onboard import documents
 from edgec.records.manifest import MANIFEST, FileFacts
 from edgec.records.reading import printable
 
@@ -47,14 +48,11 @@ def build_manifest_files(directory: Path) -> tuple[FileFacts, ...]:
 
 def inside(directory: Path, path: str) -> Path:
     """A listed path, inside the directory. Raises `ArtefactError` if it leads out, by its parts or through a link."""
-    plain = PurePosixPath(path)
-    proper = path.isprintable() and path == str(plain) and plain.parts and ".." not in plain.parts and "\\" not in path
-    if proper and not plain.is_absolute():
-        resolved = Path(os.path.realpath(directory / path))
-        if resolved.is_relative_to(os.path.realpath(directory)):
-            return directory / path
-    raise ArtefactError(
-        "The manifest names a file outside the artefact; nothing was read from it.",
-        evidence=(f"path: {printable(path)[:200]!r}", f"artefact: {directory}"),
-        remedy="do not use this artefact: edgec never writes such a path",
-    )
+    try:
+        return directory / documents.inside(directory, path)
+    except (ValueError, OSError):
+        raise ArtefactError(
+            "The manifest names a file outside the artefact; nothing was read from it.",
+            evidence=(f"path: {printable(path)[:200]!r}", f"artefact: {directory}"),
+            remedy="do not use this artefact: edgec never writes such a path",
+        ) from None

@@ -21,18 +21,20 @@ PALETTES = ("w6", "w4")
 
 
 def offered_pairs(
-    asked: PrecisionChoice, offered: Sequence[tuple[str, Precision]], *, palettes: bool = False
+    requested: PrecisionChoice, offered: Sequence[tuple[str, Precision]], *, palettes: bool = False
 ) -> tuple[tuple[str, Precision], ...]:
-    """The pairs of runtime and precision to try: all that the target offers, or those of the precision that was asked for.
+    """The pairs of runtime and precision to try: all that the target offers, or those of the precision that was requested.
     `auto` includes lookup tables only with `palettes`.
 
     Raises `TargetError` if the target does not offer the precision.
     """
-    pairs = tuple(pair for pair in offered if pair[1] == asked or (asked == "auto" and (palettes or pair[1] not in PALETTES)))
+    pairs = tuple(
+        pair for pair in offered if pair[1] == requested or (requested == "auto" and (palettes or pair[1] not in PALETTES))
+    )
     if not pairs:
         known = ", ".join(dict.fromkeys(precision for _, precision in offered))
         raise TargetError(
-            f"This target does not offer {asked}.",
+            f"This target does not offer {requested}.",
             evidence=f"it offers: {known}",
             remedy=f"use --precision auto, or one of {known}, or another target (`edgec targets`)",
         )

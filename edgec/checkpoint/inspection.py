@@ -1,20 +1,20 @@
-"""What `edgec inspect` tells of a checkpoint."""
+"""What `edgec inspect` shows of a checkpoint."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgec.checkpoint.text import shown
 from edgec.checkpoint.types import Checkpoint, Finding
 from edgec.model.normalisation import Normalisation
 from edgec.model.spec import Size, check_size, describe, family_name, gflops, grid, parameters, tokens
+from edgec.text import counted, shown
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """`architecture` is the family's name, or "own". Parameters and GFLOPs (two a multiply-accumulate) are calculated from the
-    dimensions; `tokens` are CLS, registers and patches together."""
+    """`architecture` is the family's name, or "of its own". Parameters and GFLOPs (two a multiply-accumulate) are calculated from
+    the dimensions; `tokens` are CLS, registers and patches together."""
 
     name: str
     architecture: str
@@ -37,11 +37,13 @@ class Inspection:
     findings: tuple[Finding, ...]
 
     def as_json(self) -> dict[str, Any]:
+        """All fields, ready for `json.dumps`."""
         return asdict(self)
 
     def rows(self) -> list[tuple[str, str]]:
         """Label and text, a line each, for people."""
         rows, columns = self.grid
+        registers = counted(self.registers, "register") if self.registers else "no registers"
         normalisation = self.normalisation
         figures = f"mean {_triple(normalisation.mean)}, std {_triple(normalisation.std)}"
         spdx = "" if self.licence["spdx"] in ("NOASSERTION", "NONE") else f" ({self.licence['spdx']})"
@@ -49,7 +51,7 @@ class Inspection:
             ("checkpoint", shown(self.name)),
             ("architecture", f"{self.architecture} ({self.kind}): {self.dimensions}"),
             ("parameters", f"{self.parameters / 1e6:.1f} M ({self.parameters:,})"),
-            ("features", f"{self.features} channels; {_count(self.registers, 'register')}"),
+            ("features", f"{self.features} channels; {registers}"),
             (f"at {self.input_size}", f"{self.tokens:,} tokens, patches {rows}x{columns}, {self.gflops:.1f} GFLOPs"),
             ("normalisation", f"{normalisation.name}: {figures}"),
             ("", normalisation.reason),
@@ -63,7 +65,7 @@ class Inspection:
 
 
 def inspect(checkpoint: Checkpoint, size: Size) -> Inspection:
-    """Raises `InputSizeError` if the model cannot take frames of that size."""
+    """The facts about a checkpoint for frames of one size. Raises `InputSizeError` if the model cannot take that size."""
     spec = checkpoint.spec
     check_size(spec, size)
     return Inspection(
@@ -91,7 +93,3 @@ def inspect(checkpoint: Checkpoint, size: Size) -> Inspection:
 
 def _triple(values: tuple[float, float, float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}" if count else f"no {noun}s"

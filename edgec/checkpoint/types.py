@@ -1,4 +1,4 @@
-"""What reading a checkpoint gives, whatever form it came in."""
+"""What reading a checkpoint gives, whatever form it is in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Form = Literal["meta", "meta-training", "huggingface", "timm", "random"]
 
 @dataclass(frozen=True)
 class Licence:
-    """`spdx` is an SPDX identifier or `LicenseRef-…`; `text` travels with the artefact, with any attribution in `notice`."""
+    """`spdx` is an SPDX identifier or `LicenseRef-…`. `text`, and any attribution in `notice`, are copied into the artefact."""
 
     name: str
     spdx: str
@@ -51,14 +51,15 @@ class Checkpoint:
     licence: Licence
     stored_dtype: str
     pooling: str = ""
-    """What the author's classifier reads: `token` is CLS, `avg` the mean of the patches, others are told and not had; empty: not
-    said."""
+    """What the author's classifier reads: `token` is CLS, `avg` the mean of the patches, edgec has no others; empty if
+    unknown."""
     classifier: Tensor | None = None
-    """The weight [C, D] of the linear classifier that lay in the file beside the backbone; None if there is none."""
+    """The weight [C, D] of the linear classifier in the same file; None if there is none."""
     statements: tuple[str, ...] = ()
-    """A line a statement that was heard, for people."""
+    """A line for each statement, for people."""
     findings: tuple[Finding, ...] = ()
 
     @property
     def random_weights(self) -> bool:
+        """Whether the weights are random numbers, so that features mean nothing."""
         return self.form == "random"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgec.fidelity.metrics import Features
-from edgec.frames.lint import Finding
+from edgec.frames.lint import LintFinding
 from edgec.frames.types import Pixels
 
 Floats = NDArray[np.float32]
@@ -73,7 +73,7 @@ def measure_coverage(calibration: Floats, validation: Floats, cls: Floats) -> Co
     return Coverage(match, uncovered, float(spread.sum() ** 2 / max(float(np.square(spread).sum()), 1e-30)))
 
 
-def findings(coverage: Coverage, names: Sequence[str]) -> tuple[Finding, ...]:
+def findings(coverage: Coverage, names: Sequence[str]) -> tuple[LintFinding, ...]:
     """What the linter says of a coverage; `names` are those of the validation frames."""
     entries = []
     share = f"{coverage.share:.0%} of the validation frames' patches look like nothing in the calibration frames"
@@ -81,12 +81,14 @@ def findings(coverage: Coverage, names: Sequence[str]) -> tuple[Finding, ...]:
     named = ", ".join(strange[:_NAMED]) + (f" and {len(strange) - _NAMED} more" if len(strange) > _NAMED else "")
     if coverage.share > _MUCH:
         text = f"{share} ({STRANGE:.0f}% would be usual): static ranges were not made for them; calibrate on frames like these"
-        entries.append(Finding("warning", "coverage", text + (f": {named}" if strange else ""), tuple(strange)))
+        entries.append(LintFinding("warning", "coverage", text + (f": {named}" if strange else ""), tuple(strange)))
     else:
-        entries.append(Finding("note", "coverage", share + (f", among them most of {named}" if strange else ""), tuple(strange)))
+        entries.append(
+            LintFinding("note", "coverage", share + (f", among them most of {named}" if strange else ""), tuple(strange))
+        )
     if coverage.directions < _FEW_DIRECTIONS:
         text = f"the frames' CLS tokens vary in about {coverage.directions:.1f} directions: much of one scene; add other places"
-        entries.append(Finding("warning", "coverage", text))
+        entries.append(LintFinding("warning", "coverage", text))
     return tuple(entries)
 
 

@@ -119,9 +119,9 @@ def _project(values: Floats, axis: int) -> tuple[NDArray[np.float64], NDArray[np
     # The signs of both axes are multiplied: a sum over rows, then one over each bucket's columns.
     columns = (_signs(rows, axis) @ moved).astype(np.float64) * _signs(length, axis + 8)
     squares = np.einsum("rc,rc->c", moved, moved).astype(np.float64)
-    place = _places(length)
+    bucket = _buckets(length)
     count = min(BUCKETS, length)
-    return np.bincount(place, columns, count).astype(np.float64), np.bincount(place, squares, count).astype(np.float64)
+    return np.bincount(bucket, columns, count).astype(np.float64), np.bincount(bucket, squares, count).astype(np.float64)
 
 
 @lru_cache(maxsize=256)
@@ -130,11 +130,11 @@ def _signs(count: int, seed: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _places(count: int) -> NDArray[np.intp]:
+def _buckets(count: int) -> NDArray[np.intp]:
     """Buckets of equal size, in an order that no regular change follows."""
-    place = np.empty(count, np.intp)
-    place[np.argsort(_mixed(count, 3), kind="stable")] = np.arange(count) % min(BUCKETS, count)
-    return place
+    buckets = np.empty(count, np.intp)
+    buckets[np.argsort(_mixed(count, 3), kind="stable")] = np.arange(count) % min(BUCKETS, count)
+    return buckets
 
 
 def _mixed(count: int, seed: int) -> NDArray[np.uint32]:

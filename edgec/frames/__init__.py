@@ -1,4 +1,4 @@
-"""Folders, videos, lists and manifests → uint8 RGB frames, and the split into those to calibrate on and those to judge by."""
+"""Folders, videos, lists and manifests → uint8 RGB frames, and their split into calibration and validation frames."""
 
 from edgec.frames.fitting import batches, fit
 from edgec.frames.loading import load, shipped

@@ -33,13 +33,14 @@ class File:
 
     @property
     def is_video(self) -> bool:
+        """Judged by the suffix."""
         return self.path.suffix.lower() in video.SUFFIXES
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one frame is to be had. In a video, `order` is its index. `camera` is what wrote it, as far as names tell: a
-    sequence, or else all single pictures of a folder."""
+    """Where one frame is stored. In a video, `order` is its index. `camera` names the pictures that one camera wrote, as far as
+    file names tell: a sequence, or all single pictures of a folder."""
 
     file: File
     source: str
@@ -50,17 +51,17 @@ class Place:
 
 @dataclass
 class Collection:
-    """Frames in the order found, with what had to be left out."""
+    """Frames in the order of their files, and those that cannot be used."""
 
     frames: list[Frame] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     encodings: Counter[str] = field(default_factory=Counter)
-    """How many pictures say that their colours are not a camera's, by what they say."""
+    """How many pictures declare colours that a camera's frames do not have, by what they declare."""
     places: int = 0
-    """How many there were before any sampling."""
+    """How many frames there were before any sampling."""
 
     def notes(self) -> tuple[str, ...]:
-        """What was ignored in reading the frames."""
+        """What was ignored in reading the frames, as sentences for people."""
         return tuple(
             f"{count} picture{'s say that they have' if count > 1 else ' says that it has'} {encoding}, which is "
             "ignored: a camera's frames have none, so convert to sRGB if the model is to see these colours"
@@ -68,20 +69,14 @@ class Collection:
         )
 
 
-def sample(count: int, most: int) -> frozenset[int]:
-    """At most `most` of the numbers below `count`, evenly."""
-    chosen = min(count, most)
-    return frozenset(step * count // chosen for step in range(chosen))
-
-
 def natural(text: str) -> list[tuple[int, str]]:
-    """The key of an order in which `frame_9` comes before `frame_10`."""
+    """A sort key with which `frame_9` comes before `frame_10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def name_of(path: Path, root: Path) -> str:
-    """The same text on every machine for the same folder: relative, with `/`, in Unicode's composed form (macOS decomposes).
-    Bytes that are no UTF-8 are written out, as in `a\\xff.png`."""
+    """A path relative to `root`, the same text on every machine: with `/`, and in Unicode's composed form (macOS decomposes).
+    Bytes that are not UTF-8 are escaped, as in `a\\xff.png`."""
     name = Path(os.path.relpath(path, root)).as_posix()
     if not name.isascii():
         name = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
@@ -89,15 +84,16 @@ def name_of(path: Path, root: Path) -> str:
 
 
 def is_frame_file(path: Path) -> bool:
+    """Whether this is a picture or a video by its suffix, and not hidden."""
     return path.suffix.lower() in pictures.SUFFIXES | video.SUFFIXES and not path.name.startswith(".")
 
 
-def places(files: Sequence[File], every: int | None, skipped: list[Skipped]) -> list[Place]:
-    """One place for each frame that the files offer. `every` keeps each n-th frame of a video and each n-th picture; without it
-    all pictures count, and videos are thinned by `Video.default_stride`. Videos that do not open go to `skipped`."""
+def places_in(files: Sequence[File], every: int | None, skipped: list[Skipped]) -> list[Place]:
+    """The places of all frames in the files. `every` takes each n-th frame of a video and each n-th picture; without it all
+    pictures are taken, and of videos one frame in `Video.default_stride`. Videos that do not open go to `skipped`."""
     numbered = [_numbering(file) for file in files]
     members = Counter(source for source, _ in numbered)
-    found: list[Place] = []
+    places: list[Place] = []
     stills = 0
     for file, (source, number) in zip(files, numbered, strict=True):
         if file.is_video:
@@ -108,18 +104,19 @@ def places(files: Sequence[File], every: int | None, skipped: list[Skipped]) -> 
                 skipped.append((file.name, str(error)))
                 continue
             stride = every or opened.default_stride()
-            found += [Place(file, file.name, index, opened) for index in range(0, opened.frames, stride)]
+            places += [Place(file, file.name, index, opened) for index in range(0, opened.frames, stride)]
             continue
         if stills % (every or 1) == 0:
             is_sequence = members[source] > 1
             camera = source if is_sequence else str(PurePosixPath(file.name).with_name("*"))
-            found.append(Place(file, source if is_sequence else file.name, number if is_sequence else 0, camera=camera))
+            places.append(Place(file, source if is_sequence else file.name, number if is_sequence else 0, camera=camera))
         stills += 1
-    return found
+    return places
 
 
 def _numbering(file: File) -> tuple[str, int]:
-    """Pictures that differ by their last number alone are one camera's: what they share, and the number."""
+    """The source that a file belongs to, and its number in it. Pictures whose names differ in the last number alone are one
+    camera's: they share a source, in which the number is replaced by `*`."""
     path = PurePosixPath(file.name)
     match = None if file.is_video else _LAST_NUMBER.match(path.stem)
     if match is None:
@@ -128,24 +125,21 @@ def _numbering(file: File) -> tuple[str, int]:
 
 
 def cameras_of(files: Sequence[File]) -> dict[str, list[Path]]:
-    """The pictures among them by what wrote them, as `Place.camera` has it."""
-    found: dict[str, list[Path]] = {}
-    for place in places([file for file in files if not file.is_video], None, []):
-        found.setdefault(place.camera, []).append(place.file.path)
-    return found
+    """The pictures among the files by their camera, as `Place.camera` names it."""
+    return _cameras(places_in([file for file in files if not file.is_video], None, []))
 
 
-def frames_at(found: Sequence[Place], projector: video.Projector, bits: int | None = None) -> Collection:
-    """Reads every picture's header and bytes once, and hashes them. Pictures that cannot be frames go to `skipped`. `bits` are
-    the user's word on pictures with more than 8 bits a sample.
+def frames_at(places: Sequence[Place], projector: video.Projector, bits: int | None = None) -> Collection:
+    """Reads every picture's header and bytes once, and hashes them. Pictures that cannot be frames go to `skipped`. `bits` is the
+    user's statement about pictures with more than 8 bits a sample.
 
     Raises `CalibrationError` if nothing says what full scale of such pictures is.
     """
     collection = Collection()
     hashes: dict[Path, str] = {}
-    told = None if bits is None else (1 << bits) - 1
-    scales = {} if told else pictures.full_scales(_cameras(found), BITS_REMEDY)
-    for place in found:
+    stated = None if bits is None else (1 << bits) - 1
+    scales = {} if stated else pictures.full_scales(_cameras(places), BITS_REMEDY)
+    for place in places:
         path, name = place.file.path, place.file.name
         header = None if place.video else pictures.read_header(path)
         reason = header if isinstance(header, str) else None
@@ -153,7 +147,7 @@ def frames_at(found: Sequence[Place], projector: video.Projector, bits: int | No
             if reason is None and path not in hashes:
                 hashes[path] = sha256_of(path)
         except OSError as error:
-            reason = f"cannot be read: {(error.strerror or str(error)).lower()}"
+            reason = f"cannot be read: {pictures.system_reason(error)}"
         if reason is not None:
             collection.skipped.append((name, reason))
         elif place.video:
@@ -163,8 +157,8 @@ def frames_at(found: Sequence[Place], projector: video.Projector, bits: int | No
             collection.frames.append(Frame(name, place.source, place.order, read, digest))
         else:
             assert isinstance(header, pictures.Header)
-            white = (told or scales.get(place.camera)) if header.deep else None
-            read = partial(pictures.decode, path, name, white, told=told is not None)
+            white = (stated or scales.get(place.camera)) if header.deep else None
+            read = partial(pictures.decode, path, name, white, stated=stated is not None)
             digest = hashes[path]
             if white not in (None, depth.FULL):
                 digest = hashlib.sha256(f"{digest}#{white}".encode()).hexdigest()
@@ -174,9 +168,9 @@ def frames_at(found: Sequence[Place], projector: video.Projector, bits: int | No
     return collection
 
 
-def _cameras(found: Sequence[Place]) -> dict[str, list[Path]]:
+def _cameras(places: Sequence[Place]) -> dict[str, list[Path]]:
     cameras: dict[str, list[Path]] = {}
-    for place in found:
+    for place in places:
         if not place.video:
             cameras.setdefault(place.camera, []).append(place.file.path)
     return cameras

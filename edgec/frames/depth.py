@@ -1,9 +1,9 @@
 """Pictures with more than 8 bits a sample: what full scale is.
 
-A camera's 12 bits in a 16-bit file are as dark as night where they are taken for 16. What a file states is obeyed: the maxval of
-a PGM or PPM, the bits a sample or the white level of a TIFF, the significant bits of a PNG. Where it states nothing, the samples
-of all that one camera wrote are looked at: if they reach the upper half of the range, full scale is that of the file; else nobody
-knows, and the user is asked.
+A camera's 12 bits in a 16-bit file look almost black if they are read as 16. What a file states is obeyed: the maxval of a PGM or
+PPM, the bits a sample or the white level of a TIFF, the significant bits of a PNG. If it states nothing, the samples of all
+pictures of that camera are read: if some reach the upper half of the range, full scale is 65535; else it is unknown, and the user
+is asked.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgec.errors import CalibrationError
+from edgec.frames.sampling import evenly
+from edgec.text import cut
 from edgec.untrusted import printable
 
 FULL = (1 << 16) - 1
 SUFFIXES = frozenset({".png", ".tif", ".tiff"})
-"""Of files that may have 16 bits a sample and say nothing of their scale."""
+"""Of files that may have 16 bits a sample without saying what full scale is."""
 
 _HEADERS, _MEASURED = 256, 64
-"""Pictures of one camera whose headers are read at most, and those that are decoded."""
-_SHOWN = 8
+"""At most so many headers of one camera's pictures are read, and so many pictures decoded."""
+
 _COLOURS = ("RGB", "RGBA")
 _GREY = ("I;16", "I;16L", "I;16B", "I;16N")
 _MAX_SAMPLE, _WHITE_LEVEL, _PHOTOMETRIC = 281, 50717, 262
@@ -41,8 +43,8 @@ class UnknownDepth(Exception):
 
 @dataclass(frozen=True)
 class Deep:
-    """`white` is the sample of full scale, where the file states it. `significant` are the bits that a PNG says were measured: by
-    its specification the upper ones, but many programs leave them where the camera put them."""
+    """`white` is the value of full scale, if the file states it. `significant` is the number of bits that a PNG says were
+    measured: by its specification the upper ones, but many programs leave them where the camera put them."""
 
     white: int | None = None
     significant: int = 16
@@ -50,7 +52,8 @@ class Deep:
 
 @dataclass
 class _Seen:
-    """`significant` is of all pictures alike, or 16. `bits` are all samples, or-ed."""
+    """What the samples of `count` pictures tell: the largest, the bits that any of them has (or-ed), and the largest number of
+    significant bits that a header states, or 16."""
 
     count: int = 0
     largest: int = 0
@@ -59,7 +62,8 @@ class _Seen:
 
 
 def deep(image: Image.Image, path: Path) -> Deep | None:
-    """What the header says of samples of more than 8 bits; None for pictures of 8. Raises `UnknownDepth` for what is not read."""
+    """What the header says of samples with more than 8 bits; None if they have 8. Raises `UnknownDepth` for layouts that are not
+    read."""
     raw = _raw_mode(image)
     if image.format == "PPM":
         # Pillow brings samples to 8 or 16 bits by the maxval.
@@ -73,7 +77,8 @@ def deep(image: Image.Image, path: Path) -> Deep | None:
 
 
 def samples(image: Image.Image, opened: Callable[[], Image.Image]) -> NDArray[np.uint16]:
-    """[H, W] or [H, W, C]. `opened` opens the same file anew: Pillow gives the upper bytes of colours, or else the lower ones."""
+    """All bits of the samples, [H, W] or [H, W, C]. `opened` opens the same file again: of 16-bit colours Pillow gives the upper
+    bytes, and in a second pass the lower ones."""
     if image.mode in _GREY or image.mode == "I":
         image.load()
         return np.asarray(image).astype(np.uint16)
@@ -91,8 +96,8 @@ def samples(image: Image.Image, opened: Callable[[], Image.Image]) -> NDArray[np
 
 
 def to_bytes(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
-    """Samples of full scale `white` → uint8. Of whole bits the upper eight, as cameras do. Raises `UnknownDepth` where a sample
-    is beyond full scale."""
+    """Samples of full scale `white` → uint8. If that is a whole number of bits, the upper eight, as cameras do. Raises
+    `UnknownDepth` if a sample is larger than full scale."""
     largest = int(values.max())
     if largest > white:
         raise UnknownDepth(f"its largest sample is {largest}, and full scale is said to be {white}")
@@ -103,25 +108,25 @@ def to_bytes(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
 
 
 def full_scales(cameras: Mapping[str, Sequence[Path]], opened: Callable[[Path], Image.Image], remedy: str) -> dict[str, int]:
-    """Full scale of each camera's deep pictures, by the camera's name, where their files do not state it; cameras without such
-    pictures are not in it. `opened` raises for what is no picture.
+    """Full scale of each camera's deep pictures, by the camera's name, for files that do not state it; cameras without such
+    pictures are left out. `opened` raises for a file that is not a picture.
 
-    Raises `CalibrationError` if the samples do not tell.
+    Raises `CalibrationError` if the samples do not tell full scale.
     """
-    found: dict[str, int] = {}
+    scales: dict[str, int] = {}
     unknown: list[str] = []
     for camera, paths in cameras.items():
         candidates = [path for path in paths if path.suffix.lower() in SUFFIXES]
-        seen = _look(_evenly(candidates, _HEADERS), opened)
+        seen = _look(evenly(candidates, _HEADERS), opened)
         if not seen.count:
             continue
         # By PNG's specification the bits that were measured are the upper ones, and the samples multiples of what is below.
         lower = (1 << (16 - seen.significant)) - 1
         as_specified = seen.significant < 16 and (seen.largest >> seen.significant or not seen.bits & lower)
         if seen.largest >= 1 << 15 or as_specified:
-            found[camera] = FULL
+            scales[camera] = FULL
         elif seen.significant < 16:
-            found[camera] = (1 << seen.significant) - 1
+            scales[camera] = (1 << seen.significant) - 1
         else:
             looks = f"which looks like {max(9, seen.largest.bit_length())} bits" if seen.largest else "all black"
             where = f"{printable(camera)}: the largest sample of {_pictures(seen.count)}"
@@ -129,25 +134,25 @@ def full_scales(cameras: Mapping[str, Sequence[Path]], opened: Callable[[Path], 
     if unknown:
         raise CalibrationError(
             "There are pictures with 16 bits a sample, and nothing says what full scale is.",
-            evidence=[*unknown[:_SHOWN], *([f"and {len(unknown) - _SHOWN} more"] if len(unknown) > _SHOWN else [])],
+            evidence=cut(unknown),
             remedy=remedy,
         )
-    return found
+    return scales
 
 
 def _look(paths: Sequence[Path], opened: Callable[[Path], Image.Image]) -> _Seen:
-    """At the samples of deep pictures that state no scale, until they reach the upper half of the range."""
+    """Reads samples of deep pictures that state no full scale, until one is in the upper half of the range."""
     unstated: list[tuple[Path, Deep]] = []
     for path in paths:
         try:
             with opened(path) as image:
                 header = deep(image, path)
-        except Exception:  # noqa: S112 - whatever is wrong with it is said when it is its turn
+        except Exception:  # noqa: S112 - what is wrong with it is reported when it is read as a frame
             continue
         if header is not None and header.white is None:
             unstated.append((path, header))
     seen = _Seen(significant=max((header.significant for _, header in unstated), default=16))
-    for path, _ in _evenly(unstated, _MEASURED):
+    for path, _ in evenly(unstated, _MEASURED):
         try:
             with opened(path) as image:
                 values = samples(image, lambda path=path: opened(path))  # type: ignore[misc]
@@ -165,13 +170,8 @@ def _pictures(count: int) -> str:
     return "the one picture looked at" if count == 1 else f"the {count} pictures looked at"
 
 
-def _evenly(found: Sequence[Any], count: int) -> list[Any]:
-    count = min(count, len(found))
-    return [found[step * len(found) // count] for step in range(count)]
-
-
 def _raw_mode(image: Any) -> str:
-    """How samples lie in the file, in Pillow's words."""
+    """The layout of the samples in the file, by Pillow's name."""
     for tile in image.tile:
         arguments = tile[3]
         first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
@@ -208,7 +208,7 @@ def _number(value: Any) -> int | None:
 
 
 def _significant_bits(path: Path) -> bytes:
-    """A PNG's sBIT, of each colour; empty where there is none."""
+    """A PNG's sBIT, a byte a colour; empty if there is none. Pillow does not give it."""
     with path.open("rb") as file:
         colour_type = 0
         file.seek(_PNG_HEADER)

@@ -15,8 +15,8 @@ from edgec.model.spec import Size
 def fit(pixels: Pixels, size: Size, crop: Crop = "centre") -> Pixels:
     """uint8 [H, W, 3] → uint8 [size.height, size.width, 3], resized with Pillow's antialiased bicubic filter.
 
-    `centre` covers the size and cuts what sticks out, alike on both sides. `resize` stretches. `pad` shows the whole frame
-    between black bars.
+    `centre` scales the frame to cover the size and crops it, equally on both sides. `resize` stretches. `pad` shows the whole
+    frame between black bars.
     """
     height, width = pixels.shape[:2]
     if (height, width) == (size.height, size.width):
@@ -34,7 +34,7 @@ def fit(pixels: Pixels, size: Size, crop: Crop = "centre") -> Pixels:
     scale = max(size.height / height, size.width / width)
     seen_width, seen_height = size.width / scale, size.height / scale
     left, top = (width - seen_width) / 2, (height - seen_height) / 2
-    # Cutting in the same step as resizing keeps the centre exact where the cut is not at a whole pixel.
+    # Cropped in the same step as resized: the centre stays exact where the crop does not begin at a whole pixel.
     box = (max(left, 0.0), max(top, 0.0), min(left + seen_width, width), min(top + seen_height, height))
     return np.array(image.resize((size.width, size.height), Image.Resampling.BICUBIC, box=box))
 
@@ -42,10 +42,10 @@ def fit(pixels: Pixels, size: Size, crop: Crop = "centre") -> Pixels:
 def batches(
     frames: Iterable[Frame], size: Size, crop: Crop = "centre", *, skipped: list[Skipped] | None = None
 ) -> Iterator[tuple[Frame, Pixels]]:
-    """The frames one by one at the model's size; memory holds one at a time.
+    """The frames one by one at the model's size, each uint8 [size.height, size.width, 3]; memory holds one at a time.
 
-    `crop` applies to frames whose manifest asks for nothing else. Damaged frames are left out and appended to `skipped` with the
-    reason; without `skipped` the first one raises its `CalibrationError`.
+    A frame's own `crop` wins over the argument. Damaged frames are left out and appended to `skipped` with the reason; without
+    `skipped` the first one raises its `CalibrationError`.
     """
     for frame in frames:
         try:

@@ -1,9 +1,8 @@
 """Whether a JPEG holds all the data that its picture is decoded from.
 
-libjpeg goes on where data ends early or is damaged: it fills with grey, says so in a warning, and Pillow, which has no ear for
-those, hands the picture out as if nothing were. So the file is asked in two ways. Its markers tell which scans and restart
-intervals there must be. And the decoder tells where it wanted more than there is: bytes that are put in after the end of the data
-change nothing in a whole picture, as it does not read them, and show in one whose data is short.
+Where data ends early or is damaged, libjpeg fills with grey and warns, and Pillow drops the warning: the picture looks decoded.
+Therefore two checks. The markers must name all scans and restart intervals. And bytes that are inserted after the end of the data
+must change nothing: the decoder of a whole picture never reads them, and one whose data is short does.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ _RESTARTS = range(0xD0, 0xD8)
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
 _MORE = bytes(random.Random(0).choices(range(255), k=512))  # noqa: S311 - not for secrets; no 255, which would begin a marker
 _MOST_DECODED = 20_000_000
-"""Pixels, over all scans, that a progressive picture is decoded for to look for surplus data: a scan at a time."""
+"""Pixels, over all scans, up to which progressive pictures are decoded once a scan to look for surplus data."""
 _LEFT = 8
-"""Bytes at the end of the data that a picture may do without: cameras pad."""
+"""Bytes at the end of the data that may be unused: cameras pad."""
 _COEFFICIENTS = 64
 _SHORT, _SURPLUS = "its data ends before the picture does", "its data is damaged: some of it belongs to no part of the picture"
 
 
 class _Malformed(Exception):
-    """What the markers say that cannot be."""
+    """The markers contradict each other."""
 
 
 @dataclass
@@ -41,7 +40,7 @@ class _Component:
     horizontal: int
     vertical: int
     missing: list[int] = field(default_factory=lambda: [-1] * _COEFFICIENTS)
-    """By coefficient, how many of its bits are still to come; -1 where no scan had it at all."""
+    """By coefficient, how many of its bits no scan has brought yet; -1 if no scan had it at all."""
 
 
 @dataclass
@@ -55,17 +54,17 @@ class _Layout:
     interval: int = 0
     scans: int = 0
     unit: tuple[int, int] = (1, 1)
-    """Of the last scan: the blocks of eight by eight pixels that go together, down and across."""
+    """Of the last scan: how many blocks of eight by eight pixels are coded together, down and across."""
     stretches: list[tuple[int, int]] = field(default_factory=list)
 
 
 def fault(data: bytes) -> str | None:
-    """Why a JPEG that Pillow decodes is not to be trusted; None if all is there. It is decoded up to five times for that."""
+    """Why a JPEG that Pillow decodes is damaged; None if its data is complete. It is decoded up to five times."""
     try:
         layout = _layout(data)
     except (_Malformed, IndexError) as error:
         return str(error) or _SHORT
-    # Averages of eight by eight cost little, though all data is read for them. Of progressive pictures not all of it shows there.
+    # Averages of eight by eight pixels are cheap, though all data is read for them; in progressive ones not all of it shows.
     small = not layout.progressive
     filled = _replaced(data, [(end, end, _MORE) for _, end in layout.stretches])
     if not np.array_equal(_decoded(data, small=small), _decoded(filled, small=small)):
@@ -79,7 +78,7 @@ def _layout(data: bytes) -> _Layout:
     while True:
         match = _MARKER.search(data, place)
         if match is None:
-            break  # Pillow refuses a file without an end itself, where it misses anything
+            break  # without an end marker, Pillow itself refuses a file that lacks something
         marker, place = match.group(1)[0], match.end()
         if marker == _EOI:
             break
@@ -111,12 +110,12 @@ def _read_frame(layout: _Layout, marker: int, segment: bytes) -> None:
 
 
 def _read_scan(layout: _Layout, segment: bytes) -> int:
-    """Notes which coefficients the scan brings. How many units of data it must have."""
+    """Notes which coefficients the scan brings, and returns how many units of data it must have."""
     names = [segment[1 + 2 * at] for at in range(segment[0])]
     first, last, bits = segment[1 + 2 * len(names) : 4 + 2 * len(names)]
     members = [layout.components[name] for name in names if name in layout.components]
     if not members or len(members) != len(names):
-        raise _Malformed("a scan is of no part of the picture")
+        raise _Malformed("a scan names a component that the picture does not have")
     for component in members:
         for at in range(first, min(last, _COEFFICIENTS - 1) + 1) if layout.progressive else range(_COEFFICIENTS):
             component.missing[at] = bits & 15 if layout.progressive else 0
@@ -133,7 +132,7 @@ def _read_scan(layout: _Layout, segment: bytes) -> int:
 
 
 def _read_data(layout: _Layout, data: bytes, place: int, units: int) -> int:
-    """Past a scan's data; where that ends."""
+    """Notes the stretches of a scan's data, and returns where they end."""
     restarts = 0
     end = len(data)
     for match in _MARKER.finditer(data, place):
@@ -153,8 +152,8 @@ def _read_data(layout: _Layout, data: bytes, place: int, units: int) -> int:
 
 
 def _has_surplus(data: bytes, layout: _Layout) -> bool:
-    """Whether the last bytes of a stretch do not matter, so that the decoder was done before it came to them: that it had lost
-    its place. Padding is not meant, which is one byte again and again."""
+    """Whether the last bytes of a stretch change nothing: the decoder was done before it reached them, so it had lost its place.
+    Padding, one byte repeated, does not count."""
     tails: dict[int, int] = {}
     for number, (begin, end) in enumerate(layout.stretches):
         last = begin + len(data[begin:end].rstrip(data[end - 1 : end]))
@@ -164,7 +163,7 @@ def _has_surplus(data: bytes, layout: _Layout) -> bool:
     if layout.scans == 1:
         groups = [tails]
     elif len(tails) * layout.width * layout.height <= _MOST_DECODED:
-        groups = [{number: tail} for number, tail in tails.items()]  # each shows everywhere
+        groups = [{number: tail} for number, tail in tails.items()]  # each affects the whole picture
     else:
         return False
     whole = _decoded(data)
@@ -172,23 +171,23 @@ def _has_surplus(data: bytes, layout: _Layout) -> bool:
 
 
 def _is_idle(data: bytes, whole: NDArray[Any], layout: _Layout, tails: dict[int, int]) -> bool:
-    """Whether the picture stays as it is, in the part of one stretch at least, when each stretch has another tail."""
+    """Whether other tails of the stretches leave the picture unchanged in the part of at least one of them."""
     idle = set(tails)
-    for at in range(0, 4 * _LEFT, _LEFT):  # what one tail changes may by chance not show
+    for at in range(0, 4 * _LEFT, _LEFT):  # a single other tail may by chance decode to the same
         other = _decoded(_replaced(data, [(tail - _LEFT, tail, _MORE[at : at + _LEFT]) for tail in tails.values()]))
         differs = whole != other
         idle = _unchanged(differs, layout, idle)
         if not idle:
             return False
-    # Of one even colour, data may say nothing at all: then no part of it can be told from padding.
+    # In areas of one even colour the data may not matter at all; then no part of it can be told from padding.
     places = [layout.stretches[number] for number in tails]
     other = _decoded(_replaced(data, [(begin, end, (_MORE * (end // len(_MORE) + 1))[: end - begin]) for begin, end in places]))
     return bool(idle - _unchanged(whole != other, layout, set(tails)))
 
 
 def _unchanged(differs: NDArray[np.bool_], layout: _Layout, stretches: set[int]) -> set[int]:
-    """Those of the stretches that show in none of these pixels, [height, width]. Pixels at the edge of a unit of the data do not
-    count, as colours of its neighbours run into them; nor stretches whose last unit is not in the picture whole."""
+    """The stretches of which no pixel differs; `differs` is [height, width]. Pixels at the edge of a unit do not count, as
+    colours of its neighbours are mixed into them; nor do stretches whose last unit is not whole in the picture."""
     if len(stretches) == 1 and (layout.scans > 1 or not layout.interval):
         return set() if differs.any() else stretches
     high, wide = (8 * each for each in layout.unit)
@@ -208,7 +207,7 @@ def _unchanged(differs: NDArray[np.bool_], layout: _Layout, stretches: set[int])
 
 
 def _replaced(data: bytes, places: list[tuple[int, int, bytes]]) -> bytes:
-    """With other bytes from each `begin` to its `end`."""
+    """The data with other bytes from each `begin` to its `end`."""
     parts, last = [], 0
     for begin, end, other in places:
         parts += [data[last:begin], other]
@@ -217,7 +216,7 @@ def _replaced(data: bytes, places: list[tuple[int, int, bytes]]) -> bytes:
 
 
 def _decoded(data: bytes, *, small: bool = False) -> NDArray[Any]:
-    """The pixels, each as one number. Small, they are averages of eight by eight."""
+    """The pixels, each as one number; with `small`, averages of eight by eight."""
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
         if small:
             image.draft(image.mode, (max(1, image.width // 8), max(1, image.height // 8)))

@@ -1,4 +1,4 @@
-"""Whether a calibration set is fit to calibrate on: what a build would trip over, and what would make its int8 ranges poor."""
+"""Whether a calibration set is fit to calibrate on: what a build would fail on, and what would make its int8 ranges poor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Level = Literal["error", "warning", "note"]
 
 NEAR_BITS = 24
 """Of 256. Measured on 138 photographs and frames of a still camera: the same picture saved again, scaled, darkened or cropped by
-four pixels differs in up to 24; different scenes in 58 or more; a still camera's frames a second apart in about 20."""
+four pixels differs in up to 24 bits; different scenes in 58 or more; a still camera's frames a second apart in about 20."""
 
 _FEW = 32
 _FLAT = 10
@@ -32,12 +32,12 @@ _NAMED = 5
 _DAMAGED = 50
 
 MOST_FRAMES = 2000
-"""Of a set with more, a sample is looked at: more tell nothing new, and thousands of pictures take minutes."""
+"""Of a larger set a sample is read: more frames tell nothing new, and thousands of pictures take minutes."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """`check` is the kind of finding, for scripts. An `error` makes a build fail or its figures wrong."""
+class LintFinding:
+    """`check` is the kind of finding, for scripts. An `error` makes a build fail, or its figures wrong."""
 
     level: Level
     check: str
@@ -53,14 +53,15 @@ class Lint:
     sources: int
     calibration: int
     validation: int
-    findings: tuple[Finding, ...]
+    findings: tuple[LintFinding, ...]
 
     @property
     def has_errors(self) -> bool:
+        """Whether any finding is an `error`."""
         return any(finding.level == "error" for finding in self.findings)
 
-    def adding(self, findings: Iterable[Finding]) -> Lint:
-        """With these too, the gravest first."""
+    def adding(self, findings: Iterable[LintFinding]) -> Lint:
+        """This, with more findings; errors first, then warnings, then notes."""
         order = {"error": 0, "warning": 1, "note": 2}
         return replace(self, findings=tuple(sorted((*self.findings, *findings), key=lambda finding: order[finding.level])))
 
@@ -74,11 +75,11 @@ def lint(
     validation: int = 32,
     progress: Callable[[int], None] | None = None,
 ) -> Lint:
-    """Decodes every frame once and the split's once more; memory holds one frame. `size` is the build's input size: without it
-    nothing is said of sizes. `progress` is called with the count of frames looked at."""
+    """The findings about a set. Decodes every frame once, and those of the split once more; memory holds one frame. `size` is the
+    build's input size: without it sizes are not checked. `progress` is called with the number of frames decoded so far."""
     if frameset.random:
         text = "random noise: every checkpoint but random:ARCH refuses it, as its ranges are not a camera's"
-        return Lint(len(frameset.frames), len(frameset.frames), 0, 0, (Finding("error", "random", text),))
+        return Lint(len(frameset.frames), len(frameset.frames), 0, 0, (LintFinding("error", "random", text),))
     looks: dict[str, Look] = {}
     skipped = list(frameset.skipped)
     for count, frame in enumerate(frameset.frames, 1):
@@ -95,7 +96,7 @@ def lint(
         parts = split(frameset, limit=limit, validation=validation)
     except CalibrationError as error:
         if len(good) >= MIN_FRAMES:
-            findings.append(Finding("error", "split", f"{error.what} {error.evidence[0]}"))
+            findings.append(LintFinding("error", "split", f"{error.what} {error.evidence[0]}"))
     findings += _leaks(frameset, parts, looks)
     if size is not None:
         findings += _sizes(good, looks, size, crop)
@@ -109,32 +110,32 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
-def _damaged(skipped: Sequence[Skipped]) -> Iterable[Finding]:
+def _damaged(skipped: Sequence[Skipped]) -> Iterable[LintFinding]:
     for name, reason in skipped[:_DAMAGED]:
-        yield Finding("warning", "damaged", f"{name}: {reason}", (name,))
+        yield LintFinding("warning", "damaged", f"{name}: {reason}", (name,))
     rest = tuple(name for name, _ in skipped[_DAMAGED:])
     if rest:
-        yield Finding("warning", "damaged", f"{len(rest)} more cannot be used, as {rest[0]}: {skipped[_DAMAGED][1]}", rest)
+        yield LintFinding("warning", "damaged", f"{len(rest)} more cannot be used, as {rest[0]}: {skipped[_DAMAGED][1]}", rest)
 
 
-def _noted(frameset: FrameSet) -> Iterable[Finding]:
+def _noted(frameset: FrameSet) -> Iterable[LintFinding]:
     if frameset.sampled_of is not None:
         text = f"a sample was looked at: {len(frameset.frames)} of {frameset.sampled_of} frames, spread evenly over the set"
-        yield Finding("note", "sampled", text)
+        yield LintFinding("note", "sampled", text)
     for note in frameset.notes:
-        yield Finding("note", "read", note)
+        yield LintFinding("note", "read", note)
 
 
-def _count(good: Sequence[Frame]) -> Iterable[Finding]:
+def _count(good: Sequence[Frame]) -> Iterable[LintFinding]:
     if len(good) < MIN_FRAMES:
-        yield Finding("error", "count", f"{len(good)} usable frames; a build needs at least {MIN_FRAMES}")
+        yield LintFinding("error", "count", f"{len(good)} usable frames; a build needs at least {MIN_FRAMES}")
     elif len(good) < _FEW:
-        yield Finding(
+        yield LintFinding(
             "warning", "count", f"{len(good)} usable frames; under {_FEW}, ranges follow single frames; 100 or more are good"
         )
 
 
-def _duplicates(good: Sequence[Frame], looks: dict[str, Look]) -> Iterable[Finding]:
+def _duplicates(good: Sequence[Frame], looks: dict[str, Look]) -> Iterable[LintFinding]:
     hashes = [looks[frame.name].hash for frame in good]
     first: dict[int, int] = {}
     for later, earlier in near(hashes, hashes, NEAR_BITS):
@@ -144,24 +145,24 @@ def _duplicates(good: Sequence[Frame], looks: dict[str, Look]) -> Iterable[Findi
     across = [(later.name, earlier.name) for later, earlier in pairs if later.source != earlier.source]
     if across:
         text = f"{len(across)} frames nearly repeat another source's: " + _some([f"{one} = {other}" for one, other in across])
-        yield Finding("warning", "near-duplicates", text, tuple(name for name, _ in across))
+        yield LintFinding("warning", "near-duplicates", text, tuple(name for name, _ in across))
     within = Counter(later.source for later, earlier in pairs if later.source == earlier.source)
     members = Counter(frame.source for frame in good)
     for source, count in within.items():
         text = (
             f"{source}: {count} of {members[source]} frames nearly repeat an earlier one; a still camera, or too small a stride"
         )
-        yield Finding("note", "near-duplicates", text, tuple(later.name for later, _ in pairs if later.source == source))
+        yield LintFinding("note", "near-duplicates", text, tuple(later.name for later, _ in pairs if later.source == source))
 
 
-def _leaks(frameset: FrameSet, parts: Split, looks: dict[str, Look]) -> Iterable[Finding]:
+def _leaks(frameset: FrameSet, parts: Split, looks: dict[str, Look]) -> Iterable[LintFinding]:
     sides: dict[str, set[str]] = {}
     for frame in frameset.frames:
         sides.setdefault(frame.digest, set()).add(frame.side or "")
     both = [frame.name for frame in frameset.frames if {"calibration", "validation"} <= sides[frame.digest]]
     if both:
         text = f"the very same picture is meant for calibration and for validation: {_some(both)}"
-        yield Finding("error", "leakage", text, tuple(both))
+        yield LintFinding("error", "leakage", text, tuple(both))
     across: dict[str, str] = {}
     within: dict[str, str] = {}
     judged, calibrated = parts.validation, parts.calibration
@@ -171,16 +172,16 @@ def _leaks(frameset: FrameSet, parts: Split, looks: dict[str, Look]) -> Iterable
     if across:
         named = _some([f"{one} = {other}" for one, other in across.items()])
         text = f"{len(across)} validation frames nearly repeat calibration frames of another source: {named}"
-        yield Finding("error", "leakage", text, tuple(across))
+        yield LintFinding("error", "leakage", text, tuple(across))
     if within:
         text = (
             f"{len(within)} of {len(judged)} validation frames nearly repeat calibration frames from earlier in the same source: "
             "fidelity is measured on scenes that calibration knew; add other places"
         )
-        yield Finding("warning", "leakage", text, tuple(within))
+        yield LintFinding("warning", "leakage", text, tuple(within))
 
 
-def _sizes(good: Sequence[Frame], looks: dict[str, Look], size: Size, crop: Crop) -> Iterable[Finding]:
+def _sizes(good: Sequence[Frame], looks: dict[str, Look], size: Size, crop: Crop) -> Iterable[LintFinding]:
     upscaled: list[str] = []
     cropped: list[str] = []
     stretched: list[str] = []
@@ -200,20 +201,20 @@ def _sizes(good: Sequence[Frame], looks: dict[str, Look], size: Size, crop: Crop
     total = len(good)
     if upscaled:
         text = f"{len(upscaled)} of {total} frames are smaller than {size} and would be enlarged: {_some(upscaled)}"
-        yield Finding("warning", "size", text, tuple(upscaled))
+        yield LintFinding("warning", "size", text, tuple(upscaled))
     if cropped:
         text = (
             f"{len(cropped)} of {total} frames lose more than {_CROPPED:.0%} of their area, or are that much padding, at {size}"
         )
-        yield Finding("warning", "aspect", f"{text}: {_some(cropped)}", tuple(cropped))
+        yield LintFinding("warning", "aspect", f"{text}: {_some(cropped)}", tuple(cropped))
     if stretched:
         text = f"{len(stretched)} of {total} frames are stretched by more than {_STRETCHED - 1:.0%} at {size}: {_some(stretched)}"
-        yield Finding("warning", "aspect", text, tuple(stretched))
+        yield LintFinding("warning", "aspect", text, tuple(stretched))
     if losses and not cropped and not stretched and float(np.mean(losses)) > 0.01:
-        yield Finding("note", "aspect", f"at {size} a frame loses {float(np.mean(losses)):.0%} of its area on average")
+        yield LintFinding("note", "aspect", f"at {size} a frame loses {float(np.mean(losses)):.0%} of its area on average")
 
 
-def _exposure(looks: dict[str, Look]) -> Iterable[Finding]:
+def _exposure(looks: dict[str, Look]) -> Iterable[LintFinding]:
     kinds = {
         "too dark": [name for name, seen in looks.items() if seen.brightness < DARK],
         "too bright": [name for name, seen in looks.items() if seen.brightness > BRIGHT or seen.burnt > BURNT],
@@ -222,25 +223,25 @@ def _exposure(looks: dict[str, Look]) -> Iterable[Finding]:
     for kind, names in kinds.items():
         if names:
             level: Level = "warning" if len(names) > _MANY * len(looks) else "note"
-            yield Finding(level, "exposure", f"{len(names)} of {len(looks)} frames are {kind}: {_some(names)}", tuple(names))
+            yield LintFinding(level, "exposure", f"{len(names)} of {len(looks)} frames are {kind}: {_some(names)}", tuple(names))
     for note in light_notes([seen.light for seen in looks.values()]):
-        yield Finding("warning", "exposure", note)
+        yield LintFinding("warning", "exposure", note)
     low, high = np.percentile([seen.brightness for seen in looks.values()], [5, 95])
     if high - low < _LIGHTING:
         text = f"one lighting only: nine frames in ten have a mean luma between {low:.0f} and {high:.0f}; add other times of day"
-        yield Finding("note", "exposure", text)
+        yield LintFinding("note", "exposure", text)
 
 
-def _colours(looks: Sequence[Look]) -> Iterable[Finding]:
+def _colours(looks: Sequence[Look]) -> Iterable[LintFinding]:
     shares = np.mean([seen.hues for seen in looks], axis=0)
     covered = int((shares >= _HUE_SHARE).sum())
     grey = sum(float(seen.hues.sum()) < 0.01 for seen in looks)
     if grey == len(looks):
-        yield Finding(
+        yield LintFinding(
             "warning", "colour", "all frames are grey: ranges for colour are missing; right only for a monochrome camera"
         )
     elif grey > len(looks) / 2:
-        yield Finding("warning", "colour", f"{grey} of {len(looks)} frames are grey")
+        yield LintFinding("warning", "colour", f"{grey} of {len(looks)} frames are grey")
     elif covered < _FEW_HUES:
         text = f"{covered} of {HUES} hues cover {_HUE_SHARE:.1%} of the pixels or more: the set knows few colours"
-        yield Finding("warning", "colour", text)
+        yield LintFinding("warning", "colour", text)

@@ -1,4 +1,4 @@
-"""What a user calls a calibration set → a `FrameSet`."""
+"""From what the user typed as a calibration set to a `FrameSet`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from pathlib import Path
 
 from edgec.errors import CalibrationError
 from edgec.frames import manifest as manifests
-from edgec.frames.collecting import Collection, File, frames_at, is_frame_file, name_of, places, sample
+from edgec.frames.collecting import Collection, File, frames_at, is_frame_file, name_of, places_in
 from edgec.frames.noise import random_set
+from edgec.frames.sampling import evenly
 from edgec.frames.types import Frame, FrameSet, Skipped
 from edgec.frames.video import Projector
 from edgec.frames.walking import ABSENT, Walk, is_link, remedy_for, stat_of
 from edgec.paths import expand
 from edgec.resources import room
+from edgec.text import cut
 from edgec.untrusted import Refused, read_bytes
 
 LIST_LIMIT = 64 << 20
@@ -29,12 +31,13 @@ def load(reference: str, *, most: int | None = None) -> FrameSet:
     """The set that `reference` means.
 
     `random` or `random:N`: noise. A bare name that edgec ships (`demo`): that set; write `./demo` for a folder of that name.
-    Else a path: a folder, searched whole; a video; a list (`.txt`, a path a line, relative to the list); a manifest (`.toml`).
+    Else a path: a folder, searched with all below it; a video; a list (`.txt`, a path a line, relative to the list); a manifest
+    (`.toml`).
 
-    Every file's header is checked and its bytes are hashed; nothing is decoded but each video's first frame, and pictures with 16
-    bits a sample until their full scale is known. With `most`, that many frames are looked at, spread evenly, and the set has no
-    hash. What cannot be used is in `skipped`, with the reason; what turns out damaged only when decoded, `split` and `batches`
-    report. Raises `CalibrationError` if there is no such set, or not one frame in it, or nothing says what full scale is.
+    Every file's header is checked and its bytes are hashed. Only each video's first frame is decoded, and pictures with 16 bits a
+    sample until their full scale is known. With `most`, that many frames are taken, spread evenly, and the set has no hash. Files
+    that cannot be used are in `skipped`, with the reason; damage that only decoding shows is reported by `split` and `batches`.
+    Raises `CalibrationError` if there is no such set, if it has no frames, or if nothing says what full scale is.
     """
     if reference == "random" or reference.startswith("random:"):
         return random_set(reference)
@@ -63,16 +66,15 @@ def load(reference: str, *, most: int | None = None) -> FrameSet:
             evidence=f"a file with the suffix {path.suffix!r}",
             remedy=remedy_for(path, "give a folder of pictures, a video, a list of paths (.txt) or a manifest (.toml)"),
         )
-    found = places(files, None, walk.skipped)
-    chosen = None if most is None else sample(len(found), most)
-    collection = frames_at([place for number, place in enumerate(found) if chosen is None or number in chosen], Projector())
-    collection.places = len(found)
+    places = places_in(files, None, walk.skipped)
+    collection = frames_at(places if most is None else evenly(places, most), Projector())
+    collection.places = len(places)
     name = name_of(path.resolve(), path.resolve().parent)
     return _checked(_set(name, collection, walk, {}), str(path), walk)
 
 
 def shipped() -> list[str]:
-    """Names of the sets in edgec's own `calibration` room."""
+    """Names of the sets that come with edgec."""
     return sorted(path.stem for path in room("calibration").glob("*.toml"))
 
 
@@ -150,7 +152,8 @@ def _set(name: str, collection: Collection, walk: Walk, settings: dict[str, obje
 
 
 def _content_hash(frames: Sequence[Frame], settings: dict[str, object]) -> str:
-    """Over names and bytes, and over what a manifest says of cropping, seed and split: what a build computes follows from it."""
+    """SHA-256, in hex, over everything that a build's results depend on: names and bytes, and a manifest's crop, seed and
+    split."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for frame in frames:
         digest.update("\0".join(("\n", frame.name, frame.digest, frame.crop or "", frame.side or "")).encode())
@@ -173,5 +176,4 @@ def _checked(frameset: FrameSet, place: str, walk: Walk) -> FrameSet:
 
 
 def _listing(skipped: Sequence[Skipped]) -> list[str]:
-    lines = [f"{name}: {reason}" for name, reason in skipped[:_SHOWN]]
-    return [*lines, f"and {len(skipped) - _SHOWN} more"] if len(skipped) > _SHOWN else lines
+    return cut([f"{name}: {reason}" for name, reason in skipped], _SHOWN)

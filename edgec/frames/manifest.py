@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edgec.errors import CalibrationError
-from edgec.frames.collecting import Collection, File, Place, frames_at, is_frame_file, name_of, natural, places, sample
+from edgec.frames.collecting import Collection, File, Place, frames_at, is_frame_file, name_of, natural, places_in
+from edgec.frames.sampling import drawn, evenly
 from edgec.frames.types import Crop, Frame
 from edgec.frames.video import Projector
 from edgec.frames.walking import CONVERT, Walk, is_folder, is_link, remedy_for, stat_of
@@ -24,7 +23,9 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Source(_Table):
+class FrameSource(_Table):
+    """One of a manifest's `[[sources]]`."""
+
     path: tuple[str, ...] = Field(min_length=1)
     """Files, folders or glob patterns, relative to the manifest."""
     name: str = ""
@@ -32,7 +33,7 @@ class Source(_Table):
     limit: Annotated[int, Field(ge=1)] | None = None
     crop: Crop | None = None
     bits: Annotated[int, Field(ge=9, le=16, strict=True)] | None = None
-    """How many bits full scale is of, in pictures with more than 8 bits a sample."""
+    """The number of bits that full scale has, in pictures with more than 8 bits a sample."""
 
     @field_validator("path", mode="before")
     @classmethod
@@ -41,34 +42,39 @@ class Source(_Table):
 
     @property
     def title(self) -> str:
+        """The name, or else the first path."""
         return self.name or self.path[0]
 
 
 class ValidationRule(_Table):
+    """A manifest's `[split]`: which frames are for validation."""
+
     share: float = Field(default=0.25, gt=0, le=0.5)
     sources: tuple[str, ...] = ()
-    """Names of the sources that are for validation, whole. All others are then for calibration."""
+    """Names of the sources whose frames are all for validation. All others are then for calibration."""
 
 
 class SetManifest(_Table):
+    """A whole manifest; `calibration/README.md` explains the keys."""
+
     name: str = Field(min_length=1)
     description: str = ""
     seed: int = 0
     crop: Crop | None = None
     sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[FrameSource, ...] = Field(min_length=1)
     split: ValidationRule = ValidationRule()
 
 
 def read(path: Path) -> SetManifest:
-    """Raises `CalibrationError` naming the key that is wrong."""
+    """The manifest in a TOML file. Raises `CalibrationError` naming the key that is wrong."""
     try:
         manifest = SetManifest.model_validate(parse_toml(read_bytes(path, TEXT_LIMIT)))
     except (Refused, OSError) as error:
         raise CalibrationError(
             f"The calibration set's manifest {path} cannot be read.",
             evidence=f"it {error}",
-            remedy="correct it; very many files are named by folders or patterns, or in a list of paths (.txt)",
+            remedy="correct it; name very many files by folders or patterns, or in a list of paths (.txt)",
         ) from error
     except ValidationError as error:
         facts = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
@@ -86,8 +92,8 @@ def read(path: Path) -> SetManifest:
 
 
 def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = None) -> Collection:
-    """The manifest's frames, source by source; of more than `most` an even sample. Raises `CalibrationError` for a source without
-    files or with another's."""
+    """The manifest's frames, source by source; if there are more than `most`, an even sample of them. Raises `CalibrationError`
+    for a source without files, and for a file that belongs to two."""
     total = Collection()
     owners: dict[str, str] = {}
     placed: list[list[Place]] = []
@@ -101,30 +107,29 @@ def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = No
                     remedy="name each file once: frames on both sides of the split would make fidelity look better than it is",
                 )
             owners[file.name] = source.title
-        found = places(files, source.every, walk.skipped)
-        placed.append(_thin(found, source.limit, f"{manifest.seed}:{source.title}"))
+        places = places_in(files, source.every, walk.skipped)
+        placed.append(places if source.limit is None else drawn(places, source.limit, f"{manifest.seed}:{source.title}"))
     total.places = sum(map(len, placed))
-    chosen = None if most is None else sample(total.places, most)
-    projector, first = Projector(), 0
-    for source, found in zip(manifest.sources, placed, strict=True):
-        numbered = enumerate(found, first)
-        first += len(found)
-        part = frames_at([place for number, place in numbered if chosen is None or number in chosen], projector, source.bits)
+    numbered = [(number, place) for number, places in enumerate(placed) for place in places]
+    chosen = numbered if most is None else evenly(numbered, most)
+    projector = Projector()
+    for position, source in enumerate(manifest.sources):
+        part = frames_at([place for number, place in chosen if number == position], projector, source.bits)
         total.skipped += part.skipped
         total.encodings += part.encodings
         total.frames += [_placed(frame, source, manifest) for frame in part.frames]
     return total
 
 
-def _placed(frame: Frame, source: Source, manifest: SetManifest) -> Frame:
+def _placed(frame: Frame, source: FrameSource, manifest: SetManifest) -> Frame:
     frame = replace(frame, crop=source.crop or manifest.crop)
     if not manifest.split.sources:
         return frame
     return replace(frame, side="validation" if source.title in manifest.split.sources else "calibration")
 
 
-def _files(source: Source, root: Path, position: int, walk: Walk) -> list[File]:
-    found: dict[str, File] = {}
+def _files(source: FrameSource, root: Path, position: int, walk: Walk) -> list[File]:
+    by_name: dict[str, File] = {}
     for pattern in source.path:
         before = len(walk.skipped)
         files = _matching(pattern, root, walk)
@@ -135,8 +140,8 @@ def _files(source: Source, root: Path, position: int, walk: Walk) -> list[File]:
                 evidence=[f"sources.{position}.path: {pattern!r}, looked for under {root}", *left_out],
                 remedy=remedy_for(Path(pattern), CONVERT if walk.others else ""),
             )
-        found |= {file.name: file for file in files}
-    return sorted(found.values(), key=lambda file: (natural(file.name), file.name))
+        by_name |= {file.name: file for file in files}
+    return sorted(by_name.values(), key=lambda file: (natural(file.name), file.name))
 
 
 def _matching(pattern: str, root: Path, walk: Walk) -> list[File]:
@@ -151,15 +156,3 @@ def _matching(pattern: str, root: Path, walk: Walk) -> list[File]:
         elif not isinstance(stat_of(path), str):
             walk.others[path.suffix.lower()] += 1
     return files
-
-
-def _thin(found: list[Place], limit: int | None, seed: str) -> list[Place]:
-    """At most `limit` of them: one drawn from each of as many equal stretches, so that the whole source is covered."""
-    if limit is None or len(found) <= limit:
-        return found
-    edges = [len(found) * step // limit for step in range(limit + 1)]
-    return [found[start + _number(f"{seed}:{start}") % (end - start)] for start, end in pairwise(edges)]
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

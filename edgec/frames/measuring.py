@@ -1,4 +1,4 @@
-"""What the linter knows of a frame: a few hundred bytes, so that a set of any length can be looked at in one pass."""
+"""What the linter measures of a frame: a few hundred bytes, so that a set of any length is read in one pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HASH_BITS = 256
 _HASH_SIDE = 16
 _THUMBNAIL = (96, 96)
 _MIN_SATURATION, _MIN_VALUE = 51, 51
-"""Of 255; below these a pixel has no hue to speak of."""
+"""Of 255; below these a pixel counts as grey."""
 _ROWS_AT_ONCE = 1024
 
 DARK, BRIGHT, BURNT = 30, 225, 0.4
@@ -27,7 +27,8 @@ _HALF, _PEAK = 128, 0.999
 
 @dataclass(frozen=True)
 class Light:
-    """Of one frame: mean luma, the luma that all but a thousandth of its pixels stay under, and the share at the upper end."""
+    """One frame's mean luma, the luma that 99.9 % of its pixels do not exceed, both of 255, and the share of pixels at the upper
+    end."""
 
     brightness: float
     peak: float
@@ -35,6 +36,7 @@ class Light:
 
 
 def light(pixels: Pixels) -> Light:
+    """Measures a frame's light at full resolution."""
     luma = np.asarray(Image.fromarray(pixels).convert("L"))
     counts = np.bincount(luma.ravel(), minlength=256)
     peak = int(np.searchsorted(np.cumsum(counts), _PEAK * luma.size))
@@ -42,7 +44,7 @@ def light(pixels: Pixels) -> Light:
 
 
 def light_notes(lights: Sequence[Light]) -> tuple[str, ...]:
-    """What is implausible about the light of all frames together, as where samples were scaled wrongly."""
+    """What is implausible about the light of all frames together, such as wrongly scaled samples, as sentences for people."""
     if not lights:
         return ()
     mean, peak = float(np.median([each.brightness for each in lights])), max(each.peak for each in lights)
@@ -61,7 +63,7 @@ def light_notes(lights: Sequence[Light]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Look:
-    """One frame: its size, its light in luma of 0 to 255, its hues as shares of its pixels, and its perceptual hash."""
+    """One frame's size, its light in luma from 0 to 255, its hues as shares of its pixels, and its perceptual hash."""
 
     height: int
     width: int
@@ -72,15 +74,16 @@ class Look:
     """Share of pixels at the upper end of the range."""
     light: Light
     hues: NDArray[np.float32]
-    """[12]: the share of the pixels in each twelfth of the colour circle; what is missing to 1 is grey."""
+    """[12]: the share of the pixels in each twelfth of the colour circle; the rest is grey."""
     hash: NDArray[np.bool_]
-    """[256]: dHash, whether luma rises from each cell of a 16 x 17 grid to the next in its row. Little changes by compression,
-    scale or exposure; of unrelated photographs about half the bits differ."""
+    """[256]: dHash, whether luma rises from each cell of a 16 x 17 grid to the next in its row. Compression, scaling and exposure
+    change few bits; between unrelated photographs about half differ."""
 
 
 def look(pixels: Pixels) -> Look:
+    """Measures a frame."""
     image = Image.fromarray(pixels)
-    # Averaging over boxes keeps large frames cheap and the camera's noise out of the figures.
+    # Averages over boxes are cheap for large frames, and keep the camera's noise out of the measurements.
     small = image.resize(_THUMBNAIL, Image.Resampling.BOX)
     luma = np.asarray(small.convert("L"), np.float32)
     hue, saturation, value = np.moveaxis(np.asarray(small.convert("HSV")), 2, 0)

@@ -1,4 +1,4 @@
-"""Frames for `random:` checkpoints: seeded noise with a photograph's spectrum, so that a model sees more than flat grey."""
+"""Frames for `random:` checkpoints: seeded noise with a spectrum like a photograph's, so that a model gets more than grey."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ DEFAULT_COUNT = 64
 _MAX_COUNT = 100_000
 _HEIGHT, _WIDTH = 480, 640
 _RECIPE = "noise 1"
-"""Part of every digest: another recipe makes other frames."""
+"""Part of every digest; to be changed whenever the same seed gives other frames."""
 
 
 def random_set(reference: str) -> FrameSet:
-    """`random` or `random:N`. Raises `CalibrationError` if N is no count."""
+    """The set that `random` or `random:N` means. Raises `CalibrationError` unless N is from 1 to 100,000."""
     _, colon, text = reference.partition(":")
     if colon and not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_COUNT):
         raise CalibrationError(
@@ -39,7 +39,7 @@ def _sha256(text: str) -> str:
 
 
 def _noise(seed: int) -> Pixels:
-    """White noise alone would turn into flat grey as soon as it is made smaller: every octave adds blobs of its own size."""
+    """Noise in seven octaves of blob sizes: white noise alone would become flat grey when it is scaled down."""
     generator = np.random.default_rng(seed)
     total = np.zeros((_HEIGHT, _WIDTH, 3), np.float32)
     for cell in (160, 80, 40, 20, 10, 5, 1):

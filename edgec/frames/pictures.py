@@ -1,9 +1,9 @@
 """Picture files → uint8 RGB. Files come from outside: only the formats named here are decoded, and only up to a size.
 
 How other pixels become RGB: EXIF orientation is applied; grey is repeated; palettes and CMYK are converted; of more than 8 bits
-the upper eight are taken, by the full scale that `edgec.frames.depth` finds; what is transparent is laid over black, since the
-colour under it is undefined. Colour profiles are ignored, as a camera has none, but noted. Of several pictures in a file the
-first counts. A picture whose decoder had to make pixels up is damaged.
+the upper eight are taken, by the full scale that `edgec.frames.depth` finds; transparent pixels are laid over black, since their
+colour is undefined. Colour profiles are ignored, as a camera has none, but noted. Of several pictures in a file the first is
+taken. A picture for which the decoder had to invent pixels is damaged.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 _LARGEST = 1 << 30
 """Bytes of a file. 89 megapixels of four 16-bit samples are 0.7 GB."""
 _UNCHECKED = ("jpeg", "tiff_jpeg", "group3", "group4", "tiff_ccitt", "ccitt")
-"""Compressions inside a TIFF whose decoders go on over damage and do not tell."""
+"""Compressions inside a TIFF whose decoders do not report damage."""
 _CAMERA_GAMMA = (0.40, 0.51)
-"""What a PNG's gAMA may be of a picture as a camera encodes it, which is 1 / 2.2 or thereabouts."""
+"""The range of a PNG's gAMA for a camera's picture, which has about 1 / 2.2."""
 
 
 class _Unusable(Exception):
@@ -57,14 +57,8 @@ class Header:
     encoding: str = ""
 
 
-def check(path: Path) -> str | None:
-    """Why this file cannot be a frame, judged by its kind and header alone; None if nothing is wrong so far."""
-    header = read_header(path)
-    return header if isinstance(header, str) else None
-
-
 def read_header(path: Path) -> Header | str:
-    """What the header tells, or why the file cannot be a frame."""
+    """What the header says, or why the file cannot be a frame."""
     try:
         with _pillow(), _open(path) as image:
             return Header(depth.deep(image, path), _encoding(image))
@@ -72,16 +66,16 @@ def read_header(path: Path) -> Header | str:
         return str(error)
 
 
-def decode(path: Path, name: str, white: int | None = None, *, told: bool = False) -> Pixels:
-    """The whole picture, upright. `white` is full scale of samples of more than 8 bits, where the file does not state it; `told`
-    if the user did, whose word then counts as much as the file's.
+def decode(path: Path, name: str, white: int | None = None, *, stated: bool = False) -> Pixels:
+    """The whole picture, upright. `white` is full scale of samples of more than 8 bits, for a file that does not state it;
+    `stated` if it is the user's statement, which must then agree with the file's.
 
-    Raises `CalibrationError` naming it if it is damaged, or if its samples do not go with their full scale.
+    Raises `CalibrationError` with the frame's name if it is damaged, or if its samples contradict their full scale.
     """
     try:
         with _pillow(), _open(path) as image:
             data = path.read_bytes() if image.format == "JPEG" else b""
-            pixels = np.array(_upright_rgb(image, path, white, told=told))
+            pixels = np.array(_upright_rgb(image, path, white, stated=stated))
             reason = jpeg.fault(data) if data else None
         if reason is not None:
             raise _Unusable(reason)
@@ -91,24 +85,23 @@ def decode(path: Path, name: str, white: int | None = None, *, told: bool = Fals
 
 
 def full_scales(cameras: Mapping[str, Sequence[Path]], remedy: str) -> dict[str, int]:
-    """As `depth.full_scales`."""
+    """As `depth.full_scales`, without Pillow's warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return depth.full_scales(cameras, _open, remedy)
 
 
 def unreadable(path: Path) -> str | None:
-    """Why this path cannot be opened as a file: pipes and devices would block, broken links and loops lead nowhere."""
+    """Why this path cannot be opened as a regular file (pipes and devices would block, links may be broken); None if it can."""
     try:
         mode = path.stat().st_mode
     except (OSError, RuntimeError) as error:
-        return _system_reason(error)
-    if not stat.S_ISREG(mode):
-        return "not a regular file"
-    return None
+        return system_reason(error)
+    return None if stat.S_ISREG(mode) else "not a regular file"
 
 
-def _system_reason(error: Exception) -> str:
+def system_reason(error: Exception) -> str:
+    """The operating system's words for an error, as the end of a sentence."""
     return (getattr(error, "strerror", None) or str(error)).lower()
 
 
@@ -121,14 +114,14 @@ def _open(path: Path) -> Image.Image:
         raise _Unusable("empty file")
     if size > _LARGEST:
         raise _Unusable(f"larger than {_LARGEST >> 20} MiB")
-    Image.init()  # else Pillow knows some of the formats by name only once it has failed to open a file
+    Image.init()  # without it Pillow does not know some of the formats until it has failed to open a file
     image = Image.open(path, formats=_FORMATS)
     if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
         image.close()
         raise _Unusable(_too_large())
     if image.format == "TIFF" and image.info.get("compression") in _UNCHECKED:
         image.close()
-        raise _Unusable(f"a TIFF with {image.info['compression']} inside, whose damage cannot be told: store it without")
+        raise _Unusable(f"a TIFF compressed with {image.info['compression']}, in which damage cannot be seen: store it without")
     return image
 
 
@@ -138,7 +131,7 @@ def _too_large() -> str:
 
 @contextmanager
 def _pillow() -> Iterator[None]:
-    """Whatever Pillow and its codecs raise over a picture, as one reason. Their remarks on odd metadata are not ours to print."""
+    """Turns whatever Pillow and its codecs raise into `_Unusable` with a reason, and silences their warnings about metadata."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -155,16 +148,16 @@ def _pillow() -> Iterator[None]:
     except MemoryError as error:
         raise _Unusable("too large for this machine's memory") from error
     except OSError as error:
-        raise _Unusable(_system_reason(error)) from error
+        raise _Unusable(system_reason(error)) from error
     except Exception as error:  # codecs raise SyntaxError, ValueError, struct.error, IndexError, … over broken bytes
         raise _Unusable(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
-def _upright_rgb(image: Image.Image, path: Path, white: int | None, *, told: bool) -> Image.Image:
+def _upright_rgb(image: Image.Image, path: Path, white: int | None, *, stated: bool) -> Image.Image:
     header = depth.deep(image, path)
     image.load()
     if header is not None:
-        image = _eight_bits(image, header, path, white, told=told)
+        image = _eight_bits(image, header, path, white, stated=stated)
     if image.mode in ("F", "I"):
         raise _Unusable(f"{'floating point' if image.mode == 'F' else '32-bit'} pixels have no known range: store 8 or 16 bits")
     upright = ImageOps.exif_transpose(image)
@@ -174,29 +167,31 @@ def _upright_rgb(image: Image.Image, path: Path, white: int | None, *, told: boo
     return upright.convert("RGB")
 
 
-def _eight_bits(image: Image.Image, header: depth.Deep, path: Path, white: int | None, *, told: bool) -> Image.Image:
-    """The same picture with its EXIF. Of colours at the file's full scale Pillow has the upper bytes already."""
-    if told and white is not None and header.white not in (None, depth.FULL, white):
+def _eight_bits(image: Image.Image, header: depth.Deep, path: Path, white: int | None, *, stated: bool) -> Image.Image:
+    """The same picture with 8 bits a sample, and its EXIF. Of colours with full scale 65535 Pillow has read the upper bytes
+    already."""
+    if stated and white is not None and header.white not in (None, depth.FULL, white):
         raise _Unusable(f"the file says that full scale is {header.white}, and the manifest that it is {white}")
-    scale = white if told and white is not None else header.white or white
+    scale = white if stated and white is not None else header.white or white
     if scale is None:
         raise _Unusable("16 bits a sample, and nothing says what full scale is")
     if scale == depth.FULL and image.mode in ("RGB", *_TRANSPARENT):
         return image
     with _open(path) as again:
         pixels = depth.to_bytes(depth.samples(again, lambda: _open(path)), scale)
-    made = Image.fromarray(pixels)
-    made.info = {key: value for key, value in image.info.items() if key != "transparency"}
-    made.getexif().update(image.getexif())
-    return made
+    converted = Image.fromarray(pixels)
+    converted.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    converted.getexif().update(image.getexif())
+    return converted
 
 
 def _encoding(image: Image.Image) -> str:
+    """The colour profile or gamma that a camera's picture would not have, in words; empty if there is none."""
     profile = image.info.get("icc_profile")
     if profile:
         try:
             name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
-        except Exception:  # ICC profiles are programs of a kind; whatever is wrong with one, it was not applied
+        except Exception:  # a damaged profile does no harm: none is applied
             name = "that cannot be read"
         return "" if "srgb" in name.lower() else f"the colour profile {printable(name)[:60]}"
     gamma = image.info.get("gamma")

@@ -1,4 +1,4 @@
-"""A contact sheet: what a calibration set shows, in one picture."""
+"""A contact sheet: a calibration set's frames in one picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from edgec.durable import publish, scratch
 from edgec.errors import CalibrationError
 from edgec.frames.fitting import fit
+from edgec.frames.sampling import evenly
 from edgec.frames.types import FrameSet, Split
 from edgec.model.spec import Size
 from edgec.paths import is_special
@@ -48,8 +49,8 @@ def write_sheet(frameset: FrameSet, parts: Split | None, path: Path) -> int:
 def _draw(frameset: FrameSet, parts: Split | None) -> tuple[Image.Image, int]:
     colours = {frame.name: _CALIBRATION for frame in parts.calibration} if parts else {}
     colours |= {frame.name: _VALIDATION for frame in parts.validation} if parts else {}
-    count = min(len(frameset.frames), MOST)
-    frames = [frameset.frames[step * len(frameset.frames) // count] for step in range(count)]
+    frames = evenly(frameset.frames, MOST)
+    count = len(frames)
     cells = len(frames) + len(frameset.skipped[:COLUMNS])
     wide, high = _CELL.width + 2 * _BORDER, _CELL.height + 2 * _BORDER + _CAPTION
     sheet = Image.new("RGB", (COLUMNS * wide, _HEADER + -(-cells // COLUMNS) * high), _GROUND)
@@ -86,7 +87,7 @@ def _draw(frameset: FrameSet, parts: Split | None) -> tuple[Image.Image, int]:
 
 
 def _fitting(pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> str:
-    """The end of a name tells frames apart: what does not fit is cut off at the front."""
+    """As much of the end of a text as fits: names of frames differ at the end."""
     text = printable(text)
     if pen.textlength(text, font) <= _CELL.width:
         return text

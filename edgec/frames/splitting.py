@@ -1,7 +1,7 @@
-"""Which frames to calibrate on and which to judge by, so that no validation frame is, or nearly is, a calibration frame.
+"""Divides frames into calibration and validation, so that no validation frame is, or nearly is, a calibration frame.
 
-Frames of one camera that follow each other look alike. So of a sequence the end is for validation and the beginning for
-calibration, with a sixteenth between them for neither; a short sequence, like a single picture, goes to one side whole.
+Consecutive frames of one camera look alike. So the end of a sequence is for validation and its beginning for calibration, with a
+sixteenth between them for neither; a short sequence, like a single picture, goes to one side as a whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 
 from edgec.errors import CalibrationError, RequestError
 from edgec.frames.measuring import Light, light, light_notes
+from edgec.frames.sampling import middles
 from edgec.frames.types import Frame, FrameSet, Skipped, Split
 
 MIN_CALIBRATION, MIN_VALIDATION = 6, 2
@@ -25,16 +26,18 @@ _GUARD = 16
 _SHOWN = 10
 
 Strata = list[list[Frame]]
-"""Frames that are alike in origin: one sequence, or the single pictures of one folder in their drawn order."""
+"""Each list holds frames of one origin: a sequence, or the single pictures of one folder in an order drawn by the seed."""
 
 
 def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: int | None = None) -> Split:
     """At most `limit` frames to calibrate on and `validation` to judge by, evenly over the sources and over each one's time.
 
     The set's manifest may say which sources are for validation; else about a quarter of the frames is. The same set, numbers and
-    seed (by default the set's own) give the same split. Every chosen frame is decoded once: damaged ones are replaced by others
-    where there are others, and of frames with the very same picture one is kept.
-    Raises `CalibrationError` if less than 6 frames to calibrate on or 2 to judge by remain.
+    seed (by default the set's own) give the same split. Every chosen frame is decoded once: damaged ones are replaced if there
+    are others, and of frames with exactly the same picture only one is used.
+
+    Raises `RequestError` for numbers that are too small, `CalibrationError` if fewer than 6 calibration or 2 validation frames
+    remain.
     """
     if limit < MIN_CALIBRATION or validation < MIN_VALIDATION:
         raise RequestError(
@@ -42,29 +45,29 @@ def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: i
             evidence=f"asked for {limit} and {validation}",
         )
     seed = frameset.seed if seed is None else seed
-    inspection = _Inspection()
+    decoder = _Decoder()
     frames, copies = _distinct(frameset.frames)
     while True:
         for_validation, for_calibration = _pools(frames, frameset.validation_share, seed)
-        wanted = max(MIN_VALIDATION, round(frameset.validation_share * len(frames)))
+        share = max(MIN_VALIDATION, round(frameset.validation_share * len(frames)))
         explicit = any(frame.side for frame in frames)
-        draw = _Draw(inspection, {frame.name: place for place, frame in enumerate(frameset.frames)})
-        judged = draw.take(for_validation, validation if explicit else min(validation, wanted))
+        draw = _Draw(decoder, {frame.name: position for position, frame in enumerate(frameset.frames)})
+        judged = draw.take(for_validation, validation if explicit else min(validation, share))
         calibrated = draw.take(for_calibration, limit)
         if len(judged) >= MIN_VALIDATION and len(calibrated) >= MIN_CALIBRATION:
-            chosen = [inspection.lights[frame.name] for frame in (*calibrated, *judged)]
-            return Split(calibrated, judged, tuple(inspection.skipped), (*copies, *draw.copies), light_notes(chosen))
-        # Few frames and some of them useless: what is left may still be enough when divided anew.
-        useless = {name for name, _ in inspection.skipped} | set(draw.copies)
-        remaining = [frame for frame in frames if frame.name not in useless]
+            chosen = [decoder.lights[frame.name] for frame in (*calibrated, *judged)]
+            return Split(calibrated, judged, tuple(decoder.skipped), (*copies, *draw.copies), light_notes(chosen))
+        # Too few frames, and some of them unusable: the others may still be enough if they are divided again.
+        unusable = {name for name, _ in decoder.skipped} | set(draw.copies)
+        remaining = [frame for frame in frames if frame.name not in unusable]
         if explicit or len(remaining) == len(frames) or len(remaining) < MIN_FRAMES:
-            raise _too_few(frameset, len(calibrated), len(judged), inspection.skipped, [*copies, *draw.copies])
+            raise _too_few(frameset, len(calibrated), len(judged), decoder.skipped, [*copies, *draw.copies])
         frames, copies = remaining, [*copies, *draw.copies]
 
 
 @dataclass
-class _Inspection:
-    """Decodes frames, each once, and remembers what came of it."""
+class _Decoder:
+    """Decodes frames, each once, and remembers hash and light of their pictures."""
 
     skipped: list[Skipped] = field(default_factory=list)
     lights: dict[str, Light] = field(default_factory=dict)
@@ -85,31 +88,32 @@ class _Inspection:
 
 @dataclass
 class _Draw:
-    """Takes good frames from strata, none with a picture that was taken before."""
+    """Draws good frames from strata, none with a picture that was drawn before."""
 
-    inspection: _Inspection
+    decoder: _Decoder
     position: dict[str, int]
     copies: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
 
     def take(self, strata: Strata, count: int) -> tuple[Frame, ...]:
-        left = [list(stratum) for stratum in strata]
+        remaining = [list(stratum) for stratum in strata]
         taken: list[Frame] = []
-        while len(taken) < count and any(left):
+        while len(taken) < count and any(remaining):
             picked: list[Frame] = []
-            for stratum, quota in zip(left, _quotas([len(stratum) for stratum in left], count - len(taken)), strict=True):
-                chosen = _evenly(stratum, quota)
+            quotas = _quotas([len(stratum) for stratum in remaining], count - len(taken))
+            for stratum, quota in zip(remaining, quotas, strict=True):
+                chosen = middles(stratum, quota)
                 picked += chosen
                 names = {frame.name for frame in chosen}
                 stratum[:] = [frame for frame in stratum if frame.name not in names]
-            taken += filter(self._good, sorted(picked, key=self._place))
-        return tuple(sorted(taken, key=self._place))
+            taken += filter(self._is_good, sorted(picked, key=self._position))
+        return tuple(sorted(taken, key=self._position))
 
-    def _place(self, frame: Frame) -> int:
+    def _position(self, frame: Frame) -> int:
         return self.position[frame.name]
 
-    def _good(self, frame: Frame) -> bool:
-        picture = self.inspection.picture(frame)
+    def _is_good(self, frame: Frame) -> bool:
+        picture = self.decoder.picture(frame)
         if picture is None:
             return False
         if picture in self._seen:
@@ -120,34 +124,30 @@ class _Draw:
 
 
 def _quotas(sizes: Sequence[int], count: int) -> list[int]:
-    """`count` shared out equally; what a small stratum cannot give, the larger ones do."""
+    """`count` divided equally; what a small stratum cannot give, the larger ones do."""
     quotas = [0] * len(sizes)
-    open_strata = [place for place, size in enumerate(sizes) if size]
+    open_strata = [index for index, size in enumerate(sizes) if size]
     while count > 0 and open_strata:
         share = max(1, count // len(open_strata))
-        for place in open_strata:
-            given = min(share, sizes[place] - quotas[place], count)
-            quotas[place] += given
-            count -= given
-        open_strata = [place for place in open_strata if quotas[place] < sizes[place]]
+        for index in open_strata:
+            more = min(share, sizes[index] - quotas[index], count)
+            quotas[index] += more
+            count -= more
+        open_strata = [index for index in open_strata if quotas[index] < sizes[index]]
     return quotas
 
 
-def _evenly(frames: Sequence[Frame], count: int) -> list[Frame]:
-    return [frames[(2 * step + 1) * len(frames) // (2 * count)] for step in range(count)]
-
-
 def _distinct(frames: Sequence[Frame]) -> tuple[list[Frame], list[str]]:
-    """One frame for each digest, and the names of the others. A copy on the validation side is the one that stays."""
-    kept: dict[str, Frame] = {}
+    """One frame for each digest, of the validation side if there is one, and the names of the others."""
+    by_digest: dict[str, Frame] = {}
     for frame in sorted(frames, key=lambda frame: frame.side != "validation"):
-        kept.setdefault(frame.digest, frame)
-    names = {frame.name for frame in kept.values()}
+        by_digest.setdefault(frame.digest, frame)
+    names = {frame.name for frame in by_digest.values()}
     return [frame for frame in frames if frame.name in names], [frame.name for frame in frames if frame.name not in names]
 
 
 def _pools(frames: Sequence[Frame], share: float, seed: int) -> tuple[Strata, Strata]:
-    """Where validation and calibration frames may be drawn from: no frame and no short sequence is in both."""
+    """The strata to draw validation and calibration frames from: no frame and no short sequence is in both."""
 
     def drawn(name: str) -> str:
         return hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()
@@ -174,18 +174,18 @@ def _pools(frames: Sequence[Frame], share: float, seed: int) -> tuple[Strata, St
 
 
 def _cut(sizes: Sequence[int], share: float, *, alone: bool) -> int:
-    """How many frames of the units, in order, are for calibration: a sum of whole units near the share. Where these are all the
-    frames there are and no such sum leaves enough on both sides, one unit is cut through."""
+    """How many frames of the units, in order, are for calibration: a sum of whole units, near the share. If these are all frames
+    (`alone`) and no such sum leaves enough on both sides, one unit is divided."""
     total = sum(sizes)
     least, most = (MIN_CALIBRATION, total - MIN_VALIDATION) if alone else (0, total)
-    wanted = total - round(share * total)
+    ideal = total - round(share * total)
     sums = [sum(sizes[:count]) for count in range(len(sizes) + 1)]
     allowed = [value for value in sums if least <= value <= most]
-    return min(allowed, key=lambda value: abs(value - wanted)) if allowed else max(0, min(max(wanted, least), most))
+    return min(allowed, key=lambda value: abs(value - ideal)) if allowed else max(0, min(max(ideal, least), most))
 
 
 def _strata(frames: Sequence[Frame], drawn: Callable[[str], str]) -> Strata:
-    """Sequences each for itself, in time; the single pictures of each folder together, in an order drawn by the seed."""
+    """A stratum for each sequence, in time, and one for the single pictures of each folder, in an order drawn by the seed."""
     together: dict[str, list[Frame]] = defaultdict(list)
     for frame in frames:
         together[frame.source].append(frame)

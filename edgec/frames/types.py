@@ -24,7 +24,7 @@ Skipped = tuple[str, str]
 @dataclass(frozen=True)
 class Frame:
     """A frame that can be read: `name` is stable and unique in its set, `source` says which camera or place it is from
-    (frames of one video share one), `order` is its place in that source."""
+    (frames of one video share one), `order` is its position in that source."""
 
     name: str
     source: str
@@ -34,14 +34,14 @@ class Frame:
     digest: str = ""
     """SHA-256 of what the picture is decoded from: equal digests are the same picture."""
     crop: Crop | None = None
-    """What the set's manifest asks for; it wins over what a build would do by default."""
+    """What the set's manifest says; it wins over the build's default."""
     side: Side | None = None
     """The side of the split that the set's manifest puts the frame on; None leaves it to the split."""
 
 
 @dataclass(frozen=True)
 class FrameSet:
-    """`sha256` is over the names, the bytes and the manifest's settings. `skipped` are damaged files, each with the reason.
+    """`sha256` is over the names, the bytes and the manifest's settings. `skipped` are unusable files, each with the reason.
 
     Frames of a video follow each other in order, so that reading a set from start to end decodes each video once.
     """
@@ -54,21 +54,22 @@ class FrameSet:
     """Noise, for `random:` checkpoints only."""
     description: str = ""
     seed: int = 0
-    """Where the set's manifest wants sampling and splitting to start from."""
+    """The manifest's seed for sampling and splitting."""
     validation_share: float = 0.25
-    """How much of the set is for validation, of 1."""
+    """The share of the set that is for validation, from 0 to 1."""
     notes: tuple[str, ...] = ()
-    """What the user should know of how the set was read: what was left out, what was ignored."""
+    """What was left out or ignored when the set was read, as sentences for people."""
     sampled_of: int | None = None
-    """Of how many frames these are a sample, where the set was not read whole; its `sha256` is then empty."""
+    """The number of frames in the set, if these are a sample of them; `sha256` is then empty."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """What a build calibrates on and what it judges by, both in the set's order. Every frame was decoded once: it is good.
+    """The frames that a build calibrates on and those that it judges by, both in the set's order. Each was decoded once, without
+    errors.
 
-    `skipped` are frames that turned out damaged, `copies` those left out because another frame holds the very same picture.
-    `notes` are what the user should know of the light in the chosen frames.
+    `skipped` are frames that turned out damaged, `copies` those left out because another frame holds exactly the same picture.
+    `notes` says what is implausible about the light in the chosen frames.
     """
 
     calibration: tuple[Frame, ...]

@@ -1,4 +1,4 @@
-"""Video files → single frames, decoded as a stream: one decoder is open at a time, and reading forward decodes each frame once.
+"""Video files → single frames. One decoder is open at a time, and reading in order decodes each frame once.
 
 PyAV is imported on use; it is the extra `video`.
 """
@@ -27,8 +27,8 @@ SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm"})
 INSTALL = 'pip install "edgec[video]"'
 
 _FEWEST, _MOST = 64, 512
-_UNSAID = 16
-"""Bits of a sample where formats stop saying how many of them are used."""
+_DEEPEST = 16
+"""Bits of a sample from which on formats do not say how many of them are used."""
 _GAP = "Frame num gap"
 _MISSING = (_GAP, "reference")
 _CURVES = {16: "HDR (PQ)", 18: "HDR (HLG)"}
@@ -36,28 +36,28 @@ _CURVES = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 
 @dataclass(frozen=True)
 class Video:
-    """A video that opens and whose first frame decodes. `timestamps` are its frames' own, ascending, and `keyframes` those that
-    decoding can start at; both are empty where the file does not tell, and then frames are found by counting."""
+    """A video that opens and whose first frame decodes. `timestamps` are those of its frames, ascending, and `keyframes` those at
+    which decoding can start; both are empty if the file does not say, and frames are then found by counting."""
 
     path: Path
     frames: int
     rate: float
-    """Frames a second; 0 where the file does not tell."""
+    """Frames a second; 0 if the file does not say."""
     timestamps: tuple[int, ...] = ()
     keyframes: tuple[int, ...] = ()
 
     def default_stride(self) -> int:
-        """One frame a second, unless that would give fewer than 64 frames of the video or more than 512."""
+        """The stride that takes one frame a second, but at least 64 frames of the video, if it has them, and at most 512."""
         second = max(1, round(self.rate))
         return max(1, min(second, self.frames // _FEWEST), -(-self.frames // _MOST))
 
 
 class UnusableVideo(Exception):
-    """Why a file is no video that can be read."""
+    """Why a file cannot be read as a video."""
 
 
 def require_decoder(name: str) -> None:
-    """Raises `CalibrationError` with the line that installs PyAV where it is missing."""
+    """Raises `CalibrationError` with the line that installs PyAV if it is missing."""
     if find_spec("av") is None:
         raise CalibrationError(f"Reading the video {name} needs PyAV, which is not installed.", remedy=INSTALL)
 
@@ -80,17 +80,17 @@ def probe(path: Path) -> Video:
             ]
         with av.open(str(path)) as container:
             first = next((each.frame for each in _decoded(container) if each.frame is not None), None)
-            # AVI stores no presentation times: with B-frames, what stands for them is the order of decoding.
+            # AVI stores no presentation times: with B-frames, FFmpeg gives the order of decoding instead.
             guessed = container.format.name == "avi" and container.streams.video[0].codec_context.has_b_frames
     except av.error.FFmpegError as error:
         raise UnusableVideo(f"cannot be decoded ({error.strerror or error})".lower()) from error
     if not packets or first is None:
         raise UnusableVideo("holds no frame that can be decoded")
-    reason = _unlike_a_cameras(first)
+    reason = _unlike_a_camera(first)
     if reason:
         raise UnusableVideo(reason)
     stamps = [pts for pts, _ in packets if pts is not None]
-    # A frame is looked up by its time only where every frame has one of its own and the decoder gives it back.
+    # Frames are looked up by time only if every frame has a time of its own and the decoder returns it.
     if not guessed and len(set(stamps)) == len(packets) and first.pts == min(stamps):
         keys = sorted(pts for pts, key in packets if key and pts is not None)
         return Video(path, len(packets), rate, tuple(sorted(stamps)), tuple(keys))
@@ -98,48 +98,49 @@ def probe(path: Path) -> Video:
 
 
 class Projector:
-    """Shows frames of any number of videos, with one of them open at a time."""
+    """Reads frames of any number of videos, with one of them open at a time."""
 
     def __init__(self) -> None:
         self._video: Video | None = None
         self._container: InputContainer | None = None
         self._stream: Iterator[_Decoded] = iter(())
         self._next = 0
-        """The index (or, with timestamps, the least timestamp) that the stream can still give."""
+        """The index (or, with timestamps, the smallest timestamp) that the stream can still give."""
 
     def read(self, video: Video, index: int, name: str) -> Pixels:
         """Frame `index` of the video, upright. Raises `CalibrationError` naming it if it is damaged."""
         import av
 
         try:
-            found = self._by_time(video, index) if video.timestamps else self._by_count(video, index)
-            if found is None or found.frame is None:
+            decoded = self._by_time(video, index) if video.timestamps else self._by_count(video, index)
+            if decoded is None or decoded.frame is None:
                 raise damaged(name, "this frame of the video cannot be decoded")
-            if found.fault:
-                raise damaged(name, found.fault)
-            return _pixels(found.frame)
+            if decoded.fault:
+                raise damaged(name, decoded.fault)
+            return _pixels(decoded.frame)
         except (av.error.FFmpegError, OSError) as error:
             self.close()
             raise damaged(name, f"cannot be decoded ({error})") from error
 
     def close(self) -> None:
+        """Closes the open video, if there is one."""
         if self._container is not None:
             self._container.close()
         self._video, self._container, self._stream = None, None, iter(())
 
     def _by_time(self, video: Video, index: int) -> _Decoded | None:
-        wanted = video.timestamps[index]
-        start = bisect_right(video.keyframes, wanted) - 1
-        # Going on is cheaper than starting at a keyframe that has been passed already.
+        time = video.timestamps[index]
+        start = bisect_right(video.keyframes, time) - 1
+        # Decoding on is cheaper than starting again at a keyframe that has been passed already.
         if self._video is not video:
             self._open(video)
-        if wanted < self._next or (start >= 0 and video.keyframes[start] > self._next):
+        if time < self._next or (start >= 0 and video.keyframes[start] > self._next):
             self._start_at(video.keyframes[max(start, 0)])
         for each in self._stream:
-            if each.frame is None or each.frame.pts is None or each.frame.pts < wanted:
+            if each.frame is None or each.frame.pts is None or each.frame.pts < time:
                 continue
             self._next = each.frame.pts + 1
-            return each if each.frame.pts == wanted else None
+            return each if each.frame.pts == time else None
         self.close()
         return None
 
@@ -168,44 +169,44 @@ class Projector:
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A frame as it comes out of the decoder, None for one that it gave up on; `fault` is why it is not to be used."""
+    """A frame as the decoder gives it, None if it gave up on it; `fault` is why the frame must not be used."""
 
     frame: VideoFrame | None
     fault: str = ""
 
 
 def decode(packet: Packet[VideoStream]) -> tuple[list[VideoFrame], str]:
-    """The packet's frames, and what the decoder had to say against them: it goes on over damage, and only its log tells."""
+    """The packet's frames, and what is wrong with them: the decoder continues after damage, and only its log says so."""
     import av
 
     level, skipping = av.logging.get_level(), av.logging.get_skip_repeated()
-    # That a frame is missing, H.264's decoder mentions in passing.
+    # H.264's decoder logs a missing frame at a lower level only.
     av.logging.set_level(av.logging.DEBUG if packet.stream.codec_context.name == "h264" else av.logging.ERROR)
     av.logging.set_skip_repeated(False)
     try:
-        with av.logging.Capture(local=False) as said:
+        with av.logging.Capture(local=False) as log:
             frames = packet.decode()
     except av.error.FFmpegError as error:
         return [], f"cannot be decoded ({error.strerror or error})".lower()
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skipping)
-    complaints = [text.strip() for severity, _, text in said if severity <= av.logging.ERROR or _GAP in text]
+    problems = [text.strip() for severity, _, text in log if severity <= av.logging.ERROR or _GAP in text]
     if packet.is_corrupt:
-        complaints.append("it is cut short")
-    return frames, f"its data is damaged ({complaints[0]})" if complaints else ""
+        problems.append("it is cut short")
+    return frames, f"its data is damaged ({problems[0]})" if problems else ""
 
 
 class _Damage:
-    """Which frames are drawn from damaged data: those whose own is, and those after them up to the next keyframe, since each is
-    drawn from the ones before it. Frames are told by their times, as they come out in another order than they go in."""
+    """Which frames depend on damaged data: those whose own is damaged, and those after them up to the next keyframe, since each
+    is drawn from the ones before it. Frames are identified by their times, as they are decoded in another order than shown."""
 
     def __init__(self) -> None:
         self._bad = ""
         self._by_time: dict[int, str] = {}
         self._keyframe: int | None = None
         self._leading = ""
-        """What is wrong with frames that are shown before the last keyframe and stored after it."""
+        """What is wrong with frames that are stored after the last keyframe and shown before it."""
 
     def saw(self, packet: Packet[VideoStream], fault: str) -> None:
         pts = packet.pts
@@ -218,7 +219,7 @@ class _Damage:
         else:
             self._bad = self._bad or fault
         if any(word in fault for word in _MISSING):
-            # Noticed late: what waits to be shown may have been drawn from it already.
+            # This is noticed late: frames that wait to be shown may depend on it already.
             self._by_time = {time: known or fault for time, known in self._by_time.items()}
         if pts is not None:
             self._by_time[pts] = self._bad
@@ -235,7 +236,7 @@ class _Damage:
 
 
 def _decoded(container: InputContainer) -> Iterator[_Decoded]:
-    """Every frame of the first video stream, and a place for each that the decoder gave up on, so that counting stays right."""
+    """Every frame of the first video stream, and an entry for each that the decoder gave up on, so that counting stays right."""
     stream = container.streams.video[0]
     damage = _Damage()
     for packet in container.demux(stream):
@@ -248,10 +249,10 @@ def _decoded(container: InputContainer) -> Iterator[_Decoded]:
             yield _Decoded(frame, damage.of(frame))
 
 
-def _unlike_a_cameras(frame: VideoFrame) -> str:
-    """Why no frame of this video would look as a camera gives it; empty if nothing says so."""
+def _unlike_a_camera(frame: VideoFrame) -> str:
+    """Why frames of this video would not look like a camera's; empty if nothing says so."""
     bits = max((component.bits for component in frame.format.components), default=8)
-    if bits >= _UNSAID:
+    if bits >= _DEEPEST:
         return f"{bits} bits a sample, and nothing says what full scale is: convert it to 8 bits"
     curve = _CURVES.get(int(getattr(frame, "color_trc", 0) or 0))
     return f"its brightness is coded for {curve} displays: convert it to an ordinary video (SDR)" if curve else ""

@@ -1,4 +1,4 @@
-"""Which files of folders are frames. A search is bounded in what it looks at, and never leaves the folder that was named."""
+"""Finds the frame files in folders. A search is bounded, and never leaves the folder that the user gave."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from pathlib import Path
 
 from edgec.errors import CalibrationError
 from edgec.frames.collecting import File, is_frame_file, name_of, natural
+from edgec.frames.pictures import system_reason
 from edgec.frames.types import Skipped
 from edgec.untrusted import printable
 
 MOST_ENTRIES = 1_000_000
-"""Files and folders that one set may make us look at."""
+"""Files and folders that are visited for one set."""
 MOST_DEPTH = 64
 
 ABSENT = "no such file or directory"
@@ -25,19 +26,10 @@ _SYSTEM = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"  # noqa: S108 - a place for files like any other
 _GLOB = frozenset("*?[")
 _SHOWN = 6
-_ARCHIVES = {
-    ".zip": "unpack it, and give the folder",
-    ".tar": "unpack it, and give the folder",
-    ".gz": "unpack it, and give the folder",
-    ".tgz": "unpack it, and give the folder",
-    ".bz2": "unpack it, and give the folder",
-    ".xz": "unpack it, and give the folder",
-    ".zst": "unpack it, and give the folder",
-    ".7z": "unpack it, and give the folder",
-    ".rar": "unpack it, and give the folder",
-    ".bag": "this edgec reads no robot's logs: export the camera's topic as pictures, and give their folder",
-    ".mcap": "this edgec reads no robot's logs: export the camera's topic as pictures, and give their folder",
-    ".db3": "this edgec reads no robot's logs: export the camera's topic as pictures, and give their folder",
+_LOGS = "this version of edgec does not read robots' logs: export the camera's topic as pictures, and give their folder"
+_REMEDIES = {
+    **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"), "unpack it, and give the folder"),
+    **dict.fromkeys((".bag", ".mcap", ".db3"), _LOGS),
     ".heic": "convert it to JPEG, as with `heif-convert IN.heic OUT.jpg`",
     ".heif": "convert it to JPEG, as with `heif-convert IN.heif OUT.jpg`",
     ".avif": "convert it to PNG, as with ImageMagick's `magick IN.avif OUT.png`",
@@ -49,29 +41,30 @@ CONVERT = "convert them to JPEG or PNG, as with `heif-convert` or ImageMagick's 
 
 
 def remedy_for(path: Path, otherwise: str) -> str:
-    """What to do with a file of another kind than frames."""
-    return _ARCHIVES.get(path.suffix.lower(), otherwise)
+    """What to do with a file that is neither a picture nor a video, by its suffix."""
+    return _REMEDIES.get(path.suffix.lower(), otherwise)
 
 
 def stat_of(path: Path) -> os.stat_result | str:
-    """Of what a path leads to, or why that cannot be told: `ABSENT`, a name too long, no character of a name."""
+    """The status of what a path leads to, or why there is none: `ABSENT`, or the system's reason, such as a name too long."""
     try:
         return path.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return ABSENT
-        return (error.strerror or str(error)).lower()
+        return system_reason(error)
     except ValueError as error:
         return str(error)
 
 
 def is_folder(path: Path) -> bool:
-    found = stat_of(path)
-    return not isinstance(found, str) and stat.S_ISDIR(found.st_mode)
+    """Whether a path leads to a folder. Never raises."""
+    status = stat_of(path)
+    return not isinstance(status, str) and stat.S_ISDIR(status.st_mode)
 
 
 def is_link(path: Path) -> bool:
-    """Also of one that leads nowhere."""
+    """Whether a path is a symbolic link, also a broken one. Never raises."""
     try:
         return path.is_symlink()
     except (OSError, ValueError):
@@ -82,8 +75,8 @@ def is_link(path: Path) -> bool:
 class Walk:
     """One search, over any number of folders, which share its bounds.
 
-    `skipped` are folders that cannot be listed, and files whose names are the same but for how Unicode spells them. `others`
-    counts files that are neither pictures nor videos, by suffix; `outside` folders that links lead to elsewhere.
+    `skipped` are folders that cannot be listed, and files whose names differ only in how Unicode composes them. `others` counts
+    files that are neither pictures nor videos, by suffix; `outside` counts links to folders elsewhere.
     """
 
     skipped: list[Skipped] = field(default_factory=list)
@@ -92,18 +85,18 @@ class Walk:
     _entries: int = 0
 
     def files_in(self, folder: Path, root: Path) -> list[File]:
-        """Pictures and videos of the folder and those below it, in natural order. Hidden ones are not looked at; links to folders
-        are followed where they stay in the folder, once each.
+        """Pictures and videos in the folder and below it, in natural order. Hidden ones are left out; links to folders inside are
+        followed, once each.
 
-        Raises `CalibrationError` if it holds too much, or is one of the system's own.
+        Raises `CalibrationError` if the folder holds too much, or is one of the system's.
         """
         top = os.path.realpath(folder)
         _require_searchable(top, folder)
-        found: dict[str, File] = {}
+        files: dict[str, File] = {}
         visited = {top}
         pending, links = [(os.fspath(folder), 0)], list[tuple[str, int]]()
         while pending or links:
-            if not pending:  # links last, so that a file goes by the name of the folder that it is in
+            if not pending:  # links last, so that a file has the name of the folder that it is really in
                 here, depth = links.pop(0)
                 if os.path.realpath(here) in visited:
                     continue
@@ -115,7 +108,7 @@ class Walk:
                     continue
                 linked = entry.is_symlink()
                 if not _is_directory(entry):
-                    self._add(Path(entry.path), root, found)
+                    self._add(Path(entry.path), root, files)
                     continue
                 real = os.path.realpath(entry.path)
                 if linked and not (real + os.sep).startswith(top.rstrip(os.sep) + os.sep):
@@ -127,11 +120,12 @@ class Walk:
                 elif real not in visited:
                     visited.add(real)
                     pending.append((entry.path, self._deeper(depth, entry.path)))
-        return sorted(found.values(), key=lambda file: (natural(file.name), file.name))
+        return sorted(files.values(), key=lambda file: (natural(file.name), file.name))
 
     def matching(self, pattern: str, root: Path) -> list[Path]:
-        """What a glob pattern matches below `root`, sorted: `*`, `?` and `[…]` in names, `**` for any folders. Raises
-        `CalibrationError`."""
+        """The paths below `root` that match a glob pattern, sorted: `*`, `?` and `[…]` in names, `**` for any folders. Not
+        Python's `glob`, which has no bounds and follows links out of the folder. Raises `CalibrationError` for what is no
+        pattern."""
         parts = Path(pattern).parts
         if len(parts) > MOST_DEPTH or any("**" in part and part != "**" for part in parts) or "\0" in pattern:
             raise CalibrationError(
@@ -143,31 +137,31 @@ class Walk:
         return sorted(set(self._matching(begin, parts[bool(anchor) :], 0, set())))
 
     def notes(self) -> tuple[str, ...]:
-        """What was left out that the user may have meant."""
-        told = []
+        """What was left out that the user may have meant, as sentences for people."""
+        notes = []
         if self.others:
-            told.append(f"left out by their suffix: {self.counted()}")
+            notes.append(f"left out by their suffix: {self.counted()}")
         if self.outside:
             folders = "folder was" if self.outside == 1 else "folders were"
-            told.append(f"{self.outside} linked {folders} left out: the link leads out of the folder that was given")
-        return tuple(told)
+            notes.append(f"{self.outside} linked {folders} left out: the link leads out of the folder that was given")
+        return tuple(notes)
 
     def counted(self) -> str:
-        """Of the files left out, how many of which suffix: `12 .heic, 1 .txt`."""
+        """The files that were left out, by suffix: `12 .heic, 1 .txt`."""
         most = self.others.most_common()
         shown = [f"{count} {printable(suffix)[:20] or 'without a suffix'}" for suffix, count in most[:_SHOWN]]
         rest = sum(count for _, count in most[_SHOWN:])
         return ", ".join([*shown, *([f"{rest} others"] if rest else [])])
 
-    def _add(self, path: Path, root: Path, found: dict[str, File]) -> None:
+    def _add(self, path: Path, root: Path, files: dict[str, File]) -> None:
         if not is_frame_file(path):
             self.others[path.suffix.lower()] += 1
             return
         file = File(path, name_of(path, root))
-        if file.name in found:
-            self.skipped.append((file.name, "another file's name is the same but for how Unicode spells it"))
+        if file.name in files:
+            self.skipped.append((file.name, "another file's name differs only in how Unicode composes it"))
         else:
-            found[file.name] = file
+            files[file.name] = file
 
     def _entries_of(self, folder: str, root: Path) -> list[os.DirEntry[str]]:
         try:
@@ -177,8 +171,7 @@ class Walk:
                     self._count(folder)
                     listed.append(entry)
         except OSError as error:
-            reason = f"cannot be listed: {(error.strerror or str(error)).lower()}"
-            self.skipped.append((name_of(Path(folder), root), reason))
+            self.skipped.append((name_of(Path(folder), root), f"cannot be listed: {system_reason(error)}"))
             return []
         return sorted(listed, key=lambda entry: (natural(entry.name), entry.name))
 
@@ -187,7 +180,7 @@ class Walk:
         if self._entries > MOST_ENTRIES:
             raise CalibrationError(
                 f"There is too much to search: over {MOST_ENTRIES:,} files and folders.",
-                evidence=f"the last that was looked at is in {printable(folder)}",
+                evidence=f"the last one is in {printable(folder)}",
                 remedy="give the folder that the pictures are in, or a list of their paths (.txt)",
             )
 

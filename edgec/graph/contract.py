@@ -59,8 +59,8 @@ def _shape_promises(graph: ir.Graph, spec: Spec, size: Size, batch: int) -> list
     element = graph.inputs[0].dtype
     if element != ir.DataType.UINT8:
         broken.append(f"frames are {element}, not UINT8")
-    made = (value for node in graph for value in node.outputs)
-    dynamic = [name_of(value) for value in dict.fromkeys((*ends, *made)) if shape_of(value) is None]
+    computed = (value for node in graph for value in node.outputs)
+    dynamic = [name_of(value) for value in dict.fromkeys((*ends, *computed)) if shape_of(value) is None]
     if dynamic:
         broken.append(f"dynamic shapes: {', '.join(dynamic[:8])}")
     return broken

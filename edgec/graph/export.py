@@ -63,7 +63,7 @@ def to_onnx(
     Raises `ExportError` if the exporter fails.
     """
     try:
-        with _quiet() as said, inductor_folder_goes():
+        with _quiet() as output, inductor_folder_goes():
             program = torch.onnx.export(
                 module,
                 tuple(inputs.values()),
@@ -80,7 +80,7 @@ def to_onnx(
     except Exception as error:
         raise ExportError(
             "PyTorch could not export the model to ONNX.",
-            evidence=[f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", *said.getvalue().splitlines()[-5:]],
+            evidence=[f"{type(error).__name__}: {str(error).strip().splitlines()[0]}", *output.getvalue().splitlines()[-5:]],
             remedy="check the versions of torch and onnxscript with `edgec doctor`",
         ) from error
     NameByModule(roots)(program.model)
@@ -101,15 +101,15 @@ def _simplify(model: ir.Model, *, shared: bool) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[io.StringIO]:
     """The exporter prints progress, logs what torchvision operators it lacks, and warns about its own internals."""
-    said = io.StringIO()
+    output = io.StringIO()
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     if not logging.getLogger().isEnabledFor(logging.INFO):
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             warnings.simplefilter("ignore")
-            yield said
+            yield output
     finally:
         logger.setLevel(level)
-        logging.getLogger(__name__).info("torch.onnx.export said: %s", said.getvalue())
+        logging.getLogger(__name__).info("torch.onnx.export said: %s", output.getvalue())

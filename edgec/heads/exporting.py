@@ -22,20 +22,20 @@ from edgec.model.spec import Size
 Shape = tuple[int, ...]
 
 
-def exported(heads: Sequence[Head], given: Mapping[str, Shape], frame: Size) -> ir.Model:
+def exported(heads: Sequence[Head], shapes: Mapping[str, Shape], frame: Size) -> ir.Model:
     """These heads, none of them an ONNX file, as one graph: from features of these shapes to each head's output under its name.
-    No two heads share a node or a constant. It is not the caller's to change.
+    No two heads share a node or a constant. The caller must not change it, as it is cached.
 
     Raises `ExportError` if the exporter fails.
     """
     reads = sorted({name for head in heads for name in head.inputs})
-    return _exported(tuple(heads), tuple((name, given[name]) for name in reads), frame)
+    return _exported(tuple(heads), tuple((name, shapes[name]) for name in reads), frame)
 
 
 @lru_cache(maxsize=2)
-def _exported(heads: tuple[Head, ...], given: tuple[tuple[str, Shape], ...], frame: Size) -> ir.Model:
-    """Kept: a build asks for it twice, before the backbone is exported and after."""
-    inputs = {name: torch.zeros(shape) for name, shape in given}
+def _exported(heads: tuple[Head, ...], shapes: tuple[tuple[str, Shape], ...], frame: Size) -> ir.Model:
+    """Cached, because a build needs it twice: before the backbone is exported and after."""
+    inputs = {name: torch.zeros(shape) for name, shape in shapes}
     roots = {f"heads.{index}": f"{HEADS}{head.name}" for index, head in enumerate(heads)}
     return to_onnx(_Together(heads, list(inputs), frame), inputs, [head.name for head in heads], roots, shared=False)
 
@@ -49,5 +49,5 @@ class _Together(nn.Module):
 
     def forward(self, *features: Tensor) -> tuple[Tensor, ...]:
         return tuple(
-            head([features[place] for place in reads], self.frame) for head, reads in zip(self.heads, self.reads, strict=True)
+            head([features[index] for index in reads], self.frame) for head, reads in zip(self.heads, self.reads, strict=True)
         )

@@ -7,35 +7,35 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.checkpoint.text import shown
 from edgec.errors import HeadError
-from edgec.heads.types import FOREIGN, Head
+from edgec.heads.types import ONNX, Head
 from edgec.model.spec import CONVNEXT_STRIDE, Size, Spec, VitSpec, describe, grid
+from edgec.text import shown
 
 Shape = tuple[int, ...]
 LARGEST_MAP = 1 << 28
-"""Values of one frame's map: a gigabyte in float32."""
+"""The most values of one frame's map: a gigabyte in float32."""
 
 
 def layers_needed(heads: Sequence[Head]) -> tuple[int, ...]:
-    """The blocks (stages, of a ConvNeXt) whose patches some head reads, ascending: what the export must be asked for."""
+    """The blocks (stages, of a ConvNeXt) whose patches some head reads, ascending: they must be among the export's outputs."""
     numbers = {int(name.removeprefix("patches_")) for head in heads for name in head.inputs if name.startswith("patches_")}
     return tuple(sorted(numbers))
 
 
 def feature_shapes(spec: Spec, size: Size, batch: int = 1) -> dict[str, Shape]:
-    """Of everything that the backbone can give at this size, by the hub graph's names."""
+    """The shapes of everything that the backbone can give at this size, by the hub graph's names."""
     rows, columns = grid(spec, size)
-    found: dict[str, Shape] = {"cls": (batch, spec.features), "patches": (batch, rows, columns, spec.features)}
+    shapes: dict[str, Shape] = {"cls": (batch, spec.features), "patches": (batch, rows, columns, spec.features)}
     if spec.registers:
-        found["registers"] = (batch, spec.registers, spec.features)
+        shapes["registers"] = (batch, spec.registers, spec.features)
     for layer in range(spec.blocks):
         if isinstance(spec, VitSpec):
-            found[f"patches_{layer}"] = found["patches"]
+            shapes[f"patches_{layer}"] = shapes["patches"]
         else:
-            more = CONVNEXT_STRIDE >> (2 + layer)
-            found[f"patches_{layer}"] = (batch, rows * more, columns * more, spec.widths[layer])
-    return found
+            scale = CONVNEXT_STRIDE >> (2 + layer)
+            shapes[f"patches_{layer}"] = (batch, rows * scale, columns * scale, spec.widths[layer])
+    return shapes
 
 
 def check_heads(
@@ -43,8 +43,8 @@ def check_heads(
 ) -> None:
     """Raises `HeadError` for the first head that was made for another width, layer or patch, with both numbers.
 
-    `pooling` is what the checkpoint says that its own classifier reads (`avg`, `token`, …), and `classifier` that one's weights
-    [C, D]: a head that is this classifier must read the same.
+    `pooling` is what the checkpoint's own classifier reads by its configuration (`avg`, `token`, …), and `classifier` is that
+    classifier's weight [C, D]: a head with the same weight must read the same.
     """
     from edgec.heads.kinds import kind_of
 
@@ -61,17 +61,15 @@ def check_heads(
             what = "blocks" if isinstance(spec, VitSpec) else "stages"
             numbers = ", ".join(map(str, layers_needed([head])))
             raise _refused(head, spec, f"it reads the {what} {numbers}; this model has 0 to {spec.blocks - 1}")
-        if head.kind != FOREIGN and (why := kind_of(head).refusal(head, spec)):
+        if head.kind != ONNX and (why := kind_of(head).refusal(head, spec)):
             raise _refused(head, spec, why)
         check_inputs(head, shapes, describe(spec), reads)
         check_size_of_map(head, (size.height, size.width))
 
 
 def _reads(pooling: str, spec: Spec) -> str:
-    """What `features` of a linear head is that pools as timm says; empty if nothing is said, "?" for what edgec has not.
-
-    A ConvNeXt's mean is normalised after it was taken, which is edgec's CLS.
-    """
+    """The `features` of a linear head that pools as timm's `global_pool` says; empty if it says nothing, "?" if edgec has no such
+    pooling. A ConvNeXt's mean is normalised after pooling, which is edgec's CLS."""
     if not pooling:
         return ""
     return {"token": "cls", "avg": "mean" if isinstance(spec, VitSpec) else "cls"}.get(pooling, "?")
@@ -82,13 +80,13 @@ def _check_pooling(head: Head, reads: str, pooling: str, classifier: NDArray[np.
 
     if head.kind != Linear.kind or classifier is None or not reads or not np.array_equal(head.weights["weight"], classifier):
         return
-    said = features_of(head.description)
-    if said != reads:
+    features = features_of(head.description)
+    if features != reads:
         raise HeadError(
-            f"The head {head.name} is this checkpoint's own classifier, and reads something else.",
+            f"The head {head.name} is this checkpoint's own classifier, but reads something else.",
             evidence=(
                 f"the checkpoint says global_pool {shown(pooling)}",
-                f"head: {shown(head.path)}, features {said or 'not given'}",
+                f"head: {shown(head.path)}, features {features or 'not given'}",
             ),
             remedy=f'say features = "{reads}" in a TOML beside the head'
             if reads != "?"
@@ -97,32 +95,33 @@ def _check_pooling(head: Head, reads: str, pooling: str, classifier: NDArray[np.
 
 
 def check_inputs(head: Head, shapes: Mapping[str, Shape], model: str, reads: str = "") -> None:
-    """Whether the features that there are, by name, have the widths that the head reads. Raises `HeadError`."""
+    """Raises `HeadError` if the features, whose `shapes` are given by name, lack some that the head reads or have another width.
+    `model` describes the backbone in messages; `reads` is as in `HeadModule.misfit`."""
     missing = [name for name in head.inputs if name not in shapes]
     if missing:
         raise HeadError(
             f"The head {head.name} reads {shown(missing[0])}, which this model does not give.",
             evidence=f"it gives: {', '.join(shapes)}",
         )
-    there = [shapes[name][-1] for name in head.inputs]
+    widths = [shapes[name][-1] for name in head.inputs]
     stated = head.description.width
-    if stated is not None and any(width != stated for width in there):
-        raise _unfit(head, f"it was made for features {stated} wide; this model's are {spoken(there)}", model)
-    if head.kind == FOREIGN:
-        from edgec.heads.foreign import check_onnx
+    if stated is not None and any(width != stated for width in widths):
+        raise _unfit(head, f"it was made for features {stated} wide; this model's are {joined(widths)}", model)
+    if head.kind == ONNX:
+        from edgec.heads.onnx_heads.preparing import check_onnx
 
         check_onnx(head, shapes)
         return
     from edgec.heads.kinds import kind_of
 
-    why, hint = kind_of(head).misfit(head, there, reads)
+    why, hint = kind_of(head).misfit(head, widths, reads)
     if why:
         raise _unfit(head, why, model, hint)
 
 
 def check_size_of_map(head: Head, frame: tuple[int, int]) -> None:
-    """Raises `HeadError` for a head whose map of all classes would not fit into any robot's memory."""
-    if head.output in ("labels", "logits", "depth") and head.kind != FOREIGN:
+    """Raises `HeadError` for a head whose map, with all classes, has more than `LARGEST_MAP` values."""
+    if head.output in ("labels", "logits", "depth") and head.kind != ONNX:
         from edgec.heads.kinds import kind_of
 
         planes = kind_of(head).channels(head.weights)
@@ -135,8 +134,8 @@ def check_size_of_map(head: Head, frame: tuple[int, int]) -> None:
             )
 
 
-def spoken(numbers: Sequence[int]) -> str:
-    """One number if all are the same."""
+def joined(numbers: Sequence[int]) -> str:
+    """The numbers as text, once if all are the same."""
     return str(numbers[0]) if len(set(numbers)) == 1 else ", ".join(map(str, numbers))
 
 

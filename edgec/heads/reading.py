@@ -9,54 +9,54 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgec.checkpoint import files
-from edgec.checkpoint.text import shown
+from edgec.checkpoint.containers import files
 from edgec.durable import sha256_of
 from edgec.errors import HeadError, RequestError, UnreadableCheckpoint
 from edgec.heads import weights as taking
-from edgec.heads.description import beside, checked, data_beside, from_texts, read_toml
-from edgec.heads.types import FOREIGN, TWO_CLASSES, Description, Head, Output
+from edgec.heads.description import checked, data_beside, from_texts, read_toml, toml_beside
+from edgec.heads.types import ONNX, TWO_CLASSES, Description, Head, Output
+from edgec.text import shown
 from edgec.untrusted import is_file, is_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LARGEST = 4 << 30
 """Bytes of a head's file. Meta's largest, of depth, has half a gigabyte."""
-_TAKEN = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")
-"""What the hub graph calls its own."""
+_RESERVED = re.compile(r"frames|cls|patches|registers|patches_\d+|switches")
+"""Names of the hub graph's own inputs and outputs."""
 
 
-def read_heads(asked: Sequence[str]) -> tuple[Head, ...]:
-    """Every `NAME=PATH`, in order. Raises `RequestError` or what `read_head` raises."""
-    found: dict[str, Head] = {}
-    for name, path in _named(asked):
+def read_heads(arguments: Sequence[str]) -> tuple[Head, ...]:
+    """The head of every `NAME=PATH`, in order. Raises `RequestError` or what `read_head` raises."""
+    heads: list[Head] = []
+    for name, path in _named(arguments):
         head = read_head(name, path)
-        twice = [each for each in head.outputs() for other in found.values() if each in other.outputs()]
+        twice = [output for output in head.outputs() for other in heads if output in other.outputs()]
         if twice:
             raise RequestError(f"Two heads have an output named {twice[0]}.", remedy="give each --head a name of its own")
-        found[name] = head
-    return tuple(found.values())
+        heads.append(head)
+    return tuple(heads)
 
 
-def identify_heads(asked: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Name and SHA-256 of every `NAME=PATH`, for keys: neither torch nor onnx is imported. Raises `RequestError`, or `HeadError`
-    for a file that is missing."""
-    return tuple((name, _digest(name, path, beside(path))) for name, path in _named(asked))
+def identify_heads(arguments: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Name and SHA-256 of every `NAME=PATH`, for cache keys: neither torch nor onnx is imported. Raises `RequestError`, or
+    `HeadError` for a file that is missing."""
+    return tuple((name, _digest(name, path, toml_beside(path))) for name, path in _named(arguments))
 
 
-def _named(asked: Sequence[str]) -> list[tuple[str, Path]]:
-    found: dict[str, Path] = {}
-    for text in asked:
+def _named(arguments: Sequence[str]) -> list[tuple[str, Path]]:
+    paths: dict[str, Path] = {}
+    for text in arguments:
         name, equals, path = text.partition("=")
         if not equals or not path:
             raise RequestError(
-                f"{shown(text)!r} names no head.",
+                f"{shown(text)!r} is not NAME=PATH.",
                 remedy="give --head NAME=PATH, as in --head floor=segmentation.safetensors; NAME becomes the output's name",
             )
-        if name in found:
+        if name in paths:
             raise RequestError(f"Two heads are named {shown(name)}.", remedy="give each --head a name of its own")
-        found[name] = _expanded(path)
-        _check_place(name, found[name])
-    return list(found.items())
+        paths[name] = _expanded(path)
+        _check_place(name, paths[name])
+    return list(paths.items())
 
 
 def read_head(name: str, path: Path) -> Head:
@@ -68,11 +68,11 @@ def read_head(name: str, path: Path) -> Head:
     from edgec.heads.kinds import KINDS
 
     _check_place(name, path)
-    toml = beside(path)
+    toml = toml_beside(path)
     stated = read_toml(toml) if toml else {}
     digest = _digest(name, path, toml)
     if path.suffix.lower() == ".onnx":
-        from edgec.heads.foreign import read_onnx
+        from edgec.heads.onnx_heads.reading import read_onnx
 
         return read_onnx(name, path, digest, stated, toml)
     with _naming(name):
@@ -97,32 +97,32 @@ def read_head(name: str, path: Path) -> Head:
 def _expanded(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError as error:  # a home directory of nobody
+    except RuntimeError as error:  # the home directory of an unknown user
         raise HeadError(f"There is no head at {shown(path)}.", evidence=shown(error), remedy="give the head's file") from error
 
 
 def _check_place(name: str, path: Path) -> None:
-    if not _NAME.fullmatch(name) or _TAKEN.fullmatch(name):
+    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name):
         raise RequestError(
             f"A head cannot be named {shown(name)!r}.",
             evidence="its name becomes an output's: small letters, digits and _, and none of the backbone's own names",
             remedy="give --head NAME=PATH, as in --head floor=segmentation.safetensors",
         )
     if not is_file(path):
-        found = "it is a folder" if is_folder(path) else f"looked for {shown(path.absolute())}"
-        raise HeadError(f"There is no head at {shown(path)}.", evidence=found, remedy="give the head's file")
+        evidence = "it is a folder" if is_folder(path) else f"looked for {shown(path.absolute())}"
+        raise HeadError(f"There is no head at {shown(path)}.", evidence=evidence, remedy="give the head's file")
 
 
 def _digest(name: str, path: Path, toml: Path | None) -> str:
-    """Nothing is hashed that cannot be a head by its size and its first bytes."""
-    parts = [each for each in (path, toml, data_beside(path)) if each]
+    """SHA-256, in hex, over a head's files. A file that cannot be a head by its size and first bytes is refused, not hashed."""
+    parts = [part for part in (path, toml, data_beside(path)) if part]
     try:
         with _naming(name):
-            for each in parts:
-                files.check_size(each, _LARGEST)
+            for part in parts:
+                files.check_size(part, _LARGEST)
             if path.suffix.lower() != ".onnx":
                 files.check([path])
-        digests = [sha256_of(each) for each in parts]
+        digests = [sha256_of(part) for part in parts]
         return hashlib.sha256(" ".join(digests).encode()).hexdigest() if len(digests) > 1 else digests[0]
     except OSError as error:
         raise HeadError(f"The head {shown(path)} cannot be read.", evidence=shown(error)) from error
@@ -130,7 +130,7 @@ def _digest(name: str, path: Path, toml: Path | None) -> str:
 
 @contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Which head it is that cannot be read."""
+    """Adds to errors about a file which head it is."""
     try:
         yield
     except UnreadableCheckpoint as error:
@@ -142,18 +142,19 @@ def _naming(name: str) -> Iterator[None]:
 
 
 def _described(inside: dict[str, Any], stated: dict[str, Any], path: Path, toml: Path | None) -> tuple[Description | None, str]:
-    """From the file's metadata and the TOML beside it, which has the last word; None where neither says anything."""
+    """The description from the file's metadata and the TOML next to it, which wins, and what to call its source in messages; None
+    if neither says anything."""
     both = {**inside, **stated}
     if not both:
         return None, str(path)
     where = str(toml or path)
-    if both.get("kind") == FOREIGN:
-        raise HeadError(f"{shown(where)} says onnx, but {shown(path.name)} is no .onnx file.")
+    if both.get("kind") == ONNX:
+        raise HeadError(f"{shown(where)} says onnx, but {shown(path.name)} is not an .onnx file.")
     return checked(both, where), where
 
 
 def _check_classes(described: Description, channels: int, output: Output, where: str) -> None:
-    """There are several classes, and names, where there are any, are as many."""
+    """Raises `HeadError` if there is one class only, or if there are names and another number of classes."""
     names = len(described.classes)
     if channels == 1 and output in ("scores", "labels", "logits"):
         raise HeadError(

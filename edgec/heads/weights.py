@@ -1,22 +1,22 @@
-"""The tensors of a head's file, under one set of names, each checked against the shape that it must have.
+"""The tensors of a head's file under edgec's names, each checked against the shape that it must have.
 
-Accepted besides: the layouts of Meta's published heads and of what its evaluation code saves (facebookresearch/dinov3:
+The layouts of Meta's published heads and of what its evaluation code saves are read too (facebookresearch/dinov3:
 `hub/classifiers.py`, `eval/linear.py`, `eval/segmentation/models/heads/linear_head.py`, `eval/depth/models/dpt_head.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgec.checkpoint.taking import Taking
-from edgec.checkpoint.text import cut, dimensions, listed, shown
+from edgec.checkpoint.containers.tensors import TensorCopier
 from edgec.errors import HeadError
 from edgec.heads.types import Array, Description
+from edgec.text import cut, dimensions, listed, shown
 from edgec.untrusted import Refused
 
 if TYPE_CHECKING:
@@ -37,22 +37,22 @@ Shape = tuple[int, ...]
 
 
 def without_wrapping(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Without what belongs to training, and without what all names begin with. Raises `HeadError` if a prefix was asked for and
-    no name begins with it."""
-    left = {name: tensor for name, tensor in tensors.items() if not _TRAINING.fullmatch(name)}
+    """The tensors without those of training, their names without what all of them begin with. Raises `HeadError` if no name
+    begins with the `prefix` that the description asks for, and if the file holds several classifiers."""
+    chosen = {name: tensor for name, tensor in tensors.items() if not _TRAINING.fullmatch(name)}
     if prefix:
-        left = _under(prefix, left)
-    left = _unwrapped(left)
-    alone = {name.rsplit(".linear.", 1)[0] for name in left if name.startswith("classifiers_dict.")}
-    if len(alone) == 1:
-        left = {name.rsplit(".linear.", 1)[-1]: tensor for name, tensor in left.items()}
-    elif alone:
+        chosen = _under(prefix, chosen)
+    chosen = _unwrapped(chosen)
+    classifiers = {name.rsplit(".linear.", 1)[0] for name in chosen if name.startswith("classifiers_dict.")}
+    if len(classifiers) == 1:
+        chosen = {name.rsplit(".linear.", 1)[-1]: tensor for name, tensor in chosen.items()}
+    elif classifiers:
         raise HeadError(
-            f"The file holds {len(alone)} linear classifiers, of which a build takes one.",
-            evidence=listed(sorted(alone)),
+            f"The file holds {len(classifiers)} linear classifiers; a head is one of them.",
+            evidence=listed(sorted(classifiers)),
             remedy='name the best of them in a TOML beside it: prefix = "linear_classifiers.classifiers_dict.…"',
         )
-    return left
+    return chosen
 
 
 def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -62,8 +62,8 @@ def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Those whose names begin with the prefix, as they stand in the file or as refusals tell them: without `module.` and the
-    like. Raises `HeadError` if there are none."""
+    """The tensors whose names begin with the prefix, with or without `module.` and the like before it: errors show names without
+    them. Raises `HeadError` if there are none."""
     dotted = prefix if prefix.endswith(".") else f"{prefix}."
     bare = dotted
     while common := next((each for each in _WRAPPING if bare.startswith(each)), ""):
@@ -76,23 +76,23 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def recognised(tensors: Mapping[str, Tensor], path: Path) -> Description:
-    """Of a file without description. Raises `HeadError` if no kind of head knows it by its names alone."""
+    """The description of a file that has none, by its tensors' names. Raises `HeadError` if no kind of head recognises them."""
     from edgec.heads.kinds import KINDS, description
 
     for kind in KINDS.values():
         if kind.recognises(tensors.keys(), path):
             return description()(kind=kind.kind)
-    *kinds, last = (f'"{kind}"' for kind in KINDS)
+    *others, last = (f'"{kind}"' for kind in KINDS)
     raise HeadError(
         f"{shown(path)} does not say what kind of head it is.",
         evidence=f"its tensors: {listed(tensors)}",
-        remedy=f"write {shown(path.with_suffix('.toml').name)} with kind = {', '.join(kinds)} or {last}, and with "
-        'prefix = "…" if the file holds more than the head; export what is none of these as ONNX',
+        remedy=f"write {shown(path.with_suffix('.toml').name)} with kind = {', '.join(others)} or {last}, and with "
+        'prefix = "…" if the file holds more than the head; export heads of other kinds as ONNX',
     )
 
 
 def take(described: Description, tensors: Mapping[str, Tensor], where: str) -> dict[str, Array]:
-    """The head's weights, float32. Raises `HeadError` telling everything that is missing, too much, of a wrong shape or type, or
+    """The head's weights, float32. Raises `HeadError` listing all tensors that are missing, unknown, of a wrong shape or type, or
     not finite."""
     from edgec.heads.kinds import KINDS
 
@@ -107,20 +107,20 @@ def take(described: Description, tensors: Mapping[str, Tensor], where: str) -> d
     return arrays
 
 
-def spelt(name: str) -> str:
-    """What edgec calls the tensor of a classifier, a segmentation head or its batch norm, whatever a framework calls it."""
+def canonical(name: str) -> str:
+    """edgec's name for a tensor of a linear layer or its batch norm, from any framework's."""
     return next((pattern.sub(right, name) for pattern, right in _SPELLINGS if pattern.fullmatch(name)), name)
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[str]]:
-    taking = Taking()
+    copier = TensorCopier()
     arrays: dict[str, Array] = {}
     problems = []
     for name, tensor in tensors.items():
         try:
             if not tensor.is_floating_point():
                 raise Refused(f"no plain tensor of floats ({str(tensor.dtype).removeprefix('torch.')})")
-            arrays[name] = taking.float32(tensor).numpy()
+            arrays[name] = copier.float32(tensor).numpy()
         except Refused as error:
             problems.append(f"{shown(name, 80)} is {shown(error)}")
             continue
@@ -132,9 +132,9 @@ def _arrays(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Array], list[str]]
 
 
 def take_rows(arrays: Mapping[str, Array], *, norm: bool = False) -> tuple[dict[str, Array], list[str]]:
-    """`weight` [C, D] and `bias` [C], which may be absent, of a linear layer or a 1x1 convolution, and with `norm` the batch norm
-    before it, if there is one; and what is wrong with them."""
-    arrays = {spelt(name): value for name, value in arrays.items()}
+    """`weight` [C, D] and `bias` [C] (zeros if it is absent) of a linear layer or a 1x1 convolution, with `norm` also the batch
+    norm before it, if there is one; and what is wrong with them."""
+    arrays = {canonical(name): value for name, value in arrays.items()}
     weight = arrays.get("weight")
     if weight is not None and weight.ndim == 4 and weight.shape[2:] == (1, 1):
         arrays["weight"] = weight = weight[:, :, 0, 0]
@@ -155,16 +155,12 @@ def take_rows(arrays: Mapping[str, Array], *, norm: bool = False) -> tuple[dict[
 
 
 def compare(arrays: Mapping[str, Array], expected: Mapping[str, Shape]) -> list[str]:
-    """What is missing, of another shape, or not known."""
+    """A line for each array that is missing or of another shape, and one for those that are unknown."""
     wrong = [f"{name} is missing; needed {dimensions(shape)}" for name, shape in expected.items() if name not in arrays]
     wrong += [
         f"{name} is {dimensions(arrays[name].shape)}; needed {dimensions(shape)}"
         for name, shape in expected.items()
         if name in arrays and arrays[name].shape != shape
     ]
-    return wrong + _unknown(set(arrays) - set(expected))
-
-
-def _unknown(names: Iterable[str]) -> list[str]:
-    left = sorted(names)
-    return [f"not known: {listed(left)}"] if left else []
+    unknown = sorted(set(arrays) - set(expected))
+    return [*wrong, f"not known: {listed(unknown)}"] if unknown else wrong

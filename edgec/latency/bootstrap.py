@@ -169,8 +169,8 @@ def block_length(samples: Floats) -> int:
     """The length of circular blocks, from the autocorrelation of the samples' ranks, so that outliers do not count by their
     size."""
     count = len(samples)
-    _, places, ties = np.unique(samples, return_inverse=True, return_counts=True)
-    centred = (np.cumsum(ties) - ties / 2)[places] - count / 2
+    _, positions, ties = np.unique(samples, return_inverse=True, return_counts=True)
+    centred = (np.cumsum(ties) - ties / 2)[positions] - count / 2
     if len(ties) == 1:
         return 1
     quiet = max(5, math.ceil(math.log10(count)))

@@ -88,7 +88,7 @@ def profile_model(
             f"{model.runtime} does not time the steps of its program here: there is no profile of this artefact.",
             remedy="leave out the profile, or build for a runtime that does: OpenVINO, ONNX Runtime",
         )
-    steps = [_step(told) for told in answer["steps"]]
+    steps = [_step(values) for values in answer["steps"]]
     names = {each.name for each in known}
     types = {step.computes_in for step in steps if not names.isdisjoint(step.operations)}
     rates = {kind: round(rate, 1) for kind, rate in answer["rates_gflops"].items() if kind in types}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.errors import RuntimeFailure
+from edgec.errors import RuntimeFailure, TargetError
 from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -83,9 +84,20 @@ class LoweredModel:
         return cls(**{**values, "directory": Path(values["directory"]), "files": tuple(values["files"])})
 
 
-def first_lines(error: Exception, most: int = 3) -> list[str]:
-    """The beginning of what a runtime's error says, as evidence for an error of edgec's."""
-    return str(error).strip().splitlines()[:most]
+def first_lines(error: Exception) -> list[str]:
+    """The first three lines of a runtime's error, as evidence for an error of edgec's."""
+    return str(error).strip().splitlines()[:3]
+
+
+@contextmanager
+def runtime_errors(what: str, *evidence: str) -> Iterator[None]:
+    """Raises any error of the block as a `RuntimeFailure` that says `what` happened, except for a `TargetError`."""
+    try:
+        yield
+    except TargetError:
+        raise
+    except Exception as error:
+        raise RuntimeFailure(what, evidence=[*evidence, *first_lines(error)]) from error
 
 
 @dataclass(frozen=True)

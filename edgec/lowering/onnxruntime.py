@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgec.errors import RuntimeFailure, TargetError, UnsupportedOperation
+from edgec.errors import RuntimeFailure, UnsupportedOperation
 from edgec.graph.session import INSTALL, open_session, start_session
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
@@ -23,6 +23,7 @@ from edgec.lowering.base import (
     first_lines,
     output_type,
     require_frames,
+    runtime_errors,
 )
 
 if TYPE_CHECKING:
@@ -97,10 +98,6 @@ class SessionRunner(Runner):
 
 def _open(model: LoweredModel, threads: int, trace: Path | None = None) -> SessionRunner:
     """`trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling ends."""
-    try:
+    with runtime_errors("ONNX Runtime refuses the model.", model.entry):
         session = start_session(model.directory / model.entry, threads, trace=trace)
         return SessionRunner(session, threads, str(model.settings.get("precision", "")))
-    except TargetError:
-        raise
-    except Exception as error:
-        raise RuntimeFailure("ONNX Runtime refuses the model.", evidence=[model.entry, *first_lines(error)]) from error

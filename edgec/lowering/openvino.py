@@ -22,6 +22,7 @@ from edgec.lowering.base import (
     first_lines,
     output_type,
     require_frames,
+    runtime_errors,
 )
 from edgec.lowering.openvino_steps import OpenVinoProfiler, runtime_info
 
@@ -66,10 +67,8 @@ class OpenVino(Lowering):
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
             path = Path(folder) / "model.onnx"
             save(apply_plan(hub, plan), path)
-            try:
+            with runtime_errors("OpenVINO refuses the graph."):
                 converted = ov.Core().read_model(path)
-            except Exception as error:
-                raise RuntimeFailure("OpenVINO refuses the graph.", evidence=first_lines(error)) from error
             if plan.of("int8-per-token"):
                 per_token = {
                     operation.name: quantised_weight(operation, plan)
@@ -99,15 +98,13 @@ class _Runner(Runner):
             raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
         settings = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
         properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings, **more}
-        try:
+        with runtime_errors("OpenVINO refuses the model.", model.entry):
             core = ov.Core()
             read = core.read_model(model.directory / model.entry)
             # The file's names: a compiled output also has the names of tensors that were fused into it.
             self._outputs = [output.get_any_name() for output in read.outputs]
             self.compiled: Any = core.compile_model(read, "CPU", properties)
             self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)
-        except Exception as error:
-            raise RuntimeFailure("OpenVINO refuses the model.", evidence=[model.entry, *first_lines(error)]) from error
         self.request = self.compiled.create_infer_request()
         self.threads = int(self.compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
         self.execution_precision = _execution_precision(self.compiled)

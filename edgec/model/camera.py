@@ -1,4 +1,4 @@
-"""From the camera's frame to features: the reference that everything is compared with, and the model that is exported."""
+"""From the camera's frame to features: the float32 reference that everything is compared with, and the model to export."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from edgec.model.vit import VisionTransformer
 
 
 class Trained(Protocol):
-    """What a model is made of: `edgec.checkpoint.Checkpoint` is one."""
+    """What a model is made from: `edgec.checkpoint.Checkpoint` has it."""
 
     @property
-    def spec(self) -> Spec: ...
+    def spec(self) -> Spec:
+        """The dimensions."""
 
     @property
-    def weights(self) -> Mapping[str, Tensor]: ...
+    def weights(self) -> Mapping[str, Tensor]:
+        """Float32, under the names of the unfolded modules, with `rope_periods` [head_width / 4] for a ViT."""
 
     @property
-    def normalisation(self) -> Normalisation: ...
+    def normalisation(self) -> Normalisation:
+        """Of RGB pixels in [0, 1]."""
 
 
 class CameraModel(nn.Module):
@@ -49,6 +52,7 @@ class CameraModel(nn.Module):
         self.registers, self.layers = registers, layers
 
     def forward(self, frames: Tensor) -> dict[str, Tensor]:
+        """The backbone's outputs, as its `forward` names and shapes them, of uint8 frames [N, H, W, 3]."""
         pixels = frames.float().permute(0, 3, 1, 2)
         if self.normalisation is not None:
             mean = torch.tensor(self.normalisation.mean)[:, None, None]
@@ -60,9 +64,10 @@ class CameraModel(nn.Module):
 def assemble(
     checkpoint: Trained, size: Size, *, folded: bool, registers: bool = False, layers: tuple[int, ...] = ()
 ) -> CameraModel:
-    """The checkpoint's model at one size, in evaluation mode. `folded=False` is the float32 reference.
+    """The checkpoint's model at one size, in evaluation mode. `folded=False` is the float32 reference; folded weights are for
+    export (`edgec.model.fold`). `registers` and `layers` add outputs.
 
-    Raises `InputSizeError` for a size that the model cannot take whole, `RequestError` for layers that it does not have.
+    Raises `InputSizeError` for a size that is not a multiple of the stride, `RequestError` for layers that the model lacks.
     """
     spec = checkpoint.spec
     check_size(spec, size)
@@ -81,8 +86,7 @@ def assemble(
 
 
 def _check_layers(spec: Spec, layers: tuple[int, ...]) -> None:
-    strange = sorted({layer for layer in layers if not 0 <= layer < spec.blocks})
-    if not strange and len(set(layers)) == len(layers):
+    if all(0 <= layer < spec.blocks for layer in layers) and len(set(layers)) == len(layers):
         return
     what = "blocks" if isinstance(spec, VitSpec) else "stages"
     raise RequestError(

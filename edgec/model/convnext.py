@@ -21,10 +21,13 @@ class ChannelsFirstNorm(nn.LayerNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same shape."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConvNextBlock(nn.Module):
+    """A depthwise convolution and an MLP a pixel, around which the input is added."""
+
     def __init__(self, width: int, eps: float, *, folded: bool) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(width, width, CONVNEXT_KERNEL, padding=CONVNEXT_KERNEL // 2, groups=width)
@@ -34,6 +37,7 @@ class ConvNextBlock(nn.Module):
         self.gamma = None if folded else nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to the same shape."""
         y = self.norm(self.dwconv(x).permute(0, 2, 3, 1))
         y = self.fc2(functional.gelu(self.fc1(y)))
         if self.gamma is not None:
@@ -42,6 +46,8 @@ class ConvNextBlock(nn.Module):
 
 
 class Stage(nn.Module):
+    """A convolution that lowers the resolution (to a quarter in the first stage, else to half), and blocks."""
+
     def __init__(self, spec: ConvNextSpec, index: int, *, folded: bool) -> None:
         super().__init__()
         width = spec.widths[index]
@@ -55,6 +61,7 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(ConvNextBlock(width, spec.norm_eps, folded=folded) for _ in range(spec.depths[index]))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] to this stage's channels and resolution."""
         x = self.downsample(self.downsample_norm(x)) if self.norm_first else self.downsample_norm(self.downsample(x))
         for block in self.blocks:
             x = block(x)

@@ -1,6 +1,6 @@
-"""Weights for deployment: everything that is linear and constant goes into the weights beside it.
+"""Weights for deployment: everything that is linear and constant is folded into the weights before or after it.
 
-All products are taken in float64 and rounded once, so that folding costs no more than one rounding of float32.
+Products are computed in float64 and rounded once, so that folding costs no more than one rounding to float32.
 """
 
 from __future__ import annotations

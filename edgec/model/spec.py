@@ -46,7 +46,7 @@ def _is_side(text: str) -> bool:
 
 @dataclass(frozen=True)
 class VitSpec:
-    """A DINOv3 vision transformer. `mlp_width` is the hidden width; a gated MLP has two projections of it."""
+    """The dimensions of a DINOv3 vision transformer. `mlp_width` is the hidden width; a gated MLP has two projections to it."""
 
     width: int
     depth: int
@@ -57,13 +57,14 @@ class VitSpec:
     patch: int = 16
     norm_eps: float = 1e-5
     key_bias: bool = False
-    """Published weights have none. It may not be dropped where it exists: RoPE turns it by the token's position, so softmax
-    does not cancel it."""
+    """Published weights have none. Where it exists it must stay: RoPE rotates it by the token's position, so that softmax does
+    not cancel it."""
     separate_cls_norm: bool = False
-    """A final norm of its own for CLS and registers (`cls_norm` in Meta's code, unused in the published backbones)."""
+    """Whether CLS and registers have another final norm than patches (`cls_norm` in Meta's code; no published backbone has)."""
 
     @property
     def stride(self) -> int:
+        """Pixels of the frame from one patch to the next."""
         return self.patch
 
     @property
@@ -73,21 +74,24 @@ class VitSpec:
 
     @property
     def blocks(self) -> int:
-        """How many intermediate layers can be asked for."""
+        """How many intermediate layers can be outputs."""
         return self.depth
 
     @property
     def head_width(self) -> int:
+        """Channels of one attention head."""
         return self.width // self.heads
 
     @property
     def kind(self) -> str:
+        """The architecture's name, for people."""
         return "ViT"
 
 
 @dataclass(frozen=True)
 class ConvNextSpec:
-    """A DINOv3 ConvNeXt: four stages of `depths` blocks and `widths` channels. CLS is the mean of the last map."""
+    """The dimensions of a DINOv3 ConvNeXt: four stages of `depths` blocks and `widths` channels. CLS is the mean of the last
+    map."""
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
@@ -95,22 +99,27 @@ class ConvNextSpec:
 
     @property
     def stride(self) -> int:
+        """Pixels of the frame from one patch (a pixel of the last map) to the next."""
         return CONVNEXT_STRIDE
 
     @property
     def features(self) -> int:
+        """D: the channels of `cls` and `patches`."""
         return self.widths[-1]
 
     @property
     def blocks(self) -> int:
+        """How many intermediate layers, here stages, can be outputs."""
         return len(self.depths)
 
     @property
     def registers(self) -> int:
+        """None: a ConvNeXt has no tokens."""
         return 0
 
     @property
     def kind(self) -> str:
+        """The architecture's name, for people."""
         return "ConvNeXt"
 
 
@@ -131,11 +140,8 @@ FAMILY: dict[str, Spec] = {
 
 
 def family_name(spec: Spec) -> str | None:
-    """The family's name for these dimensions, whatever the norm's epsilon and the biases; None for a model of its own."""
-    for name, known in FAMILY.items():
-        if _dimensions(known) == _dimensions(spec):
-            return name
-    return None
+    """The family's name for these dimensions, whatever the norm's epsilon and the biases; None if no published model has them."""
+    return next((name for name, known in FAMILY.items() if _dimensions(known) == _dimensions(spec)), None)
 
 
 def _dimensions(spec: Spec) -> tuple[object, ...]:
@@ -145,7 +151,7 @@ def _dimensions(spec: Spec) -> tuple[object, ...]:
 
 
 def describe(spec: Spec) -> str:
-    """One line of dimensions for people."""
+    """The dimensions in one line, for people."""
     if isinstance(spec, VitSpec):
         mlp = f"{'SwiGLU' if spec.mlp == 'swiglu' else 'MLP'} {spec.mlp_width}"
         return f"width {spec.width}, depth {spec.depth}, heads {spec.heads}, {mlp}, patch {spec.patch}"
@@ -169,7 +175,7 @@ def check_size(spec: Spec, size: Size) -> None:
     nearest = str(low) if low == high else f"{low} or {high}"
     raise InputSizeError(
         f"{size} is not a multiple of {stride}, the {'patch size' if isinstance(spec, VitSpec) else 'stride'} of this model.",
-        evidence=f"remainders: height {size.height % stride}, width {size.width % stride}; a cropped frame would go unnoticed",
+        evidence=f"remainders: height {size.height % stride}, width {size.width % stride}; edgec does not crop frames silently",
         remedy=f"use --input-size {nearest}",
     )
 
@@ -180,7 +186,7 @@ def grid(spec: Spec, size: Size) -> tuple[int, int]:
 
 
 def tokens(spec: Spec, size: Size) -> int:
-    """CLS, registers and patches together."""
+    """The number of tokens: CLS, registers and patches together."""
     rows, columns = grid(spec, size)
     return 1 + spec.registers + rows * columns
 

@@ -17,7 +17,7 @@ from edgec.model.spec import Size, VitSpec, grid
 
 def rope_periods(head_width: int, base: float = 100.0) -> Tensor:
     """The wavelengths of the rotary embedding, float32 [head_width / 4], in units of half the frame."""
-    # Cut to length: for some widths (196, 392, …) rounding lets the range run one step too far.
+    # Cut to length: for some widths (196, 392, …) rounding makes the range one element too long.
     exponents = torch.arange(0, 1, 4 / head_width, dtype=torch.float32)[: head_width // 4]
     return torch.as_tensor(base**exponents)
 
@@ -28,7 +28,7 @@ def rope_tables(spec: VitSpec, size: Size, periods: Tensor) -> tuple[Tensor, Ten
     CLS and registers are not rotated: their rows are one and zero, so that one multiplication serves all tokens.
     """
     rows, columns = grid(spec, size)
-    # On the CPU by name: `assemble` builds modules on the meta device, but these are values, not places for weights.
+    # On the CPU explicitly: `assemble` builds modules on the device meta, which has no values, and these are needed.
     y = 2 * (torch.arange(rows, dtype=torch.float32, device="cpu") + 0.5) / rows - 1
     x = 2 * (torch.arange(columns, dtype=torch.float32, device="cpu") + 0.5) / columns - 1
     centres = torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).reshape(rows * columns, 2)
@@ -40,6 +40,8 @@ def rope_tables(spec: VitSpec, size: Size, periods: Tensor) -> tuple[Tensor, Ten
 
 
 class Attention(nn.Module):
+    """Multi-head self-attention with rotary embeddings. `scale` multiplies the scores; 1 if it is folded into Q."""
+
     def __init__(self, spec: VitSpec, scale: float) -> None:
         super().__init__()
         self.heads, self.head_width, self.scale = spec.heads, spec.head_width, scale
@@ -53,11 +55,13 @@ class Attention(nn.Module):
         return x.reshape(x.shape[0], x.shape[1], self.heads, self.head_width).transpose(1, 2)
 
     def rotate(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        # Slices and a negated half, rather than a signed sine: this is the form that runtimes fuse into one rotary operation.
+        """The rotary embedding of [N, heads, T, head_width]."""
+        # Slices and a negated half, rather than a signed sine: runtimes fuse this form into one rotary operation.
         first, second = x[..., : self.head_width // 2], x[..., self.head_width // 2 :]
         return x * cos + torch.cat([-second, first], dim=-1) * sin
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[N, T, D] to the same shape."""
         q = self.rotate(self.split_heads(self.q(x)), cos, sin)
         k = self.rotate(self.split_heads(self.k(x)), cos, sin)
         v = self.split_heads(self.v(x))
@@ -71,16 +75,21 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
+    """Two projections with GELU between them."""
+
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
         self.fc1 = nn.Linear(spec.width, spec.mlp_width)
         self.fc2 = nn.Linear(spec.mlp_width, spec.width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, T, D] to the same shape."""
         return self.fc2(functional.gelu(self.fc1(x)))  # type: ignore[no-any-return]
 
 
 class GatedMlp(nn.Module):
+    """SwiGLU: one projection gates another."""
+
     def __init__(self, spec: VitSpec) -> None:
         super().__init__()
         self.gate = nn.Linear(spec.width, spec.mlp_width)
@@ -88,10 +97,14 @@ class GatedMlp(nn.Module):
         self.down = nn.Linear(spec.mlp_width, spec.width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, T, D] to the same shape."""
         return self.down(functional.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
+    """A transformer block: attention and MLP, each after a norm and added to its input, times LayerScale unless that is
+    folded."""
+
     def __init__(self, spec: VitSpec, *, folded: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(spec.width, eps=spec.norm_eps)
@@ -102,6 +115,7 @@ class Block(nn.Module):
         self.ls2 = None if folded else nn.Parameter(torch.ones(spec.width))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[N, T, D] to the same shape."""
         update = self.attn(self.norm1(x), cos, sin)
         x = x + (update if self.ls1 is None else update * self.ls1)
         update = self.mlp(self.norm2(x))

@@ -58,14 +58,14 @@ def number(value: Any, least: float, most: float = math.inf) -> float:
     return float(value)
 
 
-def whole_number(value: Any, least: int = 0) -> int:
+def integer(value: Any, least: int = 0) -> int:
     """An integer of at least `least`."""
     if type(value) is not int or value < least:
         raise ValueError(f"{value!r} should be a whole number of at least {least}")
     return value
 
 
-def non_empty_list(value: Any) -> list[Any]:
+def items(value: Any) -> list[Any]:
     """A list with at least one element."""
     if not isinstance(value, list) or not value:
         raise ValueError(f"{value!r} should be a list that is not empty")
@@ -81,7 +81,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 def shape(value: Any) -> tuple[int, ...]:
     """A tensor's shape: extents of at least 1."""
-    return tuple(whole_number(extent, 1) for extent in non_empty_list(value))
+    return tuple(integer(extent, 1) for extent in items(value))
 
 
 def inside(root: Path, path: Any) -> str:
@@ -99,7 +99,7 @@ def inside(root: Path, path: Any) -> str:
 def outputs(entries: Any, heads: Any) -> tuple[Tensor, ...]:
     """The outputs of a model. `heads` are as in reports: they name the classes of labels."""
     classes = {name: len(head["classes"]) for head in heads for name in head["outputs"]}
-    tensors = tuple(_output(entry, classes) for entry in non_empty_list(entries))
+    tensors = tuple(_output(entry, classes) for entry in items(entries))
     features = {tensor.name for tensor in tensors if tensor.role == FEATURES}
     if features and {"cls", "patches"} - features:
         raise ValueError("the outputs must include cls and patches, or be those of heads only")

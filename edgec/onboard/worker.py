@@ -147,13 +147,18 @@ class Worker:
         return "".join(f"\n  {printable(line)}" for line in lines)
 
 
+def signal_name(number: int) -> str:
+    """Such as SIGKILL."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def describe_exit(code: int) -> str:
     """A `Popen.returncode` in words."""
     if code >= 0:
         return f"ended with exit code {code} before it answered"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
+    name = signal_name(-code)
     hint = "; out of memory is the usual reason" if -code == signal.SIGKILL else ""
     return f"killed by signal {-code} ({name}{hint})"

@@ -102,12 +102,12 @@ def _massive(
 ) -> tuple[MassiveActivation, ...]:
     grid = _grid(hub)
     massive = []
-    seen: set[str] = set()
+    visited: set[str] = set()
     for operation in entries:
         entry = statistics.get(operation.activation)
-        if entry is None or operation.activation in seen:
+        if entry is None or operation.activation in visited:
             continue
-        seen.add(operation.activation)
+        visited.add(operation.activation)
         low, high = float(entry.low.min()), float(entry.high.max())
         value = high if high >= -low else low
         ratio = abs(value) / max(float(entry.usual), 1e-12)
@@ -132,9 +132,9 @@ def _massive(
 
 def _grid(hub: ir.Model) -> tuple[int, ...]:
     """Rows and columns of patches; empty for a graph that makes no patches."""
-    made = {name_of(value): value for node in hub.graph for value in node.outputs}
-    maps = sorted(name for name in made if name.startswith("patches"))
-    return (shape_of(made[maps[0]]) or ())[1:3] if maps else ()
+    by_name = {name_of(value): value for node in hub.graph for value in node.outputs}
+    maps = sorted(name for name in by_name if name.startswith("patches"))
+    return (shape_of(by_name[maps[0]]) or ())[1:3] if maps else ()
 
 
 def _token(shape: tuple[int, ...], row: int, grid: tuple[int, ...], *, convolution: bool) -> tuple[int, str]:
@@ -142,12 +142,12 @@ def _token(shape: tuple[int, ...], row: int, grid: tuple[int, ...], *, convoluti
     map; only a ViT needs the `grid` of patches, which come last."""
     if len(shape) == 4:
         height, width = shape[2:] if convolution else shape[1:3]
-        image, place = divmod(row, height * width)
-        return image, f"patch {place // width},{place % width}"
-    image, place = divmod(row, shape[1])
+        image, position = divmod(row, height * width)
+        return image, f"patch {position // width},{position % width}"
+    image, position = divmod(row, shape[1])
     if not grid:
-        return image, f"row {place}"
+        return image, f"row {position}"
     prefix = shape[1] - grid[0] * grid[1]
-    if place < prefix:
-        return image, "cls" if place == 0 else f"register {place}"
-    return image, f"patch {(place - prefix) // grid[1]},{(place - prefix) % grid[1]}"
+    if position < prefix:
+        return image, "cls" if position == 0 else f"register {position}"
+    return image, f"patch {(position - prefix) // grid[1]},{(position - prefix) % grid[1]}"

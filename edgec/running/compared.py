@@ -70,9 +70,9 @@ def features_on(
     _require_same(artefact, checkpoint, checkpoints.identify(checkpoint, config=config))
     size = Size(*manifest.input.shape[1:3])
     frame_set = framing.load(frames)
-    places = np.linspace(0, len(frame_set.frames) - 1, min(MOST, len(frame_set.frames))).round().astype(int)
+    indices = np.linspace(0, len(frame_set.frames) - 1, min(MOST, len(frame_set.frames))).round().astype(int)
     skipped: list[Skipped] = []
-    drawn = list(framing.batches([frame_set.frames[place] for place in places], size, skipped=skipped))
+    drawn = list(framing.batches([frame_set.frames[index] for index in indices], size, skipped=skipped))
     if not drawn:
         raise CalibrationError(
             f"None of the frames drawn from {frames} can be used.", evidence=[f"{name}: {reason}" for name, reason in skipped]

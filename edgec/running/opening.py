@@ -83,10 +83,10 @@ def sinks_of(request: RunRequest, artefact: OpenArtefact, size: SizeFacts) -> li
     makers: list[Callable[[float], Sink]] = []
     manifest, features, output = artefact.manifest, request.features, request.output
     if features is not None:
-        taken = [each.name for each in size.outputs if each.name in RESERVED]
-        if taken:
+        reserved = [each.name for each in size.outputs if each.name in RESERVED]
+        if reserved:
             raise RequestError(
-                f"An output of the artefact is called {printable(taken[0])!r}, as an array of each features file is.",
+                f"An output of the artefact is called {printable(reserved[0])!r}, as an array of each features file is.",
                 remedy="build with another name for that head",
             )
         sink = FeatureFile if is_archive(features) else FeatureFolder

@@ -136,8 +136,8 @@ class FolderSink(Sink):
 
     def name_of(self, done: Done) -> str:
         """A file's name for a frame. Names sort as the frames do."""
-        plain = re.sub(r"[^A-Za-z0-9]+", "-", re.sub(r"\.[A-Za-z0-9]+(?=$|#)", "", done.name)).strip("-")
-        return f"{done.number:06d}-{plain[-_LONGEST:].strip('-') or 'frame'}{self.suffix}"
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", re.sub(r"\.[A-Za-z0-9]+(?=$|#)", "", done.name)).strip("-")
+        return f"{done.number:06d}-{stem[-_LONGEST:].strip('-') or 'frame'}{self.suffix}"
 
     def finish(self) -> Written:
         """Every file is whole already."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgec.checkpoint.text import shown
 from edgec.errors import UnsupportedOperation
 from edgec.model.spec import Size
 from edgec.request import Resolved
+from edgec.text import shown
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 def require_operations(heads: Sequence[Head], shapes: Mapping[str, tuple[int, ...]], size: Size, resolved: Resolved) -> None:
     """Raises `UnsupportedOperation` for the first head that no runtime of the target can run whole. `shapes` are those of the
     features, by name."""
-    import onnx_ir as ir
-
     from edgec.heads.attach import apart
 
     graphs = apart(heads, shapes, size)
     for head in heads:
-        _require(head, ir.from_proto(graphs[head.name]), resolved)
+        _require(head, graphs[head.name], resolved)
 
 
 def _require(head: Head, graph: ir.Model, resolved: Resolved) -> None:

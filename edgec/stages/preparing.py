@@ -87,8 +87,6 @@ def _export_one(build: Build, size: Size) -> Hub:
     request = build.resolved.request
 
     def produce(directory: Path) -> None:
-        import onnx_ir as ir
-
         from edgec.graph.export import export
         from edgec.graph.files import save
         from edgec.graph.operations import operations
@@ -101,8 +99,8 @@ def _export_one(build: Build, size: Size) -> Hub:
         check_heads(heads, checkpoint.spec, size, pooling=checkpoint.pooling, classifier=classifier)
         model = assemble(checkpoint, size, folded=True, registers=request.registers, layers=build.layers)
         hub = export(model, checkpoint.spec, size, request.batch)
-        if heads:  # `attach` works on protobufs
-            hub = ir.from_proto(attach(ir.to_proto(hub), heads, layers=request.layers))
+        if heads:
+            hub = attach(hub, heads, layers=request.layers)
         save(hub, directory / "hub.onnx")
         outputs = [name_of(output) for output in hub.graph.outputs]
         macs = sum(operation.macs for operation in operations(hub) if operation.kind == "head") / request.batch
@@ -194,7 +192,7 @@ def verify_against_author(build: Build, references: Sequence[Reference]) -> tupl
     `ExportError` if it does not."""
     if not build.resolved.request.against:
         return ()
-    from edgec.checkpoint.against import find_author
+    from edgec.checkpoint.author import find_author
 
     reference = references[0].only(("cls", "patches"))
     with build.progress.stage("compare with the author's code", len(reference.frames)) as step:

@@ -28,9 +28,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from edgec.backends.offering import PrecisionChoice
-from edgec.checkpoint.beside import NO_CONFIG
-from edgec.checkpoint.random import PREFIX
-from edgec.checkpoint.source import DEMO, SUFFIXES
+from edgec.checkpoint.location.adjacent import NO_CONFIG
+from edgec.checkpoint.location.source import DEMO, SUFFIXES
+from edgec.checkpoint.weights.random import PREFIX
 from edgec.errors import EdgecError, RequestError
 from edgec.frames.loading import shipped
 from edgec.model.spec import Size

@@ -3,10 +3,10 @@
     python examples/heads/robot.py --data ../shared/data --output robot/
 
 Fits a classifier on `labelled/` and a mask of what moves on the first part of `video/vtest.avi` (`fit.py`), builds the backbone
-with both heads for this CPU in int8, and runs the rest of the video through it beside float32 PyTorch: how often the class is the
-same, how much of the mask is, and what the heads cost on top of the backbone alone. Then the same model for a Jetson and for
-Apple's devices, which are verified here as far as that goes. Ends with exit code 1 if a goal is missed. Needs the extras `cpu`,
-`apple`, `examples` and `video`.
+with both heads for this CPU in int8, and runs the rest of the video through it and through float32 PyTorch: how often the class
+is the same, how much of the mask is, and what the heads cost on top of the backbone alone. Then the same model for a Jetson and
+for Apple's devices, which are verified here as far as that goes. Ends with exit code 1 if a goal is missed. Needs the extras
+`cpu`, `apple`, `examples` and `video`.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from edgec.artefact.write import write_artefact
 destination, swap = Path(sys.argv[1]), sys.argv[2] == "swap"
 if not swap:
     import edgec.durable
-    edgec.durable._exchange = lambda one, other: False
+    edgec.durable.exchange = lambda one, other: False
 print("ready", flush=True)
 for index in range(1000):
     def fill(folder):
@@ -246,7 +246,7 @@ def test_the_old_artefact_is_put_back_if_the_build_died_between_two_renames(out:
 import os, sys
 from pathlib import Path
 import edgec.durable as durable
-durable._exchange = lambda one, other: False
+durable.exchange = lambda one, other: False
 rename = Path.rename
 def killed(self, target):
     if self.suffix == ".tmp":

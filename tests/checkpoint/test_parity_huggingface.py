@@ -43,7 +43,7 @@ def test_a_bare_file_needs_no_config(spec: VitSpec | ConvNextSpec, prefix: str, 
 
 def test_heads_are_not_guessed_where_the_familys_do_not_fit(kit: SimpleNamespace, tmp_path: Path) -> None:
     save_file(kit.huggingface_model(VitSpec(96, 1, 3, 64)).state_dict(), tmp_path / "weights.safetensors")
-    with pytest.raises(MismatchedWeights, match="how many heads cut a width of 96"):
+    with pytest.raises(MismatchedWeights, match="a width of 96 is divided into"):
         read(str(tmp_path / "weights.safetensors"))
 
 
@@ -89,7 +89,7 @@ def test_a_model_without_registers(kit: SimpleNamespace, tmp_path: Path) -> None
     kit.assert_same(kit.our_features(checkpoint, pixels), kit.huggingface_features(model, pixels))
 
 
-def test_a_live_key_bias_is_kept_since_rope_turns_it(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_nonzero_key_bias_is_kept_as_rope_rotates_it(kit: SimpleNamespace, tmp_path: Path) -> None:
     model = kit.huggingface_model(SMALL, key_bias=True)
     with torch.no_grad():
         model.model.layer[1].attention.k_proj.bias.mul_(20)

@@ -98,7 +98,7 @@ def test_training_checkpoints(
     kit.assert_same(kit.our_features(checkpoint, pixels), kit.huggingface_features(model, pixels))
 
 
-def test_the_teacher_can_be_chosen_and_heads_are_passed_over(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_teacher_can_be_chosen_and_heads_are_ignored(kit: SimpleNamespace, tmp_path: Path) -> None:
     teacher, student = (kit.meta_state(kit.randomise(kit.huggingface_model(SMALL), seed)) for seed in (1, 2))
 
     def under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -147,7 +147,7 @@ def test_without_registers_nothing_is_said_of_them(kit: SimpleNamespace, tmp_pat
     kit.assert_same(kit.our_features(checkpoint, pixels), kit.huggingface_features(model, pixels))
 
 
-def test_without_a_mask_the_key_bias_is_live(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_without_a_mask_the_key_bias_counts(kit: SimpleNamespace, tmp_path: Path) -> None:
     model = kit.huggingface_model(SMALL, key_bias=True)
     with torch.no_grad():
         for layer in model.model.layer:
@@ -176,7 +176,7 @@ def test_a_separate_norm_of_cls_and_registers_is_used(kit: SimpleNamespace, tmp_
     torch.testing.assert_close(ours["patches"], theirs["patches"], atol=1e-4, rtol=0)
 
 
-def test_a_local_norm_is_passed_over_and_a_false_copy_is_told(kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_local_norm_is_ignored_and_a_false_copy_is_reported(kit: SimpleNamespace, tmp_path: Path) -> None:
     state = kit.meta_state(kit.huggingface_model(SMALL))
     state |= {"local_cls_norm.weight": torch.ones(64), "local_cls_norm.bias": torch.ones(64)}
     checkpoint = read_state(state, tmp_path / "any.pth")

@@ -68,7 +68,7 @@ def test_every_convnext_agrees_with_timm(arch: str, timm: ModuleType, kit: Simpl
         kit.assert_same(kit.our_features(checkpoint, pixels), convnext_features(model, pixels))
 
 
-def test_a_classifier_is_passed_over_with_a_note(timm: ModuleType, kit: SimpleNamespace, tmp_path: Path) -> None:
+def test_a_classifier_is_ignored_with_a_note(timm: ModuleType, kit: SimpleNamespace, tmp_path: Path) -> None:
     model = kit.randomise(timm.create_model("vit_tiny_patch16_dinov3_qkvb", pretrained=False, num_classes=7, depth=1))
     torch.save({"model": model.state_dict()}, tmp_path / "weights.pth")
     checkpoint = read(str(tmp_path / "weights.pth"))

@@ -22,6 +22,7 @@ from edgec.backends.candidate import Candidate
 from edgec.backends.jetson.packing import write_bundle
 from edgec.backends.profiles import family
 from edgec.fidelity.budget import Budget
+from edgec.graph.files import serialised
 from edgec.graph.passes.base import rewritten
 from edgec.graph.passes.outputs import GiveOnly
 from edgec.heads import Head, read_head
@@ -67,8 +68,7 @@ def _content() -> tuple[tuple[Head, ...], bytes, NDArray[np.uint8], dict[str, ND
     with torch.inference_mode():
         runs = [model(torch.from_numpy(frame[None].copy())) for frame in frames]
     expected = {name: np.concatenate([run[name].numpy() for run in runs]) for name in runs[0]}
-    merged = attach(backbone.hub, heads)
-    return heads, merged.SerializeToString(), frames, expected
+    return heads, serialised(attach(backbone.graph, heads)), frames, expected
 
 
 def write_heads(folder: Path, *, features: bool = True) -> Path:

@@ -42,7 +42,7 @@ def coded(image: Image.Image, way: str) -> bytes:
 
 def data_of(content: bytes, scan: int = 0) -> tuple[int, int]:
     """Where the data of a scan begin and end."""
-    place, found = 2, []
+    place, scans = 2, []
     while place < len(content) - 2:
         marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         place += 2 + length
@@ -50,9 +50,9 @@ def data_of(content: bytes, scan: int = 0) -> tuple[int, int]:
             end = place
             while not (content[end] == 0xFF and content[end + 1] not in (0, *range(0xD0, 0xD8))):
                 end += 1
-            found.append((place, end))
+            scans.append((place, end))
             place = end
-    return found[scan]
+    return scans[scan]
 
 
 def is_damaged(path: Path, content: bytes) -> bool:
@@ -168,7 +168,7 @@ def test_no_cut_tiff_gives_a_frame(tmp_path, compression):
 def test_what_cannot_be_checked_inside_a_tiff_is_refused_by_name(tmp_path, compression):
     image = photograph(12)
     (image if compression == "jpeg" else image.convert("1")).save(tmp_path / "a.tif", compression=compression)
-    assert f"TIFF with {compression}" in (pictures.check(tmp_path / "a.tif") or "")
+    assert f"TIFF compressed with {compression}" in str(pictures.read_header(tmp_path / "a.tif"))
 
 
 def test_flipped_bits_in_a_png_are_damage(tmp_path):

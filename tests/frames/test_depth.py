@@ -113,7 +113,7 @@ def test_the_user_may_say_it(tmp_path, bits, channels):
 def test_bits_are_part_of_the_hashes_and_the_files_own_scale_is_not(tmp_path):
     write_set(tmp_path / "set", lambda path, seed: png(path.with_suffix(".png"), ramp(10, seed)))
     sets = [load(manifest(tmp_path, bits=bits)) for bits in (10, 12, 16)]
-    assert len({found.sha256 for found in sets}) == len({found.frames[0].digest for found in sets}) == 3
+    assert len({loaded.sha256 for loaded in sets}) == len({loaded.frames[0].digest for loaded in sets}) == 3
 
 
 @pytest.mark.parametrize("bits", [8, 17, "12", 12.5, True])
@@ -266,8 +266,8 @@ def test_a_set_that_somebody_made_too_dark_is_told(tmp_path, pixels):
     for number in range(36):
         Image.fromarray(pixels(number) >> 4).save(tmp_path / "set" / f"photo {chr(97 + number % 26)}{number // 26 * 'x'}.png")
     loaded = load(str(tmp_path / "set"))
-    found = [finding for finding in lint(loaded).findings if "scaled wrongly" in finding.text]
-    assert [finding.level for finding in found] == ["warning"]
+    matching = [finding for finding in lint(loaded).findings if "scaled wrongly" in finding.text]
+    assert [finding.level for finding in matching] == ["warning"]
     assert any("scaled wrongly" in note for note in split(loaded).notes)
 
 

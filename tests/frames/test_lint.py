@@ -12,7 +12,7 @@ from edgec.frames.measuring import look, near
 from edgec.model.spec import Size
 
 
-def found(result, check):
+def findings_of(result, check):
     return [finding for finding in result.findings if finding.check == check]
 
 
@@ -33,14 +33,14 @@ def test_a_good_set_has_no_errors_and_no_warnings(frameset, pixels):
 
 @pytest.mark.parametrize(("count", "level"), [(0, "error"), (7, "error"), (8, "warning"), (31, "warning"), (32, None)])
 def test_too_few_frames(frameset, count, level):
-    findings = found(lint(frameset(*((f"photo{number}", 0, number) for number in range(count)))), "count")
+    findings = findings_of(lint(frameset(*((f"photo{number}", 0, number) for number in range(count)))), "count")
     assert [finding.level for finding in findings] == ([level] if level else [])
 
 
 def test_damaged_frames_are_named(frameset):
     made = frameset(*((f"photo{number}", 0, number) for number in range(40)), ("bad", 0, None))
     result = lint(replace(made, skipped=(("worse.jpg", "empty file"),)))
-    assert [finding.text for finding in found(result, "damaged")] == ["worse.jpg: empty file", "bad#0: cut short"]
+    assert [finding.text for finding in findings_of(result, "damaged")] == ["worse.jpg: empty file", "bad#0: cut short"]
     assert not result.has_errors
 
 
@@ -60,7 +60,7 @@ def test_the_hash_knows_a_picture_again_and_others_apart(pixels):
 def test_near_duplicates_of_another_source_are_told_pair_by_pair(frameset, pixels):
     dimmed = (pixels(3) * 0.9).astype(np.uint8)
     result = lint(showing(frameset, [*(pixels(number) for number in range(40)), dimmed]))
-    (finding,) = found(result, "near-duplicates")
+    (finding,) = findings_of(result, "near-duplicates")
     assert finding.level == "warning"
     assert finding.frames == ("40",)
     assert "40 = 3" in finding.text
@@ -74,10 +74,10 @@ def test_a_still_cameras_frames_are_a_note(frameset, pixels):
 
     frames = tuple(Frame(f"v#{n}", "v", n, lambda n=n: noisy(n), digest=str(n)) for n in range(40))
     result = lint(replace(frameset(), frames=frames))
-    (duplicates,) = found(result, "near-duplicates")
+    (duplicates,) = findings_of(result, "near-duplicates")
     assert duplicates.level == "note"
     assert "39 of 40" in duplicates.text
-    (leakage,) = found(result, "leakage")
+    (leakage,) = findings_of(result, "leakage")
     assert leakage.level == "warning"
 
 
@@ -86,7 +86,7 @@ def test_leakage_between_sources_is_an_error(frameset, pixels):
     made = showing(frameset, [*pictures, *((picture * 0.9).astype(np.uint8) for picture in pictures[:10])])
     frames = tuple(replace(f, side="validation" if int(f.name) >= 30 else "calibration") for f in made.frames)
     result = lint(replace(made, frames=frames))
-    (leakage,) = found(result, "leakage")
+    (leakage,) = findings_of(result, "leakage")
     assert leakage.level == "error"
     assert leakage.frames == tuple(str(number) for number in range(30, 40))
     assert result.has_errors
@@ -97,7 +97,7 @@ def test_the_same_file_on_both_sides_is_an_error(frameset):
     calibration = tuple(replace(frame, side="calibration") for frame in made.frames)
     validation = tuple(replace(f, name=f"again {f.name}", source="again", side="validation") for f in made.frames[:9])
     result = lint(replace(made, frames=calibration + validation))
-    assert [finding.level for finding in found(result, "leakage")] == ["error"]
+    assert [finding.level for finding in findings_of(result, "leakage")] == ["error"]
 
 
 def test_sizes_are_judged_by_what_the_crop_does(frameset, pixels):
@@ -105,12 +105,12 @@ def test_sizes_are_judged_by_what_the_crop_does(frameset, pixels):
     levels = {finding.check: finding.level for finding in lint(made, size=Size(64, 64)).findings}
     assert levels["aspect"] == "warning"
     assert "size" not in levels
-    assert found(lint(made, size=Size(64, 128)), "aspect") == []
-    (small,) = found(lint(made, size=Size(128, 256)), "size")
+    assert findings_of(lint(made, size=Size(64, 128)), "aspect") == []
+    (small,) = findings_of(lint(made, size=Size(128, 256)), "size")
     assert len(small.frames) == 32
-    (stretched,) = found(lint(made, size=Size(64, 64), crop="resize"), "aspect")
+    (stretched,) = findings_of(lint(made, size=Size(64, 64), crop="resize"), "aspect")
     assert "stretched" in stretched.text
-    assert found(lint(made), "aspect") == []
+    assert findings_of(lint(made), "aspect") == []
 
 
 def test_exposure(frameset, pixels):
@@ -119,7 +119,7 @@ def test_exposure(frameset, pixels):
     usual = [pixels(number) for number in range(20, 40)]
     findings = {
         finding.text.split(" are ")[1].split(":")[0]: finding
-        for finding in found(lint(showing(frameset, dark + bright + usual)), "exposure")
+        for finding in findings_of(lint(showing(frameset, dark + bright + usual)), "exposure")
     }
     assert findings["too dark"].level == "warning"
     assert len(findings["too dark"].frames) == 20
@@ -131,15 +131,15 @@ def test_one_lighting_is_noted(frameset, pixels):
     even = [
         np.clip(pixels(number).astype(int) - int(pixels(number).mean()) + 120, 0, 255).astype(np.uint8) for number in range(32)
     ]
-    assert any("one lighting" in finding.text for finding in found(lint(showing(frameset, even)), "exposure"))
+    assert any("one lighting" in finding.text for finding in findings_of(lint(showing(frameset, even)), "exposure"))
 
 
 def test_colour_coverage(frameset, pixels):
     grey = [np.repeat(pixels(number)[:, :, :1], 3, axis=2) for number in range(32)]
-    assert "all frames are grey" in found(lint(showing(frameset, grey)), "colour")[0].text
+    assert "all frames are grey" in findings_of(lint(showing(frameset, grey)), "colour")[0].text
     red = [picture * np.array([1, 0, 0], np.uint8) for picture in grey]
-    assert "1 of 12 hues" in found(lint(showing(frameset, red)), "colour")[0].text
-    assert found(lint(showing(frameset, [pixels(number) for number in range(32)])), "colour") == []
+    assert "1 of 12 hues" in findings_of(lint(showing(frameset, red)), "colour")[0].text
+    assert findings_of(lint(showing(frameset, [pixels(number) for number in range(32)])), "colour") == []
 
 
 def test_random_noise_is_flagged():
@@ -157,6 +157,6 @@ def test_progress_is_told_frame_by_frame(frameset):
 def test_the_shared_sets(data):
     calibration = lint(load(str(data / "calibration")), size=Size(224, 224))
     assert not calibration.has_errors
-    camera = [finding for finding in found(calibration, "near-duplicates") if finding.text.startswith("vtest_*.jpg")]
+    camera = [finding for finding in findings_of(calibration, "near-duplicates") if finding.text.startswith("vtest_*.jpg")]
     assert camera[0].level == "note"
-    assert not any(finding.level == "warning" for finding in found(calibration, "near-duplicates"))
+    assert not any(finding.level == "warning" for finding in findings_of(calibration, "near-duplicates"))

@@ -135,7 +135,7 @@ def test_shipped_names_win_over_folders_here(picture, tmp_path, monkeypatch):
     assert names(load("./demo")) == ["a.png"]
 
 
-def test_what_is_no_set_is_one_clear_error(picture, tmp_path):
+def test_no_set_is_one_clear_error(picture, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.jpg").write_text("hello")

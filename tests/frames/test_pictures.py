@@ -12,7 +12,7 @@ from edgec.frames import pictures
 
 
 def decode(path: Path) -> np.ndarray:
-    assert pictures.check(path) is None
+    assert isinstance(pictures.read_header(path), pictures.Header)
     decoded = pictures.decode(path, path.name)
     assert decoded.dtype == np.uint8
     assert decoded.flags.writeable
@@ -103,13 +103,13 @@ def test_broken_bytes_inside_a_png_are_damage(picture):
         (b"\xff\xd8\xff\xe0", "not a picture"),
     ],
 )
-def test_other_bytes_are_told_by_the_header(tmp_path, content, reason):
+def test_other_bytes_are_recognised_by_the_header(tmp_path, content, reason):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    assert reason in (pictures.check(path) or "")
+    assert reason in str(pictures.read_header(path))
 
 
-def test_a_decompression_bomb_is_told_by_the_header(tmp_path):
+def test_a_decompression_bomb_is_recognised_by_the_header(tmp_path):
     for name, side in (("large.png", 9500), ("larger.png", 14000)):
         Image.new("1", (side, side)).save(tmp_path / name)
         assert pictures.check(tmp_path / name) == "larger than 89 megapixels"

@@ -147,7 +147,7 @@ def test_a_folder_may_hold_videos_and_pictures(tmp_path, picture):
     assert {name for name, _ in loaded.skipped} == {"broken.mp4", "empty.mkv"}
 
 
-def test_frames_that_a_cut_video_lacks_are_not_there(tmp_path):
+def test_frames_that_a_cut_video_lacks_are_not_listed(tmp_path):
     path = film(tmp_path / "walk.avi")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     loaded = load(str(path))

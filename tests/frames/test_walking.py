@@ -11,7 +11,7 @@ from edgec.cli import run
 from edgec.errors import CalibrationError
 from edgec.frames import lint as linting
 from edgec.frames import load, pictures, walking
-from edgec.frames.collecting import sample
+from edgec.frames.sampling import evenly
 from edgec.running.sources import open_source
 
 linux = pytest.mark.skipif(not Path("/proc/self").exists(), reason="has no /proc")
@@ -40,7 +40,7 @@ def test_the_whole_system_is_not_searched(place, ask):
 
 @linux
 @pytest.mark.parametrize("pattern", ["/**", "/**/*.png", "/*/*.png", "/proc/**/*.png", "/sys/*", "/dev/*"])
-def test_nor_by_a_pattern_or_a_list(tmp_path, pattern):
+def test_the_whole_system_is_not_searched_by_pattern_or_list(tmp_path, pattern):
     (tmp_path / "set.toml").write_text(f"name = 'x'\n[[sources]]\npath = '{pattern}'\n")
     (tmp_path / "list.txt").write_text("/\n")
     for reference in ("set.toml", "list.txt"):
@@ -60,7 +60,7 @@ def test_a_link_to_the_system_is_followed_nowhere(picture, tmp_path):
 
 
 @pytest.mark.parametrize("ask", [load, open_source])
-def test_a_search_ends(picture, tmp_path, few, ask):
+def test_a_search_is_bounded(picture, tmp_path, few, ask):
     picture("set/a.png")
     for number in range(45):
         (tmp_path / "set" / f"{number}.txt").touch()
@@ -69,7 +69,7 @@ def test_a_search_ends(picture, tmp_path, few, ask):
 
 
 @pytest.mark.parametrize("pattern", ["set/**/*.png", "set/*", "*/*", "**", "set/**/**/**/x"])
-def test_a_pattern_ends(picture, tmp_path, few, pattern):
+def test_a_pattern_is_bounded(picture, tmp_path, few, pattern):
     for folder in range(8):
         for number in range(8):
             picture(f"set/{folder}/{number}.png", number)
@@ -79,7 +79,7 @@ def test_a_pattern_ends(picture, tmp_path, few, pattern):
 
 
 @pytest.mark.parametrize("text", ["set/**/x.png", "set"])
-def test_depth_ends(tmp_path, few, text):
+def test_depth_is_bounded(tmp_path, few, text):
     (tmp_path / "set" / "a/b/c/d/e/f/g/h/i").mkdir(parents=True)
     (tmp_path / "set.toml").write_text(f"name = 'x'\n[[sources]]\npath = '{text}'\n")
     with pytest.raises(CalibrationError, match="nested too deeply"):
@@ -106,7 +106,7 @@ def test_patterns_match_as_they_always_did(picture, tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["a**b/*.png", "*/" * 100 + "x.png", "x\\u0000*.png"])
-def test_what_is_no_pattern(tmp_path, pattern):
+def test_invalid_patterns(tmp_path, pattern):
     (tmp_path / "set.toml").write_text(f'name = "x"\n[[sources]]\npath = "{pattern}"\n')
     with pytest.raises(CalibrationError, match="is not a glob pattern"):
         load(str(tmp_path / "set.toml"))
@@ -128,7 +128,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", [*ODD, "a\0b", "a\0.png", "a\nb.toml", "a.toml", "a.txt", "", " "])
-def test_names_that_nothing_has_are_one_clear_error(name, tmp_path, monkeypatch):
+def test_missing_names_are_one_clear_error(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for ask in (load, open_source):
         with pytest.raises(CalibrationError):
@@ -138,7 +138,7 @@ def test_names_that_nothing_has_are_one_clear_error(name, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_such_names_in_lists_and_manifests(name, picture, tmp_path):
+def test_missing_names_in_lists_and_manifests(name, picture, tmp_path):
     picture("good.png")
     if "\ud800" not in name:
         (tmp_path / "list.txt").write_text(f"{name}\ngood.png\nx\0y.png\n", encoding="utf-8", errors="surrogateescape")
@@ -171,13 +171,13 @@ def test_names_that_are_not_utf_8_are_frames_like_others(picture, tmp_path):
         assert frame.read().shape == (72, 96, 3)
 
 
-def test_names_that_differ_by_spelling_alone_are_told(picture, tmp_path):
+def test_names_that_differ_by_composition_alone_are_reported(picture, tmp_path):
     picture("set/caf\u00e9.png", 1)
     picture("set/cafe\u0301.png", 2)
     loaded = load(str(tmp_path / "set"))
     if len(list((tmp_path / "set").iterdir())) == 2:  # not on a Mac, where they are one
         assert names(loaded) == ["caf\u00e9.png"]
-        assert loaded.skipped == (("caf\u00e9.png", "another file's name is the same but for how Unicode spells it"),)
+        assert loaded.skipped == (("caf\u00e9.png", "another file's name differs only in how Unicode composes it"),)
 
 
 def test_what_was_left_out_is_counted_by_suffix(picture, tmp_path, capsys):
@@ -212,7 +212,7 @@ def test_what_was_left_out_is_counted_by_suffix(picture, tmp_path, capsys):
     ],
 )
 @pytest.mark.parametrize("ask", [load, open_source])
-def test_a_folder_of_nothing_else_says_so(tmp_path, suffix, remedy, ask):
+def test_a_folder_without_frames_says_so(tmp_path, suffix, remedy, ask):
     for number in range(3):
         (tmp_path / f"{number}.{suffix}").write_bytes(b"x")
     with pytest.raises(CalibrationError, match="no usable frame") as caught:
@@ -222,7 +222,7 @@ def test_a_folder_of_nothing_else_says_so(tmp_path, suffix, remedy, ask):
         assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("suffix", [*walking._ARCHIVES, ".tar.gz", ".BAG", ".npz"])
+@pytest.mark.parametrize("suffix", [*walking._REMEDIES, ".tar.gz", ".BAG", ".npz"])
 @pytest.mark.parametrize("ask", [load, open_source])
 def test_archives_and_logs_given_as_a_set_say_what_to_do(tmp_path, suffix, ask):
     (tmp_path / f"a{suffix}").write_bytes(b"PK\3\4")
@@ -234,7 +234,7 @@ def test_archives_and_logs_given_as_a_set_say_what_to_do(tmp_path, suffix, ask):
         assert any(word in caught.value.remedy for word in ("unpack it", "export the camera's topic", "convert it"))
 
 
-def test_byte_order_marks_are_read_over(picture, tmp_path):
+def test_byte_order_marks_are_ignored(picture, tmp_path):
     picture("a.png")
     (tmp_path / "set.toml").write_text("\ufeffname = 'x'\n[[sources]]\npath = 'a.png'\n", encoding="utf-8")
     (tmp_path / "list.txt").write_text("\ufeffa.png\r\n", encoding="utf-8")
@@ -261,7 +261,7 @@ def test_manifests_and_lists_are_read_up_to_a_limit(picture, tmp_path, monkeypat
             load(str(tmp_path / name))
 
 
-def test_thousands_that_are_missing_are_told_in_a_few_lines(picture, tmp_path, capsys):
+def test_thousands_that_are_missing_are_reported_in_a_few_lines(picture, tmp_path, capsys):
     picture("a.png")
     (tmp_path / "list.txt").write_text("a.png\n" + "\n".join(f"gone{number}.png" for number in range(5000)))
     assert run(["calibration", "lint", str(tmp_path / "list.txt")]) == 4
@@ -271,7 +271,7 @@ def test_thousands_that_are_missing_are_told_in_a_few_lines(picture, tmp_path, c
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "manifest"])
-def test_lint_looks_at_a_sample_of_a_large_set(picture, tmp_path, monkeypatch, capsys, kind):
+def test_lint_reads_a_sample_of_a_large_set(picture, tmp_path, monkeypatch, capsys, kind):
     """Counted, not timed: neither decoded, nor hashed, nor opened."""
     made = picture("set/0000.jpg").read_bytes()
     for number in range(1, 500):
@@ -297,18 +297,18 @@ def test_lint_looks_at_a_sample_of_a_large_set(picture, tmp_path, monkeypatch, c
     assert sorted(opened) == [f"{number:04d}.jpg" for number in range(0, 500, 10)]
 
 
-def test_a_small_set_is_looked_at_whole_and_a_sample_has_no_hash(picture, tmp_path):
+def test_a_small_set_is_read_whole_and_a_sample_has_no_hash(picture, tmp_path):
     for number in range(9):
         picture(f"set/{number}.png", number)
     whole, part = load(str(tmp_path / "set"), most=9), load(str(tmp_path / "set"), most=8)
     assert (whole.sampled_of, whole.sha256) == (None, load(str(tmp_path / "set")).sha256)
     assert (part.sampled_of, part.sha256, len(part.frames)) == (9, "", 8)
-    assert sample(10, 3) == {0, 3, 6}
-    assert sample(2, 3) == {0, 1}
-    assert sample(0, 3) == frozenset()
+    assert evenly(range(10), 3) == [0, 3, 6]
+    assert evenly(range(2), 3) == [0, 1]
+    assert evenly([], 3) == []
 
 
-def test_a_colour_profile_or_a_gamma_is_told(tmp_path, pixels):
+def test_a_colour_profile_or_a_gamma_is_reported(tmp_path, pixels):
     from PIL import Image, ImageCms
 
     (tmp_path / "set").mkdir()

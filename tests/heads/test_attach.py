@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -18,13 +17,14 @@ from numpy.typing import NDArray
 from edgec.errors import RequestError
 from edgec.fidelity.tasks import TaskMeter
 from edgec.graph.contract import FORBIDDEN
-from edgec.graph.operations import operations
-from edgec.graph.protobuf import shape_of
+from edgec.graph.files import serialised
+from edgec.graph.operations import is_of_a_head, operations
 from edgec.graph.session import features_of, open_session
+from edgec.graph.values import name_of, shape_of
 from edgec.heads import Head, HeadError, check_heads, layers_needed, read_head
 from edgec.heads.attach import METADATA, attach
 from edgec.heads.reference import CameraModelWithHeads, ReferenceHead
-from edgec.heads.types import FOREIGN
+from edgec.heads.types import ONNX
 from edgec.model.spec import ConvNextSpec, Size, Spec
 from tests.support import heads as made
 from tests.support.models import CONVNEXT, VIT, exported
@@ -38,45 +38,44 @@ FOUR = (0, 1, 2, 3)
 Run = dict[str, NDArray[np.float32]]
 
 
-def hub_of(spec: Spec, batch: int = 1) -> onnx.ModelProto:
+def hub_of(spec: Spec, batch: int = 1) -> ir.Model:
     """With every layer that a head may read."""
-    return exported(spec, SIZE, batch, layers=FOUR).hub
+    return exported(spec, SIZE, batch, layers=FOUR).graph
 
 
-def both(spec: Spec, heads: Sequence[Head], *, features: bool = True, batch: int = 1) -> tuple[Run, Run, onnx.ModelProto]:
-    """What PyTorch and the merged graph make of photographs."""
+def both(spec: Spec, heads: Sequence[Head], *, features: bool = True, batch: int = 1) -> tuple[Run, Run, ir.Model]:
+    """The outputs of PyTorch and of the merged graph for photographs, and that graph."""
     check_heads(heads, spec, SIZE)
     backbone = exported(spec, SIZE, batch, layers=FOUR)
-    model = attach(backbone.hub, heads, features=features)
+    model = attach(backbone.graph, heads, features=features)
     reference = CameraModelWithHeads(backbone.model(folded=False), heads, features=features)
     with torch.inference_mode():
         expected = {name: value.numpy() for name, value in reference(torch.from_numpy(backbone.frames)).items()}
     return expected, features_of(open_session(model), backbone.frames), model
 
 
-def on_its_own_features(found: Run, head: Head, frames: NDArray[np.uint8]) -> tuple[Run, Run]:
-    """The head's outputs by the graph that gave all this, and by PyTorch of the features that the same graph gives: the
-    backbone's own rounding, which a deep head enlarges, is in both."""
-    given = {name: torch.from_numpy(found[name]) for name in head.inputs}
+def on_its_own_features(outputs: Run, head: Head, frames: NDArray[np.uint8]) -> tuple[Run, Run]:
+    """The head's outputs by PyTorch, on the features among `outputs` of a graph, and by that graph: the backbone's own rounding,
+    which a deep head enlarges, is in both."""
+    given = {name: torch.from_numpy(outputs[name]) for name in head.inputs}
     with torch.inference_mode():
         made_by_torch = ReferenceHead(head)(given, Size(frames.shape[1], frames.shape[2]))
-        if head.kind != FOREIGN:
+        if head.kind != ONNX:
             author = {head.name: by_its_author(head, given, frames.shape[1:3])}
             require_alike(*({name: value.numpy() for name, value in each.items()} for each in (author, made_by_torch)))
-    return {name: value.numpy() for name, value in made_by_torch.items()}, {name: found[name] for name in head.outputs()}
+    return {name: value.numpy() for name, value in made_by_torch.items()}, {name: outputs[name] for name in head.outputs()}
 
 
 def require_alike(expected: Run, actual: Run) -> None:
     """Float32 rounding apart; labels may differ where two classes are all but equal."""
     assert list(expected) == list(actual)
-    for name, wanted in expected.items():
-        found = actual[name]
-        assert found.shape == wanted.shape, name
-        assert wanted.std() > 0, f"{name} is the same everywhere"
-        if wanted.dtype.kind == "i":
-            assert (found == wanted).mean() > 0.999, name
+    for name, value in expected.items():
+        assert actual[name].shape == value.shape, name
+        assert value.std() > 0, f"{name} is the same everywhere"
+        if value.dtype.kind == "i":
+            assert (actual[name] == value).mean() > 0.999, name
         else:
-            assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max(), name
+            assert np.abs(actual[name] - value).max() <= 1e-4 * np.abs(value).max(), name
 
 
 Make = Callable[[Path, Spec], Head]
@@ -123,7 +122,7 @@ class Everything:
         return heads
 
     @cached_property
-    def model(self) -> onnx.ModelProto:
+    def model(self) -> ir.Model:
         return attach(hub_of(self.spec), list(self.heads.values()), layers=FOUR)
 
     @cached_property
@@ -147,8 +146,8 @@ def test_the_graph_computes_what_pytorch_does(kind: str, spec: str, every: dict[
 def test_no_kind_of_head_breaks_the_contract(spec: str, every: dict[str, Everything]) -> None:
     names = [kind.replace("-", "_") for kind in KINDS]
     graph = every[spec].model.graph
-    assert [value.name for value in graph.output] == ["cls", "patches", *(f"patches_{layer}" for layer in FOUR), *names]
-    assert {node.op_type for node in graph.node}.isdisjoint(FORBIDDEN)
+    assert [value.name for value in graph.outputs] == ["cls", "patches", *(f"patches_{layer}" for layer in FOUR), *names]
+    assert {node.op_type for node in graph}.isdisjoint(FORBIDDEN)
 
 
 def test_several_heads_share_one_pass_of_a_batch(tmp_path: Path) -> None:
@@ -164,38 +163,34 @@ def test_several_heads_share_one_pass_of_a_batch(tmp_path: Path) -> None:
     }
     # The backbone is there once, and every tensor has a shape for the passes to come.
     hub = hub_of(DEEP, 2)
-    own = [node.name for node in model.graph.node if not node.name.startswith("heads.")]
-    assert own == [node.name for node in hub.graph.node]
-    assert {entry.name for entry in operations(ir.from_proto(model))} > {entry.name for entry in operations(ir.from_proto(hub))}
-    known = {value.name for value in (*model.graph.value_info, *model.graph.output) if shape_of(value)}
-    assert known >= {name for node in model.graph.node for name in node.output}
+    own = [node.name for node in model.graph if not is_of_a_head(node)]
+    assert own == [node.name for node in hub.graph]
+    assert {entry.name for entry in operations(model)} > {entry.name for entry in operations(hub)}
+    assert all(shape_of(value) and value.dtype for node in model.graph for value in node.outputs)
 
 
-def test_without_features_nothing_is_computed_in_vain(tmp_path: Path) -> None:
+def test_without_features_nothing_else_is_computed(tmp_path: Path) -> None:
     heads = [made.linear(tmp_path, 64, features="cls")]
     expected, actual, model = both(DEEP, heads, features=False)
     require_alike(expected, actual)
     assert list(actual) == ["kind"]
-    hub = exported(DEEP, SIZE).hub
-    assert len(model.graph.node) - len([node for node in model.graph.node if node.name.startswith("heads.")]) < len(
-        hub.graph.node
-    )
-    read = {name for node in model.graph.node for name in node.input}
-    assert "patches" not in {name for node in model.graph.node for name in node.output}
-    assert {entry.name for entry in model.graph.initializer} <= read
+    hub = exported(DEEP, SIZE).graph
+    assert len([node for node in model.graph if not is_of_a_head(node)]) < len(hub.graph)
+    assert "patches" not in {value.name for node in model.graph for value in node.outputs}
+    assert all(constant.uses() for constant in model.graph.initializers.values())
 
 
 def test_layers_that_heads_alone_read_stay_inside(tmp_path: Path) -> None:
     heads = [made.segmentation(tmp_path, 128, layers=(1, 3), output="logits")]
     assert layers_needed([*heads, made.linear(tmp_path, 64)]) == (1, 3)
     hub = hub_of(DEEP)
-    assert [value.name for value in attach(hub, heads).graph.output] == ["cls", "patches", "floor"]
-    assert [value.name for value in attach(hub, heads, layers=(3,)).graph.output] == ["cls", "patches", "patches_3", "floor"]
+    assert [value.name for value in attach(hub, heads).graph.outputs] == ["cls", "patches", "floor"]
+    assert [value.name for value in attach(hub, heads, layers=(3,)).graph.outputs] == ["cls", "patches", "patches_3", "floor"]
 
 
 def test_no_heads_and_all_features_is_the_hub_graph_itself() -> None:
     hub = hub_of(DEEP)
-    assert attach(hub, [], layers=FOUR).SerializeToString(deterministic=True) == hub.SerializeToString(deterministic=True)
+    assert serialised(attach(hub, [], layers=FOUR)) == serialised(hub)
     with pytest.raises(RequestError, match="nothing to compute"):
         attach(hub, [], features=False)
 
@@ -203,11 +198,10 @@ def test_no_heads_and_all_features_is_the_hub_graph_itself() -> None:
 def test_the_same_files_give_the_same_bytes_and_say_what_they_are(tmp_path: Path) -> None:
     heads = [KINDS[kind](tmp_path, DEEP) for kind in ("onnx", "labels", "depth")]
     again = [read_head(head.name, Path(head.path)) for head in heads]
-    first, second = (attach(hub_of(DEEP), each).SerializeToString(deterministic=True) for each in (heads, again))
-    assert first == second
-    said = {entry.key: entry.value for entry in onnx.ModelProto.FromString(first).metadata_props}[METADATA]
-    assert '"classes": ["floor", "wall", "thing"]' in said
-    assert str(tmp_path) not in said
+    first, second = (attach(hub_of(DEEP), each) for each in (heads, again))
+    assert serialised(first) == serialised(second)
+    assert '"classes": ["floor", "wall", "thing"]' in first.metadata_props[METADATA]
+    assert str(tmp_path) not in first.metadata_props[METADATA]
 
 
 def test_a_layer_that_was_not_exported_is_named(tmp_path: Path) -> None:
@@ -216,13 +210,13 @@ def test_a_layer_that_was_not_exported_is_named(tmp_path: Path) -> None:
         attach(attach(hub_of(DEEP), []), [head])
 
 
-def test_metas_padding_of_odd_maps_is_followed(tmp_path: Path) -> None:
+def test_odd_maps_are_padded_as_by_meta(tmp_path: Path) -> None:
     """Rows 5 and 3 patches: halves round up, and the skip is resized to what came back larger."""
     head = made.depth(tmp_path, widths(DEEP), FOUR)
     size = Size(80, 48)
     backbone = exported(DEEP, size, layers=FOUR)
-    found = features_of(open_session(attach(backbone.hub, [head], layers=FOUR)), backbone.frames)
-    expected, actual = on_its_own_features(found, head, backbone.frames)
+    outputs = features_of(open_session(attach(backbone.graph, [head], layers=FOUR)), backbone.frames)
+    expected, actual = on_its_own_features(outputs, head, backbone.frames)
     require_alike(expected, actual)
     assert actual["depth"].shape == (1, 80, 48)
 
@@ -233,14 +227,15 @@ def test_what_the_graph_gives_can_be_measured(tmp_path: Path) -> None:
     for head in heads:
         meter = TaskMeter(head.name, head.output, classes=len(head.classes))
         meter.add(expected[head.name], actual[head.name])
-        found = meter.summary()
-        assert not found.classes or found.classes.agreement == 1
-        assert not found.masks or found.masks.mean_iou > 0.99
-        assert not found.depths or found.depths.relative_error < 1e-4
+        summary = meter.summary()
+        assert not summary.classes or summary.classes.agreement == 1
+        assert not summary.masks or summary.masks.mean_iou > 0.99
+        assert not summary.depths or summary.depths.relative_error < 1e-4
 
 
-def test_a_name_that_is_one_of_the_backbone_s_tensors_is_the_user_s_to_change(tmp_path: Path) -> None:
+def test_a_head_named_like_a_tensor_of_the_backbone_is_refused(tmp_path: Path) -> None:
     hub = hub_of(DEEP)
-    name = next(node.output[0] for node in hub.graph.node if node.output[0].isidentifier() and node.output[0].islower())
+    names = [name_of(node.outputs[0]) for node in hub.graph]
+    name = next(name for name in names if name.isidentifier() and name.islower())
     with pytest.raises(RequestError, match=f"cannot be called {name}"):
         attach(hub, [made.linear(tmp_path, 64, name=name)])

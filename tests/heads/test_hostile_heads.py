@@ -198,7 +198,7 @@ def test_weights_named_many_times_over_are_not_copied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", ["-1", "1e3", "9" * 400, "\u0663"])
-def test_places_of_weights_are_plain_numbers(said: str, tmp_path: Path) -> None:
+def test_offsets_of_external_weights_are_plain_numbers(said: str, tmp_path: Path) -> None:
     path = tmp_path / "head.onnx"
     Path(f"{path}.data").write_bytes(bytes(4000))
     made = TensorProto(name="w", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)

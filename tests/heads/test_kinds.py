@@ -20,13 +20,14 @@ from torch.nn import functional
 
 from edgec.graph.operations import HEADS
 from edgec.graph.session import features_of, open_session
+from edgec.graph.values import name_of
 from edgec.heads import Description, Head, HeadError, check_heads, kinds, read_head
 from edgec.heads.attach import apart, attach
 from edgec.heads.fitting import feature_shapes
 from edgec.heads.kinds.maps import Antialiased, antialiasing
 from edgec.heads.kinds.module import HeadModule, Shapes
 from edgec.heads.reference import CameraModelWithHeads
-from edgec.heads.types import FOREIGN, Array, Output
+from edgec.heads.types import ONNX, Array, Output
 from edgec.lowering import registry
 from edgec.model.spec import Size
 from edgec.records.fidelity import HeadFacts
@@ -41,7 +42,7 @@ class NearestDescription(Description):
 class Nearest(HeadModule):
     """A kind that edgec has not: a score a prototype, the closer CLS is to it. Weights: prototypes [C, D]."""
 
-    kind, gives, said = "nearest", ("scores",), NearestDescription
+    kind, gives, described_by = "nearest", ("scores",), NearestDescription
 
     def __init__(self, described: Description, output: Output, shapes: Shapes) -> None:
         super().__init__(described, output, shapes)
@@ -78,10 +79,10 @@ def test_a_new_kind_is_a_class_and_a_line(tmp_path: Path, monkeypatch: pytest.Mo
     check_heads([head], VIT, SMALL)
     with pytest.raises(HeadError, match="made for features 64 wide; this model's are 48"):
         check_heads([head], CONVNEXT, SMALL)
-    hub = attach(source.hub, [head])
-    (named,) = (node.name for node in hub.graph.node if node.op_type == "ReduceSum")
+    hub = attach(source.graph, [head])
+    (named,) = (node.name for node in hub.graph if node.op_type == "ReduceSum")
     assert named == "heads.near.reducesum"
-    registry.get("tensorrt").check_head(ir.from_proto(apart([head], feature_shapes(VIT, SMALL), SMALL)["near"]), ("8.6", "11.4"))
+    registry.get("tensorrt").check_head(apart([head], feature_shapes(VIT, SMALL), SMALL)["near"], ("8.6", "11.4"))
     with torch.inference_mode():
         expected = CameraModelWithHeads(source.model(folded=False), [head])(torch.from_numpy(source.frames))["near"].numpy()
     np.testing.assert_allclose(features_of(open_session(hub), source.frames)["near"], expected, rtol=1e-4)
@@ -91,7 +92,7 @@ def test_a_new_kind_is_a_class_and_a_line(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_reports_know_every_kind() -> None:
-    assert get_args(HeadFacts.model_fields["kind"].annotation) == (*kinds.KINDS, FOREIGN)
+    assert get_args(HeadFacts.model_fields["kind"].annotation) == (*kinds.KINDS, ONNX)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (1, 2), (8, 12), (32, 48)], ids=str)
@@ -112,24 +113,28 @@ def test_heads_that_are_exported_together_share_nothing(tmp_path: Path) -> None:
     """Not even equal constants: each can be taken out, and what is said of a node is said of its head."""
     heads = [made.segmentation(tmp_path, 64, name=name) for name in ("floor", "ground")]
     heads += [made.mlp(tmp_path, 64), made.linear(tmp_path, 64, features="mean")]
-    hub = attach(exported(VIT).hub, heads)
+    hub = attach(exported(VIT).graph, heads)
     read = {
         head.name: {
-            name for node in hub.graph.node if node.name.startswith(f"{HEADS}{head.name}.") for name in node.input if name
+            value.name
+            for node in hub.graph
+            if name_of(node).startswith(f"{HEADS}{head.name}.")
+            for value in node.inputs
+            if value is not None
         }
         for head in heads
     }
     for one, other in combinations(heads, 2):
         assert read[one.name] & read[other.name] <= {"cls", "patches"}
-    for name, graph in apart(heads, feature_shapes(VIT, SMALL), SMALL).items():
-        assert {node.name.split(".")[1] for node in graph.graph.node} == {name}
-        assert [value.name for value in graph.graph.output] == [name]
-        onnx.checker.check_model(graph, full_check=True)
+    for name, alone in apart(heads, feature_shapes(VIT, SMALL), SMALL).items():
+        assert {name_of(node).split(".")[1] for node in alone.graph} == {name}
+        assert [value.name for value in alone.graph.outputs] == [name]
+        onnx.checker.check_model(ir.to_proto(alone), full_check=True)
 
 
 def test_the_backbone_is_the_same_bytes_whatever_is_exported_with_it(tmp_path: Path) -> None:
     hub = exported(VIT).hub
-    both = attach(hub, [made.linear(tmp_path, 64), made.segmentation(tmp_path, 64)])
+    both = ir.to_proto(attach(exported(VIT).graph, [made.linear(tmp_path, 64), made.segmentation(tmp_path, 64)]))
     for field in ("node", "initializer"):
         own = [each for each in getattr(both.graph, field) if not each.name.startswith(HEADS)]
         assert own == list(getattr(hub.graph, field))
@@ -142,4 +147,4 @@ def test_what_is_linear_and_constant_is_folded_when_it_is_exported(tmp_path: Pat
         assert normed
         assert not [module for module in kinds.module_of(head, folded=True).modules() if isinstance(module, nn.BatchNorm2d)]
     source = exported(replace(VIT, depth=4), layers=(0, 1, 2, 3))
-    assert not [node for node in attach(source.hub, heads).graph.node if node.op_type == "BatchNormalization"]
+    assert not [node for node in attach(source.graph, heads).graph if node.op_type == "BatchNormalization"]

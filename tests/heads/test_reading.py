@@ -46,10 +46,10 @@ def test_metas_segmentation_is_read_as_its_training_saves_it(tmp_path: Path) -> 
     head = torch.nn.ModuleDict({"batchnorm_layer": torch.nn.BatchNorm2d(64), "conv": torch.nn.Conv2d(64, 5, 1)})
     state = {f"segmentation_model.1.{name}": value for name, value in head.state_dict().items()}
     torch.save({"model": state, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}}, tmp_path / "model_final.pth")
-    found = read_head("floor", tmp_path / "model_final.pth")
-    assert (found.kind, found.output, found.inputs) == ("segmentation", "labels", ("patches",))
-    assert found.weights["weight"].shape == (5, 64)
-    np.testing.assert_array_equal(found.weights["norm.variance"], np.ones(64))
+    head = read_head("floor", tmp_path / "model_final.pth")
+    assert (head.kind, head.output, head.inputs) == ("segmentation", "labels", ("patches",))
+    assert head.weights["weight"].shape == (5, 64)
+    np.testing.assert_array_equal(head.weights["norm.variance"], np.ones(64))
 
 
 @pytest.mark.parametrize("wrapper", ["", "module."])
@@ -64,11 +64,11 @@ def test_one_of_several_classifiers_of_an_evaluation(wrapper: str, tmp_path: Pat
     refused(path, "2 linear classifiers", "lr_0_01000", "prefix")
     chosen = "linear_classifiers.classifiers_dict.classifier_1_blocks_avgpool_True_lr_0_01000.linear"
     path.with_suffix(".toml").write_text(f'kind = "linear"\nprefix = "{chosen}"\n')
-    wanted = state[f"{wrapper}classifiers_dict.classifier_1_blocks_avgpool_True_lr_0_01000.linear.weight"]
-    np.testing.assert_array_equal(read_head("kind", path).weights["weight"], wanted.numpy())
+    expected = state[f"{wrapper}classifiers_dict.classifier_1_blocks_avgpool_True_lr_0_01000.linear.weight"]
+    np.testing.assert_array_equal(read_head("kind", path).weights["weight"], expected.numpy())
 
 
-def test_metas_depth_head_needs_its_layers_said(tmp_path: Path) -> None:
+def test_metas_depth_head_needs_a_description(tmp_path: Path) -> None:
     path = tmp_path / "dinov3_vitl16_synthmix_dpt_head.pth"
     torch.save(made.dpt_tensors([64] * 4), path)
     refused(path, "which layers", "dpt_head.toml")
@@ -78,7 +78,7 @@ def test_metas_depth_head_needs_its_layers_said(tmp_path: Path) -> None:
     check_heads([head], DEEP, SIZE)
 
 
-def test_the_toml_beside_a_file_has_the_last_word_and_is_in_the_hash(tmp_path: Path) -> None:
+def test_the_toml_overrides_the_metadata_and_is_in_the_hash(tmp_path: Path) -> None:
     head = made.segmentation(tmp_path, 64)
     assert head.classes == made.CLASSES
     (tmp_path / "floor.toml").write_text('output = "logits"\nclasses = ["a", "b", "c"]\n')
@@ -209,7 +209,7 @@ def test_scikit_learns_names_are_read(tmp_path: Path) -> None:
     ],
     ids=["linear", "layers", "cls"],
 )
-def test_what_a_head_of_a_multiple_may_be_is_told(make: Callable[[Path], Head], said: str, tmp_path: Path) -> None:
+def test_a_multiple_of_the_width_hints_at_the_description(make: Callable[[Path], Head], said: str, tmp_path: Path) -> None:
     with pytest.raises(HeadError, match=said):
         check_heads([make(tmp_path)], DEEP, SIZE)
 
@@ -232,7 +232,7 @@ def test_a_classifier_of_another_layer_than_the_last_is_refused(tmp_path: Path) 
                 check_heads([head], DEEP, SIZE)
 
 
-def test_a_head_that_says_nothing_and_shows_nothing(tmp_path: Path) -> None:
+def test_a_file_without_description_or_known_names_is_refused(tmp_path: Path) -> None:
     refused(made.write(tmp_path / "head.safetensors", made.drawn(0, a=(3, 64), b=(3,))), "what kind", "head.toml")
 
 
@@ -242,7 +242,7 @@ def test_a_depth_head_with_readout_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b'kind = "linear', b"\xff\xfe", b"kind = 1979-05-27", b"kind = nan"], ids=repr)
-def test_toml_that_is_none(content: bytes, tmp_path: Path) -> None:
+def test_invalid_toml_is_refused(content: bytes, tmp_path: Path) -> None:
     made.linear(tmp_path, 64)
     (tmp_path / "kind.toml").write_bytes(content)
     refused(tmp_path / "kind.safetensors", "kind.toml")

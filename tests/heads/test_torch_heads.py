@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 import torch
@@ -58,28 +57,28 @@ class Made:
 
     @cached_property
     def heads(self) -> dict[str, Head]:
-        found = {}
+        actual = {}
         for name, (which, dynamo, opset) in WAYS.items():
             path = export(TORCH[which], self.folder / f"{name}.onnx", dynamo=dynamo, opset=opset)
-            found[name] = read_head(name, path)
-        return found
+            actual[name] = read_head(name, path)
+        return actual
 
     def expected(self, name: str) -> NDArray[Any]:
         head, given = TORCH[WAYS[name][0]], exported(VIT).expected
         with torch.inference_mode():
             return head(*(torch.from_numpy(given[each]) for each in head.reads)).numpy()
 
-    def hub(self, runtime: str) -> onnx.ModelProto:
+    def hub(self, runtime: str) -> ir.Model:
         taken = [head for name, head in self.heads.items() if name not in REFUSED[runtime]]
-        return attach(exported(VIT).hub, taken)
+        return attach(exported(VIT).graph, taken)
 
-    def differing(self, found: dict[str, NDArray[Any]]) -> dict[str, float]:
+    def differing(self, actual: dict[str, NDArray[Any]]) -> dict[str, float]:
         """By head, how far it is from PyTorch, of those that are further than float32 explains."""
         errors = {}
-        for name in self.heads.keys() & found.keys():
-            wanted = self.expected(name)
-            assert found[name].shape == wanted.shape, name
-            error = np.linalg.norm(found[name] - wanted) / np.linalg.norm(wanted)
+        for name in self.heads.keys() & actual.keys():
+            expected = self.expected(name)
+            assert actual[name].shape == expected.shape, name
+            error = np.linalg.norm(actual[name] - expected) / np.linalg.norm(expected)
             if not error < 1e-4:
                 errors[name] = float(error)
         return errors
@@ -92,32 +91,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_merged_they_compute_what_pytorch_does(made: Made) -> None:
     check_heads(list(made.heads.values()), VIT, SMALL)
-    found = features_of(open_session(made.hub("onnxruntime")), exported(VIT).frames)
-    assert found.keys() >= made.heads.keys()
-    assert made.differing(found) == {}
+    actual = features_of(open_session(made.hub("onnxruntime")), exported(VIT).frames)
+    assert actual.keys() >= made.heads.keys()
+    assert made.differing(actual) == {}
 
 
-def test_no_merged_head_works_out_shapes(made: Made) -> None:
-    kinds = {node.op_type for node in made.hub("onnxruntime").graph.node}
+def test_no_merged_head_computes_shapes(made: Made) -> None:
+    kinds = {node.op_type for node in made.hub("onnxruntime").graph}
     assert not kinds & {"Expand", "Shape", "Range", "ConstantOfShape", "GatherND", "Einsum", "If", "SequenceAt"}
 
 
-def test_in_tensorrt_s_words_they_compute_the_same(made: Made) -> None:
-    typed, _ = typed_model(ir.from_proto(made.hub("tensorrt")), uniform("fp32"))
+def test_lowered_for_tensorrt_they_compute_the_same(made: Made) -> None:
+    typed, _ = typed_model(made.hub("tensorrt"), uniform("fp32"))
     assert [finding.rule.id for finding in check_graph(ir.to_proto(typed), VERSIONS) if finding.is_error] == []
-    found = features_of(open_session(RoundHalves()(typed).model, optimise=False), exported(VIT).frames)
-    assert made.differing(found) == {}
+    actual = features_of(open_session(RoundHalves()(typed).model, optimise=False), exported(VIT).frames)
+    assert made.differing(actual) == {}
 
 
 def test_in_a_core_ml_package_they_compute_the_same(made: Made, tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
     lowering = registry.get("coreml")
-    model = lowering.lower(ir.from_proto(made.hub("coreml")), uniform("fp32"), tmp_path)
+    model = lowering.lower(made.hub("coreml"), uniform("fp32"), tmp_path)
     assert made.differing(lowering.load(model)(exported(VIT).frames)) == {}
 
 
 @pytest.mark.parametrize("runtime", REFUSED)
-def test_what_a_target_lacks_is_told_of_the_head_alone(made: Made, runtime: str) -> None:
+def test_an_operation_that_a_target_lacks_is_reported_for_the_head_alone(made: Made, runtime: str) -> None:
     """Before there is a backbone's graph: exactly those that the whole graph would be refused for."""
     if runtime == "coreml":
         pytest.importorskip("coremltools")
@@ -125,7 +124,7 @@ def test_what_a_target_lacks_is_told_of_the_head_alone(made: Made, runtime: str)
     refused: dict[str, UnsupportedOperation] = {}
     for name, head in made.heads.items():
         try:
-            registry.get(runtime).check_head(ir.from_proto(apart([head], shapes, SMALL)[name]), VERSIONS)
+            registry.get(runtime).check_head(apart([head], shapes, SMALL)[name], VERSIONS)
         except UnsupportedOperation as error:
             refused[name] = error
     assert refused.keys() == REFUSED[runtime].keys()

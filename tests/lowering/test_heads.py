@@ -108,7 +108,7 @@ class Merged:
     @cached_property
     def content(self) -> bytes:
         widths = self.spec.widths if isinstance(self.spec, ConvNextSpec) else (self.spec.width,) * 4
-        return attach(onnx.ModelProto.FromString(self.backbone), all_heads(self.folder, widths)).SerializeToString()
+        return serialised(attach(read(self.backbone), all_heads(self.folder, widths)))
 
     @property
     def hub(self) -> ir.Model:
@@ -179,7 +179,7 @@ def test_without_features_the_same_plan_gives_the_same(merged: dict[str, Merged]
     plan = whole.plan(lowering, "static", "fp32")
     width = DEEP.width
     heads = (made.segmentation(whole.folder, 2 * width, name="early", layers=(0, 1)),)
-    hub = ir.from_proto(attach(onnx.ModelProto.FromString(whole.backbone), heads))
+    hub = attach(read(whole.backbone), heads)
     alone = rewritten(hub, GiveOnly(["early"]))
     assert {entry.name for entry in operations(hub)} - {entry.name for entry in operations(alone)} > {"blocks.3.mlp.fc2"}
     actual = []

@@ -61,7 +61,7 @@ def test_sizes_are_height_by_width(text: str, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-224", "224x", "1x2x3", "22.4", "²²⁴", "large", "0x16"])
-def test_what_is_no_size(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(RequestError, match="is not an input size") as caught:
         Size.parse(text)
     assert "480x640" in caught.value.remedy

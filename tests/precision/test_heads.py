@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from edgec.graph.files import serialised
 from edgec.graph.operations import HEADS, operations
 from edgec.graph.passes.base import rewritten
 from edgec.graph.passes.outputs import GiveOnly
@@ -40,7 +41,7 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         made.segmentation(folder, 64),
         made.depth(folder, (64,) * 4, LAYERS),
     )
-    return attach(exported(DEEP, layers=LAYERS).hub, heads).SerializeToString()
+    return serialised(attach(exported(DEEP, layers=LAYERS).graph, heads))
 
 
 @pytest.fixture

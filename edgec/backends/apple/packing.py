@@ -1,4 +1,4 @@
-"""device/mac.json: what the program on a Mac needs to know of the artefact beside its manifest.
+"""device/mac.json: what the program on a Mac needs to know about the artefact besides its manifest.
 
 `targets/apple/device/edgec_mac/artefact.py` reads it. The manifest holds its hash.
 """

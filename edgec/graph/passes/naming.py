@@ -53,8 +53,8 @@ class NameByModule(Rewrite):
             for index, value in enumerate(node.outputs):
                 if not value.is_graph_output():
                     value.name = node.name if len(node.outputs) == 1 else f"{node.name}.{index}"
-        held = list(graph.initializers.values())
-        ir.convenience.rename_values(held, [constants.get(value, name_of(value)) for value in held])
+        initializers = list(graph.initializers.values())
+        ir.convenience.rename_values(initializers, [constants.get(value, name_of(value)) for value in initializers])
         _forget(model)
         return ir.passes.PassResult(model, modified=True)
 
@@ -63,8 +63,8 @@ class NameByModule(Rewrite):
         values = dict.fromkeys(value for node in model.graph for value in (*node.inputs, *node.outputs) if value is not None)
         counts = Counter(value.name for value in values)
         yield from (f"two tensors are named {name}" for name, number in counts.items() if number > 1)
-        told = (*model.graph, *values, model, model.graph)
-        yield from (f"metadata of {each!r}" for each in told if each.metadata_props or each.doc_string)
+        described = (*model.graph, *values, model, model.graph)
+        yield from (f"metadata of {each!r}" for each in described if each.metadata_props or each.doc_string)
 
     def _path(self, node: ir.Node) -> tuple[str, str]:
         """The node's module, and a name for the node, which others may have too."""
@@ -104,8 +104,8 @@ def _forget(model: ir.Model) -> None:
     """Remove what the exporter wrote about the graph, its nodes and its values. (onnx-ir's own pass leaves what concerns the
     model and values.)"""
     graph = model.graph
-    told: list[Any] = [model, graph, *graph, *graph.inputs, *graph.initializers.values()]
-    for each in (*told, *(value for node in graph for value in node.outputs)):
+    described: list[Any] = [model, graph, *graph, *graph.inputs, *graph.initializers.values()]
+    for each in (*described, *(value for node in graph for value in node.outputs)):
         each.metadata_props.clear()
         each.doc_string = None
     for name, tensor in graph.initializers.tensor_items():

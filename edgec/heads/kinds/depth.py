@@ -1,7 +1,7 @@
-"""DPT depth heads: four maps brought to four resolutions, fused from the coarsest up, and bins or one number a pixel.
+"""DPT depth heads: four maps at four resolutions, fused from the coarsest up, and bins or one number a pixel.
 
-Structure: Vision Transformers for Dense Prediction (arXiv 2103.13413) as DINOv3's depth evaluation has it; bins: AdaBins (arXiv
-2011.14141). Modules have the names of Meta's (`eval/depth/models/dpt_head.py`), so that its files are read as they are.
+Structure: Vision Transformers for Dense Prediction (arXiv 2103.13413) as in DINOv3's depth evaluation; bins: AdaBins (arXiv
+2011.14141). Modules have the names of Meta's (`eval/depth/models/dpt_head.py`), so that its files are read without renaming.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from edgec.checkpoint.text import listed, shown
 from edgec.errors import HeadError
 from edgec.heads.kinds.maps import Antialiased, Bilinear, without_norm
 from edgec.heads.kinds.module import HeadModule, Shapes
 from edgec.heads.types import Array, Description, Head, Output
 from edgec.heads.weights import compare
 from edgec.model.spec import ConvNextSpec, Size, Spec
+from edgec.text import listed, shown
 
 MAPS = 4
 STRIDE = 16
-"""What a ViT's patches have; a ConvNeXt's maps are brought to it before they go their ways, as Meta's ConvNeXt does when it
-stands in for a ViT/16."""
+"""Of a ViT's patches. A ConvNeXt's four maps are first resampled to it, as Meta's ConvNeXt does when it replaces a ViT/16."""
 WIDEST = 1 << 16
-"""Channels of any map, beyond what anybody has."""
+"""The most channels of any map; real heads have far fewer."""
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 class DepthDescription(Description):
+    """The fields of depth heads."""
+
     bins: Literal["linear", "log"] = "linear"
     """How the depths of a depth head's bins are spaced between `min_depth` and `max_depth`."""
     weighting: Literal["linear", "softmax", "sigmoid"] = "linear"
-    """How bins are weighted: by max(x, 0) + 0.1, by e^x or by sigmoid(x), each over its sum."""
+    """How bins are weighted: by max(x, 0) + 0.1, by e^x or by sigmoid(x), each divided by its sum."""
     min_depth: float = Field(default=0.001, gt=0)
     max_depth: float = Field(default=80.0, gt=0)
 
 
 class Depth(HeadModule):
-    """Depth [N, H, W] of every pixel of the frame, in the unit of `max_depth`. Weights have Meta's names."""
+    """Depth of every pixel of the frame, in the unit of `max_depth`. Weights have Meta's names."""
 
-    kind, gives, said = "depth", ("depth",), DepthDescription
+    kind, gives, described_by = "depth", ("depth",), DepthDescription
 
     def __init__(self, described: Description, output: Output, shapes: Shapes) -> None:
         super().__init__(described, output, shapes)
@@ -59,12 +60,13 @@ class Depth(HeadModule):
         self.project = _Named(width, width, 3) if "project.conv.weight" in shapes else None
         convs = nn.Conv2d(width, middle, 3, padding=1), nn.Conv2d(middle, hidden, 3, padding=1), nn.Conv2d(hidden, bins, 1)
         self.conv_depth = nn.ModuleDict({"head": nn.Sequential(convs[0], _Doubled(), convs[1], nn.ReLU(), convs[2])})
-        self.bins = _Bins(_said(described), bins)
+        self.bins = _Bins(_own_fields(described), bins)
 
-    def forward(self, given: Sequence[Tensor], frame: Size) -> Tensor:
-        grids = {(x.shape[1], x.shape[2]) for x in given}
+    def forward(self, features: Sequence[Tensor], frame: Size) -> Tensor:
+        """Depth [N, H, W] from four maps [N, rows, columns, D]."""
+        grids = {(x.shape[1], x.shape[2]) for x in features}
         grid = grids.pop() if len(grids) == 1 else (frame.height // STRIDE, frame.width // STRIDE)
-        planes = [self.on_grid(x.permute(0, 3, 1, 2), grid) for x in given]
+        planes = [self.on_grid(x.permute(0, 3, 1, 2), grid) for x in features]
         maps = [conv(x) for conv, x in zip(self.convs, self.reassemble_blocks(planes), strict=True)]
         x = self.fusion_blocks[0](maps[-1], None)
         for index in range(1, MAPS):
@@ -76,6 +78,7 @@ class Depth(HeadModule):
 
     @classmethod
     def recognises(cls, names: Set[str], path: Path) -> bool:
+        """By Meta's names; but it needs a description."""
         if any(name.startswith("reassemble_blocks.") for name in names):
             raise HeadError(
                 f"{shown(path)} is a DPT depth head, and nothing says which layers it reads.",
@@ -87,46 +90,52 @@ class Depth(HeadModule):
 
     @classmethod
     def take(cls, described: Description, arrays: dict[str, Array], where: str) -> tuple[dict[str, Array], list[str]]:
+        """All tensors of the module that the shapes describe, except its own constants."""
         shapes = {name: value.shape for name, value in arrays.items()}
         _check_dimensions(described, shapes, where)
         with torch.device("meta"):
             state = cls(described, "depth", shapes).state_dict()
-        own = {f"bins.{name}.weight" for name in ("depth", "weighed", "whole")}
-        names = [name for name in state if name not in own and not name.endswith("num_batches_tracked")]
+        constants = {f"bins.{name}.weight" for name in ("depth", "weighed", "whole")}
+        names = [name for name in state if name not in constants and not name.endswith("num_batches_tracked")]
         return arrays, compare(arrays, {name: tuple(state[name].shape) for name in names})
 
     @classmethod
     def folded(cls, described: Description, weights: Mapping[str, Array]) -> Mapping[str, Array]:
-        left = dict(weights)
+        """The maps' batch norms go into the convolutions after them."""
+        folded = dict(weights)
         for index in range(MAPS):
             norm, conv = f"reassemble_blocks.batchnorm_layers.{index}", f"reassemble_blocks.projects.{index}.conv"
-            if f"{norm}.weight" in left:
-                four = {part: left.pop(f"{norm}.{part}") for part in _NORM}
-                weight, bias = left[f"{conv}.weight"][:, :, 0, 0], left[f"{conv}.bias"]
-                weight, left[f"{conv}.bias"] = without_norm(weight, bias, four, described.norm_eps, _NORM)
-                left[f"{conv}.weight"] = weight[:, :, None, None]
-        return left
+            if f"{norm}.weight" in folded:
+                four = {part: folded.pop(f"{norm}.{part}") for part in _NORM}
+                weight, bias = folded[f"{conv}.weight"][:, :, 0, 0], folded[f"{conv}.bias"]
+                weight, folded[f"{conv}.bias"] = without_norm(weight, bias, four, described.norm_eps, _NORM)
+                folded[f"{conv}.weight"] = weight[:, :, None, None]
+        return folded
 
     @classmethod
     def state(cls, described: Description, weights: Mapping[str, Array]) -> Mapping[str, Array]:
-        return {**weights, **_Bins.constants(_said(described), cls.channels(weights))}
+        """With the constants of the bins."""
+        return {**weights, **_Bins.constants(_own_fields(described), cls.channels(weights))}
 
     @classmethod
     def channels(cls, weights: Mapping[str, Array]) -> int:
+        """The number of bins; 1 if depth is computed directly."""
         return len(weights["conv_depth.head.4.weight"])
 
     @classmethod
     def widths(cls, head: Head) -> list[int]:
+        """One number for each of the four maps."""
         return [head.weights[f"reassemble_blocks.projects.{index}.conv.weight"].shape[1] for index in range(MAPS)]
 
     @classmethod
     def problems(cls, described: Description) -> list[str]:
-        low, high = _said(described).min_depth, _said(described).max_depth
+        """The depths must be a range."""
+        low, high = _own_fields(described).min_depth, _own_fields(described).max_depth
         return [f"min_depth {low:g} is not below max_depth {high:g}"] if low >= high else []
 
     @classmethod
     def refusal(cls, head: Head, spec: Spec) -> str:
-        """Its four maps are those of four resolutions; a ConvNeXt has its own."""
+        """Of a ConvNeXt, the four maps must be those of the four stages."""
         layers = list(head.description.layers)
         if isinstance(spec, ConvNextSpec) and layers != [0, 1, 2, 3]:
             return f"it reads the stages {layers}; a depth head needs [0, 1, 2, 3]"
@@ -134,7 +143,7 @@ class Depth(HeadModule):
 
 
 class _Named(nn.Module):
-    """A convolution that leaves the map's size as it is, called `conv` within a module, as Meta's are."""
+    """A convolution that keeps the map's size, called `conv` inside a module, as in Meta's code."""
 
     def __init__(self, into: int, out: int, kernel: int, *, bias: bool = True) -> None:
         super().__init__()
@@ -177,9 +186,9 @@ class _Reassembly(nn.Module):
 
 
 class _Unit(nn.Module):
-    def __init__(self, width: int, place: str, shapes: Shapes) -> None:
+    def __init__(self, width: int, name: str, shapes: Shapes) -> None:
         super().__init__()
-        biased = (f"{place}.conv{part}.conv.bias" in shapes for part in (1, 2))
+        biased = (f"{name}.conv{part}.conv.bias" in shapes for part in (1, 2))
         self.conv1, self.conv2 = (_Named(width, width, 3, bias=bias) for bias in biased)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -188,7 +197,7 @@ class _Unit(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """What is already fused and the next finer map, which the first one has not: at twice the resolution."""
+    """Adds the next finer map to what is fused already, and doubles the resolution. The first one has nothing to add."""
 
     def __init__(self, width: int, index: int, shapes: Shapes) -> None:
         super().__init__()
@@ -205,49 +214,50 @@ class _Fusion(nn.Module):
 
 
 class _Bins(nn.Module):
-    """From bins, or one number, to depth: [N, bins, rows, columns] to [N, 1, rows, columns]."""
+    """Bins, or one number, to depth: [N, bins, rows, columns] to [N, 1, rows, columns]."""
 
     depth: nn.Conv2d
     weighed: nn.Conv2d
     whole: nn.Conv2d
 
-    def __init__(self, said: DepthDescription, count: int) -> None:
+    def __init__(self, described: DepthDescription, count: int) -> None:
         super().__init__()
-        self.said = said
-        for name in self.constants(said, count):
+        self.described = described
+        for name in self.constants(described, count):
             self.add_module(name.split(".")[1], nn.Conv2d(count, 1, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] == 1:
-            return x.relu() + self.said.min_depth
+            return x.relu() + self.described.min_depth
         depth: Tensor
-        if self.said.weighting == "softmax":
+        if self.described.weighting == "softmax":
             depth = self.depth(x.softmax(dim=1))
             return depth
-        weights = x.sigmoid() if self.said.weighting == "sigmoid" else x.relu() + 0.1
-        # Two small convolutions: what bins weigh together is summed like what they say.
+        weights = x.sigmoid() if self.described.weighting == "sigmoid" else x.relu() + 0.1
+        # Two 1x1 convolutions, so that the weighted sum and the sum of weights are accumulated in the same way.
         depth = self.weighed(weights) / self.whole(weights)
         return depth
 
     @staticmethod
-    def constants(said: DepthDescription, count: int) -> dict[str, Array]:
-        """By name within the head, the convolutions' weights: depths of the bins, and ones."""
+    def constants(described: DepthDescription, count: int) -> dict[str, Array]:
+        """The convolutions' weights by their names within the head: depths of the bins, and ones."""
         if count == 1:
             return {}
-        low, high = said.min_depth, said.max_depth
-        places = np.linspace(low, high, count) if said.bins == "linear" else np.exp(np.linspace(np.log(low), np.log(high), count))
-        centres = places.astype(np.float32).reshape(1, count, 1, 1)
-        if said.weighting == "softmax":
+        low, high = described.min_depth, described.max_depth
+        linear = described.bins == "linear"
+        depths = np.linspace(low, high, count) if linear else np.exp(np.linspace(np.log(low), np.log(high), count))
+        centres = depths.astype(np.float32).reshape(1, count, 1, 1)
+        if described.weighting == "softmax":
             return {"bins.depth.weight": centres}
         return {"bins.weighed.weight": centres, "bins.whole.weight": np.ones_like(centres)}
 
 
-def _said(described: Description) -> DepthDescription:
+def _own_fields(described: Description) -> DepthDescription:
     return cast(DepthDescription, described)
 
 
 def _check_dimensions(described: Description, shapes: Shapes, where: str) -> None:
-    """Whether the head's dimensions can be told, and the hub graph gives what it reads. Raises `HeadError`."""
+    """Raises `HeadError` if the shapes do not give the head's dimensions, or if it reads what the hub graph does not give."""
     if len(described.layers) != MAPS:
         raise HeadError(
             f"{shown(where)} must say which four layers the depth head reads.",
@@ -265,4 +275,4 @@ def _check_dimensions(described: Description, shapes: Shapes, where: str) -> Non
         shape = shapes.get(name, ())
         if len(shape) != 4 or not all(0 < side <= WIDEST for side in shape):
             evidence = (f"no usable tensor {name}", f"there are: {listed(shapes)}")
-            raise HeadError(f"{shown(where)} is no DPT depth head.", evidence=evidence)
+            raise HeadError(f"{shown(where)} is not a DPT depth head.", evidence=evidence)

@@ -1,4 +1,4 @@
-"""What heads do with maps, as modules and numbers that export to operations which every runtime has."""
+"""What heads do with maps, as modules and functions that export to operations which every runtime has."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ Grid = tuple[int, int]
 
 
 class Bilinear(nn.Module):
-    """[N, C, rows, columns] at another size; as it is, if it has that. `corners` is PyTorch's `align_corners`."""
+    """Bilinear resampling. `corners` is PyTorch's `align_corners`."""
 
     def __init__(self, *, corners: bool = False) -> None:
         super().__init__()
         self.corners = corners
 
     def forward(self, x: Tensor, size: Grid) -> Tensor:
+        """[N, C, rows, columns] at `size`; unchanged if it has that size."""
         if tuple(x.shape[2:]) == size:
             return x
         return functional.interpolate(x, size=size, mode="bilinear", align_corners=self.corners)
 
 
 class Antialiased(nn.Module):
-    """What `functional.interpolate(…, mode="bilinear", antialias=True)` makes of [N, C, rows, columns] for a whole fraction of
-    the size, or for a larger one: a depthwise convolution and, where its kernel reaches over the edge, a correction.
+    """The same as `functional.interpolate(…, mode="bilinear", antialias=True)`, to a whole fraction of the size or to a larger
+    one: a depthwise convolution, and a correction where its kernel reaches over the edge.
 
     It exports to Conv and Mul: few runtimes know `antialias` of ONNX's Resize.
     """
 
     def forward(self, x: Tensor, size: Grid) -> Tensor:
+        """[N, C, rows, columns] at `size`."""
         width, rows = x.shape[1], x.shape[2]
         if rows == size[0]:
             return x
@@ -51,11 +53,11 @@ class Antialiased(nn.Module):
 
 
 def antialiasing(factor: int, rows: int, columns: int) -> tuple[Floats, Floats]:
-    """The kernel, [2·factor, 2·factor], of a convolution with stride `factor` and a padding of half of it, and what to multiply
-    its result by, [rows, columns]: one inside, more where the kernel reaches over the edge.
+    """The kernel, [2·factor, 2·factor], of a convolution with stride `factor` and a padding of half of it, and the factors for
+    its result, [rows, columns]: one inside, more where the kernel reaches over the edge.
 
-    A triangle as wide as two output pixels, its weights over those that are inside the picture, as Pillow does it and PyTorch's
-    `interpolate` with `antialias=True`. `factor` is even.
+    The filter is a triangle as wide as two output pixels, normalised over what is inside the picture, as in Pillow and in
+    PyTorch's `interpolate` with `antialias=True`. Raises `ValueError` if `factor` is odd.
     """
     if factor % 2:
         raise ValueError(f"an odd factor has another padding: {factor}")
@@ -70,14 +72,14 @@ def antialiasing(factor: int, rows: int, columns: int) -> tuple[Floats, Floats]:
     return np.outer(line, line).astype(np.float32), (1 / np.outer(inside(rows), inside(columns))).astype(np.float32)
 
 
-def side_by_side(maps: Sequence[Tensor], resize: Bilinear) -> Tensor:
-    """[N, rows, columns, D] each, to [N, rows, columns, all D]; those of another resolution at the first one's."""
+def concatenated(maps: Sequence[Tensor], resize: Bilinear) -> Tensor:
+    """Maps [N, rows, columns, D] as one [N, rows, columns, sum of D], at the first one's resolution."""
     first, *others = maps
     size = (first.shape[1], first.shape[2])
-    alike = [first] + [
+    resized = [first] + [
         x if tuple(x.shape[1:3]) == size else resize(x.permute(0, 3, 1, 2), size).permute(0, 2, 3, 1) for x in others
     ]
-    return torch.cat(alike, dim=3) if others else first
+    return torch.cat(resized, dim=3) if others else first
 
 
 def without_norm(
@@ -87,8 +89,8 @@ def without_norm(
     eps: float,
     names: Sequence[str] = ("weight", "bias", "mean", "variance"),
 ) -> tuple[Array, Array]:
-    """A 1x1 convolution's weight [C, D] and bias [C] with the batch norm before it in them: in float64, rounded once. `names` are
-    those of the norm's four tensors, [D] each."""
+    """A 1x1 convolution's weight [C, D] and bias [C] with the batch norm before it folded in: computed in float64, rounded once.
+    `names` are those of the norm's four tensors, [D] each."""
     scale, shift, mean, variance = (norm[name].astype(np.float64) for name in names)
     scale = scale / np.sqrt(variance + eps)
     wide = weight.astype(np.float64)

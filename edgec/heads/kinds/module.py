@@ -1,4 +1,4 @@
-"""What all kinds of heads have in common: a torch module that is the reference and is exported, and how its file is read."""
+"""What all kinds of heads have in common: a torch module, which is the reference and is exported, and how its file is read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from edgec.heads.fitting import spoken
-from edgec.heads.kinds.maps import Bilinear, side_by_side
+from edgec.heads.fitting import joined
+from edgec.heads.kinds.maps import Bilinear, concatenated
 from edgec.heads.types import Array, Description, Head, Output
 from edgec.model.spec import Size, Spec
 
@@ -19,30 +19,30 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class HeadModule(nn.Module, ABC):
-    """A kind of head: the class says how its file is read and what fits it, the instance computes.
+    """A kind of head: the class says how its file is read and which backbones it fits, an instance computes.
 
-    One module computes the float32 reference and is exported to the hub graph: it is written to be exported, to static shapes and
-    to operations that every runtime has (no antialiased Resize, nothing that depends on values).
+    The same module is the float32 reference and is exported to the hub graph. So it must export to static shapes and to
+    operations that every runtime has (no antialiased Resize, nothing that depends on values).
     """
 
     kind: ClassVar[str]
     gives: ClassVar[tuple[Output, ...]]
-    """What it can give; the first is the default."""
-    said: ClassVar[type[Description]] = Description
-    """With the fields that it adds to a description, if any."""
+    """The outputs that it can give; the first is the default."""
+    described_by: ClassVar[type[Description]] = Description
+    """The class with the fields that it adds to a description, if any."""
     reads_layers: ClassVar[bool] = True
-    """Whether `layers` may be others than the last."""
+    """Whether it may read other layers than the last."""
 
     def __init__(self, described: Description, output: Output, shapes: Shapes) -> None:
-        """`shapes` are those of the weights that it will have."""
+        """`shapes` are those of the weights that `build` will load."""
         super().__init__()
         self.output = output
 
     @classmethod
-    def made(cls, head: Head, *, folded: bool) -> HeadModule:
-        """With its weights, in evaluation mode."""
+    def build(cls, head: Head, *, folded: bool) -> HeadModule:
+        """The module with the head's weights, in evaluation mode."""
         weights = cls.folded(head.description, head.weights) if folded else head.weights
-        # Built without storage and filled by assignment, as the backbone is (`edgec.model.camera.assemble`).
+        # Built without storage and filled by assignment, like the backbone (`edgec.model.camera.assemble`).
         with torch.device("meta"):
             module = cls(head.description, head.output, {name: value.shape for name, value in weights.items()})
         state = {name: torch.from_numpy(value) for name, value in cls.state(head.description, weights).items()}
@@ -50,77 +50,77 @@ class HeadModule(nn.Module, ABC):
         return module.requires_grad_(False).eval()
 
     @abstractmethod
-    def forward(self, given: Sequence[Tensor], frame: Size) -> Tensor:
-        """The head's output, as `edgec.heads.types.Output` shapes it, from its inputs in their order; `frame` is the frame's
-        size."""
+    def forward(self, features: Sequence[Tensor], frame: Size) -> Tensor:
+        """The head's output, in the shape that `edgec.heads.types.Output` gives, from the features that it reads, in the order of
+        `inputs`; `frame` is the frame's size."""
 
     # --- from a file
 
     @classmethod
     def recognises(cls, names: Set[str], path: Path) -> bool:
-        """Whether a file with tensors of these names, of which nothing is said, holds such a head. Raises `HeadError` if it does,
-        and something has to be said of it."""
+        """Whether a file without description, with tensors of these names, holds such a head. Raises `HeadError` if it does but
+        cannot be used without a description."""
         return False
 
     @classmethod
     @abstractmethod
     def take(cls, described: Description, arrays: dict[str, Array], where: str) -> tuple[dict[str, Array], list[str]]:
-        """The head's weights under edgec's names, and everything that is missing, too much or of a wrong shape. Raises
-        `HeadError` for what is no such head at all."""
+        """The head's weights under edgec's names, and a line for everything that is missing, unknown or of a wrong shape. Raises
+        `HeadError` if this is not such a head at all."""
 
     @classmethod
     def folded(cls, described: Description, weights: Mapping[str, Array]) -> Mapping[str, Array]:
-        """With everything that is linear and constant in the weights beside it; rounded once."""
+        """The weights with everything linear and constant folded into them, rounded once."""
         return weights
 
     @classmethod
     def state(cls, described: Description, weights: Mapping[str, Array]) -> Mapping[str, Array]:
-        """The weights under the module's own names, and its constants."""
+        """The module's state: the weights under its names, and its constants."""
         return weights
 
-    # --- what it needs, and gives
+    # --- what it reads and gives
 
     @classmethod
     def inputs(cls, described: Description, weights: Mapping[str, Array]) -> tuple[str, ...]:
-        """What the head reads of the hub graph's outputs."""
+        """The names of the hub graph's outputs that the head reads."""
         return tuple(f"patches_{layer}" for layer in described.layers) or ("patches",)
 
     @classmethod
     def channels(cls, weights: Mapping[str, Array]) -> int:
-        """How many classes, values or bins come out."""
+        """The number of classes, values or bins that it computes."""
         return len(weights["weight"])
 
     @classmethod
     def widths(cls, head: Head) -> list[int]:
-        """Channels of what it reads: one number an input, or their sum where they are read side by side."""
+        """Channels of what it reads: one number an input, or their sum if they are concatenated."""
         return [head.weights["weight"].shape[1]]
 
     # --- why it cannot be used
 
     @classmethod
     def problems(cls, described: Description) -> list[str]:
-        """What makes no sense in its own fields, of any kind's description."""
+        """What is wrong with the fields that this kind adds, in a description of any kind."""
         return []
 
     @classmethod
     def refusal(cls, head: Head, spec: Spec) -> str:
-        """Why this backbone cannot be read, its widths aside; empty if it can."""
+        """Why the head cannot read this backbone, apart from widths; empty if it can."""
         return ""
 
     @classmethod
-    def misfit(cls, head: Head, there: list[int], reads: str) -> tuple[str, str]:
-        """Why features as wide as `there`, one number an input, are not what it was made for, and what the user may have
-        forgotten to say; nothing if they are. `reads` is what the checkpoint says that its own classifier reads
+    def misfit(cls, head: Head, actual: list[int], reads: str) -> tuple[str, str]:
+        """Why the head was not made for features of the `actual` widths, one an input, and what the user may have to add to the
+        description; both empty if it was. `reads` is the `features` that the checkpoint's own classifier reads
         (`edgec.heads.fitting`)."""
-        made_for = cls.widths(head)
-        if made_for == there:
+        expected = cls.widths(head)
+        if expected == actual:
             return "", ""
-        return f"it was made for features {spoken(made_for)} wide; this model's are {spoken(there)}", ""
+        return f"it was made for features {joined(expected)} wide; this model's are {joined(actual)}", ""
 
 
 class PatchModule(HeadModule):
-    """Of a kind that reads maps side by side and computes the same for every patch: for a value a patch, or brought to the
-    frame's pixels as Meta's evaluation does, by resampling before a class is chosen."""
+    """A kind that concatenates maps and computes the same for every patch: a value a patch, or logits that are resampled to the
+    frame's pixels before a class is chosen, as in Meta's evaluation."""
 
     def __init__(self, described: Description, output: Output, shapes: Shapes) -> None:
         super().__init__(described, output, shapes)
@@ -130,20 +130,22 @@ class PatchModule(HeadModule):
     def of_patches(self, x: Tensor) -> Tensor:
         """[N, rows, columns, D] to [N, rows, columns, C]."""
 
-    def forward(self, given: Sequence[Tensor], frame: Size) -> Tensor:
-        x = self.of_patches(side_by_side(given, self.resize))
+    def forward(self, features: Sequence[Tensor], frame: Size) -> Tensor:
+        """Values [N, rows, columns, C], logits [N, C, H, W] or labels [N, H, W], from maps [N, rows, columns, D]."""
+        x = self.of_patches(concatenated(features, self.resize))
         if self.output == "values":
             return x
         logits: Tensor = self.upsample(x.permute(0, 3, 1, 2), (frame.height, frame.width))
         return logits if self.output == "logits" else logits.argmax(dim=1).int()
 
     @classmethod
-    def misfit(cls, head: Head, there: list[int], reads: str) -> tuple[str, str]:
-        (made_for,), whole = cls.widths(head), sum(there)
-        if made_for == whole:
+    def misfit(cls, head: Head, actual: list[int], reads: str) -> tuple[str, str]:
+        """As above; a multiple of the width hints at several layers."""
+        (expected,), whole = cls.widths(head), sum(actual)
+        if expected == whole:
             return "", ""
-        why = f"its weights take {made_for} channels; {' and '.join(head.inputs)} of this model have {whole}"
-        if head.description.layers or made_for % whole:
+        why = f"its weights take {expected} channels; {' and '.join(head.inputs)} of this model have {whole}"
+        if head.description.layers or expected % whole:
             return why, ""
-        hint = f"if it reads {made_for // whole} layers side by side, say layers = […] in a TOML beside it"
-        return why, hint + ("; CLS beside the patches only an ONNX head can read" if made_for == 2 * whole else "")
+        hint = f"if it reads {expected // whole} layers side by side, say layers = […] in a TOML beside it"
+        return why, hint + ("; only an ONNX head can read CLS and patches together" if expected == 2 * whole else "")

@@ -1,4 +1,4 @@
-"""Linear segmentation: a class for every pixel, from one product a patch and, before it, a batch norm if there is one."""
+"""Linear segmentation: a class for every pixel, from a linear layer on every patch, after a batch norm if there is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from edgec.heads.kinds.maps import without_norm
 from edgec.heads.kinds.module import PatchModule, Shapes
 from edgec.heads.types import Array, Description, Output
-from edgec.heads.weights import NORM, spelt, take_rows
+from edgec.heads.weights import NORM, canonical, take_rows
 
 
 class Segmentation(PatchModule):
@@ -25,6 +25,7 @@ class Segmentation(PatchModule):
         self.classes = nn.Linear(width, classes)
 
     def of_patches(self, x: Tensor) -> Tensor:
+        """Logits [N, rows, columns, C]."""
         if self.norm is not None:
             x = self.norm(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         logits: Tensor = self.classes(x)
@@ -32,15 +33,17 @@ class Segmentation(PatchModule):
 
     @classmethod
     def recognises(cls, names: Set[str], path: Path) -> bool:
-        """What Meta's evaluation code saves says enough by its names."""
-        return {"weight", "bias"} <= {spelt(name) for name in names} <= {"weight", "bias", *NORM}
+        """The names in the files that Meta's evaluation code saves."""
+        return {"weight", "bias"} <= {canonical(name) for name in names} <= {"weight", "bias", *NORM}
 
     @classmethod
     def take(cls, described: Description, arrays: dict[str, Array], where: str) -> tuple[dict[str, Array], list[str]]:
+        """The linear layer, and the batch norm if there is one."""
         return take_rows(arrays, norm=True)
 
     @classmethod
     def folded(cls, described: Description, weights: Mapping[str, Array]) -> Mapping[str, Array]:
+        """The batch norm goes into the linear layer."""
         if "norm.mean" not in weights:
             return weights
         weight, bias = without_norm(weights["weight"], weights["bias"], weights, described.norm_eps, NORM)
@@ -48,7 +51,9 @@ class Segmentation(PatchModule):
 
     @classmethod
     def state(cls, described: Description, weights: Mapping[str, Array]) -> Mapping[str, Array]:
-        torchs = {"norm.mean": "norm.running_mean", "norm.variance": "norm.running_var"}
+        """Under torch's names."""
+        statistics = {"norm.mean": "norm.running_mean", "norm.variance": "norm.running_var"}
         return {
-            torchs.get(name, name) if name.startswith("norm.") else f"classes.{name}": value for name, value in weights.items()
+            statistics.get(name, name) if name.startswith("norm.") else f"classes.{name}": value
+            for name, value in weights.items()
         }

@@ -36,7 +36,7 @@ def find(model: ir.Model) -> dict[ir.Node, Match]:
     }
 
 
-def _made(value: ir.Value | None, kind: str) -> ir.Node | None:
+def _sole_maker(value: ir.Value | None, kind: str) -> ir.Node | None:
     """The node of this kind that makes the tensor, if nothing else than the pattern reads it."""
     node = value.producer() if value is not None else None
     return node if value is not None and node is not None and node.op_type == kind and uses(value) == 1 else None
@@ -49,7 +49,7 @@ def _is_number(value: ir.Value, number: float) -> bool:
     return held.size == 1 and bool(np.isclose(held.item(), number, rtol=1e-6))
 
 
-def _beside_number(node: ir.Node | None, number: float) -> ir.Value | None:
+def _other_than_number(node: ir.Node | None, number: float) -> ir.Value | None:
     """The other input of a node that has this number for one of its two."""
     both = _both_ways(node) if node is not None else ()
     return next((other for other, value in both if _is_number(value, number)), None)
@@ -57,9 +57,9 @@ def _beside_number(node: ir.Node | None, number: float) -> ir.Value | None:
 
 def _attention(mix: ir.Node) -> Match | None:
     """softmax(Q·Kᵀ)·V. The hub graph has the scale in Q already."""
-    softmax = _made(mix.inputs[0], "Softmax")
-    scores = softmax and _made(softmax.inputs[0], "MatMul")
-    turned = scores and _made(scores.inputs[1], "Transpose")
+    softmax = _sole_maker(mix.inputs[0], "Softmax")
+    scores = softmax and _sole_maker(softmax.inputs[0], "MatMul")
+    turned = scores and _sole_maker(scores.inputs[1], "Transpose")
     if not softmax or not scores or not turned:
         return None
     perm, axis = list(attributes(turned).get("perm", ())), attributes(softmax).get("axis", -1)
@@ -71,10 +71,10 @@ def _attention(mix: ir.Node) -> Match | None:
 def _gelu(last: ir.Node) -> Match | None:
     """x · (0.5 · (1 + erf(x / √2)))"""
     for x, other in _both_ways(last):
-        half = _made(other, "Mul")
-        one = _made(_beside_number(half, 0.5), "Add")
-        erf = _made(_beside_number(one, 1.0), "Erf")
-        root = erf and _made(erf.inputs[0], "Div")
+        half = _sole_maker(other, "Mul")
+        one = _sole_maker(_other_than_number(half, 0.5), "Add")
+        erf = _sole_maker(_other_than_number(one, 1.0), "Erf")
+        root = erf and _sole_maker(erf.inputs[0], "Div")
         if half and one and erf and root and root.inputs[0] is x and _is_number(input_of(root, 1), 2**0.5):
             return Match("gelu", (x,), (half, one, erf, root))
     return None
@@ -83,7 +83,7 @@ def _gelu(last: ir.Node) -> Match | None:
 def _silu(last: ir.Node) -> Match | None:
     """x · sigmoid(x)"""
     for x, other in _both_ways(last):
-        gate = _made(other, "Sigmoid")
+        gate = _sole_maker(other, "Sigmoid")
         if gate and gate.inputs[0] is x:
             return Match("silu", (x,), (gate,))
     return None
@@ -91,8 +91,8 @@ def _silu(last: ir.Node) -> Match | None:
 
 def _rotation(last: ir.Node) -> Match | None:
     """(-b ‖ a) · s, of RoPE, with a constant s."""
-    joined = _made(last.inputs[0], "Concat")
-    turned = _made(joined.inputs[0], "Neg") if joined and len(joined.inputs) == 2 else None
+    joined = _sole_maker(last.inputs[0], "Concat")
+    turned = _sole_maker(joined.inputs[0], "Neg") if joined and len(joined.inputs) == 2 else None
     table = input_of(last, 1)
     if not joined or not turned or not table.is_initializer() or attributes(joined)["axis"] not in (-1, 3):
         return None
@@ -101,7 +101,7 @@ def _rotation(last: ir.Node) -> Match | None:
 
 def _biased(add: ir.Node) -> Match | None:
     """x·W + b"""
-    product, bias = _made(add.inputs[0], "MatMul"), input_of(add, 1)
+    product, bias = _sole_maker(add.inputs[0], "MatMul"), input_of(add, 1)
     if product is None or not bias.is_initializer() or not _is_weight(input_of(product, 1)):
         return None
     return (

@@ -104,5 +104,5 @@ def norm_scale(seen: Range | None, epsilon: float) -> float:
         return NORM_SCALE
     peak = max(-seen.low, seen.high, TINY)
     needed = 2.0 ** math.ceil(math.log2(math.sqrt(TINY / max(epsilon, TINY**2))))
-    bearable = 2.0 ** math.floor(math.log2(math.sqrt(LIMIT) / (HEADROOM * peak)))
-    return max(NORM_SCALE, min(needed, bearable))
+    allowed = 2.0 ** math.floor(math.log2(math.sqrt(LIMIT) / (HEADROOM * peak)))
+    return max(NORM_SCALE, min(needed, allowed))

@@ -37,18 +37,18 @@ class CastToTypes(Rewrite):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Converts what each node reads, and casts outputs that are fp16."""
-        free, made = FreeNames(model.graph), dict[tuple[ir.Value, ir.DataType], ir.Value]()
+        free, casts = FreeNames(model.graph), dict[tuple[ir.Value, ir.DataType], ir.Value]()
         for node in list(model.graph):
-            own = self._own(node)
+            computes_in = self._computes_in(node)
             for index, value in enumerate(node.inputs) if node.op_type != "Cast" else ():
-                kind = ir.DataType.FLOAT if index in OF_FLOAT32.get(node.op_type, ()) else own
+                kind = ir.DataType.FLOAT if index in OF_FLOAT32.get(node.op_type, ()) else computes_in
                 if value is not None and value.dtype in FLOATS and value.dtype != kind:
-                    if (value, kind) not in made:
-                        made[value, kind] = _converted(value, kind, node, free)
-                    node.replace_input_with(index, made[value, kind])
+                    if (value, kind) not in casts:
+                        casts[value, kind] = _converted(value, kind, node, free)
+                    node.replace_input_with(index, casts[value, kind])
             for value in node.outputs:
                 if node.op_type != "Cast" and value.dtype in FLOATS:
-                    value.type = ir.TensorType(own)
+                    value.type = ir.TensorType(computes_in)
                 if value.is_graph_output() and value.dtype == ir.DataType.FLOAT16:
                     _hand_over(value, node, free)
         drop_unread(model.graph)
@@ -64,7 +64,7 @@ class CastToTypes(Rewrite):
         yield from (f"{end.name} is given in fp16" for end in model.graph.outputs if end.dtype == ir.DataType.FLOAT16)
         yield from unread(model.graph)
 
-    def _own(self, node: ir.Node) -> ir.DataType:
+    def _computes_in(self, node: ir.Node) -> ir.DataType:
         return ir.DataType.FLOAT16 if name_of(node) in self._types.half else ir.DataType.FLOAT
 
 
@@ -74,8 +74,8 @@ def _converted(value: ir.Value, kind: ir.DataType, reader: ir.Node, free: FreeNa
     assert reader.graph is not None
     if value.is_initializer():
         array = array_of(value)
-        held = to_half(array, name_of(value)) if kind == ir.DataType.FLOAT16 else array.astype(np.float32)
-        return add_constant(reader.graph, name, held)
+        converted = to_half(array, name_of(value)) if kind == ir.DataType.FLOAT16 else array.astype(np.float32)
+        return add_constant(reader.graph, name, converted)
     cast = ir.val(name, kind, value.shape)
     reader.prepend(ir.node("Cast", [value], {"to": int(kind)}, outputs=[cast], name=name))
     return cast

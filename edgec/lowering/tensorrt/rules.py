@@ -48,7 +48,7 @@ class Versions(Record):
     def hold(self, version: Version) -> bool:
         """Whether a version is one of them."""
         # 10.3.0 is not below 10.3: missing parts are zeros.
-        return _whole(parse_version(self.min)) <= _whole(version) < _whole(parse_version(self.below))
+        return _padded(parse_version(self.min)) <= _padded(version) < _padded(parse_version(self.below))
 
 
 class Rule(Record):
@@ -74,7 +74,7 @@ class Rules(Record):
     def known_operators(self, version: Version) -> frozenset[str]:
         """The operators that this version imports."""
         return frozenset(
-            name for since, names in self.operators.items() if _whole(parse_version(since)) <= _whole(version) for name in names
+            name for since, names in self.operators.items() if _padded(parse_version(since)) <= _padded(version) for name in names
         )
 
 
@@ -94,5 +94,5 @@ def newest_known() -> Version:
     return max(parse_version(rule.tensorrt.below) for rule in read_rules().rule)
 
 
-def _whole(version: Version) -> Version:
+def _padded(version: Version) -> Version:
     return (*version, 0, 0, 0, 0)[:4]

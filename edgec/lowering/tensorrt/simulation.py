@@ -14,13 +14,12 @@ from collections.abc import Iterable
 import numpy as np
 import onnx_ir as ir
 
-from edgec.errors import RuntimeFailure
 from edgec.graph.files import load
 from edgec.graph.operations import PRODUCTS
 from edgec.graph.passes.base import Rewrite
 from edgec.graph.session import open_session
 from edgec.graph.values import array_of, input_of
-from edgec.lowering.base import LoweredModel, first_lines
+from edgec.lowering.base import LoweredModel, runtime_errors
 from edgec.lowering.onnxruntime import SessionRunner
 from edgec.lowering.tensorrt.names import FreeNames
 from edgec.lowering.tensorrt.typed import MOVES, reads_bytes
@@ -102,14 +101,9 @@ def product_types(model: ir.Model) -> Counter[str]:
 
 def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
     """A runner of the simulated graph. Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can run."""
-    try:
+    with runtime_errors("ONNX Runtime, which imitates TensorRT here, refuses the model.", model.entry):
         typed = load(model.directory / model.entry)
         types = ", ".join(f"{kind} {count}" for kind, count in product_types(typed).most_common())
         RoundHalves()(typed)
         session = open_session(typed, threads=threads, optimise=False)
         return SessionRunner(session, threads, f"{types}; {Evidence.SIMULATED.value}")
-    except Exception as error:
-        raise RuntimeFailure(
-            "ONNX Runtime, which imitates TensorRT here, refuses the model.",
-            evidence=[model.entry, *first_lines(error)],
-        ) from error

@@ -48,8 +48,8 @@ class View:
     @cached_property
     def constants(self) -> list[ir.Value]:
         """Initialisers, and the results of Constant nodes."""
-        made = (node.outputs[0] for node in self.graph if node.op_type == "Constant")
-        return [*self.graph.initializers.values(), *made]
+        computed = (node.outputs[0] for node in self.graph if node.op_type == "Constant")
+        return [*self.graph.initializers.values(), *computed]
 
     @property
     def opset(self) -> int:

@@ -48,7 +48,7 @@ models with weights that nobody trained."""
 
 
 def merged(source: Exported, heads: Sequence[Head], **asked: bool) -> ir.Model:
-    return ir.from_proto(attach(source.hub, heads, **asked))
+    return attach(source.graph, heads, **asked)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -113,7 +112,7 @@ def test_what_onnx_heads_usually_bring_is_translated(tmp_path: Path) -> None:
     nodes.append(helper.make_node("Cast", ["half"], ["rounded"], to=TensorProto.FLOAT))
     nodes.insert(0, helper.make_node("Max", ["cls", "high"], ["positive_cls"]))
     source = exported(VIT, SIZE, layers=BOTH)
-    hub = ir.from_proto(attach(source.hub, [onnx_head(tmp_path, nodes, list(USUAL), **CONSTANTS)]))
+    hub = attach(source.graph, [onnx_head(tmp_path, nodes, list(USUAL), **CONSTANTS)])
     frames, expected = source.frames, features_of(open_session(hub), source.frames)
     for precision, tolerance in (("fp32", 2e-3), ("fp16", 0.03)):
         model = lower(hub, uniform(precision), tmp_path / precision)  # type: ignore[arg-type]
@@ -149,7 +148,7 @@ def test_anything_else_is_refused_by_name(node: onnx.NodeProto, words: str, tmp_
     constants |= {"grid": np.clip(drawn(1, 3, 4, 2), -1, 1)} if "grid" in node.input else {}
     constants |= {"around": np.array([0, 1, 1, 1] * 2)} if "around" in node.input else {}
     head = onnx_head(tmp_path, [node], list(node.output), **constants)
-    hub = ir.from_proto(attach(exported(VIT, SIZE, layers=BOTH).hub, [head]))
+    hub = attach(exported(VIT, SIZE, layers=BOTH).graph, [head])
     with pytest.raises(UnsupportedOperation) as caught:
         lower(hub, uniform("fp16"), tmp_path / "package")
     assert words in caught.value.what
@@ -160,7 +159,7 @@ def test_anything_else_is_refused_by_name(node: onnx.NodeProto, words: str, tmp_
 def test_arithmetic_on_labels_is_refused_by_name(tmp_path: Path) -> None:
     nodes = [helper.make_node("ArgMax", ["planes"], ["best"], axis=1), helper.make_node("Add", ["best", "one"], ["whole"])]
     head = onnx_head(tmp_path, nodes, ["whole"], one=np.array(1))
-    hub = ir.from_proto(attach(exported(VIT, SIZE, layers=BOTH).hub, [head]))
+    hub = attach(exported(VIT, SIZE, layers=BOTH).graph, [head])
     with pytest.raises(UnsupportedOperation, match=r"Add with integers \(heads\.own\.best\)"):
         lower(hub, uniform("fp16"), tmp_path / "package")
 
@@ -174,6 +173,6 @@ def test_a_constant_that_fp16_does_not_hold_keeps_its_operation_in_float32(tmp_p
     ]
     head = onnx_head(tmp_path, nodes, ["unit"], last=np.array([-1]), least=np.array(1e-12, np.float32))
     source = exported(VIT, SIZE, layers=BOTH)
-    model = lower(ir.from_proto(attach(source.hub, [head])), uniform("fp16"), tmp_path / "package")
+    model = lower(attach(source.graph, [head]), uniform("fp16"), tmp_path / "package")
     assert model.settings["float32"].keys() == {"heads.own.max1"}
     assert np.linalg.norm(CoreMl().load(model)(source.frames)["own"]) == pytest.approx(1, abs=2e-3)

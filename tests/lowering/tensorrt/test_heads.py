@@ -14,6 +14,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from edgec.errors import UnsupportedOperation
+from edgec.graph.files import serialised
 from edgec.graph.operations import HEADS, PRODUCTS, operations
 from edgec.graph.session import features_of, open_session
 from edgec.graph.work import count_work
@@ -98,8 +99,8 @@ def every(folder: Path) -> tuple[Head, ...]:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    hub = exported(DEEP, layers=LAYERS).hub
-    return attach(hub, every(tmp_path_factory.mktemp("heads"))).SerializeToString()
+    hub = exported(DEEP, layers=LAYERS).graph
+    return serialised(attach(hub, every(tmp_path_factory.mktemp("heads"))))
 
 
 @pytest.fixture

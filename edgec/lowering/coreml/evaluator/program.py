@@ -25,7 +25,7 @@ from edgec.lowering.coreml.evaluator.types import TensorType
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
-"""By name: float32, or int32 what the program says are whole numbers."""
+"""By name: float32, or int32 for integers."""
 Observer = Callable[[Operation, dict[str, Array]], dict[str, Array] | None]
 _INTEGERS = {"u": "i"}
 CONSTANTS = ("const", *(name for name in vars(constants) if name.startswith("constexpr_")))

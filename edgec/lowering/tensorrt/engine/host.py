@@ -98,8 +98,8 @@ def finish(program: Path, root: Path, driver: Driver, progress: Progress | None 
     """
     progress = progress or Silent()
     root.mkdir(parents=True, exist_ok=True)
-    places = ("--root", str(root), "--trtexec", str(driver.executable(root)))
-    command = [sys.executable, str(program), "run-all", "--json", "--here", *places]
+    arguments = ("--root", str(root), "--trtexec", str(driver.executable(root)))
+    command = [sys.executable, str(program), "run-all", "--json", "--here", *arguments]
     command += ["--seconds", f"{SECONDS:g}", "--iterations", str(ITERATIONS)]
     events: dict[str, dict[str, Any]] = {}
     with progress.stage(f"build, verify and measure engines on {driver.gpu}") as step, _started(command) as process:

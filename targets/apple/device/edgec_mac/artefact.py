@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgec_onboard import seal
-from edgec_onboard.documents import Tensor, budget, inside, number, outputs, shape, text, whole_number
+from edgec_onboard.documents import Tensor, budget, inside, integer, number, outputs, shape, text
 from edgec_onboard.errors import ArtefactError, UsageError
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES
@@ -134,7 +134,7 @@ def _read(directory: Path, name: str) -> tuple[dict[str, Any], bytes]:
 def _checked_files(directory: Path, manifest: Mapping[str, Any]) -> set[str]:
     """The listed paths. Raises `ArtefactError` unless every file has its hash and the package holds nothing else."""
     try:
-        listed = {text(file["path"]): (text(file["sha256"]), whole_number(file["size_bytes"])) for file in manifest["files"]}
+        listed = {text(file["path"]): (text(file["sha256"]), integer(file["size_bytes"])) for file in manifest["files"]}
         package = PurePosixPath(text(manifest["entry"])).parent
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"The manifest of {directory} lists no files.", evidence=[_brief(error)], remedy=REMEDY) from error
@@ -148,14 +148,9 @@ def _checked_files(directory: Path, manifest: Mapping[str, Any]) -> set[str]:
     present = [file.relative_to(directory).as_posix() for file in (directory / package).rglob("*") if not file.is_dir()]
     problems += [f"not listed: {printable(path)}" for path in present if path not in listed and not path.endswith(f"/{_FINDER}")]
     if problems:
-        raise ArtefactError(
-            f"{directory} is not what its manifest says.", evidence=[*problems[:_SHOWN], *_more(problems)], remedy=REMEDY
-        )
+        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ArtefactError(f"{directory} is not what its manifest says.", evidence=problems[:_SHOWN] + more, remedy=REMEDY)
     return set(listed)
-
-
-def _more(problems: Sequence[str]) -> list[str]:
-    return [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
 
 
 def _size(manifest: Mapping[str, Any], function: str | None) -> Mapping[str, Any]:
@@ -195,7 +190,7 @@ def _artefact(directory: Path, manifest: Mapping[str, Any], facts: Mapping[str, 
         golden_frames=text(golden["frames"]),
         golden_expected=text(golden["expected_float32"]),
         golden_shipped=text(golden["expected_shipped"]),
-        golden_count=whole_number(golden["count"], 1),
+        golden_count=integer(golden["count"], 1),
         relative_tolerance=number(golden["relative_tolerance"], 0, tolerance),
         min_cosine=number(golden["min_cosine"], cosine, 1),
         profiles=tuple(_profile(entry) for entry in facts["profiles"]),

@@ -88,7 +88,7 @@ def activate(session: Session, choice: Choice) -> None:
     if before is not None and before.state == CHANGED:
         _note(session, "the engine that was active until now has changed since it was verified", before)
     if active and before is not None and before.state == VERIFIED and past[-1]["sha256"] == entry["sha256"]:
-        if past[-1].get("sealed") != entry["sealed"]:  # verified anew, by another bundle
+        if past[-1].get("sealed") != entry["sealed"]:  # verified again, by another bundle
             write_record(layout.history, {"activations": [*past[:-1], {**past[-1], "sealed": entry["sealed"]}]})
         session.output.emit(
             "done",
@@ -133,12 +133,12 @@ def recheck_active(session: Session) -> None:
         remove(folder / "engine.json")
 
 
-def rollback(layout: Layout, session: Session) -> str:
-    """Point `current` at the engine before it; returns that one's name. Raises `NothingToDo` if there is none, or it cannot run.
+def rollback(session: Session) -> None:
+    """Point `current` at the engine before it. Raises `NothingToDo` if there is none, or it cannot run.
 
     The active engine may be in any state: it is the one to get away from.
     """
-    output = session.output
+    layout, output = session.layout, session.output
     output.step("rollback", layout.home.name)
     state = active_state(layout)
     if state is not None and state.state == CHANGED:
@@ -160,7 +160,6 @@ def rollback(layout: Layout, session: Session) -> str:
     point(layout.current, f"{layout.engines.name}/{entry['engine']}")
     text = "  back at {}: {}".format(entry["engine"], entry["reason"])
     output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=str(layout.current / PLAN))
-    return str(entry["engine"])
 
 
 def problems(session: Session) -> list[str]:

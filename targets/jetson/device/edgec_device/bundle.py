@@ -12,14 +12,14 @@ from edgec_onboard.documents import (
     Tensor,
     budget,
     inside,
+    integer,
+    items,
     mapping,
     matching,
-    non_empty_list,
     number,
     outputs,
     shape,
     text,
-    whole_number,
 )
 from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import is_plain_file, sha256_of
@@ -34,6 +34,7 @@ BUNDLE = "device/bundle.json"
 BOUNDS = {role: ("agreement",) if role == LABELS else ("cosine", "difference") for role in PARTS}
 """For each kind of output of a head, the names of the limits on how far an engine may be from float32
 (edgec/artefact/bounds.py)."""
+COPY_AGAIN = "copy the artefact to the board again, whole"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _SHOWN = 5
 _WIDTH = 300
@@ -150,7 +151,7 @@ def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
         return _bundle(root, document)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise _damaged([origin, what[:_WIDTH]]) from error
+        raise damaged([origin, what[:_WIDTH]]) from error
 
 
 def check_files(bundle: Bundle) -> None:
@@ -158,7 +159,7 @@ def check_files(bundle: Bundle) -> None:
     problems = [problem for problem in (_problem(bundle.root, file) for file in bundle.files) if problem]
     if problems:
         more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise _damaged(problems[:_SHOWN] + more)
+        raise damaged(problems[:_SHOWN] + more)
 
 
 def _problem(root: Path, file: File) -> str:
@@ -173,22 +174,23 @@ def _problem(root: Path, file: File) -> str:
     return ""
 
 
-def _damaged(evidence: Sequence[str]) -> ArtefactError:
-    return ArtefactError("The bundle is damaged.", evidence=evidence, remedy="copy the artefact to the board again, whole")
+def damaged(evidence: Sequence[str]) -> ArtefactError:
+    """The error for a bundle whose document or files are not what they should be."""
+    return ArtefactError("The bundle is damaged.", evidence=evidence, remedy=COPY_AGAIN)
 
 
 def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
     files = tuple(
-        File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), whole_number(entry["size_bytes"]))
-        for entry in non_empty_list(document["files"])
+        File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), integer(entry["size_bytes"]))
+        for entry in items(document["files"])
     )
     listed = {file.path: file for file in files}
-    boards = tuple(_board(entry) for entry in non_empty_list(document["boards"]))
+    boards = tuple(_board(entry) for entry in items(document["boards"]))
     heads = tuple(mapping(entry) for entry in document.get("heads", []))
     golden, entry = document["golden"], document["input"]
     frames = Tensor(text(entry["name"]), text(entry["dtype"]), shape(entry["shape"]))
     tensors = outputs(document["outputs"], heads)
-    variants = tuple(_variant(entry, listed, tensors) for entry in non_empty_list(document["variants"]))
+    variants = tuple(_variant(entry, listed, tensors) for entry in items(document["variants"]))
     if len({variant.name for variant in variants}) != len(variants):
         raise ValueError("two variants have one name")
     for name in ("frames", "expected"):
@@ -208,7 +210,7 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
         variants=variants,
         golden_frames=golden["frames"],
         golden_expected=golden["expected"],
-        golden_count=whole_number(golden["count"], 1),
+        golden_count=integer(golden["count"], 1),
         gate={name: number(document["gate"][name], -1) for name in GATES},
         budget=budget(document),
         budget_asked=document.get("budget") or {"min_fidelity": min(document["gate"].values())},
@@ -225,7 +227,7 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
     return BoardProfile(
         profile=text(entry["profile"]),
         title=text(entry["title"]),
-        compatible=tuple(text(name) for name in non_empty_list(entry["compatible"])),
+        compatible=tuple(text(name) for name in items(entry["compatible"])),
         compute_capability=text(entry["compute_capability"]),
         jetpack=tuple(text(version) for version in entry["jetpack"]),
         tensorrt=_limits(entry["tensorrt"]),

@@ -99,10 +99,6 @@ def _work(chosen: Options, bundle: Bundle, command: str, output: Output, wire: W
             _COMMANDS[command](session)
 
 
-def _install(session: Session) -> None:
-    install(session)
-
-
 def _build(session: Session) -> None:
     session.identify()
     _raise_first(build(session, session.usable_variants(), again=session.options.again))
@@ -141,10 +137,6 @@ def _activate(session: Session) -> None:
         activation.activate(session, Choice(chosen, f"{chosen.variant.name} was chosen with --variant."))
     else:
         activation.activate(session, activation.choose(session, variants))
-
-
-def _rollback(session: Session) -> None:
-    activation.rollback(session.layout, session)
 
 
 def _run_all(session: Session) -> None:
@@ -222,12 +214,12 @@ def _raise_first(failed: dict[str, BoardError]) -> None:
 
 
 _COMMANDS: dict[str, Callable[[Session], None]] = {
-    "install": _install,
+    "install": install,
     "build": _build,
     "verify": _verify,
     "bench": _bench,
     "activate": _activate,
-    "rollback": _rollback,
+    "rollback": activation.rollback,
     "run-all": _run_all,
 }
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgec_onboard.errors import ArtefactError, DiskFull
+from edgec_onboard.errors import DiskFull
 from edgec_onboard.files import is_plain_file, sha256_of
 
 from edgec_device import sensors
 from edgec_device.board import jetpack_listed
-from edgec_device.bundle import BUNDLE, File, check_files
+from edgec_device.bundle import BUNDLE, File, check_files, damaged
 from edgec_device.errors import from_os_error
 from edgec_device.files import publish_folder
 from edgec_device.output import megabytes
@@ -58,7 +57,7 @@ def board_facts(session: Session) -> dict[str, Any]:
         "gpu": trtexec.gpu.name,
         "compute_capability": trtexec.gpu.compute_capability,
         "disk_free_bytes": shutil.disk_usage(str(session.options.root)).free,
-        "memory_available_bytes": _available_memory(session),
+        "memory_available_bytes": sensors.memory_bytes(session.system, "MemAvailable"),
         "power_mode": sensors.power_mode(session.system),
         "clocks": sensors.clocks(session.system),
         "packages": dict(board.packages),
@@ -69,7 +68,7 @@ def install(session: Session) -> None:
     """Copy the bundle under --dir, whole or not at all. If it is installed already, only check it."""
     output, bundle, release = session.output, session.bundle, session.release
     output.step("install", str(release))
-    if bundle.root.resolve() == release.resolve() or _is_installed(session):
+    if bundle.root.resolve() == release.resolve() or is_installed(session, (bundle.root / BUNDLE).read_bytes()):
         check_files(bundle)
         output.emit("done", "  nothing to do: it is installed, and whole", step="install", result="unchanged")
         return
@@ -83,35 +82,26 @@ def install(session: Session) -> None:
     output.emit("done", f"  copied {len(bundle.files)} files, {megabytes(total)}", step="install", result="copied")
 
 
-def _is_installed(session: Session) -> bool:
-    """Whether the release holds exactly this bundle, whole."""
-    release, bundle = session.release, session.bundle
-    if not release.is_dir():
-        return False
-    same = [(file.path, file.sha256) for file in bundle.files] + [(BUNDLE, sha256_of(bundle.root / BUNDLE))]
+def is_installed(session: Session, document: bytes) -> bool:
+    """Whether the release holds exactly this bundle, whole. `document` is its bundle.json."""
+    release, files = session.release, session.bundle.files
     try:
-        return all(sha256_of(release / path) == expected for path, expected in same)
+        if (release / BUNDLE).read_bytes() != document:
+            return False
+        return all(is_plain_file(release / file.path) and sha256_of(release / file.path) == file.sha256 for file in files)
     except OSError:
         return False
 
 
 def _copy(source: Path, destination: Path, file: File | None) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
-    if not is_plain_file(source):
-        raise _changed(source)
-    shutil.copyfile(str(source), str(destination))
-    if source.suffix == ".pyz":
-        destination.chmod(0o755)
-    if file is not None and sha256_of(destination) != file.sha256:
-        raise _changed(source)
-
-
-def _changed(source: Path) -> ArtefactError:
-    return ArtefactError(
-        "The bundle is damaged.",
-        evidence=[f"{source} is missing, not a regular file, or has other content than when it was built"],
-        remedy="copy the artefact to the board again, whole",
-    )
+    if is_plain_file(source):
+        shutil.copyfile(str(source), str(destination))
+        if source.suffix == ".pyz":
+            destination.chmod(0o755)
+        if file is None or sha256_of(destination) == file.sha256:
+            return
+    raise damaged([f"{source} is missing, not a regular file, or has other content than when it was built"])
 
 
 def check_room(session: Session, copy: int | None = None) -> None:
@@ -139,14 +129,6 @@ def check_room(session: Session, copy: int | None = None) -> None:
             evidence=[f"{megabytes(free)} free under {root}, {megabytes(needed)} needed"],
             remedy="free some space (`status` lists unused engines), or choose another disk with --dir",
         )
-
-
-def _available_memory(session: Session) -> int | None:
-    for line in (session.system.text("/proc/meminfo") or "").splitlines():
-        match = re.match(r"MemAvailable:\s+(\d{1,15})\b", line)
-        if match:
-            return int(match.group(1)) * 1024
-    return None
 
 
 def _warnings(session: Session, facts: dict[str, Any]) -> list[str]:

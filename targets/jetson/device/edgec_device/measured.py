@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import textwrap
 from pathlib import Path
 from typing import Any, Mapping, Sequence
@@ -187,7 +186,7 @@ def _host(session: Session) -> dict[str, Any]:
         "physical_cores": cores,
         "logical_cores": cores,
         "usable_cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": _memory(system.text("/proc/meminfo") or ""),
+        "memory_bytes": sensors.memory_bytes(system, "MemTotal") or 0,
         "governor": sensors.clocks(system)["governor"],
         "virtual_machine": None,
         "os": _os(system.text("/etc/os-release") or ""),
@@ -195,11 +194,6 @@ def _host(session: Session) -> dict[str, Any]:
         "jetpack": board.jetpack,
         "versions": versions,
     }
-
-
-def _memory(meminfo: str) -> int:
-    match = re.search(r"^MemTotal:\s+(\d{1,15})\b", meminfo, re.MULTILINE)
-    return int(match.group(1)) * 1024 if match else 0
 
 
 def _os(release: str) -> str:

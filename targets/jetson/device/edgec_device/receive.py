@@ -14,7 +14,7 @@ from edgec_onboard.files import is_plain_file, sha256_of
 
 from edgec_device.bundle import BUNDLE, File
 from edgec_device.files import publish_folder, remove
-from edgec_device.install import check_room
+from edgec_device.install import check_room, is_installed
 from edgec_device.output import megabytes
 from edgec_device.session import Session
 from edgec_device.wire import Wire
@@ -33,7 +33,7 @@ def receive(session: Session, wire: Wire) -> None:
     """
     output, release, incoming = session.output, session.release, session.layout.incoming
     output.step("copy", str(release))
-    if _is_whole(session, wire.document):
+    if is_installed(session, wire.document):
         _request(session, wire, [])
         output.emit("done", "  nothing to do: it is installed, and whole", step="copy", result="unchanged")
         return
@@ -63,16 +63,6 @@ def receive(session: Session, wire: Wire) -> None:
     remove(incoming)
     text = f"  copied {len(missing)} of {len(files)} files, {megabytes(received)}"
     output.emit("done", text, step="copy", result="copied", files=[file.path for file in missing], size_bytes=received)
-
-
-def _is_whole(session: Session, document: bytes) -> bool:
-    release, files = session.release, session.bundle.files
-    try:
-        if (release / BUNDLE).read_bytes() != document:
-            return False
-        return all(is_plain_file(release / file.path) and sha256_of(release / file.path) == file.sha256 for file in files)
-    except OSError:
-        return False
 
 
 def _tidy(incoming: Path, files: Sequence[File]) -> None:

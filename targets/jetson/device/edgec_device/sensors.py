@@ -28,6 +28,12 @@ def power_mode(system: System) -> str | None:
     return match.group(1) if match else None
 
 
+def memory_bytes(system: System, name: str) -> int | None:
+    """A line of /proc/meminfo, in bytes; None if there is none of that name."""
+    match = re.search(rf"^{name}:\s+(\d{{1,15}})\b", system.text("/proc/meminfo") or "", re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
+
+
 def clocks(system: System) -> dict[str, Any]:
     """The GPU's clock and its limits in MHz, the CPUs' governors, whether the GPU's clock is fixed (as jetson_clocks does), and
     what `jetson_clocks --show` prints, which needs root."""

@@ -29,7 +29,7 @@ from edgec_onboard.measurements import NAME, grade
 from edgec_device import board as boards
 from edgec_device import evidence, graph
 from edgec_device.board import Board
-from edgec_device.bundle import BoardProfile, Bundle, Variant
+from edgec_device.bundle import COPY_AGAIN, BoardProfile, Bundle, Variant
 from edgec_device.errors import NoTensorRT
 from edgec_device.files import read_json, read_record, remove, sweep, write_json, write_record
 from edgec_device.flags import build_flags, strongly_typed
@@ -270,6 +270,4 @@ def _layers(path: Path) -> list[str]:
     try:
         return graph.float32_layers(path)
     except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy="copy the artefact to the board again, whole"
-        ) from error
+        raise ArtefactError(f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy=COPY_AGAIN) from error

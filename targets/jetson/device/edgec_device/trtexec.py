@@ -15,6 +15,7 @@ from typing import Callable, List, Sequence
 from edgec_onboard import process
 from edgec_onboard.errors import BoardError, DiskFull
 from edgec_onboard.text import shorten
+from edgec_onboard.worker import signal_name
 
 from edgec_device.errors import NoTensorRT, TrtexecFailed, TrtexecHung, from_os_error
 from edgec_device.output import Output, elapsed
@@ -293,14 +294,7 @@ def _evidence(ended: process.Ended, lines: Sequence[str], log: Path | None) -> l
     if ended.code >= 0:
         how = f"exit code {ended.code} after {elapsed(ended.seconds)}"
     else:
-        how = f"ended by {_signal_name(-ended.code)} after {elapsed(ended.seconds)}"
+        how = f"ended by {signal_name(-ended.code)} after {elapsed(ended.seconds)}"
     errors = [line for line in lines if (_SEVERITY.match(line) or ["", ""])[1] in ("E", "F")]
     words = [shorten(line, 200) for line in (errors or ended.tail)[-3:] if line.strip()]
     return [how, *words, *([f"log: {log}"] if log else [])]
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -18,6 +18,7 @@ from edgec_onboard.tasks import FEATURES, headline
 from edgec_onboard.text import shorten
 from edgec_onboard.untrusted import MOST_VALUES, parse_json, read_bytes
 
+from edgec_device.bundle import COPY_AGAIN
 from edgec_device.errors import TrtexecFailed
 from edgec_device.evidence import engine_doubts
 from edgec_device.flags import verify_flags
@@ -109,8 +110,7 @@ def _arrays(path: Path, tensors: Sequence[Tensor], count: int) -> Mapping[str, A
 
 
 def _does_not_fit(path: Path, problem: str) -> ArtefactError:
-    what, remedy = f"The golden file {path.name} does not fit the bundle.", "copy the artefact to the board again, whole"
-    return ArtefactError(what, evidence=[problem], remedy=remedy)
+    return ArtefactError(f"The golden file {path.name} does not fit the bundle.", evidence=[problem], remedy=COPY_AGAIN)
 
 
 def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]:
