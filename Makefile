@@ -10,7 +10,7 @@ demo: $(VENV)/.cpu
 	$(VENV)/bin/edgec build demo --target cpu
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest -n 2
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .

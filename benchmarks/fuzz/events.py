@@ -1,4 +1,4 @@
-"""What a board says: its greeting, its events, its reports; `edgec deploy` and `bench --on`, with a stand-in for ssh."""
+"""What a board says: its greeting, its events, its measurements; `edgec deploy` and `bench --on`, with a stand-in for ssh."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.fuzz.kinds import Try, command
 from benchmarks.fuzz.mutations import bytes_changed, json_text, value_changed
+from edgec.onboard import measurements, seal
 
 # The first ssh is the connection's master, and greets; each that follows says what is next in the folder. A tail that has no end
 # for a reader without bounds is 3 GB.
@@ -75,16 +76,51 @@ _ERROR: dict[str, Any] = {
 
 
 def prepare(corpus: Path) -> None:
-    """An artefact for boards, and the report that it came with."""
+    """An artefact for boards, and what a board would have measured of it."""
     from benchmarks import small
 
     small.prepare(corpus / "inputs")
     os.environ["EDGEC_CACHE_DIR"] = str(corpus / "cache")
     small.build(corpus / "inputs", "jetson", corpus / "jetson.edgec")
     shutil.rmtree(corpus / "cache")
+    measurements.write(corpus / measurements.NAME, _measured(json.loads((corpus / "jetson.edgec" / "report.json").read_text())))
+
+
+def _measured(report: dict[str, Any]) -> dict[str, Any]:
+    """Measurements of the artefact whose report this is, with members of every kind."""
+    timings = {
+        "samples_ms": [3.0, 2.5, 2.75],
+        "blocks": [{"round": 0, "runs": 3}],
+        "warmup": 5,
+        "evidence": "measured on target",
+        "flags": ["--useSpinWait"],
+        "power_mode": "MAXN",
+        "gpu_clock_fixed": True,
+        "throttled": ["over-current"],
+        "temperatures_c": {"gpu": [40.0, 51.5]},
+        "power_mw": {"VDD_IN": [6000.0, 7100.0]},
+    }
+    own = ("name", "runtime", "precision", "fidelity")
+    candidates = [
+        {**{name: candidate[name] for name in own}, "timings": timings, "remarks": ["warm"]} for candidate in report["candidates"]
+    ]
+    same = ("edgec_version", "model", "target", "input_shape", "precision_asked", "heads", "calibration", "validation_frames")
+    return {
+        **{name: report[name] for name in (*same, "host")},
+        "host_is_target": True,
+        "budget": {"min_fidelity": report["min_fidelity"]},
+        "tool": "trtexec",
+        "doubts": ["it is a stand-in"],
+        "remarks": ["A board."],
+        "candidates": candidates,
+        "chosen": candidates[0]["name"],
+        "reason": "It is the fastest.",
+        "details": {"anything": [1, "x"]},
+    }
 
 
 def draw(random: Random, corpus: Path, place: Path) -> Try:
+    """A board that answers a command with damaged words, events and measurements."""
     artefact = place / "made.edgec"
     shutil.copytree(corpus / "jetson.edgec", artefact, copy_function=os.link)
     said = _stand_in(random, corpus, place)
@@ -112,10 +148,7 @@ def _stand_in(random: Random, corpus: Path, place: Path) -> str:
         (folder / "leaves").touch()  # for what is silent edgec waits a minute, on purpose
     (folder / "greeting").write_bytes(greeting)
     (folder / "said-0").write_bytes(_talk(random))
-    report = (corpus / "jetson.edgec" / "report.json").read_bytes()
-    if random.random() < 0.5:
-        report = json_text(random, value_changed(random, json.loads(report)))
-    (folder / "said-1").write_bytes(report)
+    (folder / "said-1").write_bytes(_measurements(random, corpus / measurements.NAME))
     (folder / "said-2").write_bytes(random.choice((b"{}", b"[" * 100_000, b"1e309", json_text(random, _ERROR))))
     for name in ("endless-greeting", "endless-output", "endless-errors"):
         if random.random() < 0.005:
@@ -133,6 +166,18 @@ def _stand_in(random: Random, corpus: Path, place: Path) -> str:
     (programs / "ssh").chmod(0o755)
     os.environ["PATH"] = f"{programs}:/usr/local/bin:/usr/bin:/bin"
     return ", ".join([*said, f"code {code}"])
+
+
+def _measurements(random: Random, path: Path) -> bytes:
+    """As they were in half of the draws. Of the others half are sealed again, so that they are read beyond their seal."""
+    content = path.read_bytes()
+    if random.random() < 0.5:
+        return content
+    document = json.loads(content)
+    del document[seal.NAME]
+    changed = json_text(random, value_changed(random, document), indent=True)
+    text = changed.decode("utf-8", "replace")
+    return seal.sealed(text).encode() if random.random() < 0.5 and text.rstrip().endswith("}") else changed
 
 
 def _talk(random: Random) -> bytes:

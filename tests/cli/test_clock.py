@@ -67,7 +67,8 @@ def test_nothing_depends_on_the_clock(name: str, clock: Path, usual: dict[str, s
         ["run", "made.edgec", frames, "--features", "each"],
         ["compare", "made.edgec", "bench.json", "--anyway"],
     ]
-    for command in commands:
+    # A clock that jumps could disturb anything; one that is merely wrong, what is dated or compared by date.
+    for command in commands if name == "jumps" else [command for command in commands if command[0] != "run"]:
         done = edgec(*command, cwd=tmp_path, cache=cache, env=env)
         assert done.returncode == 0, (command, done.stderr)
     assert "up to date" in edgec(*asked, cwd=tmp_path, cache=cache).stdout  # with the clock as it should be

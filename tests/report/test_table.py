@@ -8,6 +8,7 @@ from rich.console import Console
 from edgec.records.report import Report
 from edgec.report.columns import COLUMNS
 from edgec.report.table import candidates_table, heads_table
+from tests.report.test_markdown import BOARDS_ALONE
 
 
 def printed(report: Report, width: int) -> list[str]:
@@ -37,14 +38,14 @@ def test_eighty_columns_hold_what_matters_most(report: Report) -> None:
 
 def test_a_wide_terminal_shows_all(report: Report) -> None:
     head = printed(report, 250)[0]
-    assert head.split() == " ".join(column.title for column in COLUMNS if column.title != "bound ms").split()
+    assert head.split() == " ".join(column.title for column in COLUMNS if column.title not in BOARDS_ALONE).split()
 
 
 def test_the_width_is_the_terminals(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     narrow = len(candidates_table(report).columns)
     monkeypatch.setenv("COLUMNS", "250")
-    assert narrow < len(candidates_table(report).columns) == len(COLUMNS) - 1
+    assert narrow < len(candidates_table(report).columns) == len(COLUMNS) - len(BOARDS_ALONE)
 
 
 def test_a_name_too_long_for_the_terminal_folds_and_the_figures_stay(report: Report) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-SECONDS = 180
+SECONDS = 600
 
 
 def environment(cache: Path | None = None, **more: str) -> dict[str, str]:

@@ -58,6 +58,7 @@ class JetsonBackend(Backend):
         return tuple(dict.fromkeys(versions))
 
     def compiler(self) -> Availability:
+        """NVIDIA's, which needs no GPU."""
         from edgec.lowering.tensorrt.compiler.machines import availability
 
         return availability()

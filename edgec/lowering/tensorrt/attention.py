@@ -62,6 +62,7 @@ class JoinAttention(Rewrite):
         self._plan = plan
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Joins every attention that may be, and removes what nothing reads any more."""
         attentions = [each for node in model.graph if node.op_type == "Softmax" and (each := read_attention(node)) is not None]
         joined = [each for each in attentions if self._in_one_type(each)]
         tables: dict[bytes, tuple[ir.Value, ir.Value]] = {}
@@ -73,6 +74,7 @@ class JoinAttention(Rewrite):
         return ir.passes.PassResult(model, modified=bool(joined))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Constants that nothing reads."""
         yield from unread(model.graph)
 
     def _in_one_type(self, attention: Attention) -> bool:

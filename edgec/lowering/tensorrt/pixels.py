@@ -25,6 +25,7 @@ class ScalePixels(Rewrite):
     first convolution does not read a frame stays as it is. Ensures that no constant is left unread."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Moves the power of two, if the first convolution reads a frame."""
         embedding = next((node for node in model.graph if node.op_type == "Conv"), None)
         pixels = _pixels(embedding) if embedding is not None else None
         if embedding is None or pixels is None or not input_of(embedding, 1).is_initializer():
@@ -43,6 +44,7 @@ class ScalePixels(Rewrite):
         return ir.passes.PassResult(model, modified=True)
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Constants that nothing reads."""
         yield from unread(model.graph)
 
 

@@ -40,9 +40,11 @@ class FoldScales(Rewrite):
     """
 
     def missing(self, model: ir.Model) -> Iterable[str]:
+        """Operators that mean something else in opset 19."""
         return opset_differences(model, OPSET)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Folds every product that may be, and states opset 19."""
         graph, free = model.graph, FreeNames(model.graph)
         activations: dict[ir.Value, ir.Value | None] = {}
         products = [node for node in graph if node.op_type == "MatMul" and reads_bytes(node) and reads_bytes(node, 1)]
@@ -59,6 +61,7 @@ class FoldScales(Rewrite):
         return ir.passes.PassResult(model, modified=bool(products))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Constants that nothing reads."""
         yield from unread(model.graph)
 
 

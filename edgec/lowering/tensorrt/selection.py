@@ -21,6 +21,7 @@ class SelectBeforeNorm(Rewrite):
     not change. Ensures that no constant is left unread."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Moves norms behind the selections from them."""
         free = FreeNames(model.graph)
         norms = [node for node in model.graph if node.op_type == "LayerNormalization" and _is_only_selected_from(node)]
         for norm in norms:
@@ -31,6 +32,7 @@ class SelectBeforeNorm(Rewrite):
         return ir.passes.PassResult(model, modified=bool(norms))
 
     def broken(self, model: ir.Model) -> Iterable[str]:
+        """Constants that nothing reads."""
         yield from unread(model.graph)
 
 

@@ -13,6 +13,7 @@ from edgec.errors import ExportError, UnsupportedOperation
 from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.halves import constant_problem, to_half
 from edgec.lowering.tensorrt import TensorRt
+from edgec.lowering.tensorrt.typed import residual_adds
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
 from tests.lowering.tensorrt.graphs import F32, graph, node, opset_17, typed_graph, weights
@@ -36,18 +37,29 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("spec", [VIT, SWIGLU, CONVNEXT], ids=["vit", "swiglu", "convnext"])
-def test_norms_softmax_embedding_and_residual_stream_are_float32(spec: object) -> None:
+def test_norms_and_softmax_are_float32_and_the_residual_stream_and_the_embedding_are_not(spec: object) -> None:
     for model in (typed_graph(exported(spec).graph, uniform("fp16"))[0], int8(spec)):  # type: ignore[arg-type]
         actual = kinds(model)
         for each in (*nodes(model, "LayerNormalization"), *nodes(model, "Softmax"), *nodes(model, "ReduceMean")):
             assert actual[each.input[0]] == actual[each.output[0]] == F32, each.name
-        assert actual[nodes(model, "Conv")[0].output[0]] == F32
+        assert actual[nodes(model, "Conv")[0].output[0]] == HALF
         values = constants(model)
         # RoPE adds too, within attention.
         stream = [each for each in nodes(model, "Add") if not set(each.input) & set(values) and ".attn." not in each.name]
         assert len(stream) == 4
         for each in stream:
-            assert actual[each.output[0]] == F32, each.name
+            assert actual[each.output[0]] == HALF, each.name
+
+
+@pytest.mark.parametrize("spec", [VIT, CONVNEXT], ids=["vit", "convnext"])
+def test_the_residual_stream_is_float32_where_the_plan_says_so(spec: object) -> None:
+    """As `with_headroom` says where massive activations could overflow fp16."""
+    hub = exported(spec).graph  # type: ignore[arg-type]
+    (name, *_) = sorted(residual_adds(list(hub.graph)))
+    model = typed_graph(hub, PrecisionPlan("fp16", "fp16", {name: "fp32"}))[0]
+    actual = kinds(model)
+    assert actual[name] == F32
+    assert {actual[other] for other in residual_adds(list(hub.graph)) if other != name} == {HALF}
 
 
 def test_products_are_fp16_with_their_biases_and_what_lies_between() -> None:
@@ -57,7 +69,13 @@ def test_products_are_fp16_with_their_biases_and_what_lies_between() -> None:
     assert len(products) == 16
     for product in products:
         assert actual[product.input[0]] == actual[product.output[0]] == HALF
-    for name in ("blocks.0.attn.q.add", "blocks.0.attn.mul", "blocks.0.attn.concat", "blocks.0.mlp.erf", "blocks.0.mlp.fc2.add"):
+    for name in (
+        "blocks.0.attn.q.add",
+        "blocks.0.attn.joint.rotated",
+        "blocks.0.attn.joint.turned",
+        "blocks.0.mlp.erf",
+        "blocks.0.mlp.fc2.add",
+    ):
         assert actual[name] == HALF, name
 
 
@@ -73,7 +91,11 @@ def test_int8_products_read_their_pairs_directly_and_nothing_is_cast_in_an_mlp()
     assert counted["DequantizeLinear", "DequantizeLinear"] == 12
     for name in ("blocks.0.mlp.fc1.add", "blocks.0.mlp.erf", "blocks.0.mlp.mul_2", "blocks.0.mlp.fc2.add"):
         assert actual[name] == F32, name
-    assert not [cast for cast in nodes(model, "Cast") if ".mlp." in cast.name]
+    # What is added to the residual stream is rounded once, behind the last bias.
+    assert {cast.name for cast in nodes(model, "Cast") if ".mlp." in cast.name} == {
+        "blocks.0.mlp.fc2.add.fp16",
+        "blocks.1.mlp.fc2.add.fp16",
+    }
 
 
 def test_attention_is_whole() -> None:
