@@ -175,7 +175,7 @@ def test_tensors_that_make_no_head(change: Callable[[State], object], parts: tup
         ({"kind": "depth", "layers": [1]}, ("four layers", "[1]")),
         ({"kind": "mlp"}, ("0.weight",)),
         ({"classes": ["a", "b", "c"]}, ("kind",)),
-        ({"kind": "onnx"}, ("no .onnx file",)),
+        ({"kind": "onnx"}, ("not an .onnx file",)),
         ({"kind": "linear", "prefix": "nowhere"}, ("nowhere.",)),
         ({"kind": "depth", "layers": [0, 1, 2, 3], "min_depth": 5, "max_depth": 2}, ("min_depth 5",)),
         ({"kind": "depth", "layers": [3, 2, 1, 0]}, ("[3, 2, 1, 0]: ascending", "[0, 1, 2, 3]")),
