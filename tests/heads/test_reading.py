@@ -164,7 +164,7 @@ def test_tensors_that_make_no_head(change: Callable[[State], object], parts: tup
     ("said", "parts"),
     [
         ({"kind": "transformer"}, ("kind",)),
-        ({"kind": "linear", "clases": ["a"]}, ("clases", "known are")),
+        ({"kind": "linear", "clases": ["a"]}, ("clases", "the fields are")),
         ({"kind": "linear", "classes": ["a", "b"]}, ("2 names", "3 outputs")),
         ({"kind": "linear", "classes": ["a", "a", "b"]}, ("two classes",)),
         ({"kind": "linear", "classes": ["a", "\x1b[31m", "b"]}, ("cannot be printed",)),
@@ -175,7 +175,7 @@ def test_tensors_that_make_no_head(change: Callable[[State], object], parts: tup
         ({"kind": "depth", "layers": [1]}, ("four layers", "[1]")),
         ({"kind": "mlp"}, ("0.weight",)),
         ({"classes": ["a", "b", "c"]}, ("kind",)),
-        ({"kind": "onnx"}, ("no .onnx file",)),
+        ({"kind": "onnx"}, ("not an .onnx file",)),
         ({"kind": "linear", "prefix": "nowhere"}, ("nowhere.",)),
         ({"kind": "depth", "layers": [0, 1, 2, 3], "min_depth": 5, "max_depth": 2}, ("min_depth 5",)),
         ({"kind": "depth", "layers": [3, 2, 1, 0]}, ("[3, 2, 1, 0]: ascending", "[0, 1, 2, 3]")),
@@ -205,7 +205,7 @@ def test_scikit_learns_names_are_read(tmp_path: Path) -> None:
     [
         (lambda folder: made.linear(folder, 32, features="cls+mean"), "32"),
         (lambda folder: made.segmentation(folder, 4 * 64), "4 layers side by side"),
-        (lambda folder: made.segmentation(folder, 2 * 64), "CLS beside the patches"),
+        (lambda folder: made.segmentation(folder, 2 * 64), "CLS and patches together"),
     ],
     ids=["linear", "layers", "cls"],
 )
