@@ -1,4 +1,4 @@
-"""ONNX files below protobuf's limit and above it; the limit is lowered, which nobody's disk minds."""
+"""ONNX files below protobuf's limit and above it; the limit is lowered, so that files stay small."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgec.graph import files, session
+from edgec.graph import files
 from edgec.graph.files import load, save, serialised, weight_bytes
 from edgec.graph.session import features_of, open_session
 from tests.support.models import VIT, exported
@@ -18,7 +18,6 @@ from tests.support.onnx_graphs import constants
 @pytest.fixture
 def _low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "LIMIT", 10_000)
-    monkeypatch.setattr(session, "LIMIT", 10_000)
 
 
 def test_a_small_model_is_one_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.host.sensors import Sensors, whole_mw
+from edgec.host.sensors import Sensors, total_mw
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -34,7 +34,7 @@ def test_energy_is_counted_from_the_beginning_and_over_a_wrap(tmp_path: Path) ->
     assert actual.keys() == {"package-0", "package-0 core", "package-0 dram"}
     # The time between is not known here, but that something was used, and how they add up.
     assert all(value > 0 for value in actual.values())
-    assert whole_mw(actual) == pytest.approx(actual["package-0"] + actual["package-0 dram"])
+    assert total_mw(actual) == pytest.approx(actual["package-0"] + actual["package-0 dram"])
     assert sensors.read(2).power_mw["package-0"] == 0, "the counter stood still"
     assert sensors.caveats == ()
 
@@ -79,7 +79,7 @@ def test_ina_monitors(tmp_path: Path) -> None:
     write(tmp_path / "class/hwmon/hwmon3", {"name": "amdgpu", "power1_input": "9"})
     actual = Sensors(sys=tmp_path, proc=tmp_path).read(0).power_mw
     assert actual == {"VDD_IN": 6000, "VDD_CPU_GPU_CV": 2000, "ina226 1": 2500}
-    assert whole_mw(actual) == 6000
+    assert total_mw(actual) == 6000
 
 
 def test_temperatures_and_clocks(tmp_path: Path) -> None:
@@ -104,4 +104,4 @@ def test_a_machine_without_sensors(tmp_path: Path) -> None:
     actual = sensors.read(0)
     assert (actual.cpu_mhz, actual.temperatures_c, actual.power_mw, actual.rss_bytes) == (None, {}, {}, None)
     assert sensors.caveats == ()
-    assert whole_mw({}) is None
+    assert total_mw({}) is None
