@@ -122,7 +122,7 @@ class BoardsDisplay(LiveDisplay):
             if limit.take():
                 err.print(Text(prefix + plain(line[:_WIDEST])), soft_wrap=True)
             elif limit.left_out == 1:
-                err.print(Text(f"{prefix}(it sends more lines than anybody can read; some are left out)"), soft_wrap=True)
+                err.print(Text(f"{prefix}(it sends more than anybody can read; lines are left out)"), soft_wrap=True)
 
 
 class _RateLimit:

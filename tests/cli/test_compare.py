@@ -201,7 +201,7 @@ def broken(reports: Path) -> dict[str, tuple[Path, str]]:
         "negative": (made("negative.json", with_latency(min_ms=-1.0)), "latency.min_ms"),
         "nothing": (
             made("zero.json", with_latency(min_ms=0.0, samples_ms=[0.0, *latency["samples_ms"][1:]])),
-            "nothing runs in no",
+            "every run takes some",
         ),
         "samples": (made("samples.json", with_latency(samples_ms=slower)), "contradicts itself"),
         "median": (

@@ -66,7 +66,9 @@ def _shown_head(headed: Headed, maps: Maps, most: int, side: int) -> dict[str, A
         uris = zip(MAP_CAPTIONS, (_photo(picture, side) for picture in pictures), strict=True)
         frames.append(_frame(headed.names[index], figures(maps, index), uris))
     swatches: list[tuple[str, str]] = []
-    scale, errors, more = None, None, 0
+    scale: tuple[str, str, str] | None = None
+    errors: tuple[str, str, str] | None = None
+    more = 0
     if maps.kind == "labels":
         swatches = [(_css(each.colour), each.text) for each in class_swatches(tuple(map(printable, maps.classes)), maps.present)]
         swatches = [*swatches[:_MOST_SWATCHES], (_css(DIFFERENT), "pixels that differ")]
