@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -121,7 +122,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(installed: Path, *arguments: str) -> str:
-    environment = {"PYTHONPATH": str(installed), "EDGEC_CACHE_DIR": str(installed / "cache")}
+    paths = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {"PYTHONPATH": paths, "EDGEC_CACHE_DIR": str(installed / "cache")}
     done = python(f"import sys; from edgec.cli import run; sys.exit(run({list(arguments)!r}))", cwd=installed, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
