@@ -14,7 +14,6 @@ from edgec.backends.base import Backend
 from edgec.backends.profile import Profile
 from edgec.errors import TargetError
 from edgec.host.facts import facts
-from tests.conftest import ROOT
 from tests.support.commands import python
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
@@ -123,7 +122,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(installed: Path, *arguments: str) -> str:
-    environment = {"PYTHONPATH": os.pathsep.join([str(installed), str(ROOT)]), "EDGEC_CACHE_DIR": str(installed / "cache")}
+    paths = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {"PYTHONPATH": paths, "EDGEC_CACHE_DIR": str(installed / "cache")}
     done = python(f"import sys; from edgec.cli import run; sys.exit(run({list(arguments)!r}))", cwd=installed, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout

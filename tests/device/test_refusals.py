@@ -25,7 +25,7 @@ def active(robot: Robot, lived_in: Path) -> str:
     ("faults", "code", "evidence"),
     [
         ("garbage", 9, "must be at least"),
-        ("constant", 9, "is dead"),
+        ("constant", 9, "is constant"),
         ("blind", 9, "ignores its input"),
         ("nan", 9, "NaN or infinite"),
         ("infinite", 9, "NaN or infinite"),
@@ -240,7 +240,7 @@ def test_nothing_is_left_running_when_it_is_interrupted(robot: Robot) -> None:
     process.terminate()
     _, error = process.communicate(timeout=SECONDS)
     assert process.returncode == 128 + 15
-    assert "go on" in error
+    assert "to continue" in error
     assert _standins() == []
     assert robot.run("run-all").code == 0
 
