@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from edgec.errors import ArtefactError, RequestError
-from edgec.lowering.tensorrt import patterns, patterns_maps  # noqa: F401 - the latter adds its own to the former's
+from edgec.lowering.tensorrt import patterns, patterns_compiled, patterns_maps  # noqa: F401 - the latter adds its own to the former's
 from edgec.lowering.tensorrt.rules import Rule, Version, newest_known, oldest_known, parse_version, read_rules
 from edgec.lowering.tensorrt.view import View
 

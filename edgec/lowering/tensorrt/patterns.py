@@ -296,10 +296,20 @@ def activation_per_channel(node: ir.Node) -> bool:
 
 @found_at(of("DequantizeLinear"))
 def weight_per_tensor(node: ir.Node) -> bool:
-    """The weight of a product with a single scale."""
+    """The weight of a product with a single scale, and none for each channel behind the product (`scales` of this room)."""
     origin = _origin(node) if _scales(node) == 1 else None
     matrix = origin is not None and origin.shape is not None and len(origin.shape) > 1
-    return matrix and any(reader.op_type in PRODUCTS for reader in node.successors())
+    return matrix and any(reader.op_type in PRODUCTS and not _scaled_behind(reader) for reader in node.successors())
+
+
+def _scaled_behind(product: ir.Node) -> bool:
+    """Whether everything that reads the product multiplies it by several constants, one a channel."""
+    readers = list(below(product.outputs[0]))
+    constants = [[array(value) for value in reader.inputs if is_constant(value)] for reader in readers]
+    return bool(readers) and all(
+        reader.op_type == "Mul" and any(each is not None and each.size > 1 for each in group)
+        for reader, group in zip(readers, constants, strict=True)
+    )
 
 
 @found_at(of("Cast"))

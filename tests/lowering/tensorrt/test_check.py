@@ -14,6 +14,7 @@ from edgec.errors import ArtefactError, RequestError
 from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
 from edgec.lowering.tensorrt.patterns import PATTERNS
 from edgec.lowering.tensorrt.rules import FILE, Versions, parse_version, read_rules
+from tests.lowering.tensorrt.broken import BROKEN
 from tests.lowering.tensorrt.check_graphs import (
     Model,
     angles,
@@ -59,6 +60,8 @@ CASES: dict[str, Case] = {
     "unknown-operator": (lambda: one("Bernoulli"), relu, "Bernoulli y"),
     "conditional": (conditional, lambda: conditional(folded=True), "rope"),
     "conditional-newer": (conditional, lambda: conditional(folded=True), "rope"),
+    "conditional-rank": (BROKEN["branches of other ranks"], BROKEN["branches of other shapes"], "if"),
+    "shape-by-data": (BROKEN["a shape by data"], attention, "y"),
     "rotary-in-graph": (lambda: angles("Sin"), lambda: angles("Relu"), "y"),
     "layernorm-second-output": (lambda: norm(outputs="y mean"), norm, "y"),
     "grid-sample": (grid_sample, relu, "y"),
@@ -73,6 +76,7 @@ CASES: dict[str, Case] = {
     "int64-output": (lambda: best(to=TensorProto.INT64), best, "y"),
     "uint8-inside": (lambda: frames("Transpose"), lambda: frames("Cast"), "t"),
     "double": (lambda: cast_to(TensorProto.DOUBLE), lambda: cast_to(F16), "c"),
+    "integer-product": (BROKEN["a product of whole numbers"], BROKEN["whole numbers"], "g"),
     "bfloat16-8": (lambda: cast_to(TensorProto.BFLOAT16), lambda: cast_to(F16), "c"),
     "mixed-types": (lambda: mixed(right=F16), lambda: mixed(right=F32), "y (FLOAT, FLOAT16)"),
     "fp16-not-finite": (lambda: half_constant(INFINITE), lambda: half_constant([65504, 1, 1, 1]), "c"),
@@ -93,9 +97,11 @@ CASES: dict[str, Case] = {
     "scale-not-positive": (lambda: quantised(scale=0.0), quantised, "q"),
     "int32-dequantised": (lambda: bias(kind=np.int32), lambda: bias(kind=np.int8), "d"),
     "activation-per-channel": (lambda: quantised(scale=[0.1] * 8), quantised, "q"),
+    "activation-per-channel-11": (lambda: quantised(scale=[0.1] * 8), quantised, "q"),
     "weight-per-tensor": (lambda: quantised(weight_scale=0.01), quantised, "wd"),
     "cast-behind-dequantise": (lambda: quantised(cast=True), quantised, "dh"),
     "half-a-pair": (lambda: quantised(activation=False), quantised, "y"),
+    "quantised-split": (BROKEN["an int8 product that is split"], quantised, "a"),
 }
 
 

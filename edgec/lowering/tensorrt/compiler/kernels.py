@@ -29,6 +29,7 @@ _BYTES: Final = {
 }
 _TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "BF16": "bf16", "Fp8": "fp8", "Fp4": "fp4"}
 """In edgec's words; others are written small."""
+_WIDTHS: Final = {kind: width for name, width in _BYTES.items() for kind in (name.lower(), _TYPES.get(name, ""))}
 _HEADER = re.compile(r"Name: (.*?), LayerType: (\w+)")
 _TENSOR = re.compile(r"\{ Name: (.*?), Dimensions: \[([\d,]*)\].*?Datatype: (\w+)")
 _OPERATION = re.compile(r"\[ONNX Layer: ([^\x1f]*?)\](?=\x1f|\[|$)")
@@ -97,11 +98,11 @@ def products_by_type(kernels: Iterable[Kernel], products: Collection[str]) -> di
 
 
 def computes_in(kernel: Kernel) -> str:
-    """The type that a kernel multiplies in: its weight's where an activation has that type, too; else its first input's, which a
-    weight that is merely stored in fewer bits is unpacked to."""
+    """The type that a kernel multiplies in: the wider one of its first input's and its weight's, because what is merely stored in
+    fewer bits is unpacked."""
     weight = max(kernel.constants, key=lambda tensor: prod(tensor.shape), default=None)
-    inputs = [tensor.type for tensor in kernel.inputs]
-    return weight.type if weight is not None and weight.type in inputs else (inputs or [""])[0]
+    types = [tensor.type for tensor in (*kernel.inputs[:1], *([] if weight is None else [weight]))]
+    return max(types, key=lambda kind: _WIDTHS.get(kind, 0), default="")
 
 
 def _kernel(row: str) -> Kernel:
