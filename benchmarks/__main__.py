@@ -114,6 +114,23 @@ def int8(
 
 
 @main.command()
+@click.option("--arch", "architectures", multiple=True, default=("vits16", "vits16plus", "convnext_tiny"), show_default=True)
+@click.option(
+    "--input-size", "sizes", type=options.SizeType(), multiple=True, metavar="N|HxW", help="Repeatable.  [default: 224]"
+)
+@click.option("--sm", "sms", default="86", show_default=True, metavar="SM,…", help="GPUs to compile for.")
+@click.option("--shipped", is_flag=True, help="Only the graphs that are shipped, not those without a rewrite.")
+def kernels(architectures: tuple[str, ...], sizes: tuple[Any, ...], sms: str, shipped: bool) -> None:
+    """What NVIDIA's compiler makes of the family's graphs, with and without each rewrite. Needs the extra `nvidia`."""
+    from benchmarks.kernels import run_kernels
+    from edgec.lowering.tensorrt.compiler.machines import parse_sms
+    from edgec.model.spec import Size
+
+    parsed = [Size.parse(str(size)) for size in sizes or ("224",)]
+    run_kernels(architectures, parsed, parse_sms(sms), shipped_only=shipped)
+
+
+@main.command()
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
     help="Where artefacts and reports are kept; what is there is not measured again.",

@@ -21,8 +21,8 @@ from edgec.heads.attach import apart, attach
 from edgec.heads.fitting import feature_shapes
 from edgec.lowering import registry
 from edgec.lowering.tensorrt.check import check_graph
-from edgec.lowering.tensorrt.lowering import typed_model
 from edgec.lowering.tensorrt.simulation import RoundHalves
+from edgec.lowering.tensorrt.writing import typed_model
 from edgec.precision.static import uniform
 from tests.support.models import SMALL, VIT, exported
 from tests.support.torch_heads import export, heads

@@ -18,7 +18,8 @@ from edgec.host.cores import usable_cores
 from edgec.lowering.base import Lowering
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.check import check_graph
-from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS, with_headroom
+from edgec.lowering.tensorrt.lowering import TENSORRT, VARIANTS
+from edgec.lowering.tensorrt.writing import with_headroom
 from edgec.precision.static import uniform
 from edgec.records.evidence import Evidence
 from tests.lowering.conformance import KINDS, Case, LoweringConformance, judge, plan_of

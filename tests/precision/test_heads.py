@@ -15,7 +15,7 @@ from edgec.graph.passes.outputs import GiveOnly
 from edgec.graph.residual import residual_writers
 from edgec.graph.statistics import Statistics, observe
 from edgec.heads.attach import attach
-from edgec.lowering.tensorrt.lowering import with_headroom
+from edgec.lowering.tensorrt.writing import with_headroom
 from edgec.precision.explaining import explain
 from edgec.precision.planning import Planner
 from edgec.precision.recipes import STATIC

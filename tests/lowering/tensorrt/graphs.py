@@ -13,9 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgec.graph.passes.base import rewritten
 from edgec.graph.plan import PrecisionPlan
-from edgec.lowering.tensorrt.lowering import typed_model
 from edgec.lowering.tensorrt.opset import ToOpset17
 from edgec.lowering.tensorrt.simulation import RoundHalves
+from edgec.lowering.tensorrt.writing import typed_model
 
 F32, F16, U8, I8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8, TensorProto.INT8
 

@@ -14,8 +14,8 @@ from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.compiler import compiling, machines
 from edgec.lowering.tensorrt.compiler.compiling import Compiled, compile_graph
 from edgec.lowering.tensorrt.compiler.kernels import computes_in, read_kernels
-from edgec.lowering.tensorrt.lowering import typed_model
 from edgec.lowering.tensorrt.scales import FoldScales
+from edgec.lowering.tensorrt.writing import typed_model
 from edgec.precision.static import uniform
 from edgec.records.evidence import Evidence
 from tests.lowering.conformance import plan_of

@@ -15,13 +15,13 @@ from edgec.graph.session import open_session
 from edgec.graph.values import array_of, input_of, shape_of
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.attention import JoinAttention, read_attention
-from edgec.lowering.tensorrt.lowering import typed_model
 from edgec.lowering.tensorrt.pixels import ScalePixels
 from edgec.lowering.tensorrt.scales import MOST, FoldScales
 from edgec.lowering.tensorrt.selection import SelectBeforeNorm
 from edgec.lowering.tensorrt.simulation import RoundHalves
 from edgec.lowering.tensorrt.typed import reads_bytes
 from edgec.lowering.tensorrt.view import View
+from edgec.lowering.tensorrt.writing import typed_model
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
 from tests.support.models import BARE, CLS_NORM, CONVNEXT, HEADS, KEY_BIAS, SMALL, SWIGLU, VIT, Exported, exported

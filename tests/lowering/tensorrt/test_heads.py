@@ -22,7 +22,7 @@ from edgec.heads import Head, read_head
 from edgec.heads.attach import attach
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.check import check_graph
-from edgec.lowering.tensorrt.lowering import typed_model, with_headroom
+from edgec.lowering.tensorrt.writing import typed_model, with_headroom
 from edgec.onboard.vectorised import cosines
 from edgec.precision.static import uniform
 from tests.lowering.conformance import plan_of
