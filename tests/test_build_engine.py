@@ -75,28 +75,29 @@ def test_it_ends_with_a_verified_engine(
     open_artefact(output)  # raises if a file of it was changed
 
     report = read_report(home(output) / "report.json")
-    assert report.chosen == "int8"
+    assert report.chosen in ("int8", "int8-folded"), "whichever was the faster one"
     assert not report.host_is_target
     assert report.host.cpu.startswith("edgec stand-in GPU, ")
     assert any("this machine's own GPU, edgec stand-in GPU" in note for note in report.notes)
     assert any("not by NVIDIA's trtexec" in note for note in report.notes)
-    (candidate,) = report.candidates
-    assert candidate.latency is not None
-    assert candidate.fidelity is not None
-    assert candidate.fidelity.patch_cosine_p01 > 0.9
-    assert {candidate.latency.evidence, candidate.fidelity.evidence} == {Evidence.SIMULATED}
+    assert [candidate.name for candidate in report.candidates] == ["int8", "int8-folded"]
+    for candidate in report.candidates:
+        assert candidate.latency is not None
+        assert candidate.fidelity is not None
+        assert candidate.fidelity.patch_cosine_p01 > 0.9
+        assert {candidate.latency.evidence, candidate.fidelity.evidence} == {Evidence.SIMULATED}
     for path in home(output).rglob("*.json"):
         text = path.read_text()
         assert f'"{Evidence.TARGET.value}"' not in text, path
         assert f'"{Evidence.HOST.value}"' not in text, path
 
     calls, made = tensorrt.read_text(), plan.stat().st_mtime_ns
-    assert calls.count("build ") == 1
+    assert calls.count("build ") == 2
     assert build(sources, output, "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["reused"]
     assert summary["engine"]["plan"] == str(plan)
-    assert summary["engine"]["report"]["chosen"] == "int8"
+    assert summary["engine"]["report"]["chosen"] == report.chosen
     assert (tensorrt.read_text(), plan.stat().st_mtime_ns) == (calls, made), "nothing happens twice"
 
 

@@ -200,7 +200,7 @@ def test_a_head_for_another_backbone_is_refused_with_both_numbers(ask: BuildRequ
 
 @pytest.mark.parametrize("asked", [{"min_iou": 0.9}, {"features": False}, {"max_depth_error": 0.1}])
 def test_options_about_heads_need_heads(ask: BuildRequest, asked: dict[str, float]) -> None:
-    with pytest.raises(RequestError, match="no heads"):
+    with pytest.raises(RequestError, match="there is no head"):
         resolve(replace(ask, heads=(), **asked))  # type: ignore[arg-type]
 
 

@@ -55,7 +55,7 @@ def bundle_of(result: BuildResult) -> dict[str, object]:
 
 def test_one_graph_a_precision_serves_all_of_orin_and_thor(built: BuildResult) -> None:
     said = bundle_of(built)
-    assert [variant["name"] for variant in said["variants"]] == ["int8", "fp16", "fp32"]  # type: ignore[union-attr, attr-defined]
+    assert [variant["name"] for variant in said["variants"]] == ["int8", "int8-folded", "fp16", "fp32"]  # type: ignore[union-attr, attr-defined]
     boards = [board["profile"] for board in said["boards"]]  # type: ignore[union-attr, attr-defined]
     assert boards == [profile.name for profile in family("jetson")]
     assert built.manifest.target == built.report.target == said["target"] == "jetson"
@@ -66,7 +66,7 @@ def test_one_graph_a_precision_serves_all_of_orin_and_thor(built: BuildResult) -
 def test_every_tensorrt_in_range_takes_the_graphs(built: BuildResult) -> None:
     for precision, (low, below) in TENSORRT.items():
         graph = read_graph(built.directory / "model" / f"{precision}.onnx")
-        assert {entry.version for entry in graph.opset_import if entry.domain == ""} == {17}
+        assert {entry.version for entry in graph.opset_import if entry.domain == ""} == {19 if precision == "int8-folded" else 17}
         onnx.checker.check_model(graph, full_check=True)
         boards = [profile.jetson for profile in family("jetson")]
         versions = {version for board in boards for version in board.tensorrt_versions}
@@ -126,16 +126,25 @@ def test_the_same_inputs_give_the_same_bytes(
 
 
 @pytest.mark.parametrize(
-    ("fault", "active"), [({}, "int8"), ({"STANDIN_FAULTS": "garbage@int8"}, "fp16")], ids=["well", "garbage"]
+    ("fault", "active"),
+    [
+        ({}, "int8"),
+        ({"STANDIN_FAULTS": "garbage@int8"}, "int8-folded"),
+        ({"STANDIN_FAULTS": "garbage@int8,garbage@int8-folded"}, "fp16"),
+    ],
+    ids=["well", "garbage", "both garbage"],
 )
 def test_the_robot_finishes_it(built: BuildResult, tmp_path: Path, fault: dict[str, str], active: str) -> None:
     robot = Robot(
-        built.directory, write_facts(tmp_path / "facts"), tmp_path / "root", env={"STANDIN_LATENCY": "int8=2,fp16=3,fp32=5"}
+        built.directory,
+        write_facts(tmp_path / "facts"),
+        tmp_path / "root",
+        env={"STANDIN_LATENCY": "int8=2,int8-folded=2.5,fp16=3,fp32=5"},
     )
     result = robot.run("run-all", **fault)
     assert result.code == 0, result.stderr
     assert robot.current is not None
-    assert active in robot.current
+    assert robot.current.startswith(f"{active}-")
     report = robot.report()
     assert report.chosen
     evidence = {part.evidence for candidate in report.candidates for part in (candidate.latency, candidate.fidelity) if part}

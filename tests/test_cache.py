@@ -209,7 +209,7 @@ def test_the_limit_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     assert Cache().limit_bytes == 500_000_000
     for nonsense in ("ten", "-1", "nan", "inf"):
         monkeypatch.setenv("EDGEC_CACHE_LIMIT_GB", nonsense)
-        with pytest.raises(RequestError, match="no size"):
+        with pytest.raises(RequestError, match="not a size"):
             Cache()
 
 

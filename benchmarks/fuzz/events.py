@@ -100,9 +100,16 @@ def _measured(report: dict[str, Any]) -> dict[str, Any]:
         "temperatures_c": {"gpu": [40.0, 51.5]},
         "power_mw": {"VDD_IN": [6000.0, 7100.0]},
     }
-    own = ("name", "runtime", "precision", "fidelity")
+    own = ("runtime", "precision", "fidelity")
     candidates = [
-        {**{name: candidate[name] for name in own}, "timings": timings, "remarks": ["warm"]} for candidate in report["candidates"]
+        {
+            # Boards call them by their variants' names.
+            "name": candidate["name"].removeprefix("tensorrt-").replace("-static", ""),
+            **{name: candidate[name] for name in own},
+            "timings": timings,
+            "remarks": ["warm"],
+        }
+        for candidate in report["candidates"]
     ]
     same = ("edgec_version", "model", "target", "input_shape", "precision_asked", "heads", "calibration", "validation_frames")
     return {

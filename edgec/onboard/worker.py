@@ -148,17 +148,16 @@ class Worker:
 
 
 def signal_name(number: int) -> str:
-    """Such as SIGKILL."""
+    """Such as SIGKILL; "unknown" for a number that is none of this system's signals."""
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        return "unknown"
 
 
 def describe_exit(code: int) -> str:
     """A `Popen.returncode` in words."""
     if code >= 0:
         return f"ended with exit code {code} before it answered"
-    name = signal_name(-code)
     hint = "; out of memory is the usual reason" if -code == signal.SIGKILL else ""
-    return f"killed by signal {-code} ({name}{hint})"
+    return f"killed by signal {-code} ({signal_name(-code)}{hint})"

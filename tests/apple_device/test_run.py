@@ -80,7 +80,9 @@ def test_heads_decisions_are_reported_and_compared(whole: tuple[Mac, Done]) -> N
         assert len(masks.iou) == 3
         assert isinstance(classes, Classes)
         assert classes.agreement == 1
-        assert any(f"{name}: labels that edgec's evaluator gives, too" in note and "100.0000%" in note for note in report.notes)
+        assert any(
+            f"{name}: share of labels that agree with edgec's evaluator" in note and "100.0000%" in note for note in report.notes
+        )
     assert done.stdout.count("floor IoU 0.9") == 4
     assert done.stdout.count("kind agrees 100.0%") == 4
 

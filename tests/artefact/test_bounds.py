@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.artefact.bounds import MOST, Bound, head_bounds
+from edgec.artefact.bounds import MOST, HeadBound, head_bounds
 from edgec.artefact.recording import TOLERANCES
 from edgec.records.manifest import Tensor
 
@@ -55,7 +55,7 @@ def test_garbage_gives_bounds_that_a_file_can_hold() -> None:
     expected, found = made(1, 0)
     found["far"][0] = np.nan
     bounds = head_bounds(OUTPUTS, "fp16", expected, found)
-    assert bounds["floor"] == Bound(agreement=0.0)
+    assert bounds["floor"] == HeadBound(agreement=0.0)
     assert bounds["far"].said() == {"cosine": -1.0, "difference": MOST}
     expected["far"][:] = 0
     assert np.isfinite(list(head_bounds(OUTPUTS, "fp16", expected, expected)["far"].said().values())).all()

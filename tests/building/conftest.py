@@ -75,6 +75,14 @@ def recorder() -> Recorder:
     return Recorder()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever other tests have built: stages that are found in a cache report no steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def built(inputs: Path, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
     """Everything that the host's own target offers."""

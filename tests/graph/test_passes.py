@@ -63,7 +63,7 @@ def _unknown_type(model: ir.Model) -> None:
         (lambda: Quantise(replace(PLAN, ranges={})), None, "blocks.0.norm2, which blocks.0.mlp.fc1 reads, has no range"),
         (lambda: InsertSwitches(replace(PLAN, ranges={})), None, "blocks.0.norm2 has no range"),
         (lambda: LiftBiases(PLAN), _unknown_shape, "the shape of blocks.0.mlp.fc1.add is not known"),
-        (lambda: ToOpset17(), lambda model: model.graph.opset_imports.clear(), "of which ONNX opset it is"),
+        (lambda: ToOpset17(), lambda model: model.graph.opset_imports.clear(), "which ONNX opset it uses"),
         (lambda: CastToTypes(assign_types(exported(VIT).graph, PLAN)), _unknown_type, "type or shape of blocks.0.mlp.fc1"),
         (lambda: RoundHalves(), _unknown_type, "the type of blocks.0.mlp.fc1 is not known"),
     ],

@@ -36,10 +36,9 @@ def test_every_multiplication_of_a_model_is_counted_in_its_type(spec: object, pr
     actual = operations(made.graph)
     assert sum(work.macs.values()) == sum(operation.macs for operation in actual)
     int8 = sum(operation.macs for operation in actual if plan.precision_of(operation.name) == "int8")
-    embedding = sum(operation.macs for operation in actual if operation.kind == "embedding")
     assert work.macs.get("int8", 0) == int8
     if precision != "fp32":
-        assert work.macs["fp32"] == embedding
+        assert work.macs.get("fp32", 0) == 0, "the patch embedding is fp16, too"
     assert work.frame_bytes > made.frames.nbytes
 
 

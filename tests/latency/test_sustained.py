@@ -19,7 +19,7 @@ from edgec.latency.sustained import after_idle, sustain
 from edgec.latency.workload import Workload
 from edgec.lowering.base import LoweredModel
 from edgec.onboard.worker import WorkerProblem
-from edgec.records.consistency import _of_columns, _of_run
+from edgec.records.consistency import _column_problems, _run_problems
 from edgec.records.evidence import Evidence
 from edgec.records.report import Run
 
@@ -28,7 +28,7 @@ MakeFrames = Callable[..., np.ndarray[Any, np.dtype[np.uint8]]]
 
 
 def holds(run: Run, batch: int = 1) -> None:
-    assert [*_of_run(run, batch), *_of_columns(run)] == []
+    assert [*_run_problems(run, batch), *_column_problems(run)] == []
     assert run.latency.count + run.dropped == run.arrived
     assert len(run.readings) >= 1
     assert run.readings[-1].rss_bytes or run.peak_rss_bytes

@@ -198,8 +198,14 @@ def opset_differences(model: ir.Model, opset: int) -> Iterable[str]:
     return (f"{kind} differs between opset {own} and opset {opset}" for kind in kinds if not _same(kind, own, opset))
 
 
-_ONLY_WIDENED = frozenset(("Cast", "DequantizeLinear", "Equal", "Identity", "QuantizeLinear", "Reshape"))
-"""What opset 19 changed of these: they take more types, or have a new attribute whose default is the old meaning."""
+_ONLY_WIDENED = frozenset(
+    (
+        *("Cast", "CastLike", "Constant", "DequantizeLinear", "Equal", "Identity", "If", "Loop", "QuantizeLinear", "Reshape"),
+        *("Scan", "Shape", "Size", "AveragePool", "Pad", "Resize"),
+    )
+)
+"""What opset 19 changed of these: they take more types, or have a new attribute or mode, without which they mean what they meant.
+Source: ONNX, docs/Changelog.md, version 19."""
 
 
 def _same(kind: str, opset: int, other: int = OPSET) -> bool:

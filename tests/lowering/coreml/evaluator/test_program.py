@@ -112,7 +112,7 @@ def test_functions_of_one_package(saved: Path, tmp_path: Path) -> None:
 
 def test_unknown_operations_and_attributes_are_refused_by_name(package: Path, tmp_path: Path) -> None:
     unknown = save(tmp_path / "other.mlpackage", PLANES, lambda v: {"cls": mb.sinh(x=v["frames"], name="running")})
-    with pytest.raises(RuntimeFailure, match=r"running \(sinh\) is none that"):
+    with pytest.raises(RuntimeFailure, match=r"running \(sinh\) is not known"):
         load(unknown)
     with edited(package) as operations:
         operations["fc1"].inputs["sparsity"].arguments.add().name = "frames"
