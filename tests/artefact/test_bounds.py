@@ -37,9 +37,9 @@ def made(share: float, noise: float) -> tuple[dict[str, NDArray[Any]], dict[str,
 def test_an_exact_imitation_leaves_room_for_rounding(precision: str, agreement: float) -> None:
     bounds = head_bounds(OUTPUTS, precision, *made(0, 0))
     assert set(bounds) == {"floor", "far"}
-    assert bounds["floor"].said() == {"agreement": pytest.approx(agreement)}
+    assert bounds["floor"].as_document() == {"agreement": pytest.approx(agreement)}
     difference, cosine = TOLERANCES[precision]
-    assert bounds["far"].said() == {"cosine": pytest.approx(cosine), "difference": pytest.approx(difference)}
+    assert bounds["far"].as_document() == {"cosine": pytest.approx(cosine), "difference": pytest.approx(difference)}
 
 
 def test_twice_the_imitation_s_loss_is_allowed() -> None:
@@ -56,6 +56,6 @@ def test_garbage_gives_bounds_that_a_file_can_hold() -> None:
     found["far"][0] = np.nan
     bounds = head_bounds(OUTPUTS, "fp16", expected, found)
     assert bounds["floor"] == HeadBound(agreement=0.0)
-    assert bounds["far"].said() == {"cosine": -1.0, "difference": MOST}
+    assert bounds["far"].as_document() == {"cosine": -1.0, "difference": MOST}
     expected["far"][:] = 0
-    assert np.isfinite(list(head_bounds(OUTPUTS, "fp16", expected, expected)["far"].said().values())).all()
+    assert np.isfinite(list(head_bounds(OUTPUTS, "fp16", expected, expected)["far"].as_document().values())).all()

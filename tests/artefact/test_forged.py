@@ -135,8 +135,9 @@ def forge_classifier(forged: Path, path: str, built: Built, change: Change) -> N
     raise AssertionError(f"{path} has no classifier")
 
 
-def least_sign(weights: Weights) -> None:
-    weights[0, np.abs(weights[0]).argmin()] *= -1
+def small_sign(weights: Weights) -> None:
+    """Of a weight smaller than 15 of 16. The very smallest is below what fp16 scores can show: they stay the same to the bit."""
+    weights[0, np.abs(weights[0]).argsort()[len(weights[0]) // 16]] *= -1
 
 
 def one_sign(weights: Weights) -> None:
@@ -158,7 +159,7 @@ def zeroed_class(weights: Weights) -> None:
 CHANGES = [one_sign, swapped_classes, scaled_class, zeroed_class]
 
 
-@pytest.mark.parametrize("change", [least_sign, *CHANGES], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", [small_sign, *CHANGES], ids=lambda change: change.__name__)
 def test_a_changed_classifier_is_noticed_in_every_graph(built: Built, tmp_path: Path, change: Change) -> None:
     for path in built.weights:
         forged = built.copy(tmp_path)
