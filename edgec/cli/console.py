@@ -79,7 +79,9 @@ def cleaned_streams() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for stream in before:  # None where the shell closed it
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            # A stream that was opened on a file and is a pipe by now cannot be asked where it stands.
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="replace")
     sys.stdout, sys.stderr = (cast(TextIO, Cleaned(stream)) if stream else stream for stream in before)
     try:
         yield
