@@ -136,7 +136,7 @@ class Backend(ABC):
 
     def compiler(self) -> Availability:
         """The vendor's compiler on this machine. Only asked if `compiling` names a stage."""
-        raise NotImplementedError(f"{self.name} has no compiler")
+        return Availability(False, problem=f"{self.name} has none")
 
     def compile(self, candidate: Candidate, profiles: Sequence[Profile]) -> tuple[Compilation, ...]:
         """What the compiler makes of the candidate's graph, one for each kind of GPU that the profiles have. Only called if the
