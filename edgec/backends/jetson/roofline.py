@@ -16,7 +16,7 @@ from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 
 LAUNCH_MS = 0.002
-"""What a kernel costs beside its own work, in a CUDA graph: an assumption, of the order that NVIDIA's profiling guides show."""
+"""What a kernel costs beside its own work, in a CUDA graph: an assumption that no measurement of edgec's supports yet."""
 
 
 class Work(Protocol):

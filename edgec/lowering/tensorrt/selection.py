@@ -1,8 +1,8 @@
 """Tokens chosen before they are normalised, not after.
 
 A LayerNorm works token by token, so that CLS and patches may be taken out before it. Where they are taken out behind it,
-TensorRT-RTX 1.7.1 splits the last norm over two kernels with a float32 copy of all tokens in between: 0.6 MB of a ViT-S/16's
-frame at 224 pixels.
+TensorRT-RTX 1.7.1 splits the last norm over two kernels with a float32 copy of all tokens in between: 0.6 MB of an int8
+ViT-S/16's frame at 224 pixels.
 """
 
 from __future__ import annotations

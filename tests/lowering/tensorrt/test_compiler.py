@@ -186,6 +186,13 @@ def test_a_weight_that_is_only_stored_in_bytes_is_not_multiplied_in_bytes() -> N
     assert computes_in(kernel) == "fp16"
 
 
+@pytest.mark.parametrize(("steps", "kind"), [("CastMulFc", "fp32"), ("FcMulCast", "int8")])
+def test_a_kernel_that_casts_before_it_multiplies_does_not_multiply_in_bytes(steps: str, kind: str) -> None:
+    byte, weight = tensor("b", "1,64,64", "Int8"), tensor("w", "64,64", "Int8")
+    row = line(f"__myl_{steps}_myl0_1", "kgen", byte, tensor("o", "1,64,64", "Float"), ("mm",), weight)
+    assert [computes_in(kernel) for kernel in read_kernels([row])] == [kind]
+
+
 @pytest.mark.parametrize("row", ["", "Name: x", "Name: x, LayerType: gemm, Inputs: [ ]"])
 def test_a_line_of_something_else_is_refused(row: str) -> None:
     with pytest.raises(ValueError, match="not a line"):

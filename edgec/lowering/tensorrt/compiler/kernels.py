@@ -99,10 +99,18 @@ def products_by_type(kernels: Iterable[Kernel], products: Collection[str]) -> di
 
 def computes_in(kernel: Kernel) -> str:
     """The type that a kernel multiplies in: the wider one of its first input's and its weight's, because what is merely stored in
-    fewer bits is unpacked."""
+    fewer bits is unpacked. A kernel that casts before it multiplies unpacks both, to what it writes."""
     weight = max(kernel.constants, key=lambda tensor: prod(tensor.shape), default=None)
-    types = [tensor.type for tensor in (*kernel.inputs[:1], *([] if weight is None else [weight]))]
-    return max(types, key=lambda kind: _WIDTHS.get(kind, 0), default="")
+    tensors = [*kernel.inputs[:1], *([] if weight is None else [weight])]
+    steps = _steps(kernel.name)
+    product = next((index for index, step in enumerate(steps) if step in _MULTIPLIES), 0)
+    tensors += kernel.outputs if "Cast" in steps[:product] else ()
+    return max((tensor.type for tensor in tensors), key=lambda kind: _WIDTHS.get(kind, 0), default="")
+
+
+def _steps(name: str) -> list[str]:
+    """What a kernel that was generated does, one step after another, as its name has it."""
+    return _STEPS.findall(name.rpartition("__myl_")[2].partition("_")[0]) if "__myl_" in name else []
 
 
 def _kernel(row: str) -> Kernel:
@@ -126,7 +134,7 @@ def _kernel(row: str) -> Kernel:
 def _kind(name: str, layer_type: str, operations: Sequence[str]) -> str:
     if "mha" in name:
         return "attention"
-    steps = _STEPS.findall(name.rpartition("__myl_")[2].partition("_")[0])
+    steps = _steps(name)
     kind = next((_MULTIPLIES[step] for step in (layer_type, *steps) if step in _MULTIPLIES), "")
     return kind or ("copy" if steps and _MOVES.issuperset(steps) else "glue")
 
