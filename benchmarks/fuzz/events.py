@@ -13,8 +13,9 @@ from benchmarks.fuzz.kinds import Try, command
 from benchmarks.fuzz.mutations import bytes_changed, json_text, value_changed
 from edgec.onboard import measurements, seal
 
-# The first ssh is the connection's master, and greets; each that follows says what is next in the folder. A tail that has no end
-# for a reader without bounds is 3 GB.
+# The first ssh is the connection's master, and greets; each that follows says what is next in the folder. Turns are counted for
+# each connection, which its control socket names: two boards are talked to at once. A tail that has no end for a reader without
+# bounds is 3 GB.
 _SSH = """#!/bin/sh
 cd {folder}
 case "$*" in
@@ -24,8 +25,10 @@ case "$*" in
     [ -e leaves ] || cat > /dev/null
     ;;
 *)
-    turn=$(ls turns | wc -l)
-    : > turns/$turn
+    turns=turns/$(echo "$4" | tr / _)
+    mkdir -p "$turns"
+    turn=$(ls "$turns" | wc -l)
+    : > "$turns/$turn"
     [ -e listens ] && head -c 100000 > /dev/null
     cat said-$turn 2> /dev/null
     [ -e errors ] && cat errors >&2
