@@ -87,8 +87,8 @@ class Backend(ABC):
     profile_type: ClassVar[type[Profile]]
     """Its profiles in `targets/<name>/` are read as these."""
     runs_here: ClassVar[bool] = False
-    """Whether candidates run, and are measured, on the machine that builds. If not, they are imitated: fp16 is watched for
-    overflow, and int8 plans have no exceptions, because nothing here could measure what one costs."""
+    """Whether candidates run, and are measured, on the machine that builds. If not, they are imitated, and fp16 is watched for
+    overflow."""
     note: ClassVar[str]
     """How a report's figures were obtained: its first note."""
     assessing: ClassVar[str] = ""

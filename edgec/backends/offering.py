@@ -48,13 +48,11 @@ def attempts(
     sensitivity: Mapping[str, float],
     *,
     dot_product: bool,
-    remote: bool = False,
 ) -> tuple[Candidate, ...]:
     """The candidates of each pair: one, or for int8 one for each recipe; a measured `sensitivity` adds recipes.
 
     `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8:
-    they unpack the weights and multiply in float, so only the files are int8. `remote`: whether the target is another machine.
-    It then gets static int8 without exceptions: nothing here can measure what an exception costs there.
+    they unpack the weights and multiply in float, so only the files are int8.
     """
     tried: list[Candidate] = []
     for runtime, precision in pairs:
@@ -66,11 +64,10 @@ def attempts(
             tried.append(Candidate(name, runtime, precision, problem=f"{lowering.title} has no fast {precision} on CPUs"))
         elif precision == "int8":
             per_token = lowering.per_token and dot_product
-            recipes = rule_recipes(hub, per_token=per_token)
+            recipes = quick_recipes(hub, per_token=per_token)
             if sensitivity:
-                recipes += (*quick_recipes(hub, per_token=per_token), *measured_recipes(hub, sensitivity, per_token=per_token))
-            elif not remote:
-                recipes = quick_recipes(hub, per_token=per_token)
+                recipes += rule_recipes(hub, per_token=per_token)
+                recipes += measured_recipes(hub, sensitivity, per_token=per_token)
             recipes = tuple(dict.fromkeys(recipes))
             plain = [Candidate(f"{name}-{recipe.variant}", runtime, precision, recipe=recipe) for recipe in recipes]
             tried += [form for candidate in plain for form in (candidate, *other_forms(candidate, lowering))]

@@ -45,7 +45,6 @@ def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]
         resolved.lowerings,
         sensitivity,
         dot_product=resolved.backend.int8_rules(resolved.profiles).dot_product,
-        remote=not resolved.backend.runs_here,
     )
     with build.progress.stage("quantise and lower", len(candidates)) as step:
         lowered = []

@@ -41,9 +41,8 @@ def tried(
     *pairs: tuple[str, Precision],
     dot_product: bool = True,
     sensitivity: Mapping[str, float] | None = None,
-    remote: bool = False,
 ) -> dict[str, Candidate]:
-    made = attempts(exported(VIT).graph, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product, remote=remote)
+    made = attempts(exported(VIT).graph, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product)
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 
@@ -98,8 +97,11 @@ def test_a_measured_sensitivity_gives_more_to_try() -> None:
     }
 
 
-def test_remote_targets_get_static_int8_without_exceptions() -> None:
-    assert "onnxruntime-int8-static" in tried(("onnxruntime", "int8"), remote=True)
+def test_the_tail_leaves_int8_where_nothing_runs_per_token() -> None:
+    """Also for boards: scenes that calibration never saw cost static int8 several times as much."""
+    (made,) = tried(("onnxruntime", "int8")).values()
+    assert made.recipe is not None
+    assert made.recipe.unquantised
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,11 @@ class JetsonBackend(Backend):
     def assess(
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
     ) -> tuple[Assessment, ...]:
-        """Whether every board's TensorRT takes each graph, and how long it must take there at least."""
+        """Whether every board's TensorRT takes each graph, how long it must take there at least, and whether its precision pays."""
         from edgec.backends.jetson.foresight import foresee
+        from edgec.backends.jetson.paying import unprofitable
 
-        assessments = []
+        assessments, unpaid = [], unprofitable(candidates)
         for number, candidate in enumerate(candidates):
             assert candidate.model is not None
             on_progress(candidate.name, number)
@@ -90,7 +91,8 @@ class JetsonBackend(Backend):
             boards = as_boards(circumstances.profiles)
             foreseen = foresee(graph, candidate.variant, boards, candidate.compilations)
             notes = tuple(f"{candidate.name}: {note}" for note in foreseen.notes)
-            assessments.append(Assessment(bounds=foreseen.bounds, problem=foreseen.problem, notes=notes))
+            problem = foreseen.problem or unpaid.get(candidate.name, "")
+            assessments.append(Assessment(bounds=foreseen.bounds, problem=problem, notes=notes))
         return tuple(assessments)
 
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
