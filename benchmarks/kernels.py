@@ -6,7 +6,7 @@ Weights are drawn, and frames are noise: kernels, types and bytes follow from sh
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from edgec import checkpoint as checkpoints
 from edgec.graph.export import export
 from edgec.graph.files import save
 from edgec.graph.operations import operations
+from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import observe
+from edgec.lowering.tensorrt.attention import with_attention
 from edgec.lowering.tensorrt.compiler.compiling import compile_graph
 from edgec.lowering.tensorrt.typed import residual_adds
 from edgec.lowering.tensorrt.writing import REWRITES, typed_model
@@ -36,10 +38,11 @@ _WIDTH = 150
 
 @dataclass(frozen=True)
 class Graph:
-    """A hub graph with an int8 plan for it."""
+    """A hub graph with an int8 plan for it, and the largest value of each tensor."""
 
     hub: ir.Model
     int8: PrecisionPlan
+    peaks: Mapping[str, float]
 
 
 def read_graph(architecture: str, size: Size) -> Graph:
@@ -51,7 +54,7 @@ def read_graph(architecture: str, size: Size) -> Graph:
     chosen = [entry for entry in operations(hub) if entry.kind in ("linear", "convolution")]
     exceptions = dict.fromkeys((entry.name for entry in chosen), "int8")
     plan = PrecisionPlan("int8", "fp16", operations=exceptions, ranges=ranges, activations="s8")  # type: ignore[arg-type]
-    return Graph(hub, plan)
+    return Graph(hub, plan, observe_peaks(hub, [frames], 1))
 
 
 def variants(graph: Graph) -> Iterator[tuple[str, ir.Model]]:
@@ -59,6 +62,10 @@ def variants(graph: Graph) -> Iterator[tuple[str, ir.Model]]:
     for plan in (uniform("fp16"), graph.int8):
         yield plan.name, typed_model(graph.hub, plan)[0]
     yield "int8-folded", typed_model(graph.hub, graph.int8, folded=True)[0]
+    fp8 = replace(graph.int8, name="fp8", operations=dict.fromkeys(graph.int8.operations, "fp8"), activations="fp8")
+    yield "fp8", typed_model(graph.hub, with_attention(graph.hub, fp8, graph.peaks), folded=True)[0]
+    attention = with_attention(graph.hub, graph.int8, graph.peaks)
+    yield "int8-folded without fp16 attention", typed_model(graph.hub, attention, folded=True)[0]
     for plan, folded in ((uniform("fp16"), False), (graph.int8, True)):
         name = "int8-folded" if folded else plan.name
         for rewrite in REWRITES:

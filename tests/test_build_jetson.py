@@ -55,7 +55,7 @@ def bundle_of(result: BuildResult) -> dict[str, object]:
 
 def test_one_graph_a_precision_serves_all_of_orin_and_thor(built: BuildResult) -> None:
     said = bundle_of(built)
-    assert [variant["name"] for variant in said["variants"]] == ["int8", "int8-folded", "fp16", "fp32"]  # type: ignore[union-attr, attr-defined]
+    assert [variant["name"] for variant in said["variants"]] == ["int8", "int8-folded", "fp8", "fp16", "fp32"]  # type: ignore[union-attr, attr-defined]
     boards = [board["profile"] for board in said["boards"]]  # type: ignore[union-attr, attr-defined]
     assert boards == [profile.name for profile in family("jetson")]
     assert built.manifest.target == built.report.target == said["target"] == "jetson"
@@ -66,7 +66,9 @@ def test_one_graph_a_precision_serves_all_of_orin_and_thor(built: BuildResult) -
 def test_every_tensorrt_in_range_takes_the_graphs(built: BuildResult) -> None:
     for precision, (low, below) in TENSORRT.items():
         graph = read_graph(built.directory / "model" / f"{precision}.onnx")
-        assert {entry.version for entry in graph.opset_import if entry.domain == ""} == {19 if precision == "int8-folded" else 17}
+        assert {entry.version for entry in graph.opset_import if entry.domain == ""} == {
+            19 if precision in ("int8-folded", "fp8") else 17
+        }
         onnx.checker.check_model(graph, full_check=True)
         boards = [profile.jetson for profile in family("jetson")]
         versions = {version for board in boards for version in board.tensorrt_versions}

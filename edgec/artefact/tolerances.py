@@ -16,7 +16,7 @@ from edgec.records.manifest import Execution, Golden, Manifest
 LEAST_FIDELITY = {
     "fp32": 0.999,
     **dict.fromkeys(("fp16", "bf16", "w8"), 0.9),
-    **dict.fromkeys(("int8", "w6"), 0.8),
+    **dict.fromkeys(("int8", "fp8", "w6"), 0.8),
     "w4": 0.5,
 }
 """By precision, the least cosine to float32 (of CLS, of patches, of their worst percentile) that `verify` accepts unless the user

@@ -11,7 +11,7 @@ from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst
 from edgec.records.report import CandidateFigures
 
-EXACTNESS = ("fp32", "bf16", "fp16", "w8", "int8", "w6", "w4")
+EXACTNESS = ("fp32", "bf16", "fp16", "w8", "int8", "fp8", "w6", "w4")
 """Precisions from the most to the least exact. Between candidates that are otherwise equal, the earlier one ships."""
 
 

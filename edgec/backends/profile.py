@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from edgec.records.base import Record
 
-Precision = Literal["fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
 
 
 class Promise(Record):

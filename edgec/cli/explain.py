@@ -149,7 +149,8 @@ def _print(explained: Explained) -> None:
         _head("Heads, held against themselves in float32")
         out.print(heads)
 
-    _head(f"Precision: {explanation.int8_macs_share:.1%} of the multiply-accumulates in int8")
+    eight_bits = "fp8" if any(operation.precision == "fp8" for operation in explanation.operations) else "int8"
+    _head(f"Precision: {explanation.int8_macs_share:.1%} of the multiply-accumulates in {eight_bits}")
     out.print(explaining.kinds_table(explanation))
 
     table, elsewhere = explaining.blocks_table(explanation)

@@ -134,7 +134,7 @@ validation = click.option(
     help="Frames to judge by, instead of a share of the calibration set.",
 )
 precision = click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8", "w8", "w6", "w4"]),
+    "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]),
     default="auto", show_default=True, help="auto ships the fastest that keeps the features.",
 )  # fmt: skip
 min_fidelity = click.option(

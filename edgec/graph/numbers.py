@@ -1,20 +1,26 @@
-"""int8 arithmetic in numpy: scales, and values as they come back, for ranking choices before anything is lowered."""
+"""int8 and E4M3 arithmetic in numpy: scales, and values as they come back, for ranking choices before anything is lowered."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.graph.plan import Range
+from edgec.graph.plan import Bytes, Range
 
 Floats = NDArray[np.float32]
 
 LIMIT = 127
+E4M3 = np.dtype(ml_dtypes.float8_e4m3fn)
+LIMITS: dict[Bytes, int] = {"u8": LIMIT, "s8": LIMIT, "fp8": 448}
+"""The largest number of a weight, by what its activation becomes."""
 PAIR_LIMIT = 128
 """The largest sum of two weights of one sign: 255 times it must stay below 2^15."""
 
 
-def weight_scales(weight: Floats, axis: int, *, paired: bool = False) -> Floats:
+def weight_scales(weight: Floats, axis: int, *, activations: Bytes = "s8", paired: bool = False) -> Floats:
     """One symmetric scale an output channel (`axis`), [channels].
 
     `paired` is for CPUs that add the products of neighbouring input channels, 2k and 2k + 1, in 16 bits: scales are then just so
@@ -29,18 +35,29 @@ def weight_scales(weight: Floats, axis: int, *, paired: bool = False) -> Floats:
             part = np.maximum(sign * moved, 0)
             reach = np.maximum(reach, (part[: len(part) // 2 * 2 : 2] + part[1::2]).max(axis=others, initial=0))
     # One in place of zero, and of subnormal numbers, which runtimes flush to zero.
-    scale = reach / LIMIT
+    scale = reach / LIMITS[activations]
     return np.where(scale < np.finfo(np.float32).tiny, 1.0, scale).astype(np.float32)
 
 
-def quantise_weight(weight: Floats, *, paired: bool = False) -> Floats:
+def weight_bytes(weight: Floats, scales: Floats, activations: Bytes) -> NDArray[Any]:
+    """The weight over its scales, which broadcast over it, rounded to the nearest: int8, or E4M3 if the activation is."""
+    limit, scaled = LIMITS[activations], weight / scales
+    if activations == "fp8":
+        return np.asarray(np.clip(scaled, -limit, limit).astype(E4M3))
+    return np.clip(np.rint(scaled), -limit, limit).astype(np.int8)
+
+
+def quantise_weight(weight: Floats, *, activations: Bytes = "s8", paired: bool = False) -> Floats:
     """Rounded to the nearest, one scale an output channel; weight [C, out]."""
-    scale = weight_scales(weight, 1, paired=paired)
-    return np.asarray(np.clip(np.rint(weight / scale), -LIMIT, LIMIT) * scale, dtype=np.float32)
+    scale = weight_scales(weight, 1, activations=activations, paired=paired)
+    return np.asarray(weight_bytes(weight, scale, activations).astype(np.float32) * scale, dtype=np.float32)
 
 
-def quantise_static(values: Floats, seen: Range, activations: str) -> Floats:
-    """One scale for all: `u8` with a zero point, or `s8` symmetric."""
+def quantise_static(values: Floats, seen: Range, activations: Bytes) -> Floats:
+    """One scale for all: `u8` with a zero point, `s8` and `fp8` symmetric. What is beyond the range becomes its end."""
+    if activations == "fp8":
+        scale = max(-seen.low, seen.high) / 448 or 1.0
+        return np.asarray(np.clip(values / scale, -448, 448).astype(E4M3).astype(np.float32) * scale, dtype=np.float32)
     if activations == "s8":
         scale = max(-seen.low, seen.high) / 127 or 1.0
         return np.asarray(np.clip(np.rint(values / scale), -127, 127) * scale, dtype=np.float32)

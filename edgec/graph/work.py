@@ -12,7 +12,7 @@ import onnx_ir as ir
 from edgec.graph.operations import PRODUCTS, multiplications
 from edgec.graph.values import input_of, shape_of
 
-Kind = Literal["int8", "fp16", "fp32"]
+Kind = Literal["int8", "fp8", "fp16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Work:
 
 
 def count_work(typed: ir.Model) -> Work:
-    """The work of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 if both of its
-    inputs come from DequantizeLinear."""
+    """The work of a strongly typed graph (`edgec.lowering.tensorrt`) with static shapes. A product counts as int8 or fp8
+    if both of its inputs come from DequantizeLinear."""
     graph = typed.graph
     macs: Counter[Kind] = Counter()
     exchanged = 0
@@ -38,7 +38,7 @@ def count_work(typed: ir.Model) -> Work:
             continue
         sides = input_of(node), input_of(node, 1)
         half = sides[0].dtype == ir.DataType.FLOAT16
-        macs["int8" if all(map(_dequantiser, sides)) else "fp16" if half else "fp32"] += multiplications(node)
+        macs[_bytes(sides) or ("fp16" if half else "fp32")] += multiplications(node)
         for value in sides:
             maker = _dequantiser(value)
             source = input_of(maker) if maker else value
@@ -50,6 +50,14 @@ def count_work(typed: ir.Model) -> Work:
         frame_bytes=sum(map(_size, (*graph.inputs, *graph.outputs))),
         exchanged_bytes=exchanged,
     )
+
+
+def _bytes(sides: tuple[ir.Value, ir.Value]) -> Kind | None:
+    """The type of the bytes that both sides come from; None unless they do."""
+    makers = [_dequantiser(side) for side in sides]
+    if any(maker is None for maker in makers):
+        return None
+    return "fp8" if all(maker is not None and input_of(maker).dtype == ir.DataType.FLOAT8E4M3FN for maker in makers) else "int8"
 
 
 def _dequantiser(value: ir.Value) -> ir.Node | None:

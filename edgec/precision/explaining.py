@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from edgec.fidelity.metrics import worst
 from edgec.graph.operations import Operation, known_shape, operations
-from edgec.graph.plan import PrecisionPlan
+from edgec.graph.plan import CALIBRATED, PrecisionPlan, is_quantised
 from edgec.graph.statistics import Statistics
 from edgec.graph.values import input_of, name_of, shape_of
 from edgec.precision.recipes import Recipe
@@ -43,7 +43,7 @@ def explain(
     were tried, `chosen` among them."""
     entries = operations(hub)
     total = sum(operation.macs for operation in entries)
-    int8 = sum(operation.macs for operation in entries if plan.precision_of(operation.name).startswith("int8"))
+    int8 = sum(operation.macs for operation in entries if is_quantised(plan.precision_of(operation.name)))
     return Explanation(
         evidence=chosen.fidelity.evidence if chosen.fidelity else Evidence.HOST,
         int8_macs_share=round(int8 / total, 6),
@@ -72,7 +72,9 @@ def _reason(operation: Operation, plan: PrecisionPlan, recipe: Recipe | None) ->
         return f"the whole model runs in {precision}"
     if recipe and operation.name in recipe.per_token | recipe.unquantised:
         return recipe.reason
-    if precision == "int8":
+    if precision in CALIBRATED and operation.kind == "attention":
+        return "a static range holds what it reads; its softmax lies between 0 and 1, where E4M3 has small numbers, too"
+    if precision in CALIBRATED:
         return "a static range from calibration holds its input"
     return WHY_FLOAT[operation.kind]
 

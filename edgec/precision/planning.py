@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -16,19 +15,17 @@ from edgec.graph.numbers import quantise_static
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.constants import bias_add
 from edgec.graph.passes.quantise import quantised_weight
-from edgec.graph.plan import Precision, PrecisionPlan, QuantisedWeight
+from edgec.graph.plan import CALIBRATED, Bytes, Precision, PrecisionPlan, QuantisedWeight
 from edgec.graph.planned import smoothed
 from edgec.graph.statistics import Statistics
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.rounding import compensation, round_weight
 from edgec.precision.smoothing import search_smoothing
-from edgec.precision.static import HEADROOM
-
-Activations = Literal["u8", "s8"]
+from edgec.precision.static import headroom
 
 
 class Planner:
-    """Makes int8 plans for one graph and one kind of arithmetic. What several recipes share is computed once.
+    """Makes int8 plans, or fp8 plans, for one graph and one kind of arithmetic. What several recipes share is computed once.
 
     `activations` and `paired` say how the target computes with bytes (see `PrecisionPlan`).
     """
@@ -38,17 +35,17 @@ class Planner:
         hub: ir.Model,
         statistics: Mapping[str, Statistics],
         *,
-        activations: Activations = "u8",
+        activations: Bytes = "u8",
         paired: bool = False,
     ) -> None:
         self._hub, self._statistics = hub, statistics
-        self._activations: Activations = activations
+        self._activations: Bytes = activations
         self._paired = paired
         self._rounded: dict[str, QuantisedWeight] = {}
         self._smoothing: dict[tuple[frozenset[str], frozenset[str]], dict[str, tuple[float, ...]]] = {}
 
     def plan(self, recipe: Recipe = STATIC, *, kinds: tuple[str, ...], rest: Precision) -> PrecisionPlan:
-        """Every operation of these kinds in int8 as the recipe says, the rest in `rest`.
+        """Every operation of these kinds in int8 or fp8 as the recipe says, the rest in `rest`.
 
         Raises `CalibrationError` if calibration has not seen an activation.
         """
@@ -59,11 +56,13 @@ class Planner:
         scales = self._scales(recipe)
         seen = {operation.activation: self._statistics[operation.activation] for operation in chosen}
         seen |= {name: seen[name].scaled(np.asarray(scale, np.float32)) for name, scale in scales.items() if name in seen}
+        static: Precision = "fp8" if self._activations == "fp8" else "int8"
+        wider = headroom(self._activations)
         plan = PrecisionPlan(
-            "int8",
+            static,
             rest,
-            operations={entry.name: "int8-per-token" if entry.name in recipe.per_token else "int8" for entry in chosen},
-            ranges={name: entry.range.widened(HEADROOM) for name, entry in seen.items()},
+            operations={entry.name: "int8-per-token" if entry.name in recipe.per_token else static for entry in chosen},
+            ranges={name: entry.range.widened(wider) for name, entry in seen.items()},
             smoothing=scales,
             activations=self._activations,
             paired=self._paired,
@@ -73,7 +72,8 @@ class Planner:
             for operation in operations(smoothed(self._hub, plan))
             if operation.name in plan.operations and operation.kind == "linear"
         ]
-        plan = replace(plan, weights=self._weights(linear, seen, scales))
+        if static == "int8":  # E4M3 rounds to the nearest: most of its error is where integers have none
+            plan = replace(plan, weights=self._weights(linear, seen, scales))
         return replace(plan, corrections=_corrections(linear, seen, plan))
 
     def _scales(self, recipe: Recipe) -> dict[str, tuple[float, ...]]:
@@ -121,7 +121,7 @@ def int8_plan(
     *,
     kinds: tuple[str, ...],
     rest: Precision,
-    activations: Activations = "u8",
+    activations: Bytes = "u8",
     paired: bool = False,
 ) -> PrecisionPlan:
     """One plan by a recipe, as `Planner.plan` makes it."""
@@ -141,10 +141,10 @@ def _corrections(
         if bias_add(operation.node) is None:
             continue
         weight = quantised_weight(operation, plan)
-        rounded = weight.integers * weight.scales
+        rounded = weight.restored()
         seen = statistics[operation.activation]
         correction = seen.mean @ (operation.weights - rounded)
-        if plan.precision_of(operation.name) == "int8":
+        if plan.precision_of(operation.name) in CALIBRATED:
             loss = (seen.rows - quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)) @ rounded
             mean, noise = loss.mean(axis=0), loss.var(axis=0) / len(loss)
             correction = correction + mean * np.clip(1 - noise / np.maximum(mean**2, 1e-30), 0, 1)

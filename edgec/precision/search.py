@@ -92,6 +92,6 @@ def _outputs(
         seen = seen.scaled(np.asarray(plan.smoothing[operation.activation], np.float32))
     rows = quantise_static(seen.rows, plan.ranges[operation.activation], plan.activations)
     weight = quantised_weight(operation, plan)
-    weights = operation.weights, weight.integers * weight.scales.reshape(operation.spread)
+    weights = operation.weights, weight.restored(operation.spread)
     exact, rounded = (by_input_channel(operation, each).reshape(seen.rows.shape[1], -1) for each in weights)
     return seen.rows @ exact, rows @ rounded

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from edgec.graph.numbers import quantise_rows, quantise_static, quantise_weight
 from edgec.graph.passes.smooth import by_input_channel, groups
+from edgec.graph.plan import Bytes
 from edgec.graph.statistics import Statistics
-from edgec.precision.static import HEADROOM
+from edgec.precision.static import headroom
 
 STRENGTHS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """α of SmoothQuant: 0 leaves the activation as it is. Beyond 0.8 calibration frames go on gaining and others lose: on ViT-S/16
@@ -30,7 +31,7 @@ def search_smoothing(
     *,
     per_token: Collection[str] = (),
     unquantised: Collection[str] = (),
-    activations: str,
+    activations: Bytes,
     paired: bool = False,
 ) -> dict[str, tuple[float, ...]]:
     """Scales, one a channel, by activation, for those whose products become more exact by them.
@@ -54,7 +55,7 @@ def search_smoothing(
     return scales
 
 
-def _best(seen: Statistics, weight: Floats, worth: float, *, per_token: bool, activations: str, paired: bool) -> Floats | None:
+def _best(seen: Statistics, weight: Floats, worth: float, *, per_token: bool, activations: Bytes, paired: bool) -> Floats | None:
     exact = seen.rows @ weight
     reach = np.maximum(np.maximum(np.abs(seen.low), np.abs(seen.high)), 1e-6)
     gain = np.maximum(np.abs(weight).max(axis=1), 1e-6)
@@ -63,10 +64,14 @@ def _best(seen: Statistics, weight: Floats, worth: float, *, per_token: bool, ac
         scale = np.ones_like(reach) if strength == 0 else reach**strength / gain ** (1 - strength)
         scaled, moved = seen.scaled(scale), weight * scale[:, None]
         rows = (
-            quantise_rows(scaled.rows) if per_token else quantise_static(scaled.rows, scaled.range.widened(HEADROOM), activations)
+            quantise_rows(scaled.rows)
+            if per_token
+            else quantise_static(scaled.rows, scaled.range.widened(headroom(activations)), activations)
         )
         by_activation = float(np.square(rows @ moved - exact).mean())
-        by_weight = float(np.square(scaled.rows @ (quantise_weight(moved, paired=paired) - moved)).mean())
+        by_weight = float(
+            np.square(scaled.rows @ (quantise_weight(moved, activations=activations, paired=paired) - moved)).mean()
+        )
         errors[strength] = by_activation + OF_NEAREST * by_weight, scale
     best = min(errors, key=lambda strength: errors[strength][0])
     return None if best == 0 or errors[best][0] > worth * errors[0.0][0] else errors[best][1]

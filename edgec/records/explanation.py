@@ -56,7 +56,8 @@ class ExceptionFacts(Record):
 
 
 class Explanation(Record):
-    """The contents of explanation.json. `int8_macs_share` is of all multiply-accumulates, attention's own included."""
+    """The contents of explanation.json. `int8_macs_share` is of all multiply-accumulates, attention's own included;
+    in an artefact that multiplies in fp8 it is the share of that."""
 
     schema_version: Literal[1] = 1
     evidence: Evidence

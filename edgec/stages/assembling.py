@@ -22,7 +22,7 @@ from edgec.durable import sha256_of
 from edgec.fidelity.gate import measure_fidelity, require_kept
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame, Split
-from edgec.graph.plan import PrecisionPlan
+from edgec.graph.plan import CALIBRATED, PrecisionPlan
 from edgec.lowering.base import Label, LoweredModel, Runner
 from edgec.precision.explaining import explain
 from edgec.records.explanation import EXPLANATION, Explanation
@@ -238,7 +238,7 @@ def _manifest(
         edgec_version=edgec.__version__,
         build_key=results.build.resolved.key,
         checkpoint=results.hub.facts,
-        calibration=_facts(results, results.split.calibration) if precision == "int8" else None,
+        calibration=_facts(results, results.split.calibration) if precision in CALIBRATED else None,
         validation=_facts(results, results.split.validation),
         target=results.build.resolved.target,
         runtime=results.model.runtime,

@@ -62,7 +62,7 @@ def _lower_one(build: Build, hub: Hub, plans: Plans, candidate: Candidate) -> Ca
     plan: PrecisionPlan
     if candidate.recipe:
         plan_directory = plans.directory(
-            candidate.recipe, lowering.int8_kinds, rest_of(build.resolved.profile.precisions, lowering)
+            candidate.recipe, lowering.int8_kinds, rest_of(build.resolved.profile.precisions, lowering), candidate.precision
         )
         plan = load_plan(plan_directory, weights=False)
     else:
@@ -142,7 +142,7 @@ def search_within_budget(
     all candidates."""
     fastest: dict[str, Candidate] = {}
     for candidate in candidates:
-        if candidate.recipe:
+        if candidate.recipe and candidate.precision == "int8":
             fastest.setdefault(candidate.runtime, candidate)
     budget = build.resolved.budget
     added = [
@@ -219,7 +219,12 @@ def _compile_one(build: Build, candidate: Candidate, version: str, step: Step) -
 
     key = build.key(str(candidate.model.directory), version, [profile.model_dump(mode="json") for profile in profiles])
     modules = (type(backend).__module__, "edgec.lowering.tensorrt.compiler.worker")
-    directory = build.stage("compilation", key, produce, modules=modules)
+    try:
+        directory = build.stage("compilation", key, produce, modules=modules)
+    except RuntimeFailure as error:
+        # Another version's words, or a machine on which it does not start: that says nothing about the graph.
+        build.progress.note(f"{candidate.name} has no counts of kernels and bytes: {error}")
+        return candidate
     compilations = _COMPILATIONS.validate_json((directory / COMPILATIONS).read_bytes())
     refused = "; ".join(
         f"{each.compiler} refuses it for SM {each.sm}: {each.refusal}" for each in compilations if not each.accepted

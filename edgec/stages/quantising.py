@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from edgec import frames as framing
 from edgec.frames import Frame, Pixels, Split
 from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
-from edgec.graph.plan import Precision, PrecisionPlan
+from edgec.graph.plan import CALIBRATED, Bytes, Precision, PrecisionPlan
 from edgec.precision.planning import Planner
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.static import INT8_KINDS, int8_activations
@@ -33,7 +32,7 @@ PEAK_FRAMES = 32
 
 
 class Plans:
-    """int8 plans for a hub graph. Each is computed only once and cached; nothing is computed if all are in the cache."""
+    """int8 and fp8 plans for a hub graph. Each is computed only once and cached; nothing is computed if all are in the cache."""
 
     def __init__(self, build: Build, hub: Hub, calibration: Calibration) -> None:
         self._build, self._hub, self._calibration = build, hub, calibration
@@ -41,22 +40,25 @@ class Plans:
         # A target on another machine has one runtime, whose types hold a smaller range than float32.
         self._remote = None if resolved.backend.runs_here else next(iter(resolved.lowerings.values()))
         self._rules = resolved.backend.int8_rules(resolved.profiles)
+        self._planners: dict[Bytes, Planner] = {}
 
-    @cached_property
-    def _planner(self) -> Planner:
-        graph, statistics = self._hub.load_shipped(), self._calibration.statistics
-        return Planner(graph, statistics, activations=self._rules.activations, paired=self._rules.paired)
+    def _planner(self, activations: Bytes) -> Planner:
+        if activations not in self._planners:
+            graph, statistics = self._hub.load_shipped(), self._calibration.statistics
+            self._planners[activations] = Planner(graph, statistics, activations=activations, paired=self._rules.paired)
+        return self._planners[activations]
 
-    def directory(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision) -> Path:
-        """The directory of the plan, as `edgec.precision.storing` writes it. `kinds` are the operations that may be int8, `rest`
-        is the precision of the others."""
+    def directory(self, recipe: Recipe, kinds: tuple[str, ...], rest: Precision, precision: str = "int8") -> Path:
+        """The directory of the plan, as `edgec.precision.storing` writes it. `kinds` are the operations that may be `precision`,
+        which is int8 or fp8; `rest` is the precision of the others."""
+        activations: Bytes = "fp8" if precision == "fp8" else self._rules.activations
 
         def produce(directory: Path) -> None:
-            plan = self._planner.plan(recipe, kinds=kinds, rest=rest)
+            plan = self._planner(activations).plan(recipe, kinds=kinds, rest=rest)
             save_plan(directory, self.fitted(plan))
 
         settings = recipe.variant, sorted(recipe.per_token), sorted(recipe.unquantised)
-        target = self._rules.activations, self._rules.paired, self._remote.name if self._remote else ""
+        target = activations, self._rules.paired, self._remote.name if self._remote else ""
         key = cached.key(self._calibration.key, target, settings, kinds, rest)
         modules = ["edgec.precision.planning", "edgec.precision.storing"]
         modules += [type(self._remote).__module__] if self._remote else []
@@ -68,7 +70,7 @@ class Plans:
 
     def release(self) -> None:
         """Free the memory of what plans have in common; it is computed again if another plan is requested."""
-        self.__dict__.pop("_planner", None)
+        self._planners.clear()
 
 
 def calibrate(build: Build, hub: Hub, split: Split) -> Calibration:
@@ -78,7 +80,7 @@ def calibrate(build: Build, hub: Hub, split: Split) -> Calibration:
     precisions = {precision for _, precision in resolved.pairs}
     watched = not resolved.backend.runs_here and precisions - {"fp32"}
     peaks = widest_peaks([_peaks(build, each, split) for each in hub.all]) if watched else {}
-    if "int8" not in precisions:
+    if precisions.isdisjoint(CALIBRATED):
         return Calibration({}, peaks=peaks)
     statistics, keys = zip(*(_statistics(build, each, split) for each in hub.all), strict=True)
     return Calibration(widest_ranges(statistics), cached.key(keys, sorted(peaks.items())), peaks)

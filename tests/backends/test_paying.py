@@ -35,7 +35,11 @@ FP16 = compiled("fp16", sm86=(61.1, 45.4), sm120=(61.1, 45.4))
         # A ViT-S/16 and a ConvNeXt-T at 224 pixels, a ViT-S/16 at 480x640.
         ([FP16, compiled("int8", sm86=(99.7, 24.4)), compiled("int8", "folded", sm86=(66.4, 24.4))], set()),
         (
-            [compiled("fp16", sm86=(80.1, 55.8)), compiled("int8", sm86=(140.0, 28.6)), compiled("int8", "folded", sm86=(98.3, 28.6))],
+            [
+                compiled("fp16", sm86=(80.1, 55.8)),
+                compiled("int8", sm86=(140.0, 28.6)),
+                compiled("int8", "folded", sm86=(98.3, 28.6)),
+            ],
             {"int8", "int8-folded"},
         ),
         ([compiled("fp16", sm86=(370.0, 46.0)), compiled("int8", "folded", sm86=(398.2, 25.0))], set()),

@@ -64,12 +64,14 @@ class JetsonBackend(Backend):
         return availability()
 
     def compile(self, candidate: Candidate, profiles: Sequence[Profile]) -> tuple[Compilation, ...]:
-        """For each GPU that stands for one of the boards'."""
+        """For each GPU that stands for one of the boards' that the graph is for."""
+        from edgec.backends.jetson.foresight import versions_for
         from edgec.lowering.tensorrt.compiler.compiling import compile_graph
         from edgec.lowering.tensorrt.compiler.machines import sms_for, stand_in
 
         assert candidate.model is not None
         graph, boards = candidate.model.directory / candidate.model.entry, as_boards(profiles)
+        boards = tuple(board for board in boards if versions_for(candidate.variant, board.jetson))
         served = {
             sm: [board.name for board in boards if stand_in(board.jetson.compute_capability) == sm]
             for sm in sms_for(board.jetson.compute_capability for board in boards)
@@ -79,7 +81,7 @@ class JetsonBackend(Backend):
     def assess(
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
     ) -> tuple[Assessment, ...]:
-        """Whether every board's TensorRT takes each graph, how long it must take there at least, and whether its precision pays."""
+        """Whether every board's TensorRT takes each graph, how long it must take there at least, and whether it pays."""
         from edgec.backends.jetson.foresight import foresee
         from edgec.backends.jetson.paying import unprofitable
 
@@ -99,7 +101,7 @@ class JetsonBackend(Backend):
         """What a board tries first; it measures and chooses for itself."""
         from edgec.backends.jetson.choosing import choose_unmeasured
 
-        return choose_unmeasured(candidates, budget)
+        return choose_unmeasured(candidates, budget, as_boards(profiles))
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
         """The chosen one, and the first of every other precision and form that keeps the features."""

@@ -14,7 +14,7 @@ from edgec.backends.jetson.profile import Jetson, JetsonProfile
 from edgec.backends.jetson.roofline import lower_bounds
 from edgec.graph.work import count_work
 from edgec.lowering.tensorrt.check import check_graph, read_graph
-from edgec.lowering.tensorrt.lowering import TENSORRT
+from edgec.lowering.tensorrt.lowering import CAPABILITY, TENSORRT
 from edgec.lowering.tensorrt.rules import parse_version
 from edgec.records.compilation import Compilation
 from edgec.records.report import Bound
@@ -37,7 +37,7 @@ def foresee(graph: Path, precision: str, boards: Sequence[JetsonProfile], compil
     suited = {board.name: (board.jetson, versions) for board in boards if (versions := versions_for(precision, board.jetson))}
     if not suited:
         return Foresight(
-            (), f"none of these boards has a TensorRT for {precision}: it takes {TENSORRT[precision][0]} or newer", ()
+            (), f"none of these boards has a TensorRT and a GPU for {precision}: it takes {TENSORRT[precision][0]} or newer", ()
         )
     findings = check_graph(model, tuple(dict.fromkeys(version for _, versions in suited.values() for version in versions)))
     errors = [finding for finding in findings if finding.is_error]
@@ -66,6 +66,8 @@ def _estimate(bound: roofline.LatencyBound, board: Jetson, compilations: Sequenc
 
 
 def versions_for(precision: str, board: Jetson) -> tuple[str, ...]:
-    """The TensorRT versions that the board may have and that a graph of this precision is for."""
+    """The TensorRT versions that the board may have and that a graph of this precision is for; none if its GPU lacks the type."""
+    if parse_version(board.compute_capability) < parse_version(CAPABILITY.get(precision, "0")):
+        return ()
     low, below = (parse_version(version) for version in TENSORRT[precision])
     return tuple(version for version in board.tensorrt_versions if low <= parse_version(version) < below)

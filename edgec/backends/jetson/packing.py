@@ -28,7 +28,7 @@ from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
-from edgec.lowering.tensorrt.lowering import TENSORRT
+from edgec.lowering.tensorrt.lowering import CAPABILITY, TENSORRT
 from edgec.onboard.judging import GATES
 from edgec.records.manifest import VariantFacts
 
@@ -62,6 +62,7 @@ def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
                 "path": path_of(variant),
                 "precision": variant.precision,
                 "tensorrt": dict(zip(("min", "below"), TENSORRT[variant.variant], strict=True)),
+                "compute_capability": CAPABILITY.get(variant.variant, ""),
                 "bounds": {
                     name: bound.as_document()
                     for name, bound in head_bounds(

@@ -27,7 +27,7 @@ def unprofitable(candidates: Sequence[Candidate]) -> Mapping[str, str]:
     """By name, the candidates of a precision that does not pay in any of its forms on any GPU that was compiled for, each with
     the reason. None where fp16 is not among the candidates, because it was not asked for, or was not compiled."""
     beside = {each.sm: each for candidate in candidates if candidate.precision == BESIDE for each in _accepted(candidate)}
-    reasons = {}
+    reasons: dict[str, str] = {}
     for precision in BELOW:
         forms = [candidate for candidate in candidates if candidate.precision == precision]
         pairs = [(form, each, beside[each.sm]) for form in forms for each in _accepted(form) if each.sm in beside]
@@ -54,8 +54,8 @@ def _traffic(compilation: Compilation) -> int:
 def _reason(precision: str, best: Candidate, low: Compilation, high: Compilation) -> str:
     traffic, beside = _traffic(low) / 1e6, _traffic(high) / 1e6
     return (
-        f"{precision} does not pay for this model: in its best form ({best.variant}, SM {low.sm}) {low.moved_bytes / 1e6:.1f} MB a "
-        f"run pass between {low.kernels} kernels, {BESIDE}'s are {high.moved_bytes / 1e6:.1f} MB between {high.kernels}, and "
+        f"{precision} does not pay for this model: in its best form ({best.variant}, SM {low.sm}) {low.moved_bytes / 1e6:.1f} MB "
+        f"a run pass between {low.kernels} kernels, {BESIDE}'s are {high.moved_bytes / 1e6:.1f} MB between {high.kernels}, and "
         f"smaller weights do not make up for it ({traffic:.1f} MB with weights against {beside:.1f}; {low.evidence.value}). "
         f"--precision {precision} builds it all the same"
     )

@@ -31,6 +31,7 @@ class Rates(Record):
     """
 
     int8_tops: float | None = Field(default=None, gt=0)
+    fp8_tflops: float | None = Field(default=None, gt=0)
     fp16_tflops: float = Field(gt=0)
     fp32_tflops: float = Field(gt=0)
     bandwidth_gbs: float = Field(gt=0)
@@ -110,12 +111,16 @@ class JetsonProfile(Profile):
         rows = []
         for mode in self.jetson.modes:
             rates = mode.rates
-            peaks = (rates.int8_tops, rates.fp16_tflops, rates.fp32_tflops, rates.bandwidth_gbs) if rates else (None,) * 4
+            peaks = (
+                (rates.int8_tops, rates.fp8_tflops, rates.fp16_tflops, rates.fp32_tflops, rates.bandwidth_gbs)
+                if rates
+                else (None,) * 5
+            )
             rows.append((mode.name, str(mode.id), *(f"{value:g}" if value else "" for value in (mode.watts, *peaks))))
         return (
             DetailTable(
                 "Power modes: dense peaks, not what a model reaches",
-                ("mode", "id", "watts", "int8 TOPS", "fp16 TFLOPS", "fp32 TFLOPS", "GB/s"),
+                ("mode", "id", "watts", "int8 TOPS", "fp8 TFLOPS", "fp16 TFLOPS", "fp32 TFLOPS", "GB/s"),
                 tuple(rows),
                 tuple(f"{mode.name}: {mode.source}." for mode in self.jetson.modes),
             ),

@@ -23,7 +23,7 @@ class Work(Protocol):
     """What one run of a strongly typed graph does, as `edgec.graph.work.count_work` counts it."""
 
     @property
-    def macs(self) -> Mapping[Literal["int8", "fp16", "fp32"], int]:
+    def macs(self) -> Mapping[Literal["int8", "fp8", "fp16", "fp32"], int]:
         """Multiplications with their additions, by the type that they are computed in."""
 
     @property
@@ -63,7 +63,7 @@ class LatencyBound:
 
 def lower_bound(work: Work, mode: str, rates: Rates, cache_mib: float) -> LatencyBound | None:
     """None if the rates lack a precision that the graph computes in."""
-    peaks = {"int8": rates.int8_tops, "fp16": rates.fp16_tflops, "fp32": rates.fp32_tflops}
+    peaks = {"int8": rates.int8_tops, "fp8": rates.fp8_tflops, "fp16": rates.fp16_tflops, "fp32": rates.fp32_tflops}
     seconds = 0.0
     for kind, macs in work.macs.items():
         peak = peaks[kind]

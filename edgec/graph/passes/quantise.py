@@ -1,4 +1,5 @@
-"""Write static int8 into the hub graph: Q/DQ pairs on the activations of products, and weights as bytes behind DequantizeLinear.
+"""Write static int8 or fp8 into the hub graph: Q/DQ pairs on the activations of products, and weights as bytes behind
+DequantizeLinear.
 
 Nothing else is touched: what a plan keeps in float or runs per token has no pair. Products that read the same activation share
 one pair.
@@ -7,25 +8,23 @@ one pair.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from edgec.graph.numbers import LIMIT, weight_scales
+from edgec.graph.numbers import E4M3, LIMITS, weight_bytes, weight_scales
 from edgec.graph.operations import Operation, operations
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.plan import PrecisionPlan, QuantisedWeight, Range
+from edgec.graph.plan import CALIBRATED, Bytes, PrecisionPlan, QuantisedWeight, Range
 from edgec.graph.values import add_constant, array_of, drop_unread, input_of
-
-ActivationType = Literal["u8", "s8"]
 
 
 class Quantise(Rewrite):
-    """Requires a range for the activation of every operation that the plan runs in static int8, on a smoothed graph whose ranges
-    they are. Ensures that each of these reads bytes on both sides, with scales that are positive numbers, and that no constant is
-    left unread."""
+    """Requires a range for the activation of every operation that the plan runs in static int8 or fp8, on a smoothed graph whose
+    ranges they are. Attention's own products are left to the lowering that takes them. Ensures that each of the others reads
+    bytes on both sides, with scales that are positive numbers, and that no constant is left unread."""
 
     def __init__(self, plan: PrecisionPlan) -> None:
         super().__init__()
@@ -33,7 +32,7 @@ class Quantise(Rewrite):
 
     def missing(self, model: ir.Model) -> Iterable[str]:
         """Activations without a range, and weights that are not constant."""
-        for operation in static_int8(model, self._plan):
+        for operation in in_bytes(model, self._plan):
             if operation.activation not in self._plan.ranges:
                 yield f"{operation.activation}, which {operation.name} reads, has no range"
             if not operation.weight:
@@ -42,11 +41,11 @@ class Quantise(Rewrite):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Inserts the pairs, and replaces weights by integers."""
         pairs: dict[str, ir.Value] = {}
-        chosen = static_int8(model, self._plan)
+        chosen = in_bytes(model, self._plan)
         for operation in chosen:
             tensor, node = operation.activation, operation.node
             if tensor not in pairs:
-                pairs[tensor] = _activation_pair(node, self._plan.ranges[tensor], self._plan.activations)
+                pairs[tensor] = pair(node, 0, self._plan.ranges[tensor], self._plan.activations)
             # Named by the operation: the exporter lets equal constants share one, and two products may round theirs differently.
             weight = _weight(node, quantised_weight(operation, self._plan), operation.channel_axis)
             node.replace_input_with(0, pairs[tensor])
@@ -57,7 +56,7 @@ class Quantise(Rewrite):
     def broken(self, model: ir.Model) -> Iterable[str]:
         """Operations that do not read bytes, scales that are not positive, unread constants."""
         for node in model.graph:
-            if self._plan.operations.get(node.name or "") == "int8":
+            if self._plan.operations.get(node.name or "") in CALIBRATED and _has_weight(node):
                 makers = [value.producer() for value in node.inputs[:2] if value is not None]
                 if any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
                     yield f"{node.name} does not read bytes"
@@ -66,13 +65,15 @@ class Quantise(Rewrite):
         yield from unread(model.graph)
 
 
-def static_int8(model: ir.Model, plan: PrecisionPlan) -> list[Operation]:
-    """The model's operations that the plan runs in static int8, in the order of execution."""
-    return [operation for operation in operations(model) if plan.precision_of(operation.name) == "int8"]
+def in_bytes(model: ir.Model, plan: PrecisionPlan) -> list[Operation]:
+    """The model's operations that the plan runs in static int8 or fp8, attention's own aside, in the order of execution."""
+    return [entry for entry in operations(model) if plan.precision_of(entry.name) in CALIBRATED and entry.kind != "attention"]
 
 
-def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.float32, NDArray[np.uint8 | np.int8]]:
+def activation_parameters(seen: Range, activation: Bytes) -> tuple[np.float32, NDArray[Any]]:
     """A scale and zero point by which 8 bits hold the whole range."""
+    if activation == "fp8":
+        return np.float32(_usable(max(-seen.low, seen.high) / LIMITS[activation])), np.zeros((), dtype=E4M3)
     if activation == "s8":
         return np.float32(_usable(max(-seen.low, seen.high) / 127)), np.zeros((), dtype=np.int8)
     scale = np.float32(_usable((seen.high - seen.low) / 255))
@@ -80,14 +81,13 @@ def activation_parameters(seen: Range, activation: ActivationType) -> tuple[np.f
 
 
 def quantised_weight(operation: Operation, plan: PrecisionPlan) -> QuantisedWeight:
-    """The plan's own integers, or the weight of the operation's (smoothed) model rounded to the nearest."""
+    """The plan's own bytes, or the weight of the operation's (smoothed) model rounded to the nearest."""
     planned = plan.weights.get(operation.name)
     if planned is not None:
         return planned
     weight = operation.weights
-    scales = weight_scales(weight, operation.channel_axis, paired=plan.paired)
-    integers = np.clip(np.rint(weight / scales.reshape(operation.spread)), -LIMIT, LIMIT).astype(np.int8)
-    return QuantisedWeight(integers, scales)
+    scales = weight_scales(weight, operation.channel_axis, activations=plan.activations, paired=plan.paired)
+    return QuantisedWeight(weight_bytes(weight, scales.reshape(operation.spread), plan.activations), scales)
 
 
 def _usable(scale: Any) -> Any:
@@ -95,13 +95,22 @@ def _usable(scale: Any) -> Any:
     return np.where(scale < np.finfo(np.float32).tiny, 1.0, scale)
 
 
+def _has_weight(node: ir.Node) -> bool:
+    """Whether the product's second input is a constant, as bytes or not; attention's own products have none."""
+    weight = input_of(node, 1)
+    maker = weight.producer()
+    return weight.is_initializer() or (
+        maker is not None and maker.op_type == "DequantizeLinear" and input_of(maker).is_initializer()
+    )
+
+
 def _positive(scale: NDArray[Any]) -> bool:
     return bool(np.isfinite(scale).all() and (scale > 0).all())
 
 
-def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -> ir.Value:
-    """A Q/DQ pair of the reader's activation, in front of the reader."""
-    tensor, graph = input_of(reader), reader.graph
+def pair(reader: ir.Node, index: int, seen: Range, activation: Bytes) -> ir.Value:
+    """A Q/DQ pair of this input of the reader, in front of the reader, which does not read it yet."""
+    tensor, graph = input_of(reader, index), reader.graph
     assert graph is not None
     scale, zero = (
         add_constant(graph, f"{tensor.name}.{part}", value)
@@ -121,7 +130,7 @@ def _activation_pair(reader: ir.Node, seen: Range, activation: ActivationType) -
 def _weight(reader: ir.Node, weight: QuantisedWeight, axis: int) -> ir.Value:
     graph, before = reader.graph, input_of(reader, 1)
     assert graph is not None
-    zero = np.zeros(weight.scales.shape, np.int8)
+    zero = np.zeros(weight.scales.shape, weight.integers.dtype)
     parts = (("quantised", weight.integers), ("scale", weight.scales), ("zero_point", zero))
     constants = [add_constant(graph, f"{reader.name}.weight.{part}", value) for part, value in parts]
     dequantised = ir.val(f"{reader.name}.weight.dequantised", before.dtype, before.shape)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgec.graph.passes.base import Rewrite
-from edgec.graph.passes.quantise import activation_parameters, quantised_weight, static_int8
+from edgec.graph.passes.quantise import activation_parameters, in_bytes, quantised_weight
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.values import add_constant, input_of
 
@@ -36,12 +36,12 @@ class InsertSwitches(Rewrite):
 
     def missing(self, model: ir.Model) -> Iterable[str]:
         """Activations without a range."""
-        chosen = static_int8(model, self._plan)
+        chosen = in_bytes(model, self._plan)
         return (f"{entry.activation} has no range" for entry in chosen if entry.activation not in self._plan.ranges)
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Adds the input and, for each operation, nodes that blend its exact and its rounded values."""
-        graph, chosen = model.graph, static_int8(model, self._plan)
+        graph, chosen = model.graph, in_bytes(model, self._plan)
         switches = ir.val(SWITCHES, ir.DataType.FLOAT, [len(chosen)])
         graph.inputs.append(switches)
         lost: dict[str, ir.Value] = {}
@@ -54,7 +54,7 @@ class InsertSwitches(Rewrite):
                 rounded = tape.op("DequantizeLinear", [tape.op("QuantizeLinear", [tensor, *ways]), *ways])
                 lost[operation.activation] = tape.op("Sub", [rounded, tensor])
             weight = quantised_weight(operation, self._plan)
-            rounding = (weight.integers * weight.scales.reshape(operation.spread) - operation.weights).astype(np.float32)
+            rounding = (weight.restored(operation.spread) - operation.weights).astype(np.float32)
             blended = [
                 tape.op("Add", [exact, tape.op("Mul", [less, on])])
                 for exact, less in (

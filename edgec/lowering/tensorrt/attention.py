@@ -6,12 +6,17 @@ rotation of Q, K and V side by side, with a cosine of one and a sine of zero for
 makes one kernel of it: 148 kernels become 112 for a ViT-S/16 in int8, 124 become 100 in fp16 (`python -m benchmarks kernels`).
 The values are the same to the last bit but for V's, which gain a multiplication by one. Q, K and V stay products of their own:
 one product for all three, split afterwards, makes that compiler unpack int8 weights for every frame.
+
+In fp8 the products of attention multiply bytes, too: the kernel stays one (TensorRT-RTX 1.7.1, SM 89 and 120) and reads and
+writes half as much. In int8 it would stay one as well, but a softmax over hundreds of tokens is made of small numbers, and the
+smallest that int8 has of what goes up to 1 is 1/127. Simulated on a ViT-S/16 at 224 pixels, the worst percentile of patches falls
+from .9998 to .948, or to .935 with the scale that suits each softmax best. E4M3 is a float, and keeps .998.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +25,12 @@ from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgec.graph.passes.base import Rewrite, unread
-from edgec.graph.plan import PrecisionPlan
+from edgec.graph.passes.quantise import pair
+from edgec.graph.plan import CALIBRATED, Precision, PrecisionPlan, Range
 from edgec.graph.values import add_constant, array_of, drop_unread, input_of, name_of, shape_of
 from edgec.lowering.halves import product_of
 from edgec.lowering.tensorrt.names import FreeNames
+from edgec.precision.static import headroom
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,8 @@ class JoinAttention(Rewrite):
         free = FreeNames(model.graph)
         for attention in joined:
             _join(attention, tables, free)
+            if self._plan.precision_of(name_of(attention.scores)) in CALIBRATED:
+                _quantise(attention, self._plan)
         RemoveUnusedNodesPass()(model)
         drop_unread(model.graph)
         return ir.passes.PassResult(model, modified=bool(joined))
@@ -82,6 +91,43 @@ class JoinAttention(Rewrite):
         products = [product_of(node) for node in nodes if node is not None]
         wide = [product is None or self._plan.precision_of(name_of(product)) == "fp32" for product in products]
         return len(products) == 5 and (all(wide) or not any(wide))
+
+
+def with_attention(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
+    """The plan with bytes for the products of every attention whose projection multiplies bytes, of the same type, and the ranges
+    of what they read. `peaks` are the largest absolute values that calibration saw.
+
+    Where the projection is fp16, what attention gives has to be fp16, and the kernel falls into its products (TensorRT-RTX 1.7.1,
+    SM 89 and 120).
+    """
+    operations: dict[str, Precision] = {}
+    ranges: dict[str, Range] = {}
+    for softmax in (node for node in hub.graph if node.op_type == "Softmax"):
+        attention = read_attention(softmax)
+        projection = _projection(attention) if attention is not None else None
+        precision = plan.precision_of(name_of(projection)) if projection is not None else plan.default
+        if attention is None or precision not in CALIBRATED:
+            continue
+        operations |= dict.fromkeys((name_of(attention.scores), name_of(attention.mix)), precision)
+        for value in attention.rotated:
+            peak = peaks[name_of(value)] * headroom(plan.activations)
+            ranges[name_of(value)] = Range(-peak, peak)
+        ranges[name_of(softmax.outputs[0])] = Range(0.0, 1.0)
+    return replace(plan, operations={**plan.operations, **operations}, ranges={**plan.ranges, **ranges})
+
+
+def _projection(attention: Attention) -> ir.Node | None:
+    """The product that reads what the heads give, side by side again."""
+    joined = _only_reader(attention.transposed.outputs[0], "Reshape")
+    return _only_reader(joined.outputs[0], "MatMul") if joined is not None else None
+
+
+def _quantise(attention: Attention, plan: PrecisionPlan) -> None:
+    """Pairs on what both products of a joined attention read."""
+    readers = (attention.scores, 0), (attention.scores, 1), (attention.mix, 1), (attention.mix, 0)
+    tensors = (*attention.rotated, attention.softmax.outputs[0])
+    for (reader, index), tensor in zip(readers, tensors, strict=True):
+        reader.replace_input_with(index, pair(reader, index, plan.ranges[name_of(tensor)], plan.activations))
 
 
 def read_attention(softmax: ir.Node) -> Attention | None:

@@ -19,11 +19,21 @@ if TYPE_CHECKING:
 
 FOLDED = "folded"
 """The form of int8 whose products hand over fp16 (`edgec.lowering.tensorrt.scales`)."""
-VARIANTS = ("int8", "int8-folded", "fp16", "fp32")
+VARIANTS = ("int8", "int8-folded", "fp8", "fp16", "fp32")
 """In the order in which a board tries them when one does not reproduce the features."""
-TENSORRT = {"int8": ("10.0", "12"), "int8-folded": ("10.1", "12"), "fp16": ("8.6", "12"), "fp32": ("8.6", "12")}
+TENSORRT = {
+    "int8": ("10.0", "12"),
+    "int8-folded": ("10.1", "12"),
+    "fp8": ("10.13", "12"),
+    "fp16": ("8.6", "12"),
+    "fp32": ("8.6", "12"),
+}
 """The first TensorRT version that accepts each variant, and the first that has not been examined. 8.x refuses weights that are
-int8 in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535); opset 19 is read from 10.1 on."""
+int8 in the file ("invalid weights type of Int8", microsoft/onnxruntime#11535); opset 19 is read from 10.1 on. 10.13 is the oldest
+on a board whose GPU has fp8."""
+CAPABILITY = {"fp8": "8.9"}
+"""The least compute capability that multiplies a variant's types, where not every GPU does. TensorRT-RTX 1.7.1 refuses E4M3 for
+SM 86 ("the model contains HW-specific datatypes: fp8_e4m3") and compiles it for 89, 120 and 121."""
 
 
 class TensorRt(Lowering):
@@ -31,7 +41,7 @@ class TensorRt(Lowering):
 
     name = "tensorrt"
     title = "TensorRT"
-    precisions = ("fp32", "fp16", "int8")
+    precisions = ("fp32", "fp16", "int8", "fp8")
     int8_kinds = ("linear", "convolution")
     forms: ClassVar[Mapping[str, tuple[str, ...]]] = {"int8": (FOLDED,)}
     evidence = Evidence.SIMULATED
@@ -45,10 +55,12 @@ class TensorRt(Lowering):
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-        """The plan of `with_headroom`."""
+        """The plan of `with_headroom`; one in fp8 has attention's own products in fp8, too (`with_attention`)."""
+        from edgec.lowering.tensorrt.attention import with_attention
         from edgec.lowering.tensorrt.writing import with_headroom
 
-        return with_headroom(hub, plan, peaks)
+        fitted = with_headroom(hub, plan, peaks)
+        return with_attention(hub, fitted, peaks) if plan.activations == "fp8" else fitted
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         """By the rules for these versions of TensorRT; without versions, opset 17 is all that is required."""
@@ -74,11 +86,12 @@ class TensorRt(Lowering):
         return self.lower_form(hub, plan, "", directory)
 
     def lower_form(self, hub: ir.Model, plan: PrecisionPlan, form: str, directory: Path) -> LoweredModel:
-        """As `lower`; the form `folded` is of int8 alone (`edgec.lowering.tensorrt.scales`), in `<plan's name>-folded.onnx`."""
+        """As `lower`; the form `folded` is of int8 (`edgec.lowering.tensorrt.scales`), in `<plan's name>-folded.onnx`. fp8 has no
+        other, because E4M3 needs opset 19 anyway."""
         from edgec.graph.files import save
         from edgec.lowering.tensorrt.writing import typed_model
 
-        model, in_float32 = typed_model(hub, plan, folded=form == FOLDED)
+        model, in_float32 = typed_model(hub, plan, folded=form == FOLDED or plan.activations == "fp8")
         entry = f"{variant_name(plan.name, form)}.onnx"
         files = save(model, directory / entry)
         return LoweredModel(self.name, directory, entry, files, {"precision": plan.name, "float32": in_float32})

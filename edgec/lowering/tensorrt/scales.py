@@ -1,4 +1,4 @@
-"""int8 products that hand fp16 over, for compilers whose int8 kernels cannot scale each output channel.
+"""Products of bytes that hand fp16 over, for compilers whose int8 kernels cannot scale each output channel.
 
 TensorRT-RTX 1.7.1 writes an int8 product's sums as they are and scales the channels in the kernel behind it: four bytes a number,
 which is more traffic than fp16 has (110 MB a frame against 73 for a ViT-S/16 at 224 pixels). Here the product itself has one
@@ -18,6 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgec.graph.numbers import LIMITS
 from edgec.graph.passes.base import Rewrite, unread
 from edgec.graph.values import add_constant, array_of, drop_unread, input_of, shape_of
 from edgec.lowering.tensorrt.names import FreeNames
@@ -29,12 +30,11 @@ IR_VERSION = 9
 """The file format of ONNX 1.14, which brought opset 19."""
 MOST = 60_000.0
 """What no product may exceed in fp16, a little below where fp16 ends."""
-_LARGEST = 127.0 * 127.0
 
 
 class FoldScales(Rewrite):
-    """Every int8 matrix product of a strongly typed graph gives fp16, with its channels' scales behind it in float32. One whose
-    activation has a scale that fp16 cannot hold stays as it is; so do convolutions.
+    """Every int8 or fp8 matrix product with a weight, in a strongly typed graph, gives fp16, with its channels' scales behind it
+    in float32. One whose activation has a scale that fp16 cannot hold stays as it is; so do convolutions.
 
     Requires operators that mean the same in opset 19. Ensures that no constant is left unread.
     """
@@ -47,7 +47,7 @@ class FoldScales(Rewrite):
         """Folds every product that may be, and states opset 19."""
         graph, free = model.graph, FreeNames(model.graph)
         activations: dict[ir.Value, ir.Value | None] = {}
-        products = [node for node in graph if node.op_type == "MatMul" and reads_bytes(node) and reads_bytes(node, 1)]
+        products = [node for node in graph if node.op_type == "MatMul" and reads_bytes(node) and _has_weight(node)]
         for product in products:
             pair = input_of(product)
             if pair not in activations:
@@ -63,6 +63,12 @@ class FoldScales(Rewrite):
     def broken(self, model: ir.Model) -> Iterable[str]:
         """Constants that nothing reads."""
         yield from unread(model.graph)
+
+
+def _has_weight(product: ir.Node) -> bool:
+    """Whether the second side is a constant, as bytes."""
+    dequantise = input_of(product, 1).producer()
+    return dequantise is not None and dequantise.op_type == "DequantizeLinear" and input_of(dequantise).is_initializer()
 
 
 def _in_half(dequantised: ir.Value, free: FreeNames) -> ir.Value | None:
@@ -94,13 +100,15 @@ def _fold(product: ir.Node, activation: ir.Value, free: FreeNames) -> None:
     assert graph is not None
     sides, output, name = shape_of(weight), product.outputs[0], product.outputs[0].name
     assert sides is not None
-    whole = MOST / (_LARGEST * sides[0] * float(array_of(input_of(maker, 1))))
+    zero_point = input_of(dequantise, 2)
+    largest = float(LIMITS["fp8" if zero_point.dtype == ir.DataType.FLOAT8E4M3FN else "s8"]) ** 2
+    whole = MOST / (largest * sides[0] * float(array_of(input_of(maker, 1))))
     scale = np.float16(2.0 ** np.clip(np.floor(np.log2(whole)), -14, 15))
     rest = array_of(input_of(dequantise, 1)).astype(np.float32) / np.float32(scale)
 
     half_weight = ir.val(free.take(f"{dequantise.name}.fp16"), ir.DataType.FLOAT16, weight.shape)
     constants = [add_constant(graph, free.take(f"{half_weight.name}.{part}"), value) for part, value in
-                 (("scale", scale), ("zero_point", np.int8(0)))]  # fmt: skip
+                 (("scale", scale), ("zero_point", np.zeros((), array_of(zero_point).dtype)))]  # fmt: skip
     product.prepend(ir.node("DequantizeLinear", [weight, *constants], outputs=[half_weight], name=half_weight.name))
     product.replace_input_with(0, activation)
     product.replace_input_with(1, half_weight)

@@ -90,13 +90,21 @@ def _round(node: ir.Node, free: FreeNames) -> None:
 
 
 def product_types(model: ir.Model) -> Counter[str]:
-    """How many products and convolutions, those of heads included, run in int8, fp16 and fp32."""
+    """How many products and convolutions, those of heads included, run in int8, fp8, fp16 and fp32."""
     counts: Counter[str] = Counter()
     for node in model.graph:
         if node.op_type in PRODUCTS:
             half = node.outputs[0].dtype == HALF
-            counts["int8" if reads_bytes(node) else "fp16" if half else "fp32"] += 1
+            counts[_bytes(node) or ("fp16" if half else "fp32")] += 1
     return counts
+
+
+def _bytes(product: ir.Node) -> str:
+    """The type of the bytes that the product multiplies; empty if it multiplies floats."""
+    dequantise = input_of(product).producer()
+    if dequantise is None or dequantise.op_type != "DequantizeLinear":
+        return ""
+    return "fp8" if input_of(dequantise).dtype == ir.DataType.FLOAT8E4M3FN else "int8"
 
 
 def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:

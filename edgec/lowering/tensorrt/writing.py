@@ -32,10 +32,11 @@ REWRITES: Final[Mapping[str, Callable[[PrecisionPlan], Rewrite]]] = {
 def typed_model(
     hub: ir.Model, plan: PrecisionPlan, *, folded: bool = False, rewrites: Collection[str] = tuple(REWRITES)
 ) -> tuple[ir.Model, dict[str, str]]:
-    """The strongly typed graph of a plan, opset 17 (19 if `folded`), and the operations that stay in float32 because a constant
-    does not fit fp16, each with the reason: products, and any operation of a head. int8 is symmetric whatever the plan says,
-    because TensorRT has no other."""
-    planned = apply_plan(hub, replace(plan, activations="s8"))
+    """The strongly typed graph of a plan, opset 17 (19 if `folded`, which a plan in fp8 must be), and the operations that stay in
+    float32 because a constant does not fit fp16, each with the reason: products, and any operation of a head. int8 is symmetric
+    whatever the plan says, because TensorRT has no other."""
+    plan = plan if plan.activations == "fp8" else replace(plan, activations="s8")
+    planned = apply_plan(hub, plan)
     older = () if folded else (ToOpset17(),)
     model = rewritten(planned, *older, *(make(plan) for name, make in REWRITES.items() if name in rewrites))
     first = assign_types(model, plan)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#888888"
-PRECISIONS = {"fp32": GREY, "bf16": BLUE, "fp16": SKY, "int8": ORANGE, "w8": GREEN, "w6": PINK, "w4": RED}
+BROWN = "#8C510A"
+PRECISIONS = {"fp32": GREY, "bf16": BLUE, "fp16": SKY, "int8": ORANGE, "fp8": BROWN, "w8": GREEN, "w6": PINK, "w4": RED}
 OTHER_PRECISIONS = (PINK, GREEN, SKY, RED)
 RUNTIMES = {"openvino": "circle", "onnxruntime": "square", "tensorrt": "triangle-up", "coreml": "diamond"}
 OTHER_RUNTIMES = ("cross", "triangle-down", "triangle-left", "triangle-right")

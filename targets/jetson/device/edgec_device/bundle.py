@@ -54,7 +54,8 @@ class BoardProfile:
 
 @dataclass(frozen=True)
 class Variant:
-    """One ONNX graph. `sha256` is its file's. `bounds` are by name of a head's output, with the limits in `BOUNDS`."""
+    """One ONNX graph. `sha256` is its file's. `bounds` are by name of a head's output, with the limits in `BOUNDS`.
+    `compute_capability` is the least that has its types; empty if every GPU has them."""
 
     name: str
     path: str
@@ -63,6 +64,7 @@ class Variant:
     sha256: str
     size_bytes: int
     bounds: Mapping[str, Mapping[str, float]]
+    compute_capability: str = ""
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,10 @@ def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequ
         for tensor in outputs
         if tensor.role != FEATURES
     }
-    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes, bounds)
+    capability = text(entry.get("compute_capability", ""))
+    if capability:
+        parse(capability)
+    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes, bounds, capability)
 
 
 def _limits(entry: Mapping[str, Any]) -> dict[str, str]:

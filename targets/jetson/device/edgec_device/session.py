@@ -36,7 +36,7 @@ from edgec_device.flags import build_flags, strongly_typed
 from edgec_device.output import Output
 from edgec_device.system import System
 from edgec_device.trtexec import Trtexec
-from edgec_device.versions import described, dotted, within
+from edgec_device.versions import described, dotted, parse, within
 
 PLAN = "engine.plan"
 _NUMBER = (int, float)
@@ -143,13 +143,16 @@ class Session:
             )
 
     def usable_variants(self) -> list[Variant]:
-        """The variants that this TensorRT can build, in the bundle's order; only those named with --variant, if any are."""
+        """The variants that this TensorRT can build for this GPU, in the bundle's order; of those named with --variant, if any
+        are."""
         version, chosen = self.trtexec.version, self.options.variants
+        gpu = parse(self.trtexec.gpu.compute_capability)
         return [
             variant
             for variant in self.bundle.variants
             if within(version, self.profile.tensorrt)
             and within(version, variant.tensorrt)
+            and gpu >= parse(variant.compute_capability or "0")
             and variant.name in (chosen or [variant.name])
         ]
 
