@@ -42,7 +42,8 @@ _WIDTH = 300
 
 @dataclass(frozen=True)
 class BoardProfile:
-    """A board that the bundle was built for. `compatible` are its names in the device tree, `tensorrt` its `min` and `below`."""
+    """A board that the bundle was built for. `compatible` are its names in the device tree, if it has one, `tensorrt` its `min`
+    and `below`."""
 
     profile: str
     title: str
@@ -50,6 +51,16 @@ class BoardProfile:
     compute_capability: str
     jetpack: tuple[str, ...]
     tensorrt: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An engine that the workstation compiled: for this `version` of TensorRT-RTX alone, and GPUs of these compute
+    capabilities."""
+
+    path: str
+    version: str
+    compute_capabilities: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class Variant:
     sha256: str
     size_bytes: int
     bounds: Mapping[str, Mapping[str, float]]
+    engine: Shipped | None = None
 
 
 @dataclass(frozen=True)
@@ -227,7 +239,7 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
     return BoardProfile(
         profile=text(entry["profile"]),
         title=text(entry["title"]),
-        compatible=tuple(text(name) for name in items(entry["compatible"])),
+        compatible=tuple(text(name) for name in entry["compatible"]),
         compute_capability=text(entry["compute_capability"]),
         jetpack=tuple(text(version) for version in entry["jetpack"]),
         tensorrt=_limits(entry["tensorrt"]),
@@ -244,7 +256,15 @@ def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequ
         for tensor in outputs
         if tensor.role != FEATURES
     }
-    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes, bounds)
+    engine = _shipped(entry["engine"], listed) if "engine" in entry else None
+    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes, bounds, engine)
+
+
+def _shipped(entry: Mapping[str, Any], listed: Mapping[str, File]) -> Shipped:
+    if entry["path"] not in listed:
+        raise ValueError("{} is not among the files".format(entry["path"]))
+    capabilities = tuple(text(capability) for capability in items(entry["compute_capabilities"]))
+    return Shipped(entry["path"], text(entry["version"]), capabilities)
 
 
 def _limits(entry: Mapping[str, Any]) -> dict[str, str]:
