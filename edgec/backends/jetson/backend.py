@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from edgec.backends.base import Backend, Circumstances, OnProgress, Packing
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
-from edgec.backends.jetson.program import BUNDLE, PROGRAM, jetson_program
+from edgec.backends.jetson.program import BUNDLE, jetson_program
 from edgec.backends.profile import Profile
 from edgec.backends.program import BoardProgram
 from edgec.lowering.base import Availability
@@ -112,26 +112,29 @@ class JetsonBackend(Backend):
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
         """The program, bundle.json, and what each variant computes of the golden frames."""
-        from edgec.backends.jetson.packing import write_bundle
+        from edgec.backends.jetson.packing import board_of, write_bundle
 
-        return write_bundle(packing)
+        return write_bundle(packing, self.program, [board_of(board) for board in as_boards(packing.profiles)])
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
         """The program and bundle.json, if the artefact has them."""
-        if not {PROGRAM, BUNDLE} & {file.path for file in artefact.manifest.files}:
+        from edgec.backends.checking import check_program, speaks_to
+
+        if not speaks_to(artefact, self.program.path, BUNDLE):
             return ()
-        from edgec.backends.checking import check_program
         from edgec.backends.jetson.checking import check_bundle
 
-        notes = check_program(artefact, PROGRAM, self.program.archive(), sent=True)
-        check_bundle(artefact, report, least)
+        notes = check_program(artefact, self.program.path, self.program.archive(), sent=True)
+        check_bundle(artefact, report, least, program=self.program.path)
         return notes
 
     def check_variants(
         self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
     ) -> tuple[list[OutputCheck], list[str]]:
         """Every graph that bundle.json lists."""
-        if BUNDLE not in {file.path for file in artefact.manifest.files}:
+        from edgec.backends.checking import speaks_to
+
+        if not speaks_to(artefact, self.program.path, BUNDLE) or BUNDLE not in {file.path for file in artefact.manifest.files}:
             return [], []
         from edgec.backends.jetson.checking import check_variants
 
