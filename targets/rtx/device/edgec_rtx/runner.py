@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import mmap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,9 +56,10 @@ class Gpu:
             raise Failed(f"{function.__name__}: {(words or b'unknown error').decode()} ({int(status)})")
         return results[0] if results else None
 
-    def pinned(self, size: int) -> bytearray:
-        """Memory of the host that copies to and from the device need not stage."""
-        memory = bytearray(size)
+    def pinned(self, size: int) -> mmap.mmap:
+        """Memory of the host that copies to and from the device need not stage: pages of its own, because no page can be
+        registered twice."""
+        memory = mmap.mmap(-1, size)
         self.call(self.cuda.cuMemHostRegister, memory, size, 0)
         return memory
 

@@ -90,8 +90,9 @@ class Runner:
             self.doubts.append("the GPU, or NVIDIA's packages, are stand-ins")
 
     def takes(self, limits: Mapping[str, str]) -> bool:
-        """TensorRT-RTX has version numbers of its own, and each that is accepted here takes every graph."""
-        return self._is_rtx or within(self.version, limits)
+        """TensorRT-RTX has version numbers of its own, and each takes every graph. TensorRT has strongly typed networks, which
+        `runner` builds, and the interface that it uses from 10 on."""
+        return self._is_rtx or (self.version >= (10,) and within(self.version, limits))
 
     def flags(self, variant: Variant, release: Path) -> list[str]:
         """Where the engine comes from."""
