@@ -31,6 +31,7 @@ def test_the_engine_of_the_build_is_verified_measured_and_activated(machine: Rob
     assert "TensorRT-RTX 1.7.1.116 on edgec stand-in GPU, compute capability 8.9" in notes
     assert "NVIDIA's driver takes CUDA 12.9" in notes
     assert "JetPack" not in notes
+    assert report.host.versions["tensorrt"] == "RTX 1.7.1.116"
     assert "were not recorded" in notes
     (candidate,) = report.candidates
     assert candidate.latency is not None

@@ -175,7 +175,8 @@ def _host(session: Session) -> dict[str, Any]:
     """The board, as edgec.host.facts describes a machine."""
     board, system = session.board, session.system
     cores = os.cpu_count() or 1
-    version = dotted(session.tool.version)
+    flavour = session.tool.title.replace("TensorRT", "").strip("-")  # TensorRT-RTX has numbers of its own
+    version = f"{flavour} {dotted(session.tool.version)}".strip()
     versions = {"tensorrt": version, **{name: value for name, value in board.packages.items() if name != "tensorrt"}}
     return {
         "cpu": board.title,
