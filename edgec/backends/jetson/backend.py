@@ -36,7 +36,7 @@ class JetsonBackend(Backend):
     features."""
 
     name = "jetson"
-    profile_type = JetsonProfile
+    profile_type: ClassVar[type[Profile]] = JetsonProfile
     note = NOTE
     assessing: ClassVar[str] = "check against TensorRT's versions"
     compiling: ClassVar[str] = "compile with NVIDIA's compiler"

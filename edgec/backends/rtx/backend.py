@@ -29,7 +29,7 @@ class RtxBackend(JetsonBackend):
     fastest that reproduces the features."""
 
     name = "rtx"
-    profile_type = RtxProfile
+    profile_type: ClassVar[type[Profile]] = RtxProfile
     note = NOTE
     assessing: ClassVar[str] = "bounds from data sheets"
 

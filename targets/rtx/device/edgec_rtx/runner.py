@@ -35,9 +35,7 @@ class Gpu:
     the process ends."""
 
     def __init__(self) -> None:
-        from cuda.bindings import driver
-
-        self.cuda = driver
+        self.cuda = driver = importlib.import_module("cuda.bindings.driver")
         self.call(driver.cuInit, 0)
         device = self.call(driver.cuDeviceGet, 0)
         self.name = self.call(driver.cuDeviceGetName, 256, device).split(b"\0")[0].decode("utf-8", "replace")

@@ -173,7 +173,8 @@ class Runner:
         samples, refused = answer.get("samples_ms"), str(answer.get("no_graph", ""))
         if not isinstance(samples, list) or not samples or not all(_is_time(sample) for sample in samples):
             raise _unusable("bench", variant, "its times make no sense")
-        load_ms, warm_up = answer.get("load_ms"), answer.get("warm_up")
+        load_ms: Any = answer.get("load_ms")
+        warm_up = answer.get("warm_up")
         if not _is_time(load_ms) or type(warm_up) is not int:
             raise _unusable("bench", variant, f"load_ms is {load_ms!r}, warm_up {warm_up!r}")
         no_graph = (
