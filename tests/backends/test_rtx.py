@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,14 @@ from edgec.backends.profiles import family
 from edgec.backends.rtx.packing import compile_engine
 from edgec.backends.rtx.profile import as_generations
 from edgec.backends.rtx.program import PROGRAM
-from edgec.building import BuildResult
+from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, RuntimeFailure
+from edgec.lowering.base import Availability
+from edgec.lowering.tensorrt.compiler import machines
 from edgec.records.evidence import Evidence
+from edgec.request import BuildRequest
 from edgec.verifying import verify
-from tests.rtx_device.conftest import built  # noqa: F401 - the same build
+from tests.rtx_device.conftest import asked, built  # noqa: F401 - the same build
 from tests.support.forging import edit, repair
 
 GENERATIONS = {"rtx-ampere": "8.6", "rtx-ada": "8.9", "rtx-blackwell": "12.0", "rtx-spark": "12.1"}
@@ -61,3 +65,22 @@ def test_it_verifies_here_and_what_contradicts_it_is_found(built: BuildResult, t
     repair(copy)
     with pytest.raises(ArtefactError, match="contradicts the artefact"):
         verify(copy)
+
+
+def test_without_the_compiler_the_graph_goes_alone(
+    asked: BuildRequest,  # noqa: F811
+    built: BuildResult,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine has the compiler, too."""
+    absent = Availability(False, problem="not installed", install=machines.INSTALL)
+    monkeypatch.setattr(machines, "availability", lambda: absent)
+    monkeypatch.setattr("edgec.backends.rtx.packing.availability", lambda: absent)
+    bare = build(replace(asked, output=tmp_path / "bare.edgec"))
+    (variant,) = json.loads((bare.directory / BUNDLE).read_text())["variants"]
+    assert "engine" not in variant
+    assert not bare.report.candidates[0].compilations
+    assert any("pip install 'edgec[nvidia]'" in note for note in bare.report.notes)
+    assert bare.manifest.build_key != built.manifest.build_key, "installing the compiler makes another artefact"
+    verify(bare.directory)

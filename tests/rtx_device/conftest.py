@@ -18,13 +18,13 @@ from tests.support.models import SMALL
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
-    """One precision for all generations. Not to be changed."""
+def asked(tmp_path_factory: pytest.TempPathFactory) -> BuildRequest:
+    """One precision for all generations."""
     pytest.importorskip("tensorrt_rtx_bindings", reason="NVIDIA's compiler is not installed: pip install 'edgec[nvidia]'")
     folder = tmp_path_factory.mktemp("rtx")
     save_checkpoint(folder / "checkpoint")
     draw_pictures(folder / "frames")
-    request = BuildRequest(
+    return BuildRequest(
         str(folder / "checkpoint"),
         target="rtx",
         calibration=str(folder / "frames"),
@@ -32,7 +32,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
         precision="fp16",
         output=folder / "robot.edgec",
     )
-    return build(request)
+
+
+@pytest.fixture(scope="session")
+def built(asked: BuildRequest) -> BuildResult:
+    """Not to be changed."""
+    return build(asked)
 
 
 @pytest.fixture(scope="session")
