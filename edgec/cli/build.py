@@ -55,15 +55,15 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
     from edgec.request import BuildRequest
 
     with BuildDisplay(verbose=verbose) as progress:
-        found = _find_gpu(settings["target"], progress) if engine else None
+        machine = _find_gpu(settings["target"], progress) if engine else None
         result = compile_checkpoint(BuildRequest(size=sizes[0], more_sizes=sizes[1:], **settings), progress)
     if not as_json:
         _print(result)
     finished = None
-    if found is not None:
+    if machine is not None:
         # The artefact is whole and stays, whatever comes of its engines.
         with BuildDisplay(verbose=verbose) as progress:
-            finished = _finish(result.directory, *found, progress)
+            finished = _finish(result.directory, *machine, progress)
     if as_json:
         click.echo(json.dumps(_summary(result, finished), indent=1))
     elif finished is not None:

@@ -28,8 +28,8 @@ GENERATIONS = {"rtx-ampere": "8.6", "rtx-ada": "8.9", "rtx-blackwell": "12.0", "
 
 
 def test_four_generations_are_the_family() -> None:
-    found = {profile.name: profile.rtx.compute_capability for profile in as_generations(family("rtx"))}
-    assert found == GENERATIONS
+    actual = {profile.name: profile.rtx.compute_capability for profile in as_generations(family("rtx"))}
+    assert actual == GENERATIONS
 
 
 def test_each_graph_was_compiled_for_each_generation_and_has_one_engine(built: BuildResult) -> None:  # noqa: F811

@@ -43,8 +43,7 @@ def built(asked: BuildRequest) -> BuildResult:
 @pytest.fixture(scope="session")
 def gpu(built: BuildResult, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What makes processes find a GPU and a TensorRT-RTX that runs engines."""
-    found = environment(tmp_path_factory.mktemp("gpu"), RTX)
-    return {**found, "STANDIN_GRAPHS": str(built.directory / "model")}
+    return {**environment(tmp_path_factory.mktemp("gpu"), RTX), "STANDIN_GRAPHS": str(built.directory / "model")}
 
 
 @pytest.fixture(scope="session")

@@ -57,28 +57,28 @@ def find_gpu(profiles: Sequence[Profile]) -> Gpu:
     """The GPU for which an engine can be built here. Raises `TargetError` if NVIDIA's packages or a GPU are missing, or if the
     profiles are RTX GPUs' and it is none of those."""
     with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
-        program, job, answer = (Path(folder, name) for name in ("edgec-rtx.pyz", "job.json", "answer.json"))
+        program, job, written = (Path(folder, name) for name in ("edgec-rtx.pyz", "job.json", "answer.json"))
         program.write_bytes(rtx_program().archive())
         job.write_text(json.dumps({"do": "look"}), encoding="utf-8")
         command = [sys.executable, str(program), "--runner", str(job)]
         said = _output_lines(command)
         try:
-            found = json.loads(answer.read_text(encoding="utf-8"))
+            answer = json.loads(written.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            found = {"error": "; ".join(said[-2:]) or "NVIDIA's code crashed"}
-    if "missing" in found:
+            answer = {"error": "; ".join(said[-2:]) or "NVIDIA's code crashed"}
+    if "missing" in answer:
         raise TargetError(
             "There is no TensorRT here to build an engine with.",
-            evidence=found["missing"],
+            evidence=answer["missing"],
             remedy=f"{INSTALL} (for data-centre GPUs from Hopper on also: pip install tensorrt-cu12); {_NEEDED}",
         )
-    if "error" in found:
+    if "error" in answer:
         raise TargetError(
             "TensorRT finds no GPU here to build an engine for.",
-            evidence=found["error"],
+            evidence=answer["error"],
             remedy=f"look whether nvidia-smi shows a GPU, and start containers with --gpus all; {_NEEDED}",
         )
-    gpu = Gpu(str(found["gpu"]), str(found["compute_capability"]))
+    gpu = Gpu(str(answer["gpu"]), str(answer["compute_capability"]))
     generations = as_generations(profiles)
     if generations and gpu.compute_capability not in {each.rtx.compute_capability for each in generations}:
         raise TargetError(

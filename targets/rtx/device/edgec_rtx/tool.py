@@ -137,8 +137,8 @@ class Runner:
         job = {"do": "run", "plan": str(plan), "input": frames.name, "frames": path.name, "batches": count}
         answer = self._step(job, work, "verify", variant, log)
         try:
-            found = [(str(each["name"]), _TYPES[each["dtype"]], tuple(map(int, each["shape"]))) for each in answer["outputs"]]
-            sizes = [math.prod(shape) * 4 for _, _, shape in found]
+            announced = [(str(each["name"]), _TYPES[each["dtype"]], tuple(map(int, each["shape"]))) for each in answer["outputs"]]
+            sizes = [math.prod(shape) * 4 for _, _, shape in announced]
             most = 4 * sum(tensor.size for tensor in tensors) * count
             if sum(sizes) * count != (work / OUTPUTS).stat().st_size or sum(sizes) * count > 2 * most:
                 raise ValueError(f"{sizes} bytes a batch were announced, and others written")
@@ -147,7 +147,7 @@ class Runner:
                     contents = [file.read(size) for size in sizes]
                     yield {
                         name: Array(shape, array(code, content))
-                        for (name, code, shape), content in zip(found, contents, strict=True)
+                        for (name, code, shape), content in zip(announced, contents, strict=True)
                     }
         except (KeyError, TypeError, ValueError) as error:
             raise _unusable("verify", variant, str(error)) from error
