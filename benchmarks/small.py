@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FAMILIES = ("cpu-onnxruntime", "cpu-openvino", "jetson", "apple")
+FAMILIES = ("cpu-onnxruntime", "cpu-openvino", "jetson", "rtx", "apple")
 SIZE = "32x48"
 
 

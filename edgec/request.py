@@ -227,6 +227,8 @@ def resolve(request: BuildRequest) -> Resolved:
         here.model_dump(mode="json", exclude={"governor", "usable_cores"}),
         threads,
         everything(_modules(backend, lowerings)),
+        # What it says of the graphs is in the report, and what it makes of them may be in the artefact.
+        backend.compiler().version if backend.compiling else "",
         # The program goes with the artefact.
         sorted((name, hashlib.sha256(content).hexdigest()) for name, content in program.items()),
     )

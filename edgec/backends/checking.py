@@ -1,8 +1,8 @@
 """What goes to a device with an artefact, `device/`, compared with the artefact and with this edgec: the program, and the
 document that tells it about the artefact.
 
-A Jetson believes its bundle.json and a Mac its mac.json. Both repeat what the manifest says, so both can be compared with it;
-edgec itself limits what only they say: gates and bounds.
+Jetsons and RTX machines believe their bundle.json, and a Mac its mac.json. These repeat what the manifest says, so both can be
+compared with it; edgec itself limits what only they say: gates and bounds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import edgec
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_GATE
+from edgec.backends.registry import all_backends
 from edgec.errors import ArtefactError
 from edgec.onboard.judging import BUDGET, GATES
 from edgec.records.manifest import Manifest
@@ -48,6 +49,14 @@ def check_program(artefact: OpenArtefact, path: str, expected: bytes, *, sent: b
             remedy="do not run it: build the artefact again",
         )
     return ()
+
+
+def speaks_to(artefact: OpenArtefact, program: str, document: str) -> bool:
+    """Whether what goes to a device is for the family with this program: it has the program, or the document and no family's
+    program."""
+    files = {file.path for file in artefact.manifest.files}
+    programs = {backend.program.path for backend in all_backends().values() if backend.program is not None}
+    return program in files or (document in files and not programs & files)
 
 
 def check_document(

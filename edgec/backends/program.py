@@ -23,16 +23,22 @@ _MODE = 0o100644 << 16
 
 @dataclass(frozen=True)
 class BoardProgram:
-    """`path` is where the archive lies in an artefact. Its sources are `__main__.py` and the package `package` in `folder`."""
+    """`path` is where the archive lies in an artefact. Its sources are `__main__.py` and the package `package` in `folder`, and
+    packages that it shares with other programs, which it `carries`: their names and folders. `document` is the bundle.json by
+    which `edgec deploy` speaks to it; empty if it does not run over ssh."""
 
     path: str
     package: str
     folder: Path
+    document: str = ""
+    carries: tuple[tuple[str, Path], ...] = ()
 
     def sources(self) -> dict[str, bytes]:
         """The files in the archive, by name. Raises `EdgecError` if they are missing from this installation."""
         paths = [self.folder / "__main__.py", *sorted((self.folder / self.package).glob("*.py"))]
         files = {path.relative_to(self.folder).as_posix(): path for path in paths}
+        for package, folder in self.carries:
+            files |= {path.relative_to(folder).as_posix(): path for path in sorted((folder / package).glob("*.py"))}
         files |= {f"{COMMON}/{path.name}": path for path in sorted(Path(onboard.__file__).parent.glob("*.py"))}
         if len(paths) < 2 or not all(path.is_file() for path in files.values()):
             raise EdgecError(

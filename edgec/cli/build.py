@@ -11,8 +11,8 @@ import click
 from edgec.cli import options
 
 if TYPE_CHECKING:
+    from edgec.backends.rtx.finishing import Finished, Gpu
     from edgec.building import BuildResult
-    from edgec.lowering.tensorrt.engine.host import Driver, Finished
     from edgec.model.spec import Size
     from edgec.progress import Progress
 
@@ -55,47 +55,47 @@ def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], *
     from edgec.request import BuildRequest
 
     with BuildDisplay(verbose=verbose) as progress:
-        driver = _find_driver(settings["target"], progress) if engine else None
+        machine = _find_gpu(settings["target"], progress) if engine else None
         result = compile_checkpoint(BuildRequest(size=sizes[0], more_sizes=sizes[1:], **settings), progress)
     if not as_json:
         _print(result)
     finished = None
-    if driver is not None:
+    if machine is not None:
         # The artefact is whole and stays, whatever comes of its engines.
         with BuildDisplay(verbose=verbose) as progress:
-            finished = _finish(result.directory, driver, progress)
+            finished = _finish(result.directory, *machine, progress)
     if as_json:
         click.echo(json.dumps(_summary(result, finished), indent=1))
     elif finished is not None:
         _print_engine(finished)
 
 
-def _find_driver(target: str, progress: Progress) -> Driver:
-    """Raises `TargetError` before any work if there could be no engine at its end."""
-    from edgec.backends.jetson.profile import JetsonProfile
+def _find_gpu(target: str, progress: Progress) -> tuple[Gpu, bool]:
+    """The GPU here, and whether it is the target. Raises `TargetError` before any work if there could be no engine at its end."""
     from edgec.backends.profiles import chosen
+    from edgec.backends.rtx.finishing import find_gpu
+    from edgec.backends.rtx.profile import as_generations
     from edgec.errors import TargetError
     from edgec.host.facts import facts
-    from edgec.lowering.tensorrt.engine.host import find_driver
 
-    if not all(isinstance(profile, JetsonProfile) for profile in chosen(target, facts())):
+    profiles = chosen(target, facts())
+    if not all(profile.runtimes == ("tensorrt",) for profile in profiles):
         raise TargetError(
             "Engines are TensorRT's, and this target runs none.",
             evidence=f"--engine with --target {target}",
-            remedy="leave out --engine, or build for boards: --target jetson",
+            remedy="leave out --engine, or build for NVIDIA's GPUs: --target jetson, or --target rtx",
         )
     with progress.stage("look for TensorRT and a GPU"):
-        return find_driver()
+        return find_gpu(profiles), bool(as_generations(profiles))
 
 
-def _finish(artefact: Path, driver: Driver, progress: Progress) -> Finished:
+def _finish(artefact: Path, gpu: Gpu, is_target: bool, progress: Progress) -> Finished:
     """Into a folder beside the artefact: the artefact's own files are hashed and stay unchanged."""
-    from edgec.backends.jetson.program import PROGRAM
+    from edgec.backends.rtx.finishing import finish
     from edgec.boards.results import save
-    from edgec.lowering.tensorrt.engine.host import finish
     from edgec.records.consistency import read_report
 
-    finished = finish(artefact / PROGRAM, artefact.with_name(artefact.name + ".engine"), driver, progress)
+    finished = finish(artefact, artefact.with_name(artefact.name + ".engine"), gpu, progress, is_target=is_target)
     save(finished.report, read_report(finished.measurements).to_json().encode())
     return finished
 

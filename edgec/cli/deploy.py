@@ -25,7 +25,7 @@ _MOST_PATIENCE_S = 24 * 3600
 @click.option("--again", is_flag=True, help="Verify and measure again, and build again what failed verification.")
 @click.option(
     "--patience", type=options.RealRange(0, 7 * 24 * 3600, min_open=True), metavar="SECONDS",
-    help="End trtexec after so long a silence.  [default: 900]",
+    help="End NVIDIA's program after so long a silence.  [default: 900]",
 )  # fmt: skip
 @click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")
 @click.option("--rollback", "command", flag_value="rollback", help="Only go back to the engine before the active one.")

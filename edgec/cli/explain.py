@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kernels", is_flag=True,
-    help="Show the kernels that NVIDIA's compiler makes of a Jetson's artefact. Needs `pip install 'edgec[nvidia]'`.",
+    help="Show the kernels that NVIDIA's compiler makes of a graph for TensorRT. Needs `pip install 'edgec[nvidia]'`.",
 )  # fmt: skip
 @click.option("--sm", metavar="SM", help="GPU to compile for.  [default: 86, which stands for Orin]")
 @options.weights

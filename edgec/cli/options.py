@@ -172,7 +172,7 @@ layers = click.option(
 output = click.option("-o", "--output", type=PathType(written=True), metavar="DIR", help="Where the artefact goes.")
 engine = click.option(
     "--engine", is_flag=True,
-    help="For boards: also build, verify and measure an engine for this machine's own GPU, into DIR.engine.",
+    help="For NVIDIA's GPUs: also build, verify and measure an engine for this machine's own GPU, into DIR.engine.",
 )  # fmt: skip
 force = click.option("--force", is_flag=True, help="Replace an artefact that is there.")
 threads = click.option(

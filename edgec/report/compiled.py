@@ -19,7 +19,7 @@ HEADINGS = (
 NOTE = (
     "attention: how many are one kernel each. products: of the graph, by the type they run in. moved: read and written by all "
     "kernels of one run, constants aside. act.: memory for what passes between kernels. s: compile time. Nothing was run. "
-    "An SM stands for a Jetson's own, which this compiler does not know: 86 for Orin, 120 for Thor."
+    "This compiler does not know a Jetson's own SM: 86 stands for Orin, 120 for Thor."
 )
 
 Named = Sequence[tuple[str, Compilation]]

@@ -98,6 +98,8 @@ class Board:
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
     identity: str = "client"
+    python: str = ""
+    """What `python3` is there; otherwise one as old as may be."""
 
     def __enter__(self) -> Board:
         self.folder.mkdir()
@@ -130,7 +132,7 @@ class Board:
 
     def told(self, **more: str) -> None:
         """What the environment of commands on the board is, from the next connection on."""
-        python = interpreter("3.8") or sys.executable
+        python = self.python or interpreter("3.8") or sys.executable
         programs = self.folder / "bin"
         programs.mkdir(exist_ok=True)
         if not (programs / "python3").exists():

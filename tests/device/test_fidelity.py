@@ -35,7 +35,7 @@ def test_outputs_are_read_as_trtexec_writes_them(device: Any) -> None:
         '[\n  { "name" : "nan_inf"\n  , "dimensions" : "1x2x3"\n  , "values" : [ 1, -nan, nan, inf, -inf, 1.5e-05 ]\n  }\n'
         ', { "name" : "scalar"\n  , "dimensions" : ""\n  , "values" : [ -2 ]\n  }\n]\n'
     )
-    found = device("verify").read_outputs(text)
+    found = device("steps").read_outputs(text)
     assert found["nan_inf"].shape == (1, 2, 3)
     values = list(found["nan_inf"].values)
     assert [math.isnan(value) for value in values] == [False, True, True, False, False, False]
@@ -46,7 +46,7 @@ def test_outputs_are_read_as_trtexec_writes_them(device: Any) -> None:
 @pytest.mark.parametrize("text", ["", "[", "3", "[1]", '[{"name": "x"}]', '[{"name": "x", "dimensions": "axb", "values": []}]'])
 def test_invalid_outputs_are_refused(device: Any, text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        device("verify").read_outputs(text)
+        device("steps").read_outputs(text)
 
 
 def test_layers_are_those_that_onnx_sees(device: Any, tmp_path: Path) -> None:

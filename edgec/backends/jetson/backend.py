@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from edgec.backends.base import Backend, Circumstances, OnProgress, Packing
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
-from edgec.backends.jetson.program import BUNDLE, PROGRAM, jetson_program
+from edgec.backends.jetson.program import BUNDLE, jetson_program
 from edgec.backends.profile import Profile
 from edgec.backends.program import BoardProgram
 from edgec.lowering.base import Availability
@@ -36,7 +36,7 @@ class JetsonBackend(Backend):
     features."""
 
     name = "jetson"
-    profile_type = JetsonProfile
+    profile_type: ClassVar[type[Profile]] = JetsonProfile
     note = NOTE
     assessing: ClassVar[str] = "check against TensorRT's versions"
     compiling: ClassVar[str] = "compile with NVIDIA's compiler"
@@ -97,11 +97,17 @@ class JetsonBackend(Backend):
             assessments.append(Assessment(bounds=foreseen.bounds, problem=problem, notes=notes))
         return tuple(assessments)
 
+    def runs_everywhere(self, precision: str, profiles: Sequence[Profile]) -> bool:
+        """Whether each of the devices has a GPU and a runtime for graphs of this precision."""
+        from edgec.backends.jetson.foresight import versions_for
+
+        return all(versions_for(precision, board.jetson) for board in as_boards(profiles))
+
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
         """What a board tries first; it measures and chooses for itself."""
         from edgec.backends.jetson.choosing import choose_unmeasured
 
-        return choose_unmeasured(candidates, budget, as_boards(profiles))
+        return choose_unmeasured(candidates, budget, lambda precision: self.runs_everywhere(precision, profiles))
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
         """The chosen one, and the first of every other precision and form that keeps the features."""
@@ -116,26 +122,29 @@ class JetsonBackend(Backend):
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
         """The program, bundle.json, and what each variant computes of the golden frames."""
-        from edgec.backends.jetson.packing import write_bundle
+        from edgec.backends.jetson.packing import board_of, write_bundle
 
-        return write_bundle(packing)
+        return write_bundle(packing, self.program, [board_of(board) for board in as_boards(packing.profiles)])
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
         """The program and bundle.json, if the artefact has them."""
-        if not {PROGRAM, BUNDLE} & {file.path for file in artefact.manifest.files}:
+        from edgec.backends.checking import check_program, speaks_to
+
+        if not speaks_to(artefact, self.program.path, BUNDLE):
             return ()
-        from edgec.backends.checking import check_program
         from edgec.backends.jetson.checking import check_bundle
 
-        notes = check_program(artefact, PROGRAM, self.program.archive(), sent=True)
-        check_bundle(artefact, report, least)
+        notes = check_program(artefact, self.program.path, self.program.archive(), sent=True)
+        check_bundle(artefact, report, least, program=self.program.path)
         return notes
 
     def check_variants(
         self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
     ) -> tuple[list[OutputCheck], list[str]]:
         """Every graph that bundle.json lists."""
-        if BUNDLE not in {file.path for file in artefact.manifest.files}:
+        from edgec.backends.checking import speaks_to
+
+        if not speaks_to(artefact, self.program.path, BUNDLE) or BUNDLE not in {file.path for file in artefact.manifest.files}:
             return [], []
         from edgec.backends.jetson.checking import check_variants
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from edgec.records.report import Report
 _SLACK = 1e-5
 
 
-def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | None = None) -> None:
-    """bundle.json must say what the manifest and `report` say. `least` is the lowest gate that is allowed, by default edgec's.
+def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | None = None, *, program: str = PROGRAM) -> None:
+    """bundle.json must say what the manifest and `report` say. `least` is the lowest gate that is allowed, by default edgec's;
+    `program` is what it is for.
 
     Raises `ArtefactError`.
     """
-    check_document(artefact, PROGRAM, BUNDLE, report, least, compare=_contradictions)
+    check_document(artefact, program, BUNDLE, report, least, compare=partial(_contradictions, program))
 
 
 def check_variants(
@@ -99,7 +101,7 @@ def _below_least(precision: str, artefact: OpenArtefact, actual: Features) -> li
     ]
 
 
-def _contradictions(document: Mapping[str, Any], manifest: Manifest, directory: Path) -> Iterator[str]:
+def _contradictions(program: str, document: Mapping[str, Any], manifest: Manifest, directory: Path) -> Iterator[str]:
     listed = {file.path: (file.sha256, file.size_bytes) for file in manifest.files}
     files = {file["path"]: (file["sha256"], file["size_bytes"]) for file in document["files"]}
     for path, facts in files.items():
@@ -111,7 +113,8 @@ def _contradictions(document: Mapping[str, Any], manifest: Manifest, directory: 
         yield "its variants are not those of the artefact"
     if manifest.execution is not None and stated != {(variant.precision, variant.entry) for variant in manifest.variants}:
         yield "its variants are not those of the manifest"
-    for path in (*variants.values(), FRAMES, EXPECTED_FLOAT32, PROGRAM):
+    engines = [variant["engine"]["path"] for variant in document["variants"] if "engine" in variant]
+    for path in (*variants.values(), *engines, FRAMES, EXPECTED_FLOAT32, program):
         if path not in files:
             yield f"it does not list {printable(str(path))[:100]}"
     if document["golden"] != {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": manifest.golden.count}:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, within
-from edgec.backends.jetson.foresight import versions_for
-from edgec.backends.jetson.profile import JetsonProfile
 from edgec.fidelity.budget import Budget
 from edgec.records.report import CandidateFigures
 
 
-def choose_unmeasured(candidates: Sequence[CandidateFigures], budget: Budget, boards: Sequence[JetsonProfile] = ()) -> Choice:
-    """The lowest precision within the budget that every board can run: what a board tries first, since nothing can be measured
-    here. If no candidate suits every board, the lowest that suits one.
+def choose_unmeasured(
+    candidates: Sequence[CandidateFigures], budget: Budget, everywhere: Callable[[str], bool] = lambda precision: True
+) -> Choice:
+    """The lowest precision within the budget that all boards have (`everywhere`): what a board tries first, since nothing can be
+    measured here. If there is none, the lowest that any has.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
     within_budget = within(ran, candidates, budget)
-    shared = [each for each in within_budget if all(versions_for(each.precision, board.jetson) for board in boards)]
+    shared = [each for each in within_budget if everywhere(each.precision)]
     first = max(shared or within_budget, key=lambda candidate: EXACTNESS.index(candidate.precision))  # of several int8 the first
     others = {candidate.precision for candidate in within_budget} - {first.precision}
     after = f", then {' and '.join(sorted(others, key=EXACTNESS.index, reverse=True))}" if others else ""

@@ -14,7 +14,7 @@ from edgec.backends.jetson.profile import Jetson, JetsonProfile
 from edgec.backends.jetson.roofline import lower_bounds
 from edgec.graph.work import count_work
 from edgec.lowering.tensorrt.check import check_graph, read_graph
-from edgec.lowering.tensorrt.lowering import CAPABILITY, TENSORRT
+from edgec.lowering.tensorrt.lowering import TENSORRT, has_types
 from edgec.lowering.tensorrt.rules import parse_version
 from edgec.records.compilation import Compilation
 from edgec.records.report import Bound
@@ -67,7 +67,7 @@ def _estimate(bound: roofline.LatencyBound, board: Jetson, compilations: Sequenc
 
 def versions_for(precision: str, board: Jetson) -> tuple[str, ...]:
     """The TensorRT versions that the board may have and that a graph of this precision is for; none if its GPU lacks the type."""
-    if parse_version(board.compute_capability) < parse_version(CAPABILITY.get(precision, "0")):
+    if not has_types(precision, board.compute_capability):
         return ()
     low, below = (parse_version(version) for version in TENSORRT[precision])
     return tuple(version for version in board.tensorrt_versions if low <= parse_version(version) < below)

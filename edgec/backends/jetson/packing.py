@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,8 +21,9 @@ from edgec.artefact.recording import run_golden
 from edgec.backends.base import Packing
 from edgec.backends.candidate import Candidate
 from edgec.backends.jetson.checking import tensor_fields
-from edgec.backends.jetson.profile import JetsonProfile, as_boards
-from edgec.backends.jetson.program import BUNDLE, PROGRAM, jetson_program
+from edgec.backends.jetson.profile import JetsonProfile
+from edgec.backends.jetson.program import BUNDLE
+from edgec.backends.program import BoardProgram
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
@@ -36,24 +37,32 @@ SCHEMA_VERSION = 1
 RUNTIME = "tensorrt"
 
 
-def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
+def write_bundle(
+    packing: Packing,
+    program: BoardProgram,
+    boards: Sequence[Mapping[str, Any]],
+    engines: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[VariantFacts, ...]:
     """Write the program and its bundle into `device/` of an artefact whose model and golden files are there, and what every
-    variant computes of the golden frames next to those.
+    variant computes of the golden frames next to those. `boards` are those that the artefact is for, `engines` what is known of
+    engines beside the graphs, by variant.
 
     Raises `RuntimeFailure` if a variant cannot be run here.
     """
     directory = packing.directory
-    jetson_program().write(directory)
+    program.write(directory)
+    engines = engines or {}
     golden = Reference(_arrays(directory, FRAMES)["frames"], _arrays(directory, EXPECTED_FLOAT32))
     features = {variant.variant: _run(directory, packing, variant, golden) for variant in packing.variants}
-    paths = [*(path_of(variant) for variant in packing.variants), FRAMES, EXPECTED_FLOAT32, PROGRAM]
+    paths = [*(path_of(variant) for variant in packing.variants), FRAMES, EXPECTED_FLOAT32, program.path]
+    paths += [engine["path"] for engine in engines.values()]
     document = {
         "schema_version": SCHEMA_VERSION,
         "edgec_version": edgec.__version__,
         "name": safe_name(packing.name),
         "build_key": packing.build_key,
         "family": packing.profiles[0].family,
-        "boards": [_board(board) for board in as_boards(packing.profiles)],
+        "boards": list(boards),
         "input": tensor_fields(packing.input),
         "outputs": [tensor_fields(output) for output in packing.outputs],
         "variants": [
@@ -69,6 +78,7 @@ def write_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
                         packing.outputs, variant.precision, golden.features, features[variant.variant]
                     ).items()
                 },
+                **({"engine": engines[variant.variant]} if variant.variant in engines else {}),
             }
             for variant in packing.variants
         ],
@@ -120,7 +130,8 @@ def _run(directory: Path, packing: Packing, variant: Candidate, golden: Referenc
     return run_golden(registry.get(RUNTIME).load(model, threads=packing.threads), golden, packing.input.shape[0])
 
 
-def _board(profile: JetsonProfile) -> Mapping[str, Any]:
+def board_of(profile: JetsonProfile) -> Mapping[str, Any]:
+    """A board as bundle.json describes it."""
     board = profile.jetson
     return {
         "profile": profile.name,

@@ -12,4 +12,4 @@ BUNDLE = "device/bundle.json"
 
 def jetson_program() -> BoardProgram:
     """Raises `EdgecError` if the `targets` folder is missing from this installation."""
-    return BoardProgram(PROGRAM, "edgec_device", room("targets") / "jetson" / "device")
+    return BoardProgram(PROGRAM, "edgec_device", room("targets") / "jetson" / "device", document=BUNDLE)

@@ -36,6 +36,15 @@ CAPABILITY = {"fp8": "8.9"}
 SM 86 ("the model contains HW-specific datatypes: fp8_e4m3") and compiles it for 89, 120 and 121."""
 
 
+def has_types(variant: str, compute_capability: str) -> bool:
+    """Whether a GPU of this compute capability, such as 8.7, multiplies the variant's types."""
+    return _numbers(compute_capability) >= _numbers(CAPABILITY.get(variant, "0"))
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
+
+
 class TensorRt(Lowering):
     """TensorRT on NVIDIA boards. What its runner computes on this machine is `simulated`: engines are built on the board."""
 

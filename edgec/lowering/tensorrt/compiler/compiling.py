@@ -17,7 +17,7 @@ from edgec.lowering.tensorrt.view import View
 from edgec.onboard.process import Ended, run
 from edgec.onboard.worker import describe_exit
 from edgec.records.compilation import Compilation
-from edgec.untrusted import Refused, parse_json, read_bytes
+from edgec.untrusted import Refused, parse_json_object, read_bytes
 
 PATIENCE_S = 600.0
 """For one graph and one SM. A ViT-S takes 3 s on a workstation."""
@@ -42,18 +42,47 @@ def compile_graph(graph: Path, sm: str, boards: Iterable[str] = (), *, seconds: 
 
     Raises `TargetError` if the compiler is not installed, `RuntimeFailure` if it cannot be started or its answer not be read.
     """
+    version = _installed()
+    with tempfile.TemporaryDirectory(prefix="edgec-compile-") as folder:
+        answer = Path(folder, "answer.json")
+        refusal, ended = _compile([str(graph.resolve()), sm, str(answer)], Path(folder), seconds)
+        if refusal:
+            summary = _summary(version, sm, boards, refusal=refusal, compile_s=round(ended.seconds, 2))
+            return Compiled(summary, (), ())
+        return _read(answer, graph, sm, boards)
+
+
+def compile_engine(graph: Path, sms: Sequence[str], engine: Path, *, seconds: float = PATIENCE_S) -> str:
+    """Compile one ONNX file, strongly typed, into one engine for all of these SMs, and write it there; returns the version of
+    TensorRT-RTX that it is for: no other loads it.
+
+    The same graph gives the same bytes, for the same version (seen with 1.7.1). Raises as `compile_graph`, and `RuntimeFailure`
+    for a graph that is refused.
+    """
+    _installed()
+    with tempfile.TemporaryDirectory(prefix="edgec-compile-") as folder:
+        answer = Path(folder, "answer.json")
+        refusal, _ = _compile([str(graph.resolve()), ",".join(sms), str(answer), str(engine)], Path(folder), seconds)
+        said = {} if refusal else _answer(answer)
+        problem = refusal or "; ".join(said.get("errors", ()))
+        if problem:
+            machines = ", ".join(sms)
+            raise RuntimeFailure(f"NVIDIA's compiler makes no engine of {graph.name} for SM {machines}.", evidence=problem)
+        return str(said["version"])
+
+
+def _installed() -> str:
     state = availability()
     if not state.available:
         raise TargetError("NVIDIA's compiler is not installed here.", evidence=f"no package {MODULE}", remedy=INSTALL)
-    with tempfile.TemporaryDirectory(prefix="edgec-compile-") as folder:
-        answer = Path(folder, "answer.json")
-        ended = _run([sys.executable, "-m", _WORKER, str(graph.resolve()), sm, str(answer)], Path(folder), seconds)
-        problem = _problem(ended, seconds)
-        if problem:
-            refusal = f"{problem}; last words: {ended.tail[-1][:300]}" if ended.tail else problem
-            summary = _summary(state.version, sm, boards, refusal=refusal, compile_s=round(ended.seconds, 2))
-            return Compiled(summary, (), ())
-        return _read(answer, graph, sm, boards)
+    return state.version
+
+
+def _compile(arguments: Sequence[str], folder: Path, seconds: float) -> tuple[str, Ended]:
+    """Why the compiler's process gave no answer, empty if it did; and how it ended."""
+    ended = _run([sys.executable, "-m", _WORKER, *arguments], folder, seconds)
+    problem = _problem(ended, seconds)
+    return f"{problem}; last words: {ended.tail[-1][:300]}" if problem and ended.tail else problem, ended
 
 
 def _run(command: Sequence[str], folder: Path, seconds: float) -> Ended:
@@ -79,20 +108,31 @@ def _problem(ended: Ended, seconds: float) -> str:
 
 
 def _read(answer: Path, graph: Path, sm: str, boards: Iterable[str]) -> Compiled:
+    said = _answer(answer)
     try:
-        said = parse_json(read_bytes(answer, _MOST_ANSWERED))
         refusal = "; ".join(said["errors"])
         kernels = read_kernels(said["layers"])
-    except (OSError, Refused, ValueError, KeyError, TypeError) as error:
-        raise RuntimeFailure(
-            "What NVIDIA's compiler said cannot be read.",
-            evidence=f"{type(error).__name__}: {error}",
-            remedy="report this with the versions that `edgec doctor` prints",
-        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _unreadable(error) from error
     memory = {name: int(said[name]) for name in ("activation_bytes", "weights_bytes", "engine_bytes")} if not refusal else {}
     counts = {} if refusal else _counts(kernels, graph)
     summary = _summary(said["version"], sm, boards, refusal=refusal, compile_s=round(said["seconds"], 2), **memory, **counts)
     return Compiled(summary, kernels, tuple(said["warnings"]))
+
+
+def _answer(path: Path) -> dict[str, Any]:
+    try:
+        return parse_json_object(read_bytes(path, _MOST_ANSWERED))
+    except (OSError, Refused) as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> RuntimeFailure:
+    return RuntimeFailure(
+        "What NVIDIA's compiler said cannot be read.",
+        evidence=f"{type(error).__name__}: {error}",
+        remedy="report this with the versions that `edgec doctor` prints",
+    )
 
 
 def _summary(version: str, sm: str, boards: Iterable[str], **figures: Any) -> Compilation:

@@ -27,7 +27,9 @@ _BYTES: Final = {
     **dict.fromkeys(("Int64", "Double"), 8.0),
     **dict.fromkeys(("Int4", "FP4", "Fp4", "FP4E2M1"), 0.5),
 }
-_TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "BF16": "bf16", "Fp8": "fp8", "Fp4": "fp4", "FP4E2M1": "fp4"}
+_TYPES: Final = {"Float": "fp32", "Half": "fp16", "BFloat16": "bf16", "BF16": "bf16", "Fp8": "fp8"} | dict.fromkeys(
+    ("FP4", "Fp4", "FP4E2M1"), "fp4"
+)
 """In edgec's words; others are written small."""
 _WIDTHS: Final = {kind: width for name, width in _BYTES.items() for kind in (name.lower(), _TYPES.get(name, ""))}
 _HEADER = re.compile(r"Name: (.*?), LayerType: (\w+)")

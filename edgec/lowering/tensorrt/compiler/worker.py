@@ -1,7 +1,7 @@
-"""`python -m edgec.lowering.tensorrt.compiler.worker GRAPH SM ANSWER`: one graph through NVIDIA's parser and compiler.
+"""`python -m edgec.lowering.tensorrt.compiler.worker GRAPH SMS ANSWER [ENGINE]`: one graph through NVIDIA's parser and compiler.
 
 In a process of its own, because native code may crash, hang, or print what it likes. ANSWER is a file that this process writes as
-JSON, with the compiler's words as they came (`compiling` reads it).
+JSON, with the compiler's words as they came (`compiling` reads it). SMS is `86` or `86,89`; an engine is written to ENGINE.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from edgec.onboard.compiling import GraphRefused, compile_plan, make_logger
 
 LAYERS = "Layers:"
 """What the compiler's list of kernels begins with, at its most detailed verbosity."""
@@ -24,41 +26,28 @@ _MEMORY = {
 }
 
 
-def compile_graph(graph: str, sm: str) -> dict[str, Any]:
+def compile_graph(graph: str, sms: str, engine: str = "") -> dict[str, Any]:
     """The answer: `version`; `errors` in the parser's or compiler's words, none if an engine was made; `warnings`; `layers`, one
     line for each kernel; bytes of memory and of the engine; `seconds`."""
     import tensorrt_rtx_bindings as trt
 
     messages: list[tuple[str, str]] = []
 
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
+    def on_message(severity: str, message: str) -> None:
+        if severity != "VERBOSE" or message.startswith((LAYERS, ROW)):
+            messages.append((severity, message))
 
-        def log(self, severity: Any, message: str) -> None:
-            if severity.name != "VERBOSE" or message.startswith((LAYERS, ROW)):
-                messages.append((severity.name, message))
-
-    log = Log()
-    builder = trt.Builder(log)
-    # From core 11 every network is strongly typed; before, it has to be asked for.
-    strongly_typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if strongly_typed is None else 1 << int(strongly_typed))
-    parser = trt.OnnxParser(network, log)
     began = time.perf_counter()
     plan, errors = None, []
-    if not parser.parse_from_file(graph):
-        errors = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)] or ["the parser gives no reason"]
-    elif not hasattr(trt.ComputeCapability, f"SM{sm}"):
-        errors = [f"this version does not compile for SM{sm}"]
+    try:
+        plan = compile_plan(trt, make_logger(trt, on_message), graph, sms.split(","), detailed=not engine)
+    except GraphRefused as refusal:
+        errors = refusal.errors
     else:
-        config = builder.create_builder_config()
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        plan = builder.build_serialized_network(network, config)
         if plan is None:
             errors = [text for severity, text in messages if severity in ("ERROR", "INTERNAL_ERROR")] or ["no engine was made"]
+        elif engine:
+            Path(engine).write_bytes(plan)
     return {
         "version": trt.__version__,
         "errors": _shortened(errors),
@@ -68,10 +57,6 @@ def compile_graph(graph: str, sm: str) -> dict[str, Any]:
         "engine_bytes": 0 if plan is None else plan.nbytes,
         "seconds": time.perf_counter() - began,
     }
-
-
-def _parser_error(error: Any) -> str:
-    return f"{error.desc()} (at {error.node_name() or 'no node'}, {error.node_operator() or 'no operator'})"
 
 
 def _shortened(texts: list[str]) -> list[str]:
@@ -93,5 +78,6 @@ def _number(pattern: re.Pattern[str], messages: list[tuple[str, str]]) -> int:
 
 
 if __name__ == "__main__":
-    graph_file, streaming_multiprocessor, answer_file = sys.argv[1:]
-    Path(answer_file).write_text(json.dumps(compile_graph(graph_file, streaming_multiprocessor)), encoding="utf-8")
+    graph_file, machines, answer_file, *engine_file = sys.argv[1:]
+    answer = compile_graph(graph_file, machines, *engine_file)
+    Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")

@@ -33,7 +33,8 @@ from edgec_device.seal import (
     require_whole,
     seal,
 )
-from edgec_device.session import PLAN, Engine, Layout, Session, read_sound
+from edgec_device.session import Engine, Layout, Session, read_sound
+from edgec_device.tool import PLAN
 from edgec_device.versions import dotted
 
 _MOST_ENTRIES = 50
@@ -172,7 +173,7 @@ def problems(session: Session) -> list[str]:
 
 def status(session: Session) -> None:
     """Report what is active and why, whether it is still what was verified, what was active before, and the state of each
-    variant. Needs neither trtexec nor the lock."""
+    variant. Needs neither the tool nor the lock."""
     layout, output = session.layout, session.output
     past = _past(layout)
     current = current_engine(layout)
@@ -296,8 +297,8 @@ def _unfit(entry: dict[str, Any], session: Session) -> str:
     try:
         session.identify()
     except BoardError:
-        return ""  # a rollback is for emergencies: it must not fail because there is no trtexec to compare versions with
-    version, gpu = dotted(session.trtexec.version), session.trtexec.gpu
+        return ""  # a rollback is for emergencies: it must not fail because there is no tool to compare versions with
+    version, gpu = dotted(session.tool.version), session.tool.gpu
     if facts["tensorrt"] != version or facts["compute_capability"] != gpu.compute_capability:
-        return "it is for TensorRT {}; this is {}".format(facts["tensorrt"], version)
+        return "it is for {} {}; this is {}".format(session.tool.title, facts["tensorrt"], version)
     return ""

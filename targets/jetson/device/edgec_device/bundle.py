@@ -42,7 +42,8 @@ _WIDTH = 300
 
 @dataclass(frozen=True)
 class BoardProfile:
-    """A board that the bundle was built for. `compatible` are its names in the device tree, `tensorrt` its `min` and `below`."""
+    """A board that the bundle was built for. `compatible` are its names in the device tree, if it has one, `tensorrt` its `min`
+    and `below`."""
 
     profile: str
     title: str
@@ -50,6 +51,16 @@ class BoardProfile:
     compute_capability: str
     jetpack: tuple[str, ...]
     tensorrt: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An engine that the workstation compiled: for this `version` of TensorRT-RTX alone, and GPUs of these compute
+    capabilities."""
+
+    path: str
+    version: str
+    compute_capabilities: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,7 @@ class Variant:
     size_bytes: int
     bounds: Mapping[str, Mapping[str, float]]
     compute_capability: str = ""
+    engine: Shipped | None = None
 
 
 @dataclass(frozen=True)
@@ -229,7 +241,7 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
     return BoardProfile(
         profile=text(entry["profile"]),
         title=text(entry["title"]),
-        compatible=tuple(text(name) for name in items(entry["compatible"])),
+        compatible=tuple(text(name) for name in entry["compatible"]),
         compute_capability=text(entry["compute_capability"]),
         jetpack=tuple(text(version) for version in entry["jetpack"]),
         tensorrt=_limits(entry["tensorrt"]),
@@ -249,7 +261,16 @@ def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequ
     capability = text(entry.get("compute_capability", ""))
     if capability:
         parse(capability)
-    return Variant(name, file.path, precision, _limits(entry["tensorrt"]), file.sha256, file.size_bytes, bounds, capability)
+    engine = _shipped(entry["engine"], listed) if "engine" in entry else None
+    limits = _limits(entry["tensorrt"])
+    return Variant(name, file.path, precision, limits, file.sha256, file.size_bytes, bounds, capability, engine)
+
+
+def _shipped(entry: Mapping[str, Any], listed: Mapping[str, File]) -> Shipped:
+    if entry["path"] not in listed:
+        raise ValueError("{} is not among the files".format(entry["path"]))
+    capabilities = tuple(text(capability) for capability in items(entry["compute_capabilities"]))
+    return Shipped(entry["path"], text(entry["version"]), capabilities)
 
 
 def _limits(entry: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Callable, Sequence
 from edgec_onboard.errors import BoardError, Interrupted, UsageError, VerificationFailed
 from edgec_onboard.program import enclosing_artefact, folder, run_guarded, seconds_up_to, whole_number_up_to
 
-from edgec_device import activation, errors, measured, seal
+from edgec_device import activation, measured, seal
 from edgec_device.activation import Choice
 from edgec_device.bench import bench
 from edgec_device.build import build
@@ -23,6 +23,7 @@ from edgec_device.output import Output
 from edgec_device.receive import receive
 from edgec_device.session import Engine, Options, Session
 from edgec_device.system import System
+from edgec_device.tool import Family
 from edgec_device.verify import verify
 from edgec_device.wire import Wire
 
@@ -44,11 +45,11 @@ STEPS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+def main(family: Family, arguments: Sequence[str] | None = None) -> int:
+    """Run one command on a machine of this family and return its exit code."""
+    options = _parser(family).parse_args(arguments)
     output = Output(options.json)
-    code = run_guarded(lambda: _run(options, output), output.error, from_os_error)
+    code = run_guarded(lambda: _run(options, output, family), output.error, from_os_error)
     if code >= 128 and not options.json:
         print("interrupted; run the same command again to continue", file=sys.stderr)
     with suppress(Interrupted):
@@ -56,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(options: argparse.Namespace, output: Output) -> None:
+def _run(options: argparse.Namespace, output: Output, family: Family) -> None:
     root = folder(options.root or _default_root(), "--dir")
     chosen = Options(
         root=root,
-        trtexec=options.trtexec,
+        tool=options.tool,
         patience=options.patience,
         wait=not options.no_wait,
         variants=tuple(options.variant or ()),
@@ -74,25 +75,24 @@ def _run(options: argparse.Namespace, output: Output) -> None:
         bundle = wire.bundle(root)
         wire.watch()
         try:
-            _work(chosen, bundle, options.command, output, wire)
+            _work(Session(chosen, bundle, System.from_environment(), output, family), options.command, wire)
         finally:
             wire.pause()
     else:
         bundle = read_bundle(folder(options.bundle or enclosing_artefact(), "--bundle"))
-        _work(chosen, bundle, options.command, output, None)
+        _work(Session(chosen, bundle, System.from_environment(), output, family), options.command, None)
 
 
-def _work(chosen: Options, bundle: Bundle, command: str, output: Output, wire: Wire | None) -> None:
-    root = chosen.root
-    _check_names(chosen, bundle)
-    session = Session(chosen, bundle, System.from_environment(), output)
+def _work(session: Session, command: str, wire: Wire | None) -> None:
+    root = session.options.root
+    _check_names(session.options, session.bundle)
     if command == "status":
         activation.status(session)
     elif command == "preflight":
         preflight(session)
     else:
         root.mkdir(parents=True, exist_ok=True)
-        with lock(root / ".lock", output, wait=chosen.wait):
+        with lock(root / ".lock", session.output, wait=session.options.wait):
             session.layout.clean()
             if wire is not None and command in _RECEIVING:
                 receive(session, wire)
@@ -235,13 +235,12 @@ def _default_root() -> str:
     return "{}/edgec".format(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
 
 
-def _parser() -> argparse.ArgumentParser:
-    codes, duration = (errors.__doc__ or "").split("\n", 2)[2], seconds_up_to(_MOST_SECONDS)
+def _parser(family: Family) -> argparse.ArgumentParser:
+    (option, takes, default), duration = family.option, seconds_up_to(_MOST_SECONDS)
     parser = argparse.ArgumentParser(
-        prog="edgec-device.pyz",
-        description="Builds TensorRT engines of the artefact that it is part of, on the board that will run them. An engine that "
-        "does not reproduce the golden features is never activated.",
-        epilog="exit codes:\n   0  done\n" + codes,
+        prog=family.program,
+        description=family.description,
+        epilog="exit codes:\n   0  done\n" + family.exit_codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -253,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--bundle", metavar="DIR", help="the artefact (default: the one this program is part of); `-` is for `edgec deploy`"
         )
-        command.add_argument("--trtexec", metavar="PATH", help="default: /usr/src/tensorrt/bin/trtexec, then the PATH")
+        command.add_argument(option, dest="tool", metavar=takes, help=f"default: {default}")
         command.add_argument(
             "--here",
             action="store_true",
@@ -262,7 +261,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="print one JSON event per line, for programs")
         command.add_argument("--no-wait", action="store_true", help="give up if another run uses this folder")
         command.add_argument(
-            "--patience", type=duration, default=900.0, metavar="S", help="end trtexec after S seconds of silence (default: 900)"
+            "--patience",
+            type=duration,
+            default=900.0,
+            metavar="S",
+            help=f"end {option.strip('-')} after S seconds of silence (default: 900)",
         )
         command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
         command.add_argument(

@@ -26,10 +26,14 @@ class EngineChanged(ArtefactError):
     """An engine's file, or what it was verified with, is not what it was."""
 
 
-class TrtexecFailed(BoardError):
-    """trtexec ended with an error, or its output cannot be used."""
+class EngineFailed(BoardError):
+    """An engine cannot be built, or not be run."""
 
     exit_code = 10
+
+
+class TrtexecFailed(EngineFailed):
+    """trtexec ended with an error, or its output cannot be used."""
 
 
 class NoTensorRT(BoardError):

@@ -5,25 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgec_device.system import VARIABLE, System
-from edgec_device.trtexec import Trtexec
+from edgec_device.tool import Tool
 
-_PLAN = b"ftrt"
-"""What serialised engines begin with (NVIDIA/TensorRT, samples/common/sampleEngines.cpp, printPlanVersion)."""
+_PLANS = (b"ftrt", b"vtrt")
+"""What serialised engines begin with: TensorRT's (NVIDIA/TensorRT, samples/common/sampleEngines.cpp, printPlanVersion), and
+TensorRT-RTX's (seen in engines of 1.7.1)."""
 _HEAD = 4096
 
 
-def doubts(system: System, trtexec: Trtexec, *, here: bool = False) -> list[str]:
-    """Why this run's figures are not facts about the board, a sentence each. Empty on a board with NVIDIA's trtexec; with `here`,
-    which claims nothing about a board, also with edgec's own program in its place."""
+def doubts(system: System, tool: Tool) -> list[str]:
+    """Why this run's figures are not facts about the board, a sentence each. Empty on a board with NVIDIA's own tool."""
     simulated = [f"the facts about the board come from {system.root} ({VARIABLE} is set)"] if not system.real else []
-    substitute = ["edgec's own program measured, not NVIDIA's trtexec"] if trtexec.substitute and not here else []
-    return simulated + substitute + trtexec.doubts
+    return [*simulated, *tool.doubts]
 
 
 def engine_doubts(engine: Path) -> list[str]:
     """Why an engine may not be TensorRT's, a sentence each; empty if nothing suggests that."""
     with engine.open("rb") as file:
         head = file.read(_HEAD)
-    if not head.startswith(_PLAN):
+    if not head.startswith(_PLANS):
         return [f"{engine.name} does not begin like a TensorRT engine"]
-    return [f"{engine.name} was made by a stand-in for trtexec"] if b"stand-in" in head else []
+    return [f"{engine.name} was made by a stand-in"] if b"stand-in" in head else []

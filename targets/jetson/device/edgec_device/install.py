@@ -12,7 +12,6 @@ from edgec_onboard.errors import DiskFull
 from edgec_onboard.files import is_plain_file, sha256_of
 
 from edgec_device import sensors
-from edgec_device.board import jetpack_listed
 from edgec_device.bundle import BUNDLE, File, check_files, damaged
 from edgec_device.errors import from_os_error
 from edgec_device.files import publish_folder
@@ -34,9 +33,10 @@ def preflight(session: Session) -> dict[str, Any]:
     check_files(bundle)
     check_room(session)
     facts = board_facts(session)
+    hidden = ("clocks", "packages", "profile", *session.family.hidden)
     for name, value in facts.items():
         shown = megabytes(value) if name.endswith("_bytes") and value is not None else value
-        text = "" if name in ("clocks", "packages", "profile") else f"  {name.replace('_bytes', ''):<20} {shown}"
+        text = "" if name in hidden else f"  {name.replace('_bytes', ''):<20} {shown}"
         output.emit("fact", text, step="preflight", name=name, value=value)
     for warning in _warnings(session, facts):
         output.emit("log", "  note: " + warning, step="preflight", line=warning)
@@ -46,16 +46,16 @@ def preflight(session: Session) -> dict[str, Any]:
 
 def board_facts(session: Session) -> dict[str, Any]:
     """Facts about the board that are recorded with every measurement."""
-    board, trtexec = session.board, session.trtexec
+    board, tool = session.board, session.tool
     return {
         "board": board.title,
         "profile": session.profile.profile,
         "jetpack": board.jetpack,
         "l4t": board.l4t,
-        "tensorrt": dotted(trtexec.version),
-        "trtexec": str(trtexec.path),
-        "gpu": trtexec.gpu.name,
-        "compute_capability": trtexec.gpu.compute_capability,
+        "tensorrt": dotted(tool.version),
+        tool.name: str(tool.path),
+        "gpu": tool.gpu.name,
+        "compute_capability": tool.gpu.compute_capability,
         "disk_free_bytes": shutil.disk_usage(str(session.options.root)).free,
         "memory_available_bytes": sensors.memory_bytes(session.system, "MemAvailable"),
         "power_mode": sensors.power_mode(session.system),
@@ -134,8 +134,8 @@ def check_room(session: Session, copy: int | None = None) -> None:
 def _warnings(session: Session, facts: dict[str, Any]) -> list[str]:
     warnings = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [])
     memory = facts["memory_available_bytes"]
-    if not session.options.here and not jetpack_listed(session.board, session.profile):
-        warnings.append("edgec does not know JetPack {} for this board.".format(session.board.jetpack or "(unknown)"))
+    if not session.options.here:
+        warnings += session.family.warnings(session)
     if memory is not None and memory < _LITTLE_MEMORY_BYTES:
         warnings.append(f"Only {megabytes(memory)} of memory are free: stop the desktop if building fails.")
     return warnings

@@ -39,7 +39,7 @@ def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, 
         "host_is_target": not session.options.here and not session.doubts(),
         "input_shape": list(bundle.input.shape),
         "host": _host(session),
-        "tool": "trtexec",
+        "tool": session.tool.name,
         "doubts": _doubts(session),
         "remarks": _remarks(session, facts),
         "candidates": [_candidate(session, engine, problems, first) for engine, first in zip(engines, _rounds(engines))],
@@ -79,9 +79,8 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
             wrapped = textwrap.wrap(heads, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)
             lines += [line.replace(_UNBROKEN, " ") for line in wrapped]
         evidence |= {record["evidence"] for record in (bench, verified) if record}
-    lines.append(
-        f"{', '.join(sorted(evidence)) or 'not measured'}; TensorRT {dotted(session.trtexec.version)}, {session.board.title}"
-    )
+    runtime = f"{session.tool.title} {dotted(session.tool.version)}"
+    lines.append(f"{', '.join(sorted(evidence)) or 'not measured'}; {runtime}, {session.board.title}")
     return "\n".join(shorten(line, WIDTH) for line in lines)
 
 
@@ -111,7 +110,7 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
         "name": name,
         "runtime": "tensorrt",
         "precision": engine.variant.precision,
-        "execution_precision": f"{typed} typed, TensorRT {dotted(session.trtexec.version)}",
+        "execution_precision": f"{typed} typed, {session.tool.title} {dotted(session.tool.version)}",
         "size_bytes": engine.facts.get("size_bytes"),
         "problem": problems.get(name, {}).get("what", ""),
         "build_flags": engine.facts.get("flags", []),
@@ -160,16 +159,15 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _doubts(session: Session) -> list[str]:
-    here = [f"these are engines for this machine's own GPU, {session.trtexec.gpu.name}"] if session.options.here else []
+    here = [f"these are engines for this machine's own GPU, {session.tool.gpu.name}"] if session.options.here else []
     return session.doubts() + here
 
 
 def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
-    board, trtexec = session.board, session.trtexec
-    jetpack = "JetPack {} (Jetson Linux {})".format(board.jetpack or "unknown", board.l4t or "unknown")
-    gpu = f"TensorRT {dotted(trtexec.version)} on {trtexec.gpu.name}, compute capability {trtexec.gpu.compute_capability}."
+    tool = session.tool
+    gpu = f"{tool.title} {dotted(tool.version)} on {tool.gpu.name}, compute capability {tool.gpu.compute_capability}."
     mode = facts.get("power_mode")
-    name = [] if session.options.here else [f"{board.title}, {jetpack}."]
+    name = [] if session.options.here else [session.family.describe(session.board)]
     return name + [gpu] + ([f"Power mode {mode}."] if mode else [])
 
 
@@ -177,7 +175,8 @@ def _host(session: Session) -> dict[str, Any]:
     """The board, as edgec.host.facts describes a machine."""
     board, system = session.board, session.system
     cores = os.cpu_count() or 1
-    version = dotted(session.trtexec.version)
+    flavour = session.tool.title.replace("TensorRT", "").strip("-")  # TensorRT-RTX has numbers of its own
+    version = f"{flavour} {dotted(session.tool.version)}".strip()
     versions = {"tensorrt": version, **{name: value for name, value in board.packages.items() if name != "tensorrt"}}
     return {
         "cpu": board.title,

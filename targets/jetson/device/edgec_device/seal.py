@@ -21,7 +21,8 @@ from edgec_onboard.files import is_plain_file, sha256_of
 from edgec_device.bundle import BUNDLE
 from edgec_device.errors import EngineChanged
 from edgec_device.files import read_json, read_record
-from edgec_device.session import PLAN, Engine, Layout, Session, read_sound
+from edgec_device.session import Engine, Layout, Session, read_sound
+from edgec_device.tool import PLAN
 
 VERIFIED, CHANGED, UNKNOWN = "verified", "changed", "unknown"
 REMEDY = "run `edgec deploy` again (or `run-all` here): it builds and verifies again what has changed"

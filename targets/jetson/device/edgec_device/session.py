@@ -1,4 +1,4 @@
-"""What every step works with: the bundle, the board, trtexec, and where files are under --dir.
+"""What every step works with: the bundle, the board, its tool, and where files are under --dir.
 
 ROOT/.lock                           held by the run that is at work
 ROOT/NAME/releases/KEY/              a bundle as it was installed; never changed
@@ -9,7 +9,7 @@ ROOT/NAME/current                    link to the active engine's folder: the rob
 ROOT/NAME/history.json               what was activated, in this order, and why
 ROOT/NAME/problems.json              by variant, why the last attempt failed
 ROOT/NAME/measurements.json          the latest, of which edgec on the workstation makes a report
-ROOT/NAME/logs/, work/               what trtexec printed; scratch files
+ROOT/NAME/logs/, work/               what the tool printed; scratch files
 """
 
 from __future__ import annotations
@@ -26,19 +26,16 @@ from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import SCRATCH, is_plain_file, sha256_of
 from edgec_onboard.measurements import NAME, grade
 
-from edgec_device import board as boards
-from edgec_device import evidence, graph
+from edgec_device import evidence
 from edgec_device.board import Board
-from edgec_device.bundle import COPY_AGAIN, BoardProfile, Bundle, Variant
+from edgec_device.bundle import BoardProfile, Bundle, Variant
 from edgec_device.errors import NoTensorRT
 from edgec_device.files import read_json, read_record, remove, sweep, write_json, write_record
-from edgec_device.flags import build_flags, strongly_typed
 from edgec_device.output import Output
 from edgec_device.system import System
-from edgec_device.trtexec import Trtexec
-from edgec_device.versions import described, dotted, parse, within
+from edgec_device.tool import PLAN, Family, Tool
+from edgec_device.versions import described, dotted, parse
 
-PLAN = "engine.plan"
 _NUMBER = (int, float)
 _RECORDS: dict[str, dict[str, Any]] = {
     "engine": {
@@ -63,7 +60,7 @@ class Options:
     instead of one of the bundle's boards."""
 
     root: Path
-    trtexec: str | None = None
+    tool: str | None = None
     patience: float = 900.0
     wait: bool = True
     variants: tuple[str, ...] = ()
@@ -108,50 +105,38 @@ class Layout:
 
 
 class Session:
-    """One run of the program. Call `identify` before anything that needs trtexec or the board."""
+    """One run of the program. Call `identify` before anything that needs the board or its tool."""
 
     board: Board
     profile: BoardProfile
-    trtexec: Trtexec
+    tool: Tool
 
-    def __init__(self, options: Options, bundle: Bundle, system: System, output: Output) -> None:
-        self.options, self.bundle, self.system, self.output = options, bundle, system, output
+    def __init__(self, options: Options, bundle: Bundle, system: System, output: Output, family: Family) -> None:
+        self.options, self.bundle, self.system, self.output, self.family = options, bundle, system, output, family
         self.layout = Layout(options.root, bundle.name)
 
     def identify(self) -> None:
-        """Find out board, trtexec and GPU, and check that the bundle is for them. Raises `WrongBoard` or `NoTensorRT`."""
-        here = self.options.here
-        self.board = boards.read_board(self.system)
-        if not here:
-            self.profile = boards.profile_of(self.board, self.bundle)
-        self.trtexec = Trtexec.find(self.options.trtexec, self.system, self.output, self.options.patience)
-        with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
-            self.trtexec.probe(Path(folder))
-        gpu = self.trtexec.gpu
-        if here:
-            self.board = boards.named_after(self.board, gpu.name, self.system)
-            self.profile = boards.profile_here(gpu.name, gpu.compute_capability, self.bundle)
-        elif gpu.compute_capability != self.profile.compute_capability:
-            raise boards.wrong_gpu(gpu.name, gpu.compute_capability, self.profile)
+        """Find out board, tool and GPU, and check that the bundle is for them. Raises `WrongBoard` or `NoTensorRT`."""
+        self.family.identify(self)
         if not self.usable_variants():
             ranges = [f"{variant.name}: TensorRT {described(variant.tensorrt)}" for variant in self.bundle.variants]
             raise NoTensorRT(
-                f"This bundle cannot be built with TensorRT {dotted(self.trtexec.version)}.",
+                f"This bundle cannot be built with {self.tool.title} {dotted(self.tool.version)}.",
                 evidence=[f"{self.profile.title}: TensorRT {described(self.profile.tensorrt)}", *ranges],
-                remedy=("install a TensorRT" if here else "flash a JetPack whose TensorRT is")
+                remedy=("install a TensorRT" if self.options.here else self.family.remedy)
                 + " in that range, or build the bundle for this version",
             )
 
     def usable_variants(self) -> list[Variant]:
         """The variants that this TensorRT can build for this GPU, in the bundle's order; of those named with --variant, if any
         are."""
-        version, chosen = self.trtexec.version, self.options.variants
-        gpu = parse(self.trtexec.gpu.compute_capability)
+        tool, chosen = self.tool, self.options.variants
+        gpu = parse(tool.gpu.compute_capability)
         return [
             variant
             for variant in self.bundle.variants
-            if within(version, self.profile.tensorrt)
-            and within(version, variant.tensorrt)
+            if tool.takes(self.profile.tensorrt)
+            and tool.takes(variant.tensorrt)
             and gpu >= parse(variant.compute_capability or "0")
             and variant.name in (chosen or [variant.name])
         ]
@@ -173,7 +158,7 @@ class Session:
 
     def doubts(self) -> list[str]:
         """As `evidence.doubts`, for this run."""
-        return evidence.doubts(self.system, self.trtexec, here=self.options.here)
+        return evidence.doubts(self.system, self.tool)
 
     def grade(self, doubts: list[str]) -> str:
         """The evidence of a figure with these doubts."""
@@ -181,9 +166,8 @@ class Session:
 
     def engine(self, variant: Variant) -> Engine:
         """The engine of this variant for this GPU and TensorRT, whether it is built or not."""
-        version, gpu = self.trtexec.version, self.trtexec.gpu
-        layers = [] if strongly_typed(version) or variant.precision == "fp32" else _layers(self.release / variant.path)
-        flags = build_flags(version, variant.precision, layers)
+        version, gpu = self.tool.version, self.tool.gpu
+        flags = self.tool.flags(variant, self.release)
         identity = [list(version), gpu.name, gpu.compute_capability, variant.sha256, flags]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         return Engine(self.layout.engines / f"{variant.name}-{key}", variant, tuple(flags))
@@ -267,10 +251,3 @@ def read_sound(folder: Path, name: str) -> dict[str, Any] | None:
     record = read_record(folder / (name + ".json"))
     complete = record is not None and all(isinstance(record.get(key), kind) for key, kind in _RECORDS[name].items())
     return record if complete else None
-
-
-def _layers(path: Path) -> list[str]:
-    try:
-        return graph.float32_layers(path)
-    except (OSError, ValueError) as error:
-        raise ArtefactError(f"The graph {path.name} cannot be read.", evidence=[str(error)], remedy=COPY_AGAIN) from error

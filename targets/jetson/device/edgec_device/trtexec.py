@@ -20,6 +20,7 @@ from edgec_onboard.worker import signal_name
 from edgec_device.errors import NoTensorRT, TrtexecFailed, TrtexecHung, from_os_error
 from edgec_device.output import Output, elapsed
 from edgec_device.system import System
+from edgec_device.tool import Gpu
 from edgec_device.versions import Version, dotted, from_banner
 
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
@@ -29,8 +30,6 @@ PROBE_PATIENCE_S = 120.0
 _BANNER = re.compile(r"&&&& RUNNING TensorRT\.trtexec \[TensorRT v(\d{4,6})\](.*?) # ")
 _TAG = re.compile(r"(?: \[b\d+\])?")
 """What NVIDIA puts between version and command line: nothing, or the build number (since 10.4)."""
-SUBSTITUTE = " [edgec, not NVIDIA]"
-"""In the same position, edgec's own program says that it is not NVIDIA's (edgec/lowering/tensorrt/engine)."""
 _GPU = re.compile(r"Selected Device: (.{1,200})")
 _COMPUTE = re.compile(r"Compute Capability: (\d{1,3}\.\d{1,3})(?!\d)")
 _SEVERITY = re.compile(r"^(?:\[[^\]]+\] )?\[([VIWEF])\] ?(.*)$")
@@ -49,14 +48,6 @@ _MOST_LOGGED = 1000
 """How many warnings and errors of one run are printed."""
 _FULL_BELOW_BYTES = 4 << 20
 _ELF = b"\x7fELF"
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """The GPU that trtexec uses."""
-
-    name: str
-    compute_capability: str
 
 
 @dataclass(frozen=True)
@@ -79,8 +70,6 @@ class Trtexec:
         self.patience = patience
         self.doubts: list[str] = []
         """Why it may not be NVIDIA's, a sentence each."""
-        self.substitute = False
-        """Whether it says that it is edgec's own program, which uses TensorRT's Python package."""
 
     @classmethod
     def find(cls, named: str | None, system: System, output: Output, patience: float) -> Trtexec:
@@ -120,12 +109,10 @@ class Trtexec:
                 remedy="reboot the board; in a container, run it with --runtime nvidia",
             )
         self.gpu = Gpu(device.group(1).strip(), compute.group(1))
-        self.substitute = banner.group(2) == SUBSTITUTE
-        known = self.substitute or _TAG.fullmatch(banner.group(2))
-        if not known or any("stand-in" in line for line in lines):
+        if not _TAG.fullmatch(banner.group(2)) or any("stand-in" in line for line in lines):
             self.doubts.append("trtexec does not identify itself as NVIDIA's does")
         with self.path.open("rb") as file:
-            if file.read(len(_ELF)) != _ELF and not self.substitute:
+            if file.read(len(_ELF)) != _ELF:
                 self.doubts.append(f"{self.path} is not a compiled program")
 
     def run(

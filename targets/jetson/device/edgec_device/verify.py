@@ -3,9 +3,7 @@ activated without it."""
 
 from __future__ import annotations
 
-import re
 import time
-from array import array
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -15,22 +13,12 @@ from edgec_onboard.errors import ArtefactError, BoardError, DiskFull, Verificati
 from edgec_onboard.judging import GATES, Judge, batches, golden_problem, shape_problems
 from edgec_onboard.measurements import now
 from edgec_onboard.tasks import FEATURES, headline
-from edgec_onboard.text import shorten
-from edgec_onboard.untrusted import MOST_VALUES, parse_json, read_bytes
 
 from edgec_device.bundle import COPY_AGAIN
-from edgec_device.errors import TrtexecFailed
+from edgec_device.errors import EngineFailed
 from edgec_device.evidence import engine_doubts
-from edgec_device.flags import verify_flags
 from edgec_device.npy import Array, read_npz
-from edgec_device.output import elapsed
-from edgec_device.session import PLAN, Engine, Session
-
-FRAMES = "frames.bin"
-_OUTPUT = "outputs.json"
-_NOT_JSON = re.compile(r"(?<![A-Za-z\"])(-?)(nan|inf)(?:inity)?(?:\(\w*\))?(?![A-Za-z\"])")
-_VALUE_BYTES, _ROOM = 32, 1 << 16
-"""The most bytes that trtexec writes per value, and besides the values."""
+from edgec_device.session import Engine, Session
 
 
 def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, BoardError]:
@@ -77,7 +65,7 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
 
 def damaged(engine: Engine) -> BoardError:
     """The error for an engine whose file has changed since it was built."""
-    return TrtexecFailed(
+    return EngineFailed(
         f"The engine file of {engine.variant.name} is not what was built.",
         evidence=[f"{engine.plan} has another SHA-256 than when it was built"],
         remedy="run `build`, which builds it again; check the disk, because files do not change by themselves",
@@ -115,31 +103,33 @@ def _does_not_fit(path: Path, problem: str) -> ArtefactError:
 
 def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]:
     bundle, began = session.bundle, time.monotonic()
-    flags = verify_flags(session.trtexec.version)
     bounds = engine.variant.bounds
     judge = Judge(bundle.outputs, plain, gate=bundle.gate, budget=bundle.budget, bounds=bounds, largest=golden.largest)
     problems: list[str] = []
     together = batches(bundle.golden_count, bundle.input.shape[0])
-    done = 0
-    for number, indices in enumerate(together):
-        outputs = _run(session, engine, golden, indices, flags)
-        problems = _shape_problems(bundle.outputs, outputs)
-        if problems:
-            break
-        for row, index in enumerate(indices):
-            if index < done:  # it only fills the batch
-                continue
-            done += 1
-            expected = {tensor.name: golden.expected[tensor.name].row(index) for tensor in bundle.outputs}
-            actual = {tensor.name: outputs[tensor.name].row(row) for tensor in bundle.outputs}
-            judge.add(index, expected, actual, expected)
-        session.output.emit(
-            "progress",
-            step="verify",
-            variant=engine.variant.name,
-            seconds=round(time.monotonic() - began, 1),
-            detail=f"batch {number + 1} of {len(together)}",
-        )
+    done, name = 0, engine.variant.name
+    frames = (b"".join(golden.frames.row(index).tobytes() for index in indices) for indices in together)
+    with session.layout.scratch(session.layout.work) as work:
+        log = session.layout.logs / f"verify-{name}.log"
+        computed = session.tool.outputs(name, engine.plan, frames, bundle.outputs, bundle.input, work=work, log=log)
+        for number, (indices, outputs) in enumerate(zip(together, computed)):
+            problems = _shape_problems(bundle.outputs, outputs)
+            if problems:
+                break
+            for row, index in enumerate(indices):
+                if index < done:  # it only fills the batch
+                    continue
+                done += 1
+                expected = {tensor.name: golden.expected[tensor.name].row(index) for tensor in bundle.outputs}
+                actual = {tensor.name: outputs[tensor.name].row(row) for tensor in bundle.outputs}
+                judge.add(index, expected, actual, expected)
+            session.output.emit(
+                "progress",
+                step="verify",
+                variant=name,
+                seconds=round(time.monotonic() - began, 1),
+                detail=f"batch {number + 1} of {len(together)}",
+            )
     verdict = judge.verdict(problems)
     return {
         "passed": not verdict.problems,
@@ -151,50 +141,11 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
         "budget": dict(bundle.budget),
         "bounds": {name: dict(bound) for name, bound in bounds.items()},
         "golden_sha256": bundle.golden_sha256,
-        "flags": flags,
+        "flags": session.tool.verify_flags,
         "seconds": round(time.monotonic() - began, 1),
         "created": now(),
         "evidence": session.grade(session.doubts() + engine_doubts(engine.plan)),
     }
-
-
-def _run(session: Session, engine: Engine, golden: _Golden, indices: Sequence[int], flags: Sequence[str]) -> Mapping[str, Array]:
-    name = engine.variant.name
-    with session.layout.scratch(session.layout.work) as work:
-        (work / FRAMES).write_bytes(b"".join(golden.frames.row(index).tobytes() for index in indices))
-        # Relative names: trtexec splits the value of --loadInputs at colons and commas.
-        paths = [f"--loadEngine={engine.plan.resolve()}", f"--loadInputs={session.bundle.input.name}:{FRAMES}"]
-        finished = session.trtexec.run(
-            [*paths, "--exportOutput=" + _OUTPUT, *flags],
-            cwd=work,
-            step="verify",
-            variant=name,
-            log=session.layout.logs / f"verify-{name}.log",
-        )
-        try:
-            values = sum(tensor.size for tensor in session.bundle.outputs)
-            content = read_bytes(work / _OUTPUT, _VALUE_BYTES * values + _ROOM)
-            return read_outputs(content.decode("utf-8", "replace"), values + _ROOM)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise TrtexecFailed(
-                f"trtexec's outputs of {PLAN} cannot be read.",
-                evidence=[shorten(str(error), 300), f"trtexec succeeded after {elapsed(finished.seconds)}"],
-                remedy="run `verify` again; if it happens again, report this",
-            ) from error
-
-
-def read_outputs(text: str, most_values: int = MOST_VALUES) -> dict[str, Array]:
-    """The outputs, by name, in what --exportOutput wrote (NVIDIA/TensorRT, samples/common/sampleReporting.cpp, exportJSONOutput):
-    JSON, except for NaN and infinities, which are as C++ prints them. Raises `ValueError`, `KeyError` or `TypeError` for anything
-    else."""
-    words = {"nan": "NaN", "inf": "Infinity"}
-    text = _NOT_JSON.sub(lambda match: words[match.group(2)] if match.group(2) == "nan" else match.group(1) + "Infinity", text)
-    outputs = {}
-    for entry in parse_json(text, most_values=most_values, finite=False):
-        extents = entry["dimensions"]
-        shape = tuple(int(extent) for extent in extents.split("x")) if extents else ()
-        outputs[entry["name"]] = Array(shape, array("d", entry["values"]))
-    return outputs
 
 
 def _shape_problems(tensors: Sequence[Tensor], outputs: Mapping[str, Array]) -> list[str]:

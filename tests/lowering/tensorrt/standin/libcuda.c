@@ -3,7 +3,10 @@
    Pointers to "device" memory carry a bit that no host pointer has, so that whoever mixes the two up is found out. Work is done
    when it is asked for, but for what is captured: that the stand-in for TensorRT hands over as a function. A test tool, never
    shipped; its device says what it is. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +24,7 @@ int cuInit(unsigned flags) {
     ready = flags == 0;
     return ready ? SUCCESS : INVALID_VALUE;
 }
+int cuDriverGetVersion(int *version) { *version = 12090; return SUCCESS; }
 int cuDeviceGet(int *device, int ordinal) { *device = 7; return !ready ? NOT_INITIALISED : ordinal ? INVALID_VALUE : SUCCESS; }
 int cuDeviceGetName(char *name, int length, int device) {
     strncpy(name, "edgec stand-in GPU", length);
@@ -38,7 +42,7 @@ int cuStreamCreate(void **stream, unsigned flags) { *stream = &capturing; return
 int cuStreamSynchronize(void *stream) { return capturing ? NOT_PERMITTED : stream == &capturing ? wrong() : INVALID_VALUE; }
 
 int cuMemAlloc_v2(uint64_t *address, size_t size) { *address = (uint64_t)(uintptr_t)malloc(size) | DEVICE; return wrong(); }
-int cuMemHostAlloc(void **address, size_t size, unsigned flags) { *address = malloc(size); return flags ? INVALID_VALUE : wrong(); }
+int cuMemHostRegister_v2(void *address, size_t size, unsigned flags) { return !address || !size || flags ? INVALID_VALUE : wrong(); }
 static int copy(uint64_t to, uint64_t from, size_t size, void *stream) {
     if (capturing) return NOT_PERMITTED;
     if (stream != &capturing) return INVALID_VALUE;
@@ -97,4 +101,16 @@ int standin_captures(void *stream, void (*work)(void)) {
     if (stream != &capturing || !capturing) return 0;
     captured = work;
     return 1;
+}
+
+/* How cuda-bindings finds functions: the newest version of each that the library has. */
+int cuGetProcAddress_v2(const char *name, void **function, int version, uint64_t flags, int *status) {
+    char newest[256];
+    Dl_info where;
+    void *self = dladdr((void *)cuGetProcAddress_v2, &where) ? dlopen(where.dli_fname, RTLD_LAZY | RTLD_NOLOAD) : NULL;
+    snprintf(newest, sizeof newest, "%s_v2", name);
+    *function = self ? dlsym(self, newest) : NULL;
+    if (!*function && self) *function = dlsym(self, name);
+    if (status) *status = *function ? 0 : 1;
+    return *function ? SUCCESS : 500;
 }

@@ -5,7 +5,7 @@ v11.1).
 Engines hold their graph, and say that they are a stand-in's; ONNX Runtime computes it. A test tool, never shipped. Environment:
 
 STANDIN_TENSORRT   the version that it plays (default 10.13.3)
-STANDIN_FAULTS     garbage, parse-error, no-engine, no-context, no-capture, bad-cache
+STANDIN_FAULTS     garbage, parse-error, no-engine, no-context, no-capture, crash, hang
 STANDIN_CALLS      a file that gets a line for each call that matters
 STANDIN_COMPUTE    the GPU's compute capability (default 8.9)
 """
@@ -17,6 +17,7 @@ import enum
 import os
 import random
 import sys
+import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[4] / "device"))  # the stand-in for trtexec, whose engines these are
@@ -30,7 +31,6 @@ __version__ = ".".join(map(str, VERSION)) + ".9"
 _FAULTS = os.environ.get("STANDIN_FAULTS", "").split(",")
 _COMPUTE = os.environ.get("STANDIN_COMPUTE", "8.9")
 _DEVICE = 1 << 60
-_CACHE = b"edgec stand-in timing cache"
 
 
 def _called(text: str) -> None:
@@ -77,11 +77,6 @@ class ILogger:
         VERBOSE = 4
 
 
-def init_libnvinfer_plugins(logger: ILogger, namespace: str) -> bool:
-    assert isinstance(logger, ILogger)
-    return namespace == ""
-
-
 class _Layer:
     def __init__(self, name: str) -> None:
         self.name = name
@@ -113,36 +108,15 @@ class _Network:
         self._layers = [_Layer(node.name) for node in onnx.load_model_from_string(self.onnx).graph.node]
 
 
-class _TimingCache:
-    def __init__(self, content: bytes) -> None:
-        self.content = content
-
-    def serialize(self) -> memoryview:
-        return memoryview(self.content or _CACHE)
-
-
 class _Config:
     def __init__(self) -> None:
-        self.builder_optimization_level = -1
         self.flags = {BuilderFlag.TF32}
-        self._cache: _TimingCache | None = None
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self.flags.add(BuilderFlag(flag))
 
     def clear_flag(self, flag: BuilderFlag) -> None:
         self.flags.remove(flag)
-
-    def create_timing_cache(self, content: bytes) -> _TimingCache | None:
-        return None if content and (content != _CACHE or "bad-cache" in _FAULTS) else _TimingCache(content)
-
-    def set_timing_cache(self, cache: _TimingCache, ignore_mismatch: bool) -> bool:
-        self._cache = cache
-        return not ignore_mismatch
-
-    def get_timing_cache(self) -> _TimingCache:
-        assert self._cache is not None
-        return self._cache
 
 
 class Builder:
@@ -163,7 +137,6 @@ class Builder:
 
     def build_serialized_network(self, network: _Network, config: _Config) -> memoryview | None:
         assert network.onnx, "nothing was parsed"
-        assert config.builder_optimization_level == 3
         weak = {flag.name for flag in config.flags} & {"FP16", "INT8"}
         assert not (network.typed and weak), "a strongly typed network takes no types from flags"
         _called(f"build {' '.join(sorted(flag.name for flag in config.flags))}")
@@ -177,8 +150,11 @@ class Builder:
 
 
 class _ParserError:
-    def node(self) -> int:
-        return 17
+    def node_name(self) -> str:
+        return "/blocks.0/sinkhorn"
+
+    def node_operator(self) -> str:
+        return "Sinkhorn"
 
     def desc(self) -> str:
         return "no importer registered for op: Sinkhorn"
@@ -276,6 +252,10 @@ class Runtime:
     def __init__(self, logger: ILogger) -> None:
         assert isinstance(logger, ILogger)
         self._logger = logger
+        if "crash" in _FAULTS:
+            os.abort()
+        if "hang" in _FAULTS:
+            time.sleep(600)
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> _Engine | None:
         try:
