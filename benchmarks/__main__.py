@@ -120,14 +120,15 @@ def int8(
 )
 @click.option("--sm", "sms", default="86", show_default=True, metavar="SM,…", help="GPUs to compile for.")
 @click.option("--shipped", is_flag=True, help="Only the graphs that are shipped, not those without a rewrite.")
-def kernels(architectures: tuple[str, ...], sizes: tuple[Any, ...], sms: str, shipped: bool) -> None:
+@click.option("--heads", is_flag=True, help="With a linear segmentation of 21 classes and a DPT depth head of 256 bins.")
+def kernels(architectures: tuple[str, ...], sizes: tuple[Any, ...], sms: str, shipped: bool, heads: bool) -> None:
     """What NVIDIA's compiler makes of the family's graphs, with and without each rewrite. Needs the extra `nvidia`."""
     from benchmarks.kernels import run_kernels
     from edgec.lowering.tensorrt.compiler.machines import parse_sms
     from edgec.model.spec import Size
 
     parsed = [Size.parse(str(size)) for size in sizes or ("224",)]
-    run_kernels(architectures, parsed, parse_sms(sms), shipped_only=shipped)
+    run_kernels(architectures, parsed, parse_sms(sms), shipped_only=shipped, heads=heads)
 
 
 @main.command()

@@ -17,7 +17,7 @@ from edgec.benchmarking import bench
 from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, FidelityError, RuntimeFailure, TargetError
 from edgec.lowering.tensorrt.check import check_graph, read_graph
-from edgec.lowering.tensorrt.lowering import TENSORRT
+from edgec.lowering.tensorrt.lowering import TENSORRT, has_types
 from edgec.lowering.tensorrt.rules import parse_version
 from edgec.records.evidence import Evidence
 from edgec.request import BuildRequest
@@ -85,7 +85,10 @@ def test_nothing_claims_to_have_been_measured(built: BuildResult) -> None:
         assert candidate.cold_start is None
         assert candidate.fidelity is not None
         assert candidate.fidelity.evidence is Evidence.SIMULATED
-        assert {bound.board for bound in candidate.bounds} == {profile.name for profile in family("jetson")}
+        boards = {
+            profile.name for profile in family("jetson") if has_types(candidate.precision, profile.jetson.compute_capability)
+        }
+        assert {bound.board for bound in candidate.bounds} == boards
         assert {bound.evidence for bound in candidate.bounds} == {Evidence.ESTIMATED}
         assert all(bound.bound_ms > 0 for bound in candidate.bounds)
     text = (built.directory / "report.md").read_text()
@@ -171,7 +174,7 @@ def test_one_board_alone_and_a_precision_alone(request_: BuildRequest, tmp_path:
 def test_a_board_whose_tensorrt_takes_no_graph_is_refused(request_: BuildRequest, tmp_path: Path) -> None:
     with pytest.raises(RuntimeFailure) as caught:
         build(replace(request_, target="jetson-agx-xavier", output=tmp_path / "old.edgec"))
-    assert any("none of these boards has a TensorRT for fp16" in line for line in caught.value.evidence)
+    assert any("none of these boards has a TensorRT and a GPU for fp16" in line for line in caught.value.evidence)
 
 
 def test_a_budget_that_no_candidate_keeps_writes_nothing(request_: BuildRequest, tmp_path: Path) -> None:

@@ -27,6 +27,22 @@ BOARDS = (
 
 
 @dataclass(frozen=True)
+class Compiler:
+    """NVIDIA's, with which Jetsons' graphs are seen before a board has them (docs/nvidia.md). `core` is the TensorRT in it, where
+    that is known; `sms` are the GPUs that it compiles for."""
+
+    state: Availability
+    core: str
+    sms: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.state.available:
+            return f"{_problem(self.state)}, on x86-64; Jetsons' graphs are then not compiled before a board has them"
+        core = f" (TensorRT {self.core})" if self.core else ""
+        return f"TensorRT-RTX {self.state.version}{core}, compiles for SM {', '.join(self.sms)}"
+
+
+@dataclass(frozen=True)
 class Findings:
     """`ready` are the target families that can be built for and run here; `profile` is the one for this host, if there is one."""
 
@@ -40,6 +56,7 @@ class Findings:
     cache_bytes: int
     cache_writable: bool
     here_writable: bool
+    compiler: Compiler
     ssh: str | None
     """The client's version, which `edgec deploy` uses; None if there is none."""
     ready: tuple[str, ...]
@@ -110,11 +127,19 @@ def examine() -> Findings:
         cache_bytes=cache_size(),
         cache_writable=writable,
         here_writable=_writable(Path.cwd()),
+        compiler=_compiler(),
         ssh=ssh,
         ready=ready,
         lacking=tuple(lacking),
         warnings=caveats(host, load),
     )
+
+
+def _compiler() -> Compiler:
+    from edgec.lowering.tensorrt.compiler.machines import availability, core_of, sms_of
+
+    state = availability()
+    return Compiler(state, core_of(state.version), sms_of(state.version) if state.available else ())
 
 
 def _ssh() -> str | None:
@@ -159,6 +184,7 @@ def _print(findings: Findings) -> None:
         ("packages", ", ".join(f"{name} {version}" for name, version in tools.items())),
         ("cache", f"{findings.cache}, {findings.cache_bytes / 1e6:.1f} MB, {_access(findings.cache_writable)}"),
         ("this folder", _access(findings.here_writable)),
+        ("NVIDIA's compiler", str(findings.compiler)),
         ("ssh", findings.ssh or "not found"),
     ]
     out.print(facts_table(rows))
@@ -191,6 +217,7 @@ def _json(findings: Findings) -> str:
         "precisions": findings.precisions,
         "cache": {"path": str(findings.cache), "bytes": findings.cache_bytes, "writable": findings.cache_writable},
         "this_folder_writable": findings.here_writable,
+        "nvidia_compiler": {**asdict(findings.compiler.state), "core": findings.compiler.core, "sms": findings.compiler.sms},
         "ssh": findings.ssh,
         "ready": findings.ready,
         "missing": findings.lacking,

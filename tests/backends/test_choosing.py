@@ -20,8 +20,8 @@ from edgec.records.report import CandidateFigures, Latency
 def candidate(
     name: str, p50: float | None, cosine: float | None = 0.9999, *, problem: str = "", figures: dict[str, float] | None = None
 ) -> CandidateFigures:
-    """`name` is runtime and precision, as in `openvino-int8`."""
-    runtime, precision = name.split("-")
+    """`name` is runtime and precision, as in `openvino-int8`, and what else tells it from others."""
+    runtime, precision, *_ = name.split("-")
     cosines = dict.fromkeys(("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01"), cosine) | (figures or {})
     fidelity = None if cosine is None else StageFidelity(stage=name, frames=8, evidence=Evidence.HOST, **cosines)
     latency = None
@@ -233,6 +233,18 @@ def test_a_board_tries_the_lowest_precision_first() -> None:
     stricter = choose_unmeasured(foreseen, Budget(0.999))
     assert stricter.candidate.name == "t-fp16"
     assert "t-int8 loses the features (0.9950)" in stricter.reason
+
+
+def test_what_a_board_tries_is_named_by_variant() -> None:
+    """int8 has two forms, and each is a graph of its own; recipes are none."""
+    cosines = {"t-fp32": 1.0, "t-fp16": 0.9999, "t-int8-static": 0.995, "t-int8-static-folded": 0.995, "t-int8-smooth": 0.994}
+    foreseen = [candidate(name, None, cosine) for name, cosine in cosines.items()]
+    actual = choose_unmeasured(foreseen, Budget(0.99))
+    assert actual.candidate.name == "t-int8-static"
+    assert "t-int8-static is what a board tries first, then int8-folded, fp16 and fp32;" in actual.reason
+    folded = choose_unmeasured([foreseen[0], foreseen[3]], Budget(0.99))
+    assert "t-int8-static-folded is what a board tries first, then fp32;" in folded.reason
+    assert "first;" in choose_unmeasured(foreseen[:1], Budget(0.99)).reason
 
 
 def test_without_measurements_the_target_s_order_decides() -> None:

@@ -14,6 +14,7 @@ from edgec.cli import run
 from edgec.cli.console import out
 from edgec.lowering import registry
 from edgec.lowering.base import Availability, LoweredModel, Lowering, Runner
+from edgec.lowering.tensorrt.compiler import machines
 
 
 class Missing(Lowering):
@@ -138,6 +139,26 @@ def test_doctor_for_scripts(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert found["cache"] == {"path": str(tmp_path / "cache"), "bytes": 5, "writable": True}
     assert "fp32" in found["precisions"]
     assert not (tmp_path / "work").exists()
+
+
+def test_doctor_knows_nvidia_s_compiler(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version, core and SMs; or, without it, the line that adds it."""
+    monkeypatch.setattr(machines, "installed_version", lambda: "1.7.1.116")
+    assert run(["doctor"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "TensorRT-RTX 1.7.1.116 (TensorRT 11.4), compiles for SM 75, 80, 86, 89, 120, 121" in shown
+    assert run(["doctor", "--json"]) == 0
+    compiler = json.loads(capsys.readouterr().out)["nvidia_compiler"]
+    assert (compiler["available"], compiler["core"], compiler["sms"][-1]) == (True, "11.4", "121")
+    monkeypatch.setattr(machines, "installed_version", lambda: "")
+    assert run(["doctor"]) == 0
+    assert "not installed; to add it: pip install 'edgec[nvidia]'" in " ".join(capsys.readouterr().out.split())
+
+
+def test_which_sms_a_version_compiles_for() -> None:
+    assert machines.sms_of("1.4.0.76") == ("75", "80", "86", "89", "120")
+    assert machines.sms_of("1.10.0.1") == machines.SMS
+    assert "121" not in machines.sms_of("unknown")
 
 
 def test_doctor_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_profile_of_its_own(tmp_path: Path) -> None:
         (ROBOT.replace("cores = 2", 'architecture = "aarch64"'), "none of the aarch64 flags"),
         (ROBOT.replace("cores = 2", 'architecture = "riscv64"'), "architecture"),
         (ROBOT.replace("cores = 2", "cores = 0"), "cores"),
-        (ROBOT.replace("bf16 = []", "fp8 = []"), "fp8"),
+        (ROBOT.replace("bf16 = []", "fp7 = []"), "fp7"),
         (ROBOT.replace("bf16 = []", "bf16 = []\nfp32 = []").replace('["onnxruntime"]', "[]"), "none has a runtime"),
         (ROBOT.replace("cpu-x86-64-avx512-bf16", "cpu-x86"), "no target named 'cpu-x86'"),
         (ROBOT.replace('"cpu-x86-64-avx512-bf16"', "7"), "extends must be the name"),

@@ -14,9 +14,13 @@ from edgec.graph.planned import apply_plan
 from edgec.graph.values import name_of
 from edgec.lowering.halves import near_the_end, unfit_products
 from edgec.lowering.tensorrt.attention import JoinAttention
+from edgec.lowering.tensorrt.bins import SumBins
 from edgec.lowering.tensorrt.casting import CastToTypes
+from edgec.lowering.tensorrt.labels import ChooseByComparing
+from edgec.lowering.tensorrt.norms import NormSideBySide
 from edgec.lowering.tensorrt.opset import ToOpset17
 from edgec.lowering.tensorrt.pixels import ScalePixels
+from edgec.lowering.tensorrt.pointwise import ConvolveBeforeUpsampling
 from edgec.lowering.tensorrt.scales import FoldScales
 from edgec.lowering.tensorrt.selection import SelectBeforeNorm
 from edgec.lowering.tensorrt.typed import assign_types, free_chain, residual_adds
@@ -24,7 +28,11 @@ from edgec.lowering.tensorrt.typed import assign_types, free_chain, residual_add
 REWRITES: Final[Mapping[str, Callable[[PrecisionPlan], Rewrite]]] = {
     "joint attention": JoinAttention,
     "selection before the norm": lambda plan: SelectBeforeNorm(),
+    "norms side by side": lambda plan: NormSideBySide(),
     "scaled pixels": lambda plan: ScalePixels(),
+    "convolutions before upsampling": lambda plan: ConvolveBeforeUpsampling(),
+    "summed bins": lambda plan: SumBins(),
+    "labels by comparison": lambda plan: ChooseByComparing(),
 }
 """Forms that the compiler needs fewer kernels, or fewer bytes, for. `python -m benchmarks kernels` shows what each is worth."""
 

@@ -16,6 +16,8 @@ TITLE = "TensorRT-RTX"
 
 SMS = ("75", "80", "86", "89", "120", "121")
 """All that any version compiles for."""
+_SINCE = {"121": (1, 5)}
+"""The first version that compiles for an SM, if it is none of the oldest."""
 _STANDS_FOR = {"8.7": "86", "11.0": "120"}
 """By a Jetson's compute capability. Orin's SM87 has the instructions of SM86; Thor's SM110 is a Blackwell like SM120. Xavier's
 Volta is older than all that the compiler knows."""
@@ -46,6 +48,13 @@ def installed_version() -> str:
 def core_of(version: str) -> str:
     """The TensorRT that this version of TensorRT-RTX is built from; empty where that is not known."""
     return _CORES.get(".".join(version.split(".")[:2]), "")
+
+
+def sms_of(version: str) -> tuple[str, ...]:
+    """The SMs that this version of TensorRT-RTX compiles for; for a version that is not known, those that every version has."""
+    parts = version.split(".")[:2]
+    number = tuple(map(int, parts)) if all(part.isdecimal() for part in parts) else (0, 0)
+    return tuple(sm for sm in SMS if number >= _SINCE.get(sm, (0, 0)))
 
 
 def stand_in(compute_capability: str) -> str:
