@@ -7,9 +7,13 @@ import shutil
 import signal
 import subprocess
 
+from tests.support.sharing import read_operators_once, take_share
+
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+take_share()
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +23,13 @@ import pytest
 pytest.register_assert_rewrite("tests.lowering.conformance")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """What stays until the end anyway (modules, five thousand tests) is not searched for garbage again and again."""
+    read_operators_once()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
