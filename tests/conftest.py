@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
-
-from tests.support.sharing import read_operators_once, take_share
+import sys
 
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-take_share()
 
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support import sharing
 
 # Suites that other tests import: before any of them does.
 pytest.register_assert_rewrite("tests.lowering.conformance")
@@ -25,9 +25,15 @@ pytest.register_assert_rewrite("tests.lowering.conformance")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure() -> None:
+    """Before any test imports torch or a runtime, which count the cores."""
+    sharing.take_share()
+
+
 def pytest_collection_finish() -> None:
     """What stays until the end anyway (modules, five thousand tests) is not searched for garbage again and again."""
-    read_operators_once()
+    if "edgec.graph.export" in sys.modules:
+        sharing.read_operators_once()
     gc.collect()
     gc.freeze()
 
@@ -54,6 +60,20 @@ def _hears_ctrl_c() -> None:
     """A shell starts what runs in its background deaf to SIGINT, and so would be the programs that tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def every_core() -> Iterator[None]:
+    """All cores of the machine, not a worker's share of them."""
+    with sharing.every_core():
+        yield
+
+
+@pytest.fixture
+def two_cores(every_core: None) -> None:
+    """At least; tests that need them are skipped where there is one."""
+    if len(sharing.CORES) < 2:
+        pytest.skip("needs two cores")
 
 
 @pytest.fixture

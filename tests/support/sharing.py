@@ -4,6 +4,26 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+HAS_SHARES = hasattr(os, "sched_setaffinity")
+CORES = frozenset(os.sched_getaffinity(0)) if HAS_SHARES else frozenset(range(os.cpu_count() or 1))
+"""All that there are for the tests of this machine, whatever share this process has."""
+
+
+@contextmanager
+def every_core() -> Iterator[None]:
+    """All cores again, for tests of threads and of what other work on the machine does."""
+    if not HAS_SHARES:
+        yield
+        return
+    share = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, share)
 
 
 def take_share() -> None:
@@ -15,9 +35,9 @@ def take_share() -> None:
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if not worker.startswith("gw") or not hasattr(os, "sched_setaffinity"):
+    if not worker.startswith("gw") or not HAS_SHARES:
         return
-    mine = sorted(os.sched_getaffinity(0))[int(worker[2:]) :: count]
+    mine = sorted(CORES)[int(worker[2:]) :: count]
     if mine:
         os.sched_setaffinity(0, mine)
 
