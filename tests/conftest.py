@@ -11,13 +11,17 @@ import sys
 
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Of several processes each has its work: PyTorch's threads would only take cores from one another. What runtimes do with
+    # cores, edgec and the tests say themselves.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import sharing
+from tests.support import once
 
 # Suites that other tests import: before any of them does.
 pytest.register_assert_rewrite("tests.lowering.conformance")
@@ -25,15 +29,10 @@ pytest.register_assert_rewrite("tests.lowering.conformance")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_configure() -> None:
-    """Before any test imports torch or a runtime, which count the cores."""
-    sharing.take_share()
-
-
 def pytest_collection_finish() -> None:
     """What stays until the end anyway (modules, five thousand tests) is not searched for garbage again and again."""
     if "edgec.graph.export" in sys.modules:
-        sharing.read_operators_once()
+        once.read_operators_once()
     gc.collect()
     gc.freeze()
 
@@ -60,20 +59,6 @@ def _hears_ctrl_c() -> None:
     """A shell starts what runs in its background deaf to SIGINT, and so would be the programs that tests interrupt."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-@pytest.fixture
-def every_core() -> Iterator[None]:
-    """All cores of the machine, not a worker's share of them."""
-    with sharing.every_core():
-        yield
-
-
-@pytest.fixture
-def two_cores(every_core: None) -> None:
-    """At least; tests that need them are skipped where there is one."""
-    if len(sharing.CORES) < 2:
-        pytest.skip("needs two cores")
 
 
 @pytest.fixture

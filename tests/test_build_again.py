@@ -221,7 +221,6 @@ def test_only_what_depends_on_a_change_is_computed_again(ask: BuildRequest, cach
     assert made_by(replace(ask, size=Size(48, 48))) >= {"hub", "reference", "hub-fidelity"}
 
 
-@pytest.mark.usefixtures("every_core")
 def test_the_number_of_threads_decides_what_is_reused(ask: BuildRequest) -> None:
     """Two numbers of threads, two keys: else a report could tell latencies of other threads than it says."""
     one, two = (build(replace(ask, threads=threads, output=Path(f"{ask.output}-{threads}"))) for threads in (1, 2))

@@ -309,7 +309,6 @@ def test_a_record_of_operations_may_not_be_left_out(make: Make, tmp_path: Path) 
         verify(forged)
 
 
-@pytest.mark.usefixtures("every_core")
 def test_it_is_the_same_with_any_number_of_threads(built: Built) -> None:
     """Or, where kernels divide their sums by threads, as near as kernels are."""
     for threads in (1, 3):

@@ -18,11 +18,6 @@ SETTINGS: dict[str, dict[str, Any]] = {"onnxruntime": {"precision": "fp32"}, "op
 MakeModel = Callable[..., LoweredModel]
 
 
-@pytest.fixture(autouse=True)
-def _machine(every_core: None) -> None:
-    """What is measured, and what disturbs it, have the machine's cores."""
-
-
 def save_model(path: Path, width: int, batch: int) -> None:
     """uint8 frames [N, 32, 32, 3] to `cls` [N, width], by two products a pixel: the larger `width`, the slower."""
     random = np.random.default_rng(0)

@@ -346,8 +346,8 @@ class LoweringConformance:
         for name, value in lowering.load(chosen.model, threads=1)(chosen.made.frames).items():
             np.testing.assert_allclose(features[name], value, atol=1e-6)
 
-    @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux")
-    def test_threads_are_obeyed(self, case: Callable[..., Case], lowering: Lowering, tmp_path: Path, two_cores: None) -> None:
+    @pytest.mark.skipif(not Path("/proc/self/task").is_dir() or usable_cores() < 2, reason="needs Linux and two cores")
+    def test_threads_are_obeyed(self, case: Callable[..., Case], lowering: Lowering, tmp_path: Path) -> None:
         """The threads that loading and running add to the process. Some runtimes start theirs only when there is enough to do."""
         chosen = case("vit", "fp32")
         added = [self._elsewhere(chosen, tmp_path, threads)[1] for threads in (1, 2)]

@@ -66,7 +66,6 @@ class TestOpenVino(LoweringConformance):
         assert set(executed(lowering.load(case("vit", "bf16").model).execution_precision)) == {"bf16"}
 
     @pytest.mark.parametrize("threads", [1, 2, 3])
-    @pytest.mark.usefixtures("every_core")
     def test_openvino_itself_says_as_many_threads(self, lowering: Lowering, case: Callable[..., Case], threads: int) -> None:
         runner: Any = lowering.load(case("vit", "fp32").model, threads=threads)
         assert runner.compiled.get_property("INFERENCE_NUM_THREADS") == runner.threads == min(threads, usable_cores())
