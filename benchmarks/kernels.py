@@ -23,8 +23,8 @@ from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import observe
-from edgec.lowering.tensorrt.attention import with_attention
 from edgec.heads.attach import attach
+from edgec.lowering.tensorrt.attention import with_attention
 from edgec.lowering.tensorrt.compiler.compiling import compile_graph
 from edgec.lowering.tensorrt.typed import residual_adds
 from edgec.lowering.tensorrt.writing import REWRITES, typed_model

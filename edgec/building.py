@@ -22,19 +22,7 @@ from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
 from edgec.records.reading import read_record
 from edgec.records.report import Report
 from edgec.request import BuildRequest, Resolved, resolve
-from edgec.stages.assembling import Results, write
 from edgec.stages.base import Build
-from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
-from edgec.stages.preparing import (
-    check_the_heads,
-    choose_frames,
-    compute_references,
-    export_hub,
-    only_shipped,
-    verify_against_author,
-    verify_export,
-)
-from edgec.stages.quantising import Plans, calibrate, measure_int8_costs
 
 REPORT = "report.json"
 
@@ -74,6 +62,20 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
 
 def compile_into(directory: Path, build: Build) -> None:
     """The stages in order, and nothing else."""
+    # Imported when there is work: a request that is refused, or a build that is up to date, need not wait for onnx-ir.
+    from edgec.stages.assembling import Results, write
+    from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
+    from edgec.stages.preparing import (
+        check_the_heads,
+        choose_frames,
+        compute_references,
+        export_hub,
+        only_shipped,
+        verify_against_author,
+        verify_export,
+    )
+    from edgec.stages.quantising import Plans, calibrate, measure_int8_costs
+
     check_the_heads(build)
     split = choose_frames(build)
     hub = export_hub(build)

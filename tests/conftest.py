@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
+import sys
 
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Of several processes each has its work: PyTorch's threads would only take cores from one another. What runtimes do with
+    # cores, edgec and the tests say themselves.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import once
+
 # Suites that other tests import: before any of them does.
 pytest.register_assert_rewrite("tests.lowering.conformance")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_finish() -> None:
+    """What stays until the end anyway (modules, five thousand tests) is not searched for garbage again and again."""
+    if "edgec.graph.export" in sys.modules:
+        once.read_operators_once()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from tests.support.commands import python
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures
 
-HEAVY = ("torch", "onnxscript", "transformers", "safetensors.torch")
+HEAVY = ("torch", "onnxscript", "onnx_ir", "transformers", "safetensors.torch")
 
 
 @pytest.fixture(scope="module")

@@ -94,6 +94,12 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     return compiled("watch", tmp_path_factory.mktemp("watch"))
 
 
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two blocks. What is watched does not depend on how many there are; the built-in one is read below, too."""
+    return save_checkpoint(tmp_path_factory.mktemp("quiet") / "checkpoint")
+
+
 def new_place(root: Path, library: Path | None) -> Place:
     for name in ("home", "tmp", "work"):
         (root / name).mkdir()
@@ -105,6 +111,9 @@ def empty(tmp_path: Path, library: Path | None) -> Place:
     return new_place(tmp_path, library)
 
 
+BUILD = ("build", "checkpoint", "--calibration", "frames", "--input-size", "32x48")
+
+
 def edgec(place: Place, *words: str | Path) -> None:
     done = place.start(*command(*words))
     assert done.returncode == 0, done.stderr
@@ -113,11 +122,12 @@ def edgec(place: Place, *words: str | Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, library: Path | None) -> Place:
+def place(tmp_path_factory: pytest.TempPathFactory, library: Path | None, checkpoint: Path) -> Place:
     """With an artefact, `made.edgec`, of a cold build: every stage, both runtimes, a process for each candidate."""
     place = new_place(tmp_path_factory.mktemp("quiet"), library)
     draw_pictures(place.work / "frames", 8)
-    edgec(place, "build", "demo", "--input-size", "64", "--iterations", "5", "-o", "made.edgec")
+    (place.work / "checkpoint").symlink_to(checkpoint)
+    edgec(place, *BUILD, "--iterations", "5", "-o", "made.edgec")
     return place
 
 
@@ -144,7 +154,7 @@ def test_the_watch_catches_compiled_code(empty: Place) -> None:
 def test_a_build_for_devices(place: Place, target: str) -> None:
     if target == "apple":
         pytest.importorskip("coremltools")
-    edgec(place, "build", "demo", "--target", target, "--input-size", "64", "-o", f"{target}.edgec")
+    edgec(place, *BUILD, "--target", target, "-o", f"{target}.edgec")
     edgec(place, "explain", f"{target}.edgec")
 
 
@@ -154,7 +164,7 @@ COMMANDS: list[tuple[str | Path, ...]] = [
     ("bench", "made.edgec", "--fps", "20", "--duration", "1s"),
     ("run", "made.edgec", "frames", "--features", "features.npz", "--output", "drawn"),
     ("explain", "made.edgec", "--pictures", "pictures"),
-    ("explain", "made.edgec", "--pictures", "others", "--frames", "demo", "--checkpoint", "demo"),
+    ("explain", "made.edgec", "--pictures", "others", "--frames", "frames", "--checkpoint", "checkpoint"),
     ("report", "made.edgec", "-o", "page.html"),
     ("compare", "made.edgec", "made.edgec", "--format", "html", "-o", "compared.html"),
     ("inspect", "demo"),
@@ -173,15 +183,14 @@ def test_a_command(place: Place, words: tuple[str | Path, ...]) -> None:
 def test_a_build_that_runs_the_container_s_own_class(place: Place) -> None:
     """transformers looks things up on a hub, and compiles, where it is not told otherwise."""
     pytest.importorskip("transformers")
-    folder = save_checkpoint(place.work / "checkpoint")
-    words = ["--input-size", "32x48", "--precision", "fp32", "--iterations", "5", "-o", "against.edgec"]
-    edgec(place, "build", folder, "--against", "--calibration", "frames", *words)
+    edgec(place, *BUILD, "--against", "--precision", "fp32", "--iterations", "5", "-o", "against.edgec")
 
 
-def test_a_sweep(empty: Place) -> None:
+def test_a_sweep(empty: Place, checkpoint: Path) -> None:
     """Its cells are processes of processes. What they keep for whose turn it is to measure is told of in the README."""
-    lines = ('checkpoints = ["demo"]', 'targets = ["cpu"]', "sizes = [64]", 'precisions = ["fp32"]', "iterations = 5")
-    (empty.work / "all.toml").write_text("\n".join(lines))
+    draw_pictures(empty.work / "frames", 8)
+    cells = ('targets = ["cpu"]', 'sizes = ["32x48"]', 'precisions = ["fp32"]', 'calibration = "frames"', "iterations = 5")
+    (empty.work / "all.toml").write_text("\n".join((f'checkpoints = ["{checkpoint}"]', *cells)))
     done = empty.start(*command("sweep", "all.toml"))
     assert done.returncode == 0, done.stderr
     assert empty.calls() == []
@@ -196,16 +205,18 @@ before = dict(os.environ)
 from edgec.building import build
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
-build(BuildRequest("demo", size=Size(64, 64), precision="fp32", iterations=5, output=Path("made.edgec")))
+settings = {"precision": "fp32", "iterations": 5, "output": Path("made.edgec")}
+build(BuildRequest(sys.argv[1], calibration="frames", size=Size(32, 48), **settings))
 added = {name for name in os.environ if os.environ[name] != before.get(name)}
 assert added <= {"ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"}, added
 assert not [name for name, module in sys.modules.items() if name.split(".")[0] == "openvino_telemetry" and module is not None]
 """
 
 
-def test_a_program_that_imports_edgec_keeps_its_own_settings(empty: Place) -> None:
+def test_a_program_that_imports_edgec_keeps_its_own_settings(empty: Place, checkpoint: Path) -> None:
     """No more is switched off in it than telemetry; matplotlib's folders are the program's own."""
-    done = empty.start(sys.executable, "-c", API)
+    draw_pictures(empty.work / "frames", 8)
+    done = empty.start(sys.executable, "-c", API, checkpoint)
     assert done.returncode == 0, done.stderr
     assert empty.calls() == []
     theirs = ("home/.config", "home/.cache/matplotlib")

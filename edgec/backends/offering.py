@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING, Literal
 
 from edgec.backends.candidate import Candidate
 from edgec.errors import TargetError
 from edgec.graph.plan import Precision
 from edgec.lowering.base import Lowering
 from edgec.lowering.forms import ManyForms
-from edgec.precision.recipes import STATIC, measured_recipes, quick_recipes, rule_recipes
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 PrecisionChoice = Literal["auto", "fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]
 PALETTES = ("w6", "w4")
@@ -54,6 +54,9 @@ def attempts(
     `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8:
     they unpack the weights and multiply in float, so only the files are int8.
     """
+    # Looking a request up needs `offered_pairs` alone, and must not wait for onnx-ir.
+    from edgec.precision.recipes import STATIC, measured_recipes, quick_recipes, rule_recipes
+
     tried: list[Candidate] = []
     for runtime, precision in pairs:
         lowering, name = lowerings[runtime], f"{runtime}-{precision}"

@@ -42,9 +42,8 @@ def weight_scales(weight: Floats, axis: int, *, activations: Bytes = "s8", paire
 def weight_bytes(weight: Floats, scales: Floats, activations: Bytes) -> NDArray[Any]:
     """The weight over its scales, which broadcast over it, rounded to the nearest: int8, or E4M3 if the activation is."""
     limit, scaled = LIMITS[activations], weight / scales
-    if activations == "fp8":
-        return np.asarray(np.clip(scaled, -limit, limit).astype(E4M3))
-    return np.clip(np.rint(scaled), -limit, limit).astype(np.int8)
+    floats = activations == "fp8"
+    return np.clip(scaled if floats else np.rint(scaled), -limit, limit).astype(E4M3 if floats else np.int8)
 
 
 def quantise_weight(weight: Floats, *, activations: Bytes = "s8", paired: bool = False) -> Floats:

@@ -193,9 +193,11 @@ def verify_against_author(build: Build, references: Sequence[Reference]) -> tupl
     if not build.resolved.request.against:
         return ()
     from edgec.checkpoint.author import find_author
+    from edgec.quiet import inductor_folder_goes
 
     reference = references[0].only(("cls", "patches"))
-    with build.progress.stage("compare with the author's code", len(reference.frames)) as step:
+    # The author's packages import what compiles models, also where the export, which does too, is in the cache.
+    with build.progress.stage("compare with the author's code", len(reference.frames)) as step, inductor_folder_goes():
         author = find_author(build.resolved.request.checkpoint, build.checkpoint.normalisation)
         return (check_author(replace(reference, heads=()), author.run, author.name, step),)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import SECONDS, command, edgec, environment
 
+Said = Callable[..., tuple[int, str, str]]
 NOWHERE = ["/dev/null", "/dev/null/x", "/nowhere/at/all", "~nosuchuser/x", "n" * 300, "a/" * 2500, "caf\udce9", "relative", ""]
 CASES = [
     *(("EDGEC_CACHE_DIR", value) for value in NOWHERE),
@@ -42,10 +44,24 @@ def test_doctor_looks_at_any_environment(name: str, value: str, tmp_path: Path) 
     assert b"ready for" in done.stdout or done.returncode == 2 or value == "1"
 
 
-@pytest.mark.parametrize("value", ["nan", "-1", "1e400", "junk", "9" * 400, "0x10", "inf"])
-def test_a_limit_that_is_no_size(value: str, workplace: Path, tmp_path: Path) -> None:
+def of_the_workplace(workplace: Path) -> list[str | Path]:
     words = ["build", workplace / "checkpoint", "--calibration", workplace / "frames", "--target", workplace / "board.toml"]
-    done = edgec(*words, "--input-size", "32x48", cwd=tmp_path, cache=tmp_path / "cache", env={"EDGEC_CACHE_LIMIT_GB": value})
+    return [*words, "--input-size", "32x48"]
+
+
+@pytest.mark.parametrize("value", ["nan", "-1", "1e400", "junk", "9" * 400, "0x10", "inf"])
+def test_a_limit_that_is_no_size(value: str, workplace: Path, say: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read when a build begins, not when edgec is imported."""
+    monkeypatch.setenv("EDGEC_CACHE_LIMIT_GB", value)
+    monkeypatch.setenv("EDGEC_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    code, _, err = say(*of_the_workplace(workplace))
+    assert code == 2, err
+    assert "is not a size" in err
+
+
+def test_a_limit_that_is_no_size_in_a_process_of_its_own(workplace: Path, tmp_path: Path) -> None:
+    done = edgec(*of_the_workplace(workplace), cwd=tmp_path, cache=tmp_path / "cache", env={"EDGEC_CACHE_LIMIT_GB": "junk"})
     assert done.returncode == 2, done.stderr
     assert "is not a size" in done.stderr
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.device.conftest import told
 from tests.device.robot import SECONDS, Robot, interpreter, write_facts
 
 WRAPPED = """#!{python}
@@ -54,6 +55,27 @@ def wrap(robot: Robot, tmp_path: Path, text: str, **more: str) -> None:
     robot.facts = facts
 
 
+@pytest.fixture(scope="module")
+def built_root(bundle: Path, facts: Path, memo: Path, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with an engine that is not verified yet. Not to be changed."""
+    robot = Robot(bundle, facts, tmp_path_factory.mktemp("built") / "root", program=program, env=told(memo))
+    assert robot.run("install").code == 0
+    assert robot.run("build", "--variant", "int8").code == 0
+    return robot.root
+
+
+@pytest.fixture
+def built(robot: Robot, built_root: Path) -> Robot:
+    shutil.copytree(built_root, robot.root, symlinks=True)
+    return robot
+
+
+@pytest.fixture
+def verified(robot: Robot, lived_in_now: Path) -> Robot:
+    shutil.copytree(lived_in_now, robot.root, symlinks=True)
+    return robot
+
+
 TIMES = {
     "400 digits": '\'[{"latencyMs": 1\' + "0" * 400 + "}]"',
     "5000 digits": '\'[{"latencyMs": 1\' + "0" * 5000 + "}]"',
@@ -71,12 +93,9 @@ TIMES = {
 
 
 @pytest.mark.parametrize("content", TIMES.values(), ids=TIMES.keys())
-def test_invalid_times(robot: Robot, tmp_path: Path, content: str) -> None:
-    robot.run("install")
-    assert robot.run("build", "--variant", "int8").code == 0
-    assert robot.run("verify", "--variant", "int8").code == 0
-    wrap(robot, tmp_path, WRAPPED, flag="--exportTimes", content=content)
-    done = robot.run("bench", "--variant", "int8")
+def test_invalid_times(verified: Robot, tmp_path: Path, content: str) -> None:
+    wrap(verified, tmp_path, WRAPPED, flag="--exportTimes", content=content)
+    done = verified.run("bench", "--variant", "int8")
     assert done.code == 10, done
     assert "trtexec's times" in done.error["what"]
     assert len(json.dumps(done.error)) < 2000
@@ -95,11 +114,9 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("content", OUTPUTS.values(), ids=OUTPUTS.keys())
-def test_invalid_outputs(robot: Robot, tmp_path: Path, content: str) -> None:
-    robot.run("install")
-    assert robot.run("build", "--variant", "int8").code == 0
-    wrap(robot, tmp_path, WRAPPED, flag="--exportOutput", content=content)
-    done = robot.run("verify", "--variant", "int8")
+def test_invalid_outputs(built: Robot, tmp_path: Path, content: str) -> None:
+    wrap(built, tmp_path, WRAPPED, flag="--exportOutput", content=content)
+    done = built.run("verify", "--variant", "int8")
     assert done.code in (9, 10), done
     assert len(json.dumps(done.error)) < 4000
 

@@ -77,7 +77,12 @@ def _number(pattern: re.Pattern[str], messages: list[tuple[str, str]]) -> int:
     return next((int(match[1]) for match in matches if match), 0)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Reads the command line."""
     graph_file, machines, answer_file, *engine_file = sys.argv[1:]
     answer = compile_graph(graph_file, machines, *engine_file)
     Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

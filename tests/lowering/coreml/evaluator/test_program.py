@@ -158,7 +158,8 @@ def test_a_program_runs_in_one_thread_where_that_can_be_told(saved: Path, monkey
     def count(*_: object) -> None:
         threads.update(each["num_threads"] for each in control.threadpool_info() if each["user_api"] == "blas")
 
-    program.walk(next(program.batches(FRAMES[:1])), count)
+    with control.threadpool_limits(2, user_api="blas"):
+        program.walk(next(program.batches(FRAMES[:1])), count)
     assert threads == {1}
     actual = program.run(FRAMES)["cls"]
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
