@@ -25,7 +25,7 @@ from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import observe
 from edgec.heads.attach import attach
 from edgec.lowering.tensorrt.attention import with_attention
-from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+from edgec.lowering.tensorrt.compiler.compiling import compile_for_each
 from edgec.lowering.tensorrt.typed import residual_adds
 from edgec.lowering.tensorrt.writing import REWRITES, typed_model
 from edgec.model.camera import assemble
@@ -103,7 +103,7 @@ def measure(
                         continue
                     path = Path(folder, "graph.onnx")
                     save(model, path)
-                    compilations += [(name, compile_graph(path, sm).summary) for sm in sms]
+                    compilations += [(name, each.summary) for each in compile_for_each(path, dict.fromkeys(sms, ()))]
                 table = compiled_sheet(compilations)
                 assert table is not None
                 what = f"{architecture} at {size}{' with heads' if heads else ''}"

@@ -73,10 +73,10 @@ def _machines(compiles: bool, sms: str | None) -> tuple[str, ...]:
 
 
 def _compile(path: Path, sms: tuple[str, ...]) -> tuple[Compilation, ...]:
-    from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+    from edgec.lowering.tensorrt.compiler.compiling import compile_for_each
 
     with err.status(f"compiling {path.name}"):
-        return tuple(compile_graph(path, sm).summary for sm in sms)
+        return tuple(each.summary for each in compile_for_each(path, dict.fromkeys(sms, ())))
 
 
 def _print_compiled(path: Path, compiled: tuple[Compilation, ...]) -> None:

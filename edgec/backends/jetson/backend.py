@@ -66,7 +66,7 @@ class JetsonBackend(Backend):
     def compile(self, candidate: Candidate, profiles: Sequence[Profile]) -> tuple[Compilation, ...]:
         """For each GPU that stands for one of the boards' that the graph is for."""
         from edgec.backends.jetson.foresight import versions_for
-        from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+        from edgec.lowering.tensorrt.compiler.compiling import compile_for_each
         from edgec.lowering.tensorrt.compiler.machines import sms_for, stand_in
 
         assert candidate.model is not None
@@ -76,7 +76,7 @@ class JetsonBackend(Backend):
             sm: [board.name for board in boards if stand_in(board.jetson.compute_capability) == sm]
             for sm in sms_for(board.jetson.compute_capability for board in boards)
         }
-        return tuple(compile_graph(graph, sm, names).summary for sm, names in served.items())
+        return tuple(each.summary for each in compile_for_each(graph, served))
 
     def assess(
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress

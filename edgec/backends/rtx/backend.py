@@ -48,7 +48,7 @@ class RtxBackend(JetsonBackend):
 
     def compile(self, candidate: Candidate, profiles: Sequence[Profile]) -> tuple[Compilation, ...]:
         """For each generation's own SM, if it has the graph's types."""
-        from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+        from edgec.lowering.tensorrt.compiler.compiling import compile_for_each
         from edgec.lowering.tensorrt.lowering import has_types
 
         assert candidate.model is not None
@@ -57,7 +57,7 @@ class RtxBackend(JetsonBackend):
         for generation in as_generations(profiles):
             if has_types(candidate.variant, generation.rtx.compute_capability):
                 served.setdefault(generation.rtx.sm, []).append(generation.name)
-        return tuple(compile_graph(graph, sm, names).summary for sm, names in served.items())
+        return tuple(each.summary for each in compile_for_each(graph, served))
 
     def assess(
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import onnx
@@ -12,7 +13,7 @@ from edgec.graph.files import save
 from edgec.graph.passes.base import rewritten
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.compiler import compiling, machines
-from edgec.lowering.tensorrt.compiler.compiling import Compiled, compile_graph
+from edgec.lowering.tensorrt.compiler.compiling import Compiled, compile_for_each, compile_graph
 from edgec.lowering.tensorrt.compiler.kernels import computes_in, read_kernels
 from edgec.lowering.tensorrt.scales import FoldScales
 from edgec.lowering.tensorrt.writing import typed_model
@@ -102,6 +103,15 @@ def test_the_same_graph_compiles_to_the_same_counts(folder: Path, compiled: dict
 
 
 @installed
+def test_one_process_compiles_for_several_gpus_as_one_for_each_does(folder: Path, compiled: dict[str, Compiled]) -> None:
+    here, thor = compile_for_each(folder / "int8.onnx", {"86": ("jetson-orin-nano",), "120": ("jetson-thor",)})
+    assert here.kernels == compiled["int8"].kernels
+    assert here.summary.model_copy(update={"compile_s": 0.0}) == compiled["int8"].summary.model_copy(update={"compile_s": 0.0})
+    alone = compile_graph(folder / "int8.onnx", "120", ("jetson-thor",))
+    assert (thor.summary.sm, thor.summary.boards, thor.kernels) == ("120", ("jetson-thor",), alone.kernels)
+
+
+@installed
 def test_a_refused_graph_has_the_parsers_own_words(tmp_path: Path) -> None:
     model = graph([node("Det", "x", "y")], [("x", F32, [1, 4, 4])], [("y", F32, [1])])
     path = tmp_path / "det.onnx"
@@ -132,6 +142,21 @@ def test_a_compiler_that_crashes_or_hangs_is_a_refusal(
     summary = compile_graph(tmp_path / "any.onnx", "86", seconds=5.0).summary
     assert says in summary.refusal
     assert "last words" in summary.refusal
+
+
+@installed
+def test_a_crash_for_one_gpu_says_nothing_about_the_others(
+    folder: Path, compiled: dict[str, Compiled], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the process's place one that crashes if SM 120 is asked of it, and is the real one otherwise."""
+    real = "from edgec.lowering.tensorrt.compiler.worker import main; main()"
+    source = f"import os, sys\nos.abort() if '120' in sys.argv[2] else None\n{real}\n"
+    (tmp_path / "badcompiler.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))
+    monkeypatch.setattr(compiling, "_WORKER", "badcompiler")
+    here, thor = compile_for_each(folder / "int8.onnx", {"86": (), "120": ()})
+    assert here.kernels == compiled["int8"].kernels
+    assert "SIGABRT" in thor.summary.refusal
 
 
 def test_without_the_package_it_is_said_how_to_add_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,15 +51,30 @@ def compile_graph(graph: Path, sm: str, boards: Iterable[str] = (), *, seconds: 
 
     Raises `TargetError` if the compiler is not installed, `RuntimeFailure` if it cannot be started or its answer not be read.
     """
+    (compiled,) = compile_for_each(graph, {sm: boards}, seconds=seconds)
+    return compiled
+
+
+def compile_for_each(graph: Path, boards: Mapping[str, Iterable[str]], *, seconds: float = PATIENCE_S) -> tuple[Compiled, ...]:
+    """As `compile_graph`, for each SM in `boards`, which has the profiles that it stands for.
+
+    One process does them all, because most of a small graph's time goes into its start. If that crashes or hangs, each SM gets a
+    process of its own: which one it was is then known.
+    """
     version = _installed()
     with tempfile.TemporaryDirectory(prefix="edgec-compile-") as folder:
         answer = Path(folder, "answer.json")
-        command = [sys.executable, "-m", _WORKER, str(graph.resolve()), sm, str(answer)]
-        refusal, ended = _compile(command, Path(folder), seconds)
-        if refusal:
-            summary = _summary(version, sm, boards, refusal=refusal, compile_s=round(ended.seconds, 2))
-            return Compiled(summary, (), ())
-        return _read(answer, graph, sm, boards)
+        command = [sys.executable, "-m", _WORKER, str(graph.resolve()), ",".join(boards), str(answer)]
+        refusal, ended = _compile(command, Path(folder), seconds * len(boards))
+        if not refusal:
+            said = _answer(answer)
+            return tuple(_read(said[sm], graph, sm, names) for sm, names in boards.items())
+    if len(boards) > 1:
+        return tuple(compile_graph(graph, sm, names, seconds=seconds) for sm, names in boards.items())
+    return tuple(
+        Compiled(_summary(version, sm, names, refusal=refusal, compile_s=round(ended.seconds, 2)), (), ())
+        for sm, names in boards.items()
+    )
 
 
 def compile_engine(graph: Path, sms: Sequence[str], engine: Path, *, seconds: float = PATIENCE_S) -> str:
@@ -76,7 +91,7 @@ def compile_engine(graph: Path, sms: Sequence[str], engine: Path, *, seconds: fl
         command = ["sh", "-c", _ALIKE, sys.executable, f"from {_WORKER} import main; main()", ",".join(sms), *files]
         environment = {name: os.environ.get(name, "") for name in _ENVIRONMENT} | _FIXED
         refusal, _ = _compile(command, Path("/"), seconds, environment)
-        said = {} if refusal else _answer(answer)
+        said = {} if refusal else _answer(answer)[",".join(sms)]
         problem = refusal or "; ".join(said.get("errors", ()))
         if problem:
             machines = ", ".join(sms)
@@ -123,8 +138,7 @@ def _problem(ended: Ended, seconds: float) -> str:
     return f"the compiler's process {describe_exit(ended.code)}" if ended.code else ""
 
 
-def _read(answer: Path, graph: Path, sm: str, boards: Iterable[str]) -> Compiled:
-    said = _answer(answer)
+def _read(said: Mapping[str, Any], graph: Path, sm: str, boards: Iterable[str]) -> Compiled:
     try:
         refusal = "; ".join(said["errors"])
         kernels = read_kernels(said["layers"])

@@ -1,7 +1,8 @@
 """`python -m edgec.lowering.tensorrt.compiler.worker GRAPH SMS ANSWER [ENGINE]`: one graph through NVIDIA's parser and compiler.
 
 In a process of its own, because native code may crash, hang, or print what it likes. ANSWER is a file that this process writes as
-JSON, with the compiler's words as they came (`compiling` reads it). SMS is `86` or `86,89`; an engine is written to ENGINE.
+JSON, with the compiler's words as they came, by SM (`compiling` reads it). SMS is `86` or `86,89`: the graph is compiled for one
+after the other, or, with ENGINE, into one engine for all of them, which is written there; its words then stand under SMS.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _number(pattern: re.Pattern[str], messages: list[tuple[str, str]]) -> int:
 def main() -> None:
     """Reads the command line."""
     graph_file, machines, answer_file, *engine_file = sys.argv[1:]
-    answer = compile_graph(graph_file, machines, *engine_file)
+    answer = {sms: compile_graph(graph_file, sms, *engine_file) for sms in ([machines] if engine_file else machines.split(","))}
     Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
 
 
