@@ -26,6 +26,9 @@ EXCEPTIONS = {
     "opset 26": "accepted as far as its operators are known: the rule is NVIDIA's word on opsets",
 }
 """Where an error of the rules and a refusal of the compiler are not the same, and why."""
+NO_DRIVER = "Error Code 1: Cuda Runtime ("
+"""Where TensorRT-RTX 1.4 stops with a graph that holds int8: it parses it, and builds it with a driver alone. 1.5, 1.6 and 1.7
+need none. (All four were tried, each installed in turn.)"""
 EVERY = """
 import json, sys
 from edgec.lowering.tensorrt.compiler.worker import compile_graph
@@ -61,7 +64,7 @@ def errors(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     said: dict[str, Any] = dict(map(json.loads, answers.read_text().splitlines()))
-    return {name: said[str(path)] for name, path in files.items()}
+    return {name: [error for error in said[str(path)] if NO_DRIVER not in error] for name, path in files.items()}
 
 
 def refused_by_the_rules(path: Path) -> list[str]:
