@@ -198,8 +198,9 @@ def test_int8_is_one_set_of_integers_for_every_size(request_: BuildRequest, buil
     first, other = ({each.name: each for each in read.functions[name].operations} for name in NAMES)
     rounding = [name for name, each in first.items() if each.kind == "quantize"]
     stored = [name for name, each in first.items() if each.kind == "constexpr_blockwise_shift_scale"]
-    assert len(rounding) >= 8
-    assert len(stored) == 12
+    # The last of 12 products that adds to the residual stream stays in fp16, and what it alone reads is not rounded.
+    assert len(rounding) == 7
+    assert len(stored) == 11
     for name in stored:
         for part in ("data", "scale"):
             one, two = (each[name].inputs[part].bindings[0] for each in (first, other))

@@ -83,7 +83,7 @@ def test_options_of_each_command(say: Said) -> None:
     _, out, _ = say("build", "--help")
     for option in ("--target", "--calibration", "--input-size", "--batch", "--precision", "--min-fidelity", "-o, --output"):
         assert option in out
-    assert "[auto|fp32|fp16|bf16|int8|w8|w6|w4]" in out
+    assert "[auto|fp32|fp16|bf16|int8|fp8|w8|w6|w4]" in out
 
 
 # --- results

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edgec.artefact.golden import write_golden
 from edgec.backends.base import Packing
 from edgec.backends.candidate import Candidate
-from edgec.backends.jetson.packing import write_bundle
+from edgec.backends.jetson.backend import JetsonBackend
 from edgec.backends.profiles import family
 from edgec.fidelity.budget import Budget
 from edgec.graph.files import serialised
@@ -96,7 +96,7 @@ def _made(features: bool) -> Path:
         model = TensorRt().lower(rewritten(hub, GiveOnly(list(expected))), plan, folder / "model")
         variants.append(Candidate(f"tensorrt-{name}", "tensorrt", name, plan=plan, model=model))
     write_golden(folder, frames, expected, expected)
-    write_bundle(
+    JetsonBackend().pack(
         Packing(
             directory=folder,
             name="small-jetson-64x96",

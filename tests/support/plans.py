@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import onnx_ir as ir
 
 from edgec.frames.types import Pixels
 from edgec.graph.operations import operations
-from edgec.graph.plan import Precision, PrecisionPlan, Range
+from edgec.graph.plan import Bytes, Precision, PrecisionPlan, Range
 from edgec.graph.statistics import observe
 
 
@@ -23,15 +22,16 @@ def plain_int8(
     *,
     kinds: tuple[str, ...],
     rest: Precision,
-    activations: Literal["u8", "s8"] = "u8",
+    activations: Bytes = "u8",
     paired: bool = False,
 ) -> PrecisionPlan:
-    """Every operation of these kinds in static int8."""
+    """Every operation of these kinds in static int8, or in fp8 if activations are."""
+    static: Precision = "fp8" if activations == "fp8" else "int8"
     chosen = [entry for entry in operations(hub) if entry.kind in kinds]
     return PrecisionPlan(
-        "int8",
+        static,
         rest,
-        operations={entry.name: "int8" for entry in chosen},
+        operations={entry.name: static for entry in chosen},
         ranges={entry.activation: ranges[entry.activation] for entry in chosen},
         activations=activations,
         paired=paired,
