@@ -121,8 +121,8 @@ def miscompile(name: str, model: onnx.ModelProto) -> None:
                 if attribute.name == "coordinate_transformation_mode":
                     attribute.s = b"asymmetric"
     elif name == "argmax":
-        (node,) = (node for node in model.graph.node if node.op_type == "ReduceMax")  # a label is where a score is the largest
-        node.op_type = "ReduceMin"
+        first, *_ = (node for node in model.graph.node if node.op_type == "ReduceMax" and "floor" in node.name)
+        first.op_type = "ReduceMin"  # a label is where a score is the largest
     else:
         replace_constant(model, "heads.kind.scores.bias", np.negative)
 

@@ -52,7 +52,7 @@ FLOORS = {
 }
 FLOORS |= {"w8": (0.999, 0.995), "w6": (0.99, 0.95), "w4": (0.75, 0.6)}  # few bits are hard on weights that nobody trained
 """By precision, what CLS and patches must keep on average, and the worst percentile of patches. Measured on these models with
-both runtimes: bf16 .99984 and .9987 or better, int8 .9977 and .987 or better; fp8, in TensorRT's simulation, .992 and .929; a wrong
+both runtimes: bf16 .99984 and .9987 or better, int8 .9977 and .987 or better; fp8, simulated, .992 and .929; a wrong
 scale, axis or zero point: below .9."""
 Features = dict[str, NDArray[np.float32]]
 
