@@ -19,7 +19,7 @@ BELOW = ("int8", "fp8")
 SAVED = 0.1
 """The share of fp16's traffic, weights included, that has to be saved, unless no more passes between kernels than `GROWTH`."""
 GROWTH = 1.2
-"""How many times fp16's bytes may pass between kernels. A ViT's int8 passes up to 1.13 times as many (ViT-T/16), and twice the
+"""How many times fp16's bytes may pass between kernels. A ViT's int8 passes up to 1.11 times as many (ViT-T/16), and twice the
 rate of multiplications may be worth that, or a Jetson's own int8 kernels may need fewer: the board measures."""
 KERNELS = 1.5
 """How many times fp16's kernels it may have: with more, attention has fallen into its parts (an fp8 ViT-T/16: 220 and 100)."""
