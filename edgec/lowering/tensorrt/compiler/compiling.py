@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,14 +22,6 @@ from edgec.untrusted import Refused, parse_json_object, read_bytes
 PATIENCE_S = 600.0
 """For one graph and one SM. A ViT-S takes 3 s on a workstation."""
 _WORKER = "edgec.lowering.tensorrt.compiler.worker"
-_ALIKE = 'exec "$0" -c "$1" /proc/self/fd/0 "$2" /proc/self/fd/3 /proc/self/fd/4 <"$3" 3>"$4" 4>"$5"'
-"""Starts Python with a command line and an environment in which no path of this build occurs: its files are open already.
-
-In which order an engine lists a graph's outputs depends on what was in the process's memory before, and so on the length of
-every path that it was given (1.7.1: two forms of one graph; started like this, 36 of 36 engines had the same bytes)."""
-_ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
-"""What a process needs to find Python's packages and NVIDIA's libraries."""
-_FIXED = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 _MOST_PRINTED = 64 << 20
 """Bytes that the compiler may print of its own accord."""
 _MOST_ANSWERED = 256 << 20
@@ -81,16 +72,15 @@ def compile_engine(graph: Path, sms: Sequence[str], engine: Path, *, seconds: fl
     """Compile one ONNX file, strongly typed, into one engine for all of these SMs, and write it there; returns the version of
     TensorRT-RTX that it is for: no other loads it.
 
-    The same graph gives the same bytes on one machine, for the same version (`_ALIKE`). Raises as `compile_graph`, and
-    `RuntimeFailure` for a graph that is refused.
+    The same graph does not always give the same bytes: in which order an engine lists a graph's outputs changes from process to
+    process (1.7.1: two forms of one graph, of equal size). Raises as `compile_graph`, and `RuntimeFailure` for a graph that is
+    refused.
     """
     _installed()
     with tempfile.TemporaryDirectory(prefix="edgec-compile-") as folder:
         answer = Path(folder, "answer.json")
-        files = [str(path.resolve()) for path in (graph, answer, engine)]
-        command = ["sh", "-c", _ALIKE, sys.executable, f"from {_WORKER} import main; main()", ",".join(sms), *files]
-        environment = {name: os.environ.get(name, "") for name in _ENVIRONMENT} | _FIXED
-        refusal, _ = _compile(command, Path("/"), seconds, environment)
+        command = [sys.executable, "-m", _WORKER, str(graph.resolve()), ",".join(sms), str(answer), str(engine.resolve())]
+        refusal, _ = _compile(command, Path(folder), seconds)
         said = {} if refusal else _answer(answer)[",".join(sms)]
         problem = refusal or "; ".join(said.get("errors", ()))
         if problem:
@@ -106,16 +96,14 @@ def _installed() -> str:
     return state.version
 
 
-def _compile(
-    command: Sequence[str], folder: Path, seconds: float, environment: Mapping[str, str] | None = None
-) -> tuple[str, Ended]:
+def _compile(command: Sequence[str], folder: Path, seconds: float) -> tuple[str, Ended]:
     """Why the compiler's process gave no answer, empty if it did; and how it ended."""
-    ended = _run(command, folder, seconds, environment)
+    ended = _run(command, folder, seconds)
     problem = _problem(ended, seconds)
     return f"{problem}; last words: {ended.tail[-1][:300]}" if problem and ended.tail else problem, ended
 
 
-def _run(command: Sequence[str], folder: Path, seconds: float, environment: Mapping[str, str] | None) -> Ended:
+def _run(command: Sequence[str], folder: Path, seconds: float) -> Ended:
     try:
         return run(
             command,
@@ -123,7 +111,6 @@ def _run(command: Sequence[str], folder: Path, seconds: float, environment: Mapp
             patience=seconds,
             most_seconds=seconds,
             most_bytes=_MOST_PRINTED,
-            environment=environment,
             on_line=lambda line: None,
             on_tick=lambda passed: None,
         )
