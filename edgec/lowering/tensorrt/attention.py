@@ -108,7 +108,10 @@ def with_attention(hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float
         precision = plan.precision_of(name_of(projection)) if projection is not None else plan.default
         if attention is None or precision not in CALIBRATED:
             continue
-        operations |= dict.fromkeys((name_of(attention.scores), name_of(attention.mix)), precision)
+        products = name_of(attention.scores), name_of(attention.mix)
+        if "fp32" in map(plan.precision_of, products):  # what they read could overflow the fp16 of the rotation before them
+            continue
+        operations |= dict.fromkeys(products, precision)
         for value in attention.rotated:
             peak = peaks[name_of(value)] * headroom(plan.activations)
             ranges[name_of(value)] = Range(-peak, peak)

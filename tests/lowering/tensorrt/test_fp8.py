@@ -120,6 +120,15 @@ def test_an_attention_before_a_projection_in_fp16_stays_in_fp16(vit: Exported) -
     assert attention == {"blocks.0.attn.scores", "blocks.0.attn.mix"}
 
 
+def test_an_attention_that_could_overflow_fp16_stays_in_float32(vit: Exported, plan: PrecisionPlan) -> None:
+    """Its bytes would hold the values, but the rotation in front of them is fp16."""
+    names = ("blocks.0.attn.scores", "blocks.0.attn.mix")
+    peaks = observe_peaks(vit.graph, pictures(vit.size, 2), 1)
+    wide = with_attention(vit.graph, plan.with_float32(names), peaks)
+    assert {wide.precision_of(name) for name in names} == {"fp32"}
+    assert wide.precision_of("blocks.1.attn.scores") == "fp8"
+
+
 def judged(made: Exported, typed: ir.Model) -> StageFidelity:
     session, names = open_session(rewritten(typed, RoundHalves()), optimise=False), ["cls", "patches"]
     return judge(made, lambda frames: dict(zip(names, session.run(names, {"frames": frames}), strict=True)))
