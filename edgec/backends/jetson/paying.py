@@ -22,8 +22,8 @@ GROWTH = 1.2
 """How many times fp16's bytes may pass between kernels. A ViT's int8 passes up to 1.11 times as many (ViT-T/16), and twice the
 rate of multiplications may be worth that, or a Jetson's own int8 kernels may need fewer: the board measures."""
 KERNELS = 1.5
-"""How many times fp16's kernels it may have. An fp8 ViT-T/16 has 220 and fp16 100 (SM 120): its attentions are one kernel each, but
-135 kernels are glue."""
+"""How many times fp16's kernels it may have. An fp8 ViT-T/16 has 220 and fp16 100 (SM 120): its attentions are one kernel each,
+but 135 kernels are glue."""
 
 
 def unprofitable(candidates: Sequence[Candidate]) -> Mapping[str, str]:
