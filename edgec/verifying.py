@@ -87,9 +87,10 @@ def verify(path: Path, *, threads: int | None = None, min_fidelity: float | None
         default_features = default_features or actual
     loose: list[str] = []
     for backend in all_backends().values():
-        checks, looser = backend.check_variants(artefact, default_features or {}, runner.threads, same=same)
-        outputs += checks
-        loose += looser
+        checks = backend.check_variants(artefact, default_features or {}, runner.threads, same=same)
+        outputs += checks.outputs
+        loose += checks.loose
+        notes += checks.notes
     result = VerifyResult(
         directory=artefact.directory,
         build_key=manifest.build_key,

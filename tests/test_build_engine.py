@@ -76,7 +76,7 @@ def test_it_ends_with_a_verified_engine(
     assert report.chosen in ("int8", "int8-folded"), "whichever was the faster one"
     assert not report.host_is_target
     assert report.host.cpu.startswith("edgec stand-in GPU, ")
-    assert any("this machine's own GPU, edgec stand-in GPU" in note for note in report.notes)
+    assert any("this machine itself, edgec stand-in GPU" in note for note in report.notes)
     assert any("TensorRT 10.13.3.9 on edgec stand-in GPU" in note for note in report.notes)
     assert [candidate.name for candidate in report.candidates] == ["int8", "int8-folded"]
     for candidate in report.candidates:

@@ -70,7 +70,8 @@ def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
 
 
 def _variant(directory: Path, manifest: Manifest, facts: VariantFacts) -> OpenVariant:
-    lowered = LoweredModel(manifest.runtime, directory, facts.entry, (facts.entry,))
+    settings = dict(facts.settings) if facts.runtime else dict(manifest.settings)
+    lowered = LoweredModel(facts.runtime or manifest.runtime, directory, facts.entry, (facts.entry,), settings)
     return OpenVariant(facts, lowered, read_expected(directory, facts.expected, manifest))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -77,7 +77,25 @@ class Packing:
     precision_asked: str
     calibration: str
     threads: int
+    folders: Mapping[str, str]
+    """Where each variant's files lie in the artefact, by the variant's name."""
     heads: tuple[HeadFacts, ...] = ()
+
+    def paths_of(self, variant: Candidate) -> list[str]:
+        """A variant's files in the artefact: the one that its runtime opens first, then the others."""
+        assert variant.model is not None
+        entry, folder = variant.model.entry, self.folders[variant.name]
+        return [f"{folder}/{name}" for name in (entry, *(other for other in variant.model.files if other != entry))]
+
+
+@dataclass
+class VariantChecks:
+    """What came of running an artefact's variants: the comparisons, which bounds are too `loose`, and what could not be run here,
+    a sentence each."""
+
+    outputs: list[OutputCheck] = field(default_factory=list)
+    loose: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Backend(ABC):
@@ -93,6 +111,10 @@ class Backend(ABC):
     """How a report's figures were obtained: its first note."""
     assessing: ClassVar[str] = ""
     """The title of the stage that assesses candidates; empty if nothing but their fidelity can be known here."""
+
+    def assessing_here(self, circumstances: Circumstances) -> str:
+        """`assessing`, or empty if nothing but fidelity can be known in these circumstances."""
+        return self.assessing
 
     compiling: ClassVar[str] = ""
     """The title of the stage in which the vendor's own compiler looks at candidates; empty: there is none for the family."""
@@ -169,6 +191,10 @@ class Backend(ABC):
         """The candidates that go into the artefact, the chosen one first: more than one if the device chooses again."""
         return (chosen,)
 
+    def folder_of(self, variant: Candidate, chosen: Candidate) -> str:
+        """Where a variant's files go in the artefact: `model`, where the chosen one's are, unless names would clash there."""
+        return "model"
+
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
         """Write what the device needs, besides the model, into `device/` of the artefact. Returns the graphs that it may choose
         from; empty if it cannot choose."""
@@ -180,14 +206,11 @@ class Backend(ABC):
         also for other families'. Raises `ArtefactError`."""
         return ()
 
-    def check_variants(
-        self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
-    ) -> tuple[list[OutputCheck], list[str]]:
+    def check_variants(self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool) -> VariantChecks:
         """Run the graphs that a device may choose and compare each with what was recorded of it; and compare the bounds that a
         device gets with what its graphs lose here. `entry_features` is what the artefact's entry computed of the golden frames,
-        `same` whether it ran as it did when they were recorded. Returns the comparisons, and which bounds are too loose, a
-        sentence each. Called for every artefact, also for other families'."""
-        return [], []
+        `same` whether it ran as it did when they were recorded. Called for every artefact, also for other families'."""
+        return VariantChecks()
 
 
 def as_models(candidates: Sequence[Candidate]) -> list[LoweredModel]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import check_report
+from edgec.backends.bundle_checking import check_bundle
 from edgec.backends.checking import budget_of, read_document
-from edgec.backends.jetson.checking import check_bundle
 from edgec.backends.program import BoardProgram
 from edgec.backends.registry import all_backends
 from edgec.errors import ArtefactError, TargetError

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.cores import usable_cores
+from edgec.onboard.runtimes import onnxruntime_session
 
 if TYPE_CHECKING:
     import onnx
@@ -29,15 +30,7 @@ def start_session(model: bytes | Path, threads: int, *, optimise: bool = True, t
         import onnxruntime as ort
     except ImportError as error:
         raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    levels = ort.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
-    if trace is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(trace)
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime_session(ort, model, threads, optimise=optimise, trace=trace)
 
 
 def open_session(model: ir.Model | onnx.ModelProto, *, threads: int | None = None, optimise: bool = True) -> Any:

@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 
 import edgec
-from edgec.host import cgroup, cpuinfo
+from edgec.host import cgroup
 from edgec.host.cores import usable_cores
+from edgec.onboard import cpuinfo
 from edgec.records.report import Host
 
 PACKAGES = ("numpy", "openvino", "onnxruntime", "onnx", "torch", "coremltools", "tensorrt")

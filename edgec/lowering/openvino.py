@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,8 @@ from edgec.lowering.base import (
     require_frames,
     runtime_errors,
 )
-from edgec.lowering.openvino_steps import OpenVinoProfiler, runtime_info
+from edgec.lowering.openvino_steps import OpenVinoProfiler
+from edgec.onboard.runtimes import OpenVinoModel
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 INSTALL = "pip install 'edgec[cpu]'"
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-SETTINGS = ("INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
-"""The properties of the runtime that a model may set. Manifests come from anywhere, and other properties name files and
-caches."""
-PRODUCTS = ("FullyConnected", "MatMul", "Convolution", "ScaledDotProductAttention", "Gemm")
 
 
 class OpenVino(Lowering):
@@ -87,7 +83,7 @@ class OpenVino(Lowering):
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
         """Compiles the model with performance counters."""
         runner = _Runner(model, threads or usable_cores(), PERF_COUNT=True)
-        return OpenVinoProfiler(runner, runner.compiled, runner.request, model.directory / model.entry)
+        return OpenVinoProfiler(runner, runner.model.compiled, runner.model.request, model.directory / model.entry)
 
 
 class _Runner(Runner):
@@ -96,26 +92,17 @@ class _Runner(Runner):
             import openvino as ov
         except ImportError as error:
             raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
-        settings = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
-        properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings, **more}
         with runtime_errors("OpenVINO refuses the model.", model.entry):
-            core = ov.Core()
-            read = core.read_model(model.directory / model.entry)
-            # The file's names: a compiled output also has the names of tensors that were fused into it.
-            self._outputs = [output.get_any_name() for output in read.outputs]
-            self.compiled: Any = core.compile_model(read, "CPU", properties)
-            self._shape = tuple(int(side) for side in self.compiled.inputs[0].shape)
-        self.request = self.compiled.create_infer_request()
-        self.threads = int(self.compiled.get_property("INFERENCE_NUM_THREADS"))  # it takes no more than there are cores
-        self.execution_precision = _execution_precision(self.compiled)
+            self.model = OpenVinoModel(ov, model.directory / model.entry, model.settings, threads, **more)
+        self.threads, self.execution_precision = self.model.threads, self.model.execution_precision
 
     def __call__(self, frames: Frames) -> Features:
-        require_frames(frames, self._shape)
+        require_frames(frames, self.model.shape)
         try:
-            values = self.request.infer([frames], share_inputs=True)
+            values = self.model(frames)
         except Exception as error:
             raise RuntimeFailure("OpenVINO failed on a frame.", evidence=first_lines(error)) from error
-        return {name: np.array(values[index], output_type(values[index].dtype)) for index, name in enumerate(self._outputs)}
+        return {name: np.array(value, output_type(value.dtype)) for name, value in zip(self.model.outputs, values, strict=True)}
 
 
 def _name_all(model: Any) -> None:
@@ -123,14 +110,3 @@ def _name_all(model: Any) -> None:
     for index, node in enumerate(model.get_ordered_ops()):
         if node.get_friendly_name() == node.get_name():
             node.set_friendly_name(f"{node.get_type_name()}.{index}")
-
-
-def _execution_precision(compiled: Any) -> str:
-    """What the compiled model computes in, read from its execution graph: products by type, most first."""
-    types: Counter[str] = Counter()
-    for node in compiled.get_runtime_model().get_ops():
-        precision = runtime_info(node, "runtimePrecision").lower()
-        if precision and runtime_info(node, "layerType").startswith(PRODUCTS):
-            types[precision] += 1
-    hint = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-    return f"{', '.join(f'{kind} {count}' for kind, count in types.most_common())}; rest {hint}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from edgec.errors import RuntimeFailure
 from edgec.lowering.base import Profiler, Runner, Step, first_lines
+from edgec.onboard.runtimes import openvino_info
 
 SOURCE = "OpenVINO's performance counters, whole microseconds"
 PRODUCTS = ("matmul", "convolution", "groupconvolution")
@@ -64,7 +65,7 @@ class OpenVinoProfiler(Profiler):
         file = _ModelFile(self._path)
         nodes = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ops()}
         types = {info.node_name: info.node_type.lower() for info in self._request.get_profiling_info()}
-        covered = {name: runtime_info(node, "originalLayersNames").split(",") for name, node in nodes.items()}
+        covered = {name: openvino_info(node, "originalLayersNames").split(",") for name, node in nodes.items()}
         claimed = {name for names in covered.values() for name in names}
         runs = self.runs - self._runs_before
         steps = []
@@ -83,7 +84,7 @@ class OpenVinoProfiler(Profiler):
                     layers=tuple(dict.fromkeys(layers)),
                     operations=tuple(dict.fromkeys(named for each in names if (named := file.hub_name(each)))),
                     execution=kernel,
-                    computes_in=TYPES.get(runtime_info(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
+                    computes_in=TYPES.get(openvino_info(nodes[name], "runtimePrecision").lower(), "") if name in nodes else "",
                     # The counters are means in whole microseconds: the difference may be a little below zero.
                     mean_ms=max(0.0, (total - self._before.get(name, 0.0)) / runs),
                 )
@@ -139,9 +140,3 @@ def _sources(node: Any) -> list[Any]:
 
 def _name(node: Any) -> str:
     return str(node.get_friendly_name())
-
-
-def runtime_info(node: Any, key: str) -> str:
-    """What the runtime's graph says of a node, such as its `layerType`; empty if nothing."""
-    info = node.get_rt_info()
-    return str(info[key].value) if key in info else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgec.lowering.openvino_steps import runtime_info
+from edgec.onboard.runtimes import openvino_info
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 ROWS, SIDE, LINKS = 512, 512, 8
@@ -50,8 +50,8 @@ def _rate(kind: str, threads: int) -> float:
 
 
 def _types(compiled: Any) -> set[str]:
-    products = (node for node in compiled.get_runtime_model().get_ops() if runtime_info(node, "layerType") == "FullyConnected")
-    return {runtime_info(node, "runtimePrecision") for node in products}
+    products = (node for node in compiled.get_runtime_model().get_ops() if openvino_info(node, "layerType") == "FullyConnected")
+    return {openvino_info(node, "runtimePrecision") for node in products}
 
 
 def _chain(kind: str) -> Any:

@@ -7,6 +7,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | --- | --- |
 | 1 | |
 | 2 | the `seal` of the file, `execution`, and `variants` |
+| 3 | `runtime` and `settings` of variants |
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from edgec.onboard import seal
 from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 MANIFEST = "manifest.json"
 
 
@@ -118,6 +119,10 @@ class VariantFacts(Record):
     entry: str
     expected: str
     """As `Golden.expected_shipped`."""
+    runtime: str = ""
+    """Empty for the manifest's."""
+    settings: dict[str, Any] = Field(default={})
+    """As the manifest's."""
 
 
 class FileFacts(Record):
@@ -134,7 +139,7 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""
@@ -187,6 +192,6 @@ class Manifest(Record):
 
 
 UPGRADES: Final[Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: only_version(2),
+    version: only_version(version + 1) for version in range(1, SCHEMA_VERSION)
 }
 """By version: from what it wrote, not yet checked, to the next version."""

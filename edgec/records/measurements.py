@@ -40,6 +40,7 @@ class Timings(Conditions):
     """Every sample of one candidate, in milliseconds, and the board meanwhile; members as in `Latency`."""
 
     samples_ms: tuple[float, ...] = Field(min_length=1)
+    threads: int = Field(default=1, ge=1)
 
 
 class Measured(CandidateFigures):
@@ -128,7 +129,7 @@ def _candidate(measured: Measured, chosen: bool) -> CandidateFigures:
 
 
 def _latency(timings: Timings) -> Latency:
-    return Latency.of(**{name: getattr(timings, name) for name in Timings.model_fields}, threads=1)
+    return Latency.of(**{name: getattr(timings, name) for name in Timings.model_fields})
 
 
 def _notes(measurements: Measurements) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,11 +126,11 @@ def assemble_artefact(directory: Path, results: Results, step: Callable[[], None
     """
     resolved = results.build.resolved
     variants = resolved.backend.variants(results.candidates, results.chosen, resolved.budget)
-    (directory / "model").mkdir()
     written = _copy_model(results.model, directory / "model")
+    folders = {variant.name: resolved.backend.folder_of(variant, results.chosen) for variant in variants}
     for variant in variants:
         if variant.model is not None and variant is not results.chosen:
-            _copy_model(variant.model, directory / "model")
+            _copy_model(variant.model, directory / folders[variant.name])
     lowering = resolved.lowerings[results.chosen.runtime]
     lowering.label(written, _label(results))
     runner = lowering.load(written, threads=resolved.threads)
@@ -142,7 +142,7 @@ def assemble_artefact(directory: Path, results: Results, step: Callable[[], None
     sizes = record_sizes(directory, results.references, runner, resolved.request.batch, results.chosen.precision)
     _write_texts(directory, results)
     (directory / EXPLANATION).write_text(results.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    packed = resolved.backend.pack(_packing(directory, results, variants, sizes[0].outputs, runner.threads))
+    packed = resolved.backend.pack(_packing(directory, results, folders, variants, sizes[0].outputs, runner.threads))
     fidelity = (*results.fidelity, *results.chosen.fidelity, *final)
     manifest = _manifest(results, directory, runner, sizes, fidelity, packed)
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -168,7 +168,12 @@ def _run(results: Results, reference: Reference, runner: Runner, step: Callable[
 
 
 def _packing(
-    directory: Path, results: Results, variants: Sequence[Candidate], outputs: tuple[Tensor, ...], threads: int
+    directory: Path,
+    results: Results,
+    folders: Mapping[str, str],
+    variants: Sequence[Candidate],
+    outputs: tuple[Tensor, ...],
+    threads: int,
 ) -> Packing:
     resolved, batch = results.build.resolved, results.build.resolved.request.batch
     height, width = results.reference.frames.shape[1:3]
@@ -187,6 +192,7 @@ def _packing(
         precision_asked=resolved.request.precision,
         calibration=results.calibrated_on,
         threads=threads,
+        folders=folders,
         heads=results.reference.heads,
     )
 

@@ -239,7 +239,7 @@ def assess(
     cold start and memory, measured in turns; for boards which graphs their runtimes take, and lower bounds of latency."""
     backend, circumstances = build.resolved.backend, build.circumstances
     ran = [candidate for candidate in candidates if candidate.ran]
-    if not backend.assessing:
+    if not backend.assessing_here(circumstances):
         return tuple(candidates), ()
 
     def produce(directory: Path) -> None:

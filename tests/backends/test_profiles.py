@@ -8,7 +8,7 @@ import pytest
 
 from edgec.backends.profile import Profile
 from edgec.backends.profiles import list_profiles
-from edgec.host.cpuinfo import FLAGS
+from edgec.onboard.cpuinfo import FLAGS
 from edgec.lowering.registry import all_lowerings
 from edgec.resources import room
 

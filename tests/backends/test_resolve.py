@@ -6,7 +6,7 @@ import pytest
 
 from edgec.backends.profiles import list_profiles, missing, resolve
 from edgec.errors import TargetError
-from edgec.host.cpuinfo import from_proc
+from edgec.onboard.cpuinfo import from_proc
 from edgec.records.report import Host
 
 TEXTS = Path(__file__).parent.parent / "latency" / "cpuinfo"

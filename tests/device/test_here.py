@@ -31,7 +31,7 @@ def test_any_machine_will_do(workstation: Robot) -> None:
     assert report.host.cpu == "Orin, Some CPU 9000", "the stand-in's GPU, and this machine's CPU"
     notes = " ".join(report.notes)
     assert "Jetson" not in notes
-    assert "Not measured on target: these are engines for this machine's own GPU, Orin." in notes
+    assert "Not measured on target: these are engines for this machine itself, Orin." in notes
     assert "compute capability 8.9" in notes
     assert workstation.record(workstation.current, "bench")["evidence"] == "simulated on host"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.host.cpuinfo import architecture, from_proc, from_sysctl
+from edgec.onboard.cpuinfo import architecture, from_proc, from_sysctl
 
 TEXTS = Path(__file__).parent / "cpuinfo"
 

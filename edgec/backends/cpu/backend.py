@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, as_models
+from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, Packing, VariantChecks, as_models
+from edgec.backends.bundling import BUNDLE
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.cpu.profile import CpuProfile
+from edgec.backends.cpu.program import cpu_program
 from edgec.backends.profile import Profile
+from edgec.backends.program import BoardProgram
 from edgec.errors import TargetError
 from edgec.records.evidence import Evidence
+from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures, Host
 
 if TYPE_CHECKING:
+    from edgec.artefact.reading import OpenArtefact
     from edgec.backends.choosing import Choice
     from edgec.fidelity.budget import Budget
     from edgec.fidelity.reference import Reference
+    from edgec.lowering.base import Features
+    from edgec.records.report import Report
 
 MAX_SECONDS = 12.0
 """How long measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
 
 
 class CpuBackend(Backend):
-    """What is built runs, and is measured, on the machine that builds: the fastest within the budget ships."""
+    """What is built runs on the machine that builds. If that is the target, it is measured, and the fastest within the budget
+    ships. If not, every candidate within the budget goes to the target, which measures them and keeps the fastest."""
 
     name = "cpu"
     profile_type = CpuProfile
@@ -33,6 +41,11 @@ class CpuBackend(Backend):
         "with a tenth of a second of unrecorded runs. Percentiles are nearest-rank over all recorded runs; nothing is clipped."
     )
     assessing: ClassVar[str] = "measure latency"
+
+    @property
+    def program(self) -> BoardProgram:
+        """Verifies and measures models on the target, and activates one."""
+        return cpu_program()
 
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
         """Of the ranked profiles that the host has everything for, the one with the highest rank."""
@@ -63,6 +76,10 @@ class CpuBackend(Backend):
         if facts is None:
             return Int8Rules("u8")
         return Int8Rules(facts.activations, paired=facts.pairs_saturate, dot_product=facts.dot_product)
+
+    def assessing_here(self, circumstances: Circumstances) -> str:
+        """Latencies are measured only where they mean something."""
+        return "" if self.lacks(circumstances.profiles[0], circumstances.host) else self.assessing
 
     def assessment_key(self, circumstances: Circumstances, candidates: Sequence[Candidate]) -> object:
         """The host, threads, iterations, and the candidates that keep the budget: only those are measured in full."""
@@ -117,10 +134,53 @@ class CpuBackend(Backend):
         return contention(circumstances.host, circumstances.threads, busy)
 
     def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
-        """The fastest, or one that is nearly as fast and loses much less."""
-        from edgec.backends.cpu.choosing import choose
+        """The fastest, or one that is nearly as fast and loses much less. If none was measured, what the target tries first."""
+        from edgec.backends.cpu.choosing import choose, choose_unmeasured
 
-        return choose(candidates, budget)
+        if any(candidate.latency for candidate in candidates):
+            return choose(candidates, budget)
+        return choose_unmeasured(candidates, budget, _cpu(profiles[0]))
+
+    def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
+        """The chosen one; if nothing was measured, all that keep the budget."""
+        from edgec.backends.choosing import keeps
+
+        if any(candidate.assessment.latency for candidate in candidates):
+            return (chosen,)
+        others = [each for each in candidates if each.ran and each is not chosen and keeps(each.figures(), budget)]
+        return (chosen, *others)
+
+    def folder_of(self, variant: Candidate, chosen: Candidate) -> str:
+        """A folder each: runtimes name their files alike."""
+        return "model" if variant is chosen else f"variants/{variant.name}"
+
+    def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
+        """The program, bundle.json, and what each variant computes of the golden frames."""
+        from edgec.backends.cpu.packing import write_cpu_bundle
+
+        return write_cpu_bundle(packing, self.program)
+
+    def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
+        """The program and bundle.json, if the artefact has them."""
+        from edgec.backends.checking import check_program, speaks_to
+
+        if not speaks_to(artefact, self.program.path, BUNDLE):
+            return ()
+        from edgec.backends.bundle_checking import check_bundle
+
+        notes = check_program(artefact, self.program.path, self.program.archive(), sent=True)
+        check_bundle(artefact, report, least, program=self.program.path)
+        return notes
+
+    def check_variants(self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool) -> VariantChecks:
+        """Every model that bundle.json lists."""
+        from edgec.backends.checking import speaks_to
+
+        if not speaks_to(artefact, self.program.path, BUNDLE) or BUNDLE not in {file.path for file in artefact.manifest.files}:
+            return VariantChecks()
+        from edgec.backends.bundle_checking import check_variants
+
+        return check_variants(artefact, entry_features, threads, same=same)
 
 
 def _cpu(profile: Profile) -> CpuProfile:

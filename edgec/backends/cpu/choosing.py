@@ -1,10 +1,12 @@
-"""INT8 must pay: which of the candidates that were measured here ships, and the sentence that says why."""
+"""INT8 must pay: which of the candidates that were measured here ships, and the sentence that says why. For another machine than
+this one, what it tries first: it measures and chooses for itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, fidelity_of, keeps, within
+from edgec.backends.cpu.profile import CpuProfile
 from edgec.fidelity.budget import Budget
 from edgec.records.report import CandidateFigures
 
@@ -36,6 +38,29 @@ def choose(candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
         if near and _lost(candidate) < _lost(chosen) and _lost(candidate) <= WORTH * _lost(chosen):
             chosen = candidate
     return Choice(chosen, _reason(chosen, ran, budget))
+
+
+def choose_unmeasured(candidates: Sequence[CandidateFigures], budget: Budget, profile: CpuProfile) -> Choice:
+    """Of the candidates within the budget what the target tries first, since latencies of another machine say nothing: that with
+    the fewest instructions where the profile has counted them, else the least exact whose runtime the profile names first.
+
+    Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
+    """
+    ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
+    suitable = within(ran, candidates, budget)
+
+    def order(candidate: CandidateFigures) -> tuple[int, int, float, str]:
+        named = profile.candidates.index((candidate.runtime, candidate.precision))
+        return -EXACTNESS.index(candidate.precision), named, _lost(candidate), candidate.name
+
+    first = min(suitable, key=order)
+    lost = [describe_loss(candidate, budget) for candidate in ran if candidate not in suitable]
+    along = f"{len(suitable)} candidates go along" if len(suitable) > 1 else "it goes alone"
+    reason = (
+        f"undecided: {first.name} is what {profile.title} tries first; {describe_kept(first, budget)}. Latencies of this machine "
+        f"say nothing about another; {along}, and the target keeps the fastest that reproduces the features"
+    )
+    return Choice(first, "; ".join([reason, *lost]) + ".")
 
 
 def _reason(chosen: CandidateFigures, ran: Sequence[CandidateFigures], budget: Budget) -> str:

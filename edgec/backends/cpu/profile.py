@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from edgec.backends.profile import Profile
-from edgec.host.cpuinfo import FLAGS
+from edgec.onboard.cpuinfo import FLAGS
 from edgec.records.base import Record
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from edgec.backends.base import Backend, Circumstances, OnProgress, Packing
+from edgec.backends.base import Backend, Circumstances, OnProgress, Packing, VariantChecks
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.jetson.program import BUNDLE, jetson_program
@@ -17,7 +17,6 @@ from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
 if TYPE_CHECKING:
-    from edgec.artefact.checking import OutputCheck
     from edgec.artefact.reading import OpenArtefact
     from edgec.backends.choosing import Choice
     from edgec.fidelity.budget import Budget
@@ -122,9 +121,10 @@ class JetsonBackend(Backend):
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
         """The program, bundle.json, and what each variant computes of the golden frames."""
-        from edgec.backends.jetson.packing import board_of, write_bundle
+        from edgec.backends.bundling import write_bundle
+        from edgec.backends.jetson.packing import board_of, graph_facts
 
-        return write_bundle(packing, self.program, [board_of(board) for board in as_boards(packing.profiles)])
+        return write_bundle(packing, self.program, [board_of(board) for board in as_boards(packing.profiles)], graph_facts)
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
         """The program and bundle.json, if the artefact has them."""
@@ -132,20 +132,18 @@ class JetsonBackend(Backend):
 
         if not speaks_to(artefact, self.program.path, BUNDLE):
             return ()
-        from edgec.backends.jetson.checking import check_bundle
+        from edgec.backends.bundle_checking import check_bundle
 
         notes = check_program(artefact, self.program.path, self.program.archive(), sent=True)
         check_bundle(artefact, report, least, program=self.program.path)
         return notes
 
-    def check_variants(
-        self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
-    ) -> tuple[list[OutputCheck], list[str]]:
+    def check_variants(self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool) -> VariantChecks:
         """Every graph that bundle.json lists."""
         from edgec.backends.checking import speaks_to
 
         if not speaks_to(artefact, self.program.path, BUNDLE) or BUNDLE not in {file.path for file in artefact.manifest.files}:
-            return [], []
-        from edgec.backends.jetson.checking import check_variants
+            return VariantChecks()
+        from edgec.backends.bundle_checking import check_variants
 
         return check_variants(artefact, entry_features, threads, same=same)

@@ -11,7 +11,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from edgec.backends.base import Packing
-from edgec.backends.jetson.packing import path_of, write_bundle
+from edgec.backends.bundling import write_bundle
+from edgec.backends.candidate import Candidate
+from edgec.backends.jetson.packing import graph_facts
 from edgec.backends.rtx.profile import RtxProfile, as_generations
 from edgec.backends.rtx.program import rtx_program
 from edgec.lowering.tensorrt.compiler.compiling import compile_engine
@@ -32,18 +34,25 @@ def write_engines_and_bundle(packing: Packing) -> tuple[VariantFacts, ...]:
     Raises `RuntimeFailure` if a variant cannot be run here, or is refused by the compiler.
     """
     generations = as_generations(packing.profiles)
-    engines = {}
+    engines: dict[str, Mapping[str, Any]] = {}
     if availability().available:
         for variant in packing.variants:
             able = [each for each in generations if has_types(variant.variant, each.rtx.compute_capability)]
             if variant.precision in _NOT_COMPILED or not able:
                 continue
             sms = tuple(dict.fromkeys(generation.rtx.sm for generation in able))
-            path = PurePosixPath(path_of(variant)).with_suffix(".engine")
-            version = compile_engine(packing.directory / path_of(variant), sms, packing.directory / path)
+            graph = packing.paths_of(variant)[0]
+            path = PurePosixPath(graph).with_suffix(".engine")
+            version = compile_engine(packing.directory / graph, sms, packing.directory / path)
             capabilities = list(dict.fromkeys(generation.rtx.compute_capability for generation in able))
             engines[variant.variant] = {"path": str(path), "version": version, "compute_capabilities": capabilities}
-    return write_bundle(packing, rtx_program(), [_generation(each) for each in generations], engines)
+
+    def facts_of(variant: Candidate) -> Mapping[str, Any]:
+        compiled = engines.get(variant.variant)
+        return {**graph_facts(variant), **({} if compiled is None else {"engine": compiled})}
+
+    paths = [str(engine["path"]) for engine in engines.values()]
+    return write_bundle(packing, rtx_program(), [_generation(each) for each in generations], facts_of, more=paths)
 
 
 def _generation(profile: RtxProfile) -> Mapping[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgec.backends.jetson.program import BUNDLE, jetson_program
+from edgec.backends.bundling import BUNDLE
+from edgec.backends.jetson.program import jetson_program
 from edgec.backends.program import BoardProgram
 from edgec.resources import room
 

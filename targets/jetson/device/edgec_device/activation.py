@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from edgec_onboard.errors import BoardError
-from edgec_onboard.files import sha256_of
 from edgec_onboard.measurements import fastest, now
 from edgec_onboard.seal import is_whole
 from edgec_onboard.text import shorten
@@ -33,9 +32,7 @@ from edgec_device.seal import (
     require_whole,
     seal,
 )
-from edgec_device.session import Engine, Layout, Session, read_sound
-from edgec_device.tool import PLAN
-from edgec_device.versions import dotted
+from edgec_device.session import Engine, Layout, Session, content_of, has_files, loaded, read_sound, size_of
 
 _MOST_ENTRIES = 50
 """Entries of the history that are kept."""
@@ -97,7 +94,7 @@ def activate(session: Session, choice: Choice) -> None:
             step="activate",
             variant=engine.variant.name,
             result="unchanged",
-            path=str(layout.current / PLAN),
+            path=str(layout.current / engine.file.name),
         )
         return
     if past and past[-1]["engine"] == entry["engine"]:
@@ -106,11 +103,11 @@ def activate(session: Session, choice: Choice) -> None:
     point(layout.current, f"{layout.engines.name}/{engine.folder.name}")
     session.output.emit(
         "done",
-        f"  {choice.reason}\n  load {layout.current / PLAN}",
+        f"  {choice.reason}\n  load {layout.current / engine.file.name}",
         step="activate",
         variant=engine.variant.name,
         result="activated",
-        path=str(layout.current / PLAN),
+        path=str(layout.current / engine.file.name),
         reason=choice.reason,
     )
 
@@ -130,7 +127,8 @@ def recheck_active(session: Session) -> None:
         remove(folder / (record + ".json"))
     entry = next((entry for entry in reversed(entries(layout)) if entry["engine"] == name), None)
     facts = read_sound(folder, "engine")
-    if entry is None or facts is None or not facts["sha256"] == entry.get("sha256") == sha256_of(folder / PLAN):
+    whole = facts is not None and has_files(folder) and facts["sha256"] == content_of(folder)
+    if entry is None or facts is None or not whole or facts["sha256"] != entry.get("sha256"):
         remove(folder / "engine.json")
 
 
@@ -160,7 +158,7 @@ def rollback(session: Session) -> None:
         )
     point(layout.current, f"{layout.engines.name}/{entry['engine']}")
     text = "  back at {}: {}".format(entry["engine"], entry["reason"])
-    output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=str(layout.current / PLAN))
+    output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=_robots_file(layout))
 
 
 def problems(session: Session) -> list[str]:
@@ -179,13 +177,13 @@ def status(session: Session) -> None:
     current = current_engine(layout)
     entry = past[-1] if past else None
     used = {activation["engine"] for activation in past[-2:]}
-    engines = sorted(path for path in layout.engines.glob("*") if (path / PLAN).is_file())
-    unused = [{"path": str(path), "size_bytes": (path / PLAN).stat().st_size} for path in engines if path.name not in used]
+    engines = sorted(path for path in layout.engines.glob("*") if has_files(path))
+    unused = [{"path": str(path), "size_bytes": size_of(path)} for path in engines if path.name not in used]
     rows = [_row(session, path, path.name == current) for path in engines]
     state = active_state(layout)
     before = engine_state(layout, past[-2]) if len(past) > 1 else None
     nothing = "none: nothing was activated yet" if state is None else "none that was activated"
-    lines = [f"current   {layout.current / PLAN if current else nothing}"]
+    lines = [f"current   {_robots_file(layout) if current else nothing}"]
     if current and entry:
         lines += [f"          {current}", "          since {}: {}".format(entry["time"], entry["reason"])]
     if state is not None:
@@ -213,7 +211,7 @@ def status(session: Session) -> None:
         engines=rows,
         problems=session.problems(),
         unused=unused,
-        path=str(layout.current / PLAN) if current else None,
+        path=_robots_file(layout) if current else None,
         state=None if state is None else state.state,
         evidence=[] if state is None else list(state.evidence),
         previous_state=None if before is None else before.state,
@@ -249,6 +247,7 @@ def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
         "variant": facts.get("variant"),
         "build_key": facts.get("build_key"),
         "tensorrt": facts.get("tensorrt"),
+        "runtime": facts.get("runtime"),
         "current": current,
         "passed": verified.get("passed"),
         "problems": verified.get("problems", []),
@@ -273,7 +272,7 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
         "engine": choice.engine.folder.name,
         "variant": choice.engine.variant.name,
         "sha256": facts["sha256"],
-        "tensorrt": facts["tensorrt"],
+        **session.tool.identity(choice.engine.variant),
         "build_key": session.bundle.build_key,
         "time": now(),
         "reason": choice.reason,
@@ -284,21 +283,27 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
 def _unfit(entry: dict[str, Any], session: Session) -> str:
     """Why the robot must not load this engine, in a few words; empty if it may."""
     folder = session.layout.engines / entry["engine"]
-    if not (folder / PLAN).is_file():
+    if not has_files(folder):
         return "it is gone"
     state = engine_state(session.layout, entry)
     if state.state == CHANGED:
         return "it has changed since it was verified; " + "; ".join(state.evidence)
     facts, verified = read_sound(folder, "engine"), read_sound(folder, "verify")
-    if facts is None or sha256_of(folder / PLAN) != facts["sha256"]:
-        return "its file is not what was built"
+    if facts is None or content_of(folder) != facts["sha256"]:
+        return "its content is not what was built"
     if verified is None or not verified["passed"] or verified.get("engine_sha256") != facts["sha256"]:
         return "it is not verified"
     try:
         session.identify()
     except BoardError:
         return ""  # a rollback is for emergencies: it must not fail because there is no tool to compare versions with
-    version, gpu = dotted(session.tool.version), session.tool.gpu
-    if facts["tensorrt"] != version or facts["compute_capability"] != gpu.compute_capability:
-        return "it is for {} {}; this is {}".format(session.tool.title, facts["tensorrt"], version)
+    variant = session.bundle.variant(entry["variant"])
+    for name, value in {} if variant is None else session.tool.identity(variant).items():
+        if facts.get(name, value) != value:
+            return f"it is for {name} {facts[name]}; this is {value}"
     return ""
+
+
+def _robots_file(layout: Layout) -> str:
+    """The path that the robot loads."""
+    return str(layout.current / loaded(layout.current))

@@ -12,7 +12,6 @@ from edgec_onboard.measurements import now
 from edgec_onboard.statistics import summary
 
 from edgec_device import sensors
-from edgec_device.evidence import engine_doubts
 from edgec_device.npy import read_npz
 from edgec_device.session import Engine, Session
 from edgec_device.tool import Measured
@@ -85,7 +84,7 @@ def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
         data = b"".join(frames.row(min(index, count - 1)).tobytes() for index in range(batch))
         log = session.layout.logs / f"bench-{name}.log"
         measured = session.tool.measure(
-            name, engine.plan, data, session.bundle.input, flags, work=work, log=log, on_tick=meter.sample
+            engine.variant, engine.file, data, session.bundle.input, flags, work=work, log=log, on_tick=meter.sample
         )
     after = {"temperatures_c": sensors.temperatures(system), "clocks": sensors.clocks(system)}
     conditions = {"before": before, "after": after, "power_idle_mw": idle, "power_mw": meter.power_mw}
@@ -96,7 +95,7 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
     samples = [sample for each in rounds for sample in each.samples]
     mode = sensors.power_mode(session.system)
     throttled = list(dict.fromkeys(text for each in rounds for text in each.throttled))
-    doubts = session.doubts() + engine_doubts(engine.plan)
+    doubts = session.doubts() + session.tool.engine_doubts(engine.file)
     caveats = sensors.caveats(mode, rounds[0].conditions["before"]["clocks"], throttled)
     caveats += dict.fromkeys(caveat for each in rounds for caveat in each.measured.caveats)
     return {
@@ -110,7 +109,8 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "throttled": throttled,
         "caveats": caveats,
         "rounds": [{"runs": len(each.samples), **each.conditions} for each in rounds],
-        "tensorrt": ".".join(map(str, session.tool.version)),
+        "threads": rounds[0].measured.threads,
+        **session.tool.identity(engine.variant),
         "created": now(),
         "evidence": session.grade(doubts),
         "doubts": doubts,

@@ -40,6 +40,8 @@ class Board:
     l4t: str | None
     jetpack: str | None
     packages: Mapping[str, str]
+    isa: tuple[str, ...] = ()
+    """Flags of its CPU that edgec knows, where they matter."""
 
     @property
     def title(self) -> str:

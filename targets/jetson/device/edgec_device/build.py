@@ -1,4 +1,4 @@
-"""build: an engine for each variant, on the board's own GPU."""
+"""build: an engine for each variant, on the board itself."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from edgec_onboard.errors import BoardError, DiskFull
 from edgec_onboard.files import sha256_of
 from edgec_onboard.measurements import now
 
-from edgec_device.bundle import BUNDLE, Variant
-from edgec_device.evidence import engine_doubts
+from edgec_device.bundle import BUNDLE, Variant, combined
 from edgec_device.files import publish_folder, write_record
 from edgec_device.output import elapsed, megabytes
 from edgec_device.session import Engine, Session
-from edgec_device.tool import PLAN
-from edgec_device.versions import dotted
 
 
 def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict[str, BoardError]:
@@ -24,7 +21,7 @@ def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict
     Returns the variants that failed, with the reason. A failure does not keep the others from being built. Raises `DiskFull`.
     """
     session.require_release()
-    session.output.step("build", f"{session.tool.title} {dotted(session.tool.version)}, {session.tool.gpu.name}")
+    session.output.step("build", f"{session.tool.title}, {session.tool.processor}")
     failed: dict[str, BoardError] = {}
     for variant in variants:
         engine = session.engine(variant)
@@ -48,29 +45,28 @@ def build(session: Session, variants: Sequence[Variant], *, again: bool) -> dict
 
 def _build(session: Session, engine: Engine) -> None:
     """Build in a scratch folder, flush it and rename it: no folder with an engine's name ever holds half an engine."""
-    layout, variant = session.layout, engine.variant
+    layout, variant, tool = session.layout, engine.variant, session.tool
     log = layout.logs / f"build-{variant.name}.log"
     with layout.scratch(layout.engines) as work:
         places = {"release": session.release, "work": work, "caches": layout.timing_caches, "log": log}
-        seconds = session.tool.build(variant, engine.flags, **places)
-        plan = work / PLAN
-        size = plan.stat().st_size
+        seconds = tool.build(variant, engine.flags, **places)
+        names = list(tool.files(variant))
+        size = sum((work / name).stat().st_size for name in names)
         write_record(
             work / "engine.json",
             {
                 "variant": variant.name,
                 "precision": variant.precision,
-                "sha256": sha256_of(plan),
+                "files": names,
+                "sha256": combined([sha256_of(work / name) for name in names]),
                 "size_bytes": size,
-                "tensorrt": dotted(session.tool.version),
-                "gpu": session.tool.gpu.name,
-                "compute_capability": session.tool.gpu.compute_capability,
+                **tool.identity(variant),
                 "flags": list(engine.flags),
-                "onnx_sha256": variant.sha256,
+                "model_sha256": variant.sha256,
                 "build_key": session.bundle.build_key,
                 "build_seconds": round(seconds, 1),
                 "created": now(),
-                "doubts": session.doubts() + engine_doubts(plan),
+                "doubts": session.doubts() + tool.engine_doubts(work / names[0]),
             },
         )
         shutil.copyfile(str(session.release / BUNDLE), str(work / "bundle.json"))

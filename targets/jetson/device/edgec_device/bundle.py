@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -42,15 +43,20 @@ _WIDTH = 300
 
 @dataclass(frozen=True)
 class BoardProfile:
-    """A board that the bundle was built for. `compatible` are its names in the device tree, if it has one, `tensorrt` its `min`
-    and `below`."""
+    """A board that the bundle was built for. `compatible` are its names in the device tree, if it has one.
+
+    Of a board with a GPU of NVIDIA's, `tensorrt` is the range `min` and `below`. Of a CPU, `isa` are the flags that it must have,
+    as /proc/cpuinfo spells them.
+    """
 
     profile: str
     title: str
-    compatible: tuple[str, ...]
-    compute_capability: str
-    jetpack: tuple[str, ...]
-    tensorrt: Mapping[str, str]
+    compatible: tuple[str, ...] = ()
+    compute_capability: str = ""
+    jetpack: tuple[str, ...] = ()
+    tensorrt: Mapping[str, str] = field(default_factory=dict)
+    architecture: str = ""
+    isa: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,18 +71,26 @@ class Shipped:
 
 @dataclass(frozen=True)
 class Variant:
-    """One ONNX graph. `sha256` is its file's. `bounds` are by name of a head's output, with the limits in `BOUNDS`.
-    `compute_capability` is the least that has its types; empty if every GPU has them."""
+    """One model, that at `path` and the `others` that belong to it. `sha256` is of the file, or of all of them; `size_bytes` of
+    all. `bounds` are by name of a head's output, with the limits in `BOUNDS`.
+
+    A graph for NVIDIA's GPUs has the range of `tensorrt` that it is for; `compute_capability` is the least that has its types,
+    empty if every GPU has them. A model for CPUs has its `runtime`, the `version` that it was made with, and `settings`.
+    """
 
     name: str
     path: str
     precision: str
-    tensorrt: Mapping[str, str]
     sha256: str
     size_bytes: int
     bounds: Mapping[str, Mapping[str, float]]
+    tensorrt: Mapping[str, str] = field(default_factory=dict)
     compute_capability: str = ""
     engine: Shipped | None = None
+    others: tuple[str, ...] = ()
+    runtime: str = ""
+    version: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,6 +129,8 @@ class Bundle:
     files: tuple[File, ...]
     heads: tuple[Mapping[str, Any], ...] = ()
     """As in edgec's report."""
+    wheels: tuple[File, ...] = ()
+    """Packages that `edgec deploy` brings along because the board lacks them: no part of the artefact. Paths are names."""
 
     @property
     def key(self) -> str:
@@ -146,7 +162,7 @@ def read_bundle(root: Path) -> Bundle:
         raise ArtefactError(
             "There is no bundle here.",
             evidence=[f"{path} is missing or not a JSON object"],
-            remedy="run the edgec-device.pyz inside the artefact, or name the artefact with --bundle",
+            remedy="run the program inside the artefact, or name the artefact with --bundle",
         )
     return parse_bundle(root, document, str(path))
 
@@ -159,7 +175,7 @@ def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
         raise ArtefactError(
             "The bundle is of another version than this program.",
             evidence=[f"schema_version {repr(version)[:_WIDTH]}; this program reads {SCHEMA_VERSION}"],
-            remedy="use the edgec-device.pyz in the same folder",
+            remedy="use the program in the same folder",
         )
     try:
         return _bundle(root, document)
@@ -194,10 +210,9 @@ def damaged(evidence: Sequence[str]) -> ArtefactError:
 
 
 def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
-    files = tuple(
-        File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), integer(entry["size_bytes"]))
-        for entry in items(document["files"])
-    )
+    files, wheels = _files(root, items(document["files"])), _files(root, document.get("wheels", []))
+    if any(Path(wheel.path).name != wheel.path or not wheel.path.endswith(".whl") for wheel in wheels):
+        raise ValueError("a wheel has no plain name")
     listed = {file.path: file for file in files}
     boards = tuple(_board(entry) for entry in items(document["boards"]))
     heads = tuple(mapping(entry) for entry in document.get("heads", []))
@@ -234,6 +249,13 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
         calibration=text(document["calibration"]),
         files=files,
         heads=heads,
+        wheels=wheels,
+    )
+
+
+def _files(root: Path, entries: Sequence[Any]) -> tuple[File, ...]:
+    return tuple(
+        File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), integer(entry["size_bytes"])) for entry in entries
     )
 
 
@@ -242,28 +264,55 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
         profile=text(entry["profile"]),
         title=text(entry["title"]),
         compatible=tuple(text(name) for name in entry["compatible"]),
-        compute_capability=text(entry["compute_capability"]),
-        jetpack=tuple(text(version) for version in entry["jetpack"]),
-        tensorrt=_limits(entry["tensorrt"]),
+        **(_cpu(entry) if "architecture" in entry else _gpu(entry)),
     )
 
 
+def _gpu(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "compute_capability": text(entry["compute_capability"]),
+        "jetpack": tuple(text(version) for version in entry["jetpack"]),
+        "tensorrt": _limits(entry["tensorrt"]),
+    }
+
+
+def _cpu(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"architecture": text(entry["architecture"]), "isa": tuple(text(flag) for flag in entry["isa"])}
+
+
 def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequence[Tensor]) -> Variant:
-    file = listed.get(entry["path"])
-    if file is None:
-        raise ValueError("{} is not among the files".format(entry["path"]))
+    paths = [entry["path"], *entry.get("others", [])]
+    for path in paths:
+        if path not in listed:
+            raise ValueError(f"{path} is not among the files")
+    files = [listed[path] for path in paths]
     name, precision = matching(_NAME, entry["name"]), text(entry["precision"])
     bounds = {
         tensor.name: {kind: number(entry["bounds"][tensor.name][kind], -1) for kind in BOUNDS[tensor.role]}
         for tensor in outputs
         if tensor.role != FEATURES
     }
+    facts = _for_cpu(entry) if "runtime" in entry else _for_gpu(entry, listed)
+    sha256, size = combined([file.sha256 for file in files]), sum(file.size_bytes for file in files)
+    return Variant(name, files[0].path, precision, sha256, size, bounds, others=tuple(paths[1:]), **facts)
+
+
+def combined(hashes: Sequence[str]) -> str:
+    """One hash of files that belong together, in order: a single file's own."""
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _for_gpu(entry: Mapping[str, Any], listed: Mapping[str, File]) -> dict[str, Any]:
     capability = text(entry.get("compute_capability", ""))
     if capability:
         parse(capability)
     engine = _shipped(entry["engine"], listed) if "engine" in entry else None
-    limits = _limits(entry["tensorrt"])
-    return Variant(name, file.path, precision, limits, file.sha256, file.size_bytes, bounds, capability, engine)
+    return {"tensorrt": _limits(entry["tensorrt"]), "compute_capability": capability, "engine": engine}
+
+
+def _for_cpu(entry: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {text(name): text(value) for name, value in mapping(entry["settings"]).items()}
+    return {"runtime": matching(_NAME, entry["runtime"]), "version": text(entry["version"]), "settings": settings}
 
 
 def _shipped(entry: Mapping[str, Any], listed: Mapping[str, File]) -> Shipped:

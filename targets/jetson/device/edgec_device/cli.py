@@ -18,7 +18,7 @@ from edgec_device.build import build
 from edgec_device.bundle import Bundle, Variant, read_bundle
 from edgec_device.errors import NothingToDo, from_os_error
 from edgec_device.files import lock
-from edgec_device.install import board_facts, install, preflight
+from edgec_device.install import board_facts, install, look, preflight
 from edgec_device.output import Output
 from edgec_device.receive import receive
 from edgec_device.session import Engine, Options, Session
@@ -33,7 +33,8 @@ WIRE = "-"
 _RECEIVING = ("install", "run-all")
 
 STEPS = {
-    "preflight": "check board, TensorRT, disk, memory, power mode and bundle; change nothing",
+    "look": "say what machine this is and which runtimes it has; change nothing",
+    "preflight": "check board, runtime, disk, memory, power mode and bundle; change nothing",
     "install": "copy the bundle under --dir",
     "build": "build an engine for each variant; existing ones are kept",
     "verify": "run the golden frames through the engines and compare the features",
@@ -90,6 +91,8 @@ def _work(session: Session, command: str, wire: Wire | None) -> None:
         activation.status(session)
     elif command == "preflight":
         preflight(session)
+    elif command == "look":
+        look(session)
     else:
         root.mkdir(parents=True, exist_ok=True)
         with lock(root / ".lock", session.output, wait=session.options.wait):
@@ -200,7 +203,7 @@ def _built(session: Session) -> list[Engine]:
     engines = [session.engine(variant) for variant in session.usable_variants()]
     built = [engine for engine in engines if engine.built]
     if not built:
-        raise NothingToDo("There is no engine for this bundle and this TensorRT.", remedy="run `build` first, or `run-all`")
+        raise NothingToDo("There is no engine for this bundle and this runtime.", remedy="run `build` first, or `run-all`")
     return built
 
 
@@ -256,7 +259,7 @@ def _parser(family: Family) -> argparse.ArgumentParser:
         command.add_argument(
             "--here",
             action="store_true",
-            help="use this machine's own GPU, whatever board it is: no figure is then called `measured on target`",
+            help="use this machine, whatever board it is: no figure is then called `measured on target`",
         )
         command.add_argument("--json", action="store_true", help="print one JSON event per line, for programs")
         command.add_argument("--no-wait", action="store_true", help="give up if another run uses this folder")
@@ -265,7 +268,7 @@ def _parser(family: Family) -> argparse.ArgumentParser:
             type=duration,
             default=900.0,
             metavar="S",
-            help=f"end {option.strip('-')} after S seconds of silence (default: 900)",
+            help=f"end {family.patient_with} after S seconds of silence (default: 900)",
         )
         command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
         command.add_argument(

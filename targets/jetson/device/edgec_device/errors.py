@@ -6,10 +6,10 @@
      ├── ArtefactError         8   the bundle is damaged, incomplete, or for another version of this program
      │    └── EngineChanged    8   an engine has changed since it was verified
      ├── VerificationFailed    9   no engine reproduces the golden features; nothing was activated
-     ├── TrtexecFailed        10   trtexec failed
+     ├── EngineFailed         10   an engine cannot be made, or not be run
      ├── DiskFull             11   no room left
-     ├── NoTensorRT           12   trtexec is missing, or of a version that the bundle cannot be built with
-     ├── TrtexecHung          13   trtexec printed nothing for too long and was ended
+     ├── NoRuntime            12   the runtime is missing, or of a version that the bundle is not for
+     ├── EngineHung           13   the runtime said nothing for too long and was ended
      ├── NothingToDo          14   nothing to activate, or to roll back to
      └── Busy                 15   another run holds the lock, and --no-wait was given
 
@@ -27,23 +27,19 @@ class EngineChanged(ArtefactError):
 
 
 class EngineFailed(BoardError):
-    """An engine cannot be built, or not be run."""
+    """An engine cannot be made, or not be run."""
 
     exit_code = 10
 
 
-class TrtexecFailed(EngineFailed):
-    """trtexec ended with an error, or its output cannot be used."""
-
-
-class NoTensorRT(BoardError):
-    """No trtexec that works, or of a version that the bundle is not for."""
+class NoRuntime(BoardError):
+    """No runtime that works, or of a version that the bundle is not for."""
 
     exit_code = 12
 
 
-class TrtexecHung(BoardError):
-    """trtexec printed nothing for too long, or ran too long."""
+class EngineHung(BoardError):
+    """The runtime said nothing for too long, or ran too long."""
 
     exit_code = 13
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,6 @@ from edgec_device.errors import from_os_error
 from edgec_device.files import publish_folder
 from edgec_device.output import megabytes
 from edgec_device.session import Session
-from edgec_device.versions import dotted
 
 _MARGIN_BYTES = 64 << 20
 """Besides engines: timing caches, logs, golden outputs as text."""
@@ -44,6 +45,22 @@ def preflight(session: Session) -> dict[str, Any]:
     return facts
 
 
+def look(session: Session) -> None:
+    """Say what machine this is, for a workstation that chooses packages for it. Raises `WrongBoard`."""
+    facts = session.family.look(session)
+    libc = os.confstr("CS_GNU_LIBC_VERSION") if "CS_GNU_LIBC_VERSION" in os.confstr_names else None
+    lines = [f"  {name:<20} {version}" for name, version in facts["runtimes"].items()]
+    session.output.emit(
+        "machine",
+        "\n".join([f"{session.board.title}, Python {platform.python_version()}", *lines]),
+        python=list(sys.version_info[:2]),
+        machine=platform.machine(),
+        libc=libc,
+        title=session.board.title,
+        **facts,
+    )
+
+
 def board_facts(session: Session) -> dict[str, Any]:
     """Facts about the board that are recorded with every measurement."""
     board, tool = session.board, session.tool
@@ -52,10 +69,7 @@ def board_facts(session: Session) -> dict[str, Any]:
         "profile": session.profile.profile,
         "jetpack": board.jetpack,
         "l4t": board.l4t,
-        "tensorrt": dotted(tool.version),
-        tool.name: str(tool.path),
-        "gpu": tool.gpu.name,
-        "compute_capability": tool.gpu.compute_capability,
+        **tool.facts,
         "disk_free_bytes": shutil.disk_usage(str(session.options.root)).free,
         "memory_available_bytes": sensors.memory_bytes(session.system, "MemAvailable"),
         "power_mode": sensors.power_mode(session.system),
@@ -107,6 +121,16 @@ def _copy(source: Path, destination: Path, file: File | None) -> None:
 def check_room(session: Session, copy: int | None = None) -> None:
     """Raises `DiskFull` if there is not enough free space, and another error if nothing can be written. `copy`: how many bytes of
     the bundle are still to be copied, by default all unless it is installed."""
+    installed = session.release.is_dir()
+    if copy is None:
+        copy = 0 if installed else sum(file.size_bytes for file in session.bundle.files)
+    missing = [variant for variant in session.usable_variants() if not (installed and session.engine(variant).built)]
+    engines = sum(variant.size_bytes for variant in missing)
+    require_room(session, copy + engines + (_MARGIN_BYTES if engines else 0))
+
+
+def require_room(session: Session, needed: int) -> None:
+    """Raises `DiskFull` unless so many bytes are free under --dir, and another error if nothing can be written there."""
     root = session.options.root
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -117,12 +141,6 @@ def check_room(session: Session, copy: int | None = None) -> None:
     except OSError as error:
         raise from_os_error(error) from error
     free = shutil.disk_usage(str(root)).free
-    installed = session.release.is_dir()
-    if copy is None:
-        copy = 0 if installed else sum(file.size_bytes for file in session.bundle.files)
-    missing = [variant for variant in session.usable_variants() if not (installed and session.engine(variant).built)]
-    engines = sum(variant.size_bytes for variant in missing)
-    needed = copy + engines + (_MARGIN_BYTES if engines else 0)
     if free < needed:
         raise DiskFull(
             "There is not enough room on the disk.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Sequence
+from typing import Any, Sequence
 
 from edgec_device import board as boards
 from edgec_device import errors
@@ -24,7 +24,8 @@ class Jetson:
     )
     exit_codes = (errors.__doc__ or "").split("\n", 2)[2]
     option = ("--trtexec", "PATH", "/usr/src/tensorrt/bin/trtexec, then the PATH")
-    remedy = "flash a JetPack whose TensorRT is"
+    patient_with = "trtexec"
+    remedy = "flash a JetPack whose TensorRT is in that range, or build the bundle for this version"
     hidden: Sequence[str] = ()
 
     def identify(self, session: Session) -> None:
@@ -43,6 +44,11 @@ class Jetson:
             session.profile = boards.profile_here(gpu.name, gpu.compute_capability, bundle)
         elif gpu.compute_capability != session.profile.compute_capability:
             raise boards.wrong_gpu(gpu.name, gpu.compute_capability, session.profile)
+
+    def look(self, session: Session) -> dict[str, Any]:
+        """TensorRT's version."""
+        self.identify(session)
+        return {"runtimes": dict(session.tool.versions), "missing": []}
 
     def describe(self, board: Board) -> str:
         """With its JetPack."""

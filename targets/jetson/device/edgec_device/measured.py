@@ -21,7 +21,6 @@ from edgec_device.files import read_json, remove
 from edgec_device.output import megabytes
 from edgec_device.seal import current_engine
 from edgec_device.session import Engine, Session
-from edgec_device.versions import dotted
 
 _MANIFEST = "manifest.json"
 _UNDER = 9 * " "
@@ -79,8 +78,7 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
             wrapped = textwrap.wrap(heads, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)
             lines += [line.replace(_UNBROKEN, " ") for line in wrapped]
         evidence |= {record["evidence"] for record in (bench, verified) if record}
-    runtime = f"{session.tool.title} {dotted(session.tool.version)}"
-    lines.append(f"{', '.join(sorted(evidence)) or 'not measured'}; {runtime}, {session.board.title}")
+    lines.append(f"{', '.join(sorted(evidence)) or 'not measured'}; {session.tool.title}, {session.board.title}")
     return "\n".join(shorten(line, WIDTH) for line in lines)
 
 
@@ -104,13 +102,13 @@ def _rounds(engines: Sequence[Engine]) -> list[int]:
 
 
 def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], first: int) -> dict[str, Any]:
-    name, typed = engine.variant.name, "strongly" if "--fp16" not in engine.flags and "--int8" not in engine.flags else "weakly"
+    name, (runtime, computes_in) = engine.variant.name, session.tool.describe(engine.variant, engine.flags)
     verified, bench = engine.verified(session.bundle), engine.record("bench")
     candidate: dict[str, Any] = {
         "name": name,
-        "runtime": "tensorrt",
+        "runtime": runtime,
         "precision": engine.variant.precision,
-        "execution_precision": f"{typed} typed, {session.tool.title} {dotted(session.tool.version)}",
+        "execution_precision": computes_in,
         "size_bytes": engine.facts.get("size_bytes"),
         "problem": problems.get(name, {}).get("what", ""),
         "build_flags": engine.facts.get("flags", []),
@@ -120,7 +118,13 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
         candidate["fidelity"] = measurements.fidelity(name, verdict, verified["evidence"])
     if bench:
         keys = ("samples_ms", "warmup", "evidence", "flags", "power_mode", "throttled")
-        candidate["timings"] = {**{key: bench[key] for key in keys}, "blocks": _blocks(bench, first), **_conditions(bench)}
+        threads = bench.get("threads", 1)  # older records have none: a GPU's
+        candidate["timings"] = {
+            **{key: bench[key] for key in keys},
+            "threads": threads,
+            "blocks": _blocks(bench, first),
+            **_conditions(bench),
+        }
         candidate["remarks"] = bench["caveats"]
     return candidate
 
@@ -159,14 +163,14 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _doubts(session: Session) -> list[str]:
-    here = [f"these are engines for this machine's own GPU, {session.tool.gpu.name}"] if session.options.here else []
+    here = [f"these are engines for this machine itself, {session.tool.processor}"] if session.options.here else []
     return session.doubts() + here
 
 
 def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
-    tool = session.tool
-    gpu = f"{tool.title} {dotted(tool.version)} on {tool.gpu.name}, compute capability {tool.gpu.compute_capability}."
-    mode = facts.get("power_mode")
+    tool, mode = session.tool, facts.get("power_mode")
+    capability = tool.facts.get("compute_capability")
+    gpu = f"{tool.title} on {tool.processor}{f', compute capability {capability}' if capability else ''}."
     name = [] if session.options.here else [session.family.describe(session.board)]
     return name + [gpu] + ([f"Power mode {mode}."] if mode else [])
 
@@ -175,13 +179,11 @@ def _host(session: Session) -> dict[str, Any]:
     """The board, as edgec.host.facts describes a machine."""
     board, system = session.board, session.system
     cores = os.cpu_count() or 1
-    flavour = session.tool.title.replace("TensorRT", "").strip("-")  # TensorRT-RTX has numbers of its own
-    version = f"{flavour} {dotted(session.tool.version)}".strip()
-    versions = {"tensorrt": version, **{name: value for name, value in board.packages.items() if name != "tensorrt"}}
+    versions = {**board.packages, **session.tool.versions}
     return {
         "cpu": board.title,
         "architecture": board.architecture,
-        "isa": [],
+        "isa": list(board.isa),
         "physical_cores": cores,
         "logical_cores": cores,
         "usable_cores": len(os.sched_getaffinity(0)),

@@ -12,9 +12,10 @@ from typing import Any, Iterator, Sequence
 from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import is_plain_file, sha256_of
 
+from edgec_device import environment
 from edgec_device.bundle import BUNDLE, File
 from edgec_device.files import publish_folder, remove
-from edgec_device.install import check_room, is_installed
+from edgec_device.install import check_room, is_installed, require_room
 from edgec_device.output import megabytes
 from edgec_device.session import Session
 from edgec_device.wire import Wire
@@ -22,6 +23,8 @@ from edgec_device.wire import Wire
 _PART = ".part"
 _ATTEMPTS = 2
 _EVENT_S = 1.0
+_UNPACKED = 5
+"""A package takes at most so many times the room of its wheel."""
 
 
 def receive(session: Session, wire: Wire) -> None:
@@ -33,8 +36,11 @@ def receive(session: Session, wire: Wire) -> None:
     """
     output, release, incoming = session.output, session.release, session.layout.incoming
     output.step("copy", str(release))
+    wheels = session.bundle.wheels
+    if wheels and not environment.is_installed(session.options.root, wheels):
+        _receive_wheels(session, wire)
     if is_installed(session, wire.document):
-        _request(session, wire, [])
+        _request(session, wire, [], incoming)
         output.emit("done", "  nothing to do: it is installed, and whole", step="copy", result="unchanged")
         return
     files = session.bundle.files
@@ -43,18 +49,7 @@ def receive(session: Session, wire: Wire) -> None:
     if missing:
         session.identify()
         check_room(session, sum(file.size_bytes - _size(_part(incoming, file)) for file in missing))
-    received, remaining = 0, missing
-    for _ in range(_ATTEMPTS):
-        received += _request(session, wire, remaining)
-        remaining = [file for file in remaining if not is_plain_file(incoming / file.path)]
-        if not remaining:
-            break
-    else:
-        raise ArtefactError(
-            "Files arrive damaged.",
-            evidence=[f"{file.path} has another SHA-256 than the artefact states" for file in remaining],
-            remedy="check the artefact (`edgec verify`) and the board's disk, then run the same command again",
-        )
+    received = _complete(session, wire, missing, incoming)
     path = incoming / BUNDLE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(wire.document)
@@ -63,6 +58,36 @@ def receive(session: Session, wire: Wire) -> None:
     remove(incoming)
     text = f"  copied {len(missing)} of {len(files)} files, {megabytes(received)}"
     output.emit("done", text, step="copy", result="copied", files=[file.path for file in missing], size_bytes=received)
+
+
+def _receive_wheels(session: Session, wire: Wire) -> None:
+    """Complete and unpack the packages that the board lacks."""
+    wheels, root = session.bundle.wheels, session.options.root
+    incoming = environment.incoming(root, wheels)
+    _tidy(incoming, wheels)
+    missing = [wheel for wheel in wheels if not is_plain_file(incoming / wheel.path)]
+    packed = sum(wheel.size_bytes for wheel in wheels)
+    require_room(session, _UNPACKED * packed + sum(wheel.size_bytes - _size(_part(incoming, wheel)) for wheel in missing))
+    received = _complete(session, wire, missing, incoming)
+    text = f"  received {len(missing)} of {len(wheels)} packages, {megabytes(received)}"
+    session.output.emit("log", text, step="copy", line=text.strip())
+    environment.install(session)
+
+
+def _complete(session: Session, wire: Wire, missing: Sequence[File], incoming: Path) -> int:
+    """Request files until all are whole; returns how many bytes came. Raises `ArtefactError` for files that arrive damaged
+    twice."""
+    received, remaining = 0, list(missing)
+    for _ in range(_ATTEMPTS):
+        received += _request(session, wire, remaining, incoming)
+        remaining = [file for file in remaining if not is_plain_file(incoming / file.path)]
+        if not remaining:
+            return received
+    raise ArtefactError(
+        "Files arrive damaged.",
+        evidence=[f"{file.path} has another SHA-256 than was announced" for file in remaining],
+        remedy="check the artefact (`edgec verify`) and the board's disk, then run the same command again",
+    )
 
 
 def _tidy(incoming: Path, files: Sequence[File]) -> None:
@@ -111,9 +136,9 @@ def _copies(session: Session, file: File) -> Iterator[Path]:
             yield path
 
 
-def _request(session: Session, wire: Wire, files: Sequence[File]) -> int:
+def _request(session: Session, wire: Wire, files: Sequence[File], incoming: Path) -> int:
     """Request these files and receive them; returns how many bytes came. A file that arrives with wrong content is dropped."""
-    incoming, output = session.layout.incoming, session.output
+    output = session.output
     offsets = [_size(_part(incoming, file)) for file in files]
     requests: list[dict[str, Any]] = [
         {"path": file.path, "offset": offset, "size_bytes": file.size_bytes} for file, offset in zip(files, offsets)

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgec_onboard.files import is_plain_file, sha256_of
+from edgec_onboard.files import sha256_of
 
 from edgec_device.bundle import BUNDLE
 from edgec_device.errors import EngineChanged
 from edgec_device.files import read_json, read_record
-from edgec_device.session import Engine, Layout, Session, read_sound
-from edgec_device.tool import PLAN
+from edgec_device.session import Engine, Layout, Session, content_of, has_files, loaded, read_sound
 
 VERIFIED, CHANGED, UNKNOWN = "verified", "changed", "unknown"
 REMEDY = "run `edgec deploy` again (or `run-all` here): it builds and verifies again what has changed"
@@ -43,7 +42,7 @@ def seal(session: Session, engine: Engine) -> dict[str, Any]:
     """What an activation records besides the engine's SHA-256. Paths are relative to ROOT/NAME. Raises `OSError`."""
     bundle, release, home = session.bundle, session.release, session.layout.home
     hashes = {file.path: file.sha256 for file in bundle.files}
-    paths = (engine.variant.path, bundle.golden_frames, bundle.golden_expected)
+    paths = (engine.variant.path, *engine.variant.others, bundle.golden_frames, bundle.golden_expected)
     files = {str((release / path).relative_to(home)): hashes[path] for path in paths}
     files[str((release / BUNDLE).relative_to(home))] = _hash_of(release / BUNDLE)
     return {"files": files, "program": _program()}
@@ -58,7 +57,7 @@ def entries(layout: Layout) -> list[dict[str, Any]]:
 def current_engine(layout: Layout) -> str | None:
     """The name of the engine's folder that `current` points to; None if it points to nothing, or elsewhere."""
     name = _pointed(layout)
-    return name if name and (layout.engines / name / PLAN).is_file() else None
+    return name if name and (layout.engines / name / loaded(layout.engines / name)).is_file() else None
 
 
 def active_state(layout: Layout) -> EngineState | None:
@@ -71,21 +70,21 @@ def active_state(layout: Layout) -> EngineState | None:
         return EngineState(CHANGED, (f"current {target}, which no activation wrote",))
     entry = next((entry for entry in reversed(entries(layout)) if entry["engine"] == name), None)
     if entry is None:
-        if not is_plain_file(layout.engines / name / PLAN):
-            return EngineState(CHANGED, (f"{name}: its {PLAN} is gone",))
+        if not has_files(layout.engines / name):
+            return EngineState(CHANGED, (f"{name}: a file of it is gone",))
         return EngineState(UNKNOWN, (f"history.json has no activation of {name}",))
     return engine_state(layout, entry)
 
 
 def engine_state(layout: Layout, entry: dict[str, Any]) -> EngineState:
-    """The state of an activation's engine. Reads its whole file."""
+    """The state of an activation's engine. Reads its files whole."""
     folder, name, expected = layout.engines / entry["engine"], entry["engine"], entry.get("sha256")
-    if folder.is_symlink() or not is_plain_file(folder / PLAN):
-        return EngineState(CHANGED, (f"{name}: its {PLAN} is gone, or is a link",))
+    if not has_files(folder):
+        return EngineState(CHANGED, (f"{name}: a file of it is gone, or is a link",))
     if not isinstance(expected, str) or not _SHA256.fullmatch(expected):
         return EngineState(UNKNOWN, (f"the activation of {name} has no hash of it",))
-    actual = sha256_of(folder / PLAN)
-    changed = [_differ(f"{name}/{PLAN}", actual, expected)] if actual != expected else []
+    actual = content_of(folder)
+    changed = [_differ(f"{name}/{loaded(folder)}", actual, expected)] if actual != expected else []
     facts, verified = read_sound(folder, "engine"), read_sound(folder, "verify")
     if facts is None or facts["sha256"] != expected:
         changed.append(f"{name}/engine.json is not what was written with the engine, or belongs to another one")
@@ -107,10 +106,10 @@ def require_unchanged(session: Session) -> None:
 
 def require_whole(engine: Engine) -> None:
     """Raises `EngineChanged` if the engine's file is not the one that was verified."""
-    actual = sha256_of(engine.plan) if engine.built else ""
+    actual = content_of(engine.folder) if engine.built else ""
     if not actual or actual != engine.facts["sha256"]:
-        name = f"{engine.folder.name}/{PLAN}"
-        evidence = _differ(name, actual, engine.facts["sha256"]) if actual else f"{engine.plan} is missing"
+        name = f"{engine.folder.name}/{engine.file.name}"
+        evidence = _differ(name, actual, engine.facts["sha256"]) if actual else f"{engine.file} is missing"
         what = f"The engine of {engine.variant.name} has changed since it was verified."
         raise EngineChanged(what, evidence=[evidence], remedy=REMEDY)
 
@@ -140,13 +139,14 @@ def _changed_files(layout: Layout, entry: dict[str, Any]) -> list[tuple[str, str
 
 
 def _hash_of(path: Path) -> str:
-    """The file's SHA-256; for a bundle that of everything except the program's entry: a newer program judges in the same way."""
+    """The file's SHA-256; for a bundle that of everything except the program's entry, because a newer program judges in the same
+    way, and except packages that came along."""
     document = read_json(path) if path.name == Path(BUNDLE).name else None
     if document is None or not isinstance(document.get("files"), list):
         return sha256_of(path)
     programs = str(Path(BUNDLE).parent) + "/"
     files = [file for file in document["files"] if not str(isinstance(file, dict) and file.get("path")).startswith(programs)]
-    text = json.dumps({**document, "files": files}, sort_keys=True)
+    text = json.dumps({**document, "files": files, "wheels": None}, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

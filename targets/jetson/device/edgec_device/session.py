@@ -3,9 +3,9 @@
 ROOT/.lock                           held by the run that is at work
 ROOT/NAME/releases/KEY/              a bundle as it was installed; never changed
 ROOT/NAME/incoming/                  a bundle that is being received; kept when that is interrupted
-ROOT/NAME/engines/VARIANT-KEY/       engine.plan, engine.json, bundle.json; then verify.json, bench.json
-ROOT/NAME/timing-caches/             one file for each GPU and TensorRT version
-ROOT/NAME/current                    link to the active engine's folder: the robot loads the engine.plan there
+ROOT/NAME/engines/VARIANT-KEY/       the engine's files, engine.json, bundle.json; then verify.json, bench.json
+ROOT/NAME/timing-caches/             what a tool keeps from one engine for the next
+ROOT/NAME/current                    link to the active engine's folder: the robot loads the engine there
 ROOT/NAME/history.json               what was activated, in this order, and why
 ROOT/NAME/problems.json              by variant, why the last attempt failed
 ROOT/NAME/measurements.json          the latest, of which edgec on the workstation makes a report
@@ -28,18 +28,18 @@ from edgec_onboard.measurements import NAME, grade
 
 from edgec_device import evidence
 from edgec_device.board import Board
-from edgec_device.bundle import BoardProfile, Bundle, Variant
-from edgec_device.errors import NoTensorRT
+from edgec_device.bundle import BoardProfile, Bundle, Variant, combined
+from edgec_device.errors import NoRuntime
 from edgec_device.files import read_json, read_record, remove, sweep, write_json, write_record
 from edgec_device.output import Output
 from edgec_device.system import System
-from edgec_device.tool import PLAN, Family, Tool
-from edgec_device.versions import described, dotted, parse
+from edgec_device.tool import Family, Tool
 
 _NUMBER = (int, float)
+_PLAN = "engine.plan"
 _RECORDS: dict[str, dict[str, Any]] = {
     "engine": {
-        **dict.fromkeys(("sha256", "tensorrt", "compute_capability"), str),
+        "sha256": str,
         "size_bytes": int,
         "flags": list,
     },
@@ -116,29 +116,23 @@ class Session:
         self.layout = Layout(options.root, bundle.name)
 
     def identify(self) -> None:
-        """Find out board, tool and GPU, and check that the bundle is for them. Raises `WrongBoard` or `NoTensorRT`."""
+        """Find out board and tool, and check that the bundle is for them. Raises `WrongBoard` or `NoRuntime`."""
         self.family.identify(self)
         if not self.usable_variants():
-            ranges = [f"{variant.name}: TensorRT {described(variant.tensorrt)}" for variant in self.bundle.variants]
-            raise NoTensorRT(
-                f"This bundle cannot be built with {self.tool.title} {dotted(self.tool.version)}.",
-                evidence=[f"{self.profile.title}: TensorRT {described(self.profile.tensorrt)}", *ranges],
-                remedy=("install a TensorRT" if self.options.here else self.family.remedy)
-                + " in that range, or build the bundle for this version",
+            needs = {variant.name: self.tool.refuses(variant, self.profile) for variant in self.bundle.variants}
+            raise NoRuntime(
+                f"This bundle cannot be used with {self.tool.title} on {self.tool.processor}.",
+                evidence=[f"{name} needs {need}" for name, need in needs.items() if need],
+                remedy=self.family.remedy,
             )
 
     def usable_variants(self) -> list[Variant]:
-        """The variants that this TensorRT can build for this GPU, in the bundle's order; of those named with --variant, if any
-        are."""
-        tool, chosen = self.tool, self.options.variants
-        gpu = parse(tool.gpu.compute_capability)
+        """The variants that this tool can use here, in the bundle's order; of those named with --variant, if any are."""
+        chosen = self.options.variants
         return [
             variant
             for variant in self.bundle.variants
-            if tool.takes(self.profile.tensorrt)
-            and tool.takes(variant.tensorrt)
-            and gpu >= parse(variant.compute_capability or "0")
-            and variant.name in (chosen or [variant.name])
+            if variant.name in (chosen or [variant.name]) and not self.tool.refuses(variant, self.profile)
         ]
 
     @property
@@ -165,10 +159,9 @@ class Session:
         return grade(doubts, is_target=not self.options.here)
 
     def engine(self, variant: Variant) -> Engine:
-        """The engine of this variant for this GPU and TensorRT, whether it is built or not."""
-        version, gpu = self.tool.version, self.tool.gpu
-        flags = self.tool.flags(variant, self.release)
-        identity = [list(version), gpu.name, gpu.compute_capability, variant.sha256, flags]
+        """The engine of this variant for this machine and its runtime, whether it is built or not."""
+        tool, flags = self.tool, self.tool.flags(variant, self.release)
+        identity = [sorted(tool.identity(variant).items()), variant.sha256, flags]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         return Engine(self.layout.engines / f"{variant.name}-{key}", variant, tuple(flags))
 
@@ -203,19 +196,19 @@ class Engine:
     flags: tuple[str, ...]
 
     @property
-    def plan(self) -> Path:
-        """The engine's file."""
-        return self.folder / PLAN
+    def file(self) -> Path:
+        """The file that a robot loads."""
+        return self.folder / loaded(self.folder)
 
     @property
     def built(self) -> bool:
         """Whether it is built. Its content is not checked."""
-        return is_plain_file(self.plan) and "sha256" in self.facts
+        return has_files(self.folder) and "sha256" in self.facts
 
     @property
     def whole(self) -> bool:
-        """Whether it is built, and its content has not changed. Reads the whole file."""
-        return self.built and sha256_of(self.plan) == self.facts["sha256"]
+        """Whether it is built, and its content has not changed. Reads all of its files."""
+        return self.built and content_of(self.folder) == self.facts["sha256"]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -251,3 +244,32 @@ def read_sound(folder: Path, name: str) -> dict[str, Any] | None:
     record = read_record(folder / (name + ".json"))
     complete = record is not None and all(isinstance(record.get(key), kind) for key, kind in _RECORDS[name].items())
     return record if complete else None
+
+
+def loaded(folder: Path) -> str:
+    """The name of the file that a robot loads from an engine's folder."""
+    return _files(folder)[0]
+
+
+def has_files(folder: Path) -> bool:
+    """Whether the folder holds all files of an engine. Links do not count."""
+    return not folder.is_symlink() and all(is_plain_file(folder / name) for name in _files(folder))
+
+
+def content_of(folder: Path) -> str:
+    """The hash of an engine's files, all of which are there. Reads them whole. Raises `OSError`."""
+    return combined([sha256_of(folder / name) for name in _files(folder)])
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of an engine's files, all of which are there. Raises `OSError`."""
+    return sum((folder / name).stat().st_size for name in _files(folder))
+
+
+def _files(folder: Path) -> list[str]:
+    """The names of an engine's files, by engine.json: in a folder without a sound one, and in those of older programs, a plan."""
+    facts = read_sound(folder, "engine") or {}
+    names = facts.get("files")
+    if isinstance(names, list) and names and all(isinstance(name, str) and Path(name).name == name for name in names):
+        return names
+    return [_PLAN]

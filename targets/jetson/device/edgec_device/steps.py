@@ -16,11 +16,12 @@ from edgec_onboard.untrusted import MOST_VALUES, parse_json, read_bytes
 
 from edgec_device import graph
 from edgec_device.bundle import COPY_AGAIN, Variant
-from edgec_device.errors import TrtexecFailed
+from edgec_device.errors import EngineFailed
 from edgec_device.flags import UNDERSTOOD, bench_flags, build_flags, strongly_typed, verify_flags
 from edgec_device.npy import Array
+from edgec_device.nvidia import PLAN, NvidiaTool
 from edgec_device.output import elapsed
-from edgec_device.tool import PLAN, Measured
+from edgec_device.tool import Measured
 from edgec_device.trtexec import Trtexec
 from edgec_device.versions import dotted, within
 
@@ -41,11 +42,11 @@ _MOST_TIMES = 10_000_000
 _LONGEST_MS = 1e7
 
 
-class TrtexecSteps:
+class TrtexecSteps(NvidiaTool):
     """See `edgec_device.tool.Tool`. `trtexec` has been probed."""
 
     name = "trtexec"
-    title = "TensorRT"
+    runtime = "TensorRT"
 
     def __init__(self, trtexec: Trtexec) -> None:
         self._trtexec = trtexec
@@ -82,7 +83,7 @@ class TrtexecSteps:
 
         try:
             seconds = run()
-        except TrtexecFailed as error:
+        except EngineFailed as error:
             # trtexec notices a damaged cache only when it writes it back, after all the work.
             if not saved.is_file() or not _blames_cache(error):
                 raise
@@ -93,7 +94,7 @@ class TrtexecSteps:
             seconds = run()
         plan = work / PLAN
         if not plan.is_file() or not plan.stat().st_size:
-            raise TrtexecFailed(
+            raise EngineFailed(
                 "trtexec reports success, but wrote no engine.",
                 evidence=[f"log: {log}"],
                 remedy="run the same command again; if it happens again, report this with the log",
@@ -104,8 +105,8 @@ class TrtexecSteps:
 
     def outputs(
         self,
-        variant: str,
-        plan: Path,
+        variant: Variant,
+        engine: Path,
         batches: Iterator[bytes],
         tensors: Sequence[Tensor],
         frames: Tensor,
@@ -117,14 +118,14 @@ class TrtexecSteps:
         for batch in batches:
             (work / FRAMES).write_bytes(batch)
             # Relative names: trtexec splits the value of --loadInputs at colons and commas.
-            paths = [f"--loadEngine={plan.resolve()}", f"--loadInputs={frames.name}:{FRAMES}", "--exportOutput=" + _OUTPUT]
-            finished = self._trtexec.run([*paths, *self.verify_flags], cwd=work, step="verify", variant=variant, log=log)
+            paths = [f"--loadEngine={engine.resolve()}", f"--loadInputs={frames.name}:{FRAMES}", "--exportOutput=" + _OUTPUT]
+            finished = self._trtexec.run([*paths, *self.verify_flags], cwd=work, step="verify", variant=variant.name, log=log)
             try:
                 values = sum(tensor.size for tensor in tensors)
                 content = read_bytes(work / _OUTPUT, _VALUE_BYTES * values + _ROOM)
                 yield read_outputs(content.decode("utf-8", "replace"), values + _ROOM)
             except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-                raise TrtexecFailed(
+                raise EngineFailed(
                     f"trtexec's outputs of {PLAN} cannot be read.",
                     evidence=[shorten(str(error), 300), f"trtexec succeeded after {elapsed(finished.seconds)}"],
                     remedy="run `verify` again; if it happens again, report this",
@@ -132,13 +133,13 @@ class TrtexecSteps:
             (work / _OUTPUT).unlink()
 
     def measure(
-        self, variant: str, plan: Path, batch: bytes, frames: Tensor, flags: Sequence[str], *,
+        self, variant: Variant, engine: Path, batch: bytes, frames: Tensor, flags: Sequence[str], *,
         work: Path, log: Path, on_tick: Callable[[], None],
     ) -> Measured:  # fmt: skip
-        """Raises `TrtexecFailed` also if trtexec did not measure as it was told to."""
+        """Raises `EngineFailed` also if trtexec did not measure as it was told to."""
         (work / FRAMES).write_bytes(batch)
-        paths = [f"--loadEngine={plan.resolve()}", f"--loadInputs={frames.name}:{FRAMES}", "--exportTimes=" + _TIMES]
-        lines = self._trtexec.run([*paths, *flags], cwd=work, step="bench", variant=variant, log=log, on_tick=on_tick).lines
+        paths = [f"--loadEngine={engine.resolve()}", f"--loadInputs={frames.name}:{FRAMES}", "--exportTimes=" + _TIMES]
+        lines = self._trtexec.run([*paths, *flags], cwd=work, step="bench", variant=variant.name, log=log, on_tick=on_tick).lines
         samples = read_times(work / _TIMES)
         _check_understood(lines)
         caveats = ["The engine could not be captured as a CUDA graph; its kernels were launched one by one."]
@@ -146,7 +147,7 @@ class TrtexecSteps:
             samples,
             int(_first(_WARM_UP, lines) or 0),
             float(_first(_DESERIALISED, lines) or 0) * 1000,
-            caveats if any(map(_NO_GRAPH.search, lines)) else (),
+            caveats=caveats if any(map(_NO_GRAPH.search, lines)) else (),
         )
 
     def _timing_cache(self, caches: Path) -> Path:
@@ -173,18 +174,18 @@ def read_times(path: Path) -> list[float]:
     """Latencies in ms of each run, in order: copying in, computing and copying out. (They are `latencyMs`, which trtexec computes
     before it prints. The points in time in the file have only six digits: after ten seconds, a tenth of a millisecond.)
 
-    Raises `TrtexecFailed` for a file that holds no latencies.
+    Raises `EngineFailed` for a file that holds no latencies.
     """
     try:
         samples = [float(entry["latencyMs"]) for entry in parse_json(read_bytes(path, _TIMES_BYTES), most_values=_MOST_TIMES)]
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise TrtexecFailed(
+        raise EngineFailed(
             "trtexec's times cannot be read.",
             evidence=[shorten(str(error), 300)],
             remedy="run `bench` again; if it happens again, report this",
         ) from error
     if not samples or not all(0 < sample < _LONGEST_MS for sample in samples):
-        raise TrtexecFailed(
+        raise EngineFailed(
             "trtexec's times make no sense.",
             evidence=[f"{len(samples)} of them, from {min(samples, default=0)} to {max(samples, default=0)} ms"],
             remedy="run `bench` again; if it happens again, reboot the board",
@@ -193,7 +194,7 @@ def read_times(path: Path) -> list[float]:
 
 
 def _check_understood(lines: Sequence[str]) -> None:
-    """Raises `TrtexecFailed` unless trtexec printed that it used every setting in `UNDERSTOOD`."""
+    """Raises `EngineFailed` unless trtexec printed that it used every setting in `UNDERSTOOD`."""
     actual = {match.group(1): match.group(2) for match in map(_SETTING.search, lines) if match}
     wrong = [
         "{}: {}, not {}".format(name, actual.get(name, "not printed"), expected)
@@ -201,7 +202,7 @@ def _check_understood(lines: Sequence[str]) -> None:
         if actual.get(name) != expected
     ]
     if wrong:
-        raise TrtexecFailed(
+        raise EngineFailed(
             "trtexec did not measure as it was told to; its figures could not be compared with others.",
             evidence=wrong,
             remedy="report this with the log: edgec does not know this version of trtexec well enough",
@@ -223,7 +224,7 @@ def _save_cache(cache: Path, destination: Path) -> None:
     publish(work, destination)
 
 
-def _blames_cache(error: TrtexecFailed) -> bool:
+def _blames_cache(error: EngineFailed) -> bool:
     words = [fact.lower() for fact in error.evidence if not fact.startswith("log:")]
     return any("timingcache" in fact.replace(" ", "") for fact in words)
 

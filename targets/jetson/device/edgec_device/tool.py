@@ -1,50 +1,40 @@
-"""What builds and runs engines on a machine, and what a family of machines is to this program.
+"""What makes and runs engines on a machine, and what a family of machines is to this program.
 
-Everything else here, from receiving a bundle to activating an engine, is the same for all of them. A Jetson is in `jetson.py`;
-the program for RTX GPUs carries this package and brings its own (targets/rtx/device/edgec_rtx).
+An engine is what a robot loads: a TensorRT plan, or the files of a model for a runtime on the CPU. Everything else here, from
+receiving a bundle to activating an engine, is the same for all machines. The program of each family carries this package and
+brings its own beside it (targets/<family>/device).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Protocol, Sequence
 
 from edgec_onboard.documents import Tensor
 
 from edgec_device.board import Board
-from edgec_device.bundle import Variant
+from edgec_device.bundle import BoardProfile, Variant
 from edgec_device.npy import Array
-from edgec_device.versions import Version
 
 if TYPE_CHECKING:
     from edgec_device.session import Session
-
-PLAN = "engine.plan"
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """The GPU that a tool uses."""
-
-    name: str
-    compute_capability: str
 
 
 @dataclass(frozen=True)
 class Measured:
     """One round: `samples` in ms, copying in, computing and copying out together, in order; `warm_up` runs before them; `load_ms`
-    to load the engine; `caveats` about how it was measured, a sentence each."""
+    to load the engine; `threads` that computed; `caveats` about how it was measured, a sentence each."""
 
     samples: Sequence[float]
     warm_up: int
     load_ms: float
+    threads: int = 1
     caveats: Sequence[str] = ()
 
 
 class Tool(Protocol):
-    """Builds and runs engines on the GPU of this machine, each time in a process of its own. Every method may raise a
-    `BoardError`."""
+    """Makes and runs engines on this machine, each time in a process of its own. Every method may raise a `BoardError`."""
 
     @property
     def name(self) -> str:
@@ -52,44 +42,60 @@ class Tool(Protocol):
 
     @property
     def title(self) -> str:
-        """The runtime's, for people."""
+        """The runtime with its version, for people; several if variants have different ones."""
 
     @property
     def path(self) -> Path:
         """The program that is started."""
 
     @property
-    def version(self) -> Version:
-        """The runtime's."""
+    def processor(self) -> str:
+        """The name of what computes: a GPU, or CPU cores."""
 
     @property
-    def gpu(self) -> Gpu:
-        """The one that it uses."""
+    def facts(self) -> Mapping[str, str]:
+        """What is recorded about it with every measurement, by name."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of the runtimes that it has, by their names in reports."""
 
     @property
     def doubts(self) -> Sequence[str]:
-        """Why it may not be NVIDIA's, a sentence each."""
+        """Why it may not be the real one, a sentence each."""
 
     @property
     def verify_flags(self) -> list[str]:
         """How an engine is run to verify it, for the record."""
 
-    def takes(self, limits: Mapping[str, str]) -> bool:
-        """Whether its TensorRT is at least `min` and below `below`."""
+    def refuses(self, variant: Variant, profile: BoardProfile) -> str:
+        """Why this variant of the bundle cannot be used here, in a few words; empty if it can."""
+
+    def identity(self, variant: Variant) -> Mapping[str, str]:
+        """The software and the processor that an engine of the variant is for: it is made again for others. Recorded with it."""
+
+    def describe(self, variant: Variant, flags: Sequence[str]) -> tuple[str, str]:
+        """The variant's runtime as reports name it, and what its engine computes in, in words."""
+
+    def files(self, variant: Variant) -> Sequence[str]:
+        """The names of an engine's files, that which a robot loads first."""
+
+    def engine_doubts(self, engine: Path) -> list[str]:
+        """Why an engine's file, the first of its `files`, may not be the runtime's, a sentence each."""
 
     def flags(self, variant: Variant, release: Path) -> list[str]:
-        """What decides, besides version and GPU, which engine becomes of a variant of the bundle that is installed there."""
+        """What decides, besides `identity`, which engine becomes of a variant of the bundle that is installed there."""
 
     def bench_flags(self, seconds: float, iterations: int) -> list[str]:
         """What decides how an engine is measured: at least so many `seconds` and so many `iterations`."""
 
     def build(self, variant: Variant, flags: Sequence[str], *, release: Path, work: Path, caches: Path, log: Path) -> float:
-        """Write the variant's engine to `PLAN` in `work`; returns the seconds that it took. `caches` outlives the engine."""
+        """Write the variant's engine, its `files`, into `work`; returns the seconds that it took. `caches` outlives it."""
 
     def outputs(
         self,
-        variant: str,
-        plan: Path,
+        variant: Variant,
+        engine: Path,
         batches: Iterator[bytes],
         tensors: Sequence[Tensor],
         frames: Tensor,
@@ -98,12 +104,12 @@ class Tool(Protocol):
         log: Path,
     ) -> Iterator[Mapping[str, Array]]:
         """What the engine computes of each batch of `frames`, by the outputs' names. Its outputs should be `tensors`, which limit
-        what is read."""
+        what is read. `engine` is the first of its `files`."""
 
     def measure(
         self,
-        variant: str,
-        plan: Path,
+        variant: Variant,
+        engine: Path,
         batch: bytes,
         frames: Tensor,
         flags: Sequence[str],
@@ -135,15 +141,23 @@ class Family(Protocol):
         """The option that names what to start: its name, what it takes, and the default in words."""
 
     @property
+    def patient_with(self) -> str:
+        """What `--patience` ends after a long silence."""
+
+    @property
     def remedy(self) -> str:
-        """What to do about a TensorRT that the bundle is not for, up to "in that range"."""
+        """What to do about software that the bundle is not for."""
 
     @property
     def hidden(self) -> Sequence[str]:
         """Names of facts that no machine of this family has."""
 
     def identify(self, session: Session) -> None:
-        """Set the session's `board`, `profile` and `tool`. Raises `WrongBoard`, or `NoTensorRT`."""
+        """Set the session's `board`, `profile` and `tool`. Raises `WrongBoard`, or `NoRuntime`."""
+
+    def look(self, session: Session) -> dict[str, Any]:
+        """`runtimes`, versions by name, and `missing`, the names of those that the bundle needs and that are not here. Raises
+        `WrongBoard`."""
 
     def describe(self, board: Board) -> str:
         """The machine and its system, in a sentence."""

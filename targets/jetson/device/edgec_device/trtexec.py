@@ -17,10 +17,10 @@ from edgec_onboard.errors import BoardError, DiskFull
 from edgec_onboard.text import shorten
 from edgec_onboard.worker import signal_name
 
-from edgec_device.errors import NoTensorRT, TrtexecFailed, TrtexecHung, from_os_error
+from edgec_device.errors import EngineFailed, EngineHung, NoRuntime, from_os_error
+from edgec_device.nvidia import Gpu
 from edgec_device.output import Output, elapsed
 from edgec_device.system import System
-from edgec_device.tool import Gpu
 from edgec_device.versions import Version, dotted, from_banner
 
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
@@ -73,13 +73,13 @@ class Trtexec:
 
     @classmethod
     def find(cls, named: str | None, system: System, output: Output, patience: float) -> Trtexec:
-        """The trtexec at the path `named`, else JetPack's, else one on the PATH. Raises `NoTensorRT`."""
+        """The trtexec at the path `named`, else JetPack's, else one on the PATH. Raises `NoRuntime`."""
         on_path = shutil.which("trtexec") if system.real else None
         candidates = [named] if named else [str(system.path(TRTEXEC)), *([on_path] if on_path else [])]
         for candidate in candidates:
             if Path(candidate).is_file() and os.access(candidate, os.X_OK):
                 return cls(Path(candidate).resolve(), output, patience)
-        raise NoTensorRT(
+        raise NoRuntime(
             "There is no trtexec to build engines with.",
             evidence=["looked for " + candidate for candidate in candidates],
             remedy="sudo apt-get install nvidia-tensorrt (or libnvinfer-bin), or give its path with --trtexec",
@@ -88,14 +88,14 @@ class Trtexec:
     def probe(self, cwd: Path) -> None:
         """Find out version and GPU. trtexec is told to load an engine that does not exist: it then prints both, and stops.
 
-        Raises `NoTensorRT` if it does not print them.
+        Raises `NoRuntime` if it does not print them.
         """
         lines = _Lines()
         command = [str(self.path), "--device=0", "--loadEngine=" + str(cwd / "no-such-engine")]
         ended = self._process(command, cwd, lines.append, lambda seconds: None, min(self.patience, PROBE_PATIENCE_S))
         banner = next((match for match in map(_BANNER.search, lines) if match), None)
         if banner is None or ended.silent is not None:
-            raise NoTensorRT(
+            raise NoRuntime(
                 "This trtexec does not work.",
                 evidence=[str(self.path), *(shorten(line) for line in ended.tail[-5:])],
                 remedy="install NVIDIA's again (sudo apt-get install --reinstall libnvinfer-bin), or give another with --trtexec",
@@ -103,7 +103,7 @@ class Trtexec:
         self.version = from_banner(banner.group(1))
         device, compute = (next((m for m in map(pattern.search, lines) if m), None) for pattern in (_GPU, _COMPUTE))
         if device is None or compute is None:
-            raise NoTensorRT(
+            raise NoRuntime(
                 f"trtexec {dotted(self.version)} found no GPU that it can use.",
                 evidence=[shorten(line) for line in ended.tail[-5:]],
                 remedy="reboot the board; in a container, run it with --runtime nvidia",
@@ -125,7 +125,7 @@ class Trtexec:
         log: Path | None = None,
         on_tick: Callable[[], None] | None = None,
     ) -> Finished:
-        """Run it; the run must succeed. Raises `TrtexecFailed`, `TrtexecHung`, `DiskFull` or `NoTensorRT`.
+        """Run it; the run must succeed. Raises `EngineFailed`, `EngineHung`, `DiskFull` or `NoRuntime`.
 
         `log`: where to write what it prints, without the details that only --verbose prints.
         """
@@ -151,7 +151,7 @@ class Trtexec:
                 if ended.silent >= self.patience
                 else f"it had not ended after {elapsed(ended.seconds)}"
             )
-            raise TrtexecHung(
+            raise EngineHung(
                 f"trtexec hung in {step} of {variant} and was ended.",
                 evidence=[how, *_evidence(ended, lines, log)],
                 remedy="run the same command again; if it hangs again, reboot the board, or allow more time with --patience",
@@ -173,7 +173,7 @@ class Trtexec:
         except OSError as error:
             if error.filename != command[0]:
                 raise
-            raise NoTensorRT(
+            raise NoRuntime(
                 "trtexec cannot be started.",
                 evidence=[f"{self.path}: {error.strerror}"],
                 remedy="install NVIDIA's for this board's architecture, or give its path with --trtexec",
@@ -253,13 +253,13 @@ def _failure(ended: process.Ended, lines: Sequence[str], step: str, variant: str
             remedy="free some space (`status` lists unused engines), then run the same command again",
         )
     if "Unknown option" in text:
-        return NoTensorRT(
+        return NoRuntime(
             "This trtexec does not know a flag that its version should know.",
             evidence=evidence,
             remedy="report this with the log: edgec does not know this version well enough",
         )
     if _OTHER_VERSION.search(text):
-        return NoTensorRT(
+        return NoRuntime(
             "The engine does not fit this TensorRT or GPU.",
             evidence=evidence,
             remedy="run `build` again: it builds one that fits",
@@ -268,8 +268,8 @@ def _failure(ended: process.Ended, lines: Sequence[str], step: str, variant: str
     if killed or _MEMORY.search(text):
         remedy = "free memory (stop the desktop and other GPU programs, add swap), then run the same command again"
         evidence = [*(["it was killed, most likely by the kernel because memory ran out"] if killed else []), *evidence]
-        return TrtexecFailed(f"trtexec ran out of memory in {step} of {variant}.", evidence=evidence, remedy=remedy)
-    return TrtexecFailed(
+        return EngineFailed(f"trtexec ran out of memory in {step} of {variant}.", evidence=evidence, remedy=remedy)
+    return EngineFailed(
         f"trtexec failed in {step} of {variant}.",
         evidence=evidence,
         remedy="run the same command again; if it fails there again, report this with the log",

@@ -16,7 +16,6 @@ from edgec_onboard.tasks import FEATURES, headline
 
 from edgec_device.bundle import COPY_AGAIN
 from edgec_device.errors import EngineFailed
-from edgec_device.evidence import engine_doubts
 from edgec_device.npy import Array, read_npz
 from edgec_device.session import Engine, Session
 
@@ -66,8 +65,8 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
 def damaged(engine: Engine) -> BoardError:
     """The error for an engine whose file has changed since it was built."""
     return EngineFailed(
-        f"The engine file of {engine.variant.name} is not what was built.",
-        evidence=[f"{engine.plan} has another SHA-256 than when it was built"],
+        f"The engine of {engine.variant.name} is not what was built.",
+        evidence=[f"{engine.folder} has other content than when it was built"],
         remedy="run `build`, which builds it again; check the disk, because files do not change by themselves",
     )
 
@@ -111,7 +110,7 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
     frames = (b"".join(golden.frames.row(index).tobytes() for index in indices) for indices in together)
     with session.layout.scratch(session.layout.work) as work:
         log = session.layout.logs / f"verify-{name}.log"
-        computed = session.tool.outputs(name, engine.plan, frames, bundle.outputs, bundle.input, work=work, log=log)
+        computed = session.tool.outputs(engine.variant, engine.file, frames, bundle.outputs, bundle.input, work=work, log=log)
         for number, (indices, outputs) in enumerate(zip(together, computed)):
             problems = _shape_problems(bundle.outputs, outputs)
             if problems:
@@ -144,7 +143,7 @@ def _verify(session: Session, engine: Engine, golden: _Golden) -> dict[str, Any]
         "flags": session.tool.verify_flags,
         "seconds": round(time.monotonic() - began, 1),
         "created": now(),
-        "evidence": session.grade(session.doubts() + engine_doubts(engine.plan)),
+        "evidence": session.grade(session.doubts() + session.tool.engine_doubts(engine.file)),
     }
 
 

@@ -6,22 +6,12 @@
      ├── ArtefactError         8   the bundle is damaged, incomplete, or for another version of this program
      │    └── EngineChanged    8   an engine has changed since it was verified
      ├── VerificationFailed    9   no engine reproduces the golden features; nothing was activated
-     ├── EngineFailed         10   an engine cannot be built, or not be run
+     ├── EngineFailed         10   an engine cannot be made, or not be run
      ├── DiskFull             11   no room left
-     ├── NoTensorRT           12   a package of NVIDIA's is missing, there is no driver, or none that fits
+     ├── NoRuntime            12   a package of NVIDIA's is missing, there is no driver, or none that fits
      ├── EngineHung           13   NVIDIA's code was silent for too long and was ended
      ├── NothingToDo          14   nothing to activate, or to roll back to
      └── Busy                 15   another run holds the lock, and --no-wait was given
 
 70 is a bug in this program, with a traceback; 128 + n is signal n (130: Ctrl-C).
 """
-
-from __future__ import annotations
-
-from edgec_onboard.errors import BoardError
-
-
-class EngineHung(BoardError):
-    """NVIDIA's code, in its process, neither answered nor ended."""
-
-    exit_code = 13

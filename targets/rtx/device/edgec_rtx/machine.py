@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from edgec_device import board as boards
 from edgec_device.board import Board
@@ -29,7 +30,8 @@ class Rtx:
         "the python of the environment `venv` in --dir, if there is one, else the one that runs this; NVIDIA's packages must be "
         "installed in it",
     )
-    remedy = "install a TensorRT"
+    patient_with = "NVIDIA's code"
+    remedy = "install a TensorRT in that range, or build the bundle for this version"
     hidden: Sequence[str] = ("jetpack", "l4t", "power_mode")
 
     def identify(self, session: Session) -> None:
@@ -51,6 +53,11 @@ class Rtx:
                 "CUDA_VISIBLE_DEVICES",
             )
         session.profile = profile
+
+    def look(self, session: Session) -> dict[str, Any]:
+        """TensorRT's version."""
+        self.identify(session)
+        return {"runtimes": dict(session.tool.versions), "missing": []}
 
     def describe(self, board: Board) -> str:
         """With the driver's version."""

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgec_device.jobs import ANSWER, OUTPUTS
 from edgec_onboard.compiling import GraphRefused, compile_plan, make_logger
 
 MODULES = ("tensorrt_rtx_bindings", "tensorrt")
 """By preference. TensorRT-RTX knows no data-centre GPUs from Hopper on, which TensorRT does."""
-ANSWER = "answer.json"
-OUTPUTS = "outputs.bin"
 WARM_UP_S = 0.5
 _NON_BLOCKING = 1
 _ITEM_BYTES = {"UINT8": 1, "INT32": 4, "FLOAT": 4}

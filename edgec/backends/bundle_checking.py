@@ -1,4 +1,4 @@
-"""bundle.json of a Jetson's artefact, compared with the manifest, and with what its graphs compute here."""
+"""bundle.json compared with the manifest, and with what the artefact's models compute here."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from edgec.artefact.bounds import FEATURES, Arrays, head_bounds
-from edgec.artefact.checking import OutputCheck, check_outputs, rerun
+from edgec.artefact.checking import check_outputs, rerun
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_FIDELITY, Allowed, allowed
+from edgec.backends.base import VariantChecks
+from edgec.backends.bundling import BUNDLE, tensor_fields
 from edgec.backends.checking import check_document, read_document
-from edgec.backends.jetson.program import BUNDLE, PROGRAM
 from edgec.fidelity.metrics import Features, compare
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 from edgec.onboard.tolerances import TOLERANCES
 from edgec.records.evidence import Evidence
-from edgec.records.manifest import Manifest, Tensor
+from edgec.records.manifest import Manifest
 from edgec.records.reading import printable
 from edgec.records.report import Report
 
 _SLACK = 1e-5
 
 
-def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | None = None, *, program: str = PROGRAM) -> None:
+def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | None = None, *, program: str) -> None:
     """bundle.json must say what the manifest and `report` say. `least` is the lowest gate that is allowed, by default edgec's;
     `program` is what it is for.
 
@@ -36,30 +37,34 @@ def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | N
     check_document(artefact, program, BUNDLE, report, least, compare=partial(_contradictions, program))
 
 
-def check_variants(
-    artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool
-) -> tuple[list[OutputCheck], list[str]]:
+def check_variants(artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool) -> VariantChecks:
     """As `edgec.backends.base.Backend.check_variants`. A graph with nothing recorded is compared with float32."""
     size, manifest = artefact.sizes[0], artefact.manifest
     document = read_document(artefact, BUNDLE)
     recorded = {variant.facts.entry: variant for variant in artefact.variants}
-    checks, loose = [], []
+    checks = VariantChecks()
     for variant in document["variants"]:
         name, precision, entry = variant["name"], variant["precision"], variant["path"]
         is_entry = entry == manifest.entry
+        plain = LoweredModel(manifest.runtime, artefact.directory, entry, (entry,))
+        model = recorded[entry].lowered if entry in recorded else plain
+        lowering = registry.get(model.runtime)
         if is_entry:
             actual = entry_features
+        elif not lowering.runnable().available:
+            checks.notes.append(f"{printable(name)} was not run: {lowering.title} is not available here.")
+            continue
         else:
-            model = LoweredModel(manifest.runtime, artefact.directory, entry, (entry,))
-            actual = rerun(registry.get(manifest.runtime).load(model, threads=threads), size)
-        most = allowed(precision, same=same)
+            actual = rerun(lowering.load(model, threads=threads), size)
+        # Of other runtimes' versions nothing is recorded.
+        most = allowed(precision, same=same and model.runtime == manifest.runtime)
         if entry in recorded:
             results = check_outputs(size, actual, recorded[entry].expected, most, variant=name)
-            checks += [check for check in results if not (is_entry and check.passed)]
+            checks.outputs += [check for check in results if not (is_entry and check.passed)]
         else:
-            loose += _below_least(precision, artefact, actual)
-        loose += _looser_bounds(variant, artefact, actual, most)
-    return checks, loose
+            checks.loose += _below_least(precision, artefact, actual)
+        checks.loose += _looser_bounds(variant, artefact, actual, most)
+    return checks
 
 
 def _looser_bounds(variant: Mapping[str, Any], artefact: OpenArtefact, actual: Arrays, most: Allowed) -> list[str]:
@@ -148,8 +153,3 @@ def _contradictions(program: str, document: Mapping[str, Any], manifest: Manifes
         numbers = [value for bound in bounds.values() for value in bound.values()]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             yield f"a bound of {precision} is not a number"
-
-
-def tensor_fields(tensor: Tensor) -> dict[str, Any]:
-    """An input or output as bundle.json describes it."""
-    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape), "role": tensor.role}

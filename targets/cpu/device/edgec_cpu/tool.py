@@ -1,0 +1,188 @@
+"""Models in OpenVINO and ONNX Runtime: `edgec_device.tool.Tool`, each job in a process of its own (`runner`)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgec_device import environment
+from edgec_device.bundle import BoardProfile, Variant
+from edgec_device.errors import NoRuntime
+from edgec_device.jobs import Jobs
+from edgec_device.npy import Array
+from edgec_device.session import Session
+from edgec_device.tool import Measured
+from edgec_onboard.cpuinfo import Cpu
+from edgec_onboard.documents import Tensor
+from edgec_onboard.errors import UsageError
+from edgec_onboard.text import shorten
+
+TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
+_LOOK_S = 120.0
+
+
+class Runtimes:
+    """See `edgec_device.tool.Tool`. `python` runs the jobs, with packages from `folders` first."""
+
+    name = "edgec-cpu"
+
+    def __init__(self, session: Session, cpu: Cpu, python: Path, folders: Sequence[Path]) -> None:
+        self.path, self._cpu, self._variants = python, cpu, session.bundle.variants
+        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        more, options = [str(folder) for folder in folders], session.options
+        self._jobs = Jobs(python, session.output, options.patience, "the runtime", more)
+        self.doubts: list[str] = []
+        self.installed: dict[str, str] = {}
+        """Versions by runtime."""
+        self.problems: dict[str, str] = {}
+        """Why a runtime cannot be used."""
+        for runtime in dict.fromkeys(variant.runtime for variant in self._variants):
+            self._look(runtime, min(options.patience, _LOOK_S))
+
+    @classmethod
+    def find(cls, session: Session, cpu: Cpu) -> Runtimes:
+        """In the Python that --python names; else in an environment under --dir; else in this Python. The first that has every
+        runtime of the bundle, else the first that has one. Raises `NoRuntime` if none has."""
+        own, root = Path(sys.executable), session.options.root
+        if session.options.tool:
+            named = Path(session.options.tool).expanduser()
+            if not os.access(str(named), os.X_OK):
+                raise UsageError("There is no Python to run the runtime with.", evidence=[str(named)])
+            places: list[tuple[Path, list[Path]]] = [(named.absolute(), [])]
+        else:
+            places = [*((own, [folder]) for folder in environment.find(root)), (own, [])]
+        tried = []
+        for python, folders in places:
+            tried.append(cls(session, cpu, python, folders))
+            if not tried[-1].problems:
+                return tried[-1]
+        some = next((each for each in tried if each.installed), None)
+        if some is not None:
+            return some
+        versions = {variant.runtime: variant.version for variant in session.bundle.variants}
+        raise NoRuntime(
+            "No runtime for this bundle is installed here.",
+            evidence=[f"{tried[-1].path}: {TITLES.get(name, name)}: {why}" for name, why in tried[-1].problems.items()],
+            remedy=f"`edgec deploy` brings it along; or {tried[-1].path} -m pip install "
+            + " ".join(f"{name}=={version}" for name, version in versions.items()),
+        )
+
+    def _look(self, runtime: str, patience: float) -> None:
+        with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
+            job = {"do": "look", "runtime": runtime}
+            answer = self._jobs.ask(job, Path(folder), patience=patience, step=f"looking for {runtime}")
+        if "version" in answer:
+            self.installed[runtime] = str(answer["version"]).split("-")[0][:40]  # OpenVINO appends its build's number
+        else:
+            self.problems[runtime] = shorten(str(answer.get("missing") or answer.get("error") or "no answer"), 200)
+
+    @property
+    def title(self) -> str:
+        """All that are installed."""
+        return ", ".join(self._titled(name) for name in self.installed)
+
+    @property
+    def processor(self) -> str:
+        """The CPU."""
+        return self._cpu.name
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """The Python, the CPU, and the runtimes."""
+        return {"cpu": self._cpu.name, "threads": str(self.threads), "python": str(self.path), **self.installed}
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Of the runtimes."""
+        return self.installed
+
+    @property
+    def verify_flags(self) -> list[str]:
+        """How many threads."""
+        return [f"threads={self.threads}"]
+
+    def refuses(self, variant: Variant, profile: BoardProfile) -> str:
+        """If its runtime is not there. Whether it computes the right features, in whatever version, is for `verify` to find
+        out."""
+        if variant.runtime in self.installed:
+            return ""
+        return f"{TITLES.get(variant.runtime, variant.runtime)} ({self.problems.get(variant.runtime, 'not known')})"
+
+    def identity(self, variant: Variant) -> Mapping[str, str]:
+        """The runtime with its version, and the CPU."""
+        return {"runtime": f"{variant.runtime} {self.installed.get(variant.runtime, '')}".strip(), "cpu": self._cpu.name}
+
+    def describe(self, variant: Variant, flags: Sequence[str]) -> tuple[str, str]:
+        """The runtime, and the precision that the model was made for."""
+        return variant.runtime, f"{variant.precision} in {self._titled(variant.runtime)}"
+
+    def files(self, variant: Variant) -> Sequence[str]:
+        """The model's, under their own names."""
+        return [Path(path).name for path in (variant.path, *variant.others)]
+
+    def engine_doubts(self, engine: Path) -> list[str]:
+        """None: a model is what it is."""
+        return []
+
+    def flags(self, variant: Variant, release: Path) -> list[str]:
+        """The properties that the runtime is given."""
+        return [f"{name}={value}" for name, value in sorted(variant.settings.items())]
+
+    def bench_flags(self, seconds: float, iterations: int) -> list[str]:
+        """How long, how often, on how many cores."""
+        return [f"seconds={seconds:g}", f"iterations={iterations}", f"threads={self.threads}"]
+
+    def build(self, variant: Variant, flags: Sequence[str], *, release: Path, work: Path, caches: Path, log: Path) -> float:
+        """The model's files, linked where that is possible: a release never changes."""
+        began = time.monotonic()
+        for path in (variant.path, *variant.others):
+            try:
+                os.link(str(release / path), str(work / Path(path).name))
+            except OSError:  # a file system without links
+                shutil.copyfile(str(release / path), str(work / Path(path).name))
+        return time.monotonic() - began
+
+    def outputs(
+        self,
+        variant: Variant,
+        engine: Path,
+        batches: Iterator[bytes],
+        tensors: Sequence[Tensor],
+        frames: Tensor,
+        *,
+        work: Path,
+        log: Path,
+    ) -> Iterator[Mapping[str, Array]]:
+        """All batches in one process."""
+        return self._jobs.outputs(self._job(variant, engine), variant, batches, tensors, frames, work=work, log=log)
+
+    def measure(
+        self,
+        variant: Variant,
+        engine: Path,
+        batch: bytes,
+        frames: Tensor,
+        flags: Sequence[str],
+        *,
+        work: Path,
+        log: Path,
+        on_tick: Callable[[], None],
+    ) -> Measured:
+        """By this machine's clock, from a frame in memory to features in memory."""
+        asked = dict(flag.split("=") for flag in flags)
+        job, seconds, iterations = self._job(variant, engine), float(asked["seconds"]), int(asked["iterations"])
+        limits = {"seconds": seconds, "iterations": iterations}
+        return self._jobs.measure(job, variant, batch, frames, **limits, work=work, log=log, on_tick=on_tick)[0]  # type: ignore[arg-type]
+
+    def _job(self, variant: Variant, engine: Path) -> dict[str, Any]:
+        settings = dict(variant.settings)
+        return {"runtime": variant.runtime, "model": str(engine.resolve()), "settings": settings, "threads": self.threads}
+
+    def _titled(self, runtime: str) -> str:
+        return f"{TITLES.get(runtime, runtime)} {self.installed.get(runtime, '')}".strip()
