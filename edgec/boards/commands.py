@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgec.boards import packages
 from edgec.boards.artefact import BoardArtefact
+from edgec.boards.events import Event
 from edgec.boards.results import fetch_details, fetch_measurements, require_valid_name, save
 from edgec.boards.running import Command, CommandResult, Listener, run
 from edgec.boards.ssh import Connection
+from edgec.boards.ssh_errors import misbehaves
 from edgec.errors import ArtefactError, EdgecError, NothingToDo
 from edgec.records.report import Report
 
@@ -29,6 +32,10 @@ class Board:
     listener: Listener
     stop: threading.Event
     directory: str | None = None
+
+    def say(self, text: str) -> None:
+        """A line for people, among those that come from the board."""
+        self.listener(Event(event="log", step="packages", text=text))
 
     def run(self, artefact: BoardArtefact, command: str, *more: str, files: bool = False) -> CommandResult:
         """Run a command of the device program to its end; `more` are further options. Without `files` nothing is sent, and it can
@@ -52,8 +59,9 @@ class Deployed:
     copied_bytes: int
 
 
-def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -> Deployed:
-    """Copy what changed, let the board build, verify, measure and activate, fetch its measurements, and write the report.
+def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = (), wheels: Path | None = None) -> Deployed:
+    """Copy what changed, let the board build, verify, measure and activate, fetch its measurements, and write the report. Where
+    the board lacks a runtime, packages go along: from the folder `wheels`, or from where pip looks.
 
     Raises the error that the board ended with; its measurements are fetched all the same.
     """
@@ -61,6 +69,7 @@ def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = ()) -
     report_path, details_path = artefact.path_for(label, "report.json"), artefact.path_for(label, "details.json")
     require_valid_name(report_path)
     require_valid_name(details_path)
+    artefact = _with_packages(board, artefact, wheels)
     result = board.run(artefact, "run-all", *options, files=True)
     path, active = _text(result, "measured", "path"), result.done.get("activate")
     if result.refusal is not None:
@@ -107,6 +116,28 @@ def ask(board: Board, artefact: BoardArtefact, command: str) -> dict[str, Any]:
     if answer is None:
         raise _no_answer()
     return answer
+
+
+def _with_packages(board: Board, artefact: BoardArtefact, wheels: Path | None) -> BoardArtefact:
+    """The artefact with what the board lacks to run it. What will be installed, and where, is said first."""
+    runtimes = packages.requirements(artefact)
+    if not runtimes:
+        return artefact
+    result = board.run(artefact, "look")
+    if result.refusal is not None:
+        raise result.refusal
+    try:
+        machine = packages.Machine.parse(result.events["machine"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise misbehaves(board.connection.address, [f"it does not say what machine it is: {error}"]) from error
+    if not machine.missing:
+        return artefact
+    collected = packages.collect(machine, runtimes, wheels)
+    place = f"{board.directory or '~/.local/share/edgec'}/environments"
+    board.say(f"  {', '.join(machine.missing)} missing there: installs in {place}: {packages.described(collected)}")
+    for name, problem in collected.refused.items():
+        board.say(f"  {name} stays missing: {problem}")
+    return packages.bring(artefact, collected)
 
 
 def _no_answer() -> ArtefactError:

@@ -41,7 +41,7 @@ minutes."""
 MOST_S = 24 * 3600.0
 MOST_REQUESTS = 4
 """The device program requests a file twice if it arrives damaged."""
-_ANSWERS = frozenset({"done", "measured", "status"})
+_ANSWERS = frozenset({"done", "machine", "measured", "status"})
 """Events that hold results, and are kept."""
 _STEPS = frozenset({"copy", "activate"})
 _LONGEST_PATH = 4096

@@ -25,8 +25,14 @@ _MOST_PATIENCE_S = 24 * 3600
 @click.option("--again", is_flag=True, help="Verify and measure again, and build again what failed verification.")
 @click.option(
     "--patience", type=options.RealRange(0, 7 * 24 * 3600, min_open=True), metavar="SECONDS",
-    help="End NVIDIA's program after so long a silence.  [default: 900]",
+    help="End the runtime after so long a silence.  [default: 900]",
 )  # fmt: skip
+@click.option(
+    "--wheels",
+    type=options.PathType(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Take runtimes that a board lacks from this folder of wheels, and from nowhere else.",
+)
 @click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")
 @click.option("--rollback", "command", flag_value="rollback", help="Only go back to the engine before the active one.")
 @options.as_json
@@ -41,14 +47,16 @@ def deploy(
     ssh_option: tuple[str, ...],
     again: bool,
     patience: float | None,
+    wheels: Path | None,
     command: str | None,
     as_json: bool,
 ) -> None:
-    """Copy ARTEFACT to each BOARD, build its engines there, verify and measure them, and activate the fastest.
+    """Copy ARTEFACT to each BOARD, have it verify and measure what it can run there, and activate the fastest.
 
     BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config. Only what changed is copied; interrupted, the same
-    command goes on. The board's report comes back beside the artefact. An engine that does not reproduce the golden features is
-    never activated: the one before stays.
+    command goes on. The board's report comes back beside the artefact. Engines are built on a Jetson; a board with a CPU runs the
+    models as they are, and gets the runtime along if it lacks it. What does not reproduce the golden features is never activated:
+    what was active before stays.
     """
     from edgec.boards import commands
     from edgec.boards.address import parse_all
@@ -64,7 +72,7 @@ def deploy(
     more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]
 
     def work(board: Board) -> Any:
-        return commands.deploy(board, opened, more) if command is None else commands.ask(board, opened, command)
+        return commands.deploy(board, opened, more, wheels) if command is None else commands.ask(board, opened, command)
 
     results = on_boards(addresses, identity, directory, ssh_option, work)
     if as_json:

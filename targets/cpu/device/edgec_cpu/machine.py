@@ -35,6 +35,7 @@ class Cpu:
         "this one, with the packages that `edgec deploy` brought along; the runtime and numpy must be installed in it",
     )
     patient_with = "the runtime"
+    tries_fp32 = True
     remedy = "install the runtime, or let `edgec deploy` bring it along; or build the bundle for one that is here"
     hidden: Sequence[str] = ("jetpack", "l4t", "power_mode")
 

@@ -143,12 +143,12 @@ def _activate(session: Session) -> None:
 
 
 def _run_all(session: Session) -> None:
-    """float32 is the last resort: it takes as long to build as the others, so it is only built if they fail."""
+    """Where an engine takes minutes to build float32 is the last resort: it is only built if the others fail."""
     facts = preflight(session)
     install(session)
     activation.recheck_active(session)
     again, usable = session.options.again, session.usable_variants()
-    first = [variant for variant in usable if variant.precision != "fp32"] or usable
+    first = [variant for variant in usable if variant.precision != "fp32" or session.family.tries_fp32] or usable
     failed = _build_and_verify(session, first, again)
     rest = [variant for variant in usable if variant not in first]
     if rest and all(variant.name in failed for variant in first):

@@ -25,6 +25,7 @@ class Jetson:
     exit_codes = (errors.__doc__ or "").split("\n", 2)[2]
     option = ("--trtexec", "PATH", "/usr/src/tensorrt/bin/trtexec, then the PATH")
     patient_with = "trtexec"
+    tries_fp32 = False
     remedy = "flash a JetPack whose TensorRT is in that range, or build the bundle for this version"
     hidden: Sequence[str] = ()
 

@@ -25,6 +25,8 @@ from edgec_device.session import Engine, Session
 _MANIFEST = "manifest.json"
 _UNDER = 9 * " "
 _UNBROKEN = "\u00a0"
+_NAME = 8
+"""Longer names of variants have a line of their own."""
 _HEAD = "{:<9}{:>10}{:>9}{:>9}{:>9}{:>8}{:>8}{:>8}  {}"
 
 
@@ -72,7 +74,9 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
         cosines = [f"{figures[name]:.4f}" if figures else "-" for name in GATES]
         word = "" if engine.built else "unbuilt"
         word = "active" if active == engine.folder.name else "FAILED" if variant.name in problems else word
-        lines.append(_HEAD.format(shorten(variant.name, 8), size, *times, *cosines, word).rstrip())
+        short = len(variant.name) <= _NAME
+        lines += [] if short else [variant.name]
+        lines.append(_HEAD.format(variant.name if short else "", size, *times, *cosines, word).rstrip())
         if verified and verified["tasks"]:
             heads = ", ".join(headline(task).replace(" ", _UNBROKEN) for task in verified["tasks"])
             wrapped = textwrap.wrap(heads, WIDTH, initial_indent=_UNDER, subsequent_indent=_UNDER)

@@ -145,6 +145,10 @@ class Family(Protocol):
         """What `--patience` ends after a long silence."""
 
     @property
+    def tries_fp32(self) -> bool:
+        """Whether float32 is measured with the others. Else it is the last resort."""
+
+    @property
     def remedy(self) -> str:
         """What to do about software that the bundle is not for."""
 

@@ -31,6 +31,7 @@ class Rtx:
         "installed in it",
     )
     patient_with = "NVIDIA's code"
+    tries_fp32 = False
     remedy = "install a TensorRT in that range, or build the bundle for this version"
     hidden: Sequence[str] = ("jetpack", "l4t", "power_mode")
 
