@@ -14,8 +14,9 @@ from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_FIDELITY, Allowed, allowed
 from edgec.backends.base import VariantChecks
-from edgec.backends.bundling import BUNDLE, tensor_fields
+from edgec.backends.bundling import tensor_fields
 from edgec.backends.checking import check_document, read_document
+from edgec.backends.program import BUNDLE
 from edgec.fidelity.metrics import Features, compare
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel

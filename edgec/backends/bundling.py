@@ -20,7 +20,7 @@ from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, VA
 from edgec.artefact.recording import run_golden
 from edgec.backends.base import Packing
 from edgec.backends.candidate import Candidate
-from edgec.backends.program import BoardProgram
+from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Features
 from edgec.fidelity.reference import Reference
@@ -30,7 +30,6 @@ from edgec.onboard.judging import GATES
 from edgec.records.manifest import Tensor, VariantFacts
 
 SCHEMA_VERSION = 1
-BUNDLE = "device/bundle.json"
 
 
 def write_bundle(

@@ -13,9 +13,13 @@ from pathlib import Path
 
 from edgec import onboard
 from edgec.errors import EdgecError
+from edgec.resources import room
 
+BUNDLE = "device/bundle.json"
 SHEBANG = b"#!/usr/bin/env python3\n"
 COMMON = "edgec_onboard"
+STEPS = "edgec_device"
+"""The steps that every board goes through, in `targets/device`."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
 _MODE = 0o100644 << 16
@@ -32,6 +36,13 @@ class BoardProgram:
     folder: Path
     document: str = ""
     carries: tuple[tuple[str, Path], ...] = ()
+
+    @classmethod
+    def with_steps(cls, path: str, package: str, family: str) -> BoardProgram:
+        """The program in `targets/<family>/device`, which carries `STEPS` and is told about its artefact by bundle.json. Raises
+        `EdgecError` if the `targets` folder is missing from this installation."""
+        targets = room("targets")
+        return cls(path, package, targets / family / "device", BUNDLE, carries=((STEPS, targets / "device"),))
 
     def sources(self) -> dict[str, bytes]:
         """The files in the archive, by name. Raises `EdgecError` if they are missing from this installation."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgec.records.report import CandidateFigures, Report
 from edgec.report.cells import ABSENT, cosine_cell
 
-TITLES = ("board", "TensorRT", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
+TITLES = ("board", "runtime", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
 NUMBERS = frozenset(TITLES[4:8])
 _WIDEST = 60
 """Characters of a name that comes from a board."""
@@ -30,9 +30,13 @@ def compare(boards: Sequence[tuple[str, Report | None]]) -> list[Row]:
             rows.append(Row((name, ABSENT, ABSENT, "failed", *[ABSENT] * 5), chosen=False))
             continue
         measured = [candidate for candidate in report.candidates if candidate.latency is not None]
-        version = report.host.versions.get("tensorrt", ABSENT)[:_WIDEST]
-        rows += [Row((name, version, *_figures(candidate)), candidate.chosen) for candidate in measured]
+        rows += [Row((name, _runtime(report, candidate), *_figures(candidate)), candidate.chosen) for candidate in measured]
     return rows
+
+
+def _runtime(report: Report, candidate: CandidateFigures) -> str:
+    version = report.host.versions.get(candidate.runtime)
+    return f"{candidate.runtime} {version}"[:_WIDEST] if version else ABSENT
 
 
 def _figures(candidate: CandidateFigures) -> tuple[str, ...]:

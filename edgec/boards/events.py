@@ -1,7 +1,7 @@
 """The events that the program on a board prints, one JSON object per line. Anything else is noise.
 
 Each line and its fields are limited here; `edgec.boards.running` limits how much a board may print in all. The events are listed
-in targets/jetson/device/edgec_device/output.py.
+in targets/device/edgec_device/output.py.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import pytest
 
 from edgec.backends.profile import Profile
 from edgec.backends.profiles import list_profiles
-from edgec.onboard.cpuinfo import FLAGS
 from edgec.lowering.registry import all_lowerings
+from edgec.onboard.cpuinfo import FLAGS
 from edgec.resources import room
 
 PROFILES = {profile.name: profile for profile in list_profiles()}

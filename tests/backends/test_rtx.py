@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.jetson.program import BUNDLE
 from edgec.backends.profiles import family
+from edgec.backends.program import BUNDLE
 from edgec.backends.rtx.packing import compile_engine
 from edgec.backends.rtx.profile import as_generations
 from edgec.backends.rtx.program import PROGRAM

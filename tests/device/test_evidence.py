@@ -17,7 +17,7 @@ from pathlib import Path
 from edgec_device import evidence
 from edgec_device.output import Output
 from edgec_device.system import System
-from edgec_device.trtexec import Trtexec
+from edgec_jetson.trtexec import Trtexec
 from edgec_onboard.measurements import grade
 trtexec = Trtexec.find(sys.argv[3], System("/"), Output(True), 60)
 trtexec.probe(Path("/tmp"))

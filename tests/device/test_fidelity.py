@@ -26,7 +26,7 @@ def device(program: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return importlib.import_module(name if "." in name else f"edgec_device.{name}")
 
     yield load
-    for name in [name for name in sys.modules if name.split(".")[0] in ("edgec_device", "edgec_onboard")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("edgec_device", "edgec_jetson", "edgec_onboard")]:
         del sys.modules[name]
 
 
@@ -35,7 +35,7 @@ def test_outputs_are_read_as_trtexec_writes_them(device: Any) -> None:
         '[\n  { "name" : "nan_inf"\n  , "dimensions" : "1x2x3"\n  , "values" : [ 1, -nan, nan, inf, -inf, 1.5e-05 ]\n  }\n'
         ', { "name" : "scalar"\n  , "dimensions" : ""\n  , "values" : [ -2 ]\n  }\n]\n'
     )
-    found = device("steps").read_outputs(text)
+    found = device("edgec_jetson.steps").read_outputs(text)
     assert found["nan_inf"].shape == (1, 2, 3)
     values = list(found["nan_inf"].values)
     assert [math.isnan(value) for value in values] == [False, True, True, False, False, False]
@@ -46,7 +46,7 @@ def test_outputs_are_read_as_trtexec_writes_them(device: Any) -> None:
 @pytest.mark.parametrize("text", ["", "[", "3", "[1]", '[{"name": "x"}]', '[{"name": "x", "dimensions": "axb", "values": []}]'])
 def test_invalid_outputs_are_refused(device: Any, text: str) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        device("steps").read_outputs(text)
+        device("edgec_jetson.steps").read_outputs(text)
 
 
 def test_layers_are_those_that_onnx_sees(device: Any, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_layers_are_those_that_onnx_sees(device: Any, tmp_path: Path) -> None:
         path = tmp_path / f"{stem}.onnx"
         path.write_bytes(content)
         graph = onnx.load_model_from_string(content).graph
-        found = set(device("graph").float32_layers(path))
+        found = set(device("edgec_jetson.graph").float32_layers(path))
         norms = {node.name for node in graph.node if node.op_type in ("LayerNormalization", "Softmax")}
         products = {node.name for node in graph.node if node.op_type in ("MatMul", "Conv")}
         assert norms
@@ -64,7 +64,7 @@ def test_layers_are_those_that_onnx_sees(device: Any, tmp_path: Path) -> None:
         assert not [node.name for node in graph.node if node.name in found and quantised & set(node.input)]
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(ValueError, match=r"cut short|no graph"):
-            device("graph").float32_layers(path)
+            device("edgec_jetson.graph").float32_layers(path)
 
 
 def test_banners(device: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgec.backends.jetson.program import BUNDLE
+from edgec.backends.program import BUNDLE
 from edgec.durable import sha256_of
 from edgec.fidelity.metrics import Fidelity
 from edgec.lowering.base import LoweredModel

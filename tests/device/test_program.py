@@ -51,7 +51,7 @@ def test_it_is_python_3_8_and_its_standard_library(path: Path) -> None:
             names = [] if node.level else [node.module or ""]
         numpy = {"numpy"} if path.stem == "vectorised" else set()
         for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names | numpy | {"edgec_device", "edgec_onboard"}, name
+            assert name.split(".")[0] in sys.stdlib_module_names | numpy | {"edgec_device", "edgec_jetson", "edgec_onboard"}, name
 
 
 @pytest.mark.parametrize("version", PYTHONS)

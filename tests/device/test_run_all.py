@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.backends.jetson.program import BUNDLE
+from edgec.backends.program import BUNDLE
 from edgec.durable import sha256_of
 from edgec.records.manifest import MANIFEST
 from edgec.records.report import SCHEMA_VERSION

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, Packing, VariantChecks, as_models
-from edgec.backends.bundling import BUNDLE
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.cpu.profile import CpuProfile
 from edgec.backends.cpu.program import cpu_program
 from edgec.backends.profile import Profile
-from edgec.backends.program import BoardProgram
+from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.errors import TargetError
 from edgec.records.evidence import Evidence
 from edgec.records.manifest import VariantFacts

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from edgec.backends.base import Backend, Circumstances, OnProgress, Packing, VariantChecks
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
-from edgec.backends.jetson.program import BUNDLE, jetson_program
+from edgec.backends.jetson.program import jetson_program
 from edgec.backends.profile import Profile
-from edgec.backends.program import BoardProgram
+from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.lowering.base import Availability
 from edgec.records.compilation import Compilation
 from edgec.records.manifest import VariantFacts

@@ -46,7 +46,7 @@ def _run(numpy: Any, model: Any, job: dict[str, Any], folder: Path) -> dict[str,
                 file.write(value.astype(_TYPES[value.dtype.kind][1]).tobytes())
             facts = [
                 {"name": name, "dtype": _TYPES[value.dtype.kind][0], "shape": list(value.shape)}
-                for name, value in zip(model.outputs, values)  # noqa: B905 - Python 3.8
+                for name, value in zip(model.outputs, values)
             ]
     return {"outputs": facts, "execution_precision": model.execution_precision}
 

@@ -8,22 +8,22 @@ from array import array
 from pathlib import Path
 from typing import Callable, Iterator, Mapping, Sequence
 
+from edgec_device.bundle import COPY_AGAIN, Variant
+from edgec_device.errors import EngineFailed
+from edgec_device.npy import Array
+from edgec_device.nvidia import PLAN, NvidiaTool
+from edgec_device.output import elapsed
+from edgec_device.tool import Measured
+from edgec_device.versions import dotted, within
 from edgec_onboard.documents import Tensor
 from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import SCRATCH, publish
 from edgec_onboard.text import shorten
 from edgec_onboard.untrusted import MOST_VALUES, parse_json, read_bytes
 
-from edgec_device import graph
-from edgec_device.bundle import COPY_AGAIN, Variant
-from edgec_device.errors import EngineFailed
-from edgec_device.flags import UNDERSTOOD, bench_flags, build_flags, strongly_typed, verify_flags
-from edgec_device.npy import Array
-from edgec_device.nvidia import PLAN, NvidiaTool
-from edgec_device.output import elapsed
-from edgec_device.tool import Measured
-from edgec_device.trtexec import Trtexec
-from edgec_device.versions import dotted, within
+from edgec_jetson import graph
+from edgec_jetson.flags import UNDERSTOOD, bench_flags, build_flags, strongly_typed, verify_flags
+from edgec_jetson.trtexec import Trtexec
 
 FRAMES = "frames.bin"
 _CACHE = "timing.cache"

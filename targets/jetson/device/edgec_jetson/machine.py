@@ -10,8 +10,9 @@ from edgec_device import board as boards
 from edgec_device import errors
 from edgec_device.board import Board
 from edgec_device.session import Session
-from edgec_device.steps import TrtexecSteps
-from edgec_device.trtexec import Trtexec
+
+from edgec_jetson.steps import TrtexecSteps
+from edgec_jetson.trtexec import Trtexec
 
 
 class Jetson:

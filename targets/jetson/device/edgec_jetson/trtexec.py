@@ -12,16 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, List, Sequence
 
-from edgec_onboard import process
-from edgec_onboard.errors import BoardError, DiskFull
-from edgec_onboard.text import shorten
-from edgec_onboard.worker import signal_name
-
 from edgec_device.errors import EngineFailed, EngineHung, NoRuntime, from_os_error
 from edgec_device.nvidia import Gpu
 from edgec_device.output import Output, elapsed
 from edgec_device.system import System
 from edgec_device.versions import Version, dotted, from_banner
+from edgec_onboard import process
+from edgec_onboard.errors import BoardError, DiskFull
+from edgec_onboard.text import shorten
+from edgec_onboard.worker import signal_name
 
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
 """Where JetPack's libnvinfer-bin puts it."""

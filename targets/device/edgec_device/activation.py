@@ -193,12 +193,13 @@ def status(session: Session) -> None:
     measured = _measurements_state(layout)
     if measured is not None:
         lines.append(f"measured  {layout.measurements}: {measured}")
-    lines += ["", "engine".ljust(26) + "verified    p50 ms  evidence"] if rows else []
+    width = max([26, *(len(row["engine"]) + 4 for row in rows)])
+    lines += ["", "engine".ljust(width) + "verified    p50 ms  evidence"] if rows else []
     for row in rows:
         verdict = {True: "yes", False: "FAILED", None: "no"}[row["passed"]]
         p50 = "-" if row["p50_ms"] is None else "{:.3f}".format(row["p50_ms"])
         name = ("* " if row["current"] else "  ") + row["engine"]
-        lines.append("{:<26}{:<10}{:>8}  {}".format(name, verdict, p50, row["evidence"] or ""))
+        lines.append("{}{:<10}{:>8}  {}".format(name.ljust(width), verdict, p50, row["evidence"] or ""))
     for text in problems(session):
         lines.append("problem   " + text)
     for engine in unused:
