@@ -78,6 +78,5 @@ def say(capsys: pytest.CaptureFixture[str]) -> Said:
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
     """Processes of their own for commands, with what most commands import."""
-    yield from forks_of(
-        "edgec.backends.profiles", "edgec.cache", "edgec.host.facts", "edgec.report.table", "edgec.checkpoint.reader"
-    )
+    modules = "edgec.backends.profiles", "edgec.cache", "edgec.host.facts", "edgec.report.table", "edgec.checkpoint.reader"
+    yield from forks_of(*modules, "torch")

@@ -83,7 +83,5 @@ def write_times(path: str, times: list[Phases]) -> None:
 
 
 def write_profile(path: str) -> None:
-    write(
-        path,
-        '[\n  { "count" : 1 }\n, { "name" : "all of it", "timeMs" : 1, "averageMs" : 1, "medianMs" : 1, "percentage" : 100 }\n]\n',
-    )
+    step = '{ "name" : "all of it", "timeMs" : 1, "averageMs" : 1, "medianMs" : 1, "percentage" : 100 }'
+    write(path, f'[\n  {{ "count" : 1 }}\n, {step}\n]\n')
