@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -150,18 +151,19 @@ def test_the_watch_catches_compiled_code(empty: Place) -> None:
     assert [call.split(" ", 2)[2] for call in empty.calls()] == ["getaddrinfo robot.example"]
 
 
-@pytest.mark.parametrize("target", ["jetson", "apple"])
-def test_a_build_for_devices(place: Place, target: str) -> None:
+@pytest.mark.parametrize(("target", "precision"), [("jetson", "int8"), ("apple", "auto")])
+def test_a_build_for_devices(place: Place, target: str, precision: str) -> None:
+    """Of Jetsons' precisions one: each is quantised, simulated and compiled by the same processes."""
     if target == "apple":
         pytest.importorskip("coremltools")
-    edgec(place, *BUILD, "--target", target, "-o", f"{target}.edgec")
+    edgec(place, *BUILD, "--target", target, "--precision", precision, "-o", f"{target}.edgec")
     edgec(place, "explain", f"{target}.edgec")
 
 
 COMMANDS: list[tuple[str | Path, ...]] = [
     ("verify", "made.edgec"),
     ("bench", "made.edgec", "--iterations", "5", "--profile", "--output", "bench.json"),
-    ("bench", "made.edgec", "--fps", "20", "--duration", "1s"),
+    ("bench", "made.edgec", "--iterations", "5", "--fps", "20", "--duration", "500ms"),
     ("run", "made.edgec", "frames", "--features", "features.npz", "--output", "drawn"),
     ("explain", "made.edgec", "--pictures", "pictures"),
     ("explain", "made.edgec", "--pictures", "others", "--frames", "frames", "--checkpoint", "checkpoint"),
@@ -186,8 +188,11 @@ def test_a_build_that_runs_the_container_s_own_class(place: Place) -> None:
     edgec(place, *BUILD, "--against", "--precision", "fp32", "--iterations", "5", "-o", "against.edgec")
 
 
-def test_a_sweep(empty: Place, checkpoint: Path) -> None:
-    """Its cells are processes of processes. What they keep for whose turn it is to measure is told of in the README."""
+def test_a_sweep(place: Place, empty: Place, checkpoint: Path) -> None:
+    """Its cells are processes of processes. What they keep for whose turn it is to measure is told of in the README. Cells find
+    in the cache what `place` was built from: that no stage reaches anything was seen there."""
+    cache = Path("home", ".cache", "edgec")
+    shutil.copytree(place.root / cache, empty.root / cache, symlinks=True)
     draw_pictures(empty.work / "frames", 8)
     cells = ('targets = ["cpu"]', 'sizes = ["32x48"]', 'precisions = ["fp32"]', 'calibration = "frames"', "iterations = 5")
     (empty.work / "all.toml").write_text("\n".join((f'checkpoints = ["{checkpoint}"]', *cells)))

@@ -16,6 +16,7 @@ from edgec.records.consistency import read_report
 from edgec.records.report import CandidateFigures, Report
 from edgec.request import BuildRequest
 from tests.support import heads
+from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
 from tests.support.models import SMALL
 
@@ -23,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 STANDIN = Path(__file__).resolve().parent / "standin"
 SOURCES = ROOT / "targets" / "apple" / "device"
 SECONDS = 60
-WIDTH = 192
-"""Of the demo checkpoint's features."""
+WIDTH = 64
+"""Of the checkpoint's features."""
 M4_PRO = {
     "machdep.cpu.brand_string": "Apple M4 Pro",
     "hw.optional.arm64": "1",
@@ -37,11 +38,12 @@ M4_PRO = {
 
 
 def make_artefact(folder: Path) -> Path:
-    """Of the demo checkpoint with two heads, as edgec builds it."""
+    """Of a small checkpoint with two heads, as edgec builds it."""
+    save_checkpoint(folder / "checkpoint")
     draw_pictures(folder / "frames")
     sources = [heads.segmentation(folder, WIDTH), heads.linear(folder, WIDTH)]
     request = BuildRequest(
-        "demo",
+        str(folder / "checkpoint"),
         target="apple",
         calibration=str(folder / "frames"),
         precision="w8",

@@ -128,7 +128,7 @@ def lived_in(lived_in_root: Path, board: Board) -> Board:
         ({"STANDIN_FAULTS": "garbage"}, 9, "must be at least"),
         ({"STANDIN_FAULTS": "nan"}, 9, "NaN or infinite"),
         ({"STANDIN_FAULTS": "crash"}, 10, "SIGSEGV"),
-        ({"STANDIN_FAULTS": "hang"}, 13, "printed nothing for"),
+        ({"STANDIN_FAULTS": "hang@int8,crash@fp16,crash@fp32"}, 13, "printed nothing for"),
         ({"STANDIN_TENSORRT": "8.5.2"}, 12, "8.6 or newer"),
         ({"EDGEC_FACTS_ROOT": "thor"}, 5, "nvidia,p3834-0008"),
     ],

@@ -4,10 +4,9 @@ server; each ends in a typed error, soon, and within little memory."""
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ import pytest
 from edgec.boards import running, ssh
 from edgec.cli.boards import BURST
 from tests.boards.conftest import Said
-from tests.boards.loopback import SECONDS, Board
-from tests.support.commands import command, environment
+from tests.boards.loopback import Board
+from tests.support.commands import environment
+from tests.support.forks import Forks, forks_of
 
 PROGRAM = """#!{python}
 import json, os, sys, time
@@ -39,6 +39,11 @@ def flood(descriptor, block):
     while True:
         os.write(descriptor, block)
 
+def flood_events(event):
+    for start in range(0, 10**9, 500):
+        sys.stdout.write("".join(json.dumps(event(n)) + "\\n" for n in range(start, start + 500)))
+        sys.stdout.flush()
+
 def listen():
     sys.stdin.buffer.read()
 
@@ -50,6 +55,7 @@ def report(path):
 {body}
 """
 """In python3's place."""
+Limited = Callable[[list[str]], tuple[int, str]]
 DATA_BYTES = 700 << 20
 """That the workstation's process may have; a quarter of it is Python, numpy and the rest."""
 
@@ -62,18 +68,30 @@ def becomes(board: Board, body: str) -> None:
     board.told(PATH=f"{programs}:/usr/bin:/bin")
 
 
-def limited(arguments: list[str]) -> tuple[int, str]:
-    """Exit code and standard error of the command in a process with little memory."""
+@pytest.fixture(autouse=True)
+def _ends_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these boards has to be left behind, most of them because they do not end."""
+    monkeypatch.setattr(ssh, "_END_S", 0.5)
+    monkeypatch.setattr(running, "_END_S", 0.5)
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
 
-    done = subprocess.run(
-        command(*arguments), env=environment(), capture_output=True, timeout=SECONDS, check=False, preexec_fn=limit
-    )
-    err = done.stderr.decode()
-    assert "Traceback" not in err, err
-    return done.returncode, err
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """With what `edgec deploy` imports, and no more, so that the limit on memory is as strict as for a new process."""
+    yield from forks_of("edgec.boards.artefact", "edgec.boards.commands", "edgec.boards.side_by_side", "edgec.boards.comparison")
+
+
+@pytest.fixture
+def limited(forks: Forks, tmp_path: Path) -> Limited:
+    """Runs a command in a process with little memory: exit code and standard error."""
+
+    def run(arguments: list[str]) -> tuple[int, str]:
+        done = forks.run(*arguments, cwd=tmp_path, env=environment(), most_data_bytes=DATA_BYTES)
+        err = done.stderr.decode()
+        assert "Traceback" not in err, err
+        return done.returncode, err
+
+    return run
 
 
 BEFORE_THE_GREETING = {
@@ -88,7 +106,7 @@ BEFORE_THE_GREETING = {
 
 @pytest.mark.parametrize("body", BEFORE_THE_GREETING.values(), ids=BEFORE_THE_GREETING.keys())
 def test_before_the_greeting(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    monkeypatch.setattr(ssh, "BATCH_PATIENCE_S", 2.0)
+    monkeypatch.setattr(ssh, "BATCH_PATIENCE_S", 1.0)
     becomes(board, body)
     began = time.monotonic()
     code, out, err = say(board.deploy(artefact))
@@ -99,7 +117,7 @@ def test_before_the_greeting(board: Board, artefact: Path, say: Said, monkeypatc
 
 @pytest.mark.parametrize("body", ["listen()", "os.close(1); os.close(2); time.sleep(60)", "os.kill(os.getpid(), 9)"])
 def test_no_greeting_at_all(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    monkeypatch.setattr(ssh, "BATCH_PATIENCE_S", 2.0)
+    monkeypatch.setattr(ssh, "BATCH_PATIENCE_S", 1.0)
     becomes(board, body)
     code, _, err = say(board.deploy(artefact))
     assert code == 16, err
@@ -111,10 +129,10 @@ AFTER_IT = {
     "empty lines": "flood(1, b'\\n' * 50000)",
     "errors": "flood(2, b'errors\\n' * 10000)",
     "both": "os.fork() and flood(1, b'x' * 10000); flood(2, b'y' * 10000)",
-    "names": "[say(event='e%d' % n, text='x' * 1000) for n in range(10**9)]",
-    "steps": "[say(event='done', step='s%d' % n, reason='x' * 1000) for n in range(10**9)]",
-    "wanted": "[say(event='wanted', files=[dict(path='model/int8.onnx', offset=0)]) for n in range(10**9)]",
-    "nothing wanted": "[say(event='wanted', files=[]) for n in range(10**9)]",
+    "names": "flood_events(lambda n: dict(event='e%d' % n, text='x' * 1000))",
+    "steps": "flood_events(lambda n: dict(event='done', step='s%d' % n, reason='x' * 1000))",
+    "wanted": "flood_events(lambda n: dict(event='wanted', files=[dict(path='model/int8.onnx', offset=0)]))",
+    "nothing wanted": "flood_events(lambda n: dict(event='wanted', files=[]))",
     "many wanted": "say(event='wanted', files=[dict(path='model/int8.onnx', offset=0)] * 6000); sys.stdin.buffer.read()",
     "brackets": "flood(1, b'[]' * 50000)",
     "an object of brackets": "flood(1, b'{\"event\": \"log\", \"x\": [' + b'[],' * 300_000 + b'[]]}\\n')",
@@ -122,7 +140,7 @@ AFTER_IT = {
 
 
 @pytest.mark.parametrize("body", AFTER_IT.values(), ids=AFTER_IT.keys())
-def test_floods(board: Board, artefact: Path, body: str) -> None:
+def test_floods(board: Board, artefact: Path, limited: Limited, body: str) -> None:
     becomes(board, f"if hello:\n    greet()\n    listen()\nelse:\n    {body}")
     code, err = limited(board.deploy(artefact))
     assert code == 16, err
@@ -142,14 +160,14 @@ SILENT = {
 
 @pytest.mark.parametrize("body", SILENT.values(), ids=SILENT.keys())
 def test_silence(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    monkeypatch.setattr(running, "SILENCE_S", 2.0)
+    monkeypatch.setattr(running, "SILENCE_S", 0.7)
     becomes(board, f"if hello:\n    greet()\n    listen()\nelse:\n    {body}")
     code, _, err = say(board.deploy(artefact, "--status"))
     assert code == 16, err
 
 
 def test_a_board_that_never_ends(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "MOST_S", 2.0)
+    monkeypatch.setattr(running, "MOST_S", 0.7)
     body = "[(say(event='progress', seconds=n), time.sleep(0.2)) for n in range(300)]"
     becomes(board, f"if hello:\n    greet()\n    listen()\nelse:\n    {body}")
     code, _, err = say(board.deploy(artefact))
@@ -220,7 +238,7 @@ REPORTS: dict[str, tuple[str, int]] = {
 
 
 @pytest.mark.parametrize(("content", "expected"), REPORTS.values(), ids=REPORTS.keys())
-def test_reports(board: Board, deployed_root: Path, artefact: Path, content: str, expected: int) -> None:
+def test_reports(board: Board, deployed_root: Path, artefact: Path, limited: Limited, content: str, expected: int) -> None:
     (path,) = deployed_root.glob("*/measurements.json")
     prepared = f"good = open({str(path)!r}).read()\nopen(folder + '/made', 'w').write({content})"
     asked = "if hello:\n    greet()\n    listen()\nelif os.path.exists(folder + '/made'):\n    real()"
@@ -233,7 +251,7 @@ def test_reports(board: Board, deployed_root: Path, artefact: Path, content: str
 
 
 @pytest.mark.parametrize("place", ["/dev/zero", "/proc/self/nothing", "x" * 300, "~nosuchuser", "\0", "x" * 60_000])
-def test_reports_from_odd_places(board: Board, artefact: Path, place: str) -> None:
+def test_reports_from_odd_places(board: Board, artefact: Path, limited: Limited, place: str) -> None:
     (board.folder / "place").write_text(place)
     first = "if hello or os.path.exists(folder + '/told'):\n    real()\nopen(folder + '/told', 'w')"
     becomes(board, f"{first}\nreport(open(folder + '/place').read())")
@@ -243,16 +261,16 @@ def test_reports_from_odd_places(board: Board, artefact: Path, place: str) -> No
 
 
 FETCHED = {
-    "never comes": "time.sleep(60)",
-    "errors": "flood(2, b'x' * 10000)",
-    "too much": "flood(1, b'[]' * 10000)",
-    "does not end": "os.close(1); os.close(2); time.sleep(60)",
+    "never comes": ("time.sleep(60)", 0.7),
+    "errors": ("flood(2, b'x' * 10000)", 2.0),
+    "too much": ("flood(1, b'[]' * 10000)", 2.0),
+    "does not end": ("os.close(1); os.close(2); time.sleep(60)", 0.7),
 }
 
 
-@pytest.mark.parametrize("body", FETCHED.values(), ids=FETCHED.keys())
-def test_fetching(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
-    monkeypatch.setattr(running, "_FETCH_S", 2.0)
+@pytest.mark.parametrize(("body", "seconds"), FETCHED.values(), ids=FETCHED.keys())
+def test_fetching(board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch, body: str, seconds: float) -> None:
+    monkeypatch.setattr(running, "_FETCH_S", seconds)
     once = "elif not os.path.exists(folder + '/told'):\n    open(folder + '/told', 'w')\n    report('/x')"
     becomes(board, f"if hello:\n    greet()\n    listen()\n{once}\nelse:\n    {body}")
     code, _, err = say(board.deploy(artefact))
@@ -260,7 +278,7 @@ def test_fetching(board: Board, artefact: Path, say: Said, monkeypatch: pytest.M
     assert list(artefact.parent.iterdir()) == [artefact]
 
 
-def test_output_after_the_greeting_is_not_read(board: Board, artefact: Path) -> None:
+def test_output_after_the_greeting_is_not_read(board: Board, artefact: Path, limited: Limited) -> None:
     """The connection's own command floods; the board is deployed to all the same."""
     becomes(board, "if hello:\n    greet()\n    os.fork() and flood(1, b'x' * 10000)\n    flood(2, b'\\x1b[2J' * 1000)\nreal()")
     code, err = limited(board.deploy(artefact, "--status"))

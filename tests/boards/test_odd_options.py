@@ -41,7 +41,8 @@ from tests.boards.loopback import NAME, Board
 def test_odd_options(
     board: Board, artefact: Path, say: Said, monkeypatch: pytest.MonkeyPatch, more: list[str], code: int
 ) -> None:
-    monkeypatch.setattr("edgec.boards.ssh.BATCH_PATIENCE_S", 3.0)
+    monkeypatch.setattr("edgec.boards.ssh.BATCH_PATIENCE_S", 1.5)
+    monkeypatch.setattr("edgec.boards.ssh._END_S", 0.5)
     arguments = board.deploy(artefact)
     if more[0] == "--identity":
         arguments[arguments.index("--identity") + 1] = more[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from edgec.cli import run
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 from tests.support.files import save_checkpoint, save_profile
+from tests.support.forks import Forks, forks_of
 from tests.support.frames import draw_pictures
 
 
@@ -72,3 +73,10 @@ def say(capsys: pytest.CaptureFixture[str]) -> Said:
         return code, said.out, said.err
 
     return command
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Processes of their own for commands, with what most commands import."""
+    modules = "edgec.backends.profiles", "edgec.cache", "edgec.host.facts", "edgec.report.table", "edgec.checkpoint.reader"
+    yield from forks_of(*modules, "torch")

@@ -15,7 +15,9 @@ from pathlib import Path
 from tests.device.robot import Robot, check_whole, finish, write_bundle
 from tests.support.processes import running
 
-KILLS = int(os.environ.get("EDGEC_DEVICE_KILLS", "40"))
+KILLS = int(os.environ.get("EDGEC_DEVICE_KILLS", "20"))
+ROUND = 5
+"""Kills of one robot until a run is left alone."""
 
 
 def test_killed_at_random_moments(robot: Robot, tmp_path: Path) -> None:
@@ -47,7 +49,7 @@ def _kill(robot: Robot, asked: tuple[str, ...]) -> tuple[int, int]:
             for path in (robot.home / "engines").iterdir():
                 if path.name != robot.current:
                     shutil.rmtree(path)
-        version = f"10.{3 + number // 10}.0"
+        version = f"10.{3 + number // ROUND}.0"
         active = robot.current
         process = robot.start("run-all", *asked, STANDIN_TENSORRT=version)
         time.sleep(chance.uniform(0, 0.7 * whole))
@@ -58,7 +60,7 @@ def _kill(robot: Robot, asked: tuple[str, ...]) -> tuple[int, int]:
         assert robot.current is not None
         assert robot.current == active or robot.record(robot.current, "engine")["tensorrt"] == version
         check_whole(robot)
-        if number % 10 == 9:
+        if number % ROUND == ROUND - 1:
             assert robot.run("run-all", *asked, STANDIN_TENSORRT=version).code == 0
             assert robot.record(robot.current, "engine")["tensorrt"] == version
             check_whole(robot)

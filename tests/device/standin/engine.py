@@ -3,10 +3,7 @@ graph itself follows."""
 
 from __future__ import annotations
 
-import json
 import struct
-from dataclasses import dataclass
-from pathlib import Path
 
 TAG = b"ftrt"
 HEAD = struct.Struct("<4sI16x4B")
@@ -14,14 +11,11 @@ MARK = b"edgec stand-in engine\n"
 CACHE = b"edgec stand-in timing cache\n"
 
 
-@dataclass(frozen=True)
 class Engine:
     """`stem` is that of the ONNX file's name."""
 
-    version: tuple[int, ...]
-    compute: str
-    stem: str
-    onnx: bytes
+    def __init__(self, version: tuple[int, ...], compute: str, stem: str, onnx: bytes) -> None:
+        self.version, self.compute, self.stem, self.onnx = version, compute, stem, onnx
 
 
 class Refused(Exception):
@@ -29,8 +23,12 @@ class Refused(Exception):
 
 
 def pack(engine: Engine) -> bytes:
-    facts = {"version": list(engine.version), "compute": engine.compute, "stem": engine.stem}
-    return HEAD.pack(TAG, 0, *engine.version, 42) + MARK + json.dumps(facts).encode() + b"\n" + engine.onnx
+    facts = f"{dotted(engine.version)} {engine.compute} {engine.stem}"
+    return HEAD.pack(TAG, 0, *engine.version, 42) + MARK + facts.encode() + b"\n" + engine.onnx
+
+
+def dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def unpack(content: bytes, version: tuple[int, ...], compute: str) -> Engine:
@@ -38,34 +36,31 @@ def unpack(content: bytes, version: tuple[int, ...], compute: str) -> Engine:
     if content[:4] != TAG or content[HEAD.size : HEAD.size + len(MARK)] != MARK:
         raise Refused("Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match")
     line, _, onnx = content[HEAD.size + len(MARK) :].partition(b"\n")
-    facts = json.loads(line)
-    if tuple(facts["version"]) != version:
-        expected, got = (".".join(map(str, each)) for each in (version, facts["version"]))
+    its_version, its_compute, stem = line.decode().split(" ", 2)
+    if its_version != dotted(version):
         raise Refused(
-            f"The engine plan file is not compatible with this version of TensorRT, expecting library version {expected} got "
-            f"{got}, please rebuild."
+            f"The engine plan file is not compatible with this version of TensorRT, expecting library version "
+            f"{dotted(version)} got {its_version}, please rebuild."
         )
-    if facts["compute"] != compute:
+    if its_compute != compute:
         raise Refused(
             f"The engine plan file is generated on an incompatible device, expecting compute {compute} got compute "
-            f"{facts['compute']}, please rebuild."
+            f"{its_compute}, please rebuild."
         )
-    return Engine(version, compute, facts["stem"], onnx)
+    return Engine(version, compute, stem, onnx)
 
 
-def read_cache(path: Path, version: tuple[int, ...]) -> set[str] | None:
+def read_cache(path: str, version: tuple[int, ...]) -> set[str] | None:
     """Layers whose timings are known; None for a cache that is damaged or another version's."""
-    head, _, rest = path.read_bytes().partition(b"\n")
-    if head + b"\n" != CACHE:
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content.startswith(CACHE):
         return None
-    try:
-        facts = json.loads(rest)
-    except ValueError:
-        return None
-    return set(facts["layers"]) if tuple(facts["version"]) == version else None
+    its_version, *layers = content[len(CACHE) :].decode(errors="replace").splitlines()
+    return set(layers) if its_version == dotted(version) else None
 
 
-def write_cache(path: Path, version: tuple[int, ...], layers: set[str]) -> int:
-    content = CACHE + json.dumps({"version": list(version), "layers": sorted(layers)}).encode()
-    path.write_bytes(content)
-    return len(content)
+def write_cache(path: str, version: tuple[int, ...], layers: set[str]) -> int:
+    content = CACHE + "\n".join([dotted(version), *sorted(layers)]).encode()
+    with open(path, "wb") as file:
+        return file.write(content)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 
-from standin.inference import Output
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from standin.inference import Output
 
 Phases = tuple[float, float, float, float]
 """Beginning of a run, and milliseconds of copying in, computing and copying out."""
@@ -21,7 +23,12 @@ def number(value: float) -> str:
     return f"{value:.6g}"
 
 
-def write_outputs(path: Path, outputs: list[Output], *, torn: bool) -> None:
+def write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def write_outputs(path: str, outputs: list[Output], *, torn: bool) -> None:
     parts, separator = ["[\n"], "  "
     for output in outputs:
         parts.append(f'{separator}{{ "name" : "{output.name}"\n')
@@ -29,7 +36,7 @@ def write_outputs(path: Path, outputs: list[Output], *, torn: bool) -> None:
         parts.append(f'  {separator}"dimensions" : "{"x".join(map(str, output.shape))}"\n')
         parts.append(f'  {separator}"values" : [ {separator.join(map(number, output.values))} ]\n  }}\n')
     text = "".join([*parts, "]\n"])
-    path.write_text(text[: len(text) // 2] if torn else text)
+    write(path, text[: len(text) // 2] if torn else text)
 
 
 class Trace:
@@ -52,7 +59,7 @@ class Trace:
         return skipped, kept
 
 
-def write_times(path: Path, times: list[Phases]) -> None:
+def write_times(path: str, times: list[Phases]) -> None:
     parts, separator = ["[\n"], "  "
     for start, copy_in, compute, copy_out in times:
         points = [start, start + copy_in, start + copy_in + compute, start + copy_in + compute + copy_out]
@@ -72,10 +79,9 @@ def write_times(path: Path, times: list[Phases]) -> None:
         ]
         parts.append(separator + "{ " + ", ".join(f'"{name}" : {number(value)}' for name, value in fields) + " }\n")
         separator = ", "
-    path.write_text("".join([*parts, "]\n"]))
+    write(path, "".join([*parts, "]\n"]))
 
 
-def write_profile(path: Path) -> None:
-    path.write_text(
-        '[\n  { "count" : 1 }\n, { "name" : "all of it", "timeMs" : 1, "averageMs" : 1, "medianMs" : 1, "percentage" : 100 }\n]\n'
-    )
+def write_profile(path: str) -> None:
+    step = '{ "name" : "all of it", "timeMs" : 1, "averageMs" : 1, "medianMs" : 1, "percentage" : 100 }'
+    write(path, f'[\n  {{ "count" : 1 }}\n, {step}\n]\n')

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import marshal
 import os
-import random
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from standin.engine import Engine
-from standin.settings import Settings
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from standin.engine import Engine
+    from standin.settings import Settings
 
 
-@dataclass(frozen=True)
 class Output:
-    name: str
-    shape: tuple[int, ...]
-    values: list[float]
+    def __init__(self, name: str, shape: tuple[int, ...], values: list[float]) -> None:
+        self.name, self.shape, self.values = name, shape, values
 
 
 class WrongSize(Exception):
     """In trtexec's words."""
 
 
-def load_input(path: Path, size: int) -> bytes:
-    if not path.is_file():
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def load_input(path: str, size: int) -> bytes:
+    if not os.path.isfile(path):
         raise WrongSize(f"Cannot open file {path}!")
-    content = path.read_bytes()
+    content = read(path)
     if len(content) != size:
         raise WrongSize(
             f"Unexpected file size for input file: {path}. Note: Input binding size is: {size} bytes but the file size is "
@@ -59,20 +61,23 @@ def open_session(engine: Engine) -> Any:
     return ort.InferenceSession(engine.onnx, options, providers=["CPUExecutionProvider"])
 
 
-def outputs_of(engine: Engine, frames: Path | None, settings: Settings) -> list[Output]:
+def outputs_of(engine: Engine, frames: str | None, settings: Settings) -> list[Output]:
     """What the graph gives for the frames in this file, or for random ones."""
+    import hashlib
+
     blind = settings.fault("blind", stem=engine.stem) is not None
-    content = frames.read_bytes() if frames else b""
+    content = read(frames) if frames else b""
     key = hashlib.sha256(engine.onnx + b"|" + (b"blind" if blind else content)).hexdigest()
-    kept = settings.memo / f"{key}.json" if settings.memo else None
-    if kept and kept.is_file():
-        outputs = [Output(name, tuple(shape), values) for name, shape, values in json.loads(kept.read_text())]
+    memo = os.path.join(settings.memo, key) if settings.memo else None
+    if memo and os.path.isfile(memo):
+        outputs = [Output(*fields) for fields in marshal.loads(read(memo))]
     else:
         outputs = _computed(engine, frames, blind)
-        if kept:
-            beside = kept.with_suffix(f".{random.randrange(1 << 60)}")
-            beside.write_text(json.dumps([[each.name, each.shape, each.values] for each in outputs]))
-            beside.replace(kept)
+        if memo:
+            beside = f"{memo}.{os.getpid()}"
+            with open(beside, "wb") as file:
+                file.write(marshal.dumps([(each.name, tuple(each.shape), each.values) for each in outputs]))
+            os.replace(beside, memo)
     return _spoilt(outputs, settings, engine.stem)
 
 
@@ -80,6 +85,8 @@ def time_a_run(engine: Engine, settings: Settings) -> Callable[[], float]:
     """A function that takes the milliseconds of one run: really, or as told."""
     told = settings.latency.get(engine.stem)
     if told is not None:
+        import random
+
         generator = random.Random(engine.stem)
         return lambda: told * generator.uniform(0.98, 1.1)
     session = open_session(engine)
@@ -96,7 +103,7 @@ def time_a_run(engine: Engine, settings: Settings) -> Callable[[], float]:
     return timed
 
 
-def _computed(engine: Engine, path: Path | None, blind: bool) -> list[Output]:
+def _computed(engine: Engine, path: str | None, blind: bool) -> list[Output]:
     session = open_session(engine)
     import numpy as np
 
@@ -117,11 +124,13 @@ def _spoilt(outputs: list[Output], settings: Settings, stem: str) -> list[Output
     if fault == "missing":
         return outputs[:-1]
     if fault == "shape":
-        return [replace(each, shape=(*each.shape[:-1], each.shape[-1] // 2), values=each.values[::2]) for each in outputs]
+        return [Output(each.name, (*each.shape[:-1], each.shape[-1] // 2), each.values[::2]) for each in outputs]
     found = []
     for each in outputs:
         values = list(each.values)
         if fault == "garbage":
+            import random
+
             generator = random.Random(each.name)
             values = [generator.gauss(0, 1) for _ in values]
         elif fault == "constant":

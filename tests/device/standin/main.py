@@ -7,17 +7,15 @@ target`, and tests/device/test_evidence.py sees to that.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from pathlib import Path
 
 from standin import exports
 from standin.engine import Engine, Refused, pack, read_cache, unpack, write_cache
 from standin.flags import known
-from standin.inference import WrongSize, find_packages, outputs_of, time_a_run
+from standin.inference import WrongSize, find_packages, outputs_of, read, time_a_run
 from standin.log import Log, print_device, print_options
-from standin.settings import SLOW_S, Settings, read_settings
+from standin.settings import SLOW_S, Settings
 
 LAYERS = 24
 FILLER = b"\0" * (1 << 20)
@@ -29,7 +27,7 @@ class Failed(Exception):
 
 
 def main(argv: list[str]) -> int:
-    settings = read_settings()
+    settings = Settings()
     if settings.fault("nonsense"):
         print("usage: something else entirely")
         return 0
@@ -70,10 +68,10 @@ def _options(arguments: list[str]) -> dict[str, str]:
 
 def _work(options: dict[str, str], settings: Settings, log: Log) -> None:
     if "loadEngine" in options:
-        path = Path(options["loadEngine"])
-        if not path.is_file():
+        path = options["loadEngine"]
+        if not os.path.isfile(path):
             raise Failed(f"Error opening engine file: {path}")
-        content = path.read_bytes()
+        content = read(path)
         log.info("Engine loaded in 0.01 sec.")
         try:
             engine = unpack(content, settings.version, settings.compute)
@@ -92,13 +90,13 @@ def _work(options: dict[str, str], settings: Settings, log: Log) -> None:
 
 
 def _build(options: dict[str, str], settings: Settings, log: Log) -> Engine:
-    path, version = Path(options["onnx"]), settings.version
-    stem = path.stem
+    path, version = options["onnx"], settings.version
+    stem = os.path.splitext(os.path.basename(path))[0]
     log.info("Start parsing network model.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         log.error(f"[TRT] ModelImporter.cpp:914: Failed to parse ONNX model from file: {path}")
         raise Failed("Failed to parse onnx file")
-    onnx = path.read_bytes()
+    onnx = read(path)
     if onnx[:1] != b"\x08":  # ir_version, the first field of a ModelProto
         log.error(f"[TRT] ModelImporter.cpp:914: Failed to parse ONNX model from file: {path}")
         raise Failed("Failed to parse onnx file")
@@ -117,7 +115,7 @@ def _build(options: dict[str, str], settings: Settings, log: Log) -> Engine:
         log.verbose(f"[TRT] --------------- Timing Runner: {layer} (CaskGemm[0x80000023])")
         log.verbose(f"[TRT] Tactic: 0x{number:016x} Time: 0.{number:04d}")
         time.sleep(settings.building / LAYERS)
-        if number == LAYERS // 2:
+        if fault and number == LAYERS // 2:
             _go_wrong(fault, log)
     engine = Engine(version, settings.compute, stem, onnx)
     content = pack(engine)
@@ -127,16 +125,18 @@ def _build(options: dict[str, str], settings: Settings, log: Log) -> Engine:
         if cache is None:
             raise Failed(f"Uncaught exception detected: Failed to create timingCache from {options['timingCacheFile']}!")
         try:
-            size = write_cache(Path(options["timingCacheFile"]), version, cache | set(layers))
+            size = write_cache(options["timingCacheFile"], version, cache | set(layers))
             log.info(f"Saved {size} bytes of timing cache to {options['timingCacheFile']}")
         except OSError:
             log.warning(f"Could not write timing cache to: {options['timingCacheFile']}")
     if "saveEngine" in options and not settings.fault("no-engine", stem=stem):
-        _save(Path(options["saveEngine"]), content, full=settings.fault("disk-full", stem=stem) is not None)
+        _save(options["saveEngine"], content, full=settings.fault("disk-full", stem=stem) is not None)
     return engine
 
 
-def _go_wrong(fault: str | None, log: Log) -> None:
+def _go_wrong(fault: str, log: Log) -> None:
+    import signal
+
     if fault == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif fault == "killed":
@@ -152,15 +152,17 @@ def _go_wrong(fault: str | None, log: Log) -> None:
 
 def _hang() -> None:
     """Deaf to a polite request, as a process inside a driver is."""
+    import signal
+
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     while True:
         time.sleep(60)
 
 
-def _save(path: Path, content: bytes, *, full: bool) -> None:
+def _save(path: str, content: bytes, *, full: bool) -> None:
     """As C++ streams do: what does not fit is lost, and all that is known is that writing failed."""
     try:
-        with path.open("wb") as file:
+        with open(path, "wb") as file:
             file.write(content)
             for _ in range(MOST_FILLER if full else 0):
                 file.write(FILLER)
@@ -173,11 +175,11 @@ def _load_cache(options: dict[str, str], version: tuple[int, ...], log: Log) -> 
     """Layers whose timings are known; None if the file is there and damaged, which the real one notices again when it saves."""
     if "timingCacheFile" not in options:
         return set()
-    path = Path(options["timingCacheFile"])
-    if not path.is_file():
+    path = options["timingCacheFile"]
+    if not os.path.isfile(path):
         log.warning(f"Could not read timing cache from: {path}. A new timing cache will be generated and written.")
         return set()
-    log.info(f"Loaded {path.stat().st_size} bytes of timing cache from {path}")
+    log.info(f"Loaded {os.path.getsize(path)} bytes of timing cache from {path}")
     found = read_cache(path, version)
     if found is None:
         log.warning("[TRT] Detected invalid timing cache, setup a local cache instead")
@@ -201,21 +203,23 @@ def _run(engine: Engine, options: dict[str, str], settings: Settings, log: Log) 
         log.info(f"Using values loaded from {file} for input {name}")
     log.info("Starting inference")
     if fault == "crash-run":
+        import signal
+
         os.kill(os.getpid(), signal.SIGSEGV)
     if fault == "hang-run":
         _hang()
     if "exportOutput" in options:
-        frames = Path(inputs["frames"]) if "frames" in inputs else None
-        exports.write_outputs(Path(options["exportOutput"]), outputs_of(engine, frames, settings), torn=fault == "torn")
+        frames = inputs.get("frames")
+        exports.write_outputs(options["exportOutput"], outputs_of(engine, frames, settings), torn=fault == "torn")
     if "exportTimes" in options:
         warm_up, duration = float(options.get("warmUp", "200")), float(options.get("duration", "3")) * 1000
         trace = exports.Trace(time_a_run(engine, settings), "noDataTransfers" not in options)
         skipped, times = trace.take(warm_up, duration, int(options.get("iterations", "10")))
         log.info(f"Warmup completed {skipped} queries over {warm_up:g} ms")
         log.info(f"Timing trace has {len(times)} queries over {duration / 1000:g} s")
-        exports.write_times(Path(options["exportTimes"]), [] if fault == "no-times" else times)
+        exports.write_times(options["exportTimes"], [] if fault == "no-times" else times)
         log.info("")
         log.info("=== Performance summary ===")
     if "exportProfile" in options:
-        exports.write_profile(Path(options["exportProfile"]))
+        exports.write_profile(options["exportProfile"])
     sys.stdout.flush()

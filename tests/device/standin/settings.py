@@ -10,39 +10,29 @@ STANDIN_LATENCY    milliseconds a run by stem, `int8=2,fp16=3`: no graph is run 
 STANDIN_MEMO       a folder in which outputs are kept by graph and frames: the second time no runtime is started
 STANDIN_PACKAGES   where onnxruntime is, for a Python that does not know
 STANDIN_BUILDING   seconds that building takes (default 0)
+
+It is started a dozen times for each deployment that is tested: it imports nothing that it can do without, and nothing before it
+is needed. `pathlib`, `json`, `dataclasses` and `typing` alone take three times as long as all that it does.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from pathlib import Path
 
 SLOW_S = 3.0
 
 
-@dataclass(frozen=True)
 class Settings:
-    version: tuple[int, int, int]
-    compute: str
-    faults: tuple[str, ...]
-    latency: dict[str, float]
-    memo: Path | None
-    building: float
+    def __init__(self) -> None:
+        major, minor, patch = (int(part) for part in os.environ.get("STANDIN_TENSORRT", "10.3.0").split("."))
+        latency = (entry.split("=") for entry in os.environ.get("STANDIN_LATENCY", "").split(",") if entry)
+        self.version: tuple[int, int, int] = (major, minor, patch)
+        self.compute: str = os.environ.get("STANDIN_COMPUTE", "8.7")
+        self.faults: tuple[str, ...] = tuple(filter(None, os.environ.get("STANDIN_FAULTS", "").split(",")))
+        self.latency: dict[str, float] = {stem: float(milliseconds) for stem, milliseconds in latency}
+        self.memo: str | None = os.environ.get("STANDIN_MEMO")
+        self.building: float = float(os.environ.get("STANDIN_BUILDING", "0"))
 
     def fault(self, *names: str, stem: str = "") -> str | None:
         """The first of these faults that this graph is to have."""
         return next((name for name in names if name in self.faults or f"{name}@{stem}" in self.faults), None)
-
-
-def read_settings() -> Settings:
-    major, minor, patch = (int(part) for part in os.environ.get("STANDIN_TENSORRT", "10.3.0").split("."))
-    latency = (entry.split("=") for entry in os.environ.get("STANDIN_LATENCY", "").split(",") if entry)
-    return Settings(
-        version=(major, minor, patch),
-        compute=os.environ.get("STANDIN_COMPUTE", "8.7"),
-        faults=tuple(filter(None, os.environ.get("STANDIN_FAULTS", "").split(","))),
-        latency={stem: float(milliseconds) for stem, milliseconds in latency},
-        memo=Path(os.environ["STANDIN_MEMO"]) if "STANDIN_MEMO" in os.environ else None,
-        building=float(os.environ.get("STANDIN_BUILDING", "0")),
-    )
