@@ -158,7 +158,10 @@ class Workplace:
             importlib.import_module(name)
         import torch
 
+        from tests.support import once
+
         torch.set_num_threads(1)
+        once.read_operators_now()
         self.folder, self.inputs = folder, folder / "inputs"
         self.inputs.mkdir(parents=True)
         child = os.fork()  # transformers writes the checkpoint; this process stays without its threads

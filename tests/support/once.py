@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
 
 
 def read_operators_once() -> None:
@@ -18,3 +19,12 @@ def read_operators_once() -> None:
             apis.get_torchlib_ops = functools.cache(torch_2_5.get_torchlib_ops)
     except (ImportError, AttributeError):
         return
+
+
+def read_operators_now() -> None:
+    """For a process that forks others: each of them then has them."""
+    read_operators_once()
+    with suppress(ImportError, AttributeError):
+        from torch.onnx._internal.exporter import _registration
+
+        _registration.onnxscript_apis.get_torchlib_ops()

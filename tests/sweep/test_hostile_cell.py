@@ -49,12 +49,17 @@ def test_a_normal_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_output_that_no_build_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """With limits that are reached soon, and little time for what goes on until it is killed."""
+    monkeypatch.setattr(child, "_GRACE_S", 0.5)
+    monkeypatch.setattr(child, "MOST_LINE_BYTES", 1 << 16)
+    monkeypatch.setattr(child, "MOST_BYTES", 1 << 19)
     outcome = built(tmp_path, monkeypatch, body)
     assert outcome.exit_code == 1
     assert "that no build writes" in outcome.error or "than any build does" in outcome.error
 
 
 def test_an_endless_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_GRACE_S", 0.5)
     monkeypatch.setattr(child, "MOST_LOG_BYTES", 1 << 20)
     outcome = built(tmp_path, monkeypatch, "while True:\n    os.write(2, b'x' * 10000); time.sleep(0.001)")
     assert outcome.exit_code == 1
