@@ -1,8 +1,36 @@
-"""What a process that runs tests does once, though it is needed hundreds of times."""
+"""What a run of the tests does once, though it is needed hundreds of times."""
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_folder: Path | None = None
+
+
+def share_in(folder: Path) -> None:
+    """Where the processes of this run keep what one of them made."""
+    global _folder
+    folder.mkdir(exist_ok=True)
+    _folder = folder
+
+
+def made_once(key: str, make: Callable[[], bytes]) -> bytes:
+    """What `make` gives for this key, made by the first process of the run that asks for it while the others wait."""
+    if _folder is None:
+        return make()
+    place = _folder / hashlib.sha256(key.encode()).hexdigest()
+    with place.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not place.exists():
+            unfinished = place.with_suffix(".part")
+            unfinished.write_bytes(make())
+            unfinished.rename(place)
+    return place.read_bytes()
 
 
 def read_operators_once() -> None:
@@ -18,3 +46,27 @@ def read_operators_once() -> None:
             apis.get_torchlib_ops = functools.cache(torch_2_5.get_torchlib_ops)
     except (ImportError, AttributeError):
         return
+
+
+def know_operators_once() -> None:
+    """It also infers the signatures of these operators anew, and asks PyTorch twice which of its own are made of others, which is
+    two thirds of what an export takes before it looks at the model (torch 2.13). The first depend on the opset alone (nothing
+    here adds operators of its own), the second on which libraries of operators are loaded. Where a version keeps the functions
+    elsewhere, they are left alone."""
+    try:
+        import torch
+        from torch._export import utils
+        from torch.export import decomp_utils, exported_program
+        from torch.onnx._internal.exporter import _registration
+
+        registry, collect = _registration.ONNXRegistry, utils._collect_all_valid_cia_ops
+        if not (decomp_utils._collect_all_valid_cia_ops is exported_program._collect_all_valid_cia_ops is collect):
+            return
+        libraries = torch.ops._dir
+        by_opset: Any = functools.cache(registry.from_torchlib)
+        by_libraries = functools.cache(lambda _: collect())
+    except (ImportError, AttributeError):
+        return
+    registry.from_torchlib = staticmethod(by_opset)  # type: ignore[method-assign, assignment]
+    for module in (decomp_utils, exported_program):
+        module._collect_all_valid_cia_ops = lambda: by_libraries(tuple(libraries))  # type: ignore[attr-defined]
