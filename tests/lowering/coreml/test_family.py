@@ -27,10 +27,10 @@ from tests.support.models import Exported
 pytest.importorskip("coremltools")
 
 NAMES = ("vitt16", "vits16", "vits16plus", "convnext_tiny")
-SIZES = (Size(224, 224), Size(480, 640))
+FULL = "EDGEC_APPLE_FULL"
+SIZES = (Size(224, 224), Size(480, 640) if os.environ.get(FULL) else Size(192, 256))
 CASES = [pytest.param(name, size, id=f"{name}-{size}") for name in NAMES for size in SIZES]
 WHOLE = {("vitt16", SIZES[0]), ("convnext_tiny", SIZES[0])}
-FULL = "EDGEC_APPLE_FULL"
 
 
 def spec_of(name: str, size: Size) -> Spec:
