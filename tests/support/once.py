@@ -59,14 +59,16 @@ def know_operators_once() -> None:
         from torch.export import decomp_utils, exported_program
         from torch.onnx._internal.exporter import _registration
 
-        registry, collect = _registration.ONNXRegistry, utils._collect_all_valid_cia_ops
-        if not (decomp_utils._collect_all_valid_cia_ops is exported_program._collect_all_valid_cia_ops is collect):
+        registry: Any = _registration.ONNXRegistry
+        users: tuple[Any, ...] = (decomp_utils, exported_program)
+        collect = utils._collect_all_valid_cia_ops
+        if any(user._collect_all_valid_cia_ops is not collect for user in users):
             return
         libraries = torch.ops._dir
-        by_opset: Any = functools.cache(registry.from_torchlib)
-        by_libraries = functools.cache(lambda _: collect())
+        by_opset = functools.cache(registry.from_torchlib)
     except (ImportError, AttributeError):
         return
-    registry.from_torchlib = staticmethod(by_opset)  # type: ignore[method-assign, assignment]
-    for module in (decomp_utils, exported_program):
-        module._collect_all_valid_cia_ops = lambda: by_libraries(tuple(libraries))  # type: ignore[attr-defined]
+    by_libraries = functools.cache(lambda _: collect())
+    registry.from_torchlib = staticmethod(by_opset)
+    for user in users:
+        user._collect_all_valid_cia_ops = lambda: by_libraries(tuple(libraries))

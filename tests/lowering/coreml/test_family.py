@@ -1,5 +1,5 @@
-"""The family's small architectures at a square and at a camera's size: lowered, saved, and run from what was saved, against the
-hub graph. All eight at their whole depth, and built by the command line, take minutes: EDGEC_APPLE_FULL=1.
+"""The family's small architectures at a square and at a camera's shape: lowered, saved, and run from what was saved, against the
+hub graph. All eight at their whole depth and a camera's size, and built by the command line, take minutes: EDGEC_APPLE_FULL=1.
 """
 
 from __future__ import annotations
