@@ -11,6 +11,9 @@ import sys
 
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Tests start hundreds of programs, and each would compile edgec's sources again; pytest would rewrite every test file again.
+    sys.dont_write_bytecode = False
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Of several processes each has its work: PyTorch's threads would only take cores from one another. What runtimes do with
     # cores, edgec and the tests say themselves.
@@ -33,6 +36,7 @@ def pytest_collection_finish() -> None:
     """What stays until the end anyway (modules, five thousand tests) is not searched for garbage again and again."""
     if "edgec.graph.export" in sys.modules:
         once.read_operators_once()
+        once.know_operators_once()
     gc.collect()
     gc.freeze()
 
@@ -52,6 +56,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEC_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shares_exports(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Between the processes of one run, if it has several: the folder around their own temporary folders is theirs together."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        once.share_in(tmp_path_factory.getbasetemp().parent / "exports")
 
 
 @pytest.fixture(scope="session", autouse=True)

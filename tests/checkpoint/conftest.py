@@ -20,7 +20,7 @@ from edgec.model.convnext import ConvNext
 from edgec.model.spec import ConvNextSpec, Size, Spec, VitSpec
 from edgec.model.vit import VisionTransformer
 
-SIZES = (Size(224, 224), Size(480, 640))
+SIZES = (Size(224, 224), Size(96, 160))
 # True widths, heads and MLPs; the depth of the larger ones is cut, since one block shows what twenty do.
 TRUE_WIDTHS: dict[str, Spec] = {
     "vitt16": VitSpec(192, 12, 3, 768),

@@ -245,7 +245,6 @@ def test_computes_what_the_unfolded_model_does(made: Exported, optimise: bool) -
     ("spec", "size"),
     [
         (SHALLOW, Size(480, 640)),
-        (SHALLOW, Size(512, 512)),
         (SHALLOW, Size(720, 1280)),
         (SHALLOW, Size(16, 16)),
         (CONVNEXT, Size(480, 640)),

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -89,6 +89,11 @@ class Case:
     precision: str
     plan: PrecisionPlan
     model: LoweredModel
+
+    @cached_property
+    def runner(self) -> Runner:
+        """Loaded once, for tests of what it computes and says."""
+        return registry.get(self.model.runtime).load(self.model)
 
 
 _made: dict[tuple[str, str, str], Case] = {}
@@ -208,17 +213,17 @@ class LoweringConformance:
     # --- what it computes
 
     @pytest.mark.parametrize("kind", KINDS)
-    def test_fp32_is_pytorch_to_four_digits(self, lowering: Lowering, case: Callable[..., Case], kind: str) -> None:
+    def test_fp32_is_pytorch_to_four_digits(self, case: Callable[..., Case], kind: str) -> None:
         made = case(kind, "fp32").made
-        features = lowering.load(case(kind, "fp32").model)(made.frames)
+        features = case(kind, "fp32").runner(made.frames)
         assert set(features) == set(made.expected)
         for name, expected in made.expected.items():
             assert features[name].shape == expected.shape
             assert np.abs(features[name] - expected).max() <= 1e-4 * np.abs(expected).max()
 
-    def test_every_precision_keeps_the_features(self, lowering: Lowering, cases: list[Case]) -> None:
+    def test_every_precision_keeps_the_features(self, cases: list[Case]) -> None:
         for case in cases:
-            actual = judge(case.made, lowering.load(case.model))
+            actual = judge(case.made, case.runner)
             mean, percentile = FLOORS[case.precision]
             assert actual.cls_cosine_mean >= mean, (case.precision, actual)
             assert actual.patch_cosine_mean >= mean, (case.precision, actual)
@@ -257,11 +262,11 @@ class LoweringConformance:
             shutil.copytree(case.model.directory, place)
             moved = LoweredModel(self.name, place, case.model.entry, case.model.files, case.model.settings)
             features = lowering.load(moved)(case.made.frames)
-            for name, value in lowering.load(case.model)(case.made.frames).items():
+            for name, value in case.runner(case.made.frames).items():
                 np.testing.assert_array_equal(features[name], value)
 
     def test_results_are_not_overwritten_by_the_next_call(self, lowering: Lowering, case: Callable[..., Case]) -> None:
-        runner = lowering.load(case("vit", "fp32").model)
+        runner = case("vit", "fp32").runner
         one, two = (pictures(SMALL, 2)[index : index + 1] for index in range(2))
         first = runner(one)
         kept = {name: value.copy() for name, value in first.items()}
@@ -277,7 +282,7 @@ class LoweringConformance:
 
     def test_frames_are_not_changed(self, lowering: Lowering, case: Callable[..., Case]) -> None:
         """Read-only frames, cut-outs and frames whose channels were swapped back are frames like any other."""
-        runner = lowering.load(case("vit", "fp32").model)
+        runner = case("vit", "fp32").runner
         frames = pictures(SMALL, 1)
         expected = runner(frames)
         read_only = frames.copy()
@@ -317,7 +322,7 @@ class LoweringConformance:
         spoil: Callable[[NDArray[np.uint8]], Any],
         capfd: pytest.CaptureFixture[str],
     ) -> None:
-        runner = lowering.load(case("vit", "fp32").model)
+        runner = case("vit", "fp32").runner
         capfd.readouterr()
         with pytest.raises(RuntimeFailure) as caught:
             runner(spoil(pictures(SMALL, 1)))
@@ -376,10 +381,9 @@ class LoweringConformance:
         with np.load(folder / "features.npz") as actual:
             return {name: actual[name] for name in actual.files}, int(done.stdout)
 
-    def test_says_what_it_executes(self, lowering: Lowering, cases: list[Case]) -> None:
+    def test_says_what_it_executes(self, cases: list[Case]) -> None:
         for case in cases:
-            runner: Runner = lowering.load(case.model)
-            assert runner.execution_precision
+            assert case.runner.execution_precision
 
 
 _ELSEWHERE = """

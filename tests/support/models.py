@@ -20,6 +20,7 @@ from edgec.model.normalisation import LVD
 from edgec.model.spec import ConvNextSpec, Size, Spec, VitSpec
 from edgec.model.vit import VisionTransformer, rope_periods
 from tests.support.frames import pictures
+from tests.support.once import made_once
 
 VIT = VitSpec(64, 2, 1, 128)
 SWIGLU = replace(VIT, mlp="swiglu")
@@ -83,7 +84,8 @@ def _drawn(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Ar
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that was exported once for the whole session. `hub` and `graph` are a copy of one's own each time."""
+    """A model that was exported once for the whole run of the tests, whatever the number of its processes. `hub` and `graph`
+    are a copy of one's own each time."""
 
     spec: Spec
     size: Size
@@ -98,8 +100,7 @@ class Exported:
 
     @cached_property
     def content(self) -> bytes:
-        folded = self.model(folded=True)
-        return serialised(export(folded, self.spec, self.size, self.batch))
+        return made_once(repr(self), lambda: serialised(export(self.model(folded=True), self.spec, self.size, self.batch)))
 
     @property
     def hub(self) -> onnx.ModelProto:

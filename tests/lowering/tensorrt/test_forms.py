@@ -43,8 +43,7 @@ def int8(made: Exported, *, folded: bool = False) -> ir.Model:
     return typed_model(made.graph, plan, folded=folded)[0]
 
 
-@pytest.mark.parametrize("name", VITS)
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("name", "batch"), [*((name, 1) for name in VITS), ("vit", 2), ("two-heads", 2)])
 def test_joint_attention_is_the_same_to_the_last_bit(name: str, batch: int) -> None:
     made = exported(VITS[name], SMALL, batch)  # type: ignore[arg-type]
     joined = rewritten(made.graph, JoinAttention(FLOAT))
