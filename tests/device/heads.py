@@ -117,6 +117,7 @@ def _made(features: bool) -> Path:
             precision_asked="auto",
             calibration="made for a test",
             threads=1,
+            folders={variant.name: "model" for variant in variants},
             heads=facts,
         ),
     )
