@@ -10,7 +10,6 @@ from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.cpu.profile import CpuProfile
 from edgec.backends.profile import Profile
 from edgec.errors import TargetError
-from edgec.records.evidence import Evidence
 from edgec.records.report import CandidateFigures, Host
 
 if TYPE_CHECKING:
@@ -37,10 +36,10 @@ class CpuBackend(Backend):
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
         """Of the ranked profiles that the host has everything for, the one with the highest rank."""
         ranked = [profile for profile in profiles if profile.standing is not None]
-        suitable = [profile for profile in ranked if not self.lacks(profile, host)]
+        suitable = [profile for profile in ranked if not _lacking(profile, host)]
         if suitable:
             return max(suitable, key=lambda profile: profile.standing or 0)
-        nearest = [f"{profile.name} needs {', '.join(self.lacks(profile, host))}" for profile in ranked]
+        nearest = [f"{profile.name} needs {', '.join(_lacking(profile, host))}" for profile in ranked]
         raise TargetError(
             "No CPU profile suits this host.",
             evidence=[
@@ -51,11 +50,10 @@ class CpuBackend(Backend):
         )
 
     def lacks(self, profile: Profile, host: Host) -> tuple[str, ...]:
-        """CPU flags, spelled as in /proc/cpuinfo; on another architecture, that architecture and all of the flags."""
-        required = _cpu(profile).isa
-        if host.architecture != profile.architecture:
-            return (profile.architecture, *required)
-        return tuple(flag for flag in required if flag not in host.isa)
+        """CPU flags, spelled as in /proc/cpuinfo; on another architecture, that architecture and all of the flags. If the CPU
+        is emulated, that is lacking, too."""
+        flags = _lacking(profile, host)
+        return flags if host.emulated_on is None else (*flags, f"a real CPU: this one is emulated on {host.emulated_on}")
 
     def int8_rules(self, profiles: Sequence[Profile]) -> Int8Rules:
         """As the first profile's `[int8]` table says."""
@@ -83,6 +81,7 @@ class CpuBackend(Backend):
         """Latency, cold start and memory, candidates in turn."""
         from edgec.backends.cpu.choosing import finalists
         from edgec.batches import stacks
+        from edgec.host.facts import evidence_here
         from edgec.latency.measure import measure
 
         figures = [candidate.figures() for candidate in candidates]
@@ -96,7 +95,7 @@ class CpuBackend(Backend):
             names=[candidate.name for candidate in candidates],
             goes_on=lambda medians: finalists(figures, circumstances.budget, medians),
             progress=lambda doing, done, _total: on_progress(doing, done),
-            evidence=Evidence.HOST,
+            evidence=evidence_here(circumstances.host, None),
         )
         return tuple(
             Assessment(
@@ -121,6 +120,13 @@ class CpuBackend(Backend):
         from edgec.backends.cpu.choosing import choose
 
         return choose(candidates, budget)
+
+
+def _lacking(profile: Profile, host: Host) -> tuple[str, ...]:
+    required = _cpu(profile).isa
+    if host.architecture != profile.architecture:
+        return (profile.architecture, *required)
+    return tuple(flag for flag in required if flag not in host.isa)
 
 
 def _cpu(profile: Profile) -> CpuProfile:
