@@ -94,9 +94,12 @@ def _mirror() -> str:
     answer = run(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(SITE)", "Created-By: Packages"])
     for line in answer.splitlines():
         origin, label, site = line.split("|", 2)
-        if (origin, label) == ("Debian", "Debian"):
+        # Before the first `apt-get update` only the address is known.
+        if (origin, label) == ("Debian", "Debian") or (
+            origin != "Debian" and origin[:1] in ("$", "") and site.endswith("/debian")
+        ):
             return site
-    raise Unavailable("this machine's apt uses no Debian mirror, or was never updated")
+    raise Unavailable("this machine's apt uses no Debian mirror")
 
 
 def _signed() -> str:

@@ -41,8 +41,9 @@ class Int8Rules:
     """The type of activations that the target's runtimes have the fastest kernels for; weights are s8."""
     paired: bool = False
     """Neighbouring products are added in pairs, in 16 bits that saturate: weights must be scaled so that no pair overflows."""
-    dot_product: bool = False
-    """Products of bytes are summed in 32 bits. Without that, no runtime computes per token in int8."""
+    per_token: tuple[str, ...] = ()
+    """The runtimes whose int8 per token is worth trying. None without dot products of bytes: there they unpack the weights and
+    multiply in float, so that only the files are int8."""
 
 
 @dataclass(frozen=True)

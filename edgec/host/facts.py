@@ -94,8 +94,8 @@ def caveats(host: Host, load: float) -> tuple[str, ...]:
     sentences = []
     if host.emulated_on is not None:
         sentences.append(
-            f"This {host.architecture} CPU is emulated on {host.emulated_on}: what it computes counts, its times say nothing about "
-            "any board."
+            f"This {host.architecture} CPU is emulated on {host.emulated_on}: what it computes counts, how long it takes says "
+            "nothing about any board."
         )
     if host.governor is not None and host.governor != "performance":
         sentences.append(

@@ -44,7 +44,7 @@ def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]
         resolved.pairs,
         resolved.lowerings,
         sensitivity,
-        dot_product=resolved.backend.int8_rules(resolved.profiles).dot_product,
+        per_token=resolved.backend.int8_rules(resolved.profiles).per_token,
     )
     with build.progress.stage("quantise and lower", len(candidates)) as step:
         lowered = []
@@ -170,7 +170,7 @@ def _search_one(
     if not sensitivity:
         static = load_plan(plans.directory(STATIC, kinds, rest_of(resolved.profile.precisions, lowering)))
         sensitivity = predict_sensitivity(graph, calibration.statistics, static)
-    per_token = lowering.per_token and resolved.backend.int8_rules(resolved.profiles).dot_product
+    per_token = lowering.per_token and lowering.name in resolved.backend.int8_rules(resolved.profiles).per_token
     steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)
     tried: dict[str, Candidate] = {}
     with build.progress.stage(f"search within the budget for {lowering.title}", 8 * build.batches(references)) as step:

@@ -78,6 +78,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoweredModel]:
         "openvino-fp32": uniform("fp32"),
         "onnxruntime-s8s8": static_plan("s8"),
         "onnxruntime-u8s8": static_plan("u8"),
+        "onnxruntime-tokens": PrecisionPlan(
+            "tokens", "fp32", operations=dict.fromkeys(static_plan("s8").operations, "int8-per-token")
+        ),
     }
     for name, plan in plans.items():
         lowering = registry.get(name.partition("-")[0])

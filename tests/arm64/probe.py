@@ -1,7 +1,7 @@
 """What the emulated Python does: `probe.py REQUEST ANSWER`, both JSON.
 
-REQUEST: {"artefacts": [PATH], "models": {NAME: LoweredModel}, "frames": PATH of uint8 [N, H, W, 3], "features": PATH}. The features
-of every model go into an .npz file at `features`, as `NAME/OUTPUT`.
+REQUEST: {"artefacts": [PATH], "models": {NAME: LoweredModel}, "frames": PATH of uint8 [N, H, W, 3], "features": PATH}. The
+features of every model go into an .npz file at `features`, as `NAME/OUTPUT`.
 """
 
 from __future__ import annotations

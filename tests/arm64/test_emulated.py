@@ -15,7 +15,7 @@ from edgec.records.evidence import Evidence
 from tests.arm64.conftest import Emulated, Features
 
 CPUS = (A76, I8MM)
-EXACT, INT8 = ("onnxruntime-fp32", "openvino-fp32"), ("onnxruntime-s8s8", "onnxruntime-u8s8")
+EXACT, INT8 = ("onnxruntime-fp32", "openvino-fp32"), ("onnxruntime-s8s8", "onnxruntime-u8s8", "onnxruntime-tokens")
 
 
 @pytest.mark.parametrize("cpu", CPUS)

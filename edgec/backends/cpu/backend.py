@@ -60,7 +60,7 @@ class CpuBackend(Backend):
         facts = _cpu(profiles[0]).int8
         if facts is None:
             return Int8Rules("u8")
-        return Int8Rules(facts.activations, paired=facts.pairs_saturate, dot_product=facts.dot_product)
+        return Int8Rules(facts.activations, paired=facts.pairs_saturate, per_token=facts.per_token if facts.dot_product else ())
 
     def assessment_key(self, circumstances: Circumstances, candidates: Sequence[Candidate]) -> object:
         """The host, threads, iterations, and the candidates that keep the budget: only those are measured in full."""
