@@ -34,7 +34,7 @@ def run_counts(checkpoint: str, calibration: str | None, size: Size, targets: Se
     for target in targets:
         candidates, arch = lowered(checkpoint, calibration, size, target)
         models = [candidate.model for candidate in candidates if candidate.model is not None]
-        frames = np.random.default_rng(0).integers(0, 256, (1, *size, 3), dtype=np.uint8)
+        frames = np.random.default_rng(0).integers(0, 256, (1, size.height, size.width, 3), dtype=np.uint8)
         counts = dict(zip([each.name for each in candidates], count(models, frames, CPUS[target]), strict=True))
         console.print(table(counts, f"{arch} {size} as {CPUS[target]}, {Evidence.EMULATED.value}"))
         lines.append(f"# {target}\n{entry(counts, arch, size, CPUS[target])}")

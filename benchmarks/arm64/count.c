@@ -1,5 +1,5 @@
-/* A qemu plugin that counts executed instructions of all threads, and writes the sum to qemu's log whenever the program marks a moment:
-   by getpriority(MARK, n), which any program may call and which fails. */
+/* A qemu plugin that counts executed instructions of all threads, and writes the sum to qemu's log whenever the program marks a
+   moment: by getpriority(MARK, n), which any program may call and which fails. */
 
 #include <qemu-plugin.h>
 #include <stdint.h>

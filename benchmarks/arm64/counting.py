@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,7 +45,8 @@ class Count:
 
 
 def count(models: Sequence[LoweredModel], frames: NDArray[np.uint8], cpu: str, runs: int = RUNS) -> list[Count]:
-    """Instructions that each model takes for `frames`, uint8 [1, H, W, 3], as this CPU, in one thread, after a run that does not count.
+    """Instructions that each model takes for `frames`, uint8 [1, H, W, 3], as this CPU, in one thread, after a run that does not
+    count.
 
     Raises `Unavailable` where nothing can be emulated or counted, or if the program fails.
     """
@@ -73,4 +75,4 @@ def counts_of(log: str, models: int, runs: int) -> list[Count]:
         sums = [[marks[1000 * model + run] for run in range(runs + 1)] for model in range(models)]
     except KeyError as error:
         raise Unavailable(f"mark {error} is not in the log") from error
-    return [Count(tuple(after - before for before, after in zip(each, each[1:], strict=False))) for each in sums]
+    return [Count(tuple(after - before for before, after in pairwise(each))) for each in sums]

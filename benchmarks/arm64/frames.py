@@ -1,8 +1,8 @@
-"""What is counted: `frames.py REQUEST`, under emulation. It runs each model on one frame, once unmarked and then with a mark around
-each run.
+"""What is counted: `frames.py REQUEST`, under emulation. It runs each model on one frame, once unmarked and then with a mark
+around each run.
 
-REQUEST: {"models": [LoweredModel], "frames": PATH of uint8 [1, H, W, 3], "runs": N}. Mark `1000 * model + run` is before a run, and
-`1000 * model + N` behind the last.
+REQUEST: {"models": [LoweredModel], "frames": PATH of uint8 [1, H, W, 3], "runs": N}. Mark `1000 * model + run` is before a run,
+and `1000 * model + N` behind the last.
 """
 
 from __future__ import annotations

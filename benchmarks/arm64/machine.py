@@ -32,8 +32,9 @@ WHEELS = ("numpy", "onnxruntime", "openvino", "pydantic", "click", "rich", "plat
 GLIBC = ("2_17", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36", "2_38", "2_39")
 RECIPE = 3
 """Grows when the folder is made in another way."""
-A76, I8MM = "cortex-a76", "max,sve=off"
-"""The core of Raspberry Pi 5 and RK3588, and one with 8-bit matrix products. With SVE emulation takes 15 times as long."""
+A76, I8MM = "cortex-a76", "max,sve=off,sme=off,pauth=off"
+"""The core of Raspberry Pi 5 and RK3588, and one with 8-bit matrix products: with SVE emulation takes 15 times as long, SME would
+stand for few CPUs, and signing pointers is slow to emulate."""
 _ROOT = Path(__file__).resolve().parents[2]
 
 
