@@ -61,8 +61,10 @@ def _build(work: Path) -> None:
         run(["tar", "--extract", "--file", str(archive), "--directory", str(source), "--strip-components=1"])
         run([sys.executable, "-m", "venv", str(python)])
         run([str(python / "bin" / "python"), "-m", "pip", "install", "--quiet", *TOOLS])
-        run([str(source / "configure"), f"--python={python / 'bin' / 'python'}", *OPTIONS], build, _BUILD_S)
-        run([str(python / "bin" / "ninja"), "-j", str(os.cpu_count() or 1), "qemu-aarch64"], build, _BUILD_S)
+        ninja = python / "bin" / "ninja"
+        configure = [str(source / "configure"), f"--python={python / 'bin' / 'python'}", *OPTIONS]
+        run(["env", f"NINJA={ninja}", *configure], build, _BUILD_S)
+        run([str(ninja), "-j", str(os.cpu_count() or 1), "qemu-aarch64"], build, _BUILD_S)
         run(["strip", "-o", str(work / "qemu-aarch64"), str(build / "qemu-aarch64")])
         headers = f"-I{source / 'include' / 'qemu'}"
         run(["gcc", "-O2", "-Wall", "-shared", "-fPIC", headers, *glib, str(CODE), "-o", str(work / "libcount.so")])
