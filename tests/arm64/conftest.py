@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.arm64.debian import Unavailable
-from benchmarks.arm64.machine import run_emulated
+from benchmarks.arm64.machine import Machine, machine, run_emulated
 from edgec.building import build
 from edgec.graph.plan import PrecisionPlan
 from edgec.lowering import registry
@@ -49,7 +49,16 @@ def static_plan(activations: str) -> PrecisionPlan:
 
 
 @pytest.fixture(scope="session")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def arm64() -> Machine:
+    """Skips, once and before anything is built, where nothing can be emulated."""
+    try:
+        return machine()
+    except Unavailable as problem:
+        pytest.skip(f"no emulated arm64: {problem}")
+
+
+@pytest.fixture(scope="session")
+def artefacts(arm64: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By runtime: built here, for a Raspberry Pi 5."""
     folder = tmp_path_factory.mktemp("arm64")
     checkpoint, frames = save_checkpoint(folder / "checkpoint"), folder / "frames"
@@ -70,7 +79,7 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoweredModel]:
+def models(arm64: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoweredModel]:
     """A ViT of two blocks in each form that arm64 is offered."""
     made, lowered = exported(VIT), {}
     plans = {
@@ -116,10 +125,7 @@ def emulated(
             "features": str(folder / "features.npz"),
         }
         (folder / "request.json").write_text(json.dumps(request))
-        try:
-            done = run_emulated([PROBE, folder / "request.json", folder / "answer.json"], cpu, timeout=600)
-        except Unavailable as problem:
-            pytest.skip(f"no emulated arm64: {problem}")
+        done = run_emulated([PROBE, folder / "request.json", folder / "answer.json"], cpu, timeout=600)
         assert done.returncode == 0, done.stderr
         with np.load(folder / "features.npz") as features:
             return Emulated(json.loads((folder / "answer.json").read_text()), dict(features))
