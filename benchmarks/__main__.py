@@ -132,6 +132,24 @@ def kernels(architectures: tuple[str, ...], sizes: tuple[Any, ...], sms: str, sh
 
 
 @main.command()
+@click.option("--checkpoint", default="demo", show_default=True)
+@click.option("--calibration", help="Frames.  [default: the demo set]")
+@click.option("--input-size", "size", type=options.SizeType(), metavar="N|HxW", help="[default: 224]")
+@click.option("--target", "targets", multiple=True, default=("cpu-arm64-dotprod", "cpu-arm64-i8mm"), show_default=True)
+@click.option("--toml", type=click.Path(path_type=Path, dir_okay=False), help="Also write lines for the targets' profiles.")
+def counts(checkpoint: str, calibration: str | None, size: Any, targets: tuple[str, ...], toml: Path | None) -> None:
+    """Instructions that each candidate for Arm takes for a frame, counted under emulation. Builds a qemu first, in minutes."""
+    from benchmarks.arm64.debian import Unavailable
+    from benchmarks.counts import run_counts
+    from edgec.model.spec import Size
+
+    try:
+        run_counts(checkpoint, calibration, Size.parse(str(size or "224")), targets, toml)
+    except Unavailable as problem:
+        raise click.ClickException(f"Nothing can be counted here: {problem}.") from problem
+
+
+@main.command()
 @click.option(
     "--folder", type=click.Path(path_type=Path, file_okay=False), required=True, metavar="DIR",
     help="Where artefacts and reports are kept; what is there is not measured again.",

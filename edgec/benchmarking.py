@@ -13,7 +13,7 @@ from edgec.backends.profiles import lacks
 from edgec.batches import stacks
 from edgec.durable import sha256_of
 from edgec.errors import RuntimeFailure, TargetError
-from edgec.host.facts import available_cores, caveats, contention, facts, load_average
+from edgec.host.facts import available_cores, caveats, contention, evidence_here, facts, load_average
 from edgec.latency.measure import Progress
 from edgec.latency.profiling import profile as profile_artefact
 from edgec.latency.recording import Measurement
@@ -65,7 +65,8 @@ def bench(
     Runs `iterations` times, in several processes one after another; by default 100 times, or fewer if that takes over a minute.
     `sustained` is a further, longer run in processes of its own; `idle_s` adds inferences after so many seconds of sleep,
     `profile` the time of each step. `threads`: by default the cores that this process may use, divided among streams. The
-    evidence is `measured on target` if the host lacks nothing that the target requires.
+    evidence is `measured on target` if the host lacks nothing that the target requires, and `emulated on host` if its CPU is
+    emulated.
 
     Raises `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed or cannot time its steps,
     `RuntimeFailure` if it fails.
@@ -88,7 +89,7 @@ def bench(
         )
     host = facts()
     lacked = lacks(manifest.target, host)
-    evidence = Evidence.TARGET if lacked == () else Evidence.HOST
+    evidence = evidence_here(host, lacked)
     streams = sustained.streams if sustained else 1
     threads = threads or max(1, available_cores() // streams)
     frames = stacks(artefact.golden.frames, manifest.input.shape[0])

@@ -89,8 +89,8 @@ def compile_into(directory: Path, build: Build) -> None:
     candidates = verify_candidates(build, candidates, references)
     candidates = search_within_budget(build, hub, plans, calibration, sensitivity, candidates, references)
     candidates, unseen = compile_candidates(build, candidates)
-    candidates, doubts = assess(build, candidates, references)
-    choice = choose(build, candidates)
+    candidates, doubts = assess(build, hub, candidates, references)
+    choice = choose(build, hub, candidates)
     notes = (*unseen, *doubts)
     write(directory, Results(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, notes))
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgec.lowering import registry
 from edgec.lowering.base import Runner
+from edgec.onboard.emulation import emulated_on
 from edgec.records.manifest import Execution
 
 _CPUINFO = Path("/proc/cpuinfo")
@@ -31,6 +32,8 @@ def execution(runtime: str, runner: Runner) -> Execution:
 def fingerprint(cpuinfo: Path = _CPUINFO) -> str:
     """SHA-256, in hex, over the kinds of cores, their instructions and caches; without /proc/cpuinfo over what Python knows."""
     facts = {platform.machine(), platform.system()}
+    if (underneath := emulated_on()) is not None:
+        facts.add(f"emulated on {underneath}")  # it says that it is a CPU which it only imitates
     try:
         with cpuinfo.open("rb") as file:
             lines = file.read(_LIMIT_BYTES).decode("utf-8", "replace").splitlines()

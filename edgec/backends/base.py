@@ -41,8 +41,9 @@ class Int8Rules:
     """The type of activations that the target's runtimes have the fastest kernels for; weights are s8."""
     paired: bool = False
     """Neighbouring products are added in pairs, in 16 bits that saturate: weights must be scaled so that no pair overflows."""
-    dot_product: bool = False
-    """Products of bytes are summed in 32 bits. Without that, no runtime computes per token in int8."""
+    per_token: tuple[str, ...] = ()
+    """The runtimes whose int8 per token is worth trying. None without dot products of bytes: there they unpack the weights and
+    multiply in float, so that only the files are int8."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Circumstances:
     seed: int
     batch: int
     budget: Budget
+    model: ModelFacts
+    size: str
+    """Of frames, HxW: the default one."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ class Backend(ABC):
         return ()
 
     @abstractmethod
-    def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+    def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
         """The candidate that ships, and why. Raises `RuntimeFailure` if none ran, `FidelityError` if none keeps the features."""
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:

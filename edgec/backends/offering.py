@@ -47,12 +47,11 @@ def attempts(
     lowerings: Mapping[str, Lowering],
     sensitivity: Mapping[str, float],
     *,
-    dot_product: bool,
+    per_token: Collection[str],
 ) -> tuple[Candidate, ...]:
     """The candidates of each pair: one, or for int8 one for each recipe; a measured `sensitivity` adds recipes.
 
-    `dot_product`: whether the target sums products of bytes in 32 bits. Without that no runtime computes per token in int8:
-    they unpack the weights and multiply in float, so only the files are int8.
+    `per_token` names the runtimes that compute per token in int8 on the target (`Int8Rules`).
     """
     # Looking a request up needs `offered_pairs` alone, and must not wait for onnx-ir.
     from edgec.precision.recipes import STATIC, measured_recipes, quick_recipes, rule_recipes
@@ -70,11 +69,11 @@ def attempts(
             # patches of a ViT-S/16 lose as much with them in fp16 (.9985 against .9983).
             tried.append(Candidate(f"{name}-{STATIC.variant}", runtime, precision, recipe=STATIC))
         elif precision == "int8":
-            per_token = lowering.per_token and dot_product
-            recipes = quick_recipes(hub, per_token=per_token)
+            tokens = lowering.per_token and runtime in per_token
+            recipes = quick_recipes(hub, per_token=tokens)
             if sensitivity:
-                recipes += rule_recipes(hub, per_token=per_token)
-                recipes += measured_recipes(hub, sensitivity, per_token=per_token)
+                recipes += rule_recipes(hub, per_token=tokens)
+                recipes += measured_recipes(hub, sensitivity, per_token=tokens)
             recipes = tuple(dict.fromkeys(recipes))
             plain = [Candidate(f"{name}-{recipe.variant}", runtime, precision, recipe=recipe) for recipe in recipes]
             tried += [form for candidate in plain for form in (candidate, *other_forms(candidate, lowering))]

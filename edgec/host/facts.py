@@ -16,6 +16,8 @@ import edgec
 from edgec.host import cgroup
 from edgec.host.cores import usable_cores
 from edgec.onboard import cpuinfo
+from edgec.onboard.emulation import emulated_on
+from edgec.records.evidence import Evidence
 from edgec.records.report import Host
 
 PACKAGES = ("numpy", "openvino", "onnxruntime", "onnx", "torch", "coremltools", "tensorrt")
@@ -43,6 +45,7 @@ def facts() -> Host:
         memory_bytes=min(installed, memory) if memory else installed,
         governor=governor(),
         virtual_machine=cpu.virtual if cpu.virtual is not None else _virtual_by_firmware(),
+        emulated_on=emulated_on(),
         os=_os(),
         python=platform.python_version(),
         versions=versions(),
@@ -90,6 +93,11 @@ def load_average() -> float:
 def caveats(host: Host, load: float) -> tuple[str, ...]:
     """Sentences about why timings taken on `host` now may not be repeatable. `load` is from before the measurement."""
     sentences = []
+    if host.emulated_on is not None:
+        sentences.append(
+            f"This {host.architecture} CPU is emulated on {host.emulated_on}: what it computes counts, how long it takes says "
+            "nothing about any board."
+        )
     if host.governor is not None and host.governor != "performance":
         sentences.append(
             f"The CPU governor is {host.governor}, not performance: clocks follow the load, and timings follow the clocks."
@@ -99,6 +107,13 @@ def caveats(host: Host, load: float) -> tuple[str, ...]:
     if host.virtual_machine:
         sentences.append("This is a virtual machine: work of other guests that it cannot see shows in p90, p99 and max.")
     return tuple(sentences)
+
+
+def evidence_here(host: Host, lacks: Sequence[str] | None) -> Evidence:
+    """What is measured on `host` is worth, for a target of which it `lacks` this; None if the target is not known here."""
+    if host.emulated_on is not None:
+        return Evidence.EMULATED
+    return Evidence.TARGET if lacks is not None and not lacks else Evidence.HOST
 
 
 def contention(host: Host, threads: int, other_cores: Sequence[float], *, during: str = "While measuring") -> tuple[str, ...]:
@@ -116,7 +131,8 @@ def contention(host: Host, threads: int, other_cores: Sequence[float], *, during
 def describe(host: Host) -> str:
     """One line about the host, for tables."""
     cores = f"{host.usable_cores} of {host.logical_cores} logical cores usable"
-    rest = [host.cpu, cores, f"{host.memory_bytes / 1e9:.1f} GB", host.os]
+    cpu = host.cpu if host.emulated_on is None else f"{host.cpu} (emulated on {host.emulated_on})"
+    rest = [cpu, cores, f"{host.memory_bytes / 1e9:.1f} GB", host.os]
     if host.governor is not None:
         rest.append(f"governor {host.governor}")
     return ", ".join(rest)

@@ -38,6 +38,7 @@ class OnnxRuntime(Lowering):
     name = "onnxruntime"
     title = "ONNX Runtime"
     precisions = ("fp32", "int8")
+    per_token = True
     int8_kinds = ("linear",)  # an int8 convolution needs a quantised output too, which costs more than it brings here
 
     def availability(self) -> Availability:
@@ -59,8 +60,12 @@ class OnnxRuntime(Lowering):
         from edgec.graph.passes.base import rewritten
         from edgec.graph.planned import apply_plan
         from edgec.lowering.bias import LiftBiases
+        from edgec.lowering.onnxruntime_tokens import QuantiseTokens
 
-        model = rewritten(apply_plan(hub, plan), LiftBiases(plan)) if plan.quantised else hub
+        model = hub
+        if plan.quantised:
+            passes = (LiftBiases(plan), *([QuantiseTokens(plan)] if plan.of("int8-per-token") else ()))
+            model = rewritten(apply_plan(hub, plan), *passes)
         files = save(model, directory / "model.onnx")
         return LoweredModel(self.name, directory, "model.onnx", files, {"precision": plan.name})
 

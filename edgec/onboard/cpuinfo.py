@@ -52,6 +52,7 @@ _ARM_CORES = {
     (0x41, 0xD4D): "Cortex-A715",
     (0x41, 0xD4E): "Cortex-X3",
     (0x41, 0xD4F): "Neoverse-V2",
+    (0x41, 0xD83): "Neoverse-V3AE",
     (0x4E, 0x004): "Carmel",
 }
 

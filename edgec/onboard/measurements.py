@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .emulation import emulated_on
 from .files import write_text
 from .judging import GATES, Verdict
 from .seal import sealed
@@ -21,11 +22,15 @@ SCHEMA_VERSION = 1
 TARGET = "measured on target"
 HOST = "measured on host"
 SIMULATED = "simulated on host"
+EMULATED = "emulated on host"
 
 
 def grade(doubtful: object, *, is_target: bool) -> str:
-    """The evidence of figures: `simulated on host` if anything about them is doubtful, and `measured on target` only there."""
-    return SIMULATED if doubtful else TARGET if is_target else HOST
+    """The evidence of figures: `simulated on host` if anything about them is doubtful, `emulated on host` on a CPU that is, and
+    `measured on target` only there."""
+    if doubtful:
+        return SIMULATED
+    return EMULATED if emulated_on() is not None else TARGET if is_target else HOST
 
 
 def now() -> str:

@@ -14,6 +14,8 @@ class Evidence(str, Enum):
     """Run on the machine that built the artefact. For a CPU target that may be the same kind of machine; the report says so."""
     COMPILED = "compiled on host"
     """What the vendor's own compiler said of the graph on the machine that built the artefact: kernels, bytes, types. Not run."""
+    EMULATED = "emulated on host"
+    """Run by the target's own machine code under an emulator: what it computes counts, how long it took does not."""
     SIMULATED = "simulated on host"
     """The target's arithmetic imitated by another runtime."""
     ESTIMATED = "estimated"

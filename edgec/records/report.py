@@ -11,6 +11,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
+| 7 | `emulated_on` of `Host`; evidence `emulated on host` |
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 YARDSTICK: Final = "yardstick"
 """The name of an entry among the candidates that is no model: it shows how fast the machine was (`edgec.latency.yardstick`)."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -306,6 +307,8 @@ class Host(Record):
     governor: str | None = None
     """None where the host does not show it."""
     virtual_machine: bool | None = None
+    emulated_on: str | None = None
+    """The architecture of the CPU that imitates this one; None for a CPU that is what it says."""
     os: str
     python: str
     jetpack: str | None = None
@@ -339,7 +342,7 @@ class Report(Record):
 
     sealed_since: ClassVar[int | None] = 5
 
-    schema_version: Literal[6] = SCHEMA_VERSION
+    schema_version: Literal[7] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""

@@ -28,9 +28,11 @@ def input_words(report: Report) -> str:
 
 def host_words(host: Host) -> str:
     """Processor, memory and whatever else decides how fast it is."""
+    emulated = "" if host.emulated_on is None else f", emulated on {host.emulated_on}"
     return (
-        f"{host.cpu} ({host.architecture}; {', '.join(host.isa) or 'no ISA flags known'}), {host.physical_cores} physical and "
-        f"{host.logical_cores} logical cores, {host.usable_cores} usable, {host.memory_bytes / 1e9:.1f} GB, "
+        f"{host.cpu}{emulated} ({host.architecture}; {', '.join(host.isa) or 'no ISA flags known'}), "
+        f"{host.physical_cores} physical and {host.logical_cores} logical cores, "
+        f"{host.usable_cores} usable, {host.memory_bytes / 1e9:.1f} GB, "
         f"governor {host.governor or 'unknown'}, {_MACHINE[host.virtual_machine]}"
     )
 

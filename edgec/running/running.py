@@ -13,7 +13,7 @@ from edgec.backends.profiles import lacks
 from edgec.batches import filled
 from edgec.errors import CalibrationError, EdgecError, RequestError, VerificationError
 from edgec.frames import Skipped, fit
-from edgec.host.facts import available_cores, facts
+from edgec.host.facts import available_cores, evidence_here, facts
 from edgec.lowering.base import Runner
 from edgec.model.spec import Size
 from edgec.onboard.statistics import Summary as Spread
@@ -260,7 +260,7 @@ class _Runner:
             threads=self._runner.threads,
             live=live,
             fps=self._request.fps,
-            evidence=Evidence.TARGET if lacking == () else Evidence.HOST,
+            evidence=evidence_here(host, lacking),
             lacks=lacking,
             host=host,
             execution_precision=self._runner.execution_precision,

@@ -112,12 +112,19 @@ class Build:
         """Frames per run of the model."""
         return self.resolved.request.batch
 
-    @property
-    def circumstances(self) -> Circumstances:
-        """For the backend's assessment of candidates."""
+    def circumstances(self, hub: Hub) -> Circumstances:
+        """For the backend's assessment of candidates, and its choice."""
         resolved, request = self.resolved, self.resolved.request
         return Circumstances(
-            resolved.profiles, resolved.host, resolved.threads, request.iterations, request.seed, request.batch, resolved.budget
+            profiles=resolved.profiles,
+            host=resolved.host,
+            threads=resolved.threads,
+            iterations=request.iterations,
+            seed=request.seed,
+            batch=request.batch,
+            budget=resolved.budget,
+            model=hub.model,
+            size=str(request.size),
         )
 
     def batches(self, references: Sequence[Reference]) -> int:

@@ -44,7 +44,7 @@ def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]
         resolved.pairs,
         resolved.lowerings,
         sensitivity,
-        dot_product=resolved.backend.int8_rules(resolved.profiles).dot_product,
+        per_token=resolved.backend.int8_rules(resolved.profiles).per_token,
     )
     with build.progress.stage("quantise and lower", len(candidates)) as step:
         lowered = []
@@ -170,7 +170,7 @@ def _search_one(
     if not sensitivity:
         static = load_plan(plans.directory(STATIC, kinds, rest_of(resolved.profile.precisions, lowering)))
         sensitivity = predict_sensitivity(graph, calibration.statistics, static)
-    per_token = lowering.per_token and resolved.backend.int8_rules(resolved.profiles).dot_product
+    per_token = lowering.per_token and lowering.name in resolved.backend.int8_rules(resolved.profiles).per_token
     steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)
     tried: dict[str, Candidate] = {}
     with build.progress.stage(f"search within the budget for {lowering.title}", 8 * build.batches(references)) as step:
@@ -233,11 +233,11 @@ def _compile_one(build: Build, candidate: Candidate, version: str, step: Step) -
 
 
 def assess(
-    build: Build, candidates: Sequence[Candidate], references: Sequence[Reference]
+    build: Build, hub: Hub, candidates: Sequence[Candidate], references: Sequence[Reference]
 ) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
     """What the family can say about the candidates that ran, besides their fidelity, and reasons to doubt it: for a CPU latency,
     cold start and memory, measured in turns; for boards which graphs their runtimes take, and lower bounds of latency."""
-    backend, circumstances = build.resolved.backend, build.circumstances
+    backend, circumstances = build.resolved.backend, build.circumstances(hub)
     ran = [candidate for candidate in candidates if candidate.ran]
     if not backend.assessing_here(circumstances):
         return tuple(candidates), ()
@@ -274,7 +274,7 @@ def _assessed(candidate: Candidate, assessment: Assessment | None) -> Candidate:
     return replace(candidate, assessment=assessment, problem=assessment.problem)
 
 
-def choose(build: Build, candidates: Sequence[Candidate]) -> Choice:
+def choose(build: Build, hub: Hub, candidates: Sequence[Candidate]) -> Choice:
     """The candidate that ships. Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features."""
-    resolved = build.resolved
-    return resolved.backend.choose([candidate.figures() for candidate in candidates], resolved.budget, resolved.profiles)
+    figures = [candidate.figures() for candidate in candidates]
+    return build.resolved.backend.choose(figures, build.circumstances(hub))

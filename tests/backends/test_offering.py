@@ -42,7 +42,7 @@ def tried(
     dot_product: bool = True,
     sensitivity: Mapping[str, float] | None = None,
 ) -> dict[str, Candidate]:
-    made = attempts(exported(VIT).graph, pairs, LOWERINGS, sensitivity or {}, dot_product=dot_product)
+    made = attempts(exported(VIT).graph, pairs, LOWERINGS, sensitivity or {}, per_token=("openvino",) if dot_product else ())
     assert list(dict.fromkeys((entry.runtime, entry.precision) for entry in made)) == list(pairs)
     return {entry.name: entry for entry in made}
 
@@ -144,3 +144,9 @@ def test_plans_hold_exceptions_from_their_default() -> None:
 
 def test_every_registered_runtime_is_known_to_the_tests() -> None:
     assert {"openvino", "onnxruntime"} <= set(registry.all_lowerings())
+
+
+def test_a_runtime_runs_per_token_only_where_the_target_says_so() -> None:
+    pairs: tuple[tuple[str, Precision], ...] = (("openvino", "int8"), ("onnxruntime", "int8"))
+    made = attempts(exported(VIT).graph, pairs, LOWERINGS, {}, per_token=("onnxruntime",))
+    assert {entry.runtime for entry in made if entry.recipe and entry.recipe.per_token} == {"onnxruntime"}

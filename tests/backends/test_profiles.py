@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.backends.profile import Profile
 from edgec.backends.profiles import list_profiles
 from edgec.lowering.registry import all_lowerings
 from edgec.onboard.cpuinfo import FLAGS
+from edgec.records.evidence import Evidence
 from edgec.resources import room
 
 PROFILES = {profile.name: profile for profile in list_profiles()}
@@ -78,3 +80,25 @@ def test_a_board_is_what_it_extends_and_more() -> None:
     assert board.standing is None
     assert board.promises[: len(base.promises)] == base.promises
     assert len(board.promises) > len(base.promises)
+
+
+def test_what_was_counted_is_an_order_for_that_model_alone() -> None:
+    profile = CPUS["cpu-raspberry-pi-5"]
+    assert isinstance(profile, CpuProfile)
+    counts = Counts(
+        model="vitt16", size="224x224", cpu="cortex-a76", evidence=Evidence.EMULATED, source="a test",
+        million_instructions={"onnxruntime-fp32": 501, "onnxruntime-int8-static": 290},
+    )  # fmt: skip
+    counted = profile.model_copy(update={"counts": (counts,)})
+    assert list(counted.counted("vitt16", "224x224")) == ["onnxruntime-int8-static", "onnxruntime-fp32"]
+    assert counted.counted("vits16", "224x224") == counted.counted("vitt16", "480x640") == {}
+    assert any("onnxruntime-int8-static 290, onnxruntime-fp32 501" in text for _, text in counted.details)
+    assert any("emulated on host" in text for _, text in counted.details)
+
+
+@pytest.mark.parametrize("profile", CPUS.values(), ids=lambda profile: profile.name)
+def test_counts_say_where_they_come_from(profile: CpuProfile) -> None:
+    for each in profile.counts:
+        assert each.evidence is Evidence.EMULATED
+        assert "benchmarks counts" in each.source
+        assert profile.architecture == "aarch64"

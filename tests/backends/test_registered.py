@@ -52,11 +52,12 @@ class Toaster(Backend):
     def members(self, profiles):
         return tuple(profiles)
 
-    def choose(self, candidates, budget, profiles):
+    def choose(self, candidates, circumstances):
         from edgec.backends.choosing import Choice, within
 
         ran = [candidate for candidate in candidates if candidate.fidelity]
-        return Choice(within(ran, candidates, budget)[0], f"It fits {profiles[0].slots} slots.")
+        chosen = within(ran, candidates, circumstances.budget)[0]
+        return Choice(chosen, f"It fits {circumstances.profiles[0].slots} slots.")
 
     def pack(self, packing):
         self.program.write(packing.directory)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edgec.host.facts import caveats, contention, describe, facts, governor, within_quota
+from edgec.backends.profiles import resolve
+from edgec.backends.registry import get
+from edgec.host.facts import caveats, contention, describe, evidence_here, facts, governor, within_quota
+from edgec.records.evidence import Evidence
 from edgec.records.report import Host
 
 
@@ -71,7 +74,12 @@ def test_a_quiet_machine_has_no_caveats() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "load", "word"),
-    [({"governor": "powersave"}, 0.0, "powersave"), ({}, 3.2, "3.2"), ({"virtual_machine": True}, 0.0, "virtual machine")],
+    [
+        ({"governor": "powersave"}, 0.0, "powersave"),
+        ({}, 3.2, "3.2"),
+        ({"virtual_machine": True}, 0.0, "virtual machine"),
+        ({"emulated_on": "x86_64"}, 0.0, "emulated on x86_64"),
+    ],
 )
 def test_each_caveat_says_what_is_wrong(changes: dict[str, object], load: float, word: str) -> None:
     (caveat,) = caveats(host(**changes), load)
@@ -90,3 +98,16 @@ def test_work_that_takes_our_cores(threads: int, others: list[float], told: bool
 
 def test_one_line() -> None:
     assert describe(host()) == "a CPU, 2 of 8 logical cores usable, 8.0 GB, Linux, governor performance"
+
+
+def test_an_emulated_cpu_is_never_a_target() -> None:
+    pi = resolve("cpu-raspberry-pi-5", host())
+    real = host(architecture="aarch64", isa=("asimd", "asimddp", "fphp"))
+    emulated = real.model_copy(update={"emulated_on": "x86_64"})
+    lacks = get("cpu").lacks
+    assert evidence_here(real, lacks(pi, real)) is Evidence.TARGET
+    assert evidence_here(real, None) is evidence_here(real, ("i8mm",)) is Evidence.HOST
+    assert lacks(pi, emulated) == ("a real CPU: this one is emulated on x86_64",)
+    assert {evidence_here(emulated, each) for each in ((), None, lacks(pi, emulated))} == {Evidence.EMULATED}
+    assert get("cpu").best([pi.model_copy(update={"rank": 1})], emulated).name == pi.name
+    assert "emulated on x86_64" in describe(emulated)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgec.backends.apple.profile import AppleProfile, as_chips
 from edgec.backends.apple.program import MAC_FACTS, MAC_PROGRAM, mac_program
-from edgec.backends.base import Backend, Packing
+from edgec.backends.base import Backend, Circumstances, Packing
 from edgec.backends.profile import Profile
 from edgec.backends.program import BoardProgram
 from edgec.records.manifest import VariantFacts
@@ -16,7 +16,6 @@ from edgec.records.report import CandidateFigures
 if TYPE_CHECKING:
     from edgec.artefact.reading import OpenArtefact
     from edgec.backends.choosing import Choice
-    from edgec.fidelity.budget import Budget
     from edgec.records.report import Report
 
 NOTE = (
@@ -42,11 +41,11 @@ class AppleBackend(Backend):
         """Every M-series chip; phones must be asked for by their names."""
         return tuple(profile for profile in as_chips(profiles) if profile.apple.in_family)
 
-    def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+    def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
         """The first precision in the chips' order that keeps the features."""
         from edgec.backends.apple.choosing import choose_first, order
 
-        return choose_first(candidates, budget, order(as_chips(profiles)))
+        return choose_first(candidates, circumstances.budget, order(as_chips(circumstances.profiles)))
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
         """The program and mac.json. A Mac has one package and nothing to choose from."""

@@ -12,7 +12,6 @@ from edgec.backends.cpu.program import cpu_program
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.errors import TargetError
-from edgec.records.evidence import Evidence
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures, Host
 
@@ -49,10 +48,10 @@ class CpuBackend(Backend):
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
         """Of the ranked profiles that the host has everything for, the one with the highest rank."""
         ranked = [profile for profile in profiles if profile.standing is not None]
-        suitable = [profile for profile in ranked if not self.lacks(profile, host)]
+        suitable = [profile for profile in ranked if not _lacking(profile, host)]
         if suitable:
             return max(suitable, key=lambda profile: profile.standing or 0)
-        nearest = [f"{profile.name} needs {', '.join(self.lacks(profile, host))}" for profile in ranked]
+        nearest = [f"{profile.name} needs {', '.join(_lacking(profile, host))}" for profile in ranked]
         raise TargetError(
             "No CPU profile suits this host.",
             evidence=[
@@ -63,18 +62,17 @@ class CpuBackend(Backend):
         )
 
     def lacks(self, profile: Profile, host: Host) -> tuple[str, ...]:
-        """CPU flags, spelled as in /proc/cpuinfo; on another architecture, that architecture and all of the flags."""
-        required = _cpu(profile).isa
-        if host.architecture != profile.architecture:
-            return (profile.architecture, *required)
-        return tuple(flag for flag in required if flag not in host.isa)
+        """CPU flags, spelled as in /proc/cpuinfo; on another architecture, that architecture and all of the flags. If the CPU
+        is emulated, that is lacking, too."""
+        flags = _lacking(profile, host)
+        return flags if host.emulated_on is None else (*flags, f"a real CPU: this one is emulated on {host.emulated_on}")
 
     def int8_rules(self, profiles: Sequence[Profile]) -> Int8Rules:
         """As the first profile's `[int8]` table says."""
         facts = _cpu(profiles[0]).int8
         if facts is None:
             return Int8Rules("u8")
-        return Int8Rules(facts.activations, paired=facts.pairs_saturate, dot_product=facts.dot_product)
+        return Int8Rules(facts.activations, paired=facts.pairs_saturate, per_token=facts.per_token if facts.dot_product else ())
 
     def assessing_here(self, circumstances: Circumstances) -> str:
         """Latencies are measured only where they mean something."""
@@ -99,6 +97,7 @@ class CpuBackend(Backend):
         """Latency, cold start and memory, candidates in turn."""
         from edgec.backends.cpu.choosing import finalists
         from edgec.batches import stacks
+        from edgec.host.facts import evidence_here
         from edgec.latency.measure import measure
 
         figures = [candidate.figures() for candidate in candidates]
@@ -112,7 +111,7 @@ class CpuBackend(Backend):
             names=[candidate.name for candidate in candidates],
             goes_on=lambda medians: finalists(figures, circumstances.budget, medians),
             progress=lambda doing, done, _total: on_progress(doing, done),
-            evidence=Evidence.HOST,
+            evidence=evidence_here(circumstances.host, None),
         )
         return tuple(
             Assessment(
@@ -132,13 +131,15 @@ class CpuBackend(Backend):
         busy = [assessment.other_cores for assessment in assessments if assessment.other_cores is not None]
         return contention(circumstances.host, circumstances.threads, busy)
 
-    def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+    def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
         """The fastest, or one that is nearly as fast and loses much less. If none was measured, what the target tries first."""
         from edgec.backends.cpu.choosing import choose, choose_unmeasured
 
         if any(candidate.latency for candidate in candidates):
-            return choose(candidates, budget)
-        return choose_unmeasured(candidates, budget, _cpu(profiles[0]))
+            return choose(candidates, circumstances.budget)
+        profile = _cpu(circumstances.profiles[0])
+        counted = profile.counted(circumstances.model.arch, circumstances.size)
+        return choose_unmeasured(candidates, circumstances.budget, profile, counted)
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
         """The chosen one; if nothing was measured, all that keep the budget."""
@@ -180,6 +181,13 @@ class CpuBackend(Backend):
         from edgec.backends.bundle_checking import check_variants
 
         return check_variants(artefact, entry_features, threads, same=same)
+
+
+def _lacking(profile: Profile, host: Host) -> tuple[str, ...]:
+    required = _cpu(profile).isa
+    if host.architecture != profile.architecture:
+        return (profile.architecture, *required)
+    return tuple(flag for flag in required if flag not in host.isa)
 
 
 def _cpu(profile: Profile) -> CpuProfile:

@@ -3,6 +3,7 @@ this one, what it tries first: it measures and chooses for itself."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, fidelity_of, keeps, within
@@ -40,24 +41,30 @@ def choose(candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
     return Choice(chosen, _reason(chosen, ran, budget))
 
 
-def choose_unmeasured(candidates: Sequence[CandidateFigures], budget: Budget, profile: CpuProfile) -> Choice:
+def choose_unmeasured(
+    candidates: Sequence[CandidateFigures], budget: Budget, profile: CpuProfile, counted: Mapping[str, int]
+) -> Choice:
     """Of the candidates within the budget what the target tries first, since latencies of another machine say nothing: that with
-    the fewest instructions where the profile has counted them, else the least exact whose runtime the profile names first.
+    the fewest instructions where the profile has them `counted`, in millions by the candidate's name; else the least exact whose
+    runtime the profile names first.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
     suitable = within(ran, candidates, budget)
 
-    def order(candidate: CandidateFigures) -> tuple[int, int, float, str]:
+    def order(candidate: CandidateFigures) -> tuple[float, int, int, float, str]:
         named = profile.candidates.index((candidate.runtime, candidate.precision))
-        return -EXACTNESS.index(candidate.precision), named, _lost(candidate), candidate.name
+        millions = counted.get(candidate.name, math.inf)
+        return millions, -EXACTNESS.index(candidate.precision), named, _lost(candidate), candidate.name
 
     first = min(suitable, key=order)
     lost = [describe_loss(candidate, budget) for candidate in ran if candidate not in suitable]
     along = f"{len(suitable)} candidates go along" if len(suitable) > 1 else "it goes alone"
+    fewest = f" (of those counted it executes the fewest instructions, {counted[first.name]} million a frame, emulated)"
     reason = (
-        f"undecided: {first.name} is what {profile.title} tries first; {describe_kept(first, budget)}. Latencies of this machine "
+        f"undecided: {first.name} is what {profile.title} tries first{fewest if first.name in counted else ''}; "
+        f"{describe_kept(first, budget)}. Latencies of this machine "
         f"say nothing about another; {along}, and the target keeps the fastest that reproduces the features"
     )
     return Choice(first, "; ".join([reason, *lost]) + ".")

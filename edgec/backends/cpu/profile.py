@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from edgec.backends.profile import Profile
 from edgec.onboard.cpuinfo import FLAGS
 from edgec.records.base import Record
+from edgec.records.evidence import Evidence
 
 
 class Int8Facts(Record):
@@ -20,10 +22,34 @@ class Int8Facts(Record):
     """The type of activations that its runtimes have the fastest kernels for; weights are s8."""
     pairs_saturate: bool
     """It adds neighbouring products in pairs, in 16 bits that saturate: weights must be scaled so that no pair overflows."""
+    per_token: tuple[str, ...] = ("openvino",)
+    """The runtimes that compute in int8 with a range for each token, if there are dot products."""
+
+
+class Counts(Record):
+    """How many instructions each candidate of one model took for a frame: an order until a board has spoken, and no time."""
+
+    model: str
+    """The architecture, as reports name it: `vits16`."""
+    size: str
+    """Of the frame: HxW."""
+    cpu: str
+    """Which CPU was emulated, by the emulator's name."""
+    evidence: Evidence
+    source: str = Field(min_length=1)
+    million_instructions: dict[str, int]
+    """By the candidate's name; in one thread."""
+
+    @property
+    def words(self) -> str:
+        """For people, the fewest first."""
+        ordered = sorted(self.million_instructions.items(), key=lambda item: item[1])
+        counts = ", ".join(f"{name} {millions}" for name, millions in ordered)
+        return f"millions a frame, {self.model} {self.size} as {self.cpu}: {counts} ({self.evidence.value})"
 
 
 class CpuProfile(Profile):
-    """A profile with the CPU flags that it needs, and an `[int8]` table."""
+    """A profile with the CPU flags that it needs, an `[int8]` table, and counted instructions."""
 
     isa: tuple[str, ...]
     """The flags that a device must have, spelled as in /proc/cpuinfo."""
@@ -31,6 +57,15 @@ class CpuProfile(Profile):
     """`cpu` means the profile with the highest rank of those that suit the host; one without a rank is chosen by its name
     only."""
     int8: Int8Facts | None = None
+    counts: tuple[Counts, ...] = ()
+
+    def counted(self, arch: str, size: str) -> Mapping[str, int]:
+        """Millions of instructions a frame by the candidate's name, the fewest first; empty if this model was not counted at this
+        size. Instructions of another model are no order for this one."""
+        for each in self.counts:
+            if (each.model, each.size) == (arch, size):
+                return dict(sorted(each.million_instructions.items(), key=lambda item: item[1]))
+        return {}
 
     @property
     def standing(self) -> int | None:
@@ -44,12 +79,13 @@ class CpuProfile(Profile):
 
     @property
     def details(self) -> tuple[tuple[str, str], ...]:
-        """How it computes in int8."""
+        """How it computes in int8, and counted instructions."""
+        counted = tuple(("instructions", each.words) for each in self.counts)
         if self.int8 is None:
-            return ()
+            return counted
         dot = "dot products" if self.int8.dot_product else "no dot products"
         weights = "8 bits, scaled so that no pair of products saturates" if self.int8.pairs_saturate else "8 bits"
-        return (("8-bit", f"{dot}; {self.int8.activations} activations; weights of {weights}"),)
+        return (("8-bit", f"{dot}; {self.int8.activations} activations; weights of {weights}"), *counted)
 
     @model_validator(mode="after")
     def _consistent(self) -> CpuProfile:

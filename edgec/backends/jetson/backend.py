@@ -102,11 +102,12 @@ class JetsonBackend(Backend):
 
         return all(versions_for(precision, board.jetson) for board in as_boards(profiles))
 
-    def choose(self, candidates: Sequence[CandidateFigures], budget: Budget, profiles: Sequence[Profile]) -> Choice:
+    def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
         """What a board tries first; it measures and chooses for itself."""
         from edgec.backends.jetson.choosing import choose_unmeasured
 
-        return choose_unmeasured(candidates, budget, lambda precision: self.runs_everywhere(precision, profiles))
+        profiles = circumstances.profiles
+        return choose_unmeasured(candidates, circumstances.budget, lambda precision: self.runs_everywhere(precision, profiles))
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
         """The chosen one, and the first of every other precision and form that keeps the features."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from edgec_onboard import measurements
+from edgec_onboard.emulation import emulated_on
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES, Verdict
 from edgec_onboard.tasks import headline
@@ -37,7 +38,7 @@ def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, 
     fields = {
         **measurements.artefact_fields(bundle),
         "artefact_sha256": _artefact_sha256(bundle.root),
-        "host_is_target": not session.options.here and not session.doubts(),
+        "host_is_target": not session.options.here and not session.doubts() and emulated_on() is None,
         "input_shape": list(bundle.input.shape),
         "host": _host(session),
         "tool": session.tool.name,
@@ -193,6 +194,7 @@ def _host(session: Session) -> dict[str, Any]:
         "usable_cores": len(os.sched_getaffinity(0)),
         "memory_bytes": sensors.memory_bytes(system, "MemTotal") or 0,
         "governor": sensors.clocks(system)["governor"],
+        "emulated_on": emulated_on(),
         "virtual_machine": None,
         "os": _os(system.text("/etc/os-release") or ""),
         "python": platform.python_version(),
