@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,11 @@ def run(
     on_tick: Callable[[float], None],
     most_seconds: float = MOST_SECONDS,
     most_bytes: float = math.inf,
+    environment: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a program to its end, or end it: after `patience` seconds without output, after `most_seconds` in all, or when it has
-    printed more than `most_bytes`. Standard error is merged into standard output; lines are cut at `LONGEST_LINE`.
+    printed more than `most_bytes`. `environment` is its variables, by default this process's. Standard error is merged into
+    standard output; lines are cut at `LONGEST_LINE`.
 
     `on_line` is called with every line, `on_tick` with the elapsed seconds about every `TICK_S`. When this function returns or
     raises, the program is dead; and if this process is killed, the kernel kills the program too.
@@ -57,6 +59,7 @@ def run(
     process = subprocess.Popen(
         list(command),
         cwd=str(cwd),
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ from edgec.graph.files import save
 from edgec.graph.passes.base import rewritten
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.compiler import compiling, machines
-from edgec.lowering.tensorrt.compiler.compiling import Compiled, compile_for_each, compile_graph
+from edgec.lowering.tensorrt.compiler.compiling import Compiled, compile_engine, compile_for_each, compile_graph
 from edgec.lowering.tensorrt.compiler.kernels import computes_in, read_kernels
 from edgec.lowering.tensorrt.scales import FoldScales
 from edgec.lowering.tensorrt.writing import typed_model
@@ -227,3 +227,21 @@ def test_a_line_of_something_else_is_refused(row: str) -> None:
 def test_a_type_of_unknown_size_is_refused() -> None:
     with pytest.raises(ValueError, match="Complex"):
         read_kernels([line("mm", "gemm", tensor("x", "1,2", "Complex"), tensor("y", "1,2", "Half"), ())])
+
+
+@installed
+def test_an_engine_is_the_same_from_processes_with_other_memory(
+    compiled: dict[str, Compiled], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Environments of other sizes, and a folder with another name, move all that Python allocates. Without the worker's care
+    about five of twelve differ."""
+    engines = set()
+    for number, size in enumerate((1, 500, 1500, 3000, 7000, 9000)):
+        graph = tmp_path / ("folder" * (1 + 3 * number)) / "fp16.onnx"
+        graph.parent.mkdir()
+        graph.write_bytes((folder / "fp16.onnx").read_bytes())
+        monkeypatch.setenv("EDGEC_TEST_FILLER", "x" * size)
+        monkeypatch.setenv("MALLOC_ARENA_MAX", str(1 + number % 2))
+        compile_engine(graph, ["86"], tmp_path / "engine")
+        engines.add((tmp_path / "engine").read_bytes())
+    assert len(engines) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,9 +73,8 @@ def compile_engine(graph: Path, sms: Sequence[str], engine: Path, *, seconds: fl
     """Compile one ONNX file, strongly typed, into one engine for all of these SMs, and write it there; returns the version of
     TensorRT-RTX that it is for: no other loads it.
 
-    The same graph does not always give the same bytes: in which order an engine lists a graph's outputs changes from process to
-    process (1.7.1: two forms of one graph, of equal size). Raises as `compile_graph`, and `RuntimeFailure` for a graph that is
-    refused.
+    The same graph, under the same file name, gives the same bytes (`worker` says what that takes). Raises as
+    `compile_graph`, and `RuntimeFailure` for a graph that is refused.
     """
     _installed()
     with tempfile.TemporaryDirectory(prefix="edgec-compile-") as folder:
@@ -111,11 +111,17 @@ def _run(command: Sequence[str], folder: Path, seconds: float) -> Ended:
             patience=seconds,
             most_seconds=seconds,
             most_bytes=_MOST_PRINTED,
+            environment=_environment(),
             on_line=lambda line: None,
             on_tick=lambda passed: None,
         )
     except OSError as error:
         raise RuntimeFailure("The process for NVIDIA's compiler could not be started.", evidence=str(error)) from error
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what changes how memory is allocated, on which the order within an engine depends."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
 
 
 def _problem(ended: Ended, seconds: float) -> str:

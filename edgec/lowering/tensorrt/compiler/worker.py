@@ -3,14 +3,22 @@
 In a process of its own, because native code may crash, hang, or print what it likes. ANSWER is a file that this process writes as
 JSON, with the compiler's words as they came, by SM (`compiling` reads it). SMS is `86` or `86,89`: the graph is compiled for one
 after the other, or, with ENGINE, into one engine for all of them, which is written there; its words then stand under SMS.
+
+Engines come out the same each time. In which order the compiler writes a graph's outputs follows from the addresses of objects
+that it allocates (1.7.1), and so from all that this process has allocated and freed before. Three things keep that out: the graph
+is compiled in a thread of its own, whose memory glibc takes from a fresh arena; Python's garbage collector, which frees old
+objects whenever it likes, is off; and the graph's name is given without its folder.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import re
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +87,17 @@ def _number(pattern: re.Pattern[str], messages: list[tuple[str, str]]) -> int:
 
 
 def main() -> None:
-    """Reads the command line."""
+    """Reads the command line. Paths must be absolute: the compiler runs in the graph's folder."""
     graph_file, machines, answer_file, *engine_file = sys.argv[1:]
-    answer = {sms: compile_graph(graph_file, sms, *engine_file) for sms in ([machines] if engine_file else machines.split(","))}
+    gc.disable()
+    # Not before everything is imported: `python -m` looks for modules in the working folder first.
+    import tensorrt_rtx_bindings  # noqa: F401
+
+    os.chdir(Path(graph_file).parent)
+    answer = {}
+    for sms in [machines] if engine_file else machines.split(","):
+        with ThreadPoolExecutor(1) as fresh:
+            answer[sms] = fresh.submit(compile_graph, Path(graph_file).name, sms, *engine_file).result()
     Path(answer_file).write_text(json.dumps(answer), encoding="utf-8")
 
 
