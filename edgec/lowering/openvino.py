@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgec.errors import RuntimeFailure, TargetError
+from edgec import extras
+from edgec.errors import RuntimeFailure
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
     Availability,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from edgec.graph.plan import PrecisionPlan
 
-INSTALL = "pip install 'edgec[cpu]'"
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 SETTINGS = ("INFERENCE_PRECISION_HINT", "DYNAMIC_QUANTIZATION_GROUP_SIZE")
 """The properties of the runtime that a model may set. Manifests come from anywhere, and other properties name files and
@@ -50,7 +50,7 @@ class OpenVino(Lowering):
 
     def availability(self) -> Availability:
         """Whether OpenVINO can be imported."""
-        return Availability.of("openvino", INSTALL)
+        return Availability.of("openvino")
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `model.xml` and `model.bin`. `settings` are the properties of the runtime that the plan needs."""
@@ -92,10 +92,8 @@ class OpenVino(Lowering):
 
 class _Runner(Runner):
     def __init__(self, model: LoweredModel, threads: int, **more: Any) -> None:
-        try:
+        with extras.named("openvino"):
             import openvino as ov
-        except ImportError as error:
-            raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
         settings = {name: str(model.settings[name]) for name in SETTINGS if name in model.settings}
         properties = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", **settings, **more}
         with runtime_errors("OpenVINO refuses the model.", model.entry):
