@@ -91,7 +91,10 @@ def reached(root: str) -> Iterator[tuple[str, str]]:
 
 
 def behind(root: str) -> list[str]:
-    """The module, and what it imports when it is used: commands import what they call."""
+    """The module and, of a command, what it imports when it runs. A runtime's or a family's module imports late what building
+    needs."""
+    if not root.startswith(("edgec.cli", "edgec.latency")):
+        return [root]
     return [root, *(each.target for each in imports() if each.module == root and each.late and each.target in modules())]
 
 
