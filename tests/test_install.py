@@ -50,7 +50,7 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = folder / "venv"
     venv.create(place, with_pip=False)
     python = place / "bin" / "python"
-    done = pip("--python", python, "install", "-q", "-c", ROOT / "constraints.txt", f"{wheel}[onnxruntime]")
+    done = pip("--python", python, "install", "-q", "--no-compile", "-c", ROOT / "constraints.txt", f"{wheel}[onnxruntime]")
     if done.returncode and re.search(r"No matching distribution|[Cc]onnection|[Tt]imed out|resolution", done.stderr):
         pytest.skip(f"pip cannot fetch wheels here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
@@ -121,7 +121,7 @@ def test_it_verifies_measures_runs_compares_and_reports(robot: Path, artefact: P
     page = run(robot, "report", artefact, "-o", "page.html", cwd=tmp_path)
     assert page.returncode == 0, page.stderr
     text = (tmp_path / "page.html").read_text()
-    for words in ("There are no charts", "edgec[html]", "features cannot be drawn", "edgec[pictures]", "onnxruntime fp32"):
+    for words in ("There are no charts", "edgec[html]", "features cannot be drawn", "edgec[pictures]", "onnxruntime"):
         assert words in text.replace("&#39;", "'"), words
     assert 'class="chart"' not in text
     assert len(text) < 300_000
