@@ -48,11 +48,11 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu]'
+	$(PIP) -e '.[build,cpu]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,apple,dask,html,nvidia,video,test]'
+	$(PIP) -e '.[build,cpu,apple,dask,html,nvidia,video,test]'
 	$(PIP) --no-deps timm
 	touch $@
 
@@ -61,9 +61,9 @@ $(VENV)/.docs: $(VENV)/bin/pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.bench: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,video,bench]'
+	$(PIP) -e '.[video,bench]'
 	touch $@
 
 $(VENV)/.examples: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[cpu,apple,video,examples]'
+	$(PIP) -e '.[build,cpu,apple,video,examples]'
 	touch $@

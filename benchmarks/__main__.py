@@ -55,6 +55,17 @@ def latency(checkpoint: str, calibration: str, evaluation: str | None, size: Any
     run_contest(checkpoint, calibration, evaluation, Size.parse(str(size)), rounds=rounds, threads=threads)
 
 
+@main.command("install-size")
+@click.option("--machine", default="aarch64", show_default=True, help="The architecture of a Linux machine.")
+@click.option("--python", default="3.11", show_default=True, metavar="X.Y", help="Its Python.")
+@click.option("--list", "listed", is_flag=True, help="Also each package.")
+def install_size(machine: str, python: str, listed: bool) -> None:
+    """What pip downloads for an installation without the compiler, and its size on disk."""
+    from benchmarks.install_size import measure_installs
+
+    measure_installs(machine, python, listed=listed)
+
+
 def _shared(*parts: str) -> Any:
     """The default for an option of `int8`: what lies in the shared data folder, where there is one."""
 

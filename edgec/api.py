@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgec.extras import named
+
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from edgec.verifying import VerifyResult
 
 
+@named()
 def build(
     checkpoint: str | Path | BuildRequest, *, progress: Progress | None = None, **options: Unpack[BuildOptions]
 ) -> BuildResult:
@@ -38,6 +41,7 @@ def build(
     return build(BuildRequest(str(checkpoint), **options), progress)
 
 
+@named()
 def open_artefact(path: str | Path, *, check_hashes: bool = True) -> OpenArtefact:
     """An artefact's manifest and golden frames, with every file's hash checked. Raises `edgec.ArtefactError` if it is damaged."""
     from edgec.artefact.reading import open_artefact
@@ -45,6 +49,7 @@ def open_artefact(path: str | Path, *, check_hashes: bool = True) -> OpenArtefac
     return open_artefact(Path(path), check_hashes=check_hashes)
 
 
+@named()
 def verify(path: str | Path, *, threads: int | None = None, min_fidelity: float | None = None) -> VerifyResult:
     """Run an artefact's golden frames and compare, as `edgec verify` does. Raises `edgec.VerificationError` if it computes
     something else than was recorded, and what `open_artefact` raises."""
@@ -53,6 +58,7 @@ def verify(path: str | Path, *, threads: int | None = None, min_fidelity: float 
     return verify(Path(path), threads=threads, min_fidelity=min_fidelity)
 
 
+@named()
 def bench(path: str | Path, *, threads: int | None = None, iterations: int | None = None) -> BenchResult:
     """Measure an artefact on this machine, as `edgec bench` does: latencies in ms, cold start, memory in bytes, and reasons to
     doubt them. Raises `edgec.TargetError` if it does not run here."""
@@ -61,6 +67,7 @@ def bench(path: str | Path, *, threads: int | None = None, iterations: int | Non
     return bench(Path(path), threads=threads, iterations=iterations)
 
 
+@named()
 def compare(first: str | Path, *others: str | Path, anyway: bool = False) -> Sequence[Comparison]:
     """Compare reports, artefacts or folders of reports with the first of them, as `edgec compare` does: one result for each of
     `others`. Raises `edgec.RequestError` if they were not measured under the same conditions, unless `anyway`."""

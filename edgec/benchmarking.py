@@ -12,7 +12,7 @@ from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.backends.profiles import lacks
 from edgec.batches import stacks
 from edgec.durable import sha256_of
-from edgec.errors import RuntimeFailure, TargetError
+from edgec.errors import MissingPackage, RuntimeFailure, TargetError
 from edgec.host.facts import available_cores, caveats, contention, evidence_here, facts, load_average
 from edgec.latency.measure import Progress
 from edgec.latency.profiling import profile as profile_artefact
@@ -76,7 +76,7 @@ def bench(
     manifest = artefact.manifest
     availability = registry.get(manifest.runtime).availability()
     if not availability.available:
-        raise TargetError(
+        raise MissingPackage(
             f"The artefact runs in {manifest.runtime}, which is not installed.",
             evidence=availability.problem,
             remedy=availability.install,
@@ -87,6 +87,8 @@ def bench(
             evidence=f"{manifest.runtime} is only imitated here",
             remedy=f"edgec deploy {path} user@board, then edgec bench {path} --on user@board",
         )
+    if profile:
+        registry.get(manifest.runtime).require_profiler()
     host = facts()
     lacked = lacks(manifest.target, host)
     evidence = evidence_here(host, lacked)

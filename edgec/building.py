@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgec import extras
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.statements import check_report
 from edgec.artefact.write import check_destination, existing_build_key, write_artefact
@@ -43,6 +44,7 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
 
     Raises the `EdgecError`s of its stages. Nothing is then written, and what was at the destination stays.
     """
+    extras.require("build", "Building an artefact")
     progress = progress or Silent()
     with progress.stage("resolve"):
         resolved = resolve(request)

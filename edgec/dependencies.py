@@ -119,7 +119,11 @@ def _imported(node: ast.AST, package: str) -> Iterator[str]:
     expression is looked into, of which there are twenty times as many."""
     for child in (child for name in _BLOCKS for child in getattr(node, name, ())):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            for branch in child.orelse:
+                yield from _imported(branch, package)
             continue
+        if isinstance(child, ast.Call) and isinstance(child.func, ast.Name) and child.func.id == "later":
+            yield from (name.value for name in child.args if isinstance(name, ast.Constant) and isinstance(name.value, str))
         if isinstance(child, ast.Import):
             yield from (name.name for name in child.names)
         elif isinstance(child, ast.ImportFrom):

@@ -12,7 +12,8 @@
      │    ├── NonFiniteWeights      3   NaN or Inf among the weights
      │    └── HeadError             3   a head cannot be used, or not with this backbone
      ├── CalibrationError           4   the frames cannot be used
-     ├── TargetError                5   no such target, or its runtime is not installed
+     ├── TargetError                5   no such target, or it cannot be used here
+     │    └── MissingPackage        5   a runtime, or a package of one of edgec's extras, is not installed
      ├── ExportError                6   the hub graph differs from PyTorch, or breaks its contract
      ├── FidelityError              7   no candidate keeps the features within the budget
      ├── ArtefactError              8   the artefact is damaged, incomplete, or in the way
@@ -109,9 +110,14 @@ class CalibrationError(EdgecError):
 
 
 class TargetError(EdgecError):
-    """An unknown target, a profile that is not one, or a runtime that is not installed."""
+    """An unknown target, a profile that is not one, or a target that cannot be built for or run here."""
 
     exit_code = 5
+
+
+class MissingPackage(TargetError):
+    """A package that is not installed: a runtime, or another that an extra of edgec brings. The remedy is the line that installs
+    it."""
 
 
 class ExportError(EdgecError):

@@ -92,7 +92,7 @@ def test_metadata_match_the_readme(wheel: Path) -> None:
         texts = [name for name in archive.namelist() if "LICENSE" in name]
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert {"cpu", "apple", "test", "bench"} <= set(metadata.get_all("Provides-Extra") or ())
+    assert {"build", "cpu", "onnxruntime", "openvino", "apple", "test", "bench"} <= set(metadata.get_all("Provides-Extra") or ())
     assert "edgec = edgec.cli:main" in points
     assert "[edgec.lowerings]" in points
     assert texts
@@ -199,6 +199,6 @@ def test_a_missing_extra_is_named_with_the_command_that_adds_it(installed: Path,
     done = run(installed, "python", "-c", code, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "codes 0 5 5", done.stderr
     assert "unavailable: no runtime installed" in " ".join(done.stdout.split())
-    assert "pip install 'edgec[cpu]'" in done.stdout
-    assert "pip install 'edgec[cpu]'" in done.stderr
+    assert "pip install 'edgec[openvino]'" in done.stdout
+    assert "pip install 'edgec[build]'" in done.stderr
     assert not (tmp_path / "none.edgec").exists()

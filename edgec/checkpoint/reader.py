@@ -23,6 +23,7 @@ from edgec.checkpoint.weights.random import PREFIX, architecture, random_weights
 from edgec.checkpoint.weights.shelf import Shelf
 from edgec.checkpoint.weights.vit import read_vit
 from edgec.errors import AmbiguousCheckpoint
+from edgec.extras import require
 from edgec.model.normalisation import LVD, Normalisation
 from edgec.model.spec import FAMILY, VitSpec
 from edgec.text import counted, listed, shown
@@ -45,6 +46,7 @@ def read(reference: str, *, seed: int = 0, weights: str | None = None, config: s
     Raises a `CheckpointError`, such as `AmbiguousCheckpoint` if weights or statements contradict each other; `RequestError` for
     an unknown ARCH.
     """
+    require("build", "Reading a checkpoint's weights")
     if reference.startswith(PREFIX):
         return _random(reference, seed)
     from edgec.checkpoint.containers.files import load

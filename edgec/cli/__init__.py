@@ -15,6 +15,7 @@ import click
 
 import edgec
 from edgec.errors import EdgecError
+from edgec.extras import named
 from edgec.quiet import keep_together
 
 COMMANDS = {
@@ -96,7 +97,8 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     try:
-        result: Any = edgec_cli.main(arguments, prog_name="edgec", standalone_mode=False)
+        with named():
+            result: Any = edgec_cli.main(arguments, prog_name="edgec", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except EdgecError as error:
         _print_error(error.what, error.evidence, error.remedy)

@@ -55,10 +55,12 @@ def lint(
 
     Of more than 2,000 frames a sample is looked at, spread evenly.
     """
+    from edgec.extras import require
     from edgec.frames import load
     from edgec.frames.lint import MOST_FRAMES
     from edgec.frames.lint import lint as check
 
+    require("pictures" if checkpoint is None else "build", "Looking at frames")
     with err.status("looking for frames"):
         frames = load(frame_set, most=MOST_FRAMES)
     with err.status(f"looking at {len(frames.frames)} frames") as status:
@@ -94,9 +96,11 @@ def lint(
 def show(frame_set: str, output: Path | None) -> None:
     """Summarise a set, and draw its contact sheet."""
     from edgec.errors import CalibrationError
+    from edgec.extras import require
     from edgec.frames import load, split
     from edgec.frames.sheet import write_sheet
 
+    require("pictures", "Looking at frames")
     frames = load(frame_set)
     parts, problem = None, ""
     try:

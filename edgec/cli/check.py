@@ -46,6 +46,9 @@ def check(graph: Path, versions: tuple[str, ...], compiles: bool, sms: str | Non
     may be warnings. 1: errors, or the compiler refuses it. 2: no such file, version or SM. 5: the compiler is not installed.
     8: the file is damaged, or no ONNX model.
     """
+    from edgec.extras import require
+
+    require("nvidia" if compiles else "build", "Checking a graph")
     from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
 
     machines = _machines(compiles, sms)

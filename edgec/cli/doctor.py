@@ -13,6 +13,7 @@ import click
 
 from edgec.cli import options
 from edgec.cli.console import err, out
+from edgec.extras import EXTRAS, TITLES
 
 if TYPE_CHECKING:
     from edgec.lowering.base import Availability
@@ -44,7 +45,8 @@ class Compiler:
 
 @dataclass(frozen=True)
 class Findings:
-    """`ready` are the target families that can be built for and run here; `profile` is the one for this host, if there is one."""
+    """`ready` are the target families that can be run here, and built for if `builds`; `profile` is the one for this host, if any
+    is."""
 
     host: Host
     runtimes: dict[str, Availability]
@@ -60,6 +62,10 @@ class Findings:
     ssh: str | None
     """The client's version, which `edgec deploy` uses; None if there is none."""
     ready: tuple[str, ...]
+    builds: bool
+    """Whether the extra `build` is installed."""
+    extras: dict[str, tuple[str, ...]]
+    """By name, the packages of each extra that are missing."""
     lacking: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -70,7 +76,7 @@ class Findings:
 def doctor(context: click.Context, as_json: bool) -> None:
     """Show what this machine has for edgec, and what it lacks.
 
-    Exit code 5 if there is no target that it could build for.
+    Exit code 5 if there is no runtime for any target of this machine.
     """
     from edgec.errors import TargetError
 
@@ -97,7 +103,10 @@ def examine() -> Findings:
     runtimes = {name: lowering.availability() for name, lowering in lowerings.items()}
     lacking = [f"{lowerings[name].title}: {_problem(state)}" for name, state in runtimes.items() if not state.available]
     if "torch" not in host.versions:
-        lacking.append("PyTorch: not installed; `edgec build` needs it, `edgec verify` and `edgec bench` do not")
+        line = EXTRAS["build"].line
+        lacking.append(
+            f"PyTorch: not installed; `edgec build` needs it, `edgec verify` and `edgec bench` do not; to add it: {line}"
+        )
     profile: str | None = None
     precisions: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
@@ -130,6 +139,8 @@ def examine() -> Findings:
         compiler=_compiler(),
         ssh=ssh,
         ready=ready,
+        builds=not EXTRAS["build"].missing,
+        extras={name: extra.missing for name, extra in EXTRAS.items()},
         lacking=tuple(lacking),
         warnings=caveats(host, load),
     )
@@ -191,11 +202,23 @@ def _print(findings: Findings) -> None:
     for warning in findings.warnings:
         err.print(Text(f"Warning for measurements: {warning}"))
     out.print()
-    out.print(f"ready for: {', '.join(findings.ready) or 'nothing'}")
+    out.print(facts_table((f"edgec[{name}]", _extra(name, missing)) for name, missing in findings.extras.items()))
+    out.print()
+    only = "" if findings.builds or not findings.ready else " (to run and measure; nothing is built without edgec[build])"
+    out.print(Text(f"ready for: {', '.join(findings.ready) or 'nothing'}{only}"), soft_wrap=True)
     for lack in findings.lacking:
         out.print(Text(f"missing: {lack}"), soft_wrap=True)
     out.print()
     out.print(Text(BOARDS))
+
+
+def _extra(name: str, missing: tuple[str, ...]) -> str:
+    """What an extra enables, and whether it is there."""
+    extra = EXTRAS[name]
+    if not missing:
+        return f"installed: {extra.enables}"
+    lacking = ", ".join(TITLES.get(package, package) for package in missing)
+    return f"not installed ({lacking}): {extra.enables}; to add it: {extra.line}"
 
 
 def _problem(state: Availability) -> str:
@@ -219,6 +242,10 @@ def _json(findings: Findings) -> str:
         "this_folder_writable": findings.here_writable,
         "nvidia_compiler": {**asdict(findings.compiler.state), "core": findings.compiler.core, "sms": findings.compiler.sms},
         "ssh": findings.ssh,
+        "extras": {
+            name: {"enables": EXTRAS[name].enables, "missing": missing, "install": EXTRAS[name].line}
+            for name, missing in findings.extras.items()
+        },
         "ready": findings.ready,
         "missing": findings.lacking,
         "warnings": findings.warnings,

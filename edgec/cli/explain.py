@@ -95,7 +95,10 @@ def _check_options(pictures: Path | None, frames: str | None, checkpoint: str | 
 def _draw(
     opened: OpenArtefact, folder: Path, frames: str | None, checkpoint: str | None, **choice: str | None
 ) -> tuple[Path, ...]:
+    from edgec.extras import require
     from edgec.records.reading import printable
+
+    require("pictures" if checkpoint is None else "build", "Drawing features")
     from edgec.report.pictures import write_pages, write_pictures
     from edgec.running.compared import features_on
 

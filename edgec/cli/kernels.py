@@ -29,7 +29,7 @@ def show_kernels(artefact: OpenArtefact, sm: str | None, *, as_json: bool) -> No
     from rich.text import Text
 
     from edgec.errors import RequestError, RuntimeFailure
-    from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+    from edgec.extras import require
     from edgec.lowering.tensorrt.compiler.machines import parse_sms
     from edgec.report.kernels import kernels_json, kernels_sheet, parts
     from edgec.report.table import terminal_table
@@ -41,6 +41,9 @@ def show_kernels(artefact: OpenArtefact, sm: str | None, *, as_json: bool) -> No
             evidence=f"{artefact.directory} is for {manifest.runtime}",
             remedy="leave out --kernels, or build with --target jetson",
         )
+    require("nvidia", "Showing a graph's kernels")
+    from edgec.lowering.tensorrt.compiler.compiling import compile_graph
+
     (machine,) = parse_sms(sm or DEFAULT_SM)[:1]
     graph = artefact.directory / manifest.entry
     with err.status(f"compiling {graph.name}"):

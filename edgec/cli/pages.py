@@ -44,18 +44,23 @@ def _is_artefact(file: Path) -> bool:
 
 def _with_pictures(name: str, report: Report, directory: Path) -> Subject:
     from edgec.artefact.reading import open_artefact
-    from edgec.errors import EdgecError
+    from edgec.errors import EdgecError, MissingPackage
+    from edgec.extras import require
     from edgec.report.html.subjects import Subject
     from edgec.running.compared import gives_features, golden_features, golden_heads
 
     try:
+        require("pictures", "Drawing pictures of features")
         opened = open_artefact(directory, check_hashes=False)
         heads = golden_heads(opened)
         if heads is not None and not gives_features(opened):
             return Subject(name, report, None, "The artefact gives no features, but its heads' outputs alone.", heads)
         return Subject(name, report, golden_features(opened), "", heads)
     except EdgecError as error:
-        return Subject(name, report, None, f"The artefact's features cannot be drawn. {error.what}")
+        words = [f"The artefact's features cannot be drawn. {error.what}"]
+        if isinstance(error, MissingPackage):
+            words.append(f"To add it: {error.remedy}")
+        return Subject(name, report, None, " ".join(words))
 
 
 def require_place(output: Path | None) -> None:
@@ -68,9 +73,11 @@ def require_place(output: Path | None) -> None:
 
 def publish(pages: Sequence[Subject], output: Path | None, inputs: Sequence[Path], compared: Compared | None = None) -> None:
     """Renders the page, and writes it to `output` or to standard output."""
-    from edgec.report.html.page import render, write_page
+    from edgec.report.html.page import render, without_charts, write_page
 
     page = render(pages, compared)
+    if without_charts():
+        click.echo(without_charts(), err=True)
     if output is None:
         document(page, end="")
         return

@@ -95,6 +95,8 @@ def places_in(files: Sequence[File], every: int | None, skipped: list[Skipped]) 
     members = Counter(source for source, _ in numbered)
     places: list[Place] = []
     stills = 0
+    if not all(file.is_video for file in files):
+        pictures.require_decoder()
     for file, (source, number) in zip(files, numbered, strict=True):
         if file.is_video:
             video.require_decoder(file.name)

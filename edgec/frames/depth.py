@@ -12,16 +12,21 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from edgec.errors import CalibrationError
+from edgec.extras import later
 from edgec.frames.sampling import evenly
 from edgec.text import cut
 from edgec.untrusted import printable
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = later("PIL.Image")
 
 FULL = (1 << 16) - 1
 SUFFIXES = frozenset({".png", ".tif", ".tiff"})

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from edgec.errors import CalibrationError
+from edgec.extras import later
 from edgec.frames.types import Crop, Frame, Pixels, Skipped
 from edgec.model.spec import Size
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = later("PIL.Image")
 
 
 def fit(pixels: Pixels, size: Size, crop: Crop = "centre") -> Pixels:

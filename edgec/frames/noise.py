@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from edgec.errors import CalibrationError
+from edgec.extras import later
 from edgec.frames.types import Frame, FrameSet, Pixels
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = later("PIL.Image")
 
 DEFAULT_COUNT = 64
 _MAX_COUNT = 100_000

@@ -15,14 +15,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from edgec.errors import CalibrationError
+from edgec.extras import later, require
 from edgec.frames import depth, jpeg
 from edgec.frames.types import Pixels
 from edgec.untrusted import printable
+
+if TYPE_CHECKING:
+    import PIL
+    from PIL import Image, ImageCms, ImageOps
+else:
+    PIL = later("PIL")
+    Image, ImageCms, ImageOps = later("PIL.Image"), later("PIL.ImageCms"), later("PIL.ImageOps")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
 MAX_MEGAPIXELS = 89
@@ -100,6 +108,11 @@ def unreadable(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else "not a regular file"
 
 
+def require_decoder() -> None:
+    """Raises `MissingPackage` with the line that installs Pillow if it is missing."""
+    require("pictures", "Reading pictures")
+
+
 def system_reason(error: Exception) -> str:
     """The operating system's words for an error, as the end of a sentence."""
     return (getattr(error, "strerror", None) or str(error)).lower()
@@ -143,7 +156,7 @@ def _pillow() -> Iterator[None]:
         raise _Unusable(str(error)) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise _Unusable(_too_large()) from error
-    except UnidentifiedImageError as error:
+    except PIL.UnidentifiedImageError as error:
         raise _Unusable(f"not a picture in any of the formats {', '.join(_FORMATS)}") from error
     except MemoryError as error:
         raise _Unusable("too large for this machine's memory") from error

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-from PIL import Image, ImageDraw, ImageFont
+from typing import TYPE_CHECKING
 
 from edgec.durable import publish, scratch
 from edgec.errors import CalibrationError
+from edgec.extras import later
 from edgec.frames.fitting import fit
 from edgec.frames.sampling import evenly
 from edgec.frames.types import FrameSet, Split
 from edgec.model.spec import Size
 from edgec.paths import is_special
 from edgec.untrusted import printable
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw, ImageFont
+else:
+    Image, ImageDraw, ImageFont = later("PIL.Image"), later("PIL.ImageDraw"), later("PIL.ImageFont")
 
 COLUMNS = 8
 MOST = 160

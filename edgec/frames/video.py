@@ -8,13 +8,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgec.errors import CalibrationError
+from edgec import extras
 from edgec.frames.pictures import damaged, unreadable
 from edgec.frames.types import Pixels
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 SUFFIXES = frozenset({".avi", ".mp4", ".m4v", ".mkv", ".mov", ".webm"})
-INSTALL = 'pip install "edgec[video]"'
 
 _FEWEST, _MOST = 64, 512
 _DEEPEST = 16
@@ -57,9 +55,8 @@ class UnusableVideo(Exception):
 
 
 def require_decoder(name: str) -> None:
-    """Raises `CalibrationError` with the line that installs PyAV if it is missing."""
-    if find_spec("av") is None:
-        raise CalibrationError(f"Reading the video {name} needs PyAV, which is not installed.", remedy=INSTALL)
+    """Raises `MissingPackage` with the line that installs PyAV if it is missing."""
+    extras.require("video", f"Reading the video {name}")
 
 
 def probe(path: Path) -> Video:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec import extras
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.host.cores import usable_cores
 from edgec.onboard.runtimes import onnxruntime_session
@@ -17,19 +18,15 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
-INSTALL = "pip install 'edgec[cpu]'"
-
 
 def start_session(model: bytes | Path, threads: int, *, optimise: bool = True, trace: Path | None = None) -> Any:
     """An `onnxruntime.InferenceSession` of a file or its content, on the CPU. Needs nothing but ONNX Runtime, whose own errors
     are not caught. `trace` is the beginning of a path at which ONNX Runtime writes a trace when its profiling ends.
 
-    Raises `TargetError` if ONNX Runtime is not installed.
+    Raises `MissingPackage` if ONNX Runtime is not installed.
     """
-    try:
+    with extras.named("onnxruntime"):
         import onnxruntime as ort
-    except ImportError as error:
-        raise TargetError("ONNX Runtime is not installed.", evidence=str(error), remedy=INSTALL) from error
     return onnxruntime_session(ort, model, threads, optimise=optimise, trace=trace)
 
 

@@ -6,7 +6,6 @@ unavailable and harms no other.
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgec.errors import RuntimeFailure, TargetError
+from edgec import extras
+from edgec.errors import MissingPackage, RuntimeFailure, TargetError
 from edgec.records.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class Availability:
     """The line that makes it available."""
 
     @classmethod
-    def of(cls, package: str, install: str) -> Availability:
+    def of(cls, package: str) -> Availability:
         """That of a Python package, which is imported."""
         try:
-            sdk = importlib.import_module(package)
-        except ImportError as error:
-            return cls(False, problem=str(error), install=install)
+            sdk = extras.load(package)
+        except MissingPackage as error:
+            return cls(False, problem=error.evidence[0], install=error.remedy)
         return cls(True, version=sdk.__version__.split("-")[0])
 
 
@@ -91,9 +91,11 @@ def first_lines(error: Exception) -> list[str]:
 
 @contextmanager
 def runtime_errors(what: str, *evidence: str) -> Iterator[None]:
-    """Raises any error of the block as a `RuntimeFailure` that says `what` happened, except for a `TargetError`."""
+    """Raises any error of the block as a `RuntimeFailure` that says `what` happened, except for a `TargetError`: a package that
+    is missing is one."""
     try:
-        yield
+        with extras.named():
+            yield
     except TargetError:
         raise
     except Exception as error:
@@ -229,6 +231,9 @@ class Lowering(ABC):
 
     def label(self, model: LoweredModel, label: Label) -> None:  # noqa: B027 - most files have no place for it
         """Write the label into the model's files, if their format has room for it."""
+
+    def require_profiler(self) -> None:  # noqa: B027 - most need nothing more than for running
+        """Raises `MissingPackage` if something that `profiler` needs is not installed."""
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler | None:
         """Open written files as `load` does, so that the runtime times its steps; None if it cannot."""

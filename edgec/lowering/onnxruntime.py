@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgec import extras
 from edgec.errors import RuntimeFailure, UnsupportedOperation
-from edgec.graph.session import INSTALL, open_session, start_session
+from edgec.graph.session import open_session, start_session
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
     Availability,
@@ -43,7 +44,7 @@ class OnnxRuntime(Lowering):
 
     def availability(self) -> Availability:
         """Whether ONNX Runtime can be imported."""
-        return Availability.of("onnxruntime", INSTALL)
+        return Availability.of("onnxruntime")
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:
         """By opening a session of the head."""
@@ -72,6 +73,10 @@ class OnnxRuntime(Lowering):
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         """Opens the file in a session."""
         return _open(model, threads or usable_cores())
+
+    def require_profiler(self) -> None:
+        """The names of the steps' operations are read from the file, by the package onnx."""
+        extras.require("build", "Timing the steps of ONNX Runtime")
 
     def profiler(self, model: LoweredModel, *, threads: int | None = None) -> Profiler:
         """Opens the file in a session that writes a trace into a folder of its own."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgec.errors import RuntimeFailure, TargetError
+from edgec import extras
+from edgec.errors import RuntimeFailure
 from edgec.host.cores import usable_cores
 from edgec.lowering.base import (
     Availability,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from edgec.graph.plan import PrecisionPlan
 
-INSTALL = "pip install 'edgec[cpu]'"
 HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
@@ -46,7 +46,7 @@ class OpenVino(Lowering):
 
     def availability(self) -> Availability:
         """Whether OpenVINO can be imported."""
-        return Availability.of("openvino", INSTALL)
+        return Availability.of("openvino")
 
     def lower(self, hub: ir.Model, plan: PrecisionPlan, directory: Path) -> LoweredModel:
         """Writes `model.xml` and `model.bin`. `settings` are the properties of the runtime that the plan needs."""
@@ -88,10 +88,8 @@ class OpenVino(Lowering):
 
 class _Runner(Runner):
     def __init__(self, model: LoweredModel, threads: int, **more: Any) -> None:
-        try:
+        with extras.named("openvino"):
             import openvino as ov
-        except ImportError as error:
-            raise TargetError("OpenVINO is not installed.", evidence=str(error), remedy=INSTALL) from error
         with runtime_errors("OpenVINO refuses the model.", model.entry):
             self.model = OpenVinoModel(ov, model.directory / model.entry, model.settings, threads, **more)
         self.threads, self.execution_precision = self.model.threads, self.model.execution_precision

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgec import extras
 from edgec.onboard.runtimes import openvino_info
 
 HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -22,9 +23,7 @@ RUNS, SECONDS = 30, 1.0
 def product_rates(types: Iterable[str], threads: int) -> dict[str, float]:
     """GFLOP a second by type, for those of `types` that can be measured here: none without OpenVINO, and no type that OpenVINO
     computes in another one on this machine."""
-    try:
-        import openvino  # noqa: F401
-    except ImportError:
+    if not extras.installed("openvino"):
         return {}
     rates = {kind: _rate(kind, threads) for kind in sorted(set(types)) if kind in HINTS}
     return {kind: rate for kind, rate in rates.items() if rate}

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from edgec.extras import later
 from edgec.records.reading import printable
 from edgec.report.decisions import class_name
 from edgec.report.lettering import Ink, write
 from edgec.report.maps import CAPTIONS, LARGEST_ERROR, Headed, Maps, Scores, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, LINE, Bytes, Swatch, Swatches, class_swatches, draw_scale
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+else:
+    Image, ImageDraw = later("PIL.Image"), later("PIL.ImageDraw")
 
 _PANEL = 360
 """Pixels of a panel's longer side, about: frames are enlarged or made smaller to it."""

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import ImageDraw, ImageFont
+from edgec.extras import later
+
+if TYPE_CHECKING:
+    from PIL import ImageDraw, ImageFont
+else:
+    ImageDraw, ImageFont = later("PIL.ImageDraw"), later("PIL.ImageFont")
+
 
 Ink = tuple[int, int, int]
 

@@ -15,13 +15,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
+from edgec.extras import later
 from edgec.report.lettering import cut, font
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+else:
+    Image, ImageDraw = later("PIL.Image"), later("PIL.ImageDraw")
 
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.signedinteger[Any]]

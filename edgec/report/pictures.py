@@ -10,16 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from edgec.durable import publish, scratch
 from edgec.errors import EdgecError
+from edgec.extras import later
 from edgec.onboard.vectorised import cosines
 from edgec.report.cells import shortened
 from edgec.report.lettering import Ink, font, write
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+else:
+    Image, ImageDraw = later("PIL.Image"), later("PIL.ImageDraw")
 
 SHEET = "sheet.png"
 CAPTIONS = ("frame", "float32", "shipped", "cosine of each patch")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgec.errors import CalibrationError, RequestError
+from edgec.extras import require
 from edgec.frames import Pixels, video
 from edgec.frames.collecting import natural
 from edgec.records.reading import printable
@@ -68,7 +69,7 @@ class Camera(Source):
                 evidence=f"this is {sys.platform}",
                 remedy="record a video",
             )
-        video.require_decoder(printable(device))
+        require("video", f"Reading the camera {printable(device)}")
         import av
 
         self.title = device

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgec.errors import EdgecError, TargetError
-from edgec.frames import video
+from edgec import extras
+from edgec.errors import EdgecError
 from edgec.records.reading import printable
 from edgec.report.overlays import Bytes
 from edgec.running.painting import Painter
@@ -27,13 +26,8 @@ _CODECS: tuple[tuple[str, dict[str, str]], ...] = (("libx264", {"preset": "veryf
 
 
 def require_encoder(path: Path) -> None:
-    """Raises `TargetError` if PyAV is missing, with the line that installs it."""
-    if find_spec("av") is None:
-        raise TargetError(
-            f"Writing the video {printable(str(path))} needs PyAV, which is not installed.",
-            evidence="pictures need nothing more: give a folder",
-            remedy=video.INSTALL,
-        )
+    """Raises `MissingPackage` if PyAV is missing, with the line that installs it."""
+    extras.require("video", f"Writing the video {printable(str(path))}")
 
 
 class Film(FileSink):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError, RequestError, TargetError
+from edgec.extras import require
 from edgec.lowering import registry
 from edgec.model.spec import Size
 from edgec.records.evidence import Evidence
@@ -92,6 +93,7 @@ def sinks_of(request: RunRequest, artefact: OpenArtefact, size: SizeFacts) -> li
         sink = FeatureFile if is_archive(features) else FeatureFolder
         makers.append(lambda _: sink(features))
     if output is not None:
+        require("pictures", f"Drawing {printable(str(output))}")
         height, width = size.input.shape[1:3]
         title = f"{manifest.checkpoint.name}, {manifest.precision} in {manifest.runtime}, {height}x{width}"
         panels, classes = panels_of(manifest, size, request.show), shown_classes(manifest, request.show)

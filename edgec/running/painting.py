@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
 
+from edgec.extras import later
 from edgec.records.reading import printable
 from edgec.report.lettering import font, write
 from edgec.report.overlays import LINE, SWATCH, Bytes, Swatches, ramp
 from edgec.running.panels import FITTED_ON, Bar, Drawn, Panel, enlarged
 from edgec.running.results import TopClass
 from edgec.running.types import Done
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageDraw
+else:
+    Image, ImageDraw = later("PIL.Image"), later("PIL.ImageDraw")
 
 _LEAST = 320
 """Pixels of a panel's shorter side: smaller frames are enlarged by a whole number."""

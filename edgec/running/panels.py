@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from edgec.errors import RequestError
+from edgec.extras import later
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import Manifest, SizeFacts
 from edgec.records.reading import printable
@@ -21,6 +22,11 @@ from edgec.report.overlays import Bytes, Swatch, class_swatches, depth_range, dr
 from edgec.report.pictures import Basis, Floats, colours, fit_basis
 from edgec.running.results import Values, counts, label_map
 from edgec.running.types import Done
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = later("PIL.Image")
 
 FRAME = "frame"
 FITTED_ON = 8

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from PIL import Image
-
+from edgec.extras import later
 from edgec.running.painting import Painter
 from edgec.running.sinks import FolderSink, Written
 from edgec.running.types import Done
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = later("PIL.Image")
 
 _COMPRESSION = 1
 """The fastest: pages are mostly photographs, which zlib hardly makes smaller."""

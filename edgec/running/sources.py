@@ -1,4 +1,5 @@
-"""What SOURCE means: a folder, a picture, a video or a camera. Frames are decoded one at a time, when they are needed."""
+"""What SOURCE means: a folder, a picture, a video, an array of frames or a camera. Frames are decoded one at a time, when they
+are needed."""
 
 from __future__ import annotations
 
@@ -6,6 +7,9 @@ import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
+
+import numpy as np
 
 from edgec.errors import CalibrationError
 from edgec.frames import Pixels, Skipped, pictures, video
@@ -17,7 +21,8 @@ from edgec.records.reading import printable
 from edgec.running.types import Shot
 
 _BITS = "convert the pictures to 8 bits as those were that the artefact was calibrated on"
-_HELP = "give a folder of pictures, a video, a picture, or a camera as camera:0 or /dev/video0"
+_HELP = "give a folder of pictures, a video, a picture, frames in a .npy file, or a camera as camera:0 or /dev/video0"
+_ARRAY = ".npy"
 
 
 class Source(ABC):
@@ -45,6 +50,8 @@ class Files(Source):
     def __init__(self, title: str, files: list[File], unlisted: list[Skipped]) -> None:
         self.title = title
         self._files, self._unlisted = files, unlisted
+        if not all(file.is_video for file in files):
+            pictures.require_decoder()
         cameras = cameras_of(files)
         scales = pictures.full_scales(cameras, _BITS)
         self._scales = {path: scales[camera] for camera, paths in cameras.items() if camera in scales for path in paths}
@@ -90,11 +97,41 @@ class Files(Source):
         return pictures.decode(file.path, file.name, self._scales.get(file.path))
 
 
+class Array(Source):
+    """Frames in one `.npy` file, uint8 [N, H, W, 3] or [H, W, 3], RGB: what a robot's own program has saved. It is mapped, not
+    read, and needs no decoder."""
+
+    def __init__(self, title: str, path: Path) -> None:
+        self.title, self._name = title, path.name
+        try:
+            frames = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, SyntaxError) as error:
+            raise CalibrationError(
+                f"{printable(title)} cannot be read as an array.",
+                evidence=printable(str(error)),
+                remedy="save it with numpy.save",
+            ) from error
+        self._frames = frames[None] if frames.ndim == 3 else frames
+        if frames.dtype != np.uint8 or self._frames.ndim != 4 or self._frames.shape[3] != 3 or 0 in self._frames.shape:
+            raise CalibrationError(
+                f"{printable(title)} holds no frames.",
+                evidence=f"its array is {frames.dtype} {list(frames.shape)}",
+                remedy="save uint8 [N, H, W, 3], RGB",
+            )
+        self.total = len(self._frames)
+
+    def shots(self, every: int = 1) -> Iterator[Shot]:
+        """Frames by their index."""
+        for index in range(0, len(self._frames), every):
+            yield Shot(f"{self._name}#{index:06d}", index, None, partial(np.array, self._frames[index]))
+
+
 def open_source(reference: str) -> Source:
     """The source that a reference names: `camera:N`, or the path of a camera's device, of a folder (searched whole, in natural
-    order), of a picture or of a video.
+    order), of a picture, of a video or of an array.
 
-    Raises `CalibrationError` if there is nothing there, or something else, or if the decoder of videos is not installed.
+    Raises `CalibrationError` if there is nothing there, or something else, and `MissingPackage` if what decodes it is not
+    installed.
     """
     from edgec.running.camera import Camera, device_of
 
@@ -119,6 +156,8 @@ def open_source(reference: str) -> Source:
                 remedy=_HELP,
             )
         return Files(reference, files, walk.skipped)
+    if path.suffix.lower() == _ARRAY and stat.S_ISREG(status.st_mode):
+        return Array(reference, path)
     if not is_frame_file(path):
         raise CalibrationError(
             f"{printable(reference)} is no source of frames.",

@@ -21,6 +21,7 @@ from typing import IO, Any
 from edgec.artefact.write import existing_build_key
 from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, EdgecError
+from edgec.extras import named
 from edgec.model.spec import Size
 from edgec.progress import Step
 from edgec.quiet import keep_together
@@ -93,7 +94,8 @@ def main() -> int:
     with Turns() as turns:
         progress = CellProgress(turns, events)
         try:
-            result = _build(request, progress)
+            with named():
+                result = _build(request, progress)
         except EdgecError as error:
             _log(str(error))
             progress.event(event="failed", exit_code=error.exit_code, error=error.what, detail=list(error.evidence))

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edgec import __version__
+from edgec import __version__, extras
 from edgec.dependencies import source
 from edgec.errors import ArtefactError, BoardError, RequestError
 from edgec.records.reading import printable
@@ -28,7 +28,6 @@ from edgec.sweep.matrix import Cell
 from edgec.sweep.probe import build_cell, probe, tools
 from edgec.untrusted import Refused
 
-INSTALL = "pip install 'edgec[dask]'"
 SCHEME = "dask://"
 _CONNECT_S = 10.0
 _POLL_S = 0.3
@@ -64,15 +63,13 @@ def address_of(scheduler: str) -> str:
 def workers_of(scheduler: str, jobs: int | None, folder: Path, cells: Sequence[Cell]) -> Iterator[Workers]:
     """The scheduler's workers, each checked to be able to build these cells; `folder` exists and is absolute.
 
-    Raises `RequestError` for what is no address, where distributed is not installed, and with what workers lack; `BoardError`
-    if the scheduler cannot be reached.
+    Raises `RequestError` for what is no address, and with what workers lack; `MissingPackage` where distributed is not installed;
+    `BoardError` if the scheduler cannot be reached.
     """
     address = address_of(scheduler)
-    try:
+    with extras.named("distributed"):
         import distributed
         from distributed.comm.addressing import get_address_host_port
-    except ImportError as error:
-        raise RequestError("--scheduler needs dask.distributed.", evidence=str(error), remedy=INSTALL) from error
     for name in ("distributed", "tornado"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is raised as an error
     try:

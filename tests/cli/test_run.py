@@ -227,8 +227,8 @@ def test_without_the_decoder_the_line_that_adds_it_is_shown(workplace: Path, wal
     )
     done = python(code, workplace / "made.edgec", walk, workplace / "frames", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "4 5 0"
-    assert done.stderr.count('pip install "edgec[video]"') == 2
+    assert done.stdout.splitlines()[-1] == "5 5 0"
+    assert done.stderr.count("pip install 'edgec[video]'") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["o"]
 
 

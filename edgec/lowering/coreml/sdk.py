@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import logging
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-from edgec.errors import TargetError
+from edgec import extras
 from edgec.lowering.base import Availability
 
-INSTALL = "pip install 'edgec[apple]'"
 SPECIFICATION = 9
 """Core ML's specification of iOS 18 and macOS 15: the first with attention as one operation, per-channel scales in blocks and
 lookup tables for groups of channels."""
@@ -21,8 +19,8 @@ lookup tables for groups of channels."""
 
 def availability() -> Availability:
     """Whether packages can be written here. Looks for coremltools without importing it, which takes seconds."""
-    if importlib.util.find_spec("coremltools") is None:
-        return Availability(False, problem="No module named 'coremltools'", install=INSTALL)
+    if not extras.installed("coremltools"):
+        return Availability(False, problem="No module named 'coremltools'", install=extras.line_for("coremltools"))
     return Availability(True, version=f"coremltools {importlib.metadata.version('coremltools')}")
 
 
@@ -30,17 +28,12 @@ def sdk() -> Any:
     """The parts of coremltools that writing takes: `mb` (its builder), `types`, `Function`, `Program`, `target`, `specification`
     (from program to protobuf).
 
-    Raises `TargetError` if it is not installed.
+    Raises `MissingPackage` if it is not installed.
     """
-    try:
-        with quiet():
-            import coremltools as ct
-            from coremltools.converters.mil.backend.mil.load import load as to_specification
-            from coremltools.converters.mil.mil import Builder, Function, Program, types
-    except ImportError as error:
-        raise TargetError(
-            "coremltools, which writes Core ML packages, is not installed.", evidence=str(error), remedy=INSTALL
-        ) from error
+    with extras.named("coremltools"), quiet():
+        import coremltools as ct
+        from coremltools.converters.mil.backend.mil.load import load as to_specification
+        from coremltools.converters.mil.mil import Builder, Function, Program, types
     return SimpleNamespace(
         mb=Builder, types=types, Function=Function, Program=Program, target=ct.target.iOS18, specification=to_specification
     )

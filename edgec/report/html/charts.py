@@ -31,8 +31,10 @@ class Charts:
     _places: dict[str, int] = field(default_factory=dict)
 
     def add(self, name: str, spec: Spec, *, height: int | None = None, logarithmic: bool = False, **datasets: Rows) -> str:
-        """Returns `name`. `height` is in pixels, where it depends on the rows. `logarithmic` says so of the axis of latencies, to
-        the script that places labels."""
+        """Returns `name`; an empty `spec` is not kept. `height` is in pixels, where it depends on the rows. `logarithmic` says so
+        of the axis of latencies, to the script that places labels."""
+        if not spec:
+            return name
         index = self._places.setdefault(json.dumps(spec, sort_keys=True), len(self.specs))
         if index == len(self.specs):
             self.specs.append(spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from edgec.report.html.specs import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, Spec, coloured, finished, lost_axis
+from edgec.report.html.specs import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, Spec, coloured, drawn, finished, lost_axis
 
 _SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4], [4, 1])
@@ -12,6 +12,7 @@ MOST_SERIES = len(_SERIES)
 
 
 @lru_cache(maxsize=64)
+@drawn
 def heads(precisions: tuple[str, ...], runtimes: tuple[str, ...], title: str) -> Spec:
     """Datasets: lost (row, name, runtime, precision, lost, kept, chosen), budget (row, lost, text). A row is a head, or a
     class of one; `title` says what is lost."""
@@ -43,6 +44,7 @@ def heads(precisions: tuple[str, ...], runtimes: tuple[str, ...], title: str) ->
 
 
 @lru_cache(maxsize=64)
+@drawn
 def readings(title: str, names: tuple[str, ...]) -> Spec:
     """Dataset: readings (s, name, value)."""
     import altair as alt

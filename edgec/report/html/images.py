@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from edgec.extras import later
 from edgec.onboard.vectorised import cosines
 from edgec.records.reading import printable
 from edgec.report.html.subjects import Subject
@@ -18,6 +18,11 @@ from edgec.report.maps import CAPTIONS as MAP_CAPTIONS
 from edgec.report.maps import LARGEST_ERROR, Headed, Maps, figures, panels, verdict
 from edgec.report.overlays import DIFFERENT, class_swatches, draw_differences, fitted, ramp
 from edgec.report.pictures import CAPTIONS, DECADES, Bytes, Compared, colours, cosine_words, fit_basis, heat
+
+if TYPE_CHECKING:
+    from PIL import Image
+else:
+    Image = later("PIL.Image")
 
 _MOST, _SHARED = 4, 24
 """Frames of a report, and about how many of a whole page."""

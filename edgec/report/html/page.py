@@ -18,6 +18,7 @@ from typing import Any
 import edgec
 from edgec.durable import write_whole
 from edgec.errors import EdgecError, RequestError
+from edgec.extras import EXTRAS
 from edgec.paths import is_special
 from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, gate_title, rows, verdict_rows, warnings
 from edgec.report.compare.sides import Side
@@ -26,10 +27,10 @@ from edgec.report.html import sheets
 from edgec.report.html.charts import Charts, add_overview, add_ratios
 from edgec.report.html.sections import facet, section
 from edgec.report.html.series import DIGITS, RATES_HZ
+from edgec.report.html.specs import can_draw
 from edgec.report.html.subjects import Subject, candidates_of, short_names
 from edgec.report.sheets import Heading, sheet, texts
 
-INSTALL = "pip install 'edgec[html]'"
 MARK = "<!doctype html>\n<!-- edgec report -->\n"
 """How every page begins: only files that begin so are replaced."""
 OPEN_BELOW = 4
@@ -48,11 +49,8 @@ class Compared:
 
 
 def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str:
-    """The page as text. `subjects` are one or more, in their order on the page.
-
-    Raises `EdgecError` where the extra `html` is not installed.
-    """
-    _require()
+    """The page as text. `subjects` are one or more, in their order on the page. Where the extra `html` is not installed, the page
+    has no charts and says so."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     charts = Charts()
@@ -69,7 +67,7 @@ def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str
         ],
         "rates": RATES_HZ,
     }
-    scripts = [_bundle(), (_HERE / "page.js").read_text(encoding="utf-8")]
+    scripts = [*([_bundle()] if can_draw() else []), (_HERE / "page.js").read_text(encoding="utf-8")]
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -78,7 +76,7 @@ def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str
         version=edgec.__version__, policy=_policy(scripts), style=(_HERE / "page.css").read_text(encoding="utf-8"),
         scripts=scripts, data=embedded(data), overview=overview,
         overview_sheet=sheets.overview(subjects), comparison=block, sections=sections, rates=RATES_HZ, digits=DIGITS,
-        unfolded=len(subjects) < OPEN_BELOW,
+        unfolded=len(subjects) < OPEN_BELOW, without_charts=without_charts(),
     )  # fmt: skip
     return MARK + body
 
@@ -122,16 +120,11 @@ def _replaceable(path: Path) -> bool:
     return begin == MARK.encode()
 
 
-def _require() -> None:
-    try:
-        import altair
-        import jinja2
-        import vl_convert
-    except ImportError as error:
-        raise EdgecError(
-            "HTML pages need packages that are not installed.", evidence=f"missing: {error.name}", remedy=INSTALL
-        ) from error
-    del altair, jinja2, vl_convert
+def without_charts() -> str:
+    """Why a page made here has no charts, and what adds them; empty where it has."""
+    if can_draw():
+        return ""
+    return f"There are no charts: packages that draw them are not installed. To add them: {EXTRAS['html'].line}"
 
 
 @cache

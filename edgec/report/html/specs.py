@@ -6,15 +6,19 @@ is left to the page's style sheet, so that dark and print need no other chart.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
+from edgec.extras import installed
 from edgec.report.points import looks
 
 if TYPE_CHECKING:
     import altair as alt
 
+_P = ParamSpec("_P")
 Spec = dict[str, Any]
+"""Empty where charts cannot be drawn."""
 
 BLUE, ORANGE, GREEN, RED, SKY, PINK, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#888888"
 BROWN = "#8C510A"
@@ -32,6 +36,21 @@ LOST = {
     (False, True): "lost: 1 − worst cosine, or worst head without features",
 }
 """By whether all models give features, and whether some do."""
+
+
+def can_draw() -> bool:
+    """Whether Altair, which writes specifications, and what holds Vega's script are installed. Pages have no charts otherwise."""
+    return installed("altair") and installed("vl_convert")
+
+
+def drawn(make: Callable[_P, Spec]) -> Callable[_P, Spec]:
+    """A function that makes a specification, or an empty one where charts cannot be drawn."""
+
+    @wraps(make)
+    def made(*arguments: _P.args, **options: _P.kwargs) -> Spec:
+        return make(*arguments, **options) if can_draw() else {}
+
+    return made
 
 
 def _scale(wide: bool, *, padding: int = 0) -> alt.Scale:
@@ -82,6 +101,7 @@ def _flagged(chart: alt.Chart, flag: str, size: int, **encoding: Any) -> tuple[a
 
 
 @lru_cache(maxsize=64)
+@drawn
 def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *, wide: bool) -> Spec:
     """Datasets: points (label, name, runtime, precision, p50, p90, lost, chosen), front (p50, lost), budget (lost, text). The
     page's script adds dx, dy and align, where each point's label goes. `lost` is the title of what is lost."""
@@ -118,6 +138,7 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *,
 
 
 @lru_cache(maxsize=4)
+@drawn
 def timeline(*, wide: bool) -> Spec:
     """Datasets: samples (run, ms, slow), bands (from, to, round), figures (name, ms)."""
     import altair as alt
@@ -142,6 +163,7 @@ def timeline(*, wide: bool) -> Spec:
 
 
 @lru_cache(maxsize=4)
+@drawn
 def distribution(*, wide: bool) -> Spec:
     """Datasets: bins (low, high, count), slow (ms)."""
     import altair as alt
@@ -164,6 +186,7 @@ def distribution(*, wide: bool) -> Spec:
 
 
 @lru_cache(maxsize=4)
+@drawn
 def slower(*, wide: bool) -> Spec:
     """Datasets: shares (ms, share), and deadline (ms, text, align, dx), which the page's rate decides."""
     import altair as alt
@@ -188,6 +211,7 @@ def slower(*, wide: bool) -> Spec:
 
 
 @lru_cache(maxsize=1)
+@drawn
 def camera() -> Spec:
     """Datasets: frames (s, ms, late), limit (ms, text)."""
     import altair as alt
@@ -208,6 +232,7 @@ def camera() -> Spec:
 
 
 @lru_cache(maxsize=1)
+@drawn
 def stages() -> Spec:
     """Datasets: lost (stage, figure, lost, cosine), budget (lost, text)."""
     import altair as alt
@@ -231,6 +256,7 @@ def stages() -> Spec:
 
 
 @lru_cache(maxsize=4)
+@drawn
 def times(*, by_block: bool) -> Spec:
     """Dataset: parts (part, ms, share)."""
     import altair as alt
@@ -251,6 +277,7 @@ def times(*, by_block: bool) -> Spec:
 
 
 @lru_cache(maxsize=1)
+@drawn
 def ratios() -> Spec:
     """Dataset: ratios (what, ratio, low, high, verdict)."""
     import altair as alt

@@ -4,23 +4,20 @@ the same order on every machine."""
 
 from __future__ import annotations
 
-import importlib
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 
+from edgec import extras
 from edgec.host.cores import usable_cores
 
 
 def blas_threads() -> int:
     """How many threads a program runs in: one, or numpy's own choice where threadpoolctl, which sets it, is not installed."""
-    return 1 if find_spec("threadpoolctl") else usable_cores()
+    return 1 if extras.installed("threadpoolctl") else usable_cores()
 
 
 def one_thread() -> AbstractContextManager[object]:
     """While entered, numpy's BLAS runs in one thread, if threadpoolctl is installed."""
-    try:
-        control = importlib.import_module("threadpoolctl")
-    except ImportError:
+    if not extras.installed("threadpoolctl"):
         return nullcontext()
-    limits: AbstractContextManager[object] = control.threadpool_limits(1, "blas")
+    limits: AbstractContextManager[object] = extras.load("threadpoolctl").threadpool_limits(1, "blas")
     return limits

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgec.errors import RuntimeFailure, TargetError
+from edgec.errors import MissingPackage, RuntimeFailure
 from edgec.graph.operations import PRODUCTS
 from edgec.lowering.tensorrt.compiler.kernels import KINDS, Kernel, fused_attentions, products_by_type, read_kernels
 from edgec.lowering.tensorrt.compiler.machines import INSTALL, MODULE, TITLE, availability, core_of
@@ -92,7 +92,7 @@ def compile_engine(graph: Path, sms: Sequence[str], engine: Path, *, seconds: fl
 def _installed() -> str:
     state = availability()
     if not state.available:
-        raise TargetError("NVIDIA's compiler is not installed here.", evidence=f"no package {MODULE}", remedy=INSTALL)
+        raise MissingPackage("NVIDIA's compiler is not installed here.", evidence=f"no package {MODULE}", remedy=INSTALL)
     return state.version
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Iterable
 
+from edgec import extras
 from edgec.errors import RequestError
 from edgec.lowering.base import Availability
 
 MODULE = "tensorrt_rtx_bindings"
 DISTRIBUTIONS = ("tensorrt-rtx-cu12-bindings", "tensorrt-rtx-cu13-bindings")
-INSTALL = "pip install 'edgec[nvidia]'"
+INSTALL = extras.EXTRAS["nvidia"].line
 TITLE = "TensorRT-RTX"
 
 SMS = ("75", "80", "86", "89", "120", "121")
@@ -35,7 +35,7 @@ def availability() -> Availability:
 
 def installed_version() -> str:
     """Of the installed compiler, e.g. "1.7.1.116"; empty if there is none."""
-    if importlib.util.find_spec(MODULE) is None:
+    if not extras.installed(MODULE):
         return ""
     for distribution in DISTRIBUTIONS:
         try:

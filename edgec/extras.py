@@ -1,0 +1,140 @@
+"""What an installation may lack: the extras of edgec, what each enables, which packages it brings, and the line that installs it.
+
+Packages outside the base dependencies are imported where they are used, inside functions or through `later`. Where one is
+missing, `named` turns the error of the import into a `MissingPackage` with that line. The command line and the Python API run
+inside `named`; `require` says the same before any work is done. No other module looks whether a package is there.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from edgec.errors import MissingPackage
+
+
+@dataclass(frozen=True)
+class Extra:
+    """An extra of `pyproject.toml`. `enables` continues the sentence "it adds …". `packages` are the names that are imported;
+    `includes` are the extras that it brings along."""
+
+    name: str
+    enables: str
+    packages: tuple[str, ...]
+    includes: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """What installs it."""
+        return f"pip install 'edgec[{self.name}]'"
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Those of its packages, and of the extras that it includes, that are not installed."""
+        own = [package for package in self.packages if not installed(package)]
+        return tuple(dict.fromkeys([*own, *(package for name in self.includes for package in EXTRAS[name].missing)]))
+
+
+_ALL = (
+    Extra(
+        "build",
+        "`edgec build`, `sweep`, `inspect` and `check`, and whatever takes a checkpoint",
+        ("torch", "onnx", "onnx_ir", "onnxscript", "onnxruntime", "ml_dtypes", "yaml"),
+        ("pictures",),
+    ),
+    Extra("onnxruntime", "running artefacts of ONNX Runtime", ("onnxruntime",)),
+    Extra("openvino", "running artefacts of OpenVINO", ("openvino",)),
+    Extra("cpu", "both runtimes for CPUs", (), ("onnxruntime", "openvino")),
+    Extra("pictures", "reading and drawing pictures: `edgec run`, `explain --pictures`, `calibration`", ("PIL", "matplotlib")),
+    Extra("video", "videos and cameras", ("av",), ("pictures",)),
+    Extra("html", "charts and pictures on the pages of `edgec report`", ("altair", "vl_convert"), ("pictures",)),
+    Extra("apple", "building for Apple silicon", ("coremltools", "threadpoolctl"), ("build",)),
+    Extra("nvidia", "NVIDIA's compiler, with which graphs for its GPUs are seen", ("tensorrt_rtx_bindings", "cuda"), ("build",)),
+    Extra("dask", "sweeps on more machines", ("distributed",)),
+)
+EXTRAS = {extra.name: extra for extra in _ALL}
+"""In the order in which `edgec doctor` lists them."""
+TITLES = {
+    "PIL": "Pillow",
+    "altair": "Altair",
+    "av": "PyAV",
+    "cuda": "cuda-bindings",
+    "distributed": "dask.distributed",
+    "ml_dtypes": "ml-dtypes",
+    "onnx": "ONNX",
+    "onnx_ir": "onnx-ir",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+    "tensorrt_rtx_bindings": "TensorRT-RTX",
+    "torch": "PyTorch",
+    "vl_convert": "vl-convert-python",
+    "yaml": "PyYAML",
+}
+"""What people call a package, where that is not the name that is imported."""
+
+
+def installed(package: str) -> bool:
+    """Whether there is such a package; nothing is imported."""
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module that somebody put into `sys.modules` by hand
+        return True
+
+
+def line_for(package: str) -> str:
+    """What installs the package, by the name that is imported: the extra that brings it and least else."""
+    return min((extra for extra in _ALL if package in extra.packages), key=lambda extra: len(extra.packages)).line
+
+
+def require(name: str, what: str) -> None:
+    """Raises `MissingPackage` if something of the extra `name` is not installed. `what` is what needs it, as the beginning of a
+    sentence: "Building an artefact"."""
+    extra = EXTRAS[name]
+    missing = [TITLES.get(package, package) for package in extra.missing]
+    if missing:
+        raise MissingPackage(
+            f"{what} needs {'a package that is' if len(missing) == 1 else 'packages that are'} not installed.",
+            evidence=f"missing: {', '.join(missing)}",
+            remedy=extra.line,
+        )
+
+
+@contextmanager
+def named(package: str = "") -> Iterator[None]:
+    """Raises the error of an import as a `MissingPackage`, if it is one of a package outside the base dependencies that is not
+    installed. With `package`, every error of an import is one of this package: it may be there, and its libraries not."""
+    try:
+        yield
+    except ImportError as error:
+        top = package or (error.name or "").partition(".")[0]
+        if not (package or (isinstance(error, ModuleNotFoundError) and any(top in extra.packages for extra in _ALL))):
+            raise
+        raise MissingPackage(
+            f"{TITLES.get(top, top)} is needed here and is not installed.", evidence=str(error), remedy=line_for(top)
+        ) from error
+
+
+def load(package: str) -> Any:
+    """The package, imported. Raises `MissingPackage`."""
+    with named(package):
+        return importlib.import_module(package)
+
+
+class later:  # noqa: N801 - it is called like a function
+    """A module that is imported when something of it is used. It stands for `from PIL import Image` in modules that do other
+    things too and must be imported where Pillow is missing; type checkers are given the import itself.
+
+    Attributes raise `MissingPackage`. `edgec.dependencies` knows these calls.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        with named():
+            module = importlib.import_module(self._name)
+        return getattr(module, attribute)
