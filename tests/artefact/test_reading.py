@@ -13,7 +13,7 @@ import pytest
 
 from edgec.artefact.reading import open_artefact
 from edgec.errors import ArtefactError
-from edgec.records.manifest import UPGRADES, Manifest
+from edgec.records.manifest import SCHEMA_VERSION, UPGRADES, Manifest
 from edgec.records.reading import read_record
 from tests.support.forging import written
 
@@ -110,7 +110,7 @@ def test_a_manifest_that_is_too_large_is_not_read(artefact: Path) -> None:
 
 
 def test_a_manifest_of_a_later_edgec(artefact: Path, forge: Forge) -> None:
-    forge.edit(schema_version=3, edgec_version="7.1", something_new=True)
+    forge.edit(schema_version=SCHEMA_VERSION + 1, edgec_version="7.1", something_new=True)
     error = refused(artefact, r"written by edgec 7\.1; this is edgec")
     assert error.remedy == "update edgec"
 
@@ -290,10 +290,18 @@ def test_a_manifest_of_the_first_version_is_read(artefact: Path, forge: Forge) -
     as_of_version_1(artefact)
     opened = open_artefact(artefact)
     assert opened.manifest.execution is None
-    assert opened.manifest.schema_version == 2
+    assert opened.manifest.schema_version == SCHEMA_VERSION
     real = read_record(KEPT / "manifest-1.json", Manifest, "manifest", UPGRADES)
     assert real.precision == "fp32"
     assert [output.name for output in real.outputs] == ["cls", "patches", "kind", "floor"]
+
+
+def test_a_manifest_of_the_second_version_is_read() -> None:
+    """Its variants are of the artefact's own runtime."""
+    real = read_record(KEPT / "manifest-2.json", Manifest, "manifest", UPGRADES)
+    assert (real.target, real.runtime) == ("jetson", "tensorrt")
+    assert [variant.precision for variant in real.variants].count("fp16") == 1
+    assert {(variant.runtime, *variant.settings) for variant in real.variants} == {("",)}
 
 
 @pytest.mark.parametrize("golden", [{"relative_tolerance": 1e300}, {"relative_tolerance": 2e-3}, {"min_cosine": 1e-9}])

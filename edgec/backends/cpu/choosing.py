@@ -61,9 +61,10 @@ def choose_unmeasured(
     first = min(suitable, key=order)
     lost = [describe_loss(candidate, budget) for candidate in ran if candidate not in suitable]
     along = f"{len(suitable)} candidates go along" if len(suitable) > 1 else "it goes alone"
-    fewest = f" (of those counted it executes the fewest instructions, {counted[first.name]} million a frame, emulated)"
+    millions = counted.get(first.name)
+    fewest = f" (of those counted it executes the fewest instructions, {millions} million a frame, emulated)" if millions else ""
     reason = (
-        f"undecided: {first.name} is what {profile.title} tries first{fewest if first.name in counted else ''}; "
+        f"undecided: {first.name} is what {profile.title} tries first{fewest}; "
         f"{describe_kept(first, budget)}. Latencies of this machine "
         f"say nothing about another; {along}, and the target keeps the fastest that reproduces the features"
     )
