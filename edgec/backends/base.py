@@ -116,6 +116,10 @@ class Backend(ABC):
     assessing: ClassVar[str] = ""
     """The title of the stage that assesses candidates; empty if nothing but their fidelity can be known here."""
 
+    def note_on(self, profile: Profile, host: Host) -> str:
+        """`note`, or another one where figures for the profile were obtained otherwise on this host."""
+        return self.note
+
     def assessing_here(self, circumstances: Circumstances) -> str:
         """`assessing`, or empty if nothing but fidelity can be known in these circumstances."""
         return self.assessing

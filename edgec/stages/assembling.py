@@ -279,7 +279,7 @@ def _facts(results: Results, frames: tuple[Frame, ...]) -> FrameSetFacts:
 def _report(results: Results, fidelity: tuple[StageFidelity, ...]) -> Report:
     height, width = results.reference.frames.shape[1:3]
     name, resolved = results.chosen.name, results.build.resolved
-    notes = [resolved.backend.note, *results.notes, *results.hub.facts.findings]
+    notes = [resolved.backend.note_on(resolved.profile, resolved.host), *results.notes, *results.hub.facts.findings]
     skipped = (*results.build.resolved.frames.skipped, *results.split.skipped)
     notes += [f"frame skipped: {frame}: {reason}" for frame, reason in skipped]
     return Report(

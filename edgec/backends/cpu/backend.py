@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from edgec.lowering.base import Features
     from edgec.records.report import Report
 
+ELSEWHERE = (
+    "No latency was measured: this machine is not the target. The features are those that it computes with the same files. On the "
+    "target, device/edgec-cpu.pyz verifies and measures, by itself or with `edgec deploy`."
+)
 MAX_SECONDS = 12.0
 """How long measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
 
@@ -73,6 +77,10 @@ class CpuBackend(Backend):
         if facts is None:
             return Int8Rules("u8")
         return Int8Rules(facts.activations, paired=facts.pairs_saturate, per_token=facts.per_token if facts.dot_product else ())
+
+    def note_on(self, profile: Profile, host: Host) -> str:
+        """Nothing is measured on another CPU than the target's."""
+        return ELSEWHERE if self.lacks(profile, host) else self.note
 
     def assessing_here(self, circumstances: Circumstances) -> str:
         """Latencies are measured only where they mean something."""
