@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgec.records.report import Report
 
 ELSEWHERE = (
-    "No latency was measured: this machine is not the target. The features are those that it computes with the same files. On the "
+    "No latency was measured: this machine is not the target. The features are what it computes with the same files. On the "
     "target, device/edgec-cpu.pyz verifies and measures, by itself or with `edgec deploy`."
 )
 MAX_SECONDS = 12.0
