@@ -113,6 +113,8 @@ class Backend(ABC):
     overflow."""
     note: ClassVar[str]
     """How a report's figures were obtained: its first note."""
+    assessed_by: ClassVar[tuple[str, ...]] = ()
+    """The modules that an assessment depends on; empty for the backend's own, with all that it imports."""
     assessing: ClassVar[str] = ""
     """The title of the stage that assesses candidates; empty if nothing but their fidelity can be known here."""
 

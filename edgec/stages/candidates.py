@@ -257,7 +257,10 @@ def assess(
         compiled = [[each.model_dump(mode="json") for each in candidate.compilations] for candidate in ran]
         key = build.key([str(candidate.model and candidate.model.directory) for candidate in ran], compiled, references[0])
         key = build.key(key, backend.assessment_key(circumstances, ran))
-        modules = {type(backend).__module__, *(type(build.resolved.lowerings[each.runtime]).__module__ for each in ran)}
+        modules = {
+            *(backend.assessed_by or (type(backend).__module__,)),
+            *(type(build.resolved.lowerings[each.runtime]).__module__ for each in ran),
+        }
         directory = build.stage("assessment", key, produce, modules=(*sorted(modules), "edgec.latency.worker"))
     assessments = _ASSESSMENTS.validate_json((directory / ASSESSMENTS).read_bytes())
     by_name = {candidate.name: assessment for candidate, assessment in zip(ran, assessments, strict=True)}

@@ -5,7 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from edgec.errors import CalibrationError
+from edgec import extras
+from edgec.errors import CalibrationError, MissingPackage
 from edgec.frames import load, split, video
 
 av = pytest.importorskip("av", reason="PyAV is not installed: pip install edgec[video]")
@@ -301,8 +302,8 @@ def test_range_and_depth_are_what_the_video_says(tmp_path, pixel_format, codec, 
 
 def test_without_pyav_a_video_says_what_to_install(tmp_path, monkeypatch):
     film(tmp_path / "walk.avi", count=10)
-    monkeypatch.setattr(video, "find_spec", lambda name: None)
-    with pytest.raises(CalibrationError, match=r'pip install "edgec\[video\]"'):
+    monkeypatch.setattr(extras, "installed", lambda package: package != "av")
+    with pytest.raises(MissingPackage, match=r"pip install 'edgec\[video\]'"):
         load(str(tmp_path / "walk.avi"))
 
 

@@ -68,7 +68,7 @@ class TestOpenVino(LoweringConformance):
     @pytest.mark.parametrize("threads", [1, 2, 3])
     def test_openvino_itself_says_as_many_threads(self, lowering: Lowering, case: Callable[..., Case], threads: int) -> None:
         runner: Any = lowering.load(case("vit", "fp32").model, threads=threads)
-        assert runner.compiled.get_property("INFERENCE_NUM_THREADS") == runner.threads == min(threads, usable_cores())
+        assert runner.model.compiled.get_property("INFERENCE_NUM_THREADS") == runner.threads == min(threads, usable_cores())
 
     def test_settings_that_edgec_does_not_know_are_not_passed_on(self, lowering: Lowering, case: Callable[..., Case]) -> None:
         """A manifest comes from anywhere; OpenVINO has properties that name files to write and libraries to load."""

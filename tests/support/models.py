@@ -122,8 +122,9 @@ class Exported:
 
     def features(self, frames: NDArray[np.uint8]) -> dict[str, Array]:
         """Of the unfolded float32 model in PyTorch, which everything is compared with."""
+        model = self.model(folded=False)  # before: what is made in inference mode can be used nowhere else
         with torch.inference_mode():
-            outputs = self.model(folded=False)(torch.from_numpy(frames.copy()))
+            outputs = model(torch.from_numpy(frames.copy()))
         return {name: value.numpy() for name, value in outputs.items()}
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, Packing, VariantChecks, as_models
+from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, Packing, VariantChecks
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.cpu.profile import CpuProfile
 from edgec.backends.cpu.program import cpu_program
@@ -27,8 +27,6 @@ ELSEWHERE = (
     "No latency was measured: this machine is not the target. The features are what it computes with the same files. On the "
     "target, device/edgec-cpu.pyz verifies and measures, by itself or with `edgec deploy`."
 )
-MAX_SECONDS = 12.0
-"""How long measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
 
 
 class CpuBackend(Backend):
@@ -42,6 +40,7 @@ class CpuBackend(Backend):
         "Candidates ran in processes of their own, in interleaved blocks of at most ten runs, in random order; each block began "
         "with a tenth of a second of unrecorded runs. Percentiles are nearest-rank over all recorded runs; nothing is clipped."
     )
+    assessed_by: ClassVar[tuple[str, ...]] = ("edgec.backends.cpu.measuring",)
     assessing: ClassVar[str] = "measure latency"
 
     @property
@@ -103,34 +102,9 @@ class CpuBackend(Backend):
         self, candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
     ) -> tuple[Assessment, ...]:
         """Latency, cold start and memory, candidates in turn."""
-        from edgec.backends.cpu.choosing import finalists
-        from edgec.batches import stacks
-        from edgec.host.facts import evidence_here
-        from edgec.latency.measure import measure
+        from edgec.backends.cpu.measuring import measured
 
-        figures = [candidate.figures() for candidate in candidates]
-        measured = measure(
-            as_models(candidates),
-            stacks(reference.frames, circumstances.batch),
-            threads=circumstances.threads,
-            iterations=circumstances.iterations,
-            max_seconds=MAX_SECONDS,
-            seed=circumstances.seed,
-            names=[candidate.name for candidate in candidates],
-            goes_on=lambda medians: finalists(figures, circumstances.budget, medians),
-            progress=lambda doing, done, _total: on_progress(doing, done),
-            evidence=evidence_here(circumstances.host, None),
-        )
-        return tuple(
-            Assessment(
-                latency=measurement.latency,
-                cold_start=measurement.cold_start,
-                cpu_ms_per_frame=measurement.cpu_ms_per_frame,
-                other_cores=measurement.other_cores,
-                problem=measurement.problem,
-            )
-            for measurement in measured
-        )
+        return measured(candidates, reference, circumstances, on_progress)
 
     def doubts(self, assessments: Sequence[Assessment], circumstances: Circumstances) -> tuple[str, ...]:
         """Other work that took cores meanwhile."""
