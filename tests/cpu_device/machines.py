@@ -98,8 +98,8 @@ def installed_wheel(folder: Path, package: str) -> Path:
 def _write_wheel(folder: Path, name: str, version: str, tags: list[str], metadata: str, files: dict[str, bytes]) -> Path:
     """PyPA, Binary distribution format. Stored, not deflated: it is read where it is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    python, abi = tags[0].split("-")[:2]
-    path = folder / f"{name}-{version}-{python}-{abi}-{'.'.join(sorted({tag.split('-')[2] for tag in tags}))}.whl"
+    parts = (".".join(dict.fromkeys(part)) for part in zip(*(tag.split("-") for tag in tags), strict=True))
+    path = folder / f"{name}-{version}-{'-'.join(parts)}.whl"
     info = f"{name}-{version}.dist-info"
     wheel = "Wheel-Version: 1.0\nRoot-Is-Purelib: false\n" + "".join(f"Tag: {tag}\n" for tag in tags)
     header = "" if metadata.startswith("Metadata-Version") else "Metadata-Version: 2.1\n"
