@@ -22,7 +22,7 @@ from edgec.building import BuildResult, build
 from edgec.host import facts as host_facts
 from edgec.request import BuildRequest
 from tests.boards.loopback import SSHD, Board, Keys
-from tests.cpu_device.machines import FLAG, PROFILE, write_facts
+from tests.cpu_device.machines import FLAG, PROFILE, python_with, write_facts
 from tests.device.robot import Robot
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
@@ -124,7 +124,8 @@ Boards = Callable[..., Board]
 
 @pytest.fixture
 def boards(keys: Keys, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Boards]:
-    """Starts boards by their names; they measure no longer than they must."""
+    """Starts boards by their names; they measure no longer than they must, and no packages come from a network."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
     original = commands.Board.run
 
     def shortly(self: commands.Board, artefact: BoardArtefact, command: str, *more: str, files: bool = False) -> CommandResult:
@@ -134,7 +135,8 @@ def boards(keys: Keys, facts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with ExitStack() as stack:
 
         def start(name: str, facts: Path = facts, python: str = sys.executable) -> Board:
-            return stack.enter_context(Board(keys, tmp_path / name, facts, {}, python=python))
+            there = python_with(tmp_path / f"{name}-python", python)
+            return stack.enter_context(Board(keys, tmp_path / name, facts, {}, python=str(there)))
 
         yield start
 

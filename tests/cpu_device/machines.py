@@ -80,7 +80,8 @@ def pure_wheel(folder: Path, name: str, version: str, source: str) -> Path:
 
 
 def installed_wheel(folder: Path, package: str) -> Path:
-    """The wheel that a package was installed from, as far as it lies in the environment's folder; without its tests."""
+    """The wheel that a package was installed from, as far as it lies in the environment's folder; without its tests, and without
+    what programs in other languages link to."""
     distribution = importlib.metadata.distribution(package)
     tags = [line.partition(": ")[2] for line in (distribution.read_text("WHEEL") or "").splitlines() if line.startswith("Tag: ")]
     files = {
@@ -89,6 +90,7 @@ def installed_wheel(folder: Path, package: str) -> Path:
         if not file.as_posix().startswith("..")
         and file.suffix != ".pyc"
         and not {"tests", "transformers"} & set(file.parts)
+        and not file.name.startswith("libonnxruntime.so")
         and not file.parts[0].endswith(".dist-info")
     }
     metadata = distribution.read_text("METADATA") or ""
@@ -115,10 +117,12 @@ def _digest(data: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
 
 
-def python_with(folder: Path, python: str, packages: Path) -> Path:
-    """A Python that finds these packages before its own."""
+def python_with(folder: Path, python: str, packages: Path | None = None) -> Path:
+    """A Python that finds these packages before its own. A link to one in an environment would lose that environment."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "python3"
-    path.write_text(f'#!/bin/sh\nPYTHONPATH="{packages}" exec "{python}" "$@"\n')
+    more = f'PYTHONPATH="{packages}" ' if packages else ""
+    path.write_text(f'#!/bin/sh\n{more}exec "{python}" "$@"\n')
     path.chmod(0o755)
     return path
 

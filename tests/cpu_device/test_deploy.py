@@ -14,7 +14,7 @@ from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from tests.boards.loopback import Board
 from tests.cpu_device.conftest import Boards
-from tests.cpu_device.machines import check_whole, write_facts
+from tests.cpu_device.machines import check_whole, inodes, write_facts
 from tests.device.robot import Robot
 from tests.support.forging import edit, repair
 
@@ -69,6 +69,9 @@ def test_boards_choose_for_themselves_and_one_that_is_another_does_not_stop_them
     assert next(row for row in rows if "(fastest)" in row).split()[1] in ("openvino", "onnxruntime")
     details = json.loads(artefact.with_name(f"foreign.{good.label}.details.json").read_text())
     assert len(details["candidates"]) == len(rows) - 1
+    (release,) = (robot(good, artefact).home / "releases").iterdir()
+    files = json.loads((release / "device" / "bundle.json").read_text())["files"]
+    assert len(inodes(release)) == len({file["sha256"] for file in files}) + 1, "equal files were sent once, and are links"
     check_whole(robot(good, artefact))
     assert not old.root.exists() or not list(old.root.glob("*/current"))
 

@@ -20,7 +20,7 @@ from tests.cpu_device.machines import check_whole, installed_wheel, pure_wheel
 from tests.device.robot import Robot
 
 NEEDED = ("onnxruntime", "numpy", "flatbuffers", "packaging", "protobuf")
-HALF = 20_000_000
+HALF = 10_000_000
 
 
 def version(package: str) -> str:
@@ -69,9 +69,6 @@ def test_a_runtime_is_brought_along_and_an_interrupted_transfer_goes_on(
     (environment,) = (board.root / "environments").iterdir()
     assert (environment / "environment.json").is_file()
 
-    assert run([*board.deploy(artefact), "--wheels", str(wheels), "--json"]) == 0
-    (again,) = json.loads(capsys.readouterr().out)
-    assert again["copied"] == []
     shutil.rmtree(environment)
     assert run([*board.deploy(artefact), "--status"]) == 0, "it needs no runtime to say what is active"
 
