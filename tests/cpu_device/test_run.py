@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgec.building import BuildResult
+from edgec.onboard.cgroup import available_cores
 from edgec.records.evidence import Evidence
 from tests.cpu_device.machines import FLAG, check_whole, inodes, python_with, write_facts
 from tests.device.robot import Robot
@@ -42,7 +43,7 @@ def test_the_fastest_that_passes_is_active(machine: Robot, foreign: BuildResult,
         assert candidate.fidelity.patch_cosine_p01 is not None
         assert candidate.fidelity.patch_cosine_p01 > 0.99
         assert candidate.latency is not None
-        assert candidate.latency.threads == len(os.sched_getaffinity(0))
+        assert candidate.latency.threads == available_cores()
         assert candidate.latency.other_cores is not None
         assert {candidate.latency.evidence, candidate.fidelity.evidence} == {Evidence.SIMULATED}, "its facts are a test's"
     assert "undecided" in foreign.report.reason

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgec.host.facts import caveats, contention, describe, facts, governor, within_quota
+from edgec.host.facts import caveats, contention, describe, facts, governor
+from edgec.onboard.cgroup import within_quota
 from edgec.records.report import Host
 
 

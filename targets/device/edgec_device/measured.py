@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from edgec_onboard import measurements
+from edgec_onboard.cgroup import available_cores
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES, Verdict
 from edgec_onboard.tasks import headline
@@ -201,7 +202,7 @@ def _host(session: Session) -> dict[str, Any]:
         "isa": list(board.isa),
         "physical_cores": cores,
         "logical_cores": cores,
-        "usable_cores": len(os.sched_getaffinity(0)),
+        "usable_cores": available_cores(),
         "memory_bytes": sensors.memory_bytes(system, "MemTotal") or 0,
         "governor": sensors.clocks(system)["governor"],
         "virtual_machine": None,

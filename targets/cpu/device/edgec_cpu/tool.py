@@ -18,6 +18,7 @@ from edgec_device.jobs import Jobs
 from edgec_device.npy import Array
 from edgec_device.session import Session
 from edgec_device.tool import Measured
+from edgec_onboard.cgroup import available_cores
 from edgec_onboard.cpuinfo import Cpu
 from edgec_onboard.documents import Tensor
 from edgec_onboard.errors import UsageError
@@ -35,7 +36,7 @@ class Runtimes:
 
     def __init__(self, session: Session, cpu: Cpu, python: Path, folders: Sequence[Path]) -> None:
         self.path, self._cpu, self._variants = python, cpu, session.bundle.variants
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = available_cores()
         more, options = [str(folder) for folder in folders], session.options
         self._jobs = Jobs(python, session.output, options.patience, "the runtime", more)
         self.doubts: list[str] = []
