@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "durable": {"onboard"},
     "batches": set(),
-    "host": {"records", "errors", ""},
+    "host": {"records", "onboard", "errors", ""},
     "model": {"errors"},
 }
 """Of rooms that everybody may import, the rooms that they may import themselves; `""` is the package's own module."""
