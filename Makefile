@@ -22,6 +22,7 @@ types: $(VENV)/.test
 	rm -rf build/programs
 	$(VENV)/bin/python -m edgec.backends.unpack build/programs
 	cd build/programs/jetson && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
+	cd build/programs/cpu && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
 	cd build/programs/rtx && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
 	cd build/programs/apple && $(abspath $(VENV))/bin/mypy --strict --config-file /dev/null --cache-dir /dev/null .
 

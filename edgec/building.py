@@ -17,6 +17,7 @@ from edgec.artefact.write import check_destination, existing_build_key, write_ar
 from edgec.cache import Cache
 from edgec.durable import copy_hashed
 from edgec.errors import ArtefactError, EdgecError
+from edgec.onboard.files import link
 from edgec.progress import Progress, Silent
 from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
@@ -98,15 +99,24 @@ def compile_into(directory: Path, build: Build) -> None:
 
 
 def _copy(cache: Cache, source: Path, work: Path) -> None:
-    """Copy a cached artefact, hashing what is copied. Raises `EdgecError` if it is not what the stage wrote."""
+    """Copy a cached artefact, hashing what is copied; files with equal content share the room of one.
+
+    Raises `EdgecError` if it is not what the stage wrote.
+    """
     expected, changed = cache.digests(source), []
+    written: dict[str, Path] = {}
     # One by one: `copytree` hides a full disk in an error of its own, and copies the cache's permissions.
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source)
+        digest = expected.get(name.as_posix(), "")
         if path.is_dir():
             (work / name).mkdir()
-        elif copy_hashed(path, work / name) != expected.get(name.as_posix()):
+        elif digest in written and link(written[digest], work / name):
+            continue
+        elif copy_hashed(path, work / name) != digest:
             changed.append(name.as_posix())
+        else:
+            written[digest] = work / name
     if changed:
         raise EdgecError(
             "The cache changed while the artefact was copied out of it; nothing was written.",

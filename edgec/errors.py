@@ -20,8 +20,8 @@
      ├── VerificationError          9   the artefact computes something else than was recorded
      ├── RuntimeFailure            10   a runtime failed to load or run a model
      ├── DiskFull                  11   no room left on the board's disk
-     ├── NoTensorRT                12   NVIDIA's tool on the board is missing, or of a version that the artefact is not for
-     ├── TrtexecHung               13   NVIDIA's tool on the board said nothing for too long and was ended
+     ├── BoardRuntimeMissing       12   the runtime on the board is missing, or of a version that the artefact is not for
+     ├── BoardRuntimeHung          13   the runtime on the board said nothing for too long and was ended
      ├── NothingToDo               14   nothing is deployed, to activate, or to roll back to
      ├── Busy                      15   another run is at work on the board
      ├── BoardError                16   the board cannot be reached, is lost, or does not behave as one
@@ -156,14 +156,15 @@ class DiskFull(EdgecError):
     exit_code = 11
 
 
-class NoTensorRT(EdgecError):
-    """No trtexec on the board (an RTX machine: not NVIDIA's packages, or no GPU), or a version that cannot build the artefact."""
+class BoardRuntimeMissing(EdgecError):
+    """No runtime on the board that works (a Jetson: no trtexec; an RTX machine: not NVIDIA's packages, or no GPU; a CPU board:
+    neither OpenVINO nor ONNX Runtime), or none of a version that the artefact is for."""
 
     exit_code = 12
 
 
-class TrtexecHung(EdgecError):
-    """NVIDIA's tool printed nothing for too long and was ended."""
+class BoardRuntimeHung(EdgecError):
+    """The runtime on a board printed nothing for too long and was ended."""
 
     exit_code = 13
 

@@ -14,7 +14,7 @@ import pytest
 from edgec.artefact.reading import open_artefact
 from edgec.backends.rtx import finishing
 from edgec.cli import run
-from edgec.errors import NoTensorRT, TargetError
+from edgec.errors import BoardRuntimeMissing, TargetError
 from edgec.records.consistency import read_report
 from edgec.records.evidence import Evidence
 from tests.support.files import save_checkpoint
@@ -122,7 +122,7 @@ def test_a_failure_of_tensorrt_keeps_the_artefact(
     assert build(sources, output) == 10
     assert "no implementation" in capsys.readouterr().err
     monkeypatch.setenv("STANDIN_TENSORRT", "12.0.0")
-    assert build(sources, output) == NoTensorRT.exit_code
+    assert build(sources, output) == BoardRuntimeMissing.exit_code
     assert "8.6 or newer, below 12" in capsys.readouterr().err
     open_artefact(output)
 

@@ -45,4 +45,5 @@ def _figures(candidate: CandidateFigures) -> tuple[str, ...]:
     times = (f"{value:.2f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))
     worst = cosine_cell(fidelity.patch_cosine_p01 if fidelity else None)
     name = candidate.name[:_WIDEST] + (" (fastest)" if candidate.chosen else "")
-    return ((latency.power_mode or ABSENT)[:_WIDEST], name, *times, worst, latency.evidence.value)
+    evidence = latency.evidence.value + (", throttled" if latency.throttled else "")
+    return ((latency.power_mode or ABSENT)[:_WIDEST], name, *times, worst, evidence)

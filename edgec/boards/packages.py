@@ -17,7 +17,7 @@ from typing import Any
 from edgec.boards.artefact import BoardArtefact
 from edgec.cache import Cache, key
 from edgec.durable import sha256_of
-from edgec.errors import TargetError
+from edgec.errors import ArtefactError, BoardRuntimeMissing
 from edgec.records.reading import printable
 from edgec.untrusted import parse_json_object
 
@@ -84,7 +84,7 @@ def requirements(artefact: BoardArtefact) -> dict[str, str]:
     runtimes = {str(each["runtime"]): str(each["version"]) for each in variants if "runtime" in each}
     for name, version in runtimes.items():
         if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
-            raise TargetError(
+            raise ArtefactError(
                 f"{printable(name)[:60]} {printable(version)[:40]} is no package.", remedy="build the artefact again"
             )
     return runtimes
@@ -94,7 +94,7 @@ def collect(machine: Machine, runtimes: dict[str, str], folder: Path | None) -> 
     """Wheels of these runtimes for that machine, with what they need: from `folder` alone, or from where pip is configured to
     look; those are kept in edgec's cache. A runtime that has none is left out.
 
-    Raises `TargetError` if none has.
+    Raises `BoardRuntimeMissing` if none has.
     """
     together, _ = _download(machine, runtimes, folder)
     if together:
@@ -110,7 +110,7 @@ def collect(machine: Machine, runtimes: dict[str, str], folder: Path | None) -> 
             refused[name] = problem
     if not found:
         where = f"in {folder}" if folder else "where pip looks"
-        raise TargetError(
+        raise BoardRuntimeMissing(
             f"No runtime of this artefact can be brought to {printable(machine.title)[:60]}: there is no wheel for it {where}.",
             evidence=[
                 f"Python {machine.python[0]}.{machine.python[1]} on {machine.architecture}, glibc 2.{machine.glibc}",

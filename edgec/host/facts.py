@@ -13,9 +13,7 @@ from pathlib import Path
 import psutil
 
 import edgec
-from edgec.host import cgroup
-from edgec.host.cores import usable_cores
-from edgec.onboard import cpuinfo
+from edgec.onboard import cgroup, cpuinfo
 from edgec.onboard.emulation import emulated_on
 from edgec.records.evidence import Evidence
 from edgec.records.report import Host
@@ -33,7 +31,7 @@ def facts() -> Host:
     runtime."""
     cpu = _cpu()
     logical = os.cpu_count() or 1
-    memory = cgroup.memory_limit(_membership())
+    memory = cgroup.memory_limit(cgroup.membership())
     installed = int(psutil.virtual_memory().total)
     return Host(
         cpu=cpu.name,
@@ -54,13 +52,7 @@ def facts() -> Host:
 
 def available_cores() -> int:
     """How many of our threads can run all the time, within affinity and the container's quota."""
-    return within_quota(usable_cores(), cgroup.cpu_limit(_membership()))
-
-
-def within_quota(cores: int, quota: float | None) -> int:
-    """`cores`, or as many as the quota pays for, rounded down, but at least one: a thread too many is throttled for the rest of
-    each period, which shows as latency."""
-    return max(1, cores if quota is None else min(cores, int(quota)))
+    return cgroup.available_cores()
 
 
 def governor(folder: Path = Path("/sys/devices/system/cpu")) -> str | None:
@@ -148,10 +140,6 @@ def _cpu() -> cpuinfo.Cpu:
     if proc.is_file():
         return cpuinfo.from_proc(proc.read_text(errors="replace"), board)
     return cpuinfo.Cpu(platform.processor() or "unknown", ())
-
-
-def _membership() -> str:
-    return cgroup.MEMBERSHIP.read_text() if cgroup.MEMBERSHIP.is_file() else ""
 
 
 def _virtual_by_firmware() -> bool | None:

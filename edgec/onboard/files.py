@@ -37,6 +37,18 @@ def is_plain_file(path: Path) -> bool:
         return False
 
 
+def link(existing: Path, path: Path) -> bool:
+    """Give a file a second name, so that its content is on the disk once. False where the file system, or the number of names
+    that it allows, does not let it."""
+    try:
+        os.link(str(existing), str(path))
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES):
+            return False
+        raise
+    return True
+
+
 def sync(path: Path) -> None:
     """Flush a file or a folder's entries to the disk."""
     descriptor = os.open(str(path), os.O_RDONLY | os.O_CLOEXEC)

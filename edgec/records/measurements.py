@@ -41,6 +41,9 @@ class Timings(Conditions):
 
     samples_ms: tuple[float, ...] = Field(min_length=1)
     threads: int = Field(default=1, ge=1)
+    other_cores: float | None = Field(default=None, ge=0)
+    cpu_mhz: dict[Literal["before", "meanwhile", "after", "most"], float] = Field(default={})
+    """The mean of the CPU's cores before, while and after it measured, and the most that one can. Reports have it in words."""
 
 
 class Measured(CandidateFigures):
@@ -129,7 +132,7 @@ def _candidate(measured: Measured, chosen: bool) -> CandidateFigures:
 
 
 def _latency(timings: Timings) -> Latency:
-    return Latency.of(**{name: getattr(timings, name) for name in Timings.model_fields})
+    return Latency.of(**{name: getattr(timings, name) for name in Timings.model_fields if name != "cpu_mhz"})
 
 
 def _notes(measurements: Measurements) -> Iterator[str]:
@@ -151,6 +154,11 @@ def _shown(flags: Sequence[str]) -> str:
 
 
 def _conditions(timings: Timings) -> Iterator[str]:
+    if timings.cpu_mhz:
+        words = {"before": "before", "meanwhile": "while measuring", "after": "after", "most": "at most"}
+        yield "CPU clock in MHz: " + ", ".join(
+            f"{timings.cpu_mhz[name]:g} {text}" for name, text in words.items() if name in timings.cpu_mhz
+        )
     if timings.temperatures_c:
         yield ", ".join(f"{zone} {first:g} to {last:g} °C" for zone, (first, last) in sorted(timings.temperatures_c.items()))
     if timings.power_mw:

@@ -34,7 +34,7 @@ def test_two_side_by_side(two: list[Board], artefact: Path, say: Said, tmp_path:
     assert code == 0, err
     rows = [line.split() for line in out.splitlines() if line.startswith("ssh://")]
     assert [row[0] for row in rows] == [two[0].address] * 2 + [two[1].address] * 2
-    assert [row[3:5] for row in rows if "(fastest)" in row] == [["int8", "(fastest)"], ["fp16", "(fastest)"]]
+    assert [row[4:6] for row in rows if "(fastest)" in row] == [["int8", "(fastest)"], ["fp16", "(fastest)"]]
     assert all("simulated on host" in line for line in out.splitlines() if line.startswith("ssh://"))
     reports = [read_report(tmp_path / f"again.{board.label}.json") for board in two]
     assert [report.chosen for report in reports] == ["int8", "fp16"]

@@ -9,7 +9,8 @@ import pytest
 
 from edgec.backends.profiles import resolve
 from edgec.backends.registry import get
-from edgec.host.facts import caveats, contention, describe, evidence_here, facts, governor, within_quota
+from edgec.host.facts import caveats, contention, describe, evidence_here, facts, governor
+from edgec.onboard.cgroup import within_quota
 from edgec.records.evidence import Evidence
 from edgec.records.report import Host
 

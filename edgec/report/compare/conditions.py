@@ -192,6 +192,12 @@ def other_work(side: Side) -> str:
     return f"other work used {latency.other_cores:.1f} of {cores} cores while {printable(side.name)} was measured"
 
 
+def held_back(side: Side) -> str:
+    """In words, what slowed the board down while one of the side's runs was measured; "" if nothing did."""
+    reasons = dict.fromkeys(reason for each in side.candidates if each.latency for reason in each.latency.throttled)
+    return f"{printable(side.name)} was throttled while it was measured: {', '.join(map(printable, reasons))}" if reasons else ""
+
+
 def differences(first: Side, second: Side) -> tuple[Difference, ...]:
     """Empty if the latencies of both may be compared."""
     cells = [(fact.title, fact.cell(first), fact.cell(second)) for fact in CONDITIONS]

@@ -9,7 +9,7 @@ from typing import Any
 from edgec.latency.bootstrap import CONFIDENCE, POWER
 from edgec.records.reading import printable
 from edgec.report.cells import ABSENT
-from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures
+from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures, held_back
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
 from edgec.report.decisions import FIGURES as FIGURE_NAMES
@@ -96,9 +96,7 @@ def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[s
     lines += [f"{text[0].upper()}{text[1:]}." for each in comparisons for text in each.tasks.other]
     for side in sides:
         name = printable(side.name)
-        throttled = dict.fromkeys(reason for each in side.candidates if each.latency for reason in each.latency.throttled)
-        if throttled:
-            lines.append(f"{name} was throttled while it was measured: {', '.join(map(printable, throttled))}.")
+        lines += [f"{held}."] if (held := held_back(side)) else []
         if side.report.model.random_weights:
             lines.append(f"{name} has random weights: its fidelity is against itself.")
     frames = {(side.report.calibration, side.fidelity.frames) for side in sides if side.fidelity}

@@ -11,7 +11,7 @@ from edgec.errors import Regression
 from edgec.latency.bootstrap import QUANTILES, Ratio, paired_ratio, ratio, samples_needed
 from edgec.records.reading import printable
 from edgec.report.compare.compilations import Compilations, compare_compilations
-from edgec.report.compare.conditions import Difference, differences, other_work
+from edgec.report.compare.conditions import Difference, differences, held_back, other_work
 from edgec.report.compare.sides import Side
 from edgec.report.compare.tasks import Tasks, alarm, compare_tasks
 
@@ -99,8 +99,10 @@ def _judge(first: Side, second: Side, pace: float | None, figure: str, share: fl
         estimate = ratio(first.paced, second.paced, share, doubt=PACE_DOUBT * abs(math.log(pace)))
     else:
         estimate = ratio(first.runs, second.runs, share)
+    # Throttling does not stop at the end of a block: it does not hit all that took turns alike.
+    held = next(filter(None, map(held_back, (first, second))), "")
     busy = "" if paired else next(filter(None, map(other_work, (first, second))), "")
-    return Judged(figure, estimate, f"not told: {busy}" if busy else "")
+    return Judged(figure, estimate, f"not told: {held or busy}" if held or busy else "")
 
 
 @dataclass(frozen=True)

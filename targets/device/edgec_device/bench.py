@@ -12,12 +12,18 @@ from edgec_onboard.measurements import now
 from edgec_onboard.statistics import summary
 
 from edgec_device import sensors
+from edgec_device.load import Between, other_cores, stalled_share
 from edgec_device.npy import read_npz
 from edgec_device.session import Engine, Session
+from edgec_device.throttling import history, throttling
 from edgec_device.tool import Measured
+from edgec_device.watch import Watch
 
 ROUNDS = 2
 """Variants take turns, so that heat from one does not slow only the next."""
+_TAKEN = 0.1
+"""The share of the cores that a measurement needs, above which other work must not have used them (as in edgec/host/facts.py)."""
+_STALLED = 0.01
 
 
 def bench(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[str, BoardError]:
@@ -66,6 +72,7 @@ class _Round:
     measured: Measured
     conditions: dict[str, Any]
     throttled: list[str]
+    span: Between
 
     @property
     def samples(self) -> Sequence[float]:
@@ -73,22 +80,17 @@ class _Round:
 
 
 def _measure(session: Session, engine: Engine, flags: Sequence[str]) -> _Round:
-    system, name = session.system, engine.variant.name
-    meter = sensors.PowerMeter(system)
-    idle = sensors.rails(system)
-    before = {"temperatures_c": sensors.temperatures(system), "clocks": sensors.clocks(system)}
-    throttling = sensors.throttling(system)
+    name = engine.variant.name
     with session.layout.scratch(session.layout.work) as work:
         frames = read_npz(session.release / session.bundle.golden_frames)[session.bundle.input.name]
         count, batch = session.bundle.golden_count, session.bundle.input.shape[0]
         data = b"".join(frames.row(min(index, count - 1)).tobytes() for index in range(batch))
         log = session.layout.logs / f"bench-{name}.log"
+        watch = Watch(session.system)
         measured = session.tool.measure(
-            engine.variant, engine.file, data, session.bundle.input, flags, work=work, log=log, on_tick=meter.sample
+            engine.variant, engine.file, data, session.bundle.input, flags, work=work, log=log, on_tick=watch.sample
         )
-    after = {"temperatures_c": sensors.temperatures(system), "clocks": sensors.clocks(system)}
-    conditions = {"before": before, "after": after, "power_idle_mw": idle, "power_mw": meter.power_mw}
-    return _Round(measured, conditions, meter.throttled(throttling, sensors.throttling(system)))
+        return _Round(measured, *watch.end())
 
 
 def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequence[_Round]) -> dict[str, Any]:
@@ -96,7 +98,11 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
     mode = sensors.power_mode(session.system)
     throttled = list(dict.fromkeys(text for each in rounds for text in each.throttled))
     doubts = session.doubts() + session.tool.engine_doubts(engine.file)
-    caveats = sensors.caveats(mode, rounds[0].conditions["before"]["clocks"], throttled)
+    clocks, spans = rounds[0].conditions["before"]["clocks"], [each.span for each in rounds]
+    caveats = sensors.caveats(mode, clocks, throttled, on_cpu=session.family.on_cpu)
+    caveats += history(throttling(session.system)) + _disturbances(
+        spans, rounds[0].measured.threads, on_cpu=session.family.on_cpu
+    )
     caveats += dict.fromkeys(caveat for each in rounds for caveat in each.measured.caveats)
     return {
         **vars(summary(samples)),
@@ -107,6 +113,8 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "flags": list(flags),
         "power_mode": mode,
         "throttled": throttled,
+        "other_cores": other_cores(spans),
+        "memory_stalled": stalled_share(spans),
         "caveats": caveats,
         "rounds": [{"runs": len(each.samples), **each.conditions} for each in rounds],
         "threads": rounds[0].measured.threads,
@@ -115,6 +123,17 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "evidence": session.grade(doubts),
         "doubts": doubts,
     }
+
+
+def _disturbances(spans: list[Between], threads: int, *, on_cpu: bool) -> list[str]:
+    """Sentences about other work that took what the measurement needed."""
+    sentences, cores = [], os.cpu_count() or 1
+    others, stalled = other_cores(spans), stalled_share(spans)
+    if on_cpu and others is not None and others > max(0, cores - threads) + _TAKEN * threads:
+        sentences.append(f"While measuring, other work used {others:.1f} of {cores} logical cores: the figures are too high.")
+    if stalled is not None and stalled > _STALLED:
+        sentences.append(f"Work waited for memory {stalled:.1%} of the time while measuring (/proc/pressure/memory).")
+    return sentences
 
 
 def _print_figures(session: Session, engine: Engine, result: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgec_onboard.errors import DiskFull
-from edgec_onboard.files import is_plain_file, sha256_of
+from edgec_onboard.files import is_plain_file, link, sha256_of
 
 from edgec_device import sensors
 from edgec_device.bundle import BUNDLE, File, check_files, damaged
@@ -19,6 +19,7 @@ from edgec_device.errors import from_os_error
 from edgec_device.files import publish_folder
 from edgec_device.output import megabytes
 from edgec_device.session import Session
+from edgec_device.throttling import history, throttling
 
 _MARGIN_BYTES = 64 << 20
 """Besides engines: timing caches, logs, golden outputs as text."""
@@ -27,7 +28,7 @@ _LITTLE_MEMORY_BYTES = 2 << 30
 
 def preflight(session: Session) -> dict[str, Any]:
     """Check everything that later steps need, and print warnings; returns the facts about the board. Needs no lock, and creates
-    only --dir. Raises `WrongBoard`, `NoTensorRT`, `ArtefactError` or `DiskFull`."""
+    only --dir. Raises `WrongBoard`, `NoRuntime`, `ArtefactError` or `DiskFull`."""
     output, bundle = session.output, session.bundle
     output.step("preflight", f"{bundle.name} ({bundle.key})")
     session.identify()
@@ -87,8 +88,13 @@ def install(session: Session) -> None:
         output.emit("done", "  nothing to do: it is installed, and whole", step="install", result="unchanged")
         return
     with session.layout.scratch(session.layout.releases) as work:
+        copied: dict[str, Path] = {}
         for file in bundle.files:
-            _copy(bundle.root / file.path, work / file.path, file)
+            path = work / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if file.sha256 not in copied or not link(copied[file.sha256], path):
+                _copy(bundle.root / file.path, path, file)
+            copied[file.sha256] = path
         if not (work / BUNDLE).exists():
             _copy(bundle.root / BUNDLE, work / BUNDLE, None)
         publish_folder(work, release)
@@ -123,7 +129,8 @@ def check_room(session: Session, copy: int | None = None) -> None:
     the bundle are still to be copied, by default all unless it is installed."""
     installed = session.release.is_dir()
     if copy is None:
-        copy = 0 if installed else sum(file.size_bytes for file in session.bundle.files)
+        distinct = {file.sha256: file.size_bytes for file in session.bundle.files}
+        copy = 0 if installed else sum(distinct.values())
     missing = [variant for variant in session.usable_variants() if not (installed and session.engine(variant).built)]
     engines = sum(variant.size_bytes for variant in missing)
     require_room(session, copy + engines + (_MARGIN_BYTES if engines else 0))
@@ -150,7 +157,10 @@ def require_room(session: Session, needed: int) -> None:
 
 
 def _warnings(session: Session, facts: dict[str, Any]) -> list[str]:
-    warnings = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [])
+    state, on_cpu = throttling(session.system), session.family.on_cpu
+    warnings = session.doubts() + sensors.caveats(facts["power_mode"], facts["clocks"], [], on_cpu=on_cpu) + history(state)
+    if state.now:
+        warnings.append(f"The board is slowed down at this moment: {'; '.join(state.now)}.")
     memory = facts["memory_available_bytes"]
     if not session.options.here:
         warnings += session.family.warnings(session)

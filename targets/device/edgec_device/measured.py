@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from edgec_onboard import measurements
+from edgec_onboard.cgroup import available_cores
 from edgec_onboard.emulation import emulated_on
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES, Verdict
@@ -127,6 +128,7 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
         candidate["timings"] = {
             **{key: bench[key] for key in keys},
             "threads": threads,
+            "other_cores": bench.get("other_cores"),
             "blocks": _blocks(bench, first),
             **_conditions(bench),
         }
@@ -152,15 +154,23 @@ def _blocks(bench: Mapping[str, Any], first: int) -> list[dict[str, int]]:
 
 
 def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
-    """The board's clocks, temperatures and power while it measured."""
+    """The board's clocks, temperatures and power while it measured. Older records have no CPU clocks."""
     rounds = bench["rounds"]
     first, last = rounds[0]["before"]["temperatures_c"], rounds[-1]["after"]["temperatures_c"]
     power = {}
     for rail in sorted(set.intersection(*(set(each["power_mw"]) for each in rounds))):
         figures = [each["power_mw"][rail] for each in rounds]
-        mean = sum(each["mean"] for each in figures) / len(figures)
-        power[rail] = [round(mean, 1), max(each["max"] for each in figures)]
+        power[rail] = [round(sum(each["mean"] for each in figures) / len(figures), 1), max(each["max"] for each in figures)]
+    before, after = rounds[0]["before"]["clocks"], rounds[-1]["after"]["clocks"]
+    mean = [each["cpu_mhz"] for each in rounds if each.get("cpu_mhz")]
+    mhz = {
+        "before": before.get("cpu_cur_mhz"),
+        "meanwhile": round(sum(mean) / len(mean), 1) if mean else None,
+        "after": after.get("cpu_cur_mhz"),
+        "most": before.get("cpu_max_mhz"),
+    }
     return {
+        "cpu_mhz": {name: value for name, value in mhz.items() if value},
         "gpu_clock_fixed": rounds[0]["before"]["clocks"]["gpu_fixed"],
         "temperatures_c": {zone: [first[zone], last[zone]] for zone in sorted(set(first) & set(last))},
         "power_mw": power,
@@ -177,7 +187,9 @@ def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
     capability = tool.facts.get("compute_capability")
     gpu = f"{tool.title} on {tool.processor}{f', compute capability {capability}' if capability else ''}."
     name = [] if session.options.here else [session.family.describe(session.board)]
-    return name + [gpu] + ([f"Power mode {mode}."] if mode else [])
+    refused = {variant.name: tool.refuses(variant, session.profile) for variant in session.bundle.variants}
+    left_out = [f"{variant} is left out: it needs {what}." for variant, what in refused.items() if what]
+    return name + [gpu] + ([f"Power mode {mode}."] if mode else []) + left_out
 
 
 def _host(session: Session) -> dict[str, Any]:
@@ -191,7 +203,7 @@ def _host(session: Session) -> dict[str, Any]:
         "isa": list(board.isa),
         "physical_cores": cores,
         "logical_cores": cores,
-        "usable_cores": len(os.sched_getaffinity(0)),
+        "usable_cores": available_cores(),
         "memory_bytes": sensors.memory_bytes(system, "MemTotal") or 0,
         "governor": sensors.clocks(system)["governor"],
         "emulated_on": emulated_on(),

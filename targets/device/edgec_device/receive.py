@@ -1,4 +1,5 @@
-"""Receiving a release over the wire: files that the board has already are not sent again, and partial files are completed."""
+"""Receiving a release over the wire: content that the board has already is not sent again, and partial files are completed. Of
+files with equal content one is sent, and the others are links to it."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Collection, Sequence
 
 from edgec_onboard.errors import ArtefactError
-from edgec_onboard.files import is_plain_file, sha256_of
+from edgec_onboard.files import is_plain_file, link, sha256_of
 
 from edgec_device import environment
 from edgec_device.bundle import BUNDLE, File
@@ -46,18 +47,20 @@ def receive(session: Session, wire: Wire) -> None:
     files = session.bundle.files
     _tidy(incoming, files)
     missing = _collect(session)
+    sent = list({file.sha256: file for file in reversed(missing)}.values())[::-1]
     if missing:
         session.identify()
-        check_room(session, sum(file.size_bytes - _size(_part(incoming, file)) for file in missing))
-    received = _complete(session, wire, missing, incoming)
+        check_room(session, sum(file.size_bytes - _size(_part(incoming, file)) for file in sent))
+    received = _complete(session, wire, sent, incoming)
+    _collect(session)
     path = incoming / BUNDLE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(wire.document)
     release.parent.mkdir(parents=True, exist_ok=True)
     publish_folder(incoming, release)
     remove(incoming)
-    text = f"  copied {len(missing)} of {len(files)} files, {megabytes(received)}"
-    output.emit("done", text, step="copy", result="copied", files=[file.path for file in missing], size_bytes=received)
+    text = f"  copied {len(sent)} of {len(files)} files, {megabytes(received)}"
+    output.emit("done", text, step="copy", result="copied", files=[file.path for file in sent], size_bytes=received)
 
 
 def _receive_wheels(session: Session, wire: Wire) -> None:
@@ -108,32 +111,37 @@ def _tidy(incoming: Path, files: Sequence[File]) -> None:
 
 
 def _collect(session: Session) -> list[File]:
-    """Link files from other releases of this bundle's name; returns those that none has. Releases never change, so a link is as
-    good as a copy."""
+    """Link files whose content is there already: in a release of this bundle's name, or among those that were received. Returns
+    the others. Releases never change, so a link is as good as a copy."""
     incoming, missing = session.layout.incoming, []
-    for file in session.bundle.files:
+    absent = [file for file in session.bundle.files if not os.path.lexists(str(incoming / file.path))]
+    there = _by_content(session, {file.size_bytes for file in absent}) if absent else {}
+    for file in absent:
         path = incoming / file.path
-        if path.exists():
-            continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        source = next(_copies(session, file), None)
+        source = there.get(file.sha256)
         if source is None:
             missing.append(file)
-            continue
-        try:
-            os.link(str(source), str(path))
-        except OSError:  # a filesystem without links
+        elif not link(source, path):
             part = _part(incoming, file)
             shutil.copyfile(str(source), str(part))
             part.replace(path)
     return missing
 
 
-def _copies(session: Session, file: File) -> Iterator[Path]:
-    for release in sorted(session.layout.releases.glob("*")):
-        path = release / file.path
-        if is_plain_file(path) and path.stat().st_size == file.size_bytes and sha256_of(path) == file.sha256:
-            yield path
+def _by_content(session: Session, sizes: Collection[int]) -> dict[str, Path]:
+    """Files of these sizes in releases and among what was received, by their SHA-256. Files of one inode are read once."""
+    found: dict[str, Path] = {}
+    read: set[int] = set()
+    for folder in (session.layout.incoming, *sorted(session.layout.releases.glob("[!.]*"))):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix == _PART or not is_plain_file(path):
+                continue
+            facts = path.stat()
+            if facts.st_size in sizes and facts.st_ino not in read:
+                read.add(facts.st_ino)
+                found.setdefault(sha256_of(path), path)
+    return found
 
 
 def _request(session: Session, wire: Wire, files: Sequence[File], incoming: Path) -> int:

@@ -1,11 +1,11 @@
-"""Power, temperatures, clocks and throttling, as far as the board shows them without root. Nothing is changed.
+"""Power, temperatures and clocks, as far as the board shows them without root. Nothing is changed.
 
 - Power: INA3221 and similar under /sys/class/hwmon (JetPack 5 and newer; in mV and mA, kernel documentation hwmon/ina3221, or in
   uW if the driver multiplies), or as iio devices (JetPack 4).
-- Temperatures: /sys/class/thermal, in thousandths of a degree.
+- Temperatures: /sys/class/thermal, and /sys/class/hwmon of PCs' CPUs, in thousandths of a degree.
+- CPU clocks: cpufreq in /sys/devices/system/cpu, in kHz (Linux, Documentation/admin-guide/pm/cpufreq.rst); where that is missing,
+  /proc/cpuinfo.
 - GPU clock: /sys/class/devfreq, in Hz.
-- Throttling: counters of over-current events (`oc1_event_cnt` beside the sensors, NVIDIA Jetson Linux Developer Guide, Platform
-  Power and Performance), and the state of the cooling devices that the kernel uses against heat.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Mapping, Sequence
 
 from edgec_device.system import System, number, read
 
+_CPU_CHIPS = ("coretemp", "k10temp", "zenpower")
+_OF_ALL_CORES = re.compile(r"Package id \d{1,3}|Tctl|Tdie")
 _POWER_CHIPS = ("ina3221", "ina226", "ina238", "ina219", "ina2xx")
 _MODE = re.compile(r"NV Power Mode: *(\S{1,60})")
 _NAME = 60
@@ -35,17 +37,33 @@ def memory_bytes(system: System, name: str) -> int | None:
 
 
 def clocks(system: System) -> dict[str, Any]:
-    """The GPU's clock and its limits in MHz, the CPUs' governors, whether the GPU's clock is fixed (as jetson_clocks does), and
-    what `jetson_clocks --show` prints, which needs root."""
+    """The GPU's clock and its limits in MHz, `cpu_clocks`, the CPUs' governors, whether the GPU's clock is fixed (as
+    `jetson_clocks` does), and what `jetson_clocks --show` prints, which needs root."""
     gpu = next((path for path in system.glob("/sys/class/devfreq/*") if _is_gpu(path)), None)
     hertz = {name: number(gpu / (name + "_freq")) if gpu else None for name in ("cur", "min", "max")}
     facts: dict[str, Any] = {f"gpu_{name}_mhz": value and round(value / 1e6, 1) for name, value in hertz.items()}
+    facts.update(cpu_clocks(system))
     facts["gpu_fixed"] = None if hertz["min"] is None or hertz["max"] is None else hertz["min"] == hertz["max"]
     governors = {_name(path) for path in system.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")}
     facts["governor"] = ", ".join(sorted(name for name in governors if name)) or None
     shown = system.run("jetson_clocks", "--show")
     facts["jetson_clocks"] = shown.splitlines() if shown else None
     return facts
+
+
+def cpu_clocks(system: System) -> dict[str, float | None]:
+    """In MHz: `cpu_cur_mhz`, the mean of all cores now; `cpu_limit_mhz`, the most that the fastest core may reach now;
+    `cpu_max_mhz`, the most that it can."""
+    names = {"cur": "scaling_cur_freq", "limit": "scaling_max_freq", "max": "cpuinfo_max_freq"}
+    found: dict[str, list[float]] = {}
+    for kind, name in names.items():
+        values = [number(path) for path in system.glob(f"/sys/devices/system/cpu/cpu[0-9]*/cpufreq/{name}")]
+        found[kind] = [value / 1000 for value in values if value is not None]
+    if not found["cur"]:
+        shown = re.findall(r"^cpu MHz\s*: (\d{1,6}(?:\.\d{1,6})?)\s*$", system.text("/proc/cpuinfo") or "", re.MULTILINE)
+        found["cur"] = [float(value) for value in shown]
+    current = round(sum(found["cur"]) / len(found["cur"]), 1) if found["cur"] else None
+    return {"cpu_cur_mhz": current, **{f"cpu_{kind}_mhz": max(found[kind], default=None) for kind in ("limit", "max")}}
 
 
 def temperatures(system: System) -> dict[str, float]:
@@ -55,6 +73,12 @@ def temperatures(system: System) -> dict[str, float]:
         name, value = _name(zone / "type"), number(zone / "temp")
         if name and value is not None and value > 0:
             degrees[name] = round(value / 1000, 1)
+    for chip in system.glob("/sys/class/hwmon/hwmon*"):
+        kind = read(chip / "name") or ""
+        for path in sorted(chip.glob("temp*_label")) if kind in _CPU_CHIPS else ():
+            label, value = _name(path) or "", number(path.with_name(path.name.replace("_label", "_input")))
+            if _OF_ALL_CORES.fullmatch(label) and value is not None:
+                degrees[f"{kind} {label}"] = round(value / 1000, 1)
     return degrees
 
 
@@ -67,59 +91,6 @@ def rails(system: System) -> dict[str, float]:
     for device in system.glob("/sys/bus/i2c/drivers/ina3221x/*/iio:device*"):
         power.update(_iio_rails(device))
     return power
-
-
-def throttling(system: System) -> dict[str, float]:
-    """Counters of over-current events, and states of cooling devices other than fans, by name. A counter that grows, or a state
-    above zero, means that the board was slowed down."""
-    values = {}
-    for path in system.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt"):
-        value = number(path)
-        if value is not None:
-            values["over-current events, {}".format(path.name.split("_")[0])] = value
-    for device in system.glob("/sys/class/thermal/cooling_device*"):
-        name, value = _name(device / "type") or "", number(device / "cur_state")
-        if value is not None and "fan" not in name:
-            values[f"cooling device {name}"] = max(value, values.get(f"cooling device {name}", 0))
-    return values
-
-
-class PowerMeter:
-    """Power and throttling during a measurement. Call `sample` at regular intervals while it runs."""
-
-    def __init__(self, system: System) -> None:
-        self._system = system
-        self._samples: list[Mapping[str, float]] = []
-        self._active: dict[str, float] = {}
-
-    def sample(self) -> None:
-        """Read the sensors once."""
-        self._samples.append(rails(self._system))
-        for name, value in throttling(self._system).items():
-            self._active[name] = max(value, self._active.get(name, 0))
-
-    @property
-    def power_mw(self) -> dict[str, dict[str, float]]:
-        """Mean and largest power in mW, and the number of samples, by rail."""
-        names = sorted({name for sample in self._samples for name in sample})
-        power = {}
-        for name in names:
-            values = [sample[name] for sample in self._samples if name in sample]
-            power[name] = {"mean": round(sum(values) / len(values), 1), "max": round(max(values), 1), "samples": len(values)}
-        return power
-
-    def throttled(self, before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
-        """What slowed the board down in between, a sentence each; empty if nothing shows that anything did."""
-        reasons = []
-        for name in sorted({*before, *after, *self._active}):
-            most = max(after.get(name, 0), self._active.get(name, 0))
-            if name.startswith("over-current"):
-                grown = most - before.get(name, 0)
-                if grown > 0:
-                    reasons.append(f"{name}: {grown:g} more")
-            elif most > 0:
-                reasons.append(f"{name}: state {most:g}")
-        return reasons
 
 
 def _name(path: Path) -> str | None:
@@ -157,13 +128,20 @@ def _iio_rails(device: Path) -> dict[str, float]:
     return power
 
 
-def caveats(mode: str | None, clocks: Mapping[str, Any], throttled: Sequence[str]) -> list[str]:
-    """Why the board may be able to run faster than measured, a sentence each."""
+def caveats(mode: str | None, clocks: Mapping[str, Any], throttled: Sequence[str], *, on_cpu: bool) -> list[str]:
+    """Why the board may be able to run faster than measured, a sentence each. `on_cpu`: engines run on its CPU."""
     sentences = []
     if mode is not None and not mode.startswith("MAXN"):
         sentences.append(f"The power mode is {mode}, not the board's fastest (nvpmodel).")
     if clocks.get("gpu_fixed") is False:
         sentences.append("The GPU's clock follows the load (jetson_clocks is off), so timings vary with the clock.")
+    governor, limit, most = (clocks.get(name) if on_cpu else None for name in ("governor", "cpu_limit_mhz", "cpu_max_mhz"))
+    if governor and governor != "performance":
+        sentences.append(
+            f"The CPU governor is {governor}, not performance: clocks follow the load, and timings follow the clocks."
+        )
+    if limit and most and limit < most:
+        sentences.append(f"The CPU may not run faster than {limit:g} of {most:g} MHz (scaling_max_freq).")
     if throttled:
         sentences.append("The board was throttled while measuring: {}.".format("; ".join(throttled)))
     return sentences

@@ -114,9 +114,12 @@ class Session:
     def __init__(self, options: Options, bundle: Bundle, system: System, output: Output, family: Family) -> None:
         self.options, self.bundle, self.system, self.output, self.family = options, bundle, system, output, family
         self.layout = Layout(options.root, bundle.name)
+        self._identified = False
 
     def identify(self) -> None:
-        """Find out board and tool, and check that the bundle is for them. Raises `WrongBoard` or `NoRuntime`."""
+        """Find out board and tool, once, and check that the bundle is for them. Raises `WrongBoard` or `NoRuntime`."""
+        if self._identified:
+            return
         self.family.identify(self)
         if not self.usable_variants():
             needs = {variant.name: self.tool.refuses(variant, self.profile) for variant in self.bundle.variants}
@@ -125,6 +128,7 @@ class Session:
                 evidence=[f"{name} needs {need}" for name, need in needs.items() if need],
                 remedy=self.family.remedy,
             )
+        self._identified = True
 
     def usable_variants(self) -> list[Variant]:
         """The variants that this tool can use here, in the bundle's order; of those named with --variant, if any are."""

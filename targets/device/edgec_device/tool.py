@@ -149,6 +149,10 @@ class Family(Protocol):
         """Whether float32 is measured with the others. Else it is the last resort."""
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether engines run on the CPU's cores, so that their clocks and what else they do count."""
+
+    @property
     def remedy(self) -> str:
         """What to do about software that the bundle is not for."""
 

@@ -64,6 +64,17 @@ def test_a_single_run_on_a_busy_machine_is_shown_and_not_judged(compared: Compar
     assert all(judged.verdict is Verdict.SLOWER for judged in compared(samples(1, ms=40), latency__other_cores=0.1).latency)
 
 
+def test_a_run_under_throttling_is_shown_and_not_judged(compared: Compared) -> None:
+    result = compared(samples(1, ms=40), latency__throttled=("under-voltage", "cooling device cpu: state 2"))
+    for judged in result.latency:
+        assert judged.ratio is not None
+        assert judged.verdict is None
+        assert "after.json was throttled while it was measured: under-voltage, cooling device cpu: state 2" in judged.why_not
+    gated = gate([result], 5)
+    assert gated.alarms == ()
+    assert sum("is not gated" in line for line in gated.blind) == 2
+
+
 def test_a_regression_of_latency(compared: Compared) -> None:
     result = gate([compared(samples(1, ms=22))], 5)
     assert len(result.alarms) == 2

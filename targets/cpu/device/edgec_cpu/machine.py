@@ -17,7 +17,7 @@ from edgec_onboard.cpuinfo import architecture, from_proc
 from edgec_onboard.errors import WrongBoard
 
 from edgec_cpu import errors
-from edgec_cpu.tool import Runtimes
+from edgec_cpu.tool import TITLES, Runtimes
 
 
 class Cpu:
@@ -36,6 +36,7 @@ class Cpu:
     )
     patient_with = "the runtime"
     tries_fp32 = True
+    on_cpu = True
     remedy = "install the runtime, or let `edgec deploy` bring it along; or build the bundle for one that is here"
     hidden: Sequence[str] = ("jetpack", "l4t", "power_mode")
 
@@ -66,8 +67,12 @@ class Cpu:
         return f"{board.title}, {board.architecture} with {', '.join(board.isa) or 'no instructions that matter here'}."
 
     def warnings(self, session: Session) -> list[str]:
-        """None: whatever has these instructions is such a machine."""
-        return []
+        """Runtimes that cannot be used: their models are left out."""
+        assert isinstance(session.tool, Runtimes)
+        titles = {name: TITLES.get(name, name) for name in session.tool.problems}
+        return [
+            f"{titles[name]} cannot be used, and its models are left out: {why}." for name, why in session.tool.problems.items()
+        ]
 
 
 def profile_of(cpu: CpuFacts, machine: str, bundle: Bundle) -> BoardProfile:

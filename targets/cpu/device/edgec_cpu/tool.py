@@ -13,14 +13,16 @@ from typing import Any
 
 from edgec_device import environment
 from edgec_device.bundle import BoardProfile, Variant
-from edgec_device.errors import NoRuntime
+from edgec_device.errors import EngineHung, NoRuntime
 from edgec_device.jobs import Jobs
 from edgec_device.npy import Array
 from edgec_device.session import Session
 from edgec_device.tool import Measured
+from edgec_onboard.cgroup import available_cores
 from edgec_onboard.cpuinfo import Cpu
 from edgec_onboard.documents import Tensor
 from edgec_onboard.errors import UsageError
+from edgec_onboard.files import link
 from edgec_onboard.text import shorten
 
 TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
@@ -34,7 +36,7 @@ class Runtimes:
 
     def __init__(self, session: Session, cpu: Cpu, python: Path, folders: Sequence[Path]) -> None:
         self.path, self._cpu, self._variants = python, cpu, session.bundle.variants
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = available_cores()
         more, options = [str(folder) for folder in folders], session.options
         self._jobs = Jobs(python, session.output, options.patience, "the runtime", more)
         self.doubts: list[str] = []
@@ -74,9 +76,12 @@ class Runtimes:
         )
 
     def _look(self, runtime: str, patience: float) -> None:
+        job = {"do": "look", "runtime": runtime}
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
-            job = {"do": "look", "runtime": runtime}
-            answer = self._jobs.ask(job, Path(folder), patience=patience, step=f"looking for {runtime}")
+            try:
+                answer = self._jobs.ask(job, Path(folder), patience=patience, step=f"looking for {runtime}")
+            except EngineHung as error:  # it must not keep the other from being used
+                answer = {"error": f"it hung: {'; '.join(error.evidence)}"}
         if "version" in answer:
             self.installed[runtime] = str(answer["version"]).split("-")[0][:40]  # OpenVINO appends its build's number
         else:
@@ -142,9 +147,7 @@ class Runtimes:
         """The model's files, linked where that is possible: a release never changes."""
         began = time.monotonic()
         for path in (variant.path, *variant.others):
-            try:
-                os.link(str(release / path), str(work / Path(path).name))
-            except OSError:  # a file system without links
+            if not link(release / path, work / Path(path).name):
                 shutil.copyfile(str(release / path), str(work / Path(path).name))
         return time.monotonic() - began
 

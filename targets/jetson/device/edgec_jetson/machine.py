@@ -27,6 +27,7 @@ class Jetson:
     option = ("--trtexec", "PATH", "/usr/src/tensorrt/bin/trtexec, then the PATH")
     patient_with = "trtexec"
     tries_fp32 = False
+    on_cpu = False
     remedy = "flash a JetPack whose TensorRT is in that range, or build the bundle for this version"
     hidden: Sequence[str] = ()
 

@@ -32,6 +32,7 @@ class Rtx:
     )
     patient_with = "NVIDIA's code"
     tries_fp32 = False
+    on_cpu = False
     remedy = "install a TensorRT in that range, or build the bundle for this version"
     hidden: Sequence[str] = ("jetpack", "l4t", "power_mode")
 

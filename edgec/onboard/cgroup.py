@@ -10,6 +10,7 @@ Source: Linux, Documentation/admin-guide/cgroup-v2.rst (`cpu.max`, `memory.max`)
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,23 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 # Version 1 writes "no limit" as the largest page-aligned integer; nothing near it is a real limit.
 _NO_MEMORY_LIMIT = 1 << 60
+
+
+def available_cores() -> int:
+    """How many of our threads can run all the time, within affinity and the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return within_quota(cores, cpu_limit(membership()))
+
+
+def within_quota(cores: int, quota: float | None) -> int:
+    """`cores`, or as many as the quota pays for, rounded down, but at least one: a thread too many is throttled for the rest of
+    each period, which shows as latency."""
+    return max(1, cores if quota is None else min(cores, int(quota)))
+
+
+def membership() -> str:
+    """/proc/self/cgroup's text; empty where there is none."""
+    return MEMBERSHIP.read_text() if MEMBERSHIP.is_file() else ""
 
 
 def cpu_limit(membership: str, root: Path = ROOT) -> float | None:

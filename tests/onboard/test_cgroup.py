@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgec.host.cgroup import cpu_limit, memory_limit
+from edgec.onboard.cgroup import cpu_limit, memory_limit
 
 
 def write(path: Path, text: str) -> None:
