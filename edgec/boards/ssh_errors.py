@@ -84,7 +84,11 @@ def no_python(address: Address, code: int, messages: Sequence[str]) -> BoardErro
     """The error for a board where Python could not be started."""
     missing = code in (126, 127)
     what = "There is no python3 on {board}." if missing else "{board} lets this user in, but starts no program."
-    remedy = "install it there: sudo apt-get install python3" if missing else "see whether this works: {ssh} python3 --version"
+    remedy = (
+        "install it there: sudo apt-get install python3, on a Mac xcode-select --install"
+        if missing
+        else "see whether this works: {ssh} python3 --version"
+    )
     return _error(address, what, [f"exit code {code}", *messages], remedy)
 
 

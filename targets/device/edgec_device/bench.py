@@ -110,11 +110,20 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "caveats": caveats,
         "rounds": [{"runs": len(each.samples), **each.conditions} for each in rounds],
         "threads": rounds[0].measured.threads,
+        "cpu_ms_per_frame": _cpu_ms_per_frame(rounds, session.bundle.input.shape[0]),
+        "cold_start": rounds[0].measured.cold_start,
         **session.tool.identity(engine.variant),
         "created": now(),
         "evidence": session.grade(doubts),
         "doubts": doubts,
     }
+
+
+def _cpu_ms_per_frame(rounds: Sequence[_Round], batch: int) -> float | None:
+    times = [each.measured.cpu_ms for each in rounds]
+    known = [value for value in times if value is not None]
+    frames = batch * sum(len(each.samples) for each in rounds)
+    return round(sum(known) / frames, 4) if len(known) == len(times) else None
 
 
 def _print_figures(session: Session, engine: Engine, result: str) -> None:

@@ -27,7 +27,7 @@ _LITTLE_MEMORY_BYTES = 2 << 30
 
 def preflight(session: Session) -> dict[str, Any]:
     """Check everything that later steps need, and print warnings; returns the facts about the board. Needs no lock, and creates
-    only --dir. Raises `WrongBoard`, `NoTensorRT`, `ArtefactError` or `DiskFull`."""
+    only --dir. Raises `WrongBoard`, `NoRuntime`, `ArtefactError` or `DiskFull`."""
     output, bundle = session.output, session.bundle
     output.step("preflight", f"{bundle.name} ({bundle.key})")
     session.identify()
@@ -71,7 +71,7 @@ def board_facts(session: Session) -> dict[str, Any]:
         "l4t": board.l4t,
         **tool.facts,
         "disk_free_bytes": shutil.disk_usage(str(session.options.root)).free,
-        "memory_available_bytes": sensors.memory_bytes(session.system, "MemAvailable"),
+        "memory_available_bytes": sensors.memory_available(session.system),
         "power_mode": sensors.power_mode(session.system),
         "clocks": sensors.clocks(session.system),
         "packages": dict(board.packages),

@@ -21,6 +21,7 @@ from edgec_device.files import read_json, remove
 from edgec_device.output import megabytes
 from edgec_device.seal import current_engine
 from edgec_device.session import Engine, Session
+from edgec_device.verify import likeness_in_words
 
 _MANIFEST = "manifest.json"
 _UNDER = 9 * " "
@@ -37,7 +38,7 @@ def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, 
     fields = {
         **measurements.artefact_fields(bundle),
         "artefact_sha256": _artefact_sha256(bundle.root),
-        "host_is_target": not session.options.here and not session.doubts(),
+        "host_is_target": session.is_target and not session.doubts(),
         "input_shape": list(bundle.input.shape),
         "host": _host(session),
         "tool": session.tool.name,
@@ -116,7 +117,13 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
         "size_bytes": engine.facts.get("size_bytes"),
         "problem": problems.get(name, {}).get("what", ""),
         "build_flags": engine.facts.get("flags", []),
+        "remarks": [],
     }
+    if verified:
+        observed, likeness = verified.get("observed") or {}, verified.get("recorded") or {}
+        if observed.get("placement"):
+            candidate["placement"] = {**observed["placement"], "evidence": verified["evidence"]}
+        candidate["remarks"] += [*observed.get("remarks", []), *likeness_in_words(likeness)]
     if verified and (verified["figures"] or verified["tasks"]):
         verdict = Verdict(verified["problems"], verified["figures"], verified["tasks"], verified["frames"])
         candidate["fidelity"] = measurements.fidelity(name, verdict, verified["evidence"])
@@ -129,7 +136,11 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
             "blocks": _blocks(bench, first),
             **_conditions(bench),
         }
-        candidate["remarks"] = bench["caveats"]
+        candidate["remarks"] += bench["caveats"]
+        if bench.get("cpu_ms_per_frame") is not None:
+            candidate["cpu_ms_per_frame"] = bench["cpu_ms_per_frame"]
+        if bench.get("cold_start"):
+            candidate["cold_start"] = {**bench["cold_start"], "evidence": bench["evidence"]}
     return candidate
 
 
@@ -168,7 +179,8 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
 
 def _doubts(session: Session) -> list[str]:
     here = [f"these are engines for this machine itself, {session.tool.processor}"] if session.options.here else []
-    return session.doubts() + here
+    foreign = [f"this is {session.board.title}; {session.foreign}"] if session.foreign and not session.doubts() else []
+    return session.doubts() + here + foreign
 
 
 def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
@@ -176,7 +188,7 @@ def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
     capability = tool.facts.get("compute_capability")
     gpu = f"{tool.title} on {tool.processor}{f', compute capability {capability}' if capability else ''}."
     name = [] if session.options.here else [session.family.describe(session.board)]
-    return name + [gpu] + ([f"Power mode {mode}."] if mode else [])
+    return name + [gpu] + ([f"Power mode {mode}."] if mode else []) + session.family.remarks(session)
 
 
 def _host(session: Session) -> dict[str, Any]:
@@ -190,7 +202,7 @@ def _host(session: Session) -> dict[str, Any]:
         "isa": list(board.isa),
         "physical_cores": cores,
         "logical_cores": cores,
-        "usable_cores": len(os.sched_getaffinity(0)),
+        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores,
         "memory_bytes": sensors.memory_bytes(system, "MemTotal") or 0,
         "governor": sensors.clocks(system)["governor"],
         "virtual_machine": None,
@@ -198,6 +210,7 @@ def _host(session: Session) -> dict[str, Any]:
         "python": platform.python_version(),
         "jetpack": board.jetpack,
         "versions": versions,
+        **board.host,
     }
 
 

@@ -6,6 +6,7 @@
 - GPU clock: /sys/class/devfreq, in Hz.
 - Throttling: counters of over-current events (`oc1_event_cnt` beside the sensors, NVIDIA Jetson Linux Developer Guide, Platform
   Power and Performance), and the state of the cooling devices that the kernel uses against heat.
+- What macOS has instead: `darwin`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from edgec_device import darwin
 from edgec_device.system import System, number, read
 
 _POWER_CHIPS = ("ina3221", "ina226", "ina238", "ina219", "ina2xx")
@@ -23,9 +25,15 @@ _NAME = 60
 
 
 def power_mode(system: System) -> str | None:
-    """The power mode's name from nvpmodel, such as MAXN_SUPER; None if it is not known."""
+    """The power mode's name from nvpmodel, such as MAXN_SUPER, or a Mac's power source; None if it is not known."""
     match = _MODE.search(system.run("nvpmodel", "-q") or "")
-    return match.group(1) if match else None
+    return match.group(1) if match else darwin.power(system)
+
+
+def memory_available(system: System) -> int | None:
+    """In bytes; None if it is not known."""
+    known = memory_bytes(system, "MemAvailable")
+    return darwin.memory_available(system) if known is None else known
 
 
 def memory_bytes(system: System, name: str) -> int | None:
@@ -71,7 +79,12 @@ def rails(system: System) -> dict[str, float]:
 
 def throttling(system: System) -> dict[str, float]:
     """Counters of over-current events, and states of cooling devices other than fans, by name. A counter that grows, or a state
-    above zero, means that the board was slowed down."""
+    above zero, means that the board was slowed down. Starts processes on a Mac: not for while something is measured."""
+    return {**_counters(system), **darwin.throttling(system)}
+
+
+def _counters(system: System) -> dict[str, float]:
+    """Those that are files."""
     values = {}
     for path in system.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt"):
         value = number(path)
@@ -95,7 +108,7 @@ class PowerMeter:
     def sample(self) -> None:
         """Read the sensors once."""
         self._samples.append(rails(self._system))
-        for name, value in throttling(self._system).items():
+        for name, value in _counters(self._system).items():
             self._active[name] = max(value, self._active.get(name, 0))
 
     @property
@@ -159,8 +172,9 @@ def _iio_rails(device: Path) -> dict[str, float]:
 
 def caveats(mode: str | None, clocks: Mapping[str, Any], throttled: Sequence[str]) -> list[str]:
     """Why the board may be able to run faster than measured, a sentence each."""
-    sentences = []
-    if mode is not None and not mode.startswith("MAXN"):
+    of_mac = darwin.power_caveats(mode)
+    sentences = list(of_mac or ())
+    if of_mac is None and mode is not None and not mode.startswith("MAXN"):
         sentences.append(f"The power mode is {mode}, not the board's fastest (nvpmodel).")
     if clocks.get("gpu_fixed") is False:
         sentences.append("The GPU's clock follows the load (jetson_clocks is off), so timings vary with the clock.")

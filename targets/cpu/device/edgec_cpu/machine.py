@@ -69,6 +69,10 @@ class Cpu:
         """None: whatever has these instructions is such a machine."""
         return []
 
+    def remarks(self, session: Session) -> list[str]:
+        """None."""
+        return []
+
 
 def profile_of(cpu: CpuFacts, machine: str, bundle: Bundle) -> BoardProfile:
     """The bundle's profile of this CPU. Raises `WrongBoard` if it has none."""
