@@ -19,8 +19,10 @@ import gc
 import importlib
 import json
 import logging
+import os
 import resource
 import sys
+import threading
 import time
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +37,7 @@ PACKAGES = ("coremltools", "numpy", "pillow")
 _PROXY = "coremltools.libcoremlpython"
 _FRAMES = "frames"
 _SIGN_OF_LIFE_S = 5.0
+_WATCH_S = 1.0
 
 
 def do(job: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -142,6 +145,7 @@ def _bench(model: _Model, job: dict[str, Any]) -> dict[str, Any]:
 def main(path: str, folders: Sequence[str]) -> int:
     """Do the job in that file. Returns the exit code; what went wrong is in the answer, too."""
     sys.path[:0] = folders
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     job = Path(path)
     try:
         answer = do(json.loads(job.read_text(encoding="utf-8")), job.resolve().parent)
@@ -152,6 +156,13 @@ def main(path: str, folders: Sequence[str]) -> int:
         answer = {"error": f"{type(error).__name__}: {error}"}
     (job.parent / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
     return 1 if answer.keys() & {"missing", "error"} else 0
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when the one that started it is gone: macOS, unlike Linux, does not do that by itself."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_S)
+    os._exit(1)
 
 
 def _coremltools() -> Any:

@@ -170,9 +170,9 @@ class CoreMl:
             job = {"do": "compile", "package": str(work / package), "to": str(kept)}
             self._jobs.step(job, work, "build", variant, log)
             self._compiled[variant.sha256] = kept
-        for path in kept.rglob("*"):
-            if path.is_file():
-                _link(path, work / _compiled(package) / path.relative_to(kept))
+        for compiled in kept.rglob("*"):
+            if compiled.is_file():
+                _link(compiled, work / _compiled(package) / compiled.relative_to(kept))
         return time.monotonic() - began
 
     def outputs(
@@ -198,7 +198,7 @@ class CoreMl:
         if is_time(answer.get("load_ms")):
             remarks.append("the first load, which prepares the package for the chip, took {:.0f} ms.".format(answer["load_ms"]))
         plan, units = answer.get("placement"), variant.settings["units"]
-        if not _is_plan(plan):
+        if not isinstance(plan, dict) or not _is_plan(plan):
             problem = shorten(printable(str(answer.get("placement_problem") or "the answer makes no sense")), 300)
             self.observed = {"remarks": [*remarks, f"where operations run is not known: {problem}."]}
             return
@@ -260,9 +260,9 @@ def _link(source: Path, destination: Path) -> None:
         shutil.copyfile(str(source), str(destination))
 
 
-def _is_plan(plan: Any) -> bool:
+def _is_plan(plan: dict[str, Any]) -> bool:
     """Whether it is what `placement.read_plan` returns: Core ML's code ran where it comes from."""
-    if not isinstance(plan, dict) or not isinstance(plan.get("by_device"), dict) or not isinstance(plan.get("fallen"), list):
+    if not isinstance(plan.get("by_device"), dict) or not isinstance(plan.get("fallen"), list):
         return False
     counts = plan["by_device"].values()
     texts = [value for each in plan["fallen"] if isinstance(each, dict) for value in each.values()]
