@@ -30,7 +30,7 @@ def write_mac_bundle(packing: Packing, program: BoardProgram) -> None:
 def _variants(packing: Packing) -> Iterator[Mapping[str, Any]]:
     for variant in packing.variants:
         first, *others = packing.paths_of(variant)
-        version = registry.get(variant.runtime).availability().version
+        version = registry.get(variant.runtime).availability().version.removeprefix("coremltools ")
         for units in UNITS:
             yield {
                 "name": f"{variant.variant}-{units}",
