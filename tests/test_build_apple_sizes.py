@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.reading import open_artefact
+from edgec.backends.apple.program import MAC_PROGRAM
 from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, InputSizeError, RuntimeFailure, VerificationError
 from edgec.fidelity.metrics import compare, worst
@@ -32,6 +32,8 @@ from edgec.records.manifest import MANIFEST, Manifest
 from edgec.request import BuildRequest
 from edgec.stages.sizes import widest_peaks, widest_ranges
 from edgec.verifying import load_runner, verify
+from tests.apple_device.mac import ENVIRONMENT, only, write_facts
+from tests.device.robot import Robot
 from tests.support import forging
 from tests.support.commands import edgec
 from tests.support.files import save_checkpoint
@@ -135,13 +137,34 @@ def test_the_size_and_the_operation_that_differs_are_named(
     forged = Path(shutil.copytree(built.directory, tmp_path / "forged.edgec"))
     place = forged / "model" / "w8.mlpackage"
     _flip_weight(place, "blocks_1_mlp_fc1_weight") if function is None else _swap(place, function, "blocks_1_attn_mix")
-    _edit(forged, files=[file.model_dump() for file in build_manifest_files(forged)])
+    forging.repair(forged)
     named = "blocks_1_mlp_fc1_add" if function is None else "blocks_1_attn_mix "
     with pytest.raises(VerificationError) as caught:
         verify(forged)
     said = "\n".join([caught.value.what, *caught.value.evidence])
     for size in SIZES:
         assert (f"at {size} the first operation that differs is {named}" in said) == (size in damaged), said
+
+
+@pytest.mark.parametrize(("function", "size"), [(None, SIZES[0]), (NAMES[1], SIZES[1])], ids=["the default", "the other"])
+def test_a_mac_verifies_the_function_that_it_is_asked_for(
+    built: BuildResult, tmp_path: Path, function: str | None, size: Size
+) -> None:
+    mac = Robot(
+        built.directory,
+        write_facts(tmp_path / "facts"),
+        tmp_path / "root",
+        program=built.directory / MAC_PROGRAM,
+        env=dict(ENVIRONMENT),
+    )
+    done = mac.run("run-all", *only("cpuOnly"), *(["--function", function] if function else []))
+    assert done.code == 0, done
+    report = mac.report()
+    assert report.input_shape == (1, size.height, size.width, 3)
+    assert any("what edgec's evaluator computed: 1.000000" in note for note in report.notes)
+    assert any(f"Of the package's functions, {function or NAMES[0]} was measured" in note for note in report.notes)
+    engine = json.loads((mac.home / "current" / "engine.json").read_text())
+    assert (engine["units"], engine["function"]) == ("cpuOnly", function or NAMES[0])
 
 
 def test_a_manifest_whose_sizes_contradict_it_is_refused(built: BuildResult, tmp_path: Path) -> None:

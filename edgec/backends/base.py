@@ -15,7 +15,7 @@ from edgec.errors import TargetError
 from edgec.lowering.base import Availability
 from edgec.records.compilation import Compilation
 from edgec.records.fidelity import HeadFacts
-from edgec.records.manifest import Tensor, VariantFacts
+from edgec.records.manifest import SizeFacts, Tensor, VariantFacts
 from edgec.records.report import CandidateFigures, Host, ModelFacts
 from edgec.resources import room
 
@@ -84,6 +84,8 @@ class Packing:
     folders: Mapping[str, str]
     """Where each variant's files lie in the artefact, by the variant's name."""
     heads: tuple[HeadFacts, ...] = ()
+    sizes: tuple[SizeFacts, ...] = ()
+    """All sizes of frames, the default first."""
 
     def paths_of(self, variant: Candidate) -> list[str]:
         """A variant's files in the artefact: the one that its runtime opens first, then the others."""

@@ -14,9 +14,9 @@ from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
 from edgec.artefact.tolerances import LEAST_FIDELITY, Allowed, allowed
 from edgec.backends.base import VariantChecks
-from edgec.backends.bundling import tensor_fields
+from edgec.backends.bundling import golden_fields, recorded_bounds, recorded_fields, size_fields, tensor_fields
 from edgec.backends.checking import check_document, read_document
-from edgec.backends.program import BUNDLE
+from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.fidelity.metrics import Features, compare
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
@@ -29,13 +29,13 @@ from edgec.records.report import Report
 _SLACK = 1e-5
 
 
-def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | None = None, *, program: str) -> None:
+def check_bundle(artefact: OpenArtefact, report: Report | None, least: float | None = None, *, program: BoardProgram) -> None:
     """bundle.json must say what the manifest and `report` say. `least` is the lowest gate that is allowed, by default edgec's;
     `program` is what it is for.
 
     Raises `ArtefactError`.
     """
-    check_document(artefact, program, BUNDLE, report, least, compare=partial(_contradictions, program))
+    check_document(artefact, program.path, BUNDLE, report, least, compare=partial(_contradictions, program))
 
 
 def check_variants(artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool) -> VariantChecks:
@@ -107,7 +107,7 @@ def _below_least(precision: str, artefact: OpenArtefact, actual: Features) -> li
     ]
 
 
-def _contradictions(program: str, document: Mapping[str, Any], manifest: Manifest, directory: Path) -> Iterator[str]:
+def _contradictions(program: BoardProgram, document: Mapping[str, Any], manifest: Manifest, directory: Path) -> Iterator[str]:
     listed = {file.path: (file.sha256, file.size_bytes) for file in manifest.files}
     files = {file["path"]: (file["sha256"], file["size_bytes"]) for file in document["files"]}
     for path, facts in files.items():
@@ -117,14 +117,19 @@ def _contradictions(program: str, document: Mapping[str, Any], manifest: Manifes
     stated = {(variant["precision"], variant["path"]) for variant in document["variants"]}
     if len(variants) != len(document["variants"]) or manifest.entry not in variants.values():
         yield "its variants are not those of the artefact"
-    if manifest.execution is not None and stated != {(variant.precision, variant.entry) for variant in manifest.variants}:
+    listed_variants = {(variant.precision, variant.entry) for variant in manifest.variants}
+    # Where a board cannot choose another file, the entry is all there is.
+    if manifest.execution is not None and stated != (listed_variants or {(manifest.precision, manifest.entry)}):
         yield "its variants are not those of the manifest"
     engines = [variant["engine"]["path"] for variant in document["variants"] if "engine" in variant]
-    for path in (*variants.values(), *engines, FRAMES, EXPECTED_FLOAT32, program):
+    size_paths = [path for size in manifest.all_sizes for path in size.golden.paths] if program.recorded else []
+    for path in (*variants.values(), *engines, FRAMES, EXPECTED_FLOAT32, program.path, *size_paths):
         if path not in files:
             yield f"it does not list {printable(str(path))[:100]}"
-    if document["golden"] != {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": manifest.golden.count}:
+    if document["golden"] != (recorded_fields(manifest.golden) if program.recorded else golden_fields(manifest.golden.count)):
         yield "it has other golden frames"
+    if document.get("sizes", []) != [size_fields(size) for size in manifest.sizes if program.recorded]:
+        yield "it has other sizes of frames"
     expected = {
         "edgec_version": manifest.edgec_version,
         "build_key": manifest.build_key,
@@ -151,6 +156,8 @@ def _contradictions(program: str, document: Mapping[str, Any], manifest: Manifes
         bounds = variant.get("bounds", {})
         if set(bounds) != heads:
             yield f"its bounds of {precision} are not for the artefact's heads"
+        elif program.recorded and bounds != recorded_bounds(manifest.outputs, manifest.precision):
+            yield f"its bounds of {precision} are not edgec's"
         numbers = [value for bound in bounds.values() for value in bound.values()]
         if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in numbers):
             yield f"a bound of {precision} is not a number"

@@ -18,6 +18,7 @@ import edgec
 from edgec.artefact.bounds import head_bounds
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, VARIANTS, write_expected
 from edgec.artefact.recording import run_golden
+from edgec.artefact.tolerances import limits
 from edgec.backends.base import Packing
 from edgec.backends.candidate import Candidate
 from edgec.backends.program import BUNDLE, BoardProgram
@@ -27,7 +28,8 @@ from edgec.fidelity.reference import Reference
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel
 from edgec.onboard.judging import GATES
-from edgec.records.manifest import Tensor, VariantFacts
+from edgec.onboard.tasks import FEATURES, LABELS
+from edgec.records.manifest import Golden, SizeFacts, Tensor, VariantFacts
 
 SCHEMA_VERSION = 1
 
@@ -48,11 +50,45 @@ def write_bundle(
     Raises `RuntimeFailure` if a variant cannot be run here.
     """
     directory = packing.directory
-    program.write(directory)
     golden = Reference(_arrays(directory, FRAMES)["frames"], _arrays(directory, EXPECTED_FLOAT32))
     features = {name_of(variant): _run(packing, variant, golden) for variant in packing.variants}
-    paths = [path for variant in packing.variants for path in packing.paths_of(variant)]
-    paths += [FRAMES, EXPECTED_FLOAT32, program.path, *more]
+    entries = [
+        {
+            "name": name_of(variant),
+            "path": packing.paths_of(variant)[0],
+            "precision": variant.precision,
+            **facts_of(variant),
+            "bounds": {
+                name: bound.as_document()
+                for name, bound in head_bounds(
+                    packing.outputs, variant.precision, golden.features, features[name_of(variant)]
+                ).items()
+            },
+        }
+        for variant in packing.variants
+    ]
+    write_document(packing, program, boards, entries, [EXPECTED_FLOAT32, *more])
+    entry, *others = packing.variants
+    expected = {name_of(entry): EXPECTED_SHIPPED}
+    for variant in others:
+        expected[name_of(variant)] = f"{VARIANTS}/{name_of(variant)}.npz"
+        write_expected(directory, expected[name_of(variant)], features[name_of(variant)])
+    return tuple(_facts(packing, variant, expected[name_of(variant)]) for variant in packing.variants)
+
+
+def write_document(
+    packing: Packing,
+    program: BoardProgram,
+    boards: Sequence[Mapping[str, Any]],
+    variants: Sequence[Mapping[str, Any]],
+    paths: Sequence[str],
+    **more: Any,
+) -> None:
+    """Write the program, and a bundle.json with these `variants`. `paths` are the files that boards need besides the models, the
+    golden frames and the program; `more` are members of the document that only some families have."""
+    directory = packing.directory
+    program.write(directory)
+    models = [path for variant in packing.variants for path in packing.paths_of(variant)]
     document = {
         "schema_version": SCHEMA_VERSION,
         "edgec_version": edgec.__version__,
@@ -62,38 +98,48 @@ def write_bundle(
         "boards": list(boards),
         "input": tensor_fields(packing.input),
         "outputs": [tensor_fields(output) for output in packing.outputs],
-        "variants": [
-            {
-                "name": name_of(variant),
-                "path": packing.paths_of(variant)[0],
-                "precision": variant.precision,
-                **facts_of(variant),
-                "bounds": {
-                    name: bound.as_document()
-                    for name, bound in head_bounds(
-                        packing.outputs, variant.precision, golden.features, features[name_of(variant)]
-                    ).items()
-                },
-            }
-            for variant in packing.variants
-        ],
+        "variants": list(variants),
         "heads": [head.model_dump(mode="json") for head in packing.heads],
-        "golden": {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": packing.golden_count},
+        "golden": golden_fields(packing.golden_count),
         "gate": dict.fromkeys(GATES, packing.budget.min_fidelity),
         "budget": packing.budget.said(),
         "model": packing.model.model_dump(mode="json"),
         "target": packing.target,
         "precision_asked": packing.precision_asked,
         "calibration": packing.calibration,
-        "files": [_file(directory, path) for path in paths],
+        **more,
+        "files": [_file(directory, path) for path in dict.fromkeys([*models, FRAMES, *paths, program.path])],
     }
     (directory / BUNDLE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    entry, *others = packing.variants
-    expected = {name_of(entry): EXPECTED_SHIPPED}
-    for variant in others:
-        expected[name_of(variant)] = f"{VARIANTS}/{name_of(variant)}.npz"
-        write_expected(directory, expected[name_of(variant)], features[name_of(variant)])
-    return tuple(_facts(packing, variant, expected[name_of(variant)]) for variant in packing.variants)
+
+
+def golden_fields(count: int) -> dict[str, Any]:
+    """The golden frames, whose outputs boards compare with float32's."""
+    return {"frames": FRAMES, "expected": EXPECTED_FLOAT32, "count": count}
+
+
+def recorded_fields(golden: Golden) -> dict[str, Any]:
+    """The golden frames of a model that boards run as it is: heads' outputs are compared with what it computed here."""
+    paths = {"frames": golden.frames, "expected": golden.expected_float32, "recorded": golden.expected_shipped}
+    return {**paths, "count": golden.count}
+
+
+def size_fields(size: SizeFacts) -> dict[str, Any]:
+    """One of several sizes of frames."""
+    return {
+        "function": size.function,
+        "input": tensor_fields(size.input),
+        "outputs": [tensor_fields(output) for output in size.outputs],
+        "golden": recorded_fields(size.golden),
+    }
+
+
+def recorded_bounds(outputs: Sequence[Tensor], precision: str) -> dict[str, dict[str, float]]:
+    """How far heads' outputs may be from what was recorded of the same files, as `edgec verify` allows where kernels differ."""
+    most = limits(precision)
+    cosine = {"cosine": most.cosine, "difference": most.difference}
+    heads = [output for output in outputs if output.role != FEATURES]
+    return {output.name: {"agreement": most.labels} if output.role == LABELS else dict(cosine) for output in heads}
 
 
 def _facts(packing: Packing, variant: Candidate, expected: str) -> VariantFacts:

@@ -1,8 +1,8 @@
 """What goes to a device with an artefact, `device/`, compared with the artefact and with this edgec: the program, and the
 document that tells it about the artefact.
 
-Jetsons and RTX machines believe their bundle.json, and a Mac its mac.json. These repeat what the manifest says, so both can be
-compared with it; edgec itself limits what only they say: gates and bounds.
+Boards believe their bundle.json. It repeats what the manifest says, so that the two can be compared; edgec itself limits what
+only bundle.json says: gates and bounds.
 """
 
 from __future__ import annotations

@@ -29,20 +29,22 @@ _MODE = 0o100644 << 16
 class BoardProgram:
     """`path` is where the archive lies in an artefact. Its sources are `__main__.py` and the package `package` in `folder`, and
     packages that it shares with other programs, which it `carries`: their names and folders. `document` is the bundle.json by
-    which `edgec deploy` speaks to it; empty if it does not run over ssh."""
+    which `edgec deploy` speaks to it; empty if it does not run over ssh. `recorded`: its boards run the artefact's files as they
+    are, and compare heads' outputs with what was recorded of them."""
 
     path: str
     package: str
     folder: Path
     document: str = ""
     carries: tuple[tuple[str, Path], ...] = ()
+    recorded: bool = False
 
     @classmethod
-    def with_steps(cls, path: str, package: str, family: str) -> BoardProgram:
+    def with_steps(cls, path: str, package: str, family: str, *, recorded: bool = False) -> BoardProgram:
         """The program in `targets/<family>/device`, which carries `STEPS` and is told about its artefact by bundle.json. Raises
         `EdgecError` if the `targets` folder is missing from this installation."""
         targets = room("targets")
-        return cls(path, package, targets / family / "device", BUNDLE, carries=((STEPS, targets / "device"),))
+        return cls(path, package, targets / family / "device", BUNDLE, ((STEPS, targets / "device"),), recorded)
 
     def sources(self) -> dict[str, bytes]:
         """The files in the archive, by name. Raises `EdgecError` if they are missing from this installation."""

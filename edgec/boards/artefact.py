@@ -73,7 +73,7 @@ def open_for_boards(path: Path) -> BoardArtefact:
             remedy="build one for boards: edgec build CHECKPOINT --target jetson; to measure this one: edgec bench",
         )
     report = check_report(manifest, directory)
-    check_bundle(opened, report, program=program.path)
+    check_bundle(opened, report, program=program)
     archive = program.archive()
     document = _updated_bundle(opened, program, archive, report)
     return BoardArtefact(opened, archive, program.document, document, {**files, program.path: archive})

@@ -23,6 +23,9 @@ from edgec.untrusted import parse_json_object
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.+!]{0,40}")
+_MACOS = re.compile(r"(\d{1,3})(?:\.\d{1,3}){0,2}")
+_FIRST_MACOS = 11
+"""The first on Apple silicon; since then wheels name its first number alone."""
 _GLIBC = re.compile(r"glibc (\d{1,2})\.(\d{1,3})")
 _MACHINE = re.compile(r"[a-z0-9_]{1,20}")
 _OLDEST_GLIBC = 17
@@ -34,7 +37,7 @@ _SHOWN = 6
 @dataclass(frozen=True)
 class Machine:
     """What a board says of itself: its Python, `platform.machine()`, the minor version of glibc 2 (None for another C library),
-    and the runtimes that are there, by name with their versions, and that are missing."""
+    and the runtimes that are there, by name with their versions, and that are missing. `macos` is the first number of a Mac's."""
 
     title: str
     python: tuple[int, int]
@@ -42,6 +45,7 @@ class Machine:
     glibc: int | None
     runtimes: dict[str, str]
     missing: tuple[str, ...]
+    macos: int | None = None
 
     @classmethod
     def parse(cls, answer: dict[str, Any]) -> Machine:
@@ -53,11 +57,21 @@ class Machine:
         glibc = int(libc.group(2)) if libc and libc.group(1) == "2" else None
         runtimes = {str(name): str(version) for name, version in answer["runtimes"].items()}
         missing = tuple(str(name) for name in answer["missing"])
-        return cls(str(answer["title"]), (major, minor), architecture, glibc, runtimes, missing)
+        mac = _MACOS.fullmatch(str(answer.get("macos")))
+        macos = int(mac.group(1)) if mac else None
+        return cls(str(answer["title"]), (major, minor), architecture, glibc, runtimes, missing, macos)
+
+    @property
+    def system(self) -> str:
+        """What wheels must fit, in words."""
+        libc = "another C library" if self.glibc is None else f"glibc 2.{self.glibc}"
+        return f"on {self.architecture}, {libc if self.macos is None else f'macOS {self.macos}'}"
 
     @property
     def platforms(self) -> list[str]:
-        """The tags of wheels that run there, the newest first."""
+        """The tags of wheels that run there, the newest first. pip knows the older ones of macOS by itself."""
+        if self.macos is not None:
+            return [f"macosx_{max(self.macos, _FIRST_MACOS)}_0_{self.architecture}"]
         if self.glibc is None:
             return [f"linux_{self.architecture}"]
         tags = [f"manylinux_2_{minor}_{self.architecture}" for minor in range(self.glibc, _OLDEST_GLIBC - 1, -1)]
@@ -77,20 +91,23 @@ class Packages:
         return sum(wheel.stat().st_size for wheel in self.wheels)
 
 
-def requirements(artefact: BoardArtefact) -> dict[str, str]:
-    """The runtimes of an artefact's variants that are packages, by name with the version that it was built with. Empty where the
-    board's own software runs it. Raises `ArtefactError` for names that no package has."""
+def requirements(artefact: BoardArtefact) -> dict[str, list[str]]:
+    """The packages that an artefact's runtimes are, by the runtime's name, as pip takes them: those that it was built with. Empty
+    where the board's own software runs it. Raises `TargetError` for names that no package has."""
     variants = parse_json_object(artefact.document)["variants"]
-    runtimes = {str(each["runtime"]): str(each["version"]) for each in variants if "runtime" in each}
-    for name, version in runtimes.items():
-        if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
-            raise ArtefactError(
-                f"{printable(name)[:60]} {printable(version)[:40]} is no package.", remedy="build the artefact again"
-            )
+    runtimes = {
+        str(each["runtime"]): [str(package) for package in each.get("packages", [f"{each['runtime']}=={each['version']}"])]
+        for each in variants
+        if "runtime" in each
+    }
+    for package in (package for packages in runtimes.values() for package in packages):
+        name, equal, version = package.partition("==")
+        if not _NAME.fullmatch(name) or (equal and not _VERSION.fullmatch(version)):
+            raise ArtefactError(f"{printable(package)[:100]} is no package.", remedy="build the artefact again")
     return runtimes
 
 
-def collect(machine: Machine, runtimes: dict[str, str], folder: Path | None) -> Packages:
+def collect(machine: Machine, runtimes: dict[str, list[str]], folder: Path | None) -> Packages:
     """Wheels of these runtimes for that machine, with what they need: from `folder` alone, or from where pip is configured to
     look; those are kept in edgec's cache. A runtime that has none is left out.
 
@@ -102,8 +119,8 @@ def collect(machine: Machine, runtimes: dict[str, str], folder: Path | None) -> 
     # A runtime may have no wheel for an old Python or C library, and must not keep the other from the board.
     found: dict[str, list[Path]] = {}
     refused: dict[str, str] = {}
-    for name, version in runtimes.items():
-        wheels, problem = _download(machine, {name: version}, folder)
+    for name, needed in runtimes.items():
+        wheels, problem = _download(machine, {name: needed}, folder)
         if wheels:
             found[name] = wheels
         else:
@@ -113,7 +130,7 @@ def collect(machine: Machine, runtimes: dict[str, str], folder: Path | None) -> 
         raise BoardRuntimeMissing(
             f"No runtime of this artefact can be brought to {printable(machine.title)[:60]}: there is no wheel for it {where}.",
             evidence=[
-                f"Python {machine.python[0]}.{machine.python[1]} on {machine.architecture}, glibc 2.{machine.glibc}",
+                f"Python {machine.python[0]}.{machine.python[1]} {machine.system}",
                 *(f"{name}: {problem}" for name, problem in refused.items()),
             ],
             remedy="give a folder of wheels for the board with --wheels, or install the runtime there",
@@ -141,9 +158,9 @@ def described(packages: Packages) -> str:
     return f"{', '.join(names)} ({packages.size_bytes / 1e6:.1f} MB)"
 
 
-def _download(machine: Machine, runtimes: dict[str, str], folder: Path | None) -> tuple[list[Path], str]:
+def _download(machine: Machine, runtimes: dict[str, list[str]], folder: Path | None) -> tuple[list[Path], str]:
     """The wheels, and why there are none."""
-    wanted = [f"{name}=={version}" for name, version in sorted(runtimes.items())]
+    wanted = sorted({package for packages in runtimes.values() for package in packages})
     there = sorted((path.name, path.stat().st_size) for path in folder.glob("*.whl")) if folder else None
     try:
         kept = Cache().stage(

@@ -32,7 +32,7 @@ OLDEST_PYTHON = (3, 8)
 TICK_S = 0.2
 _GREETING = re.compile(rb"^edgec-board ([0-9]{1,4}) ([0-9]{1,4}) ([0-9]{1,4})\r?\n", re.MULTILINE)
 _HELLO = "import sys; print('edgec-board', *sys.version_info[:3], flush=True); sys.stdin.read()"
-_BOOT = """
+_BOOT = '''
 import json, os, sys
 def take(size):
     data = b""
@@ -43,13 +43,29 @@ def take(size):
         data += block
     return data
 size, arguments = json.loads(take(int(take(10))).decode())
-file = os.memfd_create("edgec", 0)
 program = memoryview(take(size))
+if hasattr(os, "memfd_create"):
+    file = os.memfd_create("edgec", 0)
+    start = ["/proc/self/fd/%d" % file]
+else:
+    import tempfile
+    file, path = tempfile.mkstemp(prefix="edgec-")
+    start = ["-c", """
+import os, runpy, sys
+path = sys.argv.pop(1)
+sys.argv[0] = path
+try:
+    runpy.run_path(path, run_name="__main__")
+finally:
+    os.unlink(path)
+""", path]
 while program:
     program = program[os.write(file, program):]
-os.execv(sys.executable, [sys.executable, "-I", "/proc/self/fd/%d" % file] + arguments)
-"""
-"""Runs a program that is not stored on the board: first the program arrives, then what the program itself reads."""
+os.execv(sys.executable, [sys.executable, "-I"] + start + arguments)
+'''
+"""Runs a program that is not stored on the board: first the program arrives, then what the program itself reads. It lies in
+memory where the system can do that; macOS cannot, and there it is a file that only this user can read, which is removed at the
+end."""
 _OPTION = re.compile(r"\s*[A-Za-z][A-Za-z0-9]*\s*[=\s]\s*\S")
 _SETTINGS = {
     "ConnectTimeout": "15",

@@ -82,9 +82,14 @@ def misbehaves(address: Address, messages: Sequence[str]) -> BoardError:
 
 def no_python(address: Address, code: int, messages: Sequence[str]) -> BoardError:
     """The error for a board where Python could not be started."""
-    missing = code in (126, 127)
+    # macOS has a python3 that only says that the real one is not installed yet.
+    missing = code in (126, 127) or any("xcode-select" in message for message in messages)
     what = "There is no python3 on {board}." if missing else "{board} lets this user in, but starts no program."
-    remedy = "install it there: sudo apt-get install python3" if missing else "see whether this works: {ssh} python3 --version"
+    remedy = (
+        "install it there: sudo apt-get install python3, on a Mac xcode-select --install"
+        if missing
+        else "see whether this works: {ssh} python3 --version"
+    )
     return _error(address, what, [f"exit code {code}", *messages], remedy)
 
 

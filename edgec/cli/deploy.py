@@ -54,9 +54,9 @@ def deploy(
     """Copy ARTEFACT to each BOARD, have it verify and measure what it can run there, and activate the fastest.
 
     BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config. Only what changed is copied; interrupted, the same
-    command goes on. The board's report comes back beside the artefact. Engines are built on a Jetson; a board with a CPU runs the
-    models as they are, and gets the runtime along if it lacks it. What does not reproduce the golden features is never activated:
-    what was active before stays.
+    command goes on. The board's report comes back beside the artefact. Engines are built on a Jetson; a board with a CPU, and a
+    Mac, run the models as they are, and get the runtime along if they lack it. What does not reproduce the golden features is
+    never activated: what was active before stays.
     """
     from edgec.boards import commands
     from edgec.boards.address import parse_all

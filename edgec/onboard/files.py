@@ -17,7 +17,8 @@ SCRATCH = ".tmp-"
 """Names that begin with this belong to the run that is at work, or to one that died."""
 _BLOCK = 1 << 20
 _AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
+_EXCHANGE = 2
+"""RENAME_EXCHANGE of Linux' renameat2(2), and RENAME_SWAP of macOS' renamex_np(2)."""
 
 
 def sha256_of(path: Path) -> str:
@@ -93,11 +94,16 @@ def write_text(path: Path, text: str) -> None:
 def exchange(one: Path, other: Path) -> bool:
     """Swap two paths in one step, so that neither is ever missing. False where the system or the filesystem cannot; raises
     `OSError` if it may not."""
+    paths = os.fsencode(str(one)), os.fsencode(str(other))
     try:
-        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+        library = ctypes.CDLL(None, use_errno=True)
+        if hasattr(library, "renameat2"):
+            done = library.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _EXCHANGE)
+        else:
+            done = library.renamex_np(*paths, _EXCHANGE)
     except (AttributeError, OSError):
         return False
-    if renameat2(_AT_FDCWD, os.fsencode(str(one)), _AT_FDCWD, os.fsencode(str(other)), _RENAME_EXCHANGE) == 0:
+    if done == 0:
         return True
     code = ctypes.get_errno()
     if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):

@@ -46,7 +46,7 @@ def require_here(artefact: OpenArtefact, request: RunRequest) -> None:
     path = printable(str(request.artefact))
     remedies = {
         "tensorrt": f"edgec deploy {path} user@board brings it there; here: build for --target cpu",
-        "coreml": f"copy it to a Mac: python3 {path}/device/edgec-mac.pyz measures it there; here: build for --target cpu",
+        "coreml": f"edgec deploy {path} USER@MAC measures it on a Mac; here: build for --target cpu",
     }
     raise TargetError(
         f"The artefact is for {printable(manifest.target)}: it does not run on this machine.",

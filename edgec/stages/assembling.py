@@ -27,7 +27,7 @@ from edgec.lowering.base import Label, LoweredModel, Runner
 from edgec.precision.explaining import explain
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.records.fidelity import StageFidelity
-from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, SizeFacts, Tensor, VariantFacts
+from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, SizeFacts, VariantFacts
 from edgec.records.report import Beside, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
@@ -142,7 +142,7 @@ def assemble_artefact(directory: Path, results: Results, step: Callable[[], None
     sizes = record_sizes(directory, results.references, runner, resolved.request.batch, results.chosen.precision)
     _write_texts(directory, results)
     (directory / EXPLANATION).write_text(results.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    packed = resolved.backend.pack(_packing(directory, results, folders, variants, sizes[0].outputs, runner.threads))
+    packed = resolved.backend.pack(_packing(directory, results, folders, variants, sizes, runner.threads))
     fidelity = (*results.fidelity, *results.chosen.fidelity, *final)
     manifest = _manifest(results, directory, runner, sizes, fidelity, packed)
     (directory / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
@@ -172,7 +172,7 @@ def _packing(
     results: Results,
     folders: Mapping[str, str],
     variants: Sequence[Candidate],
-    outputs: tuple[Tensor, ...],
+    sizes: tuple[SizeFacts, ...],
     threads: int,
 ) -> Packing:
     resolved, batch = results.build.resolved, results.build.resolved.request.batch
@@ -184,7 +184,7 @@ def _packing(
         profiles=resolved.profiles,
         target=resolved.target,
         input=input_of(results.reference, batch),
-        outputs=outputs,
+        outputs=sizes[0].outputs,
         variants=variants,
         golden_count=golden_count(results.reference),
         budget=resolved.budget,
@@ -194,6 +194,7 @@ def _packing(
         threads=threads,
         folders=folders,
         heads=results.reference.heads,
+        sizes=sizes,
     )
 
 

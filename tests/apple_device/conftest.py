@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import compileall
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +12,25 @@ import pytest
 
 from edgec.backends.apple.program import mac_program
 from edgec.lowering.coreml import sdk
-from tests.apple_device.mac import Mac, make_artefact, unpacked, write_facts
+from tests.apple_device.mac import ENVIRONMENT, make_artefact, write_facts
+from tests.device.robot import Robot
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As a folder, which starts faster than the archive."""
+    folder = tmp_path_factory.mktemp("program")
+    mac_program().unpack(folder)
+    compileall.compile_dir(folder, quiet=2)
+    return folder
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _sources(program: Path) -> Iterator[None]:
     """`edgec_mac`, and what it carries, for those tests that look at its parts."""
-    folder = tmp_path_factory.mktemp("sources")
-    mac_program().unpack(folder)
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(program))
     yield
-    sys.path.remove(str(folder))
+    sys.path.remove(str(program))
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +40,10 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_artefact(tmp_path_factory.mktemp("artefact"))
 
 
-@pytest.fixture(scope="session")
-def program(artefact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As a folder, which starts faster than the archive."""
-    return unpacked(artefact, tmp_path_factory.mktemp("program"))
+@pytest.fixture
+def own(artefact: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(artefact, tmp_path / "own.edgec"))
 
 
 @pytest.fixture(scope="session")
@@ -42,5 +52,5 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def mac(artefact: Path, program: Path, facts: Path, tmp_path: Path) -> Mac:
-    return Mac(artefact, program, facts, tmp_path / "out")
+def mac(artefact: Path, program: Path, facts: Path, tmp_path: Path) -> Robot:
+    return Robot(artefact, facts, tmp_path / "root", program=program, env=dict(ENVIRONMENT))

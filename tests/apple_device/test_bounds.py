@@ -1,147 +1,137 @@
-"""What an artefact, a worker, or macOS' own commands say may be anything: it ends in a refusal, and never in a bug."""
+"""What a runner, or macOS' own commands say may be anything: it ends in a refusal, and never in a bug."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgec.records.manifest import MANIFEST
-from tests.apple_device.mac import Mac, write_facts
-
-
-@pytest.fixture
-def own(artefact: Path, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
-    return Path(shutil.copytree(artefact, tmp_path / "own.edgec"))
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("relative_tolerance", "1" + "0" * 400),
-        ("relative_tolerance", "1e300"),
-        ("relative_tolerance", "1e309"),
-        ("relative_tolerance", "NaN"),
-        ("relative_tolerance", '"nan"'),
-        ("relative_tolerance", "true"),
-        ("min_cosine", "-1"),
-        ("min_cosine", '"0.99"'),
-        ("count", str(2**63)),
-        ("count", "9" * 5000),
-        ("count", "2.0"),
-        ("count", "[]"),
-    ],
-    ids=lambda value: value[:12],
-)
-def test_numbers_of_a_manifest(own: Path, name: str, value: str) -> None:
-    from edgec_mac.artefact import read_artefact
-    from edgec_onboard.errors import ArtefactError
-
-    document = json.loads((own / MANIFEST).read_text())
-    document["golden"][name] = "HERE"
-    (own / MANIFEST).write_text(json.dumps(document).replace('"HERE"', value))
-    with pytest.raises(ArtefactError) as caught:
-        read_artefact(own)
-    assert len(str(caught.value)) < 2000
-
-
-@pytest.mark.parametrize(
-    "content", ["[" * 100_000, "[" + "[]," * 5_000_000 + "[]]", "{}", "null", '{"a": 1, "a": 2}'], ids=lambda text: text[:8]
-)
-def test_invalid_manifests(own: Path, content: str) -> None:
-    from edgec_mac.artefact import read_artefact
-    from edgec_onboard.errors import ArtefactError
-
-    (own / MANIFEST).write_text(content)
-    with pytest.raises(ArtefactError):
-        read_artefact(own)
+from tests.apple_device.mac import only, write_facts
+from tests.device.robot import Robot
 
 
 @pytest.mark.parametrize("value", ["9" * 5000, "²", "x" * 100_000, "", "-5", "\x1b[2J"], ids=lambda value: ascii(value)[:12])
-def test_invalid_facts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str) -> None:
+def test_invalid_facts(tmp_path: Path, value: str) -> None:
+    from edgec_device.system import System
     from edgec_mac import machine
+    from edgec_onboard.errors import WrongBoard
 
     names = ("machdep__cpu__brand_string", "hw__physicalcpu", "hw__logicalcpu", "hw__memsize")
-    monkeypatch.setenv(machine.VARIABLE, str(write_facts(tmp_path, value or "''", **dict.fromkeys(names, value))))
-    mac = machine.look()
-    assert mac.memory_bytes == 0
-    assert len(mac.brand) <= 100
-    assert mac.brand.isprintable()
+    facts = machine.look(System(str(write_facts(tmp_path, value or "''", **dict.fromkeys(names, value)))))
+    assert facts.memory_bytes == 0
+    assert len(facts.brand) <= 100
+    assert facts.brand.isprintable()
     if not value.startswith("9"):
-        with pytest.raises(machine.WrongBoard):
-            machine.check(mac, None, "15.0")
+        with pytest.raises(WrongBoard):
+            machine.check(facts, "15.0")
 
 
-def test_a_command_with_endless_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_command_with_endless_output(tmp_path: Path) -> None:
+    from edgec_device.system import System
     from edgec_mac import machine
 
-    monkeypatch.setenv(machine.VARIABLE, str(write_facts(tmp_path)))
+    write_facts(tmp_path)
     (tmp_path / "usr/bin/sw_vers").write_text("#!/bin/sh\nexec yes 15.4.1\n")
-    assert machine.look().macos == ""
+    assert machine.look(System(str(tmp_path))).macos == ""
 
 
+SOUND = {
+    "samples_ms": [1.0, 2.0],
+    "cpu_ms": 1,
+    "warm_up": 5,
+    **dict.fromkeys(("load_ms", "import_ms", "first_inference_ms", "process_ms"), 1.0),
+    "peak_rss_bytes": 1000,
+}
 ANSWERS = [
-    "print('{}')",
-    "print('[]')",
-    "print('not JSON')",
-    'print(\'{"samples_ms": [1e309], "cpu_ms": 1}\')',
-    'print(\'{"samples_ms": [NaN], "cpu_ms": 1}\')',
-    "print('{\"samples_ms\": [1' + '0' * 400 + '], \"cpu_ms\": 1}')",
-    'print(\'{"samples_ms": [-1], "cpu_ms": 1}\')',
-    'print(\'{"samples_ms": [], "cpu_ms": 1}\')',
-    "print('[' * 100000)",
-    "while True:\n    os.write(1, b'1' * 100000)",
-    "os.write(2, b'x' * 20_000_000); sys.exit(3)",
+    "[]",
+    "not JSON",
+    *(json.dumps({**SOUND, "samples_ms": [value]}).replace('"HERE"', "1e309") for value in ("HERE", -1, 0, True)),
+    json.dumps({**SOUND, "samples_ms": []}),
+    json.dumps({**SOUND, "process_ms": None}),
+    json.dumps({**SOUND, "peak_rss_bytes": -1}),
+    json.dumps({**SOUND, "first_inference_ms": "1"}),
+    "[" * 100_000,
 ]
 
 
-@pytest.mark.parametrize("body", ANSWERS)
-def test_workers_with_invalid_answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str) -> None:
-    from edgec_mac import process
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda text: text[:24])
+def test_runners_with_invalid_answers(tool: Any, tmp_path: Path, answer: str) -> None:
+    from edgec_device.errors import EngineFailed
 
-    program = tmp_path / "python"
-    program.write_text(f"#!{sys.executable}\nimport os, sys\nsys.stdin.readline()\n{body}\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(program))
-    with process.Worker(tmp_path / "log", 20.0) as worker, pytest.raises(process.WorkerProblem) as caught:
-        worker.request("run", iterations=1)
+    with pytest.raises(EngineFailed) as caught:
+        measured(tool, tmp_path, answer)
     assert len(str(caught.value)) < 4000
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("-o", "~nosuchuser/x"), ("-o", "x" * 300), ("--iterations", "9" * 6000), ("--iterations", "²")],
-    ids=lambda value: value[1][:12],
-)
-def test_invalid_command_lines(mac: Mac, arguments: tuple[str, str]) -> None:
-    done = mac.run(*arguments)
-    assert done.code == 2, done
-    assert "Traceback" not in done.stderr
+def test_a_sound_answer_is_measured(tool: Any, tmp_path: Path) -> None:
+    """The check of invalid ones can pass, too."""
+    result = measured(tool, tmp_path, json.dumps(SOUND))
+    assert (result.samples, result.cpu_ms, result.cold_start["peak_rss_bytes"]) == ([1.0, 2.0], 1, 1000)
 
 
-def test_a_package_that_changes_while_it_is_measured(
-    mac: Mac, own: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """It was verified, and the report would be of something else."""
-    mac.artefact = own
-    standin: dict[str, Any] = {"weights": str(next(own.rglob("weight.bin")))}
+@pytest.fixture
+def tool(artefact: Path, tmp_path: Path) -> Any:
+    """It asks a Python that answers what its folder's `says` holds."""
+    from edgec_device.bundle import read_bundle
+    from edgec_device.output import Output
+    from edgec_device.session import Options, Session
+    from edgec_device.system import System
+    from edgec_mac.machine import Mac
+    from edgec_mac.tool import CoreMl
+
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\nfrom pathlib import Path\nPath('answer.json').write_text(Path('says').read_text())\n")
+    python.chmod(0o755)
+    session = Session(Options(tmp_path / "root"), read_bundle(artefact), System(), Output(as_json=True), Mac())
+    tool = CoreMl(session, "Apple M4", "macOS 15.4", python, [])
+    assert "answer" in tool.problem or "Error" in tool.problem or "exit code" in tool.problem
+    tool._packages = {"coremltools": "9.0"}
+    tool.variant = session.bundle.variants[0]
+    tool.frames = session.bundle.input
+    return tool
+
+
+def measured(tool: Any, folder: Path, answer: str) -> Any:
+    (folder / "says").write_text(answer)
+    flags = ["seconds=1", "iterations=2"]
+    places = {"work": folder, "log": folder / "log", "on_tick": lambda: None}
+    return tool.measure(tool.variant, folder / "w8.mlpackage", b"", tool.frames, flags, **places)
+
+
+PLANS = [
+    None,
+    {},
+    {"by_device": {}, "fallen": []},
+    {"by_device": {"cpu": -1}, "fallen": []},
+    {"by_device": {"cpu": 1}, "fallen": [5]},
+    {"by_device": {"cpu": 1}, "fallen": [{"operation": 1, "kind": "cast", "device": "cpu"}]},
+]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_a_plan_that_makes_no_sense_is_none(tool: Any, plan: Any) -> None:
+    tool._observe({"load_ms": 5.0, "placement": plan}, tool.variant)
+    assert "placement" not in tool.observed
+    assert any("is not known" in remark for remark in tool.observed["remarks"])
+
+
+def test_a_package_that_changes_while_it_is_measured(mac: Robot, tmp_path: Path) -> None:
+    """It was verified, and something else would be activated."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "sitecustomize.py").write_text(
-        f"import sys\nif '--worker' in sys.argv:\n    open({standin['weights']!r}, 'ab').write(b'x')\n"
+        "import pathlib, sys\n"
+        "if '--runner' in sys.argv and '\"bench\"' in pathlib.Path('job.json').read_text():\n"
+        f"    for path in pathlib.Path({str(mac.home / 'engines')!r}).glob('*/w8.mlpackage/Manifest.json'):\n"
+        "        content = path.read_bytes()\n"
+        "        path.unlink()\n"
+        "        path.write_bytes(content + b' ')\n"
     )
-    environment = mac.environment
-
-    def changed(faults: str = "") -> dict[str, str]:
-        found = environment(faults)
-        return {**found, "PYTHONPATH": f"{site}:{found['PYTHONPATH']}"}
-
-    monkeypatch.setattr(mac, "environment", changed)
-    done = mac.run("--iterations", "5", "--compute-units", "cpuOnly")
+    mac.env["PYTHONPATH"] = f"{site}:{mac.env['PYTHONPATH']}"
+    done = mac.run("run-all", *only("cpuOnly"))
     assert done.code == 8, done
-    assert not mac.place.exists()
+    assert done.error["kind"] == "EngineChanged"
+    assert mac.current is None

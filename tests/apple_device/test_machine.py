@@ -8,26 +8,27 @@ from typing import Any
 
 import pytest
 
-from tests.apple_device.mac import Mac, write_facts
+from tests.apple_device.mac import write_command, write_facts
+from tests.device.robot import Robot
 
 
-def refused(mac: Mac, tmp_path: Path, macos: str = "15.4.1", **changes: str) -> str:
+def refused(mac: Robot, tmp_path: Path, macos: str = "15.4.1", **changes: str) -> str:
     mac.facts = write_facts(tmp_path / "facts", macos, **changes)
-    done = mac.run()
+    done = mac.run("run-all")
     assert done.code == 5
-    assert not mac.output.exists()
-    return " ".join(done.stderr.split())
+    assert not mac.home.exists()
+    return " ".join([done.error["what"], *done.error["evidence"]])
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="this is a Mac")
-def test_a_machine_that_is_not_a_mac_is_refused(mac: Mac) -> None:
-    mac.facts = None
-    done = mac.run()
+def test_a_machine_that_is_not_a_mac_is_refused(mac: Robot) -> None:
+    mac.facts = Path("/")
+    done = mac.run("run-all")
     assert done.code == 5
-    assert "This is not a Mac" in done.stderr
+    assert "This is not a Mac" in done.error["what"]
 
 
-def test_intel_old_systems_and_rosetta_are_refused(mac: Mac, tmp_path: Path) -> None:
+def test_intel_old_systems_and_rosetta_are_refused(mac: Robot, tmp_path: Path) -> None:
     intel = refused(mac, tmp_path, machdep__cpu__brand_string="Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz", hw__optional__arm64="0")
     assert "no Apple silicon" in intel
     assert "i7-9750H" in intel
@@ -37,23 +38,26 @@ def test_intel_old_systems_and_rosetta_are_refused(mac: Mac, tmp_path: Path) -> 
     assert "Rosetta" in refused(mac, tmp_path, sysctl__proc_translated="1")
 
 
-def look(monkeypatch: pytest.MonkeyPatch, folder: Path, **changes: str) -> Any:
+def look(folder: Path, **changes: str) -> Any:
+    from edgec_device.system import System
     from edgec_mac import machine
 
-    monkeypatch.setenv(machine.VARIABLE, str(write_facts(folder, **changes)))
-    return machine.look()
+    return machine.look(System(str(write_facts(folder, **changes))))
 
 
-def profiles() -> list[Any]:
-    from edgec_mac.machine import Profile
+class _Bundle:
+    """The part of a bundle that a chip's name is looked up in: every profile of the family, phones' too."""
 
-    from edgec.backends.profiles import list_profiles
+    @property
+    def boards(self) -> list[Any]:
+        from edgec_device.bundle import BoardProfile
 
-    return [
-        Profile(each.name, each.title, each.examples, each.apple.minimum_os.get("macos"), each.apple.compute_units)
-        for each in list_profiles()
-        if each.family == "apple"
-    ]
+        from edgec.backends.profiles import list_profiles
+
+        chips = [each for each in list_profiles() if each.family == "apple"]
+        return [
+            BoardProfile(each.name, each.title, examples=each.examples, compute_units=each.apple.compute_units) for each in chips
+        ]
 
 
 @pytest.mark.parametrize(
@@ -69,33 +73,65 @@ def profiles() -> list[Any]:
         ("Apple processor", None),
     ],
 )
-def test_a_chip_is_known_by_its_name(brand: str, name: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_chip_is_known_by_its_name(brand: str, name: str | None, tmp_path: Path) -> None:
     from edgec_mac.machine import profile_of
 
-    found = profile_of(look(monkeypatch, tmp_path, machdep__cpu__brand_string=brand), profiles())
-    assert (found.name if found else None) == name
+    profile, foreign = profile_of(look(tmp_path, machdep__cpu__brand_string=brand), _Bundle())
+    assert profile.profile == (name or "here")
+    assert bool(foreign) == (name is None)
 
 
-def test_a_virtual_machine_is_no_target(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_virtual_machine_is_no_target(tmp_path: Path) -> None:
     from edgec_mac.machine import profile_of
 
-    virtual = look(monkeypatch, tmp_path, machdep__cpu__brand_string="Apple M1 (Virtual)", kern__hv_vmm_present="1")
+    virtual = look(tmp_path, machdep__cpu__brand_string="Apple M1 (Virtual)", kern__hv_vmm_present="1")
     assert virtual.virtual
-    assert profile_of(virtual, profiles()) is None
+    profile, foreign = profile_of(virtual, _Bundle())
+    assert profile.profile == "here"
+    assert "no Neural Engine" in foreign
 
 
-def test_the_evidence_of_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_evidence_of_figures(artefact: Path, tmp_path: Path) -> None:
     """The check can pass, too: on a real Mac, whose coremltools is Apple's."""
-    from dataclasses import replace
+    from edgec_device.bundle import read_bundle
+    from edgec_device.output import Output
+    from edgec_device.session import Options, Session
+    from edgec_device.system import System
+    from edgec_mac.machine import Mac
 
-    from edgec_mac.machine import doubts, profile_of
-    from edgec_onboard.measurements import grade
+    class Tool:
+        def __init__(self, *doubts: str) -> None:
+            self.doubts = doubts
 
-    pretended = look(monkeypatch, tmp_path)
-    real = replace(pretended, real=True)
-    apple, stand_in = "/site-packages/coremltools/libcoremlpython.so", "/standin/coremltools/libcoremlpython.py"
-    m4 = next(each for each in profiles() if each.name == "apple-m4")
-    assert profile_of(real, profiles()) == m4
-    assert grade(doubts(real, apple), is_target=True) == "measured on target"
-    assert grade(doubts(real, apple), is_target=False) == "measured on host"
-    assert grade(doubts(pretended, apple), is_target=True) == grade(doubts(real, stand_in), is_target=True) == "simulated on host"
+    def grade(system: System, foreign: str = "", *doubts: str) -> str:
+        session = Session(Options(tmp_path), read_bundle(artefact), system, Output(as_json=True), Mac())
+        session.tool, session.foreign = Tool(*doubts), foreign
+        return session.grade(session.doubts())
+
+    assert grade(System("/")) == "measured on target"
+    assert grade(System("/"), "it is a virtual machine") == "measured on host"
+    assert grade(System(str(tmp_path))) == grade(System("/"), "", "it is a stand-in") == "simulated on host"
+
+
+def test_what_macos_says_of_power_and_memory(facts: Path, tmp_path: Path) -> None:
+    from edgec_device import sensors
+    from edgec_device.system import System
+
+    system = System(str(facts))
+    assert sensors.power_mode(system) == "AC Power"
+    assert sensors.memory_available(system) == 25769803776 // 2
+    assert sensors.throttling(system) == {}
+    assert sensors.caveats("AC Power", {}, []) == []
+    cases = "'-g batt') echo \"Now drawing from 'Battery Power'\";;\n-g) echo ' lowpowermode         1';;\n'-g therm') "
+    limits = "CPU_Scheduler_Limit \t= 100\n\tCPU_Available_CPUs \t= 8\n\tCPU_Speed_Limit \t= 70"
+    write_command(tmp_path / "usr/bin/pmset", f"{cases}echo '{limits}';;")
+    hot = System(str(tmp_path))
+    mode = sensors.power_mode(hot)
+    assert mode == "Battery Power, low power mode"
+    assert sensors.caveats(mode, {}, []) == ["The Mac ran on Battery Power, low power mode, which may slow it down."]
+    meter = sensors.PowerMeter(hot)
+    meter.sample()
+    assert meter.throttled({}, sensors.throttling(hot)) == ["CPU speed limit, percent below its most: state 30"]
+    quiet = "Note: No thermal warning level has been recorded\nNote: No performance warning level has been recorded"
+    write_command(tmp_path / "usr/bin/pmset", f"'-g therm') echo '{quiet}';;")
+    assert sensors.throttling(hot) == {}

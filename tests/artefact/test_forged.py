@@ -218,16 +218,31 @@ def test_another_device_program_is_noticed_and_never_sent(built: Built, tmp_path
         with pytest.raises(ArtefactError, match="is not the one of edgec"):
             verify(forged)
         forging.edit(forged / "manifest.json", lambda manifest: manifest.update(edgec_version="0.0.7"))
-        if built.kind == "jetson":
-            forging.edit(forged / BUNDLE, lambda bundle: bundle.update(edgec_version="0.0.7"))
+        forging.edit(forged / BUNDLE, lambda bundle: bundle.update(edgec_version="0.0.7"))
         forging.repair(forged)
         (note,) = verify(forged).notes
         assert f"{path} is from edgec 0.0.7: it cannot be compared with what that version wrote" in note
-        if built.kind == "jetson":
-            sent = open_for_boards(forged)
-            assert sent.program == own == sent.files[PROGRAM]
-            (facts,) = (file for file in json.loads(sent.document)["files"] if file["path"] == PROGRAM)
-            assert facts["size_bytes"] == len(own)
+        sent = open_for_boards(forged)
+        assert sent.program == own == sent.files[path]
+        (facts,) = (file for file in json.loads(sent.document)["files"] if file["path"] == path)
+        assert facts["size_bytes"] == len(own)
+
+
+def test_bounds_of_a_mac_are_edgec_s_own(make: Make, tmp_path: Path) -> None:
+    """A Mac compares heads with what was recorded of the very package: neither looser bounds nor another comparison."""
+    for change in (
+        lambda bundle: bundle["variants"][1]["bounds"]["kind"].update(cosine=0.9),
+        lambda bundle: bundle["variants"][0]["bounds"]["kind"].update(difference=0.5),
+        lambda bundle: bundle["golden"].pop("recorded"),
+        lambda bundle: bundle.update(sizes=[5]),
+    ):
+        forged = make("apple").copy(tmp_path)
+        forging.edit(forged / BUNDLE, change)
+        forging.list_again(forged)
+        for refuse in (verify, open_for_boards):
+            with pytest.raises(ArtefactError, match="contradicts the artefact"):
+                refuse(forged)
+        shutil.rmtree(forged)
 
 
 def test_the_artefact_s_own_document_is_sent_to_a_board(for_boards: Built) -> None:

@@ -55,6 +55,16 @@ def old_python(board: Board) -> list[str]:
     return []
 
 
+def macos_own_python(board: Board) -> list[str]:
+    """Before Apple's command line tools are installed."""
+    programs = board.folder / "mac"
+    programs.mkdir()
+    (programs / "python3").write_text("#!/bin/sh\necho 'xcode-select: note: No developer tools were found' >&2\nexit 1\n")
+    (programs / "python3").chmod(0o755)
+    board.told(PATH=f"{programs}:/usr/bin:/bin")
+    return []
+
+
 def bad_option(board: Board) -> list[str]:
     return ["--ssh-option", "NoSuchThing=yes"]
 
@@ -71,6 +81,7 @@ Stage = Callable[[Board], list[str]]
         (unknown_host_key, "The host key of", "connect once by hand"),
         (no_python, "There is no python3", "apt-get install python3"),
         (old_python, "is too old", "JetPack 5"),
+        (macos_own_python, "There is no python3", "xcode-select --install"),
         (bad_option, "ssh does not take these options", "--ssh-option"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

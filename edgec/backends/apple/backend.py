@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgec.backends.apple.profile import AppleProfile, as_chips
-from edgec.backends.apple.program import MAC_FACTS, MAC_PROGRAM, mac_program
+from edgec.backends.apple.program import OLD_FACTS, mac_program
 from edgec.backends.base import Backend, Circumstances, Packing
 from edgec.backends.profile import Profile
-from edgec.backends.program import BoardProgram
+from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
@@ -34,7 +34,7 @@ class AppleBackend(Backend):
 
     @property
     def program(self) -> BoardProgram:
-        """Measures the package on each compute unit of a Mac."""
+        """Verifies and measures the package on each compute unit of a Mac, and activates it with the one that won."""
         return mac_program()
 
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
@@ -48,18 +48,23 @@ class AppleBackend(Backend):
         return choose_first(candidates, circumstances.budget, order(as_chips(circumstances.profiles)))
 
     def pack(self, packing: Packing) -> tuple[VariantFacts, ...]:
-        """The program and mac.json. A Mac has one package and nothing to choose from."""
-        from edgec.backends.apple.packing import write_mac
+        """The program and bundle.json. A Mac chooses compute units, but has no other file to choose."""
+        from edgec.backends.apple.packing import write_mac_bundle
 
-        write_mac(packing)
+        write_mac_bundle(packing, self.program)
         return ()
 
     def check(self, artefact: OpenArtefact, report: Report | None, least: float | None) -> tuple[str, ...]:
-        """The program and mac.json, if the artefact has them."""
-        if not {MAC_PROGRAM, MAC_FACTS} & {file.path for file in artefact.manifest.files}:
-            return ()
-        from edgec.backends.checking import check_document, check_program
+        """The program and bundle.json, if the artefact has them."""
+        from edgec.backends.checking import check_program, speaks_to
 
-        notes = check_program(artefact, MAC_PROGRAM, self.program.archive())
-        check_document(artefact, MAC_PROGRAM, MAC_FACTS, report, least)
+        files = {file.path for file in artefact.manifest.files}
+        if OLD_FACTS in files and BUNDLE not in files:
+            return (f"{OLD_FACTS} is from an earlier edgec and was not checked: build again to deploy it to a Mac.",)
+        if not speaks_to(artefact, self.program.path, BUNDLE):
+            return ()
+        from edgec.backends.bundle_checking import check_bundle
+
+        notes = check_program(artefact, self.program.path, self.program.archive(), sent=True)
+        check_bundle(artefact, report, least, program=self.program)
         return notes

@@ -1,47 +1,56 @@
-"""device/mac.json: what the program on a Mac needs to know about the artefact besides its manifest.
-
-`targets/apple/device/edgec_mac/artefact.py` reads it. The manifest holds its hash.
-"""
+"""What device/bundle.json says of a Core ML package: a variant for each setting of compute units that Core ML has."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import edgec
 from edgec.backends.apple.profile import FIRST_OS, AppleProfile, as_chips
-from edgec.backends.apple.program import MAC_FACTS, mac_program
 from edgec.backends.base import Packing
-from edgec.onboard.judging import GATES
+from edgec.backends.bundling import recorded_bounds, recorded_fields, size_fields, write_document
+from edgec.backends.program import BoardProgram
+from edgec.lowering import registry
 
-SCHEMA_VERSION = 1
-
-
-def write_mac(packing: Packing) -> None:
-    """Write the program and its facts into `device/` of an artefact for Apple's chips that is in the making."""
-    chips = as_chips(packing.profiles)
-    mac_program().write(packing.directory)
-    document = {
-        "schema_version": SCHEMA_VERSION,
-        "edgec_version": edgec.__version__,
-        "profiles": [_profile(chip) for chip in chips],
-        "minimum_macos": FIRST_OS["macos"],
-        "gate": dict.fromkeys(GATES, packing.budget.min_fidelity),
-        "budget": packing.budget.said(),
-        "model": packing.model.model_dump(mode="json"),
-        "precision_asked": packing.precision_asked,
-        "calibration": packing.calibration,
-    }
-    (packing.directory / MAC_FACTS).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+UNITS = ("cpuOnly", "cpuAndGPU", "cpuAndNeuralEngine", "all")
+"""As Swift names them (MLComputeUnits). A Mac leaves out those that its chip has not."""
+_NEEDED = ("numpy", "pillow")
+"""Packages that coremltools' `predict` is called with, in whatever version fits the Mac's Python."""
 
 
-def _profile(profile: AppleProfile) -> Mapping[str, Any]:
-    chip = profile.apple
+def write_mac_bundle(packing: Packing, program: BoardProgram) -> None:
+    """The program and bundle.json, in an artefact for Apple's chips that is in the making."""
+    paths = [path for size in packing.sizes for path in size.golden.paths]
+    boards = [_board(chip) for chip in as_chips(packing.profiles)]
+    more: dict[str, Any] = {"golden": recorded_fields(packing.sizes[0].golden), "least_macos": FIRST_OS["macos"]}
+    if len(packing.sizes) > 1:
+        more["sizes"] = [size_fields(size) for size in packing.sizes]
+    write_document(packing, program, boards, list(_variants(packing)), paths, **more)
+
+
+def _variants(packing: Packing) -> Iterator[Mapping[str, Any]]:
+    for variant in packing.variants:
+        first, *others = packing.paths_of(variant)
+        version = registry.get(variant.runtime).availability().version.removeprefix("coremltools ")
+        for units in UNITS:
+            yield {
+                "name": f"{variant.variant}-{units}",
+                "path": first,
+                "others": others,
+                "precision": variant.precision,
+                "runtime": variant.runtime,
+                "version": version,
+                "packages": [f"coremltools=={version}", *_NEEDED],
+                "settings": {"units": units},
+                "bounds": recorded_bounds(packing.outputs, variant.precision),
+            }
+
+
+def _board(chip: AppleProfile) -> Mapping[str, Any]:
     return {
-        "name": profile.name,
-        "title": profile.title,
-        "examples": profile.examples,
-        "macos": chip.minimum_os.get("macos"),
-        "compute_units": list(chip.compute_units),
+        "profile": chip.name,
+        "title": chip.title,
+        "compatible": [],
+        "examples": chip.examples,
+        "macos": chip.apple.minimum_os.get("macos", ""),
+        "compute_units": list(chip.apple.compute_units),
     }

@@ -151,7 +151,7 @@ class CpuBackend(Backend):
         from edgec.backends.bundle_checking import check_bundle
 
         notes = check_program(artefact, self.program.path, self.program.archive(), sent=True)
-        check_bundle(artefact, report, least, program=self.program.path)
+        check_bundle(artefact, report, least, program=self.program)
         return notes
 
     def check_variants(self, artefact: OpenArtefact, entry_features: Features, threads: int, *, same: bool) -> VariantChecks:

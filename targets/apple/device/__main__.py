@@ -1,14 +1,13 @@
-"""What Python runs when it is started with the archive. It must parse on any Python 3, to say which one it needs."""
+"""What Python runs when it is started with the archive. Without a command it does everything."""
 
 import sys
 
-if sys.version_info < (3, 10):  # noqa: UP036 - macOS' own python3 is older than what edgec requires
-    print("error: this is Python %d.%d; edgec-mac.pyz needs 3.10 or newer" % sys.version_info[:2], file=sys.stderr)  # noqa: UP031
-    raise SystemExit(5)
+if sys.argv[1:2] == ["--runner"]:
+    from edgec_mac.runner import main as run
 
-if sys.argv[1:] == ["--worker"]:
-    from edgec_mac.worker import main
-else:
-    from edgec_mac.cli import main
+    raise SystemExit(run(sys.argv[2], sys.argv[3:]))
 
-raise SystemExit(main())
+from edgec_device.cli import main
+from edgec_mac.machine import Mac
+
+raise SystemExit(main(Mac(), sys.argv[1:] or ["run-all"]))

@@ -73,7 +73,9 @@ def choose(session: Session, variants: Sequence[Variant]) -> Choice:
     choice = fastest({engine.variant.name: float((speeds[engine.variant.name] or {})["p50_ms"]) for engine in measured})
     assert choice is not None, "at least one is measured"
     best, reason = choice
-    return Choice(next(engine for engine in measured if engine.variant.name == best), reason + ".")
+    wrong = [engine.variant.name for engine in engines if not (engine.verified(session.bundle) or {"passed": True})["passed"]]
+    reason += f"; wrong outputs of {', '.join(wrong)}" * bool(wrong) + "."
+    return Choice(next(engine for engine in measured if engine.variant.name == best), reason)
 
 
 def activate(session: Session, choice: Choice) -> None:

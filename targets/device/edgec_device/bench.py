@@ -118,6 +118,8 @@ def _record(session: Session, engine: Engine, flags: Sequence[str], rounds: Sequ
         "caveats": caveats,
         "rounds": [{"runs": len(each.samples), **each.conditions} for each in rounds],
         "threads": rounds[0].measured.threads,
+        "cpu_ms_per_frame": _cpu_ms_per_frame(rounds, session.bundle.input.shape[0]),
+        "cold_start": rounds[0].measured.cold_start,
         **session.tool.identity(engine.variant),
         "created": now(),
         "evidence": session.grade(doubts),
@@ -134,6 +136,13 @@ def _disturbances(spans: list[Between], threads: int, *, on_cpu: bool) -> list[s
     if stalled is not None and stalled > _STALLED:
         sentences.append(f"Work waited for memory {stalled:.1%} of the time while measuring (/proc/pressure/memory).")
     return sentences
+
+
+def _cpu_ms_per_frame(rounds: Sequence[_Round], batch: int) -> float | None:
+    times = [each.measured.cpu_ms for each in rounds]
+    known = [value for value in times if value is not None]
+    frames = batch * sum(len(each.samples) for each in rounds)
+    return round(sum(known) / frames, 4) if len(known) == len(times) else None
 
 
 def _print_figures(session: Session, engine: Engine, result: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import dataclass, replace
-from typing import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Mapping, Sequence
 
 from edgec_onboard.errors import WrongBoard
 
@@ -42,6 +42,8 @@ class Board:
     packages: Mapping[str, str]
     isa: tuple[str, ...] = ()
     """Flags of its CPU that edgec knows, where they matter."""
+    host: Mapping[str, Any] = field(default_factory=dict)
+    """What reports say of a machine (edgec/host/facts.py), where Linux' files do not say it."""
 
     @property
     def title(self) -> str:

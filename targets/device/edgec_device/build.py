@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import PurePosixPath
 from typing import Sequence
 
 from edgec_onboard.errors import BoardError, DiskFull
@@ -50,7 +51,7 @@ def _build(session: Session, engine: Engine) -> None:
     with layout.scratch(layout.engines) as work:
         places = {"release": session.release, "work": work, "caches": layout.timing_caches, "log": log}
         seconds = tool.build(variant, engine.flags, **places)
-        names = list(tool.files(variant))
+        names = list(tool.files(variant, work))
         size = sum((work / name).stat().st_size for name in names)
         write_record(
             work / "engine.json",
@@ -66,7 +67,7 @@ def _build(session: Session, engine: Engine) -> None:
                 "build_key": session.bundle.build_key,
                 "build_seconds": round(seconds, 1),
                 "created": now(),
-                "doubts": session.doubts() + tool.engine_doubts(work / names[0]),
+                "doubts": session.doubts() + tool.engine_doubts(work / PurePosixPath(names[0]).parts[0]),
             },
         )
         shutil.copyfile(str(session.release / BUNDLE), str(work / "bundle.json"))

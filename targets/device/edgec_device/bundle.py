@@ -22,10 +22,12 @@ from edgec_onboard.documents import (
     shape,
     text,
 )
-from edgec_onboard.errors import ArtefactError
+from edgec_onboard.errors import ArtefactError, UsageError
 from edgec_onboard.files import is_plain_file, sha256_of
 from edgec_onboard.judging import GATES
 from edgec_onboard.tasks import FEATURES, LABELS, PARTS
+from edgec_onboard.text import shorten
+from edgec_onboard.tolerances import MIN_AGREEMENT, TOLERANCES
 
 from edgec_device.files import read_json
 from edgec_device.versions import parse
@@ -46,7 +48,8 @@ class BoardProfile:
     """A board that the bundle was built for. `compatible` are its names in the device tree, if it has one.
 
     Of a board with a GPU of NVIDIA's, `tensorrt` is the range `min` and `below`. Of a CPU, `isa` are the flags that it must have,
-    as /proc/cpuinfo spells them.
+    as /proc/cpuinfo spells them. Of one of Apple's chips, `examples` name it too, `macos` is the first version that runs on it
+    (empty for a phone's), and `compute_units` are those that Core ML may use there.
     """
 
     profile: str
@@ -57,6 +60,9 @@ class BoardProfile:
     tensorrt: Mapping[str, str] = field(default_factory=dict)
     architecture: str = ""
     isa: tuple[str, ...] = ()
+    examples: str = ""
+    macos: str = ""
+    compute_units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ class Variant:
     all. `bounds` are by name of a head's output, with the limits in `BOUNDS`.
 
     A graph for NVIDIA's GPUs has the range of `tensorrt` that it is for; `compute_capability` is the least that has its types,
-    empty if every GPU has them. A model for CPUs has its `runtime`, the `version` that it was made with, and `settings`.
+    empty if every GPU has them. A model that its runtime takes as it is has that `runtime`, the `version` that it was made with,
+    and `settings`.
     """
 
     name: str
@@ -105,7 +112,12 @@ class File:
 @dataclass(frozen=True)
 class Bundle:
     """`root` is the folder that the paths are relative to. Variants are in the order in which they are tried. `budget` are the
-    user's bounds on heads, `budget_asked` all of the user's bounds."""
+    user's bounds on heads, `budget_asked` all of the user's bounds.
+
+    `golden_recorded` is what was computed of the golden frames when the artefact was built, which heads' outputs are compared
+    with; empty where they are compared with float32's. `function` is the one of the model's functions that `input`, `outputs`
+    and the golden files are of; empty if it has only one.
+    """
 
     root: Path
     name: str
@@ -129,6 +141,10 @@ class Bundle:
     files: tuple[File, ...]
     heads: tuple[Mapping[str, Any], ...] = ()
     """As in edgec's report."""
+    golden_recorded: str = ""
+    function: str = ""
+    least_macos: str = ""
+    """The first macOS that takes the models."""
     wheels: tuple[File, ...] = ()
     """Packages that `edgec deploy` brings along because the board lacks them: no part of the artefact. Paths are names."""
 
@@ -139,9 +155,14 @@ class Bundle:
 
     @property
     def golden_sha256(self) -> list[str]:
-        """Of the golden frames' file and of the expected outputs' file."""
+        """Of the golden frames' file, of the expected outputs' file, and of the recorded ones' if there are any."""
         hashes = {file.path: file.sha256 for file in self.files}
-        return [hashes[self.golden_frames], hashes[self.golden_expected]]
+        return [hashes[path] for path in self.golden]
+
+    @property
+    def golden(self) -> list[str]:
+        """The paths of those files."""
+        return [path for path in (self.golden_frames, self.golden_expected, self.golden_recorded) if path]
 
     @property
     def gives_features(self) -> bool:
@@ -153,9 +174,9 @@ class Bundle:
         return next((variant for variant in self.variants if variant.name == name), None)
 
 
-def read_bundle(root: Path) -> Bundle:
+def read_bundle(root: Path, function: str | None = None) -> Bundle:
     """The bundle of the artefact at `root`. Raises `ArtefactError` if it is missing, incomplete, or not of a form that this
-    program knows."""
+    program knows; `UsageError` if the model has no such `function`."""
     path = root / BUNDLE
     document = read_json(path)
     if document is None:
@@ -164,12 +185,13 @@ def read_bundle(root: Path) -> Bundle:
             evidence=[f"{path} is missing or not a JSON object"],
             remedy="run the program inside the artefact, or name the artefact with --bundle",
         )
-    return parse_bundle(root, document, str(path))
+    return parse_bundle(root, document, str(path), function)
 
 
-def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
-    """The bundle in a JSON document. Raises `ArtefactError` for a form that this program does not know. `origin` says where the
-    document comes from."""
+def parse_bundle(root: Path, document: Any, origin: str, function: str | None = None) -> Bundle:
+    """The bundle in a JSON document, for one `function` of the model: by default the first. Raises `ArtefactError` for a form
+    that this program does not know, `UsageError` for a function that there is not. `origin` says where the document comes
+    from."""
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
         version = document.get("schema_version") if isinstance(document, dict) else None
         raise ArtefactError(
@@ -178,7 +200,7 @@ def parse_bundle(root: Path, document: Any, origin: str) -> Bundle:
             remedy="use the program in the same folder",
         )
     try:
-        return _bundle(root, document)
+        return _bundle(root, _of_function(document, function))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise damaged([origin, what[:_WIDTH]]) from error
@@ -219,12 +241,13 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
     golden, entry = document["golden"], document["input"]
     frames = Tensor(text(entry["name"]), text(entry["dtype"]), shape(entry["shape"]))
     tensors = outputs(document["outputs"], heads)
-    variants = tuple(_variant(entry, listed, tensors) for entry in items(document["variants"]))
+    recorded = text(golden.get("recorded", ""))
+    variants = tuple(_variant(entry, listed, tensors, bool(recorded)) for entry in items(document["variants"]))
     if len({variant.name for variant in variants}) != len(variants):
         raise ValueError("two variants have one name")
-    for name in ("frames", "expected"):
-        if golden[name] not in listed:
-            raise ValueError(f"{golden[name]} is not among the files")
+    for path in (golden["frames"], golden["expected"], *([recorded] if recorded else [])):
+        if path not in listed:
+            raise ValueError(f"{path} is not among the files")
     if frames.dtype != "uint8" or len(frames.shape) != 4:
         raise ValueError("the input must be uint8 [N, H, W, 3]")
     return Bundle(
@@ -249,8 +272,23 @@ def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
         calibration=text(document["calibration"]),
         files=files,
         heads=heads,
+        golden_recorded=recorded,
+        function=document.get("function", ""),
+        least_macos=text(document.get("least_macos", "")),
         wheels=wheels,
     )
+
+
+def _of_function(document: Mapping[str, Any], function: str | None) -> Mapping[str, Any]:
+    """The document as if the model had this function alone. Raises `UsageError` if it has no such."""
+    sizes = {text(size["function"]): size for size in document.get("sizes", [])}
+    if function is not None and function not in sizes:
+        known = ", ".join(sizes) or "one function, which has no name"
+        raise UsageError(f"The model has no function {shorten(function, 80)}.", evidence=[f"it has {shorten(known, _WIDTH)}"])
+    if not sizes:
+        return {**document, "function": ""}
+    size = next(iter(sizes.values())) if function is None else sizes[function]
+    return {**document, **{name: size[name] for name in ("function", "input", "outputs", "golden")}}
 
 
 def _files(root: Path, entries: Sequence[Any]) -> tuple[File, ...]:
@@ -264,7 +302,7 @@ def _board(entry: Mapping[str, Any]) -> BoardProfile:
         profile=text(entry["profile"]),
         title=text(entry["title"]),
         compatible=tuple(text(name) for name in entry["compatible"]),
-        **(_cpu(entry) if "architecture" in entry else _gpu(entry)),
+        **(_chip(entry) if "compute_units" in entry else _cpu(entry) if "architecture" in entry else _gpu(entry)),
     )
 
 
@@ -280,21 +318,36 @@ def _cpu(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"architecture": text(entry["architecture"]), "isa": tuple(text(flag) for flag in entry["isa"])}
 
 
-def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequence[Tensor]) -> Variant:
+def _chip(entry: Mapping[str, Any]) -> dict[str, Any]:
+    units = tuple(text(unit) for unit in items(entry["compute_units"]))
+    return {"examples": text(entry["examples"]), "macos": text(entry["macos"]), "compute_units": units}
+
+
+def _variant(entry: Mapping[str, Any], listed: Mapping[str, File], outputs: Sequence[Tensor], recorded: bool) -> Variant:
     paths = [entry["path"], *entry.get("others", [])]
     for path in paths:
         if path not in listed:
             raise ValueError(f"{path} is not among the files")
     files = [listed[path] for path in paths]
     name, precision = matching(_NAME, entry["name"]), text(entry["precision"])
+    heads = [tensor for tensor in outputs if tensor.role != FEATURES]
     bounds = {
-        tensor.name: {kind: number(entry["bounds"][tensor.name][kind], -1) for kind in BOUNDS[tensor.role]}
-        for tensor in outputs
-        if tensor.role != FEATURES
+        tensor.name: {kind: number(entry["bounds"][tensor.name][kind], -1) for kind in BOUNDS[tensor.role]} for tensor in heads
     }
-    facts = _for_cpu(entry) if "runtime" in entry else _for_gpu(entry, listed)
+    if recorded:
+        _require_strict(bounds, precision)
+    facts = _as_it_is(entry) if "runtime" in entry else _for_gpu(entry, listed)
     sha256, size = combined([file.sha256 for file in files]), sum(file.size_bytes for file in files)
     return Variant(name, files[0].path, precision, sha256, size, bounds, others=tuple(paths[1:]), **facts)
+
+
+def _require_strict(bounds: Mapping[str, Mapping[str, float]], precision: str) -> None:
+    """Bounds of what was recorded depend on the precision alone, and no document can loosen them: anybody may have written it."""
+    difference, cosine = TOLERANCES[precision]
+    for bound in bounds.values():
+        number(bound.get("agreement", 1), MIN_AGREEMENT[precision], 1)
+        number(bound.get("cosine", 1), cosine, 1)
+        number(bound.get("difference", 0), 0, difference)
 
 
 def combined(hashes: Sequence[str]) -> str:
@@ -310,7 +363,7 @@ def _for_gpu(entry: Mapping[str, Any], listed: Mapping[str, File]) -> dict[str, 
     return {"tensorrt": _limits(entry["tensorrt"]), "compute_capability": capability, "engine": engine}
 
 
-def _for_cpu(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _as_it_is(entry: Mapping[str, Any]) -> dict[str, Any]:
     settings = {text(name): text(value) for name, value in mapping(entry["settings"]).items()}
     return {"runtime": matching(_NAME, entry["runtime"]), "version": text(entry["version"]), "settings": settings}
 

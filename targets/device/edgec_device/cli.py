@@ -73,14 +73,14 @@ def _run(options: argparse.Namespace, output: Output, family: Family) -> None:
     )
     if options.bundle == WIRE:
         wire = Wire()
-        bundle = wire.bundle(root)
+        bundle = wire.bundle(root, options.function)
         wire.watch()
         try:
             _work(Session(chosen, bundle, System.from_environment(), output, family), options.command, wire)
         finally:
             wire.pause()
     else:
-        bundle = read_bundle(folder(options.bundle or enclosing_artefact(), "--bundle"))
+        bundle = read_bundle(folder(options.bundle or enclosing_artefact(), "--bundle"), options.function)
         _work(Session(chosen, bundle, System.from_environment(), output, family), options.command, None)
 
 
@@ -271,6 +271,7 @@ def _parser(family: Family) -> argparse.ArgumentParser:
             help=f"end {family.patient_with} after S seconds of silence (default: 900)",
         )
         command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
+        command.add_argument("--function", metavar="NAME", help="of a model for several sizes of frames (default: its first)")
         command.add_argument(
             "--again", action="store_true", help="verify and measure again, and build again what failed verification"
         )

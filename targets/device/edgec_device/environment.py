@@ -10,12 +10,14 @@ distribution format). Neither pip nor a network is needed. KEY is made of the wh
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgec_onboard.errors import ArtefactError
+from edgec_onboard.errors import ArtefactError, UsageError
 from edgec_onboard.text import shorten
 
 from edgec_device.bundle import File
@@ -37,6 +39,22 @@ def find(root: Path) -> list[Path]:
     """The folders of environments that are whole, the newest first."""
     folders = [path for path in (root / ENVIRONMENTS).glob("*") if not path.is_symlink() and read_record(path / RECORD)]
     return sorted(folders, key=lambda path: (path / RECORD).stat().st_mtime, reverse=True)
+
+
+def places(session: Session, *others: Path) -> list[tuple[Path, list[Path]]]:
+    """Where a runtime may be, in this order: the Python that the option for it names, and no other; else this one with an
+    environment's packages; this one; those of the `others` that exist. Each with the folders from which it imports first.
+
+    Raises `UsageError` if the one that is named cannot be started.
+    """
+    own = Path(sys.executable)
+    if session.options.tool:
+        named = Path(session.options.tool).expanduser()
+        if not os.access(str(named), os.X_OK):
+            raise UsageError("There is no Python to run the runtime with.", evidence=[str(named)])
+        return [(named.absolute(), [])]
+    there = [other for other in others if os.access(str(other), os.X_OK)]
+    return [*((own, [folder]) for folder in find(session.options.root)), (own, []), *((python, []) for python in there)]
 
 
 def is_installed(root: Path, wheels: Sequence[File]) -> bool:

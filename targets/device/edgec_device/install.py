@@ -72,7 +72,7 @@ def board_facts(session: Session) -> dict[str, Any]:
         "l4t": board.l4t,
         **tool.facts,
         "disk_free_bytes": shutil.disk_usage(str(session.options.root)).free,
-        "memory_available_bytes": sensors.memory_bytes(session.system, "MemAvailable"),
+        "memory_available_bytes": sensors.memory_available(session.system),
         "power_mode": sensors.power_mode(session.system),
         "clocks": sensors.clocks(session.system),
         "packages": dict(board.packages),

@@ -119,8 +119,10 @@ class Jobs:
         *,
         work: Path,
         log: Path,
+        on_answer: Callable[[Mapping[str, Any], Variant], None] = lambda answer, variant: None,
     ) -> Iterator[Mapping[str, Array]]:
-        """As `edgec_device.tool.Tool.outputs`, all batches in one process. `job` names the engine."""
+        """As `edgec_device.tool.Tool.outputs`, all batches in one process. `job` names the engine; `on_answer` gets the whole
+        answer."""
         path, count = work / _FRAMES, 0
         with path.open("wb") as file:
             for batch in batches:
@@ -128,6 +130,7 @@ class Jobs:
                 count += 1
         facts = {"do": "run", "input": frames.name, "shape": list(frames.shape), "frames": _FRAMES, "batches": count}
         answer = self.step({**job, **facts}, work, "verify", variant, log)
+        on_answer(answer, variant)
         try:
             announced = [(str(each["name"]), _CODES[each["dtype"]], tuple(map(int, each["shape"]))) for each in answer["outputs"]]
             sizes = [math.prod(shape) * 4 for _, _, shape in announced]

@@ -23,6 +23,7 @@ from edgec_device.files import read_json, remove
 from edgec_device.output import megabytes
 from edgec_device.seal import current_engine
 from edgec_device.session import Engine, Session
+from edgec_device.verify import likeness_in_words
 
 _MANIFEST = "manifest.json"
 _UNDER = 9 * " "
@@ -39,7 +40,7 @@ def write(session: Session, variants: Sequence[Variant], chosen: Choice | None, 
     fields = {
         **measurements.artefact_fields(bundle),
         "artefact_sha256": _artefact_sha256(bundle.root),
-        "host_is_target": not session.options.here and not session.doubts() and emulated_on() is None,
+        "host_is_target": session.is_target and not session.doubts() and emulated_on() is None,
         "input_shape": list(bundle.input.shape),
         "host": _host(session),
         "tool": session.tool.name,
@@ -118,7 +119,13 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
         "size_bytes": engine.facts.get("size_bytes"),
         "problem": problems.get(name, {}).get("what", ""),
         "build_flags": engine.facts.get("flags", []),
+        "remarks": [],
     }
+    if verified:
+        observed, likeness = verified.get("observed") or {}, verified.get("recorded") or {}
+        if observed.get("placement"):
+            candidate["placement"] = {**observed["placement"], "evidence": verified["evidence"]}
+        candidate["remarks"] += [*observed.get("remarks", []), *likeness_in_words(likeness)]
     if verified and (verified["figures"] or verified["tasks"]):
         verdict = Verdict(verified["problems"], verified["figures"], verified["tasks"], verified["frames"])
         candidate["fidelity"] = measurements.fidelity(name, verdict, verified["evidence"])
@@ -132,7 +139,11 @@ def _candidate(session: Session, engine: Engine, problems: Mapping[str, Any], fi
             "blocks": _blocks(bench, first),
             **_conditions(bench),
         }
-        candidate["remarks"] = bench["caveats"]
+        candidate["remarks"] += bench["caveats"]
+        if bench.get("cpu_ms_per_frame") is not None:
+            candidate["cpu_ms_per_frame"] = bench["cpu_ms_per_frame"]
+        if bench.get("cold_start"):
+            candidate["cold_start"] = {**bench["cold_start"], "evidence": bench["evidence"]}
     return candidate
 
 
@@ -179,7 +190,8 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
 
 def _doubts(session: Session) -> list[str]:
     here = [f"these are engines for this machine itself, {session.tool.processor}"] if session.options.here else []
-    return session.doubts() + here
+    foreign = [f"this is {session.board.title}; {session.foreign}"] if session.foreign and not session.doubts() else []
+    return session.doubts() + here + foreign
 
 
 def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
@@ -189,7 +201,7 @@ def _remarks(session: Session, facts: Mapping[str, Any]) -> list[str]:
     name = [] if session.options.here else [session.family.describe(session.board)]
     refused = {variant.name: tool.refuses(variant, session.profile) for variant in session.bundle.variants}
     left_out = [f"{variant} is left out: it needs {what}." for variant, what in refused.items() if what]
-    return name + [gpu] + ([f"Power mode {mode}."] if mode else []) + left_out
+    return name + [gpu] + ([f"Power mode {mode}."] if mode else []) + left_out + session.family.remarks(session)
 
 
 def _host(session: Session) -> dict[str, Any]:
@@ -212,6 +224,7 @@ def _host(session: Session) -> dict[str, Any]:
         "python": platform.python_version(),
         "jetpack": board.jetpack,
         "versions": versions,
+        **board.host,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Sequence
+from typing import Any, Mapping, Sequence
 
 from edgec_device.bundle import BoardProfile, Variant
 from edgec_device.versions import Version, described, dotted, parse
@@ -34,6 +34,8 @@ class NvidiaTool:
     version: Version
     gpu: Gpu
     doubts: Sequence[str]
+
+    observed: Mapping[str, Any] = {}
 
     def takes(self, limits: Mapping[str, str]) -> bool:
         """Whether its TensorRT is at least `min` and below `below`."""
@@ -85,7 +87,7 @@ class NvidiaTool:
         typed = "weakly" if "--fp16" in flags or "--int8" in flags else "strongly"
         return "tensorrt", f"{typed} typed, {self.title}"
 
-    def files(self, variant: Variant) -> Sequence[str]:
+    def files(self, variant: Variant, folder: Path) -> Sequence[str]:
         """One plan."""
         return (PLAN,)
 

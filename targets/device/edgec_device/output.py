@@ -10,7 +10,8 @@ see. Events:
     done       a step, or one variant of it, is finished: `result`, and figures
     problem    a variant cannot be used; others are tried: `what`, `evidence`, `remedy`, `exit_code`
     wanted     files to be sent over the standard input (wire.py): `files`, each with `path`, `offset`, `size_bytes`
-    machine    the answer to `look`: `python`, `machine`, `libc`, `title`, `runtimes` that are there and those that are `missing`
+    machine    the answer to `look`: `python`, `machine`, `libc`, `title`, `runtimes` that are there and those that are `missing`;
+               on a Mac `macos`
     status     the answer to `status`: `current`, `previous`, `engines`, `unused`; `state` of the active engine: `verified`,
                `changed` or `unknown`, or null if there is none, and `evidence` for it; `report`, the same for the measurements
     table      the figures of all variants, for people: `text`

@@ -42,7 +42,7 @@ def seal(session: Session, engine: Engine) -> dict[str, Any]:
     """What an activation records besides the engine's SHA-256. Paths are relative to ROOT/NAME. Raises `OSError`."""
     bundle, release, home = session.bundle, session.release, session.layout.home
     hashes = {file.path: file.sha256 for file in bundle.files}
-    paths = (engine.variant.path, *engine.variant.others, bundle.golden_frames, bundle.golden_expected)
+    paths = (engine.variant.path, *engine.variant.others, *bundle.golden)
     files = {str((release / path).relative_to(home)): hashes[path] for path in paths}
     files[str((release / BUNDLE).relative_to(home))] = _hash_of(release / BUNDLE)
     return {"files": files, "program": _program()}
@@ -57,7 +57,7 @@ def entries(layout: Layout) -> list[dict[str, Any]]:
 def current_engine(layout: Layout) -> str | None:
     """The name of the engine's folder that `current` points to; None if it points to nothing, or elsewhere."""
     name = _pointed(layout)
-    return name if name and (layout.engines / name / loaded(layout.engines / name)).is_file() else None
+    return name if name and (layout.engines / name / loaded(layout.engines / name)).exists() else None
 
 
 def active_state(layout: Layout) -> EngineState | None:

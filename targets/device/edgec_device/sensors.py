@@ -6,6 +6,7 @@
 - CPU clocks: cpufreq in /sys/devices/system/cpu, in kHz (Linux, Documentation/admin-guide/pm/cpufreq.rst); where that is missing,
   /proc/cpuinfo.
 - GPU clock: /sys/class/devfreq, in Hz.
+- What macOS has instead: `darwin`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from edgec_device import darwin
 from edgec_device.system import System, number, read
 
 _CPU_CHIPS = ("coretemp", "k10temp", "zenpower")
@@ -25,9 +27,15 @@ _NAME = 60
 
 
 def power_mode(system: System) -> str | None:
-    """The power mode's name from nvpmodel, such as MAXN_SUPER; None if it is not known."""
+    """The power mode's name from nvpmodel, such as MAXN_SUPER, or a Mac's power source; None if it is not known."""
     match = _MODE.search(system.run("nvpmodel", "-q") or "")
-    return match.group(1) if match else None
+    return match.group(1) if match else darwin.power(system)
+
+
+def memory_available(system: System) -> int | None:
+    """In bytes; None if it is not known."""
+    known = memory_bytes(system, "MemAvailable")
+    return darwin.memory_available(system) if known is None else known
 
 
 def memory_bytes(system: System, name: str) -> int | None:
@@ -130,8 +138,9 @@ def _iio_rails(device: Path) -> dict[str, float]:
 
 def caveats(mode: str | None, clocks: Mapping[str, Any], throttled: Sequence[str], *, on_cpu: bool) -> list[str]:
     """Why the board may be able to run faster than measured, a sentence each. `on_cpu`: engines run on its CPU."""
-    sentences = []
-    if mode is not None and not mode.startswith("MAXN"):
+    of_mac = darwin.power_caveats(mode)
+    sentences = list(of_mac or ())
+    if of_mac is None and mode is not None and not mode.startswith("MAXN"):
         sentences.append(f"The power mode is {mode}, not the board's fastest (nvpmodel).")
     if clocks.get("gpu_fixed") is False:
         sentences.append("The GPU's clock follows the load (jetson_clocks is off), so timings vary with the clock.")

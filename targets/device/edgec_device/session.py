@@ -19,7 +19,7 @@ import json
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Iterator
 
 from edgec_onboard.errors import ArtefactError
@@ -113,6 +113,9 @@ class Session:
 
     def __init__(self, options: Options, bundle: Bundle, system: System, output: Output, family: Family) -> None:
         self.options, self.bundle, self.system, self.output, self.family = options, bundle, system, output, family
+        self.foreign = ""
+        """Why this machine is none of the bundle's boards, though it runs what they run; empty if it is one. Set by the
+        family."""
         self.layout = Layout(options.root, bundle.name)
         self._identified = False
 
@@ -160,7 +163,12 @@ class Session:
 
     def grade(self, doubts: list[str]) -> str:
         """The evidence of a figure with these doubts."""
-        return grade(doubts, is_target=not self.options.here)
+        return grade(doubts, is_target=self.is_target)
+
+    @property
+    def is_target(self) -> bool:
+        """Whether it is one of the bundle's boards."""
+        return not (self.options.here or self.foreign)
 
     def engine(self, variant: Variant) -> Engine:
         """The engine of this variant for this machine and its runtime, whether it is built or not."""
@@ -201,7 +209,7 @@ class Engine:
 
     @property
     def file(self) -> Path:
-        """The file that a robot loads."""
+        """The file, or the folder of files, that a robot loads."""
         return self.folder / loaded(self.folder)
 
     @property
@@ -251,13 +259,15 @@ def read_sound(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def loaded(folder: Path) -> str:
-    """The name of the file that a robot loads from an engine's folder."""
-    return _files(folder)[0]
+    """The name of the file, or of the folder of files, that a robot loads from an engine's folder."""
+    return PurePosixPath(_files(folder)[0]).parts[0]
 
 
 def has_files(folder: Path) -> bool:
     """Whether the folder holds all files of an engine. Links do not count."""
-    return not folder.is_symlink() and all(is_plain_file(folder / name) for name in _files(folder))
+    names = _files(folder)
+    inner = {parent for name in names for parent in PurePosixPath(name).parents}  # `.` among them: the folder itself
+    return not any((folder / parent).is_symlink() for parent in inner) and all(is_plain_file(folder / name) for name in names)
 
 
 def content_of(folder: Path) -> str:
@@ -271,9 +281,17 @@ def size_of(folder: Path) -> int:
 
 
 def _files(folder: Path) -> list[str]:
-    """The names of an engine's files, by engine.json: in a folder without a sound one, and in those of older programs, a plan."""
+    """The paths of an engine's files in its folder, by engine.json: in a folder without a sound one, and in those of older
+    programs, a plan."""
     facts = read_sound(folder, "engine") or {}
     names = facts.get("files")
-    if isinstance(names, list) and names and all(isinstance(name, str) and Path(name).name == name for name in names):
+    if isinstance(names, list) and names and all(map(_is_inside, names)):
         return names
     return [_PLAN]
+
+
+def _is_inside(name: Any) -> bool:
+    if not isinstance(name, str):
+        return False
+    path = PurePosixPath(name)
+    return str(path) == name and bool(path.parts) and not path.is_absolute() and ".." not in path.parts

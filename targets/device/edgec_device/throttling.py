@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Mapping, Sequence
 
+from edgec_device import darwin
 from edgec_device.system import System, number, read
 
 _FLAGS = ("under-voltage", "CPU clock capped", "throttled by the firmware", "soft temperature limit")
@@ -43,7 +44,7 @@ class Throttling:
 
 
 def throttling(system: System, *, firmware: bool = True) -> Throttling:
-    """As far as the board shows it. Asking a Raspberry Pi's `firmware` starts a program."""
+    """As far as the board shows it. Asking a Raspberry Pi's `firmware`, or macOS, starts a program."""
     events: dict[str, float] = {}
     for path in system.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt"):
         value = number(path)
@@ -60,6 +61,7 @@ def throttling(system: System, *, firmware: bool = True) -> Throttling:
         name, value = (read(device / "type") or "")[:_NAME], number(device / "cur_state")
         if value is not None and not any(word in name.lower() for word in _NO_BRAKES):
             states[f"cooling device {name}"] = max(value, states.get(f"cooling device {name}", 0))
+    states.update(darwin.throttling(system) if firmware else {})
     flags, seen = _by_firmware(system) if firmware else (frozenset(), frozenset())
     return Throttling(events, states, flags | _by_kernel(system), seen)
 

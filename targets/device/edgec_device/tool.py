@@ -1,8 +1,8 @@
 """What makes and runs engines on a machine, and what a family of machines is to this program.
 
-An engine is what a robot loads: a TensorRT plan, or the files of a model for a runtime on the CPU. Everything else here, from
-receiving a bundle to activating an engine, is the same for all machines. The program of each family carries this package and
-brings its own beside it (targets/<family>/device).
+An engine is what a robot loads: a TensorRT plan, or the files of a model that its runtime takes as they are. Everything else
+here, from receiving a bundle to activating an engine, is the same for all machines. The program of each family carries this
+package and brings its own beside it (targets/<family>/device).
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Measured:
     """One round: `samples` in ms, copying in, computing and copying out together, in order; `warm_up` runs before them; `load_ms`
-    to load the engine; `threads` that computed; `caveats` about how it was measured, a sentence each."""
+    to load the engine; `threads` that computed; `caveats` about how it was measured, a sentence each. `cpu_ms` is the processors'
+    time in all samples, `cold_start` what the first runs of a process cost, by the names that reports have
+    (edgec/records/report.py, ColdStart); None where they are not known."""
 
     samples: Sequence[float]
     warm_up: int
     load_ms: float
     threads: int = 1
     caveats: Sequence[str] = ()
+    cpu_ms: float | None = None
+    cold_start: Mapping[str, Any] | None = None
 
 
 class Tool(Protocol):
@@ -68,6 +72,11 @@ class Tool(Protocol):
     def verify_flags(self) -> list[str]:
         """How an engine is run to verify it, for the record."""
 
+    @property
+    def observed(self) -> Mapping[str, Any]:
+        """What the last `outputs` told besides, which is kept with the verdict: `placement` as reports have it, `words` for
+        people, `remarks`, a sentence each. Empty if nothing."""
+
     def refuses(self, variant: Variant, profile: BoardProfile) -> str:
         """Why this variant of the bundle cannot be used here, in a few words; empty if it can."""
 
@@ -77,11 +86,12 @@ class Tool(Protocol):
     def describe(self, variant: Variant, flags: Sequence[str]) -> tuple[str, str]:
         """The variant's runtime as reports name it, and what its engine computes in, in words."""
 
-    def files(self, variant: Variant) -> Sequence[str]:
-        """The names of an engine's files, that which a robot loads first."""
+    def files(self, variant: Variant, folder: Path) -> Sequence[str]:
+        """The paths of an engine's files in the folder in which it was built, that which a robot loads first. Where that is a
+        folder of files, the first is in it."""
 
     def engine_doubts(self, engine: Path) -> list[str]:
-        """Why an engine's file, the first of its `files`, may not be the runtime's, a sentence each."""
+        """Why what a robot loads of an engine, at that path, may not be the runtime's, a sentence each."""
 
     def flags(self, variant: Variant, release: Path) -> list[str]:
         """What decides, besides `identity`, which engine becomes of a variant of the bundle that is installed there."""
@@ -104,7 +114,7 @@ class Tool(Protocol):
         log: Path,
     ) -> Iterator[Mapping[str, Array]]:
         """What the engine computes of each batch of `frames`, by the outputs' names. Its outputs should be `tensors`, which limit
-        what is read. `engine` is the first of its `files`."""
+        what is read. `engine` is what a robot loads."""
 
     def measure(
         self,
@@ -172,3 +182,6 @@ class Family(Protocol):
 
     def warnings(self, session: Session) -> list[str]:
         """What is unknown about the machine, a sentence each."""
+
+    def remarks(self, session: Session) -> list[str]:
+        """What a reader of the figures must know, a sentence each."""

@@ -41,8 +41,9 @@ class Wire:
         self.document = b""
         """bundle.json as it arrived."""
 
-    def bundle(self, root: Path) -> Bundle:
-        """Read the bundle, which comes first. Its files are, or will be, in its release under `root`. Raises `ArtefactError`."""
+    def bundle(self, root: Path, function: str | None = None) -> Bundle:
+        """Read the bundle, which comes first. Its files are, or will be, in its release under `root`. Raises as
+        `parse_bundle`."""
         size = b""
         while not size.endswith(b"\n") and len(size) < 10:
             size += self._read(1)
@@ -53,7 +54,7 @@ class Wire:
             document = parse_json(self.document.decode("utf-8"))
         except ValueError as error:
             raise ArtefactError("The bundle on the standard input is not JSON.", evidence=[f"it {error}"]) from error
-        bundle = parse_bundle(_NOWHERE, document, "standard input")
+        bundle = parse_bundle(_NOWHERE, document, "standard input", function)
         return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
 
     def blocks(self, size: int) -> Iterator[bytes]:

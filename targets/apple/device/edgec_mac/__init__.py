@@ -1,4 +1,5 @@
-"""The part of edgec that runs on a Mac: it measures a Core ML package on each compute unit and recommends none that is wrong.
+"""Core ML packages on a Mac: verified and measured on each compute unit, and activated with the one that won.
 
-Python 3.10 or newer, numpy, Pillow and coremltools. Start reading at `cli.py`; what needs Core ML runs in `worker.py`.
+Python 3.8 and its standard library; coremltools runs in processes of its own (`runner`), in a Python that has it. The steps are
+`edgec_device`'s, which the archive carries.
 """

@@ -74,6 +74,10 @@ class Cpu:
             f"{titles[name]} cannot be used, and its models are left out: {why}." for name, why in session.tool.problems.items()
         ]
 
+    def remarks(self, session: Session) -> list[str]:
+        """None."""
+        return []
+
 
 def profile_of(cpu: CpuFacts, machine: str, bundle: Bundle) -> BoardProfile:
     """The bundle's profile of this CPU. Raises `WrongBoard` if it has none."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +19,6 @@ from edgec_device.tool import Measured
 from edgec_onboard.cgroup import available_cores
 from edgec_onboard.cpuinfo import Cpu
 from edgec_onboard.documents import Tensor
-from edgec_onboard.errors import UsageError
 from edgec_onboard.files import link
 from edgec_onboard.text import shorten
 
@@ -33,6 +30,7 @@ class Runtimes:
     """See `edgec_device.tool.Tool`. `python` runs the jobs, with packages from `folders` first."""
 
     name = "edgec-cpu"
+    observed: Mapping[str, Any] = {}
 
     def __init__(self, session: Session, cpu: Cpu, python: Path, folders: Sequence[Path]) -> None:
         self.path, self._cpu, self._variants = python, cpu, session.bundle.variants
@@ -51,16 +49,8 @@ class Runtimes:
     def find(cls, session: Session, cpu: Cpu) -> Runtimes:
         """In the Python that --python names; else in an environment under --dir; else in this Python. The first that has every
         runtime of the bundle, else the first that has one. Raises `NoRuntime` if none has."""
-        own, root = Path(sys.executable), session.options.root
-        if session.options.tool:
-            named = Path(session.options.tool).expanduser()
-            if not os.access(str(named), os.X_OK):
-                raise UsageError("There is no Python to run the runtime with.", evidence=[str(named)])
-            places: list[tuple[Path, list[Path]]] = [(named.absolute(), [])]
-        else:
-            places = [*((own, [folder]) for folder in environment.find(root)), (own, [])]
         tried = []
-        for python, folders in places:
+        for python, folders in environment.places(session):
             tried.append(cls(session, cpu, python, folders))
             if not tried[-1].problems:
                 return tried[-1]
@@ -127,7 +117,7 @@ class Runtimes:
         """The runtime, and the precision that the model was made for."""
         return variant.runtime, f"{variant.precision} in {self._titled(variant.runtime)}"
 
-    def files(self, variant: Variant) -> Sequence[str]:
+    def files(self, variant: Variant, folder: Path) -> Sequence[str]:
         """The model's, under their own names."""
         return [Path(path).name for path in (variant.path, *variant.others)]
 

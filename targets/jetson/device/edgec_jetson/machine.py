@@ -62,3 +62,7 @@ class Jetson:
         if boards.jetpack_listed(session.board, session.profile):
             return []
         return ["edgec does not know JetPack {} for this board.".format(session.board.jetpack or "(unknown)")]
+
+    def remarks(self, session: Session) -> list[str]:
+        """None."""
+        return []

@@ -68,3 +68,7 @@ class Rtx:
     def warnings(self, session: Session) -> list[str]:
         """None: whatever has this GPU is such a machine."""
         return []
+
+    def remarks(self, session: Session) -> list[str]:
+        """None."""
+        return []
