@@ -73,8 +73,9 @@ def test_a_sound_answer_is_measured(tool: Any, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def tool(artefact: Path, tmp_path: Path) -> Any:
+def tool(artefact: Path, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """It asks a Python that answers what its folder's `says` holds."""
+    monkeypatch.setattr(sys, "argv", [str(program)])
     from edgec_device.bundle import read_bundle
     from edgec_device.output import Output
     from edgec_device.session import Options, Session

@@ -75,8 +75,9 @@ def say(capsys: pytest.CaptureFixture[str]) -> Said:
     return command
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
-    """Processes of their own for commands, with what most commands import."""
+    """Processes of their own for commands, with what most commands import. Not for the whole session: other tests look at, and
+    kill, what children this process has."""
     modules = "edgec.backends.profiles", "edgec.cache", "edgec.host.facts", "edgec.report.table", "edgec.checkpoint.reader"
     yield from forks_of(*modules, "torch")
