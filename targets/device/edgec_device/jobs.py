@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 import tempfile
 from array import array
@@ -55,7 +56,8 @@ class Jobs:
         step: str = "looking what is installed",
     ) -> dict[str, Any]:
         """The answer to a job; a process that crashed is an `error`. Raises `EngineHung`."""
-        (work / _JOB).write_text(json.dumps(job), encoding="utf-8")
+        # A runner looks at `parent` where the kernel does not end it with this process.
+        (work / _JOB).write_text(json.dumps({**job, "parent": os.getpid()}), encoding="utf-8")
         answer = work / ANSWER
         if answer.exists():
             answer.unlink()

@@ -145,10 +145,11 @@ def _bench(model: _Model, job: dict[str, Any]) -> dict[str, Any]:
 def main(path: str, folders: Sequence[str]) -> int:
     """Do the job in that file. Returns the exit code; what went wrong is in the answer, too."""
     sys.path[:0] = folders
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     job = Path(path)
+    asked = json.loads(job.read_text(encoding="utf-8"))
+    threading.Thread(target=_end_with_parent, args=(asked["parent"],), daemon=True).start()
     try:
-        answer = do(json.loads(job.read_text(encoding="utf-8")), job.resolve().parent)
+        answer = do(asked, job.resolve().parent)
     except ImportError as error:
         answer = {"missing": str(error)}
     except Exception as error:

@@ -50,7 +50,7 @@ class CoreMl:
 
     def __init__(self, session: Session, chip: str, system: str, python: Path, folders: Sequence[Path]) -> None:
         self.path, self._chip, self._system = python, chip, system
-        self._function, self._least = session.bundle.function, session.options.patience
+        self._function, self._patience = session.bundle.function, session.options.patience
         self._jobs = Jobs(python, session.output, session.options.patience, "Core ML", [str(folder) for folder in folders])
         self._compiled: dict[str, Path] = {}
         self.observed: dict[str, Any] = {}
@@ -78,7 +78,7 @@ class CoreMl:
 
     def _look(self) -> str:
         with tempfile.TemporaryDirectory(prefix="edgec-") as folder:
-            patience = min(self._least, _LOOK_S)
+            patience = min(self._patience, _LOOK_S)
             answer = self._jobs.ask({"do": "look"}, Path(folder), patience=patience, step="looking for coremltools")
         versions = answer.get("versions")
         if not isinstance(versions, dict) or "coremltools" not in versions:
