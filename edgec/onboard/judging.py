@@ -179,7 +179,8 @@ class Judge:
                 alike = float(arithmetic.vector_cosines(one, other, _size(one))[0])
             if alike < 1 - _LEAST_DIFFERENT:
                 self._ignores_input = True
-                self._problems.append(f"{name} is the same for frames {previous} and {index}: the engine ignores its input")
+                # First: it explains all others.
+                self._problems.insert(0, f"{name} is the same for frames {previous} and {index}: the engine ignores its input")
                 return
 
 
