@@ -116,22 +116,23 @@ def test_the_evidence_of_figures(artefact: Path, tmp_path: Path) -> None:
 def test_what_macos_says_of_power_and_memory(facts: Path, tmp_path: Path) -> None:
     from edgec_device import sensors
     from edgec_device.system import System
+    from edgec_device.throttling import reasons, throttling
 
     system = System(str(facts))
     assert sensors.power_mode(system) == "AC Power"
     assert sensors.memory_available(system) == 25769803776 // 2
-    assert sensors.throttling(system) == {}
-    assert sensors.caveats("AC Power", {}, []) == []
+    assert throttling(system).states == {}
+    assert sensors.caveats("AC Power", {}, [], on_cpu=False) == []
     cases = "'-g batt') echo \"Now drawing from 'Battery Power'\";;\n-g) echo ' lowpowermode         1';;\n'-g therm') "
     limits = "CPU_Scheduler_Limit \t= 100\n\tCPU_Available_CPUs \t= 8\n\tCPU_Speed_Limit \t= 70"
     write_command(tmp_path / "usr/bin/pmset", f"{cases}echo '{limits}';;")
     hot = System(str(tmp_path))
     mode = sensors.power_mode(hot)
     assert mode == "Battery Power, low power mode"
-    assert sensors.caveats(mode, {}, []) == ["The Mac ran on Battery Power, low power mode, which may slow it down."]
-    meter = sensors.PowerMeter(hot)
-    meter.sample()
-    assert meter.throttled({}, sensors.throttling(hot)) == ["CPU speed limit, percent below its most: state 30"]
+    assert sensors.caveats(mode, {}, [], on_cpu=False) == [
+        "The Mac ran on Battery Power, low power mode, which may slow it down."
+    ]
+    assert reasons(throttling(hot), [], throttling(hot)) == ["CPU speed limit, percent below its most: state 30"]
     quiet = "Note: No thermal warning level has been recorded\nNote: No performance warning level has been recorded"
     write_command(tmp_path / "usr/bin/pmset", f"'-g therm') echo '{quiet}';;")
-    assert sensors.throttling(hot) == {}
+    assert throttling(hot).states == {}

@@ -11,7 +11,7 @@ import pytest
 
 from edgec.boards.artefact import BoardArtefact
 from edgec.boards.packages import Machine, collect, requirements
-from edgec.errors import TargetError
+from edgec.errors import ArtefactError, BoardRuntimeMissing
 
 MAC = {"title": "Apple M4", "python": [3, 9], "machine": "arm64", "libc": None, "runtimes": {}, "missing": ["coreml"]}
 NEEDED = {"coreml": ["coremltools==9.0", "numpy", "pillow"]}
@@ -28,7 +28,7 @@ def test_what_a_runtime_needs() -> None:
     assert asked(runtime="coreml", version="9.0", packages=NEEDED["coreml"]) == NEEDED
     assert asked() == {}
     for packages in (["../x"], ["x==y"], ["x", "--index-url=evil"], ["x==1 y"]):
-        with pytest.raises(TargetError, match="is no package"):
+        with pytest.raises(ArtefactError, match="is no package"):
             asked(runtime="coreml", version="9.0", packages=packages)
 
 
@@ -62,6 +62,6 @@ def test_wheels_for_a_mac_come_from_the_folder(tmp_path: Path, monkeypatch: pyte
         ["cp39", "cp39", "macosx_14_0_arm64.whl"],
         ["cp39", "cp39", "macosx_10_9_universal2.whl"],
     ]
-    with pytest.raises(TargetError) as refused:
+    with pytest.raises(BoardRuntimeMissing) as refused:
         collect(Machine.parse({**MAC, "macos": "12.7"}), NEEDED, folder)
     assert "Python 3.9 on arm64, macOS 12" in " ".join(refused.value.evidence)

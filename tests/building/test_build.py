@@ -41,6 +41,8 @@ def test_it_holds_the_model_golden_vectors_and_a_report(built: BuildResult) -> N
         "report.json",
         "report.md",
         "explanation.json",
+        "device/bundle.json",
+        "device/edgec-cpu.pyz",
         "report/pareto.svg",
     }
     assert not built.reused
