@@ -64,8 +64,8 @@ class TensorRt(Lowering):
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-        """The plan of `with_headroom`; one in int8 has whole MLPs in fp16 where their second product is (`with_whole_mlps`), one in
-        fp8 attention's own products in fp8, too (`with_attention`)."""
+        """The plan of `with_headroom`; one in int8 has whole MLPs in fp16 where their second product is (`with_whole_mlps`), one
+        in fp8 attention's own products in fp8, too (`with_attention`)."""
         from edgec.lowering.tensorrt.attention import with_attention
         from edgec.lowering.tensorrt.mlps import with_whole_mlps
         from edgec.lowering.tensorrt.writing import with_headroom
