@@ -34,11 +34,11 @@ def without(spec: Spec, *kept: str) -> PrecisionPlan:
     [
         (VIT, "blocks.1.mlp.fc2", {"blocks.1.mlp.fc1"}),
         (SWIGLU, "blocks.1.mlp.down", set[str]()),
-        (CONVNEXT, "stages.3.blocks.0.fc2", {"stages.3.blocks.0.fc1"}),
+        (CONVNEXT, "stages.3.blocks.0.fc2", set[str]()),  # few pixels, many weights
     ],
     ids=["vit", "swiglu", "convnext"],
 )
-def test_the_first_product_of_an_mlp_without_a_gate_follows_the_second(spec: Spec, last: str, first: set[str]) -> None:
+def test_the_first_product_of_an_mlp_follows_the_second_where_that_saves_bytes(spec: Spec, last: str, first: set[str]) -> None:
     plan, hub = without(spec, last), exported(spec).graph
     whole = with_whole_mlps(hub, plan)
     assert {name for name in plan.operations if whole.precision_of(name) == "fp16"} == first
