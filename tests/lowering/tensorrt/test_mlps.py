@@ -14,7 +14,7 @@ from edgec.lowering.tensorrt.compiler import machines
 from edgec.lowering.tensorrt.compiler.compiling import compile_graph
 from edgec.lowering.tensorrt.mlps import with_whole_mlps
 from edgec.lowering.tensorrt.writing import typed_model
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.support.models import CONVNEXT, SWIGLU, VIT, Spec, exported
 
 installed = pytest.mark.skipif(
