@@ -24,12 +24,14 @@ from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.statistics import observe
 from edgec.heads.attach import attach
+from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.attention import with_attention
 from edgec.lowering.tensorrt.compiler.compiling import compile_for_each
 from edgec.lowering.tensorrt.typed import residual_adds
 from edgec.lowering.tensorrt.writing import REWRITES, typed_model
 from edgec.model.camera import assemble
 from edgec.model.spec import Size
+from edgec.precision.recipes import tail_recipe
 from edgec.precision.static import int8_activations, uniform
 from edgec.report.compiled import HEADINGS, NOTE, compiled_sheet, compiler_line
 from edgec.report.sheets import Sheet
@@ -68,6 +70,11 @@ def variants(graph: Graph) -> Iterator[tuple[str, ir.Model]]:
     for plan in (uniform("fp16"), graph.int8):
         yield plan.name, typed_model(graph.hub, plan)[0]
     yield "int8-folded", typed_model(graph.hub, graph.int8, folded=True)[0]
+    recipe = tail_recipe(graph.hub)
+    if recipe.unquantised:
+        quantised = {name: each for name, each in graph.int8.operations.items() if name not in recipe.unquantised}
+        fitted = TensorRt().fitted(graph.hub, replace(graph.int8, operations=quantised), graph.peaks)
+        yield f"int8-folded {recipe.variant}", typed_model(graph.hub, fitted, folded=True)[0]
     fp8 = replace(graph.int8, name="fp8", operations=dict.fromkeys(graph.int8.operations, "fp8"), activations="fp8")
     yield "fp8", typed_model(graph.hub, with_attention(graph.hub, fp8, graph.peaks), folded=True)[0]
     attention = with_attention(graph.hub, graph.int8, graph.peaks)

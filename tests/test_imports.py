@@ -218,6 +218,12 @@ heavy |= {{"altair", "distributed", "onnx_ir"}}
 print(json.dumps(sorted(heavy & set(sys.modules))))
 """
 QUIETLY = "from edgec.cli import run\nwith contextlib.redirect_stdout(io.StringIO()):\n    assert run({arguments!r}) == 0"
+REFUSED = "from edgec.cli import run\nwith contextlib.redirect_stderr(io.StringIO()):\n    assert run({arguments!r}) in (2, 3, 8)"
+NOWHERE = [
+    *(["check", "nothing"], ["explain", "nothing"], ["inspect", "nothing.pth"], ["build", "nothing.pth"], ["verify", "nothing"]),
+    *(["bench", "nothing"], ["compare", "nothing", "nothing"], ["report", "nothing"], ["sweep", "nothing"]),
+]
+"""Commands about a path that names nothing, which they refuse before they load what would read it."""
 RUNTIMES = ["onnxruntime", "openvino"]
 
 
@@ -234,12 +240,15 @@ RUNTIMES = ["onnxruntime", "openvino"]
         (QUIETLY.format(arguments=["build", "--help"]), []),
         (QUIETLY.format(arguments=["verify", "--help"]), []),
         (QUIETLY.format(arguments=["run", "--help"]), []),
+        *((REFUSED.format(arguments=arguments), ["PIL"]) for arguments in NOWHERE),
         (QUIETLY.format(arguments=["targets", "list"]), RUNTIMES),
         (QUIETLY.format(arguments=["targets", "show", "cpu"]), RUNTIMES),
     ],
     ids=[
         *("edgec", "cli", "small", "verify", "worker", "checkpoint"),
-        *("--help", "build --help", "verify --help", "run --help", "list", "show"),
+        *("--help", "build --help", "verify --help", "run --help"),
+        *(f"{arguments[0]} of nothing" for arguments in NOWHERE),
+        *("list", "show"),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str, allowed: list[str], tmp_path: Path) -> None:

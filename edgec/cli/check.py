@@ -47,13 +47,16 @@ def check(graph: Path, versions: tuple[str, ...], compiles: bool, sms: str | Non
     8: the file is damaged, or no ONNX model.
     """
     from edgec.extras import require
+    from edgec.lowering.tensorrt.graph_files import graphs_in
 
+    graphs_to_check = graphs_in(graph)
     require("nvidia" if compiles else "build", "Checking a graph")
-    from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
-
     machines = _machines(compiles, sms)
+
+    from edgec.lowering.tensorrt.check import check_graph, read_graph  # imports onnx, which a path that names nothing needs not
+
     tensorrt_versions = tuple(dict.fromkeys(versions or DEFAULT))
-    findings_by_graph = {path: check_graph(read_graph(path), tensorrt_versions) for path in graphs_in(graph)}
+    findings_by_graph = {path: check_graph(read_graph(path), tensorrt_versions) for path in graphs_to_check}
     compiled = {path: _compile(path, machines) for path in findings_by_graph} if compiles else {}
     if as_json:
         graphs = [_graph_json(path, each) | _compiled_json(compiled.get(path, ())) for path, each in findings_by_graph.items()]

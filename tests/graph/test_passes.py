@@ -23,7 +23,7 @@ from edgec.lowering.tensorrt.casting import CastToTypes
 from edgec.lowering.tensorrt.opset import ToOpset17
 from edgec.lowering.tensorrt.simulation import RoundHalves
 from edgec.lowering.tensorrt.typed import assign_types
-from tests.lowering.conformance import ranges
+from tests.lowering.cases import ranges
 from tests.support.models import VIT, exported
 
 PRODUCT, ACTIVATION = "blocks.0.mlp.fc1", "blocks.0.norm2"

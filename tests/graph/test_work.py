@@ -9,7 +9,7 @@ from edgec.graph.operations import operations
 from edgec.graph.work import Work, count_work
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.writing import typed_model
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.lowering.tensorrt.graphs import F16, F32, graph, node, weights
 from tests.support.models import CONVNEXT, VIT, exported
 

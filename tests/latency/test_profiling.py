@@ -16,7 +16,7 @@ from edgec.latency.profiling import profile_model
 from edgec.lowering import registry
 from edgec.lowering.base import LoweredModel, Step
 from edgec.records.report import OperationTime, Profile
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.support.frames import pictures
 from tests.support.models import SPECS, exported
 

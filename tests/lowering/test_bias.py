@@ -11,7 +11,7 @@ from edgec.graph.passes.quantise import Quantise
 from edgec.graph.plan import PrecisionPlan
 from edgec.graph.session import features_of, open_session
 from edgec.lowering.bias import LiftBiases
-from tests.lowering.conformance import ranges
+from tests.lowering.cases import ranges
 from tests.support.models import CONVNEXT, VIT, exported
 from tests.support.onnx_graphs import constant, constants, node
 

@@ -15,7 +15,8 @@ from edgec.graph.operations import operations
 from edgec.graph.plan import PrecisionPlan
 from edgec.lowering.base import Lowering
 from edgec.precision.static import uniform
-from tests.lowering.conformance import KINDS, Case, LoweringConformance, judge, plan_of
+from tests.lowering.cases import KINDS, Case, judge, plan_of
+from tests.lowering.conformance import LoweringConformance
 from tests.support.models import SPECS, VIT, exported
 from tests.support.onnx_graphs import nodes
 

@@ -14,7 +14,8 @@ from edgec.host.cores import usable_cores
 from edgec.host.facts import facts
 from edgec.lowering.base import LoweredModel, Lowering
 from edgec.precision.static import uniform
-from tests.lowering.conformance import KINDS, Case, LoweringConformance, plan_of
+from tests.lowering.cases import KINDS, Case, plan_of
+from tests.lowering.conformance import LoweringConformance
 from tests.support.models import SPECS, exported
 from tests.support.onnx_graphs import nodes
 

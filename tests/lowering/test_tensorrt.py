@@ -23,7 +23,8 @@ from edgec.lowering.tensorrt.lowering import TENSORRT
 from edgec.lowering.tensorrt.writing import with_headroom
 from edgec.precision.static import uniform
 from edgec.records.evidence import Evidence
-from tests.lowering.conformance import KINDS, Case, LoweringConformance, judge, plan_of
+from tests.lowering.cases import KINDS, Case, judge, plan_of
+from tests.lowering.conformance import LoweringConformance
 from tests.lowering.tensorrt.graphs import typed_graph
 from tests.support.commands import python
 from tests.support.frames import pictures

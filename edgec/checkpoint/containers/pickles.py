@@ -17,6 +17,8 @@ from edgec.untrusted import Refused
 PICKLE_LIMIT = 64 << 20
 """Bytes. A training file's optimiser and its history take some megabytes."""
 STEPS = 2_000_000
+NESTING = 10_000
+"""Marks that may be open at once: each is a value inside another, and Python's own pickler stops at a thousand."""
 _BITS = 1024
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _PLAIN_TYPES = ("int", "int_or_bool", "float", "str", "bytes", "bytearray", "bytes_or_str")
@@ -48,10 +50,6 @@ class Window:
         line = self._file.readline(min(self._left, 1 << 20))
         self._left -= len(line)
         return line
-
-    def tell(self) -> int:
-        """The position in the file."""
-        return self._file.tell()
 
 
 def read_pickle(file: Window) -> tuple[Any, dict[str, Storage]]:
@@ -127,6 +125,8 @@ class _Machine:
     # ------------------------------------------------------------------------------------------------------------ the opcodes
 
     def _op_mark(self, _: Any) -> None:
+        if len(self.below) >= NESTING:
+            raise Refused("holds a pickle that nests values more deeply than any checkpoint")
         self.below.append(self.stack)
         self.stack = []
 

@@ -10,6 +10,7 @@ import onnx
 
 from edgec.errors import ArtefactError, RequestError
 from edgec.lowering.tensorrt import patterns, patterns_compiled, patterns_maps  # noqa: F401 - the latter adds its own to the former's
+from edgec.lowering.tensorrt.graph_files import require_file
 from edgec.lowering.tensorrt.rules import Rule, Version, newest_known, oldest_known, parse_version, read_rules
 from edgec.lowering.tensorrt.view import View
 
@@ -51,8 +52,7 @@ def check_graph(model: onnx.ModelProto, versions: Sequence[str]) -> tuple[Violat
 
 def read_graph(path: Path) -> onnx.ModelProto:
     """The model in an ONNX file. Raises `RequestError` if there is no such file, `ArtefactError` if it is no whole ONNX model."""
-    if not path.is_file():
-        raise RequestError(f"There is no file {path}.", remedy="give the path of an .onnx file, or of an artefact's directory")
+    require_file(path)
     try:
         model = onnx.load(path)
     except Exception as error:  # protobuf's and onnx's own; a missing file of weights is one of them
@@ -61,22 +61,6 @@ def read_graph(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.opset_import:
         raise ArtefactError(f"{path} is not an ONNX model.", evidence="it holds no graph with nodes in it", remedy=_AGAIN)
     return model
-
-
-def graphs_in(path: Path) -> tuple[Path, ...]:
-    """The file itself, or the `.onnx` files in an artefact's `model/` or in any other directory.
-
-    Raises `RequestError` if there are none.
-    """
-    if not path.is_dir():
-        return (path,)
-    folder = path / "model" if (path / "model").is_dir() else path
-    graphs = tuple(sorted(folder.glob("*.onnx")))
-    if not graphs:
-        raise RequestError(
-            f"{folder} holds no .onnx file.", remedy="give a file, or an artefact that was built for TensorRT or ONNX Runtime"
-        )
-    return graphs
 
 
 _AGAIN = "export or copy it again, with the .data file beside it if it has one"

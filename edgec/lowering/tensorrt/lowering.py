@@ -64,11 +64,15 @@ class TensorRt(Lowering):
         return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
-        """The plan of `with_headroom`; one in fp8 has attention's own products in fp8, too (`with_attention`)."""
+        """The plan of `with_headroom`; one in int8 has whole MLPs in fp16 where their second product is (`with_whole_mlps`), one
+        in fp8 attention's own products in fp8, too (`with_attention`)."""
         from edgec.lowering.tensorrt.attention import with_attention
+        from edgec.lowering.tensorrt.mlps import with_whole_mlps
         from edgec.lowering.tensorrt.writing import with_headroom
 
         fitted = with_headroom(hub, plan, peaks)
+        if (whole := with_whole_mlps(hub, fitted)) is not fitted:  # what is fp16 now could overflow, too
+            fitted = with_headroom(hub, whole, peaks)
         return with_attention(hub, fitted, peaks) if plan.activations == "fp8" else fitted
 
     def check_head(self, head: ir.Model, versions: Sequence[str] = ()) -> None:

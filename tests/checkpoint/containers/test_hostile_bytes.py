@@ -3,6 +3,7 @@ must say no: no crash, no end of memory, no long work."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -15,6 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from edgec.checkpoint.containers.pickles import NESTING, Window, read_pickle
+from edgec.untrusted import Refused
 
 MEMORY = 4 << 30
 SECONDS = 20
@@ -148,6 +152,16 @@ KEYS = {
     "itself": b"h\x00",
     "a number of a thousand digits": b"\x8b" + struct.pack("<i", 100) + b"\x7f" * 100,
 }
+
+
+def test_marks_are_refused_before_they_take_time() -> None:
+    """Of three million, ten thousand are read."""
+    file = io.BytesIO(BEGINNING + b"(" * 3_000_000)
+    with pytest.raises(Refused, match="nests values"):
+        read_pickle(Window(file))
+    assert file.tell() == len(BEGINNING) + NESTING + 1
+    deep = BEGINNING + b"(" * 5_000 + b"l" * 5_000 + b"."
+    assert isinstance(read_pickle(Window(io.BytesIO(deep)))[0], list)
 
 
 @pytest.mark.parametrize("save", [zipped, before_16], ids=["zip", "before 1.6"])

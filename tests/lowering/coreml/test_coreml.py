@@ -34,7 +34,8 @@ from edgec.lowering.halves import HEADROOM, LIMIT
 from edgec.model.spec import VitSpec
 from edgec.precision.static import uniform
 from edgec.records.evidence import Evidence
-from tests.lowering.conformance import Case, LoweringConformance, plan_of
+from tests.lowering.cases import Case, plan_of
+from tests.lowering.conformance import LoweringConformance
 from tests.lowering.coreml.packages import element_type, kinds, lower, named, operations, specification
 from tests.support.models import SPECS, VIT, exported
 from tests.support.onnx_graphs import replace_constant

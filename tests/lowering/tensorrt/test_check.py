@@ -11,7 +11,8 @@ import pytest
 from onnx import TensorProto
 
 from edgec.errors import ArtefactError, RequestError
-from edgec.lowering.tensorrt.check import check_graph, graphs_in, read_graph
+from edgec.lowering.tensorrt.check import check_graph, read_graph
+from edgec.lowering.tensorrt.graph_files import graphs_in
 from edgec.lowering.tensorrt.patterns import PATTERNS
 from edgec.lowering.tensorrt.rules import FILE, Versions, parse_version, read_rules
 from tests.lowering.tensorrt.broken import BROKEN

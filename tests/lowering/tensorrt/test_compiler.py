@@ -19,7 +19,7 @@ from edgec.lowering.tensorrt.scales import FoldScales
 from edgec.lowering.tensorrt.writing import typed_model
 from edgec.precision.static import uniform
 from edgec.records.evidence import Evidence
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.lowering.tensorrt.graphs import F32, graph, node
 from tests.support.models import HEADS, exported
 

@@ -23,7 +23,7 @@ from edgec.lowering.tensorrt.typed import reads_bytes
 from edgec.lowering.tensorrt.view import View
 from edgec.lowering.tensorrt.writing import typed_model
 from edgec.precision.static import uniform
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.support.models import BARE, CLS_NORM, CONVNEXT, HEADS, KEY_BIAS, SMALL, SWIGLU, VIT, Exported, exported
 
 VITS = {"vit": VIT, "swiglu": SWIGLU, "no-registers": BARE, "key-bias": KEY_BIAS, "cls-norm": CLS_NORM, "two-heads": HEADS}

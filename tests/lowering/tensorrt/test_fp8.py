@@ -34,7 +34,7 @@ from edgec.precision.planning import Planner
 from edgec.precision.recipes import STATIC, Recipe
 from edgec.precision.static import int8_activations
 from edgec.records.fidelity import StageFidelity
-from tests.lowering.conformance import judge
+from tests.lowering.cases import judge
 from tests.support.frames import pictures
 from tests.support.models import HEADS, VIT, Exported, exported
 

@@ -25,7 +25,7 @@ from edgec.lowering.tensorrt.check import check_graph
 from edgec.lowering.tensorrt.writing import typed_model, with_headroom
 from edgec.onboard.vectorised import cosines
 from edgec.precision.static import uniform
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.lowering.tensorrt.graphs import F16, F32, graph, node, opset_17, simulated, typed_graph, weights
 from tests.support import heads as made
 from tests.support.models import VIT, exported

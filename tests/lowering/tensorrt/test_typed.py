@@ -15,7 +15,7 @@ from edgec.lowering.halves import constant_problem, to_half
 from edgec.lowering.tensorrt import TensorRt
 from edgec.lowering.tensorrt.typed import residual_adds
 from edgec.precision.static import uniform
-from tests.lowering.conformance import plan_of
+from tests.lowering.cases import plan_of
 from tests.lowering.tensorrt.graphs import F32, graph, node, opset_17, typed_graph, weights
 from tests.support.models import CONVNEXT, SWIGLU, VIT, exported
 from tests.support.onnx_graphs import constants, makers, nodes, readers
