@@ -16,10 +16,14 @@ from edgec.errors import EdgecError
 from tests.device.robot import PYTHONS, Robot, interpreter
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES, COMMON = ROOT / "targets" / "jetson" / "device", ROOT / "edgec" / "onboard"
-MODULES = sorted(SOURCES.rglob("*.py"))
+TARGETS, COMMON = ROOT / "targets", ROOT / "edgec" / "onboard"
+SOURCES, STEPS = TARGETS / "jetson" / "device", TARGETS / "device"
+OWN = sorted(SOURCES.rglob("*.py"))
+MODULES = [*OWN, *sorted(STEPS.rglob("*.py"))]
+CPU = sorted((TARGETS / "cpu" / "device").rglob("*.py"))
 SHARED = sorted(COMMON.glob("*.py"))
 """What every family's program carries."""
+PACKAGES = {"edgec_cpu", "edgec_device", "edgec_jetson", "edgec_onboard"}
 
 
 def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
@@ -31,17 +35,18 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     with zipfile.ZipFile(one) as archive:
         assert archive.testzip() is None
         assert sorted(archive.namelist()) == sorted(
-            [path.relative_to(SOURCES).as_posix() for path in MODULES] + [f"edgec_onboard/{path.name}" for path in SHARED]
+            [path.relative_to(SOURCES if path in OWN else STEPS).as_posix() for path in MODULES]
+            + [f"edgec_onboard/{path.name}" for path in SHARED]
         )
 
 
 def test_an_installation_without_the_sources_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgec.backends.jetson.program.room", lambda name: tmp_path)
+    monkeypatch.setattr("edgec.backends.program.room", lambda name: tmp_path)
     with pytest.raises(EdgecError, match="installation is incomplete"):
         jetson_program().write(_made(tmp_path / "artefact"))
 
 
-@pytest.mark.parametrize("path", [*MODULES, *SHARED], ids=lambda path: f"{path.parent.name}.{path.stem}")
+@pytest.mark.parametrize("path", [*MODULES, *CPU, *SHARED], ids=lambda path: f"{path.parent.name}.{path.stem}")
 def test_it_is_python_3_8_and_its_standard_library(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     for node in ast.walk(tree):
@@ -51,7 +56,7 @@ def test_it_is_python_3_8_and_its_standard_library(path: Path) -> None:
             names = [] if node.level else [node.module or ""]
         numpy = {"numpy"} if path.stem == "vectorised" else set()
         for name in names:
-            assert name.split(".")[0] in sys.stdlib_module_names | numpy | {"edgec_device", "edgec_jetson", "edgec_onboard"}, name
+            assert name.split(".")[0] in sys.stdlib_module_names | numpy | PACKAGES, name
 
 
 @pytest.mark.parametrize("version", PYTHONS)
