@@ -31,8 +31,8 @@ class Compilation(Record):
     products: dict[str, int] = Field(default={})
     """Matrix products and convolutions of the graph, by the type in which the compiled kernel reads its activation."""
     moved_bytes: int = Field(default=0, ge=0)
-    """Inputs and outputs of all kernels of one run, as each lists them, constants aside: a tensor counts for every kernel that reads
-    it, and parts of a tensor that one kernel lists count each."""
+    """Inputs and outputs of all kernels of one run, as each lists them, constants aside: a tensor counts for every kernel that
+    reads it, and parts of a tensor that one kernel lists count each."""
     constant_bytes: int = Field(default=0, ge=0)
     """Weights and other constants that the kernels of one run read."""
     weights_bytes: int = Field(default=0, ge=0)
