@@ -19,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # cores, edgec and the tests say themselves.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,19 @@ from tests.support import once
 pytest.register_assert_rewrite("tests.lowering.conformance")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """xdist would take the files with the most tests first, and the longest ones (a campaign has three tests) last, when one
+    process has nothing left to do."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the fewest tests first: of those each test takes longest. At the end there are small ones to share out."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (tests[item.path], str(item.path)))
 
 
 def pytest_collection_finish() -> None:
