@@ -10,6 +10,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def link(existing: Path, path: Path) -> bool:
             return False
         raise
     return True
+
+
+def link_or_copy(existing: Path, path: Path) -> None:
+    """A second name for a file that never changes; a copy where links cannot be. Raises `OSError`."""
+    if not link(existing, path):
+        shutil.copyfile(str(existing), str(path))
 
 
 def sync(path: Path) -> None:

@@ -152,18 +152,18 @@ class Jobs:
         variant: Variant,
         batch: bytes,
         frames: Tensor,
+        flags: Sequence[str],
         *,
-        seconds: float,
-        iterations: int,
         work: Path,
         log: Path,
         on_tick: Callable[[], None],
     ) -> tuple[Measured, dict[str, Any]]:
-        """A round of measuring, and the whole answer. `job` names the engine. Raises `EngineFailed` for times that make no
-        sense."""
+        """A round of measuring, and the whole answer. `job` names the engine, `flags` begin as `limits` gives them. Raises
+        `EngineFailed` for times that make no sense."""
         (work / _FRAMES).write_bytes(batch)
         facts = {"do": "bench", "input": frames.name, "shape": list(frames.shape), "frames": _FRAMES}
-        asked = {"seconds": seconds, "iterations": iterations}
+        seconds, iterations = (flag.partition("=")[2] for flag in flags[:2])
+        asked = {"seconds": float(seconds), "iterations": int(iterations)}
         answer = self.step({**job, **facts, **asked}, work, "bench", variant, log, on_tick)
         samples, load_ms, warm_up = answer.get("samples_ms"), answer.get("load_ms"), answer.get("warm_up")
         if not isinstance(samples, list) or not samples or not all(map(is_time, samples)):
@@ -174,6 +174,64 @@ class Jobs:
         if type(threads) is not int or not 0 < threads < 1 << 16:
             raise _unusable("bench", variant, f"threads is {threads!r}")
         return Measured(samples, warm_up, float(load_ms), threads), answer  # type: ignore[arg-type]
+
+
+class JobTool:
+    """The part of `edgec_device.tool.Tool` that is the same for every tool whose engines run in `Jobs`."""
+
+    _jobs: Jobs
+
+    def _job(self, variant: Variant, engine: Path) -> dict[str, Any]:
+        """What names the engine in a job."""
+        raise NotImplementedError
+
+    def _observe(self, answer: Mapping[str, Any], variant: Variant) -> None:
+        """Called with the answer of a run that verifies."""
+
+    def _completed(self, measured: Measured, answer: Mapping[str, Any], variant: Variant) -> Measured:
+        """A round of measuring with what else the answer says of it. Raises `EngineFailed` for what makes no sense."""
+        return measured
+
+    def bench_flags(self, seconds: float, iterations: int) -> list[str]:
+        """How long, and how often."""
+        return limits(seconds, iterations)
+
+    def outputs(
+        self,
+        variant: Variant,
+        engine: Path,
+        batches: Iterator[bytes],
+        tensors: Sequence[Tensor],
+        frames: Tensor,
+        *,
+        work: Path,
+        log: Path,
+    ) -> Iterator[Mapping[str, Array]]:
+        """All batches in one process: loading an engine takes longer than running it."""
+        job, places = self._job(variant, engine), {"work": work, "log": log}
+        return self._jobs.outputs(job, variant, batches, tensors, frames, on_answer=self._observe, **places)
+
+    def measure(
+        self,
+        variant: Variant,
+        engine: Path,
+        batch: bytes,
+        frames: Tensor,
+        flags: Sequence[str],
+        *,
+        work: Path,
+        log: Path,
+        on_tick: Callable[[], None],
+    ) -> Measured:
+        """By the runner's clock, from frames in memory to features in memory."""
+        job = self._job(variant, engine)
+        measured, answer = self._jobs.measure(job, variant, batch, frames, flags, work=work, log=log, on_tick=on_tick)
+        return self._completed(measured, answer, variant)
+
+
+def limits(seconds: float, iterations: int) -> list[str]:
+    """The flags that say how long at least, and how often at least, an engine is measured."""
+    return [f"seconds={seconds:g}", f"iterations={iterations}"]
 
 
 def is_time(value: Any) -> bool:

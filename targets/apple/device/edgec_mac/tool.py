@@ -6,23 +6,22 @@ Core ML compiled of it, which is what is run: `NAME.mlpackage` and `NAME.mlmodel
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 from edgec_device import environment
 from edgec_device.bundle import BoardProfile, Variant
 from edgec_device.errors import EngineFailed, NoRuntime
 from edgec_device.files import remove
-from edgec_device.jobs import Jobs, is_time
+from edgec_device.jobs import Jobs, JobTool, is_time
 from edgec_device.npy import Array
 from edgec_device.session import Session
 from edgec_device.tool import Measured
 from edgec_onboard.documents import Tensor
+from edgec_onboard.files import link_or_copy
 from edgec_onboard.text import shorten
 from edgec_onboard.untrusted import printable
 
@@ -43,7 +42,7 @@ _COLD = ("load_ms", "first_inference_ms", "import_ms", "process_ms")
 _MOST_BYTES = 1 << 50
 
 
-class CoreMl:
+class CoreMl(JobTool):
     """See `edgec_device.tool.Tool`. `python` runs the jobs, with packages from `folders` first."""
 
     name = "edgec-mac"
@@ -151,10 +150,6 @@ class CoreMl:
         """The compute units."""
         return [f"units={variant.settings['units']}"]
 
-    def bench_flags(self, seconds: float, iterations: int) -> list[str]:
-        """How long, and how often."""
-        return [f"seconds={seconds:g}", f"iterations={iterations}"]
-
     def build(self, variant: Variant, flags: Sequence[str], *, release: Path, work: Path, caches: Path, log: Path) -> float:
         """Link the package's files, and compile it. Compute units of one package share what was compiled in this run."""
         began = time.monotonic()
@@ -189,8 +184,7 @@ class CoreMl:
         """All batches in one process, which loads the compiled model for the first time: Core ML then prepares it for the
         chip."""
         self.observed = {}
-        job = self._job(variant, engine)
-        yield from self._jobs.outputs(job, variant, batches, tensors, frames, work=work, log=log, on_answer=self._observe)
+        return super().outputs(variant, engine, batches, tensors, frames, work=work, log=log)
 
     def _observe(self, answer: Mapping[str, Any], variant: Variant) -> None:
         """Where operations run, and how long the first load took."""
@@ -210,23 +204,7 @@ class CoreMl:
             "remarks": remarks,
         }
 
-    def measure(
-        self,
-        variant: Variant,
-        engine: Path,
-        batch: bytes,
-        frames: Tensor,
-        flags: Sequence[str],
-        *,
-        work: Path,
-        log: Path,
-        on_tick: Callable[[], None],
-    ) -> Measured:
-        """By this machine's clock, from images in memory to features in memory."""
-        asked = dict(flag.split("=") for flag in flags)
-        limits = {"seconds": float(asked["seconds"]), "iterations": int(asked["iterations"])}
-        job = {**self._job(variant, engine), "began": time.monotonic()}
-        measured, answer = self._jobs.measure(job, variant, batch, frames, **limits, work=work, log=log, on_tick=on_tick)  # type: ignore[arg-type]
+    def _completed(self, measured: Measured, answer: Mapping[str, Any], variant: Variant) -> Measured:
         cold, peak = {name: answer.get(name) for name in _COLD}, answer.get("peak_rss_bytes")
         if not all(map(is_time, cold.values())) or type(peak) is not int or not 0 < peak < _MOST_BYTES:
             raise EngineFailed(
@@ -239,7 +217,8 @@ class CoreMl:
 
     def _job(self, variant: Variant, engine: Path) -> dict[str, Any]:
         compiled = engine.parent.resolve() / _compiled(engine.name)
-        return {"model": str(compiled), "units": UNITS[variant.settings["units"]][0], "function": self._function or None}
+        units = UNITS[variant.settings["units"]][0]
+        return {"model": str(compiled), "units": units, "function": self._function or None, "began": time.monotonic()}
 
 
 def _in_folder(variant: Variant, path: str) -> str:
@@ -252,12 +231,8 @@ def _compiled(package: str) -> str:
 
 
 def _link(source: Path, destination: Path) -> None:
-    """A release never changes, so a link is as good as a copy."""
     destination.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(str(source), str(destination))
-    except OSError:  # a file system without links
-        shutil.copyfile(str(source), str(destination))
+    link_or_copy(source, destination)
 
 
 def _is_plan(plan: dict[str, Any]) -> bool:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgec_device import environment
 from edgec_device.bundle import BoardProfile, Variant
 from edgec_device.errors import EngineHung, NoRuntime
-from edgec_device.jobs import Jobs
-from edgec_device.npy import Array
+from edgec_device.jobs import Jobs, JobTool, limits
 from edgec_device.session import Session
-from edgec_device.tool import Measured
 from edgec_onboard.cgroup import available_cores
 from edgec_onboard.cpuinfo import Cpu
-from edgec_onboard.documents import Tensor
-from edgec_onboard.files import link
+from edgec_onboard.files import link_or_copy
 from edgec_onboard.text import shorten
 
 TITLES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}
 _LOOK_S = 120.0
 
 
-class Runtimes:
+class Runtimes(JobTool):
     """See `edgec_device.tool.Tool`. `python` runs the jobs, with packages from `folders` first."""
 
     name = "edgec-cpu"
@@ -131,47 +127,14 @@ class Runtimes:
 
     def bench_flags(self, seconds: float, iterations: int) -> list[str]:
         """How long, how often, on how many cores."""
-        return [f"seconds={seconds:g}", f"iterations={iterations}", f"threads={self.threads}"]
+        return [*limits(seconds, iterations), f"threads={self.threads}"]
 
     def build(self, variant: Variant, flags: Sequence[str], *, release: Path, work: Path, caches: Path, log: Path) -> float:
         """The model's files, linked where that is possible: a release never changes."""
         began = time.monotonic()
         for path in (variant.path, *variant.others):
-            if not link(release / path, work / Path(path).name):
-                shutil.copyfile(str(release / path), str(work / Path(path).name))
+            link_or_copy(release / path, work / Path(path).name)
         return time.monotonic() - began
-
-    def outputs(
-        self,
-        variant: Variant,
-        engine: Path,
-        batches: Iterator[bytes],
-        tensors: Sequence[Tensor],
-        frames: Tensor,
-        *,
-        work: Path,
-        log: Path,
-    ) -> Iterator[Mapping[str, Array]]:
-        """All batches in one process."""
-        return self._jobs.outputs(self._job(variant, engine), variant, batches, tensors, frames, work=work, log=log)
-
-    def measure(
-        self,
-        variant: Variant,
-        engine: Path,
-        batch: bytes,
-        frames: Tensor,
-        flags: Sequence[str],
-        *,
-        work: Path,
-        log: Path,
-        on_tick: Callable[[], None],
-    ) -> Measured:
-        """By this machine's clock, from a frame in memory to features in memory."""
-        asked = dict(flag.split("=") for flag in flags)
-        job, seconds, iterations = self._job(variant, engine), float(asked["seconds"]), int(asked["iterations"])
-        limits = {"seconds": seconds, "iterations": iterations}
-        return self._jobs.measure(job, variant, batch, frames, **limits, work=work, log=log, on_tick=on_tick)[0]  # type: ignore[arg-type]
 
     def _job(self, variant: Variant, engine: Path) -> dict[str, Any]:
         settings = dict(variant.settings)

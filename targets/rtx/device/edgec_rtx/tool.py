@@ -9,20 +9,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edgec_device.bundle import Shipped, Variant
 from edgec_device.errors import NoRuntime
-from edgec_device.jobs import Jobs
-from edgec_device.npy import Array
+from edgec_device.jobs import Jobs, JobTool, limits
 from edgec_device.nvidia import PLAN, Gpu, NvidiaTool
 from edgec_device.output import Output
 from edgec_device.session import Session
 from edgec_device.tool import Measured
 from edgec_device.versions import Version, within
-from edgec_onboard.documents import Tensor
 from edgec_onboard.errors import UsageError
 from edgec_onboard.text import shorten
 
@@ -34,7 +33,7 @@ _LOOK_S = 120.0
 _UNRECORDED = "The GPU's clock, temperature and power were not recorded."
 
 
-class Runner(NvidiaTool):
+class Runner(JobTool, NvidiaTool):
     """See `edgec_device.tool.Tool`."""
 
     verify_flags: list[str] = []  # noqa: RUF012 - part of the protocol
@@ -92,8 +91,8 @@ class Runner(NvidiaTool):
         return [f"of edgec build, or {here} if that does not load" if self._fits(variant.engine) else here]
 
     def bench_flags(self, seconds: float, iterations: int) -> list[str]:
-        """How long, and how often."""
-        return [f"seconds={seconds:g}", f"iterations={iterations}", "copies=in,out", "cuda-graph", "one-frame-at-a-time"]
+        """How long, how often, and what is within a sample, by the GPU's clock."""
+        return [*limits(seconds, iterations), "copies=in,out", "cuda-graph", "one-frame-at-a-time"]
 
     def build(self, variant: Variant, flags: Sequence[str], *, release: Path, work: Path, caches: Path, log: Path) -> float:
         """Take the engine that came with the bundle, if it is for what is installed here, or compile the graph for this GPU."""
@@ -110,37 +109,10 @@ class Runner(NvidiaTool):
         self._jobs.step(graph, work, "build", variant, log)
         return time.monotonic() - began
 
-    def outputs(
-        self,
-        variant: Variant,
-        engine: Path,
-        batches: Iterator[bytes],
-        tensors: Sequence[Tensor],
-        frames: Tensor,
-        *,
-        work: Path,
-        log: Path,
-    ) -> Iterator[Mapping[str, Array]]:
-        """All batches in one process: loading an engine takes longer than running it."""
-        return self._jobs.outputs({"plan": str(engine)}, variant, batches, tensors, frames, work=work, log=log)
+    def _job(self, variant: Variant, engine: Path) -> dict[str, Any]:
+        return {"plan": str(engine)}
 
-    def measure(
-        self,
-        variant: Variant,
-        engine: Path,
-        batch: bytes,
-        frames: Tensor,
-        flags: Sequence[str],
-        *,
-        work: Path,
-        log: Path,
-        on_tick: Callable[[], None],
-    ) -> Measured:
-        """By the GPU's clock, from the first byte copied in to the last copied out."""
-        asked = dict(flag.split("=") for flag in flags[:2])
-        limits = {"seconds": float(asked["seconds"]), "iterations": int(asked["iterations"])}
-        places = {"work": work, "log": log, "on_tick": on_tick}
-        measured, answer = self._jobs.measure({"plan": str(engine)}, variant, batch, frames, **limits, **places)  # type: ignore[arg-type]
+    def _completed(self, measured: Measured, answer: Mapping[str, Any], variant: Variant) -> Measured:
         refused = str(answer.get("no_graph", ""))
         no_graph = (
             f"The engine could not be captured as a CUDA graph, its kernels were launched one by one: {shorten(refused, 200)}."
