@@ -93,7 +93,7 @@ class Packages:
 
 def requirements(artefact: BoardArtefact) -> dict[str, list[str]]:
     """The packages that an artefact's runtimes are, by the runtime's name, as pip takes them: those that it was built with. Empty
-    where the board's own software runs it. Raises `TargetError` for names that no package has."""
+    where the board's own software runs it. Raises `ArtefactError` for names that no package has."""
     variants = parse_json_object(artefact.document)["variants"]
     runtimes = {
         str(each["runtime"]): [str(package) for package in each.get("packages", [f"{each['runtime']}=={each['version']}"])]
