@@ -128,9 +128,9 @@ def _imported_by(statement: ast.AST, package: str) -> Iterator[str]:
             yield from _imported_by(branch, package)
         return
     if isinstance(statement, ast.Assign):
-        calls = (node for node in ast.walk(statement.value) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
-        names = (name for call in calls if call.func.id == "later" for name in call.args)  # type: ignore[attr-defined]
-        yield from (name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str))
+        for call in ast.walk(statement.value):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "later":
+                yield from (name.value for name in call.args if isinstance(name, ast.Constant) and isinstance(name.value, str))
     elif isinstance(statement, ast.Import):
         yield from (name.name for name in statement.names)
     elif isinstance(statement, ast.ImportFrom):
