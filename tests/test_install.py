@@ -16,7 +16,7 @@ import pytest
 from edgec.building import build
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
-from tests.support.commands import SECONDS, environment
+from tests.support.commands import SECONDS, run_in
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures
 
@@ -75,50 +75,35 @@ def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(request).directory
 
 
-def run(robot: Path, *arguments: str | Path, cwd: Path, program: str = "edgec") -> subprocess.CompletedProcess[str]:
-    env = environment(cwd / "cache", HOME=str(cwd))
-    env.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [robot / "bin" / program, *arguments],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-
-
 def test_neither_torch_nor_onnx_can_be_imported_there(robot: Path, tmp_path: Path) -> None:
     code = f"import importlib.util, edgec; print([name for name in {ABSENT} if importlib.util.find_spec(name)], edgec.__file__)"
-    done = run(robot, "-c", code, cwd=tmp_path, program="python")
+    done = run_in(robot, "python", "-c", code, cwd=tmp_path)
     assert done.stdout.startswith("[] "), done.stdout + done.stderr
     assert str(robot) in done.stdout
 
 
 def test_it_verifies_measures_runs_compares_and_reports(robot: Path, artefact: Path, tmp_path: Path) -> None:
-    verified = run(robot, "verify", artefact, cwd=tmp_path)
+    verified = run_in(robot, "edgec", "verify", artefact, cwd=tmp_path)
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.rstrip().endswith("verified")
 
-    measured = run(robot, "bench", artefact, "--iterations", "5", "--json", cwd=tmp_path)
+    measured = run_in(robot, "edgec", "bench", artefact, "--iterations", "5", "--json", cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     (tmp_path / "bench.json").write_text(measured.stdout)
 
     np.save(tmp_path / "frames.npy", np.zeros((3, 32, 48, 3), np.uint8))
-    ran = run(robot, "run", artefact, "frames.npy", "--features", "features.npz", "--json", cwd=tmp_path)
+    ran = run_in(robot, "edgec", "run", artefact, "frames.npy", "--features", "features.npz", "--json", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout.splitlines()[-1])["frames"] == 3
     with np.load(tmp_path / "features.npz") as features:
         assert features["cls"].shape == (3, 64)
 
-    compared = run(robot, "compare", artefact, artefact, cwd=tmp_path)
+    compared = run_in(robot, "edgec", "compare", artefact, artefact, cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
-    explained = run(robot, "explain", artefact, cwd=tmp_path)
+    explained = run_in(robot, "edgec", "explain", artefact, cwd=tmp_path)
     assert explained.returncode == 0, explained.stderr
 
-    page = run(robot, "report", artefact, "-o", "page.html", cwd=tmp_path)
+    page = run_in(robot, "edgec", "report", artefact, "-o", "page.html", cwd=tmp_path)
     assert page.returncode == 0, page.stderr
     text = (tmp_path / "page.html").read_text()
     for words in ("There are no charts", "edgec[html]", "features cannot be drawn", "edgec[pictures]", "onnxruntime"):
@@ -128,20 +113,20 @@ def test_it_verifies_measures_runs_compares_and_reports(robot: Path, artefact: P
 
 
 def test_doctor_and_targets_say_what_is_there_and_what_adds_the_rest(robot: Path, tmp_path: Path) -> None:
-    done = run(robot, "doctor", "--json", cwd=tmp_path)
+    done = run_in(robot, "edgec", "doctor", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     extras = json.loads(done.stdout)["extras"]
     assert [name for name, extra in extras.items() if not extra["missing"]] == ["onnxruntime"]
     assert extras["build"]["install"] == "pip install 'edgec[build]'"
     assert "torch" in extras["build"]["missing"]
-    shown = run(robot, "doctor", cwd=tmp_path)
+    shown = run_in(robot, "edgec", "doctor", cwd=tmp_path)
     assert "nothing is built without edgec[build]" in " ".join(shown.stdout.split())
     for name, extra in extras.items():
         assert f"edgec[{name}]" in shown.stdout
         assert extra["enables"] in " ".join(shown.stdout.split())
-    assert run(robot, "targets", cwd=tmp_path).returncode == 0
-    assert run(robot, "targets", "show", "jetson", cwd=tmp_path).returncode == 0
-    assert run(robot, "schema", cwd=tmp_path).returncode == 0
+    assert run_in(robot, "edgec", "targets", cwd=tmp_path).returncode == 0
+    assert run_in(robot, "edgec", "targets", "show", "jetson", cwd=tmp_path).returncode == 0
+    assert run_in(robot, "edgec", "schema", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -162,7 +147,7 @@ def test_a_command_whose_extra_is_missing_names_the_line(
     robot: Path, artefact: Path, tmp_path: Path, arguments: list[str], extra: str
 ) -> None:
     places = {"artefact": artefact, "pictures": artefact.parent / "frames"}
-    done = run(robot, *(argument.format(**places) for argument in arguments), cwd=tmp_path)
+    done = run_in(robot, "edgec", *(argument.format(**places) for argument in arguments), cwd=tmp_path)
     assert done.returncode == 5, done.stdout + done.stderr
     assert f"To do: pip install 'edgec[{extra}]'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -175,5 +160,5 @@ def test_from_python_it_is_the_same_error(robot: Path, tmp_path: Path) -> None:
         "try:\n    edgec.build('demo')\n"
         "except edgec.TargetError as error:\n    print(error.exit_code, error.remedy)\n"
     )
-    done = run(robot, "-c", code, cwd=tmp_path, program="python")
+    done = run_in(robot, "python", "-c", code, cwd=tmp_path)
     assert done.stdout.strip() == "5 pip install 'edgec[build]'", done.stderr

@@ -17,7 +17,7 @@ import pytest
 
 import edgec
 from edgec.artefact.reading import open_artefact
-from tests.support.commands import SECONDS, environment
+from tests.support.commands import SECONDS, run_in
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -124,28 +124,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def run(installed: Path, name: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    env = environment(cwd / "cache", HOME=str(cwd))
-    env.pop("PYTHONPATH", None)
-    return subprocess.run(
-        [installed / "bin" / name, *arguments],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-
-
 def test_the_wheel_s_edgec_is_the_one_that_is_imported(installed: Path, tmp_path: Path) -> None:
     code = (
         "import edgec, edgec.resources, json, torch\n"
         "from importlib.metadata import distribution\n"
         "print(json.dumps([edgec.__file__, str(edgec.resources.room('targets')), str(distribution('edgec').locate_file(''))]))"
     )
-    done = run(installed, "python", "-c", code, cwd=tmp_path)
+    done = run_in(installed, "python", "-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for place in json.loads(done.stdout):
         assert Path(place).is_relative_to(installed), place
@@ -154,7 +139,7 @@ def test_the_wheel_s_edgec_is_the_one_that_is_imported(installed: Path, tmp_path
 
 def test_the_demo_builds_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
     """In int8, for which it is calibrated on the wheel's own frames; measuring the other precisions would show nothing more."""
-    done = run(
+    done = run_in(
         installed,
         "edgec",
         "build",
@@ -180,7 +165,7 @@ def test_the_demo_builds_outside_the_checkout(installed: Path, tmp_path: Path) -
     assert not opened.manifest.checkpoint.random_weights
     notice = (tmp_path / "demo.edgec" / "NOTICE").read_text()
     assert "Distilled from DINOv2 ViT-S/14 (Apache-2.0, Meta Platforms)" in notice
-    verified = run(installed, "edgec", "verify", tmp_path / "demo.edgec", cwd=tmp_path)
+    verified = run_in(installed, "edgec", "verify", tmp_path / "demo.edgec", cwd=tmp_path)
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.rstrip().endswith("verified")
     for path in (tmp_path / "demo.edgec").rglob("*"):
@@ -196,7 +181,7 @@ def test_a_missing_extra_is_named_with_the_command_that_adds_it(installed: Path,
         "from edgec.cli import run\n"
         "print('codes', run(['targets']), run(['doctor']), run(['build', 'demo', '-o', 'none.edgec']))"
     )
-    done = run(installed, "python", "-c", code, cwd=tmp_path)
+    done = run_in(installed, "python", "-c", code, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "codes 0 5 5", done.stderr
     assert "unavailable: no runtime installed" in " ".join(done.stdout.split())
     assert "pip install 'edgec[openvino]'" in done.stdout

@@ -50,3 +50,19 @@ def python(
         timeout=SECONDS,
         check=False,
     )
+
+
+def run_in(place: Path, program: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A program of the virtual environment at `place`, which knows nothing of this checkout."""
+    env = environment(cwd / "cache", HOME=str(cwd))
+    env.pop("PYTHONPATH", None)
+    return subprocess.run(
+        [place / "bin" / program, *arguments],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
