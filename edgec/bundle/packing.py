@@ -52,8 +52,8 @@ def make_bundle(
     Raises `RequestError` for a name, a key or a certificate that cannot be used; `ArtefactError` for an artefact that is damaged,
     lacks its report or a licence's text, or a place that is taken.
     """
-    release = release_of(output, naming or Naming())
     _check_place(output, force)
+    release = release_of(output, naming or Naming())
     trust = trust_of(signer)
     opened = open_artefact(artefact)
     report = check_report(opened.manifest, opened.directory)

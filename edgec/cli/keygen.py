@@ -14,8 +14,10 @@ from edgec.cli import options
 def keygen(key: Path) -> None:
     """Write a new private key to KEY, and its public key to KEY.pub.
 
-    The key is for ECDSA on P-256, as OpenSSF Model Signing recommends, in PEM without a passphrase, readable by its owner alone.
-    A file that is there is never overwritten. KEY signs: `edgec bundle --sign KEY`. KEY.pub checks: `edgec verify --trust KEY.pub`.
+    The key is for ECDSA on P-256, as OpenSSF Model Signing recommends, in PEM without a passphrase, readable by its owner
+    alone. A file that is there is never overwritten.
+
+    KEY signs: `edgec bundle --sign KEY`. KEY.pub checks: `edgec verify --trust KEY.pub`.
     """
     from edgec.bundle.keys import Signer, generate, public_of
     from edgec.extras import require

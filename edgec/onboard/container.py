@@ -19,7 +19,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tarfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Iterator, NamedTuple, Union
 
@@ -38,7 +37,9 @@ ADDED = frozenset({RELEASE, SBOM, LICENCE, SIGNATURE, MEASURED, REPORT_SIGNATURE
 NOT_IN_RELEASE = frozenset({SIGNATURE, REPORT_SIGNATURE, MEASURED, "report.json", "report.md", "report"})
 """What `SIGNATURE` leaves out: itself, and the measurement."""
 MOST_FILES = 10_000
-_BLOCK = tarfile.BLOCKSIZE
+_BLOCK, _RECORD = 512, 20 * 512
+_NAME, _PREFIX = 100, 155
+_MOST_SIZE = 8**11 - 1
 _READ = 1 << 20
 
 
@@ -111,13 +112,13 @@ class Bundle:
         self._file.close()
 
     def blocks(self, path: str) -> Iterator[bytes]:
-        """The file's content. Raises `OSError`."""
+        """The file's content. Raises `Refused` if the bundle has become shorter, and `OSError`."""
         offset, left = self._members[path]
         while left:
             self._file.seek(offset)
             block = self._file.read(min(_READ, left))
             if not block:
-                raise OSError(f"{path} is truncated")
+                raise Refused(f"was changed while it was read: {path!r}")
             offset, left = offset + len(block), left - len(block)
             yield block
 
@@ -146,15 +147,20 @@ def write_bundle(folder: Path, file: BinaryIO) -> None:
     Raises `Refused` for a path that a bundle cannot hold, a file of 8 GiB or more, and as `Folder`; and `OSError`.
     """
     source = Folder(folder)
-    with tarfile.TarFile(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT, encoding="utf-8", errors="strict") as archive:
-        for path in sorted(source.sizes, key=order):
-            with (folder / path).open("rb") as content:
-                opening = content.read(2)
-                content.seek(0)
-                try:
-                    archive.addfile(_info(path, source.sizes[path], opening), content)
-                except ValueError as error:  # too long or too large for the format
-                    raise Refused(f"cannot hold {path!r} in a bundle: {error}") from None
+    offset = 0
+    for path in sorted(source.sizes, key=order):
+        with (folder / path).open("rb") as content:
+            opening = content.read(2)
+            content.seek(0)
+            file.write(_header(path, source.sizes[path], opening))
+            for block in iter(lambda: content.read(_READ), b""):
+                file.write(block)
+            if content.tell() != source.sizes[path]:
+                raise Refused(f"was changed while it was read: {path!r}")
+        padding = -source.sizes[path] % _BLOCK
+        file.write(bytes(padding))
+        offset += _BLOCK + source.sizes[path] + padding
+    file.write(bytes(_end(offset) - offset))
 
 
 def check_path(path: str) -> str:
@@ -179,42 +185,69 @@ def _members(file: BinaryIO, size: int) -> list[tuple[str, _Member]]:
         header = file.read(_BLOCK)
         if header == bytes(_BLOCK):
             break
-        try:
-            info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
-        except (tarfile.TarError, ValueError) as error:
-            raise Refused(f"is not a bundle, or damaged: at byte {offset}: {error}") from None
-        path, begin = check_path(info.name), offset + _BLOCK
-        opening = file.read(min(2, max(info.size, 0)))
-        padding = -info.size % _BLOCK
-        if info.size < 0 or begin + info.size + padding > size:
-            raise Refused(f"is truncated: {path!r} should have {info.size} bytes")
-        file.seek(begin + info.size)
-        if header != _header(path, info.size, opening) or file.read(padding) != bytes(padding):
+        path, length = _named(header, offset)
+        begin, padding = offset + _BLOCK, -length % _BLOCK
+        if begin + length + padding > size:
+            raise Refused(f"is truncated: {path!r} should have {length} bytes")
+        opening = file.read(min(2, length))
+        file.seek(begin + length)
+        if header != _header(path, length, opening) or file.read(padding) != bytes(padding):
             raise Refused(f"is not as it was written: the frame around {path!r} has changed")
         if members and order(members[-1][0]) >= order(path):
             raise Refused(f"is not as it was written: {path!r} is not in its place")
         if len(members) == MOST_FILES:
             raise Refused(f"holds more than {MOST_FILES} files")
-        members.append((path, _Member(begin, info.size)))
-        offset = begin + info.size + padding
-    end = offset + 2 * _BLOCK
+        members.append((path, _Member(begin, length)))
+        offset = begin + length + padding
     rest = size - offset - _BLOCK
-    if size != end + -end % tarfile.RECORDSIZE or file.read(rest + 1) != bytes(rest):
+    if size != _end(offset) or file.read(rest + 1) != bytes(rest):
         raise Refused("is not as it was written: its end has changed")
     return members
 
 
-def _header(path: str, size: int, opening: bytes) -> bytes:
+def _end(offset: int) -> int:
+    """The size of a bundle whose last file ends at this offset: two empty blocks, and whole records."""
+    end = offset + 2 * _BLOCK
+    return end + -end % _RECORD
+
+
+def _named(header: bytes, offset: int) -> tuple[str, int]:
+    """The path and the size of a file, from a header that is not checked yet."""
     try:
-        return _info(path, size, opening).tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict")
+        if header[257:265] != b"ustar\x0000":
+            raise ValueError("there is no header of a file")
+        name, prefix = (
+            header[begin : begin + size].split(b"\0")[0].decode("utf-8") for begin, size in ((0, _NAME), (345, _PREFIX))
+        )
+        size = int(header[124:135], 8)
+        if size < 0:
+            raise ValueError("a file has a negative size")
+        return check_path(f"{prefix}/{name}" if prefix else name), size
     except ValueError as error:
-        raise Refused(f"holds {path!r}: {error}") from None
+        raise Refused(f"is not a bundle, or damaged: at byte {offset}: {error}") from None
 
 
-def _info(path: str, size: int, opening: bytes) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(path)
-    info.size, info.mode = size, mode_of(opening)
-    return info
+def _header(path: str, size: int, opening: bytes) -> bytes:
+    """The ustar header of a file, by hand: what Python's `tarfile` writes differs between its versions."""
+    name, prefix = _split(path)
+    if size > _MOST_SIZE:
+        raise Refused(f"cannot hold {path!r} in a bundle: it has {size} bytes, and {_MOST_SIZE} is the most")
+    before = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(_NAME, b"\0"), mode_of(opening), 0, 0, size, 0)
+    after = b"0" + bytes(100) + b"ustar\x0000" + bytes(80) + prefix.ljust(_PREFIX, b"\0") + bytes(12)
+    return before + b"%06o\0 " % (sum(before) + sum(after) + 8 * ord(" ")) + after
+
+
+def _split(path: str) -> tuple[bytes, bytes]:
+    """A path as the header's name and prefix, which is the shortest that serves."""
+    encoded = path.encode("utf-8")
+    if len(encoded) <= _NAME:
+        return encoded, b""
+    parts = encoded.split(b"/")
+    for count in range(1, len(parts)):
+        prefix, name = b"/".join(parts[:count]), b"/".join(parts[count:])
+        if len(prefix) <= _PREFIX and len(name) <= _NAME:
+            return name, prefix
+    raise Refused(f"cannot hold {path!r} in a bundle: the path is too long")
 
 
 def mode_of(opening: bytes) -> int:

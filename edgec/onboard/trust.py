@@ -191,10 +191,13 @@ def unpack(source: Source, verified: Verified, folder: Path) -> None:
         destination.parent.mkdir(parents=True, exist_ok=True)
         digest, opening = hashlib.sha256(), b""
         with destination.open("wb") as file:
-            for block in source.blocks(name):
-                opening = opening or block[:2]
-                digest.update(block)
-                file.write(block)
+            try:
+                for block in source.blocks(name):
+                    opening = opening or block[:2]
+                    digest.update(block)
+                    file.write(block)
+            except Refused as error:
+                raise _untrusted(folder, str(error)) from None
             os.fchmod(file.fileno(), mode_of(opening))
         if digest.hexdigest() != expected:
             raise _untrusted(folder, f"was changed while it was copied: {name}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,9 +80,9 @@ def bundle(whole: Path, key: Key, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture
-def unpacked(bundle: Path, tmp_path: Path) -> Iterator[Path]:
+def unpacked(bundle: Path, tmp_path: Path) -> Path:
     """What is in the bundle, as files to be tampered with."""
-    yield extract(bundle, tmp_path / "unpacked")
+    return extract(bundle, tmp_path / "unpacked")
 
 
 def extract(bundle: Path, folder: Path) -> Path:
