@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -65,8 +64,7 @@ def compare_bundles(a: Path, b: Path) -> Comparison:
 
     Raises `Untrusted` for a file that is no bundle, and `ArtefactError` if nothing is there.
     """
-    with ExitStack() as stack, as_edgec_errors():
-        one, other = (stack.enter_context(open_source(place_of(path))) for path in (a, b))
+    with as_edgec_errors(), open_source(place_of(a)) as one, open_source(place_of(b)) as other:
         return Comparison(tuple(sorted(_differences(one, other), key=lambda each: (_PARTS.index(each.part), each.path))))
 
 

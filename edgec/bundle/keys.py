@@ -33,12 +33,15 @@ def generate(path: Path) -> Path:
     """Write a new private key to `path` (PKCS#8 in PEM, without a passphrase, mode 0600), and its public key to `path` + `.pub`,
     whose path is returned.
 
-    Raises `RequestError` if either is there: a key is never overwritten. Raises `OSError`; then neither is left.
+    Raises `RequestError` if either is there, for a key is never overwritten, or if the folder is not. Raises `OSError`; then
+    neither is left.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
     public = path.with_name(f"{path.name}.pub")
+    if not path.parent.is_dir():
+        raise RequestError(f"{path} cannot be written: there is no folder {path.parent}.", remedy="make it, or choose another")
     key = ec.generate_private_key(ec.SECP256R1())
     secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     with _new_file(path, _PRIVATE, secret), _new_file(public, _PUBLIC, _public_pem(key)):

@@ -113,8 +113,11 @@ def replace_report(
 
 def _write_stage(output: Path, name: str, fill: Callable[[Path], None], trust: Trust, measurers: Trust | None = None) -> Made:
     """Fill a folder, check it as whoever gets it will, and write it as a bundle. The folder's name is in the statement."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    sweep(output.parent)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        sweep(output.parent)
+    except OSError as error:
+        raise ArtefactError(f"{output} cannot be written.", evidence=str(error), remedy="choose another path with -o") from error
     with scratch(output.parent) as work:
         stage, file = work / name, work / output.name
         stage.mkdir()
@@ -140,7 +143,7 @@ def _write_stage(output: Path, name: str, fill: Callable[[Path], None], trust: T
 
 def _copy_artefact(opened: OpenArtefact, manifest_sha256: str, report: Report, stage: Path) -> None:
     """What the manifest and the report list, hashed again as it is copied, and these two."""
-    listed = {file.path: file.sha256 for file in (*opened.manifest.files, *report.files)}
+    listed = {file.path: file.sha256 for file in opened.manifest.files} | {file.path: file.sha256 for file in report.files}
     for path, expected in {**listed, MANIFEST: manifest_sha256, REPORT: ""}.items():
         (stage / path).parent.mkdir(parents=True, exist_ok=True)
         actual = copy_hashed(opened.directory / path, stage / path)

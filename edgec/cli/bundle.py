@@ -182,7 +182,7 @@ def diff(context: click.Context, a: Path, b: Path, as_json: bool) -> None:
             out.print(Text(f"{difference.part}: {printable(difference.path)} {difference.what}"), soft_wrap=True)
             for why in difference.why:
                 out.print(Text(f"  {why}"), soft_wrap=True)
-        out.print(comparison.summary)
+        out.print(comparison.summary, soft_wrap=True)
     context.exit(0 if comparison.same_release else _DIFFERENT)
 
 

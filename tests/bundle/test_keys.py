@@ -39,6 +39,11 @@ def test_a_key_is_never_overwritten(tmp_path: Path, there: str, capsys: pytest.C
     assert [path.name for path in tmp_path.iterdir()] == [there]
 
 
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="there is no folder"):
+        generate(tmp_path / "absent" / "key")
+
+
 def test_a_link_in_the_keys_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "key").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RequestError, match="never overwritten"):

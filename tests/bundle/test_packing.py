@@ -153,6 +153,17 @@ def test_a_bundle_is_replaced_only_with_force(whole: Path, key: Key, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == [place.name]
 
 
+def test_a_place_that_cannot_be_written(whole: Path, key: Key, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtefactError, match="cannot be written"):
+        make_bundle(whole, tmp_path / "file" / "robot-1.edgec-bundle", key.signer)
+
+
+def test_other_commands_say_what_to_do_with_a_bundle(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", str(bundle)]) == 8
+    assert "edgec bundle unpack" in capsys.readouterr().err
+
+
 def test_a_damaged_artefact_is_not_signed(artefact: Path, key: Key, tmp_path: Path) -> None:
     (artefact / PROGRAM).write_text("another")
     with pytest.raises(ArtefactError, match="is not what its manifest says"):
