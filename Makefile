@@ -53,7 +53,7 @@ $(VENV)/.cpu: $(VENV)/bin/pip pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/pip pyproject.toml constraints.txt
-	$(PIP) -e '.[build,cpu,apple,dask,html,nvidia,video,test]'
+	$(PIP) -e '.[build,cpu,apple,bundle,dask,html,nvidia,video,test]'
 	$(PIP) --no-deps timm
 	touch $@
 

@@ -26,7 +26,9 @@
      ├── Busy                      15   another run is at work on the board
      ├── BoardError                16   the board cannot be reached, is lost, or does not behave as one
      ├── Regression                17   `compare --fail-on-regression` found one
-     └── UnsupportedOperation      18   a head has an operation that the target's runtime, or edgec's lowering to it, has not
+     ├── UnsupportedOperation      18   a head has an operation that the target's runtime, or edgec's lowering to it, has not
+     ├── Untrusted                 19   not signed, not by a trusted key, or not as it was signed
+     └── Outdated                  20   signed, but expired, older than asked for, or another product
 
 The programs on boards and Macs use the codes 5 and 8 to 15, too, with the same meaning. Exit code 130 is Ctrl-C. Any other
 exception is a bug in edgec, and shows as a traceback with exit code 70.
@@ -197,6 +199,18 @@ class UnsupportedOperation(EdgecError):
     """An operation of a head that the target cannot run; found before anything is exported."""
 
     exit_code = 18
+
+
+class Untrusted(EdgecError):
+    """A bundle or an artefact that is not signed, not by a trusted key, or not as it was signed."""
+
+    exit_code = 19
+
+
+class Outdated(EdgecError):
+    """A bundle or an artefact that is signed as it should be, but expired, older than asked for, or another product."""
+
+    exit_code = 20
 
 
 def of_exit_code(code: int) -> type[EdgecError]:

@@ -54,6 +54,7 @@ _ALL = (
     Extra("html", "charts and pictures on the pages of `edgec report`", ("altair", "vl_convert"), ("pictures",)),
     Extra("apple", "building for Apple silicon", ("coremltools", "threadpoolctl"), ("build",)),
     Extra("nvidia", "NVIDIA's compiler, with which graphs for its GPUs are seen", ("tensorrt_rtx_bindings", "cuda"), ("build",)),
+    Extra("bundle", "signing: `edgec keygen`, `edgec bundle`", ("model_signing", "cyclonedx", "cryptography", "OpenSSL")),
     Extra("dask", "sweeps on more machines", ("distributed",)),
 )
 EXTRAS = {extra.name: extra for extra in _ALL}
@@ -61,10 +62,13 @@ EXTRAS = {extra.name: extra for extra in _ALL}
 TITLES = {
     "PIL": "Pillow",
     "altair": "Altair",
+    "OpenSSL": "pyOpenSSL",
     "av": "PyAV",
     "cuda": "cuda-bindings",
+    "cyclonedx": "cyclonedx-python-lib",
     "distributed": "dask.distributed",
     "ml_dtypes": "ml-dtypes",
+    "model_signing": "model-signing",
     "onnx": "ONNX",
     "onnx_ir": "onnx-ir",
     "onnxruntime": "ONNX Runtime",

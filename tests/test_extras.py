@@ -24,10 +24,13 @@ else:
 PACKAGE = Path(edgec.__file__).parent
 PROJECT = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DISTRIBUTIONS = {
+    "OpenSSL": "pyopenssl",
     "PIL": "pillow",
     "cuda": "cuda-bindings",
+    "cyclonedx": "cyclonedx-python-lib",
     "google": "protobuf",
     "ml_dtypes": "ml-dtypes",
+    "model_signing": "model-signing",
     "onnx_ir": "onnx-ir",
     "tensorrt_rtx_bindings": "tensorrt-rtx-cu12-bindings",
     "vl_convert": "vl-convert-python",
@@ -36,7 +39,10 @@ DISTRIBUTIONS = {
 """By the name that is imported, where a distribution has another."""
 NOT_IMPORTED = {"tensorrt-rtx-cu12-libs"}
 """What a package of an extra loads itself."""
-SMALL = ("verify", "running", "bench", "compare", "report", "deploy", "doctor", "targets", "explain", "calibration", "schema")
+SMALL = (
+    *("verify", "running", "bench", "compare", "report", "deploy", "doctor", "targets", "explain", "calibration", "schema"),
+    *("keygen", "bundle"),
+)
 """The modules of commands that work without any extra but a runtime; each says by itself which one a further option needs."""
 ROOTS = (
     *("edgec.cli", "edgec.api", "edgec.latency.worker", "edgec.latency.profile_worker"),

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.onboard import documents
+from edgec.onboard.container import ADDED
 from edgec.records.manifest import MANIFEST, FileFacts
 from edgec.records.reading import printable
 
@@ -20,7 +21,8 @@ def is_report(path: str) -> bool:
 
 
 def files_to_list(directory: Path) -> list[str]:
-    """Paths, relative and sorted, of everything that the manifest must list: all but itself and the report.
+    """Paths, relative and sorted, of everything that the manifest must list: all but itself, the report, and what a bundle adds
+    (`edgec.onboard.container`).
 
     A link to a directory counts as one entry and is not followed.
     """
@@ -29,7 +31,7 @@ def files_to_list(directory: Path) -> list[str]:
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
         paths += [(here / name).relative_to(directory).as_posix() for name in (*names, *links)]
-    return sorted(path for path in paths if path != MANIFEST and not is_report(path))
+    return sorted(path for path in paths if path != MANIFEST and path not in ADDED and not is_report(path))
 
 
 def build_manifest_files(directory: Path) -> tuple[FileFacts, ...]:

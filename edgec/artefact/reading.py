@@ -12,6 +12,7 @@ from edgec.artefact.tolerances import looser
 from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.lowering.base import Features, LoweredModel
+from edgec.onboard.container import SUFFIX
 from edgec.records.manifest import MANIFEST, UPGRADES, Manifest, SizeFacts, VariantFacts
 from edgec.records.reading import printable, read_record
 
@@ -78,6 +79,11 @@ def _variant(directory: Path, manifest: Manifest, facts: VariantFacts) -> OpenVa
 def _directory(path: Path) -> Path:
     if path.name == MANIFEST and path.is_file():
         return path.parent
+    if path.name.endswith(SUFFIX) and path.is_file():
+        raise ArtefactError(
+            f"{path} is a bundle, and an artefact's directory is needed here.",
+            remedy="check and unpack it: edgec bundle unpack BUNDLE --trust KEY.pub -o DIR",
+        )
     if not path.is_dir():
         raise ArtefactError(
             f"{path} is not an artefact: {'it is not a directory' if path.exists() else 'nothing is there'}.",

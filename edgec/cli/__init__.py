@@ -24,6 +24,8 @@ COMMANDS = {
     "verify": "Run an artefact's golden frames again, and compare.",
     "run": "Run frames, a video or a camera through an artefact.",
     "deploy": "Bring an artefact to boards, and have them finish it.",
+    "keygen": "Make a key to sign bundles with.",
+    "bundle": "Make one signed file of an artefact, for a fleet.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",
     "compare": "Compare reports: which is faster, and how sure that is.",
     "explain": "Say which operations of an artefact run in which type, and why.",

@@ -207,5 +207,17 @@ def connection(command: Callable[..., Any]) -> Callable[..., Any]:
     return port(identity(directory(ssh_option(command))))
 
 
+_trust: dict[str, Any] = {
+    "type": PathType(exists=True, dir_okay=False),
+    "multiple": True,
+    "metavar": "KEY.pub",
+    "help": "A public key or a certificate, in PEM, whose holder must have signed. May be given more than once.",
+}
+trust = click.option("--trust", required=True, **_trust)
+trust_if_given = click.option("--trust", **_trust)
+measurers = click.option(
+    "--trust-report", "measurers", type=PathType(exists=True, dir_okay=False), multiple=True, metavar="KEY.pub",
+    help="A further one, who may have signed the report, and nothing else.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for scripts.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Show what the tools underneath print.")

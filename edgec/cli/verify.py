@@ -12,6 +12,7 @@ from edgec.cli import options
 from edgec.cli.console import out
 
 if TYPE_CHECKING:
+    from edgec.onboard.trust import Verified
     from edgec.verifying import VerifyResult
 
 
@@ -23,20 +24,91 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1, min_open=True),
     help="The least cosine to float32 that the artefact may promise, if it was built to keep less than edgec allows otherwise.",
 )
+@options.trust_if_given
+@options.measurers
+@click.option("--name", default="", metavar="NAME", help="With --trust: what the release must be called.")
+@click.option(
+    "--newer-than",
+    type=click.IntRange(0, 2**63 - 2),
+    metavar="SERIAL",
+    help="With --trust: refuse this release, and older ones.",
+)
+@click.option("--signature-only", is_flag=True, help="With --trust: check signatures and files, and run nothing.")
 @options.as_json
-def verify(artefact: Path, threads: int | None, min_fidelity: float | None, as_json: bool) -> None:
-    """Run ARTEFACT's golden frames again and compare.
+def verify(
+    artefact: Path,
+    threads: int | None,
+    min_fidelity: float | None,
+    trust: tuple[Path, ...],
+    measurers: tuple[Path, ...],
+    name: str,
+    newer_than: int | None,
+    signature_only: bool,
+    as_json: bool,
+) -> None:
+    """Run ARTEFACT's golden frames again and compare. With --trust, ARTEFACT may be a bundle, and its signature is checked first.
 
     Checks the hash of every file, then every output against the features recorded at the build: bit by bit on such a machine as
-    built it. Needs the artefact's runtime and numpy only. Exit code 8: the artefact is damaged. 9: it computes something else.
+    built it. Needs the artefact's runtime and numpy only; for signatures, the system's openssl. Exit code 8: the artefact is
+    damaged. 9: it computes something else. 19: it is not signed, not by a holder of --trust, or not as it was signed. 20: it is
+    signed, but expired, too old, or called otherwise.
     """
+    from edgec.bundle.trusting import trust_in, trusted, verify_signature
+    from edgec.onboard.trust import Policy
     from edgec.verifying import verify as run
 
-    result = run(artefact, threads=threads, min_fidelity=min_fidelity)
+    if not trust:
+        _refuse_what_takes_trust(artefact, any((measurers, name, newer_than is not None, signature_only)))
+        _say(run(artefact, threads=threads, min_fidelity=min_fidelity), None, as_json, artefact)
+        return
+    least = 0 if newer_than is None else newer_than + 1
+    policy = Policy(trust_in(trust), trust_in(measurers), name, least)
+    if signature_only:
+        _say(None, verify_signature(artefact, policy), as_json, artefact)
+        return
+    with trusted(artefact, policy) as (place, verified):
+        _say(run(place, threads=threads, min_fidelity=min_fidelity), verified, as_json, artefact)
+
+
+def _refuse_what_takes_trust(artefact: Path, given: bool) -> None:
+    from edgec.errors import RequestError
+    from edgec.onboard.container import SUFFIX
+
+    if given or (artefact.name.endswith(SUFFIX) and artefact.is_file()):
+        what = "These options check a signature" if given else f"{artefact} is a bundle"
+        raise RequestError(f"{what}, and no key is trusted.", remedy="give the public key: --trust KEY.pub")
+
+
+def _say(result: VerifyResult | None, verified: Verified | None, as_json: bool, artefact: Path) -> None:
+    from edgec.bundle.release import said
+    from edgec.cli.console import err
+    from edgec.onboard.container import SIGNATURE
+
     if as_json:
-        click.echo(json.dumps(_result_json(result), indent=2))
-    else:
+        document = {**({} if result is None else _result_json(result)), **({} if verified is None else said(verified))}
+        click.echo(json.dumps({**document, "directory": str(artefact), "verified": True}, indent=2))
+        return
+    if verified is not None:
+        _print_release(verified)
+    elif (artefact / SIGNATURE).is_file():
+        err.print("Note: it is signed, and the signature was not checked: give --trust KEY.pub")
+    if result is not None:
         _print(result)
+
+
+def _print_release(verified: Verified) -> None:
+    from rich.text import Text
+
+    from edgec.cli.console import out
+
+    release, measurement = verified.release, verified.measurement
+    until = f", until {release.expires}" if release.expires else ""
+    out.print(
+        Text(f"{release.name} {release.version}, serial {release.serial}{until}, signed by {verified.signer}"), soft_wrap=True
+    )
+    measured = f"measured by {measurement.by}, {measurement.created}, signed by {verified.measurer}"
+    out.print(Text(measured), soft_wrap=True)
+    out.print(f"signatures ok, {len(verified.files)} files")
 
 
 def _print(result: VerifyResult) -> None:
@@ -76,4 +148,4 @@ def _print(result: VerifyResult) -> None:
 def _result_json(result: VerifyResult) -> dict[str, object]:
     from dataclasses import asdict
 
-    return {**asdict(result), "directory": str(result.directory), "verified": True}
+    return {**asdict(result), "directory": str(result.directory)}

@@ -56,6 +56,18 @@ class DiskFull(BoardError):
     exit_code = 11
 
 
+class Untrusted(BoardError):
+    """What is not signed, not by a trusted key, or not as it was signed."""
+
+    exit_code = 19
+
+
+class Outdated(BoardError):
+    """What is signed as it should be, but expired, older than what is asked for, or another product."""
+
+    exit_code = 20
+
+
 class Interrupted(BaseException):
     """A signal asked this program to stop. Everything that it started is ended before it exits."""
 

@@ -1,0 +1,60 @@
+"""Signing a folder with `model-signing`: the release, and apart from it the measurement."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgec.bundle.keys import Signer, public_of
+from edgec.errors import EdgecError, RequestError
+from edgec.onboard.container import NOT_IN_RELEASE, REPORT_SIGNATURE, SIGNATURE, is_measurement
+from edgec.onboard.oms import read_any_form, render
+
+
+def sign_release(folder: Path, signer: Signer) -> None:
+    """Write signed/model.sig: over every file of the folder but the measurement. Raises `RequestError` if the signer cannot."""
+    _sign(folder, SIGNATURE, sorted(NOT_IN_RELEASE), signer)
+
+
+def sign_measurement(folder: Path, signer: Signer) -> None:
+    """Write signed/report.sig: over the report and signed/measured.json alone. Raises as `sign_release`."""
+    others = [path for path in _files(folder) if not is_measurement(path)]
+    _sign(folder, REPORT_SIGNATURE, [*others, REPORT_SIGNATURE], signer)
+
+
+def _sign(folder: Path, name: str, ignored: Iterable[str], signer: Signer) -> None:
+    public_of(signer)  # first: its errors say what is wrong with a key
+    path = folder / name
+    path.unlink(missing_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its libraries deprecate each other's functions
+        from model_signing import hashing, signing
+
+        # With the names of Git's files left out, which is the default, whoever checks would not see that some were added.
+        files = hashing.Config().set_ignored_paths(paths=[Path(each) for each in ignored], ignore_git_paths=False)
+        config = signing.Config().set_hashing_config(files)
+        try:
+            if signer.certificate is None:
+                config = config.use_elliptic_key_signer(private_key=signer.key)
+            else:
+                chain = list(signer.chain or (signer.certificate,))  # it takes no empty one
+                config = config.use_certificate_signer(
+                    private_key=signer.key, signing_certificate=signer.certificate, certificate_chain=chain
+                )
+        except (ValueError, OSError) as error:
+            raise RequestError(
+                f"{signer.certificate} cannot sign with {signer.key}.",
+                evidence=" ".join(str(error).split())[:300],
+                remedy="give the certificate of this key with --certificate, those that vouch for it with --chain, all in PEM",
+            ) from None
+        try:
+            config.sign(folder, path)
+        except ValueError as error:
+            raise EdgecError("model-signing refuses to sign this.", evidence=" ".join(str(error).split())[:300]) from error
+    made = read_any_form(path.read_bytes())
+    path.write_bytes(render(made._replace(certificates=tuple(dict.fromkeys(made.certificates)))))
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
