@@ -116,7 +116,7 @@ def _work(session: Session, command: str, bring: Callable[[], None] | None) -> N
             updating.begin(session)
         if bring is not None and command in _RECEIVING:
             bring()
-        elif command in _USING:
+        elif command in _USING and (session.keys.any or session.release.is_dir()):
             require_signed(session, session.require_release())
         _COMMANDS[command](session)
 
