@@ -55,6 +55,7 @@ _ALL = (
     Extra("apple", "building for Apple silicon", ("coremltools", "threadpoolctl"), ("build",)),
     Extra("nvidia", "NVIDIA's compiler, with which graphs for its GPUs are seen", ("tensorrt_rtx_bindings", "cuda"), ("build",)),
     Extra("bundle", "signing: `edgec keygen`, `edgec bundle`", ("model_signing", "cyclonedx", "cryptography", "OpenSSL")),
+    Extra("pkcs11", "signing with keys in hardware", ("PyKCS11",), ("bundle",)),
     Extra("dask", "sweeps on more machines", ("distributed",)),
 )
 EXTRAS = {extra.name: extra for extra in _ALL}
@@ -63,6 +64,7 @@ TITLES = {
     "PIL": "Pillow",
     "altair": "Altair",
     "OpenSSL": "pyOpenSSL",
+    "PyKCS11": "PyKCS11",
     "av": "PyAV",
     "cuda": "cuda-bindings",
     "cyclonedx": "cyclonedx-python-lib",

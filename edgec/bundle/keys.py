@@ -1,32 +1,67 @@
-"""Keys to sign with: ECDSA on P-256, as OpenSSF Model Signing recommends. Others that it allows (P-384, P-521) are taken, too."""
+"""Keys to sign with: ECDSA on P-256, as OpenSSF Model Signing recommends. Others that it allows (P-384, P-521) are taken, too.
+
+A key may be in hardware, which PKCS#11 reaches; then it never comes here.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgec.bundle.trusting import trust_in
 from edgec.errors import RequestError
+from edgec.extras import require
 from edgec.onboard.openssl import PublicKey, Trust, public_key
-from edgec.untrusted import Refused, read_bytes
+from edgec.untrusted import Refused, printable, read_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _MOST_BYTES = 1 << 16
 _PRIVATE, _PUBLIC = 0o600, 0o644
+PKCS11 = "pkcs11:"
+_LOCKED = b"ENCRYPTED"
+"""In the PEM of every key that has a passphrase."""
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Who signs: a private key in PEM, and with a certificate also those that vouch for it."""
+    """Who signs: a private key in PEM, which a `passphrase` may open, or a PKCS#11 URI (RFC 7512) of one; with a certificate also
+    those that vouch for it."""
 
-    key: Path
+    key: Path | str
     certificate: Path | None = None
     chain: tuple[Path, ...] = ()
+    passphrase: str | None = None
+
+    def load(self) -> Any:
+        """The private key, as `cryptography` has it, of one in PEM. Raises `ValueError` or `TypeError` for another passphrase,
+        or none, and what else `load_pem_private_key` raises; `Refused` and `OSError`."""
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+        password = None if self.passphrase is None else self.passphrase.encode()
+        return load_pem_private_key(read_bytes(Path(self.key), _MOST_BYTES), password)
+
+    @property
+    def in_hardware(self) -> bool:
+        """Whether PKCS#11 reaches it."""
+        return isinstance(self.key, str)
+
+
+def signer_from(key: str, certificate: Path | None = None, chain: tuple[Path, ...] = (), *, ask: Callable[[], str]) -> Signer:
+    """A signer from what a user types: a path, or `pkcs11:…`. `ask` is called for the passphrase of a key that has one."""
+    if key.startswith(PKCS11):
+        return Signer(key, certificate, chain)
+    signer = Signer(Path(key), certificate, chain)
+    try:
+        locked = _LOCKED in read_bytes(Path(key), _MOST_BYTES)
+    except (Refused, OSError):
+        locked = False  # `public_of` says what is wrong with it
+    return replace(signer, passphrase=ask()) if locked else signer
 
 
 def generate(path: Path) -> Path:
@@ -52,14 +87,16 @@ def generate(path: Path) -> Path:
 def public_of(signer: Signer) -> PublicKey:
     """The public key that belongs to the signer's private one.
 
-    Raises `RequestError` for a file that cannot be read, is encrypted, or holds no private key on a curve that OMS allows.
+    Raises `RequestError` for a file that cannot be read, has another passphrase, or holds no private key on a curve that OMS
+    allows; and for a PKCS#11 URI that leads to no such key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if signer.in_hardware:
+        return _in_hardware(str(signer.key))
     try:
-        key = load_pem_private_key(read_bytes(signer.key, _MOST_BYTES), None)
+        key = signer.load()
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise Refused("is not a key for ECDSA")
         return public_key(_public_pem(key))
@@ -68,12 +105,36 @@ def public_of(signer: Signer) -> PublicKey:
     except Refused as error:
         problem = f"it {error}"
     except TypeError:
-        problem = "it is encrypted with a passphrase, which edgec does not ask for"
+        problem = "it has a passphrase, and none was given"
     except (ValueError, UnsupportedAlgorithm) as error:
-        problem = f"it holds no private key in PEM: {str(error).splitlines()[0][:120] if str(error) else 'unreadable'}"
+        words = str(error).splitlines()[0][:120] if str(error) else "unreadable"
+        problem = (
+            f"it holds no private key in PEM: {words}" if signer.passphrase is None else f"its passphrase is another: {words}"
+        )
     raise RequestError(
         f"{signer.key} cannot sign.", evidence=problem, remedy="use a key on P-256: edgec keygen KEY, or openssl genpkey"
     )
+
+
+def _in_hardware(uri: str) -> PublicKey:
+    require("pkcs11", "Signing with a key in hardware")
+    # model-signing's public classes do not say which key they sign with.
+    from model_signing._signing.sign_pkcs11 import Signer as Token
+
+    try:
+        return public_key(_public_pem(Token(uri)))
+    except Exception as error:
+        # PyKCS11's errors have no class of their own that model-signing lets through; some are those of a library's loader.
+        raise RequestError(
+            f"{_without_pin(uri)} leads to no key that can sign.",
+            evidence=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+            remedy="name the token, the object, the module and the PIN, as in "
+            "pkcs11:token=releases;object=robots?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin",
+        ) from None
+
+
+def _without_pin(uri: str) -> str:
+    return re.sub(r"(pin-value=)[^&;]*", r"\1…", printable(uri)[:300])
 
 
 def trust_of(signer: Signer) -> Trust:

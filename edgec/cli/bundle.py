@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 _DIFFERENT = 1
 
 _file = options.PathType(exists=True, dir_okay=False)
-_key = click.option("--sign", "key", type=_file, required=True, metavar="KEY", help="The private key, in PEM.")
+_key = click.option(
+    "--sign", "key", type=options.KeyType(), required=True, metavar="KEY",
+    help="The private key, in PEM, or a PKCS#11 URI of one (pkcs11:token=…;object=…?module-path=…). A passphrase is asked for, "
+    "or taken from EDGEC_PASSPHRASE.",
+)  # fmt: skip
 _certificate = click.option("--certificate", type=_file, metavar="FILE", help="Sign with the certificate of this key, in PEM.")
 _chain = click.option(
     "--chain", type=_file, multiple=True, metavar="FILE",
@@ -35,6 +41,18 @@ _force = click.option("--force", is_flag=True, help="Replace a bundle that is th
 def _signing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Who signs, and where the bundle goes."""
     return _key(_certificate(_chain(_place(_by(_force(command))))))
+
+
+def _ask_passphrase() -> str:
+    from edgec.errors import RequestError
+
+    given = os.environ.get("EDGEC_PASSPHRASE")
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise RequestError("The key has a passphrase, and nobody can be asked for it.", remedy="set EDGEC_PASSPHRASE")
+    passphrase: str = click.prompt("Passphrase of the key", hide_input=True, err=True)
+    return passphrase
 
 
 class _Group(click.Group):
@@ -69,7 +87,7 @@ def bundle() -> None:
 @options.as_json
 def make(
     artefact: Path,
-    key: Path,
+    key: str,
     certificate: Path | None,
     chain: tuple[Path, ...],
     output: Path,
@@ -88,14 +106,14 @@ def make(
     The same artefact and options give the same bytes, but for the two signatures: ECDSA has another one each time. Exit code 2:
     the key or a name cannot be used. 8: the artefact is damaged, lacks a licence's text, or FILE is there.
     """
-    from edgec.bundle.keys import Signer
+    from edgec.bundle.keys import signer_from
     from edgec.bundle.packing import make_bundle
     from edgec.bundle.release import Naming
     from edgec.extras import require
 
     require("bundle", "Signing a bundle")
     naming = Naming(name, version, serial, expires)
-    signer = Signer(key, certificate, chain)
+    signer = signer_from(key, certificate, chain, ask=_ask_passphrase)
     _print_made(make_bundle(artefact, output, signer, naming=naming, licence=licence, by=by, force=force), as_json)
 
 
@@ -108,7 +126,7 @@ def make(
 def report(
     file: Path,
     measured: Path,
-    key: Path,
+    key: str,
     certificate: Path | None,
     chain: tuple[Path, ...],
     output: Path,
@@ -122,13 +140,13 @@ def report(
 
     Exit code 8: REPORT is of another artefact, or older. 19: BUNDLE is not as a holder of --trust signed it.
     """
-    from edgec.bundle.keys import Signer
+    from edgec.bundle.keys import signer_from
     from edgec.bundle.packing import replace_report
     from edgec.bundle.trusting import trust_in
     from edgec.extras import require
 
     require("bundle", "Signing a measurement")
-    signer = Signer(key, certificate, chain)
+    signer = signer_from(key, certificate, chain, ask=_ask_passphrase)
     _print_made(replace_report(file, measured, output, signer, trust_in(trust), by=by, force=force), as_json)
 
 

@@ -34,6 +34,18 @@ class PathType(click.Path):
         return super().convert(path, param, ctx)
 
 
+class KeyType(click.ParamType[str]):
+    """A file that is there, or a PKCS#11 URI. It stays as it was typed."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fails for what is neither."""
+        if not str(value).startswith("pkcs11:"):
+            PathType(exists=True, dir_okay=False).convert(value, param, ctx)
+        return str(value)
+
+
 class ReferenceType(click.ParamType[str]):
     """A name that edgec knows, or a path: of a checkpoint, frames, a target. It stays as it was typed."""
 
