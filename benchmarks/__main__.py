@@ -55,6 +55,17 @@ def latency(checkpoint: str, calibration: str, evaluation: str | None, size: Any
     run_contest(checkpoint, calibration, evaluation, Size.parse(str(size)), rounds=rounds, threads=threads)
 
 
+@main.command("signed-flips")
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--count", default=1000, show_default=True, help="Bits to flip.")
+def signed_flips(bundle: Path, key: Path, count: int) -> None:
+    """Single bits of a BUNDLE that KEY signed, flipped: how many the workstation and the board's program refuse."""
+    from benchmarks.signed_flips import measure_flips
+
+    measure_flips(bundle, key, count)
+
+
 @main.command("install-size")
 @click.option("--machine", default="aarch64", show_default=True, help="The architecture of a Linux machine.")
 @click.option("--python", default="3.11", show_default=True, metavar="X.Y", help="Its Python.")

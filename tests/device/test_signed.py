@@ -139,7 +139,7 @@ def test_somebody_else_s_signature_is_refused(running: Robot, release: Path, oth
 
 
 def test_a_bit_changed_anywhere_is_refused(running: Robot, file: Path, tmp_path: Path) -> None:
-    """By the program itself, on the oldest Python. benchmarks/flips.py flips a thousand."""
+    """By the program itself, on the oldest Python. `python -m benchmarks signed-flips` flips a thousand."""
     draw, content = random.Random(8), file.read_bytes()
     flipped = tmp_path / "flipped.edgec-bundle"
     running = replace(running, bundle=flipped, python=interpreter("3.8") or running.python)
