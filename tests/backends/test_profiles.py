@@ -50,8 +50,9 @@ def test_each_profile_is_complete(profile: Profile) -> None:
 
 
 @pytest.mark.parametrize("profile", CPUS.values(), ids=lambda profile: profile.name)
-def test_bf16_and_whole_weights_only_where_the_cpu_has_the_instructions(profile: Profile) -> None:
+def test_16_bit_floats_and_whole_weights_only_where_the_cpu_has_the_instructions(profile: Profile) -> None:
     assert ("bf16" in profile.precisions) == ("avx512_bf16" in profile.isa)
+    assert ("fp16" in profile.precisions) == ("fphp" in profile.isa)
     dot_products = bool({"avx512_vnni", "avx_vnni", "asimddp"} & set(profile.isa))
     assert profile.int8 is not None
     assert profile.int8.dot_product == dot_products
@@ -74,7 +75,7 @@ def test_a_class_that_requires_more_ranks_higher() -> None:
 
 def test_a_board_is_what_it_extends_and_more() -> None:
     board, base = PROFILES["cpu-raspberry-pi-5"], PROFILES["cpu-arm64-dotprod"]
-    assert board.precisions == base.precisions
+    assert board.precisions == {**base.precisions, "fp16": ("openvino",)}
     assert board.int8 == base.int8
     assert board.cores == 4
     assert board.standing is None

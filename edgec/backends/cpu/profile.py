@@ -95,6 +95,8 @@ class CpuProfile(Profile):
         for flag in self.isa:
             if flag not in known:
                 raise ValueError(f"isa: {flag!r} is none of the {self.architecture} flags {', '.join(known)}")
+        if "fp16" in self.precisions and "fphp" not in self.isa:
+            raise ValueError("precisions: fp16 is for Arm CPUs that have its arithmetic, so isa must require fphp")
         if "int8" in self.precisions and self.int8 is None:
             raise ValueError("int8: precisions has int8, so the [int8] table must say how it is computed")
         return self
