@@ -289,7 +289,7 @@ def choose(build: Build, hub: Hub, candidates: Sequence[Candidate]) -> Choice:
         raise TargetError(
             f"Only {build.resolved.profile.title} itself can judge {build.resolved.request.precision}.",
             evidence=[f"{name}: {why}" for name, why in unjudged.items()],
-            remedy="use --precision auto: it goes along with what was judged here, and the target decides; or build on the target",
+            remedy="use --precision auto, with which it goes along for the target to judge; or build on the target itself",
         )
     choice = build.resolved.backend.choose(figures, build.circumstances(hub))
     if not unjudged:

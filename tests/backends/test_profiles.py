@@ -91,8 +91,12 @@ def test_what_was_counted_is_an_order_for_that_model_alone() -> None:
         million_instructions={"onnxruntime-fp32": 501, "onnxruntime-int8-static": 290},
     )  # fmt: skip
     counted = profile.model_copy(update={"counts": (counts,)})
-    assert list(counted.counted("vitt16", "224x224")) == ["onnxruntime-int8-static", "onnxruntime-fp32"]
-    assert counted.counted("vits16", "224x224") == counted.counted("vitt16", "480x640") == {}
+    assert counted.counted("vitt16", "224x224") == counts
+    assert counted.counted("vits16", "224x224") is None
+    larger = counts.model_copy(update={"size": "480x640"})
+    both = counted.model_copy(update={"counts": (counts, larger)})
+    assert both.counted("vitt16", "512x512") == larger, "the nearest"
+    assert both.counted("vitt16", "256x320") == counts
     assert any("onnxruntime-int8-static 290, onnxruntime-fp32 501" in text for _, text in counted.details)
     assert any("emulated on host" in text for _, text in counted.details)
 

@@ -65,7 +65,9 @@ def test_it_goes_along_without_a_figure(built: BuildResult) -> None:
 
 
 def test_it_is_float32_s_file_with_another_setting(built: BuildResult) -> None:
-    (float32,) = (variant.entry for variant in built.manifest.variants if variant.settings.get("INFERENCE_PRECISION_HINT") == "f32")
+    (float32,) = (
+        variant.entry for variant in built.manifest.variants if variant.settings.get("INFERENCE_PRECISION_HINT") == "f32"
+    )
     for name in ("model.xml", "model.bin"):
         one, other = built.directory / float32, built.directory / "variants" / FP16 / name
         assert one.with_name(name).samefile(other)

@@ -79,6 +79,8 @@ def test_no_wheel_for_the_board(board: Board, artefact: Path, tmp_path: Path, ca
     assert run([*board.deploy(artefact), "--wheels", str(tmp_path / "wheels")]) == 12
     said = capsys.readouterr().err
     assert f"there is no wheel for it in {tmp_path / 'wheels'}" in said
+    assert "No matching distribution found" in said
+    assert "from versions" not in said, "pip's list of all that there is"
     assert f"Python {sys.version_info[0]}.{sys.version_info[1]} on" in said
     assert f"onnxruntime=={version('onnxruntime')}" in said
     assert "--wheels" in said.splitlines()[-1]

@@ -118,8 +118,8 @@ class CpuBackend(Backend):
         if candidate.precision != "fp16" or not _lacking(profile, host):
             return ""
         return (
-            f"not judged here: fp16 is the arithmetic of {profile.title}, and this CPU would compute something else. It goes along, "
-            "and ships only if the golden features say so there"
+            f"not judged here: fp16 is the arithmetic of {profile.title}, and this CPU would compute something else. It goes "
+            "along, and is activated only if it reproduces the golden features there"
         )
 
     def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
@@ -129,8 +129,8 @@ class CpuBackend(Backend):
         if any(candidate.latency for candidate in candidates):
             return choose(candidates, circumstances.budget)
         profile = _cpu(circumstances.profiles[0])
-        counted = profile.counted(circumstances.model.arch, circumstances.size)
-        return choose_unmeasured(candidates, circumstances.budget, profile, counted)
+        counts = profile.counted(circumstances.model.arch, circumstances.size)
+        return choose_unmeasured(candidates, circumstances.budget, profile, counts, circumstances.size)
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
         """The chosen one; if nothing was measured, all that keep the budget, or that only the target can judge."""
