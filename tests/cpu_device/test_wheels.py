@@ -69,6 +69,12 @@ def test_a_runtime_is_brought_along_and_an_interrupted_transfer_goes_on(
     (environment,) = (board.root / "environments").iterdir()
     assert (environment / "environment.json").is_file()
 
+    (environment / "numpy" / "__init__.py").unlink()
+    assert run(["bench", str(artefact), "--on", board.address, *board.options]) == 12
+    assert f"{environment} has changed since it was unpacked" in capsys.readouterr().err
+    assert run([*board.deploy(artefact), "--wheels", str(wheels)]) == 0, "it is sent again"
+    assert (environment / "numpy" / "__init__.py").is_file()
+
     shutil.rmtree(environment)
     assert run([*board.deploy(artefact), "--status"]) == 0, "it needs no runtime to say what is active"
 
