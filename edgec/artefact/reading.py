@@ -30,11 +30,12 @@ class OpenSize:
 
 @dataclass(frozen=True)
 class OpenVariant:
-    """A graph that a board may choose, ready for its runtime's `load`, and the features expected of it."""
+    """A graph that a board may choose, ready for its runtime's `load`, and the features expected of it; None where only the
+    target can run it."""
 
     facts: VariantFacts
     lowered: LoweredModel
-    expected: Features
+    expected: Features | None
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def open_artefact(path: Path, *, check_hashes: bool = True) -> OpenArtefact:
 def _variant(directory: Path, manifest: Manifest, facts: VariantFacts) -> OpenVariant:
     settings = dict(facts.settings) if facts.runtime else dict(manifest.settings)
     lowered = LoweredModel(facts.runtime or manifest.runtime, directory, facts.entry, (facts.entry,), settings)
-    return OpenVariant(facts, lowered, read_expected(directory, facts.expected, manifest))
+    return OpenVariant(facts, lowered, read_expected(directory, facts.expected, manifest) if facts.expected else None)
 
 
 def _directory(path: Path) -> Path:
@@ -105,6 +106,11 @@ def _check_consistency(manifest: Manifest, directory: Path) -> None:
         inside(directory, path)
     problems = [f"files lists {path} {times} times" for path, times in Counter(listed).items() if times > 1]
     problems += [f"files does not list {path}" for path in named if path not in listed]
+    problems += [
+        f"nothing is expected of the variant {variant.entry}, which is the artefact's entry"
+        for variant in manifest.variants
+        if variant.entry == manifest.entry and not variant.expected
+    ]
     problems += _check_sizes(manifest)
     problems += [problem for size in manifest.all_sizes for problem in looser(manifest.precision, size.golden)]
     if problems:
@@ -141,7 +147,7 @@ def _check_sizes(manifest: Manifest) -> list[str]:
 
 def _golden_files(manifest: Manifest) -> list[str]:
     paths = [path for size in manifest.all_sizes for path in size.golden.paths]
-    return [*paths, *(variant.expected for variant in manifest.variants)]
+    return [*paths, *(variant.expected for variant in manifest.variants if variant.expected)]
 
 
 def _check_files(manifest: Manifest, directory: Path, check_hashes: bool) -> None:

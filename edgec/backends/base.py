@@ -195,6 +195,11 @@ class Backend(ABC):
         """What makes the figures doubtful, a sentence each."""
         return ()
 
+    def only_target_judges(self, candidate: Candidate, profile: Profile, host: Host) -> str:
+        """Why this machine cannot judge the candidate, which is then not run here and may go along in `variants`, for the
+        target's own golden run to decide; empty if it can."""
+        return ""
+
     @abstractmethod
     def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
         """The candidate that ships, and why. Raises `RuntimeFailure` if none ran, `FidelityError` if none keeps the features."""

@@ -12,14 +12,14 @@ from edgec.artefact.bounds import FEATURES, Arrays, head_bounds
 from edgec.artefact.checking import check_outputs, rerun
 from edgec.artefact.golden import EXPECTED_FLOAT32, FRAMES
 from edgec.artefact.reading import OpenArtefact
-from edgec.artefact.tolerances import LEAST_FIDELITY, Allowed, allowed
+from edgec.artefact.tolerances import LEAST_FIDELITY, Allowed, allowed, limits
 from edgec.backends.base import VariantChecks
 from edgec.backends.bundling import golden_fields, recorded_bounds, recorded_fields, size_fields, tensor_fields
 from edgec.backends.checking import check_document, read_document
 from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.fidelity.metrics import Features, compare
 from edgec.lowering import registry
-from edgec.lowering.base import LoweredModel
+from edgec.lowering.base import LoweredModel, Lowering
 from edgec.onboard.tolerances import TOLERANCES
 from edgec.records.evidence import Evidence
 from edgec.records.manifest import Manifest
@@ -50,6 +50,12 @@ def check_variants(artefact: OpenArtefact, entry_features: Features, threads: in
         plain = LoweredModel(manifest.runtime, artefact.directory, entry, (entry,))
         model = recorded[entry].lowered if entry in recorded else plain
         lowering = registry.get(model.runtime)
+        expected = recorded[entry].expected if entry in recorded else None
+        if entry in recorded and expected is None:
+            problem = _unjudged(variant, lowering)
+            checks.notes += [] if problem else [f"{printable(name)} was not run: only the target judges it."]
+            checks.loose += problem or _looser_bounds(variant, artefact, artefact.golden.expected_float32, limits(precision))
+            continue
         if is_entry:
             actual = entry_features
         elif not lowering.runnable().available:
@@ -59,13 +65,20 @@ def check_variants(artefact: OpenArtefact, entry_features: Features, threads: in
             actual = rerun(lowering.load(model, threads=threads), size)
         # Of other runtimes' versions nothing is recorded.
         most = allowed(precision, same=same and model.runtime == manifest.runtime)
-        if entry in recorded:
-            results = check_outputs(size, actual, recorded[entry].expected, most, variant=name)
+        if expected is not None:
+            results = check_outputs(size, actual, expected, most, variant=name)
             checks.outputs += [check for check in results if not (is_entry and check.passed)]
         else:
             checks.loose += _below_least(precision, artefact, actual)
         checks.loose += _looser_bounds(variant, artefact, actual, most)
     return checks
+
+
+def _unjudged(variant: Mapping[str, Any], lowering: Lowering) -> list[str]:
+    """Why a variant of which nothing was recorded must not be left to the target, a sentence; empty if it may be."""
+    if variant["precision"] in lowering.elsewhere:
+        return []
+    return [f"nothing is recorded of {printable(variant['name'])}, though any machine with {lowering.title} can run it"]
 
 
 def _looser_bounds(variant: Mapping[str, Any], artefact: OpenArtefact, actual: Arrays, most: Allowed) -> list[str]:

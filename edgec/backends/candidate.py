@@ -48,6 +48,8 @@ class Candidate:
     fidelity: tuple[StageFidelity, ...] = ()
     """One for each size, the default's first."""
     execution_precision: str = ""
+    unjudged: str = ""
+    """Why only the target can judge it, which then does: it has no fidelity here. Empty if this machine can."""
     compilations: tuple[Compilation, ...] = ()
     """What the vendor's compiler made of its graph, one for each kind of GPU."""
     assessment: Assessment = field(default_factory=Assessment)
@@ -70,14 +72,14 @@ class Candidate:
             runtime=self.runtime,
             precision=self.precision,
             execution_precision=self.execution_precision,
-            size_bytes=self.model.size_bytes if self.model is not None and self.fidelity else None,
+            size_bytes=self.model.size_bytes if self.model is not None and (self.fidelity or self.unjudged) else None,
             fidelity=worst_size(self.fidelity) if self.fidelity else None,
             latency=self.assessment.latency,
             bounds=self.assessment.bounds,
             compilations=self.compilations,
             cold_start=self.assessment.cold_start,
             cpu_ms_per_frame=self.assessment.cpu_ms_per_frame,
-            problem=self.problem,
+            problem=self.problem or self.unjudged,
         )
 
 

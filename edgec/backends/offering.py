@@ -62,7 +62,7 @@ def attempts(
         availability = lowering.availability()
         if not availability.available:
             tried.append(Candidate(name, runtime, precision, problem=f"not installed: {availability.install}"))
-        elif precision not in lowering.precisions:
+        elif precision not in (*lowering.precisions, *lowering.elsewhere):
             tried.append(Candidate(name, runtime, precision, problem=f"{lowering.title} has no fast {precision} on CPUs"))
         elif precision == "fp8":
             # The last products may stay: E4M3's error is that of its mantissa, on any scene, and with attention in it the worst

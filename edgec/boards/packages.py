@@ -30,6 +30,8 @@ _GLIBC = re.compile(r"glibc (\d{1,2})\.(\d{1,3})")
 _MACHINE = re.compile(r"[a-z0-9_]{1,20}")
 _OLDEST_GLIBC = 17
 """The oldest that wheels are made for (PEP 599)."""
+_VERSIONS = re.compile(r" ?\(from versions: [^)]*\)")
+"""pip names every version that there ever was, before it says what is wrong."""
 _PIP_S = 1800.0
 _SHOWN = 6
 
@@ -133,7 +135,7 @@ def collect(machine: Machine, runtimes: dict[str, list[str]], folder: Path | Non
                 f"Python {machine.python[0]}.{machine.python[1]} {machine.system}",
                 *(f"{name}: {problem}" for name, problem in refused.items()),
             ],
-            remedy="give a folder of wheels for the board with --wheels, or install the runtime there",
+            remedy="give a folder of wheels for the board with --wheels, or install the runtime, or another python3, there",
         )
     first, *others = found.values()
     names = {wheel.name.partition("-")[0] for wheel in first}
@@ -192,4 +194,5 @@ def _pip_download(machine: Machine, wanted: Sequence[str], folder: Path | None, 
     if done.returncode:
         lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines
-        raise _NoWheels(printable(" ".join(errors[-_SHOWN:]))[:400] or f"pip ended with exit code {done.returncode}")
+        said = _VERSIONS.sub("", printable(" ".join(errors[-_SHOWN:])))
+        raise _NoWheels(said[:400] or f"pip ended with exit code {done.returncode}")

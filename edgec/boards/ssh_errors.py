@@ -10,6 +10,7 @@ from edgec.errors import BoardError
 
 _SHOWN = 6
 _WIDTH = 300
+_NEWER = "install a newer python3 there: JetPack 5, Raspberry Pi OS 11 and Debian 11 have one, and newer ones"
 
 _MEANINGS = (
     (
@@ -96,7 +97,7 @@ def no_python(address: Address, code: int, messages: Sequence[str]) -> BoardErro
 def old_python(address: Address, version: str, oldest: tuple[int, int]) -> BoardError:
     """The error for a board whose Python is older than `oldest`."""
     evidence = [f"python3 is {version}; {oldest[0]}.{oldest[1]} or newer is needed"]
-    return _error(address, "The Python on {board} is too old.", evidence, "use JetPack 5 or newer, or install a newer python3")
+    return _error(address, "The Python on {board} is too old.", evidence, _NEWER)
 
 
 def no_ssh() -> BoardError:

@@ -197,6 +197,9 @@ class Lowering(ABC):
     title: str
     precisions: tuple[str, ...]
     """What the runtime really executes, fast, on some CPU or other; the target's profile says on which."""
+    elsewhere: tuple[str, ...] = ()
+    """Further precisions, which it executes on some targets only, and not as this machine would: files are written here, and the
+    target judges them (`edgec.backends.base.Backend.only_target_judges`)."""
     int8_kinds: tuple[str, ...]
     """The kinds of operation that are worth int8 here (`edgec.graph.operations.Kind`)."""
     evidence: Evidence = Evidence.HOST

@@ -8,6 +8,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 1 | |
 | 2 | the `seal` of the file, `execution`, and `variants` |
 | 3 | `runtime` and `settings` of variants |
+| 4 | variants that only the target can run, without `expected` |
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from edgec.onboard import seal
 from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 MANIFEST = "manifest.json"
 
 
@@ -118,7 +119,7 @@ class VariantFacts(Record):
     precision: str
     entry: str
     expected: str
-    """As `Golden.expected_shipped`."""
+    """As `Golden.expected_shipped`; empty if only the target can run it."""
     runtime: str = ""
     """Empty for the manifest's."""
     settings: dict[str, Any] = Field(default={})
@@ -139,7 +140,7 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""

@@ -12,7 +12,7 @@ from edgec.artefact.recording import size_of
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.choosing import Choice, keeps
 from edgec.backends.offering import attempts, other_forms, rest_of
-from edgec.errors import RuntimeFailure
+from edgec.errors import RuntimeFailure, TargetError
 from edgec.fidelity.gate import measure_fidelity
 from edgec.fidelity.reference import Reference
 from edgec.graph.plan import PrecisionPlan
@@ -103,6 +103,9 @@ def verify_candidates(build: Build, candidates: Sequence[Candidate], references:
 def _verify_one(build: Build, candidate: Candidate, references: Sequence[Reference], step: Callable[[], None]) -> Candidate:
     if candidate.model is None:
         return candidate
+    resolved = build.resolved
+    if unjudged := resolved.backend.only_target_judges(candidate, resolved.profile, resolved.host):
+        return replace(candidate, unjudged=unjudged)
     try:
         results = [_judge(build, candidate.name, candidate.model, reference, step) for reference in references]
     except RuntimeFailure as error:
@@ -278,6 +281,18 @@ def _assessed(candidate: Candidate, assessment: Assessment | None) -> Candidate:
 
 
 def choose(build: Build, hub: Hub, candidates: Sequence[Candidate]) -> Choice:
-    """The candidate that ships. Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none keeps the features."""
+    """The candidate that ships. Raises `RuntimeFailure` if no candidate ran, `TargetError` if only the target could judge any,
+    `FidelityError` if none keeps the features."""
     figures = [candidate.figures() for candidate in candidates]
-    return build.resolved.backend.choose(figures, build.circumstances(hub))
+    unjudged = {candidate.name: candidate.unjudged for candidate in candidates if candidate.unjudged}
+    if unjudged and not any(candidate.ran for candidate in candidates):
+        raise TargetError(
+            f"Only {build.resolved.profile.title} itself can judge {build.resolved.request.precision}.",
+            evidence=[f"{name}: {why}" for name, why in unjudged.items()],
+            remedy="use --precision auto, with which it goes along for the target to judge; or build on the target itself",
+        )
+    choice = build.resolved.backend.choose(figures, build.circumstances(hub))
+    if not unjudged:
+        return choice
+    also = f" Also along, for the target alone to judge: {', '.join(unjudged)}."
+    return replace(choice, reason=choice.reason + also)

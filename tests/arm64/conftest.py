@@ -66,7 +66,7 @@ def artefacts(arm64: Machine, tmp_path_factory: pytest.TempPathFactory) -> dict[
     built = {}
     for runtime, precision in ARTEFACTS.items():
         profile = folder / f"{runtime}.toml"
-        others = "\n".join(f"{name} = []" for name in ("fp32", "int8") if name != precision)
+        others = "\n".join(f"{name} = []" for name in ("fp32", "fp16", "int8") if name != precision)
         profile.write_text(
             f'extends = "cpu-raspberry-pi-5"\nname = "{runtime}"\n[precisions]\n{precision} = ["{runtime}"]\n{others}\n'
         )

@@ -9,9 +9,13 @@ import pytest
 
 from edgec.backends.apple.choosing import choose_first
 from edgec.backends.cpu.choosing import IN_QUESTION, NEAR, WORTH, choose, finalists
+from edgec.backends.cpu.choosing import choose_unmeasured as choose_on_cpu
+from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.backends.jetson.choosing import choose_unmeasured
+from edgec.backends.profiles import resolve
 from edgec.errors import FidelityError, RuntimeFailure
 from edgec.fidelity.budget import Budget
+from edgec.host.facts import facts
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
 from edgec.records.report import CandidateFigures, Latency
@@ -269,3 +273,21 @@ def test_a_graph_that_a_board_refuses_is_not_tried_first() -> None:
     assert "TensorRT 10.3 refuses it" in caught.value.evidence[0]
     with pytest.raises(FidelityError):
         choose_unmeasured([candidate("t-int8", None, 0.5)], Budget(0.99))
+
+
+def test_until_a_board_has_spoken_counted_instructions_are_its_order() -> None:
+    """Also those of the same model at another size, which is then named."""
+    profile = resolve("cpu-raspberry-pi-5", facts())
+    assert isinstance(profile, CpuProfile)
+    built = [candidate(name, None, 1.0) for name in ("onnxruntime-int8-static", "onnxruntime-int8-mixed", "openvino-fp32")]
+    counts = Counts(
+        model="vits16", size="112x112", cpu="cortex-a76", evidence=Evidence.EMULATED, source="a test",
+        million_instructions={"onnxruntime-int8-static": 300, "onnxruntime-int8-mixed": 290, "openvino-fp32": 500},
+    )  # fmt: skip
+    found = choose_on_cpu(built, Budget(0.99), profile, counts, "112x112")
+    assert found.candidate.name == "onnxruntime-int8-mixed"
+    assert "(of those counted it executes the fewest instructions, 290 million a frame, emulated)" in found.reason
+    assert "290 million a frame of 112x112, emulated" in choose_on_cpu(built, Budget(0.99), profile, counts, "480x640").reason
+    uncounted = choose_on_cpu(built, Budget(0.99), profile, None, "112x112")
+    assert uncounted.candidate.precision == "int8"
+    assert "counted" not in uncounted.reason

@@ -50,8 +50,9 @@ def test_each_profile_is_complete(profile: Profile) -> None:
 
 
 @pytest.mark.parametrize("profile", CPUS.values(), ids=lambda profile: profile.name)
-def test_bf16_and_whole_weights_only_where_the_cpu_has_the_instructions(profile: Profile) -> None:
+def test_16_bit_floats_and_whole_weights_only_where_the_cpu_has_the_instructions(profile: Profile) -> None:
     assert ("bf16" in profile.precisions) == ("avx512_bf16" in profile.isa)
+    assert ("fp16" in profile.precisions) == ("fphp" in profile.isa)
     dot_products = bool({"avx512_vnni", "avx_vnni", "asimddp"} & set(profile.isa))
     assert profile.int8 is not None
     assert profile.int8.dot_product == dot_products
@@ -74,7 +75,7 @@ def test_a_class_that_requires_more_ranks_higher() -> None:
 
 def test_a_board_is_what_it_extends_and_more() -> None:
     board, base = PROFILES["cpu-raspberry-pi-5"], PROFILES["cpu-arm64-dotprod"]
-    assert board.precisions == base.precisions
+    assert board.precisions == {**base.precisions, "fp16": ("openvino",)}
     assert board.int8 == base.int8
     assert board.cores == 4
     assert board.standing is None
@@ -90,8 +91,12 @@ def test_what_was_counted_is_an_order_for_that_model_alone() -> None:
         million_instructions={"onnxruntime-fp32": 501, "onnxruntime-int8-static": 290},
     )  # fmt: skip
     counted = profile.model_copy(update={"counts": (counts,)})
-    assert list(counted.counted("vitt16", "224x224")) == ["onnxruntime-int8-static", "onnxruntime-fp32"]
-    assert counted.counted("vits16", "224x224") == counted.counted("vitt16", "480x640") == {}
+    assert counted.counted("vitt16", "224x224") == counts
+    assert counted.counted("vits16", "224x224") is None
+    larger = counts.model_copy(update={"size": "480x640"})
+    both = counted.model_copy(update={"counts": (counts, larger)})
+    assert both.counted("vitt16", "512x512") == larger, "the nearest"
+    assert both.counted("vitt16", "256x320") == counts
     assert any("onnxruntime-int8-static 290, onnxruntime-fp32 501" in text for _, text in counted.details)
     assert any("emulated on host" in text for _, text in counted.details)
 

@@ -69,6 +69,12 @@ def test_a_runtime_is_brought_along_and_an_interrupted_transfer_goes_on(
     (environment,) = (board.root / "environments").iterdir()
     assert (environment / "environment.json").is_file()
 
+    (environment / "numpy" / "__init__.py").unlink()
+    assert run(["bench", str(artefact), "--on", board.address, *board.options]) == 12
+    assert f"{environment} has changed since it was unpacked" in capsys.readouterr().err
+    assert run([*board.deploy(artefact), "--wheels", str(wheels)]) == 0, "it is sent again"
+    assert (environment / "numpy" / "__init__.py").is_file()
+
     shutil.rmtree(environment)
     assert run([*board.deploy(artefact), "--status"]) == 0, "it needs no runtime to say what is active"
 
@@ -79,6 +85,8 @@ def test_no_wheel_for_the_board(board: Board, artefact: Path, tmp_path: Path, ca
     assert run([*board.deploy(artefact), "--wheels", str(tmp_path / "wheels")]) == 12
     said = capsys.readouterr().err
     assert f"there is no wheel for it in {tmp_path / 'wheels'}" in said
+    assert "No matching distribution found" in said
+    assert "from versions" not in said, "pip's list of all that there is"
     assert f"Python {sys.version_info[0]}.{sys.version_info[1]} on" in said
     assert f"onnxruntime=={version('onnxruntime')}" in said
     assert "--wheels" in said.splitlines()[-1]

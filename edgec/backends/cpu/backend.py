@@ -113,6 +113,15 @@ class CpuBackend(Backend):
         busy = [assessment.other_cores for assessment in assessments if assessment.other_cores is not None]
         return contention(circumstances.host, circumstances.threads, busy)
 
+    def only_target_judges(self, candidate: Candidate, profile: Profile, host: Host) -> str:
+        """fp16, on another CPU than the target's: told to compute in it, OpenVINO takes what the CPU at hand has."""
+        if candidate.precision != "fp16" or not _lacking(profile, host):
+            return ""
+        return (
+            f"not judged here: fp16 is the arithmetic of {profile.title}, and this CPU would compute something else. It goes "
+            "along, and is activated only if it reproduces the golden features there"
+        )
+
     def choose(self, candidates: Sequence[CandidateFigures], circumstances: Circumstances) -> Choice:
         """The fastest, or one that is nearly as fast and loses much less. If none was measured, what the target tries first."""
         from edgec.backends.cpu.choosing import choose, choose_unmeasured
@@ -120,17 +129,17 @@ class CpuBackend(Backend):
         if any(candidate.latency for candidate in candidates):
             return choose(candidates, circumstances.budget)
         profile = _cpu(circumstances.profiles[0])
-        counted = profile.counted(circumstances.model.arch, circumstances.size)
-        return choose_unmeasured(candidates, circumstances.budget, profile, counted)
+        counts = profile.counted(circumstances.model.arch, circumstances.size)
+        return choose_unmeasured(candidates, circumstances.budget, profile, counts, circumstances.size)
 
     def variants(self, candidates: Sequence[Candidate], chosen: Candidate, budget: Budget) -> tuple[Candidate, ...]:
-        """The chosen one; if nothing was measured, all that keep the budget."""
+        """The chosen one; if nothing was measured, all that keep the budget, or that only the target can judge."""
         from edgec.backends.choosing import keeps
 
         if any(candidate.assessment.latency for candidate in candidates):
             return (chosen,)
-        others = [each for each in candidates if each.ran and each is not chosen and keeps(each.figures(), budget)]
-        return (chosen, *others)
+        suitable = [each for each in candidates if (each.ran and keeps(each.figures(), budget)) or each.unjudged]
+        return (chosen, *(each for each in suitable if each is not chosen))
 
     def folder_of(self, variant: Candidate, chosen: Candidate) -> str:
         """A folder each: runtimes name their files alike."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, fidelity_of, keeps, within
-from edgec.backends.cpu.profile import CpuProfile
+from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.fidelity.budget import Budget
 from edgec.records.report import CandidateFigures
 
@@ -42,16 +42,17 @@ def choose(candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
 
 
 def choose_unmeasured(
-    candidates: Sequence[CandidateFigures], budget: Budget, profile: CpuProfile, counted: Mapping[str, int]
+    candidates: Sequence[CandidateFigures], budget: Budget, profile: CpuProfile, counts: Counts | None, size: str
 ) -> Choice:
     """Of the candidates within the budget what the target tries first, since latencies of another machine say nothing: that with
-    the fewest instructions where the profile has them `counted`, in millions by the candidate's name; else the least exact whose
-    runtime the profile names first.
+    the fewest instructions where the profile has `counts` of the model, at frames of this `size` or another; else the least exact
+    whose runtime the profile names first.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
     suitable = within(ran, candidates, budget)
+    counted = {} if counts is None else counts.million_instructions
 
     def order(candidate: CandidateFigures) -> tuple[float, int, int, float, str]:
         named = profile.candidates.index((candidate.runtime, candidate.precision))
@@ -62,7 +63,10 @@ def choose_unmeasured(
     lost = [describe_loss(candidate, budget) for candidate in ran if candidate not in suitable]
     along = f"{len(suitable)} candidates go along" if len(suitable) > 1 else "it goes alone"
     millions = counted.get(first.name)
-    fewest = f" (of those counted it executes the fewest instructions, {millions} million a frame, emulated)" if millions else ""
+    at = f" of {counts.size}" if counts is not None and counts.size != size else ""
+    fewest = (
+        f" (of those counted it executes the fewest instructions, {millions} million a frame{at}, emulated)" if millions else ""
+    )
     reason = (
         f"undecided: {first.name} is what {profile.title} tries first{fewest}; "
         f"{describe_kept(first, budget)}. Latencies of this machine "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -31,7 +31,7 @@ class Counts(Record):
 
     model: str
     """The architecture, as reports name it: `vits16`."""
-    size: str
+    size: str = Field(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")
     """Of the frame: HxW."""
     cpu: str
     """Which CPU was emulated, by the emulator's name."""
@@ -39,6 +39,11 @@ class Counts(Record):
     source: str = Field(min_length=1)
     million_instructions: dict[str, int]
     """By the candidate's name; in one thread."""
+
+    @property
+    def pixels(self) -> int:
+        """Of the frame."""
+        return _pixels(self.size)
 
     @property
     def words(self) -> str:
@@ -59,13 +64,11 @@ class CpuProfile(Profile):
     int8: Int8Facts | None = None
     counts: tuple[Counts, ...] = ()
 
-    def counted(self, arch: str, size: str) -> Mapping[str, int]:
-        """Millions of instructions a frame by the candidate's name, the fewest first; empty if this model was not counted at this
-        size. Instructions of another model are no order for this one."""
-        for each in self.counts:
-            if (each.model, each.size) == (arch, size):
-                return dict(sorted(each.million_instructions.items(), key=lambda item: item[1]))
-        return {}
+    def counted(self, arch: str, size: str) -> Counts | None:
+        """What was counted of this model, at the nearest size; None if it was not. Instructions of another model are no order for
+        this one. Those at another size are: nearly all of them are products with weights, as many of them a token at any size."""
+        of_model = [each for each in self.counts if each.model == arch]
+        return min(of_model, key=lambda each: abs(math.log(each.pixels / _pixels(size))), default=None)
 
     @property
     def standing(self) -> int | None:
@@ -95,6 +98,13 @@ class CpuProfile(Profile):
         for flag in self.isa:
             if flag not in known:
                 raise ValueError(f"isa: {flag!r} is none of the {self.architecture} flags {', '.join(known)}")
+        if "fp16" in self.precisions and "fphp" not in self.isa:
+            raise ValueError("precisions: fp16 is for Arm CPUs that have its arithmetic, so isa must require fphp")
         if "int8" in self.precisions and self.int8 is None:
             raise ValueError("int8: precisions has int8, so the [int8] table must say how it is computed")
         return self
+
+
+def _pixels(size: str) -> int:
+    height, width = size.split("x")
+    return int(height) * int(width)

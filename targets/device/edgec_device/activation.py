@@ -151,7 +151,11 @@ def rollback(session: Session) -> None:
     if len(past) < 2:
         raise NothingToDo(
             "There is nothing to roll back to.",
-            evidence=["{} is the only one in the history".format(current_engine(layout) or "no engine")],
+            evidence=[
+                "{} is the only one in the history".format(past[0]["engine"])
+                if past
+                else "what is active now was not activated by this program, or nothing is"
+            ],
         )
     entry = past[-2]
     problem = _unfit(entry, session)

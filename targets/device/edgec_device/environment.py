@@ -1,10 +1,11 @@
 """Runtimes that `edgec deploy` brings along: wheels, unpacked into a folder of their own. Nothing else on the board changes.
 
-ROOT/environments/KEY/          what the wheels hold, and environment.json: their names and hashes
+ROOT/environments/KEY/          what the wheels hold, and environment.json: their names and hashes, and the hash of what they held
 ROOT/environments/KEY.wheels/   wheels that are being received; removed once they are unpacked
 
 A wheel is a zip archive whose content goes into one folder, and `NAME.data` in it holds folders for other places (PyPA, Binary
-distribution format). Neither pip nor a network is needed. KEY is made of the wheels' hashes.
+distribution format). Neither pip nor a network is needed. KEY is made of the wheels' hashes. Each use checks the whole content:
+an environment that has changed is not used, and `edgec deploy` sends it again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgec_onboard.errors import ArtefactError, UsageError
+from edgec_onboard.files import sha256_of
 from edgec_onboard.text import shorten
 
 from edgec_device.bundle import File
@@ -37,8 +39,37 @@ def key_of(wheels: Sequence[File]) -> str:
 
 def find(root: Path) -> list[Path]:
     """The folders of environments that are whole, the newest first."""
-    folders = [path for path in (root / ENVIRONMENTS).glob("*") if not path.is_symlink() and read_record(path / RECORD)]
+    folders = [path for path in _published(root) if is_whole(path)]
     return sorted(folders, key=lambda path: (path / RECORD).stat().st_mtime, reverse=True)
+
+
+def changed(root: Path) -> list[Path]:
+    """The folders of environments that have changed since they were unpacked."""
+    return [path for path in _published(root) if not is_whole(path)]
+
+
+def _published(root: Path) -> list[Path]:
+    return sorted(path for path in (root / ENVIRONMENTS).glob("[!.]*") if not path.is_symlink() and (path / RECORD).is_file())
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether it holds what was unpacked, and nothing else but what Python compiled. Reads all of it."""
+    record = read_record(folder / RECORD)
+    try:
+        return record is not None and record.get("content_sha256") == content_of(folder)
+    except OSError:
+        return False
+
+
+def content_of(folder: Path) -> str:
+    """The hash of an environment's files, by their paths. Raises `OSError`."""
+    content = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if name.name == RECORD or name.suffix == ".pyc" or path.is_dir():
+            continue
+        content.update(f"{name.as_posix()}\0{sha256_of(path)}\n".encode("utf-8", "surrogateescape"))
+    return content.hexdigest()
 
 
 def places(session: Session, *others: Path) -> list[tuple[Path, list[Path]]]:
@@ -58,8 +89,8 @@ def places(session: Session, *others: Path) -> list[tuple[Path, list[Path]]]:
 
 
 def is_installed(root: Path, wheels: Sequence[File]) -> bool:
-    """Whether there is an environment of these wheels."""
-    return read_record(root / ENVIRONMENTS / key_of(wheels) / RECORD) is not None
+    """Whether there is an environment of these wheels, and it is whole."""
+    return is_whole(root / ENVIRONMENTS / key_of(wheels))
 
 
 def incoming(root: Path, wheels: Sequence[File]) -> Path:
@@ -80,7 +111,7 @@ def install(session: Session) -> None:
             output.emit("progress", step="environment", detail=f"unpacking {path.name}")
             _unpack(path, work)
         names = {Path(wheel.path).name: wheel.sha256 for wheel in wheels}
-        write_record(work / RECORD, {"wheels": names})
+        write_record(work / RECORD, {"wheels": names, "content_sha256": content_of(work)})
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
         publish_folder(work, folder)
     remove(source)

@@ -53,10 +53,13 @@ class Runtimes(JobTool):
         some = next((each for each in tried if each.installed), None)
         if some is not None:
             return some
-        versions = {variant.runtime: variant.version for variant in session.bundle.variants}
+        versions, root = {variant.runtime: variant.version for variant in session.bundle.variants}, session.options.root
         raise NoRuntime(
             "No runtime for this bundle is installed here.",
-            evidence=[f"{tried[-1].path}: {TITLES.get(name, name)}: {why}" for name, why in tried[-1].problems.items()],
+            evidence=[
+                *(f"{folder} has changed since it was unpacked, and is not used" for folder in environment.changed(root)),
+                *(f"{tried[-1].path}: {TITLES.get(name, name)}: {why}" for name, why in tried[-1].problems.items()),
+            ],
             remedy=f"`edgec deploy` brings it along; or {tried[-1].path} -m pip install "
             + " ".join(f"{name}=={version}" for name, version in versions.items()),
         )
