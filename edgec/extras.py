@@ -51,6 +51,7 @@ _ALL = (
     Extra("cpu", "both runtimes for CPUs", (), ("onnxruntime", "openvino")),
     Extra("pictures", "reading and drawing pictures: `edgec run`, `explain --pictures`, `calibration`", ("PIL", "matplotlib")),
     Extra("video", "videos and cameras", ("av",), ("pictures",)),
+    Extra("ros", "ROS bags: `--calibration`, `run`, `calibration`", ("rosbags",), ("video",)),
     Extra("html", "charts and pictures on the pages of `edgec report`", ("altair", "vl_convert"), ("pictures",)),
     Extra("apple", "building for Apple silicon", ("coremltools", "threadpoolctl"), ("build",)),
     Extra("nvidia", "NVIDIA's compiler, with which graphs for its GPUs are seen", ("tensorrt_rtx_bindings", "cuda"), ("build",)),

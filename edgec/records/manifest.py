@@ -8,6 +8,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 1 | |
 | 2 | the `seal` of the file, `execution`, and `variants` |
 | 3 | `runtime` and `settings` of variants |
+| 4 | `recordings` of sets of frames |
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from edgec.onboard import seal
 from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 MANIFEST = "manifest.json"
 
 
@@ -51,13 +52,28 @@ class CheckpointFacts(Record):
     findings: tuple[str, ...] = ()
 
 
+class RecordingFacts(Record):
+    """A camera's topic in a robot's log: the log's hash, how many of its messages can be read, how many frames were used, and when
+    the first and the last of those were recorded, in ns since 1970."""
+
+    name: str
+    sha256: str
+    topic: str
+    messages: int
+    frames: int
+    first_ns: int
+    last_ns: int
+
+
 class FrameSetFacts(Record):
-    """A set of frames that calibrated or judged: how many were used, and which ones were left out."""
+    """A set of frames that calibrated or judged: how many were used, which ones were left out, and which robots' logs they are
+    from."""
 
     name: str
     sha256: str
     frames: int
     skipped: tuple[str, ...] = ()
+    recordings: tuple[RecordingFacts, ...] = ()
 
 
 class Tensor(Record):
@@ -139,7 +155,7 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""
@@ -181,6 +197,9 @@ class Manifest(Record):
         for name in ("heads", "sizes", "variants"):
             if not data[name]:
                 del data[name]
+        for frames in (data["calibration"], data["validation"]):
+            if frames and not frames["recordings"]:
+                del frames["recordings"]
         for stage in data["fidelity"]:
             if not stage["tasks"]:
                 del stage["tasks"]
