@@ -16,8 +16,8 @@ from edgec.cli.console import err, out, plain
 
 if TYPE_CHECKING:
     from edgec.frames import FrameSet, Origin, Split
-    from edgec.frames.raw import RawFormat
     from edgec.frames.lint import Level, Lint
+    from edgec.frames.raw import RawFormat
     from edgec.model.spec import Size
 
 _HAS_ERRORS = 4
@@ -28,7 +28,7 @@ frame_set = click.argument("frame_set", metavar="SET", type=options.ReferenceTyp
 
 @click.group()
 def calibration() -> None:
-    """Look at calibration sets. SET is a folder, a video, a ROS bag, a list (.txt), a manifest (.toml) or a shipped set's name."""
+    """Look at calibration sets. SET is a folder, video, ROS bag, list (.txt), manifest (.toml) or a shipped set's name."""
 
 
 @calibration.command()

@@ -81,9 +81,9 @@ def run(
     """Run the frames of SOURCE through ARTEFACT on this machine.
 
     SOURCE is a folder of pictures, a picture, a video, a ROS bag, a raw dump, an array of frames (.npy, uint8 [N, H, W, 3]), or a
-    camera: camera:0, /dev/video0. Checks the hash of every file of the artefact first. Ctrl-C ends the run: what was done until then is written
-    whole. Needs the artefact's runtime, for pictures Pillow, for videos and cameras PyAV, for bags rosbags, and no PyTorch. Timings are those of
-    this run; `edgec bench` measures.
+    camera: camera:0, /dev/video0. Checks the hash of every file of the artefact first. Ctrl-C ends the run: what was done until
+    then is written whole. Needs the artefact's runtime, for pictures Pillow, for videos and cameras PyAV, for bags rosbags, and no
+    PyTorch. Timings are those of this run; `edgec bench` measures.
     """
     from edgec.cli.running_lines import Lines
     from edgec.frames import Reading
@@ -91,7 +91,9 @@ def run(
     from edgec.running import run as run_all
     from edgec.running.stopping import Stopping
 
-    request = RunRequest(artefact, source, size, crop, threads, every, limit, fps, features, output, show, force, Reading(topic, raw))
+    request = RunRequest(
+        artefact, source, size, crop, threads, every, limit, fps, features, output, show, force, Reading(topic, raw)
+    )
     try:
         with Stopping() as stopping, Lines(request, stopping, as_json=as_json) as lines:
             summary = run_all(request, lines, stopping.asked)

@@ -15,7 +15,17 @@ from pathlib import Path, PurePosixPath
 from edgec.durable import sha256_of
 from edgec.frames import depth, pictures
 from edgec.frames.bags.topics import CameraTopic
-from edgec.frames.recordings import DEFAULT, Reader, Reading, Recording, UnusableRecording, as_error, choose, is_recording, open_recording
+from edgec.frames.recordings import (
+    DEFAULT,
+    Reader,
+    Reading,
+    Recording,
+    UnusableRecording,
+    as_error,
+    choose,
+    is_recording,
+    open_recording,
+)
 from edgec.frames.types import Frame, Origin, Skipped
 
 _ENCODINGS = 5
@@ -41,8 +51,8 @@ class File:
 
 @dataclass(frozen=True)
 class Place:
-    """Where one frame is stored. In a recording, `index` is its place there. `camera` names the pictures that one camera wrote, as far as
-    file names tell: a sequence, or all single pictures of a folder."""
+    """Where one frame is stored. In a recording, `index` is its place there. `camera` names the pictures that one camera
+    wrote, as far as file names tell: a sequence, or all single pictures of a folder."""
 
     file: File
     source: str

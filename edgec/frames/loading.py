@@ -36,8 +36,10 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
     list); a manifest (`.toml`). `reading` says what bags and dumps do not; a manifest may say it itself.
 
     Every file's header is checked and its bytes are hashed. Only each video's first frame is decoded, pictures with 16 bits a
-    sample until their full scale is known, and of bags and dumps those frames that may be taken. With `most`, that many frames are taken, spread evenly, and the set has no hash. Files
-    that cannot be used are in `skipped`, with the reason; damage that only decoding shows is reported by `split` and `batches`.
+    sample until their full scale is known, and of bags and dumps those frames that may be taken. With `most`, that many frames are taken, spread
+    evenly, and the set has no hash. Files that cannot be used are in `skipped`, with the reason; damage that only decoding shows
+    is reported by `split` and `batches`.
+
     Raises `CalibrationError` if there is no such set, if it has no frames, or if nothing says what full scale is.
     """
     if reference == "random" or reference.startswith("random:"):
@@ -50,7 +52,7 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
         raise CalibrationError(
             f"There is no calibration set {reference!r}.",
             evidence=f"looked for {path.absolute()}, and among the sets that edgec ships: {', '.join(shipped())}",
-            remedy="give a folder of pictures, a video, a bag, a list of paths (.txt), a manifest (.toml) or a shipped set's name",
+            remedy="give a folder of pictures, a video, a bag, a list of paths (.txt), a manifest (.toml) or a shipped set",
         )
     suffix, walk = path.suffix.lower(), Walk(dumps=reading.raw is not None)
     notes: list[str] = []
@@ -76,7 +78,7 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
 
 
 def require_use(reading: Reading, *framesets: FrameSet) -> None:
-    """Raises `RequestError` for a topic if no set has frames of a bag, and for a format of raw dumps if none has frames of one."""
+    """Raises `RequestError` for a topic if no set has frames of a bag, and for a format of raw dumps if none is used."""
     unused = []
     if reading.topic and not any(each.origins for each in framesets):
         unused.append("--topic names a bag's topic, and no bag is used")

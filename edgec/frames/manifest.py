@@ -108,9 +108,7 @@ def read(path: Path) -> SetManifest:
     return manifest
 
 
-def collect(
-    manifest: SetManifest, root: Path, walk: Walk, most: int | None = None, reading: Reading = DEFAULT
-) -> Collection:
+def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = None, reading: Reading = DEFAULT) -> Collection:
     """The manifest's frames, source by source; if there are more than `most`, an even sample of them. Raises `CalibrationError`
     for a source without files, and for a file that belongs to two."""
     total = Collection()

@@ -1,4 +1,4 @@
-"""Whether a grey picture is a camera's Bayer mosaic that nobody has demosaiced: it looks grey, and each pixel shows one colour."""
+"""Whether a grey picture is a camera's Bayer mosaic that nobody has demosaiced: each pixel shows one colour."""
 
 from __future__ import annotations
 

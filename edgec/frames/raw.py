@@ -70,7 +70,9 @@ def parse(text: str) -> RawFormat:
     if layout not in LAYOUTS:
         remedy = f"write it as {EXAMPLE}; the layouts are {', '.join(LAYOUTS)}"
         if _BAYER.search(name):
-            remedy = "demosaic the dump first, as the robot's camera pipeline does, and store PNG: edgec does not know its colours"
+            remedy = (
+                "demosaic the dump first, as the robot's camera pipeline does, and store PNG: edgec does not know its colours"
+            )
         raise _wrong(text, f"{printable(name)[:40]!r} is no layout of raw frames that edgec reads", remedy)
     stated: dict[str, str] = {}
     for setting in settings:

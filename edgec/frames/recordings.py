@@ -145,7 +145,7 @@ def choose(recording: Recording, every: int | None) -> tuple[list[int], tuple[Sk
         )
     finally:
         reader.close()
-    notes = ()
+    notes: tuple[str, ...] = ()
     if left_out:
         notes = (
             f"{printable(recording.source)}: {counted(left_out, 'frame')} of {len(candidates)} left out, as nothing had moved "

@@ -28,7 +28,7 @@ _SYSTEM = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"  # noqa: S108 - a place for files like any other
 _GLOB = frozenset("*?[")
 _SHOWN = 6
-_DUMPS = f"say its format, as in --raw-format {raw.EXAMPLE}, or raw = \"…\" for its source in a manifest (.toml)"
+_DUMPS = f'say its format, as in --raw-format {raw.EXAMPLE}, or raw = "…" for its source in a manifest (.toml)'
 _MOSAIC = "demosaic it, as the robot's camera pipeline does, and store PNG: edgec does not know the sensor's colours"
 _REMEDIES = {
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"), "unpack it, and give the folder"),

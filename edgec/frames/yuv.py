@@ -91,5 +91,5 @@ def _planes(data: Bytes, layout: Layout, height: int, width: int) -> tuple[Bytes
         chroma = data[height:].reshape(height, width, 2)
         return luma, chroma[..., 0], chroma[..., 1]
     chroma = data[height:].reshape(height // 2, width // 2, 2).repeat(2, 0).repeat(2, 1)
-    u, v = (0, 1) if layout == "nv12" else (1, 0)
-    return luma, chroma[..., u], chroma[..., v]
+    first, second = chroma[..., 0], chroma[..., 1]
+    return (luma, first, second) if layout == "nv12" else (luma, second, first)

@@ -1,5 +1,5 @@
-"""What SOURCE means: a folder, a picture, a video, a bag, a raw dump, an array of frames or a camera. Frames are decoded one at a time, when they
-are needed."""
+"""What SOURCE means: a folder, a picture, a video, a bag, a raw dump, an array of frames or a camera. Frames are
+decoded one at a time, when they are needed."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ class Bag(ABC):
 
     def __init__(self) -> None:
         self._running: Generator[tuple[int, bytes], None, None] | None = None
+        self._failed = False
 
     @property
     @abstractmethod
@@ -50,6 +51,9 @@ class Bag(ABC):
         """Time of recording in ns and bytes of each of the topic's messages, in time, from `start` on. Ends the iterator that it
         returned before. Raises whatever damaged bytes make the decoders raise."""
         self._end()
+        if self._failed:
+            self._reopen()
+            self._failed = False
         self._running = self._messages(topic, start)
         return self._running
 
@@ -64,8 +68,15 @@ class Bag(ABC):
             self._running = None
 
     def _messages(self, topic: str, start: int | None) -> Generator[tuple[int, bytes], None, None]:
-        for time, data in self._stored(topic, start):
-            yield time, data if self.ros1 else _unpacked(data)
+        try:
+            for time, data in self._stored(topic, start):
+                yield time, data if self.ros1 else _unpacked(data)
+        except Exception:
+            self._failed = True
+            raise
+
+    def _reopen(self) -> None:  # noqa: B027 - not all need it
+        """After damage was met: what reads the bag may then be in any state."""
 
     @abstractmethod
     def _stored(self, topic: str, start: int | None) -> Iterator[tuple[int, bytes]]:
@@ -96,6 +107,10 @@ class _Whole(Bag):
         connections = [each for each in self._reader.connections if each.topic == topic]
         for _, time, data in self._reader.messages(connections=connections, start=start):
             yield time, bytes(data)
+
+    def _reopen(self) -> None:
+        self._reader.close()
+        self._reader.open()
 
     def _close(self) -> None:
         self._reader.close()

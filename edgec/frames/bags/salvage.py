@@ -92,7 +92,11 @@ def salvage_ros1(path: Path) -> PiecesPath | None:
         first = _ros1_record(file, len(_ROS1), size)
         if first is None or _op(first.fields) != _OP_HEADER:
             return None
-        chunks, end = _ros1_chunks(file, first.end, size)
+        chunks: list[_Chunk] = []
+        end = first.end
+        for start in (first.end, *_listed_chunks(file, first, size)):
+            if start >= end:
+                end = _add_chunks(file, start, size, chunks)
         connections: dict[int, bytes] = {}
         whole = []
         for chunk in chunks:
@@ -158,24 +162,34 @@ def _op(fields: Mapping[bytes, bytes]) -> int:
     return fields.get(b"op", b"\0")[0] if fields.get(b"op") else 0
 
 
-def _ros1_chunks(file: BinaryIO, start: int, size: int) -> tuple[list[_Chunk], int]:
-    """The chunks that are whole, and where the last record ends that belongs to one."""
-    chunks: list[_Chunk] = []
-    end = start
+def _listed_chunks(file: BinaryIO, header: _Record, size: int) -> list[int]:
+    """Where chunks begin by the list at the bag's end, as far as it is there: behind damage reading goes on with the next."""
+    starts = []
+    at = int.from_bytes(header.fields.get(b"index_pos", b""), "little")
+    while header.end <= at < size and (record := _ros1_record(file, at, size)) is not None:
+        if _op(record.fields) == _OP_CHUNK_INFO:
+            starts.append(int.from_bytes(record.fields.get(b"chunk_pos", b""), "little"))
+        at = record.end
+    return sorted(starts)
+
+
+def _add_chunks(file: BinaryIO, start: int, size: int, chunks: list[_Chunk]) -> int:
+    """Adds the chunks that are whole, from `start` to the first record that is damaged or not a chunk's. Returns its place."""
+    end, first = start, len(chunks)
     while (record := _ros1_record(file, end, size)) is not None:
         kind = _op(record.fields)
         if kind == _OP_CHUNK:
             chunks.append(_Chunk(end, record.fields.get(b"compression", b""), record.data))
-        elif kind == _OP_INDEX and chunks:
+        elif kind == _OP_INDEX and len(chunks) > first:
             file.seek(record.data[0])
             entries = list(struct.iter_unpack("<III", _whole(file.read(record.end - record.data[0]), 12)))
             connection = int.from_bytes(record.fields.get(b"conn", b""), "little")
             chunks[-1].counts[connection] = len(entries)
             chunks[-1].times += [(seconds, rest) for seconds, rest, _ in entries]
         else:
-            break  # the old list of chunks, or damage
+            break
         end = record.end
-    return chunks, end
+    return end
 
 
 def _whole(data: bytes, unit: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,10 +112,11 @@ class Player:
             self._topic, self._bag = topic, open_bag(topic.path)
             self._closing = weakref.finalize(self, self._bag.close)
             self._next = -1
+        message = None
         if index == self._next:
-            message = next(self._messages, None)  # at a stretch that cannot be read, this fails and the next does not
-        else:
-            self._next, message = -1, None
+            with suppress(Exception):  # a stretch that cannot be read lies between the last message and this one
+                message = next(self._messages, None)
+        self._next = -1
         if message is None or message[0] != topic.times[index]:
             message = self._found(topic, index)
         self._next = index + 1
