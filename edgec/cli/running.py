@@ -82,8 +82,8 @@ def run(
 
     SOURCE is a folder of pictures, a picture, a video, a ROS bag, a raw dump, an array of frames (.npy, uint8 [N, H, W, 3]), or a
     camera: camera:0, /dev/video0. Checks the hash of every file of the artefact first. Ctrl-C ends the run: what was done until
-    then is written whole. Needs the artefact's runtime, for pictures Pillow, for videos and cameras PyAV, for bags rosbags, and no
-    PyTorch. Timings are those of this run; `edgec bench` measures.
+    then is written whole. Needs the artefact's runtime, for pictures Pillow, for videos and cameras PyAV, for bags rosbags, and
+    no PyTorch. Timings are those of this run; `edgec bench` measures.
     """
     from edgec.cli.running_lines import Lines
     from edgec.frames import Reading

@@ -36,9 +36,9 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
     list); a manifest (`.toml`). `reading` says what bags and dumps do not; a manifest may say it itself.
 
     Every file's header is checked and its bytes are hashed. Only each video's first frame is decoded, pictures with 16 bits a
-    sample until their full scale is known, and of bags and dumps those frames that may be taken. With `most`, that many frames are taken, spread
-    evenly, and the set has no hash. Files that cannot be used are in `skipped`, with the reason; damage that only decoding shows
-    is reported by `split` and `batches`.
+    sample until their full scale is known, and of bags and dumps those frames that may be taken. With `most`, that many frames
+    are taken, spread evenly, and the set has no hash. Files that cannot be used are in `skipped`, with the reason; damage that
+    only decoding shows is reported by `split` and `batches`.
 
     Raises `CalibrationError` if there is no such set, if it has no frames, or if nothing says what full scale is.
     """

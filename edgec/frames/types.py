@@ -41,8 +41,8 @@ class Frame:
 
 @dataclass(frozen=True)
 class Origin:
-    """A bag's topic that frames of a set are from: their `Frame.source`, and their `Frame.order` is the time in ns at which they were
-    recorded. `messages` are those that can be read."""
+    """A bag's topic that frames of a set are from: their `Frame.source`, and their `Frame.order` is the time in ns at which they
+    were recorded. `messages` are those that can be read."""
 
     source: str
     sha256: str

@@ -53,8 +53,8 @@ class CheckpointFacts(Record):
 
 
 class RecordingFacts(Record):
-    """A camera's topic in a robot's log: the log's hash, how many of its messages can be read, how many frames were used, and when the
-    first and the last of those were recorded, in ns since 1970."""
+    """A camera's topic in a robot's log: the log's hash, how many of its messages can be read, how many frames were used, and
+    when the first and the last of those were recorded, in ns since 1970."""
 
     name: str
     sha256: str

@@ -1,7 +1,7 @@
 """Messages of cameras → uint8 RGB: `sensor_msgs/Image` in the encodings of 8-bit cameras, and `sensor_msgs/CompressedImage`.
 
-Messages are read by `rosbags`' own definitions of these types, which are the same in all versions of ROS 2; definitions in the bag are
-not used. Rows are cut from their `step`. `is_bigendian` is about samples of several bytes, which no encoding here has.
+Messages are read by `rosbags`' own definitions of these types, which are the same in all versions of ROS 2, not by those in the
+bag. Rows are cut from their `step`. `is_bigendian` is about samples of several bytes, which no encoding here has.
 """
 
 from __future__ import annotations
