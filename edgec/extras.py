@@ -50,7 +50,7 @@ _ALL = (
     Extra("openvino", "running artefacts of OpenVINO", ("openvino",)),
     Extra("cpu", "both runtimes for CPUs", (), ("onnxruntime", "openvino")),
     Extra("pictures", "reading and drawing pictures: `edgec run`, `explain --pictures`, `calibration`", ("PIL", "matplotlib")),
-    Extra("video", "videos and cameras", ("av",), ("pictures",)),
+    Extra("video", "videos, raw dumps and cameras", ("av",), ("pictures",)),
     Extra("ros", "ROS bags: `--calibration`, `run`, `calibration`", ("rosbags",), ("video",)),
     Extra("html", "charts and pictures on the pages of `edgec report`", ("altair", "vl_convert"), ("pictures",)),
     Extra("apple", "building for Apple silicon", ("coremltools", "threadpoolctl"), ("build",)),

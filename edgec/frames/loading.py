@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgec.errors import CalibrationError, RequestError
+from edgec.errors import CalibrationError
 from edgec.frames import manifest as manifests
-from edgec.frames import raw
+from edgec.frames import raw, recordings
 from edgec.frames.collecting import Collection, File, frames_at, is_frame_file, name_of, places_in
 from edgec.frames.noise import random_set
 from edgec.frames.recordings import DEFAULT, Reader, Reading
@@ -79,13 +79,8 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
 
 def require_use(reading: Reading, *framesets: FrameSet) -> None:
     """Raises `RequestError` for a topic if no set has frames of a bag, and for a format of raw dumps if none is used."""
-    unused = []
-    if reading.topic and not any(each.origins for each in framesets):
-        unused.append("--topic names a bag's topic, and no bag is used")
-    if reading.raw and not any(Path(frame.source).suffix.lower() in raw.SUFFIXES for each in framesets for frame in each.frames):
-        unused.append(f"--raw-format is about raw dumps ({', '.join(sorted(raw.SUFFIXES))}), and none is used")
-    if unused:
-        raise RequestError("An option does not apply to these frames.", evidence=unused, remedy="leave it out")
+    dumps = (Path(frame.source).suffix.lower() in raw.SUFFIXES for each in framesets for frame in each.frames)
+    recordings.require_use(reading, bags=any(each.origins for each in framesets), dumps=any(dumps))
 
 
 def shipped() -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgec.durable import sha256_of
-from edgec.errors import CalibrationError
+from edgec.errors import CalibrationError, RequestError
 from edgec.frames import raw, still, video
 from edgec.frames.bags import topics
 from edgec.frames.bags.formats import SUFFIXES as BAG_SUFFIXES
@@ -106,6 +106,17 @@ def is_recording(path: Path, *, dumps: bool) -> bool:
     """Whether this is a video, a bag or, with `dumps`, a raw dump, by its suffix."""
     suffix = path.suffix.lower()
     return suffix in video.SUFFIXES | BAG_SUFFIXES or (dumps and suffix in raw.SUFFIXES)
+
+
+def require_use(reading: Reading, *, bags: bool, dumps: bool) -> None:
+    """Raises `RequestError` for what was said of bags or raw dumps if there are none."""
+    unused = []
+    if reading.topic and not bags:
+        unused.append("--topic names a bag's topic, and no bag is used")
+    if reading.raw and not dumps:
+        unused.append(f"--raw-format is about raw dumps ({', '.join(sorted(raw.SUFFIXES))}), and none is used")
+    if unused:
+        raise RequestError("An option does not apply to these frames.", evidence=unused, remedy="leave it out")
 
 
 def open_recording(path: Path, name: str, reading: Reading = DEFAULT) -> Recording:
