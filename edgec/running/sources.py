@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from edgec.errors import CalibrationError
-from edgec.frames import Pixels, Reading, Skipped, pictures, video
+from edgec.frames import Pixels, Reading, Skipped, pictures, raw, video
 from edgec.frames.bags.formats import SUFFIXES as BAG_SUFFIXES
 from edgec.frames.collecting import File, cameras_of, is_frame_file, name_of
 from edgec.frames.pictures import damaged
-from edgec.frames.recordings import DEFAULT, Reader, Recording, UnusableRecording, as_error, open_recording
+from edgec.frames.recordings import DEFAULT, Reader, Recording, UnusableRecording, as_error, open_recording, require_use
 from edgec.frames.walking import ABSENT, Walk, remedy_for, stat_of
 from edgec.paths import expand
 from edgec.records.reading import printable
@@ -51,12 +51,15 @@ class Source(ABC):
 class Files(Source):
     """Pictures and recordings, one after the other. A recording is opened when its turn comes, and the first one at once.
 
-    `notes` says what was noticed in the first one. Raises `CalibrationError` for a single bag that cannot be read.
+    `notes` says what was noticed in the first one. Raises `CalibrationError` for a single bag that cannot be read, and
+    `RequestError` if nothing uses what `reading` says.
     """
 
     def __init__(self, title: str, files: list[File], unlisted: list[Skipped], reading: Reading = DEFAULT) -> None:
         self.title = title
         self._files, self._unlisted, self._reading = files, unlisted, reading
+        suffixes = {"" if file.path.is_dir() else file.path.suffix.lower() for file in files}
+        require_use(reading, bags=bool(suffixes & {"", *BAG_SUFFIXES}), dumps=bool(suffixes & raw.SUFFIXES))
         if any(file.is_picture for file in files):
             pictures.require_decoder()
         cameras = cameras_of(files)
@@ -154,6 +157,7 @@ def open_source(reference: str, reading: Reading = DEFAULT) -> Source:
 
     device = device_of(reference)
     if device is not None:
+        require_use(reading, bags=False, dumps=False)
         return Camera(device)
     path = expand(reference)
     status = stat_of(path) if reference else ABSENT
@@ -174,6 +178,7 @@ def open_source(reference: str, reading: Reading = DEFAULT) -> Source:
             )
         return Files(reference, files, walk.skipped, reading)
     if path.suffix.lower() == _ARRAY and stat.S_ISREG(status.st_mode):
+        require_use(reading, bags=False, dumps=False)
         return Array(reference, path)
     if not is_frame_file(path, dumps=reading.raw is not None):
         raise CalibrationError(

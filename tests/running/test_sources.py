@@ -186,6 +186,10 @@ def test_a_bag_gives_all_its_messages_with_their_times(tmp_path: Path) -> None:
     assert list(unusable(path)) == ["walk/camera/image_raw#000001"]
     assert [shot.number for shot in source.shots(2)] == [0, 2]
     assert open_source(str(path), Reading("/camera/image_raw")).total == 3
+    save(tmp_path / "alone" / "a.png", plain(RED))
+    with pytest.raises(RequestError, match="does not apply"):
+        open_source(str(tmp_path / "alone"), Reading("/camera/image_raw"))
+    (tmp_path / "alone" / "a.png").unlink()
     assert [shot.number for shot in open_source(str(tmp_path)).shots()] == [0, 1, 2]
 
 
