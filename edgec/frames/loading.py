@@ -180,7 +180,7 @@ def _checked(frameset: FrameSet, place: str, walk: Walk) -> FrameSet:
             otherwise = f"{otherwise}; convert others to JPEG or PNG, and unpack archives"
         raise CalibrationError(
             f"The calibration set {place} has no usable frame.",
-            evidence=[*_listing(frameset.skipped), *walk.notes()] or ["no pictures or videos found"],
+            evidence=[*_listing(frameset.skipped), *walk.notes()] or ["no pictures, videos or bags found"],
             remedy=otherwise,
         )
     return frameset
