@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -25,7 +25,7 @@ from edgec.dependencies import everything, packages
 from edgec.errors import CalibrationError, RequestError, TargetError
 from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
 from edgec.fidelity.tasks import TaskBudgets
-from edgec.frames import FrameSet
+from edgec.frames import FrameSet, Reading
 from edgec.graph.plan import Precision
 from edgec.heads.reading import identify_heads
 from edgec.host import facts as host
@@ -58,6 +58,8 @@ class BuildRequest:
     target: str = "cpu"
     calibration: str | None = None
     validation: str | None = None
+    reading: Reading = field(default_factory=Reading)
+    """What bags and raw dumps among the frames do not say themselves."""
     size: Size = DEFAULT_SIZE
     more_sizes: tuple[Size, ...] = ()
     """Further sizes of frames that the artefact takes, if its runtime's files can hold several; `size` is the default."""
@@ -111,6 +113,7 @@ class BuildOptions(TypedDict, total=False):
     target: str
     calibration: str | None
     validation: str | None
+    reading: Reading
     size: Size
     more_sizes: tuple[Size, ...]
     batch: int
@@ -216,7 +219,16 @@ def resolve(request: BuildRequest) -> Resolved:
     program = backend.program.sources() if backend.program is not None else {}
     key = cached.key(
         replace(
-            request, checkpoint="", config=None, target="", calibration="", validation="", output=None, force=False, heads=()
+            request,
+            checkpoint="",
+            config=None,
+            target="",
+            calibration="",
+            validation="",
+            reading=Reading(),  # what comes of it is in the frames
+            output=None,
+            force=False,
+            heads=(),
         ),
         heads,
         identity.key,
@@ -285,8 +297,9 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     if request.calibration is None and request.checkpoint != DEMO:
         notes = ("calibrated and judged on edgec's demo pictures: give --calibration with frames of your own camera",)
-    frameset = frames.load("demo" if request.calibration is None else request.calibration)
-    validation = None if request.validation is None else frames.load(request.validation)
+    frameset = frames.load("demo" if request.calibration is None else request.calibration, reading=request.reading)
+    validation = None if request.validation is None else frames.load(request.validation, reading=request.reading)
+    frames.require_use(request.reading, *(each for each in (frameset, validation) if each is not None))
     if not request.checkpoint.startswith("random:"):
         for option, loaded in (("--calibration", frameset), ("--validation", validation)):
             if loaded is not None and loaded.random:
@@ -309,6 +322,7 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
         skipped=(*frameset.skipped, *validation.skipped),
         random=frameset.random or validation.random,
         seed=frameset.seed,
+        origins=tuple(dict.fromkeys((*frameset.origins, *validation.origins))),
     )
     return joined, notes
 

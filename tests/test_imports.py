@@ -54,7 +54,8 @@ SDKS: dict[str, set[str]] = {
     # Beside the command line: tables that are made where their columns are defined.
     "rich": {"edgec.cli", "edgec.report.table", "edgec.report.explaining", "edgec.report.breakdown"},
     "PIL": {"edgec.frames", "edgec.report", "edgec.running"},
-    "av": {"edgec.frames.video", "edgec.running"},
+    "av": {"edgec.frames.video", "edgec.frames.yuv", "edgec.running"},
+    "rosbags": {"edgec.frames.bags"},
     "altair": {"edgec.report.html"},
     "vl_convert": {"edgec.report.html"},
     "jinja2": {"edgec.report.html"},
@@ -68,7 +69,7 @@ SDKS: dict[str, set[str]] = {
 
 LATE = {
     *("onnxruntime", "openvino", "tensorrt", "coremltools", "transformers", "safetensors"),
-    *("matplotlib", "PIL", "av", "altair", "vl_convert", "jinja2", "distributed"),
+    *("matplotlib", "PIL", "av", "rosbags", "altair", "vl_convert", "jinja2", "distributed"),
 }
 """Imported inside functions only: a missing one harms nobody else."""
 
@@ -296,9 +297,9 @@ def test_the_public_surface_of_checkpoints() -> None:
 def test_the_public_surface_of_frames() -> None:
     from edgec import frames
 
-    expected = ["Crop", "Frame", "FrameSet", "Pixels", "Side", "Skipped", "Split", "batches", "fit", "load", "shipped", "split"]
-    assert sorted(frames.__all__) == expected
-    assert str(inspect.signature(frames.load)) == "(reference: 'str', *, most: 'int | None' = None) -> 'FrameSet'"
+    types = ["Crop", "Frame", "FrameSet", "Origin", "Pixels", "Reading", "Side", "Skipped", "Split"]
+    assert sorted(frames.__all__) == [*types, "batches", "fit", "load", "require_use", "shipped", "split"]
+    assert list(inspect.signature(frames.load).parameters) == ["reference", "most", "reading"]
 
 
 def test_the_public_surface_of_builds() -> None:
@@ -310,7 +311,7 @@ def test_the_public_surface_of_builds() -> None:
     names = [field.name for field in fields(BuildRequest)]
     assert names[0] == "checkpoint"
     assert set(names) >= {
-        *("target", "calibration", "validation", "size", "batch", "precision", "min_fidelity", "registers", "layers"),
+        *("target", "calibration", "validation", "reading", "size", "batch", "precision", "min_fidelity", "registers", "layers"),
         *("output", "force", "threads", "iterations", "calibration_frames", "seed"),
     }
     assert BuildRequest("demo") == BuildRequest(checkpoint="demo")

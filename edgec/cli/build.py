@@ -13,6 +13,7 @@ from edgec.cli import options
 if TYPE_CHECKING:
     from edgec.backends.rtx.finishing import Finished, Gpu
     from edgec.building import BuildResult
+    from edgec.frames.raw import RawFormat
     from edgec.model.spec import Size
     from edgec.progress import Progress
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 @options.target
 @options.calibration
 @options.validation
+@options.topic
+@options.raw_format
 @options.input_sizes
 @options.batch
 @options.precision
@@ -45,18 +48,28 @@ if TYPE_CHECKING:
 @options.seed
 @options.as_json
 @options.verbose
-def build(engine: bool, as_json: bool, verbose: bool, sizes: tuple[Size, ...], **settings: Any) -> None:
+def build(
+    engine: bool,
+    as_json: bool,
+    verbose: bool,
+    sizes: tuple[Size, ...],
+    topic: str,
+    raw: RawFormat | None,
+    **settings: Any,
+) -> None:
     """Compile CHECKPOINT into an artefact: a directory that holds the model for its runtime, proof of its features, and a report.
 
     CHECKPOINT is a .pth or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`.
     """
     from edgec.building import build as compile_checkpoint
     from edgec.cli.progress import BuildDisplay
+    from edgec.frames import Reading
     from edgec.request import BuildRequest
 
     with BuildDisplay(verbose=verbose) as progress:
         machine = _find_gpu(settings["target"], progress) if engine else None
-        result = compile_checkpoint(BuildRequest(size=sizes[0], more_sizes=sizes[1:], **settings), progress)
+        request = BuildRequest(size=sizes[0], more_sizes=sizes[1:], reading=Reading(topic, raw), **settings)
+        result = compile_checkpoint(request, progress)
     if not as_json:
         _print(result)
     finished = None

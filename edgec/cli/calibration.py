@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from edgec.cli import options
 from edgec.cli.console import err, out, plain
 
 if TYPE_CHECKING:
-    from edgec.frames import FrameSet, Split
+    from edgec.frames import FrameSet, Origin, Split
     from edgec.frames.lint import Level, Lint
+    from edgec.frames.raw import RawFormat
     from edgec.model.spec import Size
 
 _HAS_ERRORS = 4
@@ -26,11 +28,13 @@ frame_set = click.argument("frame_set", metavar="SET", type=options.ReferenceTyp
 
 @click.group()
 def calibration() -> None:
-    """Look at calibration sets. SET is a folder, a video, a list (.txt), a manifest (.toml) or the name of a shipped set."""
+    """Look at calibration sets. SET is a folder, video, ROS bag, list (.txt), manifest (.toml) or a shipped set's name."""
 
 
 @calibration.command()
 @frame_set
+@options.topic
+@options.raw_format
 @options.input_size
 @click.option(
     "--checkpoint",
@@ -45,6 +49,8 @@ def calibration() -> None:
 def lint(
     context: click.Context,
     frame_set: str,
+    topic: str,
+    raw: RawFormat | None,
     size: Size,
     checkpoint: str | None,
     weights: str | None,
@@ -56,13 +62,14 @@ def lint(
     Of more than 2,000 frames a sample is looked at, spread evenly.
     """
     from edgec.extras import require
-    from edgec.frames import load
+    from edgec.frames import Reading, load, require_use
     from edgec.frames.lint import MOST_FRAMES
     from edgec.frames.lint import lint as check
 
     require("pictures" if checkpoint is None else "build", "Looking at frames")
     with err.status("looking for frames"):
-        frames = load(frame_set, most=MOST_FRAMES)
+        frames = load(frame_set, most=MOST_FRAMES, reading=Reading(topic, raw))
+    require_use(Reading(topic, raw), frames)
     with err.status(f"looking at {len(frames.frames)} frames") as status:
         result = check(
             frames, size=size, progress=lambda count: status.update(f"looked at {count} of {len(frames.frames)} frames")
@@ -90,18 +97,21 @@ def lint(
 
 @calibration.command()
 @frame_set
+@options.topic
+@options.raw_format
 @click.option(
     "-o", "--output", type=options.PathType(written=True), metavar="FILE", help="Write a contact sheet there, as .png or .jpg."
 )
-def show(frame_set: str, output: Path | None) -> None:
+def show(frame_set: str, topic: str, raw: RawFormat | None, output: Path | None) -> None:
     """Summarise a set, and draw its contact sheet."""
     from edgec.errors import CalibrationError
     from edgec.extras import require
-    from edgec.frames import load, split
+    from edgec.frames import Reading, load, require_use, split
     from edgec.frames.sheet import write_sheet
 
     require("pictures", "Looking at frames")
-    frames = load(frame_set)
+    frames = load(frame_set, reading=Reading(topic, raw))
+    require_use(Reading(topic, raw), frames)
     parts, problem = None, ""
     try:
         parts = split(frames)
@@ -155,6 +165,7 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
             problem
             or f"{Counter(sides.values())['calibration']} calibration, {Counter(sides.values())['validation']} validation",
         ),
+        *(_recorded(frames, origin) for origin in frames.origins),
         ("sizes", ", ".join(f"{height}x{width} ({count})" for (height, width), count in shapes.most_common(6))),
     )
     out.print(facts_table((name, plain(value)) for name, value in facts if value))
@@ -188,6 +199,16 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
             f"\n{len(parts.copies)} left out, the same picture as another: {', '.join(map(plain, parts.copies))}",
             soft_wrap=True,
         )
+
+
+def _recorded(frames: FrameSet, origin: Origin) -> tuple[str, str]:
+    times = [frame.order for frame in frames.frames if frame.source == origin.source]
+    began = datetime.fromtimestamp(min(times) / 1e9, timezone.utc)
+    return (
+        "bag",
+        f"{origin.source}: {len(times)} of {_counted(origin.messages, 'message')}, {began:%Y-%m-%d %H:%M:%S} UTC and "
+        f"{(max(times) - min(times)) / 1e9:.1f} s on, sha256 {origin.sha256[:12]}",
+    )
 
 
 def _counted(count: int, noun: str) -> str:

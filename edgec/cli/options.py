@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgec.errors import RequestError
 from edgec.model.spec import Size
 from edgec.paths import is_special, usable_path
+
+if TYPE_CHECKING:
+    from edgec.frames.raw import RawFormat
 
 MOST_THREADS = 4096
 MOST_FRAMES = 2**31 - 1
@@ -90,6 +93,23 @@ class SizeType(click.ParamType[Size]):
             self.fail(str(error), param, ctx)
 
 
+class RawFormatType(click.ParamType["RawFormat"]):
+    """The format of raw dumps of frames."""
+
+    name = "format"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> RawFormat:
+        """By `edgec.frames.raw.parse`."""
+        from edgec.frames import raw
+
+        if isinstance(value, raw.RawFormat):
+            return value
+        try:
+            return raw.parse(value)
+        except RequestError as error:
+            self.fail(f"{' '.join((error.what, *error.evidence))}: {error.remedy}", param, ctx)
+
+
 class LayersType(click.ParamType[tuple[int, ...]]):
     """Numbers of blocks, separated by commas."""
 
@@ -137,7 +157,7 @@ calibration = click.option(
     "--calibration",
     type=ReferenceType(),
     metavar="SET",
-    help="Frames to calibrate on and judge by: a folder, video, list, manifest or a shipped name.",
+    help="Frames to calibrate on and judge by: a folder, video, ROS bag, list, manifest or a shipped name.",
 )
 validation = click.option(
     "--validation",
@@ -145,6 +165,11 @@ validation = click.option(
     metavar="SET",
     help="Frames to judge by, instead of a share of the calibration set.",
 )
+topic = click.option("--topic", default="", metavar="NAME", help="The camera's topic, in bags with several.")
+raw_format = click.option(
+    "--raw-format", "raw", type=RawFormatType(), metavar="FORMAT",
+    help="How raw dumps (.nv12, .yuyv, .raw, …) are stored, as in nv12,width=640,height=480.",
+)  # fmt: skip
 precision = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]),
     default="auto", show_default=True, help="auto ships the fastest that keeps the features.",

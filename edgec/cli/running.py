@@ -17,6 +17,7 @@ from edgec.cli.console import err, out
 from edgec.model.spec import Size
 
 if TYPE_CHECKING:
+    from edgec.frames.raw import RawFormat
     from edgec.running import Summary
 
 INTERRUPTED = 130
@@ -53,6 +54,8 @@ SIGNALLED = 128
 @click.option("--fps", type=float, metavar="N", help="Play a file on a camera's clock, and drop what comes too late.")
 @click.option("--every", type=click.IntRange(1, options.MOST_FRAMES), default=1, metavar="N", help="Take each N-th frame.")
 @click.option("--limit", type=click.IntRange(1, options.MOST_FRAMES), metavar="N", help="End after N frames.")
+@options.topic
+@options.raw_format
 @options.threads
 @click.option("--force", is_flag=True, help="Replace files that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines: a frame each, and a summary.")
@@ -69,23 +72,28 @@ def run(
     fps: float | None,
     every: int,
     limit: int | None,
+    topic: str,
+    raw: RawFormat | None,
     threads: int | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Run the frames of SOURCE through ARTEFACT on this machine.
 
-    SOURCE is a folder of pictures, a picture, a video, an array of frames (.npy, uint8 [N, H, W, 3]), or a camera: camera:0,
-    /dev/video0. Checks the hash of every file of the artefact first. Ctrl-C ends the run: what was done until then is written
-    whole. Needs the artefact's runtime, for pictures Pillow, for videos and cameras PyAV, and no PyTorch. Timings are those of
-    this run; `edgec bench` measures.
+    SOURCE is a folder of pictures, a picture, a video, a ROS bag, a raw dump, an array of frames (.npy, uint8 [N, H, W, 3]), or a
+    camera: camera:0, /dev/video0. Checks the hash of every file of the artefact first. Ctrl-C ends the run: what was done until
+    then is written whole. Needs the artefact's runtime, for pictures Pillow, for videos and cameras PyAV, for bags rosbags, and
+    no PyTorch. Timings are those of this run; `edgec bench` measures.
     """
     from edgec.cli.running_lines import Lines
+    from edgec.frames import Reading
     from edgec.running import RunRequest
     from edgec.running import run as run_all
     from edgec.running.stopping import Stopping
 
-    request = RunRequest(artefact, source, size, crop, threads, every, limit, fps, features, output, show, force)
+    request = RunRequest(
+        artefact, source, size, crop, threads, every, limit, fps, features, output, show, force, Reading(topic, raw)
+    )
     try:
         with Stopping() as stopping, Lines(request, stopping, as_json=as_json) as lines:
             summary = run_all(request, lines, stopping.asked)

@@ -67,6 +67,8 @@ class Lines:
         self._total = opened.total
         if not opened.source.moving:
             self._by_frame = True
+        for note in opened.source.notes:
+            err.print(Text(f"note: {printable(note)}", style="yellow"), soft_wrap=True)
         if not (opened.artefact.manifest.heads or self._writes):
             text = "note: this artefact has no heads; --features writes what it computes, and --output draws it"
             err.print(Text(text, style="yellow"), soft_wrap=True)

@@ -13,8 +13,20 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from edgec.durable import sha256_of
-from edgec.frames import depth, pictures, video
-from edgec.frames.types import Frame, Skipped
+from edgec.frames import depth, pictures
+from edgec.frames.bags.topics import CameraTopic
+from edgec.frames.recordings import (
+    DEFAULT,
+    Reader,
+    Reading,
+    Recording,
+    UnusableRecording,
+    as_error,
+    choose,
+    is_recording,
+    open_recording,
+)
+from edgec.frames.types import Frame, Origin, Skipped
 
 _ENCODINGS = 5
 BITS_REMEDY = (
@@ -26,26 +38,27 @@ _LAST_NUMBER = re.compile(r"^(?P<before>.*?)(?P<number>\d+)(?P<after>\D*)$", re.
 
 @dataclass(frozen=True)
 class File:
-    """A picture or a video, and its name in the set: its path from the set's root, with `/` on every system."""
+    """A picture or a recording, and its name in the set: its path from the set's root, with `/` on every system."""
 
     path: Path
     name: str
 
     @property
-    def is_video(self) -> bool:
+    def is_picture(self) -> bool:
         """Judged by the suffix."""
-        return self.path.suffix.lower() in video.SUFFIXES
+        return self.path.suffix.lower() in pictures.SUFFIXES
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one frame is stored. In a video, `order` is its index. `camera` names the pictures that one camera wrote, as far as
-    file names tell: a sequence, or all single pictures of a folder."""
+    """Where one frame is stored. In a recording, `index` is its place there. `camera` names the pictures that one camera
+    wrote, as far as file names tell: a sequence, or all single pictures of a folder."""
 
     file: File
     source: str
     order: int
-    video: video.Video | None = None
+    recording: Recording | None = None
+    index: int = 0
     camera: str = ""
 
 
@@ -59,6 +72,9 @@ class Collection:
     """How many pictures declare colours that a camera's frames do not have, by what they declare."""
     places: int = 0
     """How many frames there were before any sampling."""
+    origins: list[Origin] = field(default_factory=list)
+    recorded: list[str] = field(default_factory=list)
+    """What was noticed in recordings, as sentences for people."""
 
     def notes(self) -> tuple[str, ...]:
         """What was ignored in reading the frames, as sentences for people."""
@@ -83,30 +99,44 @@ def name_of(path: Path, root: Path) -> str:
     return name
 
 
-def is_frame_file(path: Path) -> bool:
-    """Whether this is a picture or a video by its suffix, and not hidden."""
-    return path.suffix.lower() in pictures.SUFFIXES | video.SUFFIXES and not path.name.startswith(".")
+def is_frame_file(path: Path, *, dumps: bool = False) -> bool:
+    """Whether this is a picture, a video, a bag or, with `dumps`, a raw dump, by its suffix, and not hidden."""
+    shown = not path.name.startswith(".")
+    return shown and (path.suffix.lower() in pictures.SUFFIXES or is_recording(path, dumps=dumps))
 
 
-def places_in(files: Sequence[File], every: int | None, skipped: list[Skipped]) -> list[Place]:
-    """The places of all frames in the files. `every` takes each n-th frame of a video and each n-th picture; without it all
-    pictures are taken, and of videos one frame in `Video.default_stride`. Videos that do not open go to `skipped`."""
+def places_in(
+    files: Sequence[File],
+    every: int | None,
+    skipped: list[Skipped],
+    reading: Reading = DEFAULT,
+    notes: list[str] | None = None,
+) -> list[Place]:
+    """The places of all frames in the files. `every` takes each n-th frame of a recording and each n-th picture; without it all
+    pictures are taken, and of recordings what `recordings.choose` does. Those that do not open go to `skipped`.
+
+    Raises `CalibrationError` for a bag that does not open and is the only file, or has several cameras of which none is named.
+    """
     numbered = [_numbering(file) for file in files]
     members = Counter(source for source, _ in numbered)
     places: list[Place] = []
     stills = 0
-    if not all(file.is_video for file in files):
+    if any(file.is_picture for file in files):
         pictures.require_decoder()
     for file, (source, number) in zip(files, numbered, strict=True):
-        if file.is_video:
-            video.require_decoder(file.name)
+        if not file.is_picture:
             try:
-                opened = video.probe(file.path)
-            except video.UnusableVideo as error:
-                skipped.append((file.name, str(error)))
+                recording = open_recording(file.path, file.name, reading)
+            except UnusableRecording as error:
+                if len(files) == 1 and error.remedy:
+                    raise as_error(file.name, error) from error
+                skipped.append((file.name, "; ".join(filter(None, (str(error), error.remedy)))))
                 continue
-            stride = every or opened.default_stride()
-            places += [Place(file, file.name, index, opened) for index in range(0, opened.frames, stride)]
+            indices, damaged, noted = choose(recording, every)
+            skipped += (*recording.skipped, *damaged)
+            if notes is not None:
+                notes += (*recording.notes, *noted)
+            places += [Place(file, recording.source, recording.order_of(index), recording, index) for index in indices]
             continue
         if stills % (every or 1) == 0:
             is_sequence = members[source] > 1
@@ -120,7 +150,7 @@ def _numbering(file: File) -> tuple[str, int]:
     """The source that a file belongs to, and its number in it. Pictures whose names differ in the last number alone are one
     camera's: they share a source, in which the number is replaced by `*`."""
     path = PurePosixPath(file.name)
-    match = None if file.is_video else _LAST_NUMBER.match(path.stem)
+    match = _LAST_NUMBER.match(path.stem) if file.is_picture else None
     if match is None:
         return file.name, 0
     return str(path.with_name(f"{match['before']}*{match['after']}{path.suffix}")), int(match["number"])
@@ -128,10 +158,10 @@ def _numbering(file: File) -> tuple[str, int]:
 
 def cameras_of(files: Sequence[File]) -> dict[str, list[Path]]:
     """The pictures among the files by their camera, as `Place.camera` names it."""
-    return _cameras(places_in([file for file in files if not file.is_video], None, []))
+    return _cameras(places_in([file for file in files if file.is_picture], None, []))
 
 
-def frames_at(places: Sequence[Place], projector: video.Projector, bits: int | None = None) -> Collection:
+def frames_at(places: Sequence[Place], reader: Reader, bits: int | None = None) -> Collection:
     """Reads every picture's header and bytes once, and hashes them. Pictures that cannot be frames go to `skipped`. `bits` is the
     user's statement about pictures with more than 8 bits a sample.
 
@@ -143,19 +173,21 @@ def frames_at(places: Sequence[Place], projector: video.Projector, bits: int | N
     scales = {} if stated else pictures.full_scales(_cameras(places), BITS_REMEDY)
     for place in places:
         path, name = place.file.path, place.file.name
-        header = None if place.video else pictures.read_header(path)
+        header = None if place.recording else pictures.read_header(path)
         reason = header if isinstance(header, str) else None
         try:
             if reason is None and path not in hashes:
-                hashes[path] = sha256_of(path)
+                hashes[path] = place.recording.content_hash() if place.recording else sha256_of(path)
+                collection.origins += _origins(place.recording, hashes[path])
         except OSError as error:
             reason = f"cannot be read: {pictures.system_reason(error)}"
         if reason is not None:
             collection.skipped.append((name, reason))
-        elif place.video:
-            name = f"{name}#{place.order:06d}"
-            digest = hashlib.sha256(f"{hashes[path]}#{place.order}".encode()).hexdigest()
-            read = partial(projector.read, place.video, place.order, name)
+        elif place.recording:
+            name = place.recording.name_of(place.index)
+            where = place.recording.source.removeprefix(place.file.name)
+            digest = hashlib.sha256(f"{hashes[path]}{where}#{place.index}".encode()).hexdigest()
+            read = partial(reader.read, place.recording, place.index, name)
             collection.frames.append(Frame(name, place.source, place.order, read, digest))
         else:
             assert isinstance(header, pictures.Header)
@@ -170,9 +202,15 @@ def frames_at(places: Sequence[Place], projector: video.Projector, bits: int | N
     return collection
 
 
+def _origins(recording: Recording | None, sha256: str) -> list[Origin]:
+    if recording is None or not isinstance(recording.content, CameraTopic):
+        return []
+    return [Origin(recording.source, sha256, recording.content.topic, recording.content.frames)]
+
+
 def _cameras(places: Sequence[Place]) -> dict[str, list[Path]]:
     cameras: dict[str, list[Path]] = {}
     for place in places:
-        if not place.video:
+        if not place.recording:
             cameras.setdefault(place.camera, []).append(place.file.path)
     return cameras

@@ -10,16 +10,12 @@ from typing import Literal
 import numpy as np
 
 from edgec.errors import CalibrationError
-from edgec.frames.measuring import BRIGHT, BURNT, DARK, HUES, Look, light_notes, look, near
+from edgec.frames.measuring import BRIGHT, BURNT, DARK, HUES, NEAR_BITS, Look, light_notes, look, near
 from edgec.frames.splitting import MIN_FRAMES, split
 from edgec.frames.types import Crop, Frame, FrameSet, Skipped, Split
 from edgec.model.spec import Size
 
 Level = Literal["error", "warning", "note"]
-
-NEAR_BITS = 24
-"""Of 256. Measured on 138 photographs and frames of a still camera: the same picture saved again, scaled, darkened or cropped by
-four pixels differs in up to 24 bits; different scenes in 58 or more; a still camera's frames a second apart in about 20."""
 
 _FEW = 32
 _FLAT = 10

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from edgec.errors import CalibrationError
 from edgec.frames import manifest as manifests
+from edgec.frames import raw, recordings
 from edgec.frames.collecting import Collection, File, frames_at, is_frame_file, name_of, places_in
 from edgec.frames.noise import random_set
+from edgec.frames.recordings import DEFAULT, Reader, Reading
 from edgec.frames.sampling import evenly
 from edgec.frames.types import Frame, FrameSet, Skipped
-from edgec.frames.video import Projector
 from edgec.frames.walking import ABSENT, Walk, is_link, remedy_for, stat_of
 from edgec.paths import expand
 from edgec.resources import room
@@ -27,16 +28,18 @@ LIST_LIMIT = 64 << 20
 _SHOWN = 10
 
 
-def load(reference: str, *, most: int | None = None) -> FrameSet:
+def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT) -> FrameSet:
     """The set that `reference` means.
 
     `random` or `random:N`: noise. A bare name that edgec ships (`demo`): that set; write `./demo` for a folder of that name.
-    Else a path: a folder, searched with all below it; a video; a list (`.txt`, a path a line, relative to the list); a manifest
-    (`.toml`).
+    Else a path: a folder, searched with all below it; a video; a bag; a raw dump; a list (`.txt`, a path a line, relative to the
+    list); a manifest (`.toml`). `reading` says what bags and dumps do not; a manifest may say it itself.
 
-    Every file's header is checked and its bytes are hashed. Only each video's first frame is decoded, and pictures with 16 bits a
-    sample until their full scale is known. With `most`, that many frames are taken, spread evenly, and the set has no hash. Files
-    that cannot be used are in `skipped`, with the reason; damage that only decoding shows is reported by `split` and `batches`.
+    Every file's header is checked and its bytes are hashed. Only each video's first frame is decoded, pictures with 16 bits a
+    sample until their full scale is known, and of bags and dumps those frames that may be taken. With `most`, that many frames
+    are taken, spread evenly, and the set has no hash. Files that cannot be used are in `skipped`, with the reason; damage that
+    only decoding shows is reported by `split` and `batches`.
+
     Raises `CalibrationError` if there is no such set, if it has no frames, or if nothing says what full scale is.
     """
     if reference == "random" or reference.startswith("random:"):
@@ -49,28 +52,35 @@ def load(reference: str, *, most: int | None = None) -> FrameSet:
         raise CalibrationError(
             f"There is no calibration set {reference!r}.",
             evidence=f"looked for {path.absolute()}, and among the sets that edgec ships: {', '.join(shipped())}",
-            remedy="give a folder of pictures, a video, a list of paths (.txt), a manifest (.toml) or the name of a shipped set",
+            remedy="give a folder of pictures, a video, a bag, a list of paths (.txt), a manifest (.toml) or a shipped set",
         )
-    suffix, walk = path.suffix.lower(), Walk()
+    suffix, walk = path.suffix.lower(), Walk(dumps=reading.raw is not None)
+    notes: list[str] = []
     if stat.S_ISDIR(status.st_mode):
         files = walk.files_in(path, path)
     elif suffix == ".toml":
-        return _from_manifest(path, walk, most)
+        return _from_manifest(path, walk, most, reading)
     elif suffix == ".txt":
         files = _listed(path, walk)
-    elif is_frame_file(path):
+    elif is_frame_file(path, dumps=walk.dumps):
         files = [File(path, name_of(path, path.parent))]
     else:
         raise CalibrationError(
             f"{reference} is not a calibration set.",
             evidence=f"a file with the suffix {path.suffix!r}",
-            remedy=remedy_for(path, "give a folder of pictures, a video, a list of paths (.txt) or a manifest (.toml)"),
+            remedy=remedy_for(path, "give a folder of pictures, a video, a bag, a list of paths (.txt) or a manifest (.toml)"),
         )
-    places = places_in(files, None, walk.skipped)
-    collection = frames_at(places if most is None else evenly(places, most), Projector())
-    collection.places = len(places)
+    places = places_in(files, None, walk.skipped, reading, notes)
+    collection = frames_at(places if most is None else evenly(places, most), Reader())
+    collection.places, collection.recorded = len(places), notes
     name = name_of(path.resolve(), path.resolve().parent)
     return _checked(_set(name, collection, walk, {}), str(path), walk)
+
+
+def require_use(reading: Reading, *framesets: FrameSet) -> None:
+    """Raises `RequestError` for a topic if no set has frames of a bag, and for a format of raw dumps if none is used."""
+    dumps = (Path(frame.source).suffix.lower() in raw.SUFFIXES for each in framesets for frame in each.frames)
+    recordings.require_use(reading, bags=any(each.origins for each in framesets), dumps=any(dumps))
 
 
 def shipped() -> list[str]:
@@ -102,10 +112,10 @@ def _listed(path: Path, walk: Walk) -> list[File]:
         elif isinstance(status, str) and not is_link(entry):
             walk.skipped.append((line, status))
             continue
-        elif is_frame_file(entry):
+        elif is_frame_file(entry, dumps=walk.dumps):
             named = [File(entry, name_of(entry, path.parent))]
         else:
-            walk.skipped.append((line, "neither a picture nor a video, by its suffix"))
+            walk.skipped.append((line, "neither a picture nor a video nor a bag, by its suffix"))
             continue
         for file in named:
             if file.name in files:
@@ -114,9 +124,9 @@ def _listed(path: Path, walk: Walk) -> list[File]:
     return list(files.values())
 
 
-def _from_manifest(path: Path, walk: Walk, most: int | None) -> FrameSet:
+def _from_manifest(path: Path, walk: Walk, most: int | None, reading: Reading) -> FrameSet:
     manifest = manifests.read(path)
-    collection = manifests.collect(manifest, path.parent, walk, most)
+    collection = manifests.collect(manifest, path.parent, walk, most, reading)
     settings = manifest.model_dump(mode="json", include={"seed", "split"}, exclude_defaults=True)
     frameset = replace(
         _set(manifest.name, collection, walk, settings),
@@ -146,7 +156,8 @@ def _set(name: str, collection: Collection, walk: Walk, settings: dict[str, obje
         "" if sampled else _content_hash(collection.frames, settings),
         tuple(collection.frames),
         (*walk.skipped, *collection.skipped),
-        notes=(*walk.notes(), *collection.notes()),
+        notes=(*walk.notes(), *collection.recorded, *collection.notes()),
+        origins=tuple(collection.origins),
         sampled_of=collection.places if sampled else None,
     )
 
@@ -162,14 +173,14 @@ def _content_hash(frames: Sequence[Frame], settings: dict[str, object]) -> str:
 
 def _checked(frameset: FrameSet, place: str, walk: Walk) -> FrameSet:
     if not frameset.frames:
-        otherwise = "give at least 8 pictures in JPEG, PNG, BMP, WebP, TIFF, PPM or PGM, or a video"
+        otherwise = "give at least 8 pictures in JPEG, PNG, BMP, WebP, TIFF, PPM or PGM, a video or a bag"
         if len(walk.others) == 1:
             otherwise = remedy_for(Path(f"x{next(iter(walk.others))}"), otherwise)
         elif walk.others:
             otherwise = f"{otherwise}; convert others to JPEG or PNG, and unpack archives"
         raise CalibrationError(
             f"The calibration set {place} has no usable frame.",
-            evidence=[*_listing(frameset.skipped), *walk.notes()] or ["no pictures or videos found"],
+            evidence=[*_listing(frameset.skipped), *walk.notes()] or ["no pictures, videos or bags found"],
             remedy=otherwise,
         )
     return frameset

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from edgec.errors import CalibrationError
+from edgec.errors import CalibrationError, RequestError
+from edgec.frames import raw
 from edgec.frames.collecting import Collection, File, Place, frames_at, is_frame_file, name_of, natural, places_in
+from edgec.frames.recordings import DEFAULT, Reader, Reading
 from edgec.frames.sampling import drawn, evenly
 from edgec.frames.types import Crop, Frame
-from edgec.frames.video import Projector
 from edgec.frames.walking import CONVERT, Walk, is_folder, is_link, remedy_for, stat_of
 from edgec.untrusted import TEXT_LIMIT, Refused, parse_toml, read_bytes
 
@@ -34,11 +35,27 @@ class FrameSource(_Table):
     crop: Crop | None = None
     bits: Annotated[int, Field(ge=9, le=16, strict=True)] | None = None
     """The number of bits that full scale has, in pictures with more than 8 bits a sample."""
+    topic: str = ""
+    """The camera's, in bags that have several."""
+    raw: str = ""
+    """The format of raw dumps, as `--raw-format`."""
 
     @field_validator("path", mode="before")
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("raw")
+    @classmethod
+    def _format(cls, value: str) -> str:
+        try:
+            return str(raw.parse(value)) if value else ""
+        except RequestError as error:
+            raise ValueError("; ".join((error.what, *error.evidence, error.remedy))) from error
+
+    def reading(self, otherwise: Reading) -> Reading:
+        """What the source says of its bags and dumps, and where it says nothing, what `otherwise` does."""
+        return Reading(self.topic or otherwise.topic, raw.parse(self.raw) if self.raw else otherwise.raw)
 
     @property
     def title(self) -> str:
@@ -91,13 +108,15 @@ def read(path: Path) -> SetManifest:
     return manifest
 
 
-def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = None) -> Collection:
+def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = None, reading: Reading = DEFAULT) -> Collection:
     """The manifest's frames, source by source; if there are more than `most`, an even sample of them. Raises `CalibrationError`
     for a source without files, and for a file that belongs to two."""
     total = Collection()
     owners: dict[str, str] = {}
     placed: list[list[Place]] = []
     for position, source in enumerate(manifest.sources):
+        stated = source.reading(reading)
+        walk.dumps = stated.raw is not None
         files = _files(source, root, position, walk)
         for file in files:
             if file.name in owners:
@@ -107,16 +126,17 @@ def collect(manifest: SetManifest, root: Path, walk: Walk, most: int | None = No
                     remedy="name each file once: frames on both sides of the split would make fidelity look better than it is",
                 )
             owners[file.name] = source.title
-        places = places_in(files, source.every, walk.skipped)
+        places = places_in(files, source.every, walk.skipped, stated, total.recorded)
         placed.append(places if source.limit is None else drawn(places, source.limit, f"{manifest.seed}:{source.title}"))
     total.places = sum(map(len, placed))
     numbered = [(number, place) for number, places in enumerate(placed) for place in places]
     chosen = numbered if most is None else evenly(numbered, most)
-    projector = Projector()
+    reader = Reader()
     for position, source in enumerate(manifest.sources):
-        part = frames_at([place for number, place in chosen if number == position], projector, source.bits)
+        part = frames_at([place for number, place in chosen if number == position], reader, source.bits)
         total.skipped += part.skipped
         total.encodings += part.encodings
+        total.origins += part.origins
         total.frames += [_placed(frame, source, manifest) for frame in part.frames]
     return total
 
@@ -136,7 +156,7 @@ def _files(source: FrameSource, root: Path, position: int, walk: Walk) -> list[F
         if not files and len(walk.skipped) == before:
             left_out = walk.notes()
             raise CalibrationError(
-                f"The source {source.title!r} has no pictures or videos.",
+                f"The source {source.title!r} has no pictures, videos or bags.",
                 evidence=[f"sources.{position}.path: {pattern!r}, looked for under {root}", *left_out],
                 remedy=remedy_for(Path(pattern), CONVERT if walk.others else ""),
             )
@@ -151,7 +171,7 @@ def _matching(pattern: str, root: Path, walk: Walk) -> list[File]:
     for path in [literal] if is_literal else walk.matching(pattern, root):
         if is_folder(path):
             files += walk.files_in(path, root)
-        elif is_frame_file(path) and (not isinstance(stat_of(path), str) or is_link(path)):
+        elif is_frame_file(path, dumps=walk.dumps) and (not isinstance(stat_of(path), str) or is_link(path)):
             files.append(File(path, name_of(path, root)))
         elif not isinstance(stat_of(path), str):
             walk.others[path.suffix.lower()] += 1

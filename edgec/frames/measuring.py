@@ -19,6 +19,9 @@ else:
 
 HUES = 12
 HASH_BITS = 256
+NEAR_BITS = 24
+"""Of 256. Measured on 138 photographs and frames of a still camera: the same picture saved again, scaled, darkened or cropped by
+four pixels differs in up to 24 bits; different scenes in 58 or more; a still camera's frames a second apart in about 20."""
 
 _HASH_SIDE = 16
 _THUMBNAIL = (96, 96)
@@ -95,7 +98,6 @@ def look(pixels: Pixels) -> Look:
     hue, saturation, value = np.moveaxis(np.asarray(small.convert("HSV")), 2, 0)
     coloured = hue[(saturation >= _MIN_SATURATION) & (value >= _MIN_VALUE)]
     counts = np.bincount(coloured.astype(np.int64) * HUES // 256, minlength=HUES)
-    grid = np.asarray(image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), np.float32)
     return Look(
         height=pixels.shape[0],
         width=pixels.shape[1],
@@ -104,8 +106,15 @@ def look(pixels: Pixels) -> Look:
         burnt=float((luma >= 250).mean()),
         light=light(pixels),
         hues=(counts / luma.size).astype(np.float32),
-        hash=(grid[:, 1:] > grid[:, :-1]).ravel(),
+        hash=perceptual_hash(pixels),
     )
+
+
+def perceptual_hash(pixels: Pixels) -> NDArray[np.bool_]:
+    """`Look.hash` of a frame."""
+    grey = Image.fromarray(pixels).convert("L")
+    grid = np.asarray(grey.resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX), np.float32)
+    return (grid[:, 1:] > grid[:, :-1]).ravel()
 
 
 def near(hashes: Sequence[NDArray[np.bool_]], others: Sequence[NDArray[np.bool_]], bits: int) -> Iterator[tuple[int, int]]:

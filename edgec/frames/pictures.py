@@ -3,7 +3,7 @@
 How other pixels become RGB: EXIF orientation is applied; grey is repeated; palettes and CMYK are converted; of more than 8 bits
 the upper eight are taken, by the full scale that `edgec.frames.depth` finds; transparent pixels are laid over black, since their
 colour is undefined. Colour profiles are ignored, as a camera has none, but noted. Of several pictures in a file the first is
-taken. A picture for which the decoder had to invent pixels is damaged.
+taken. A picture for which the decoder had to invent pixels is damaged, and a Bayer mosaic that is stored as grey is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from edgec.errors import CalibrationError
 from edgec.extras import later, require
-from edgec.frames import depth, jpeg
+from edgec.frames import depth, jpeg, mosaic
 from edgec.frames.types import Pixels
 from edgec.untrusted import printable
 
@@ -38,6 +38,7 @@ MAX_MEGAPIXELS = 89
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "PPM")
 _TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST = 1 << 30
 """Bytes of a file. 89 megapixels of four 16-bit samples are 0.7 GB."""
 _UNCHECKED = ("jpeg", "tiff_jpeg", "group3", "group4", "tiff_ccitt", "ccitt")
@@ -85,6 +86,26 @@ def decode(path: Path, name: str, white: int | None = None, *, stated: bool = Fa
             data = path.read_bytes() if image.format == "JPEG" else b""
             pixels = np.array(_upright_rgb(image, path, white, stated=stated))
             reason = jpeg.fault(data) if data else None
+        if reason is not None:
+            raise _Unusable(reason)
+        return pixels
+    except _Unusable as error:
+        raise damaged(name, str(error)) from error
+
+
+def decode_message(data: bytes, name: str) -> Pixels:
+    """A JPEG or PNG with 8 bits a sample from a message of a robot's log, upright. Raises `CalibrationError` as `decode`."""
+    try:
+        with _pillow():
+            if data[:8] == _PNG and data[24:25] == b"\x10":
+                raise _Unusable("16 bits a sample: record the camera's picture of 8 bits")
+            Image.init()
+            with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
+                if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
+                    raise _Unusable(_too_large())
+                image.load()
+                pixels = np.array(_rgb(image))
+                reason = jpeg.fault(data) if image.format == "JPEG" else None
         if reason is not None:
             raise _Unusable(reason)
         return pixels
@@ -173,6 +194,13 @@ def _upright_rgb(image: Image.Image, path: Path, white: int | None, *, stated: b
         image = _eight_bits(image, header, path, white, stated=stated)
     if image.mode in ("F", "I"):
         raise _Unusable(f"{'floating point' if image.mode == 'F' else '32-bit'} pixels have no known range: store 8 or 16 bits")
+    return _rgb(image)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Upright, of a picture with 8 bits a sample."""
+    if image.mode == "L" and mosaic.is_mosaic(np.asarray(image)):
+        raise _Unusable(mosaic.WHAT)
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _TRANSPARENT or "transparency" in upright.info:
         colours = upright.convert("RGBA")

@@ -24,7 +24,7 @@ Skipped = tuple[str, str]
 @dataclass(frozen=True)
 class Frame:
     """A frame that can be read: `name` is stable and unique in its set, `source` says which camera or place it is from
-    (frames of one video share one), `order` is its position in that source."""
+    (frames of one video share one), `order` is its position in that source, or the time at which a bag's message was recorded."""
 
     name: str
     source: str
@@ -37,6 +37,17 @@ class Frame:
     """What the set's manifest says; it wins over the build's default."""
     side: Side | None = None
     """The side of the split that the set's manifest puts the frame on; None leaves it to the split."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A bag's topic that frames of a set are from: their `Frame.source`, and their `Frame.order` is the time in ns at which they
+    were recorded. `messages` are those that can be read."""
+
+    source: str
+    sha256: str
+    topic: str
+    messages: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,8 @@ class FrameSet:
     """The share of the set that is for validation, from 0 to 1."""
     notes: tuple[str, ...] = ()
     """What was left out or ignored when the set was read, as sentences for people."""
+    origins: tuple[Origin, ...] = ()
+    """Of frames from bags."""
     sampled_of: int | None = None
     """The number of frames in the set, if these are a sample of them; `sha256` is then empty."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgec.errors import CalibrationError
+from edgec.frames import raw
+from edgec.frames.bags.formats import METADATA, is_bag_folder, is_storage
 from edgec.frames.collecting import File, is_frame_file, name_of, natural
 from edgec.frames.pictures import system_reason
 from edgec.frames.types import Skipped
@@ -26,10 +28,14 @@ _SYSTEM = ("/proc", "/sys", "/dev")
 _MEMORY = "/dev/shm"  # noqa: S108 - a place for files like any other
 _GLOB = frozenset("*?[")
 _SHOWN = 6
-_LOGS = "this version of edgec does not read robots' logs: export the camera's topic as pictures, and give their folder"
+_DUMPS = f'say its format, as in --raw-format {raw.EXAMPLE}, or raw = "…" for its source in a manifest (.toml)'
+_MOSAIC = "demosaic it, as the robot's camera pipeline does, and store PNG: edgec does not know the sensor's colours"
 _REMEDIES = {
     **dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"), "unpack it, and give the folder"),
-    **dict.fromkeys((".bag", ".mcap", ".db3"), _LOGS),
+    ".zstd": "give the bag's whole folder, with its metadata.yaml, or unpack the file with `zstd -d` first",
+    ".active": "rename it, so that it ends in .bag: it is a recording that was not ended, and edgec reads what is whole in it",
+    **dict.fromkeys(raw.SUFFIXES, _DUMPS),
+    **dict.fromkeys((".dng", ".cr2", ".nef", ".arw", ".bayer", ".rggb", ".bggr", ".grbg", ".gbrg"), _MOSAIC),
     ".heic": "convert it to JPEG, as with `heif-convert IN.heic OUT.jpg`",
     ".heif": "convert it to JPEG, as with `heif-convert IN.heif OUT.jpg`",
     ".avif": "convert it to PNG, as with ImageMagick's `magick IN.avif OUT.png`",
@@ -41,7 +47,7 @@ CONVERT = "convert them to JPEG or PNG, as with `heif-convert` or ImageMagick's 
 
 
 def remedy_for(path: Path, otherwise: str) -> str:
-    """What to do with a file that is neither a picture nor a video, by its suffix."""
+    """What to do with a file that holds no frames that edgec reads, by its suffix."""
     return _REMEDIES.get(path.suffix.lower(), otherwise)
 
 
@@ -76,17 +82,18 @@ class Walk:
     """One search, over any number of folders, which share its bounds.
 
     `skipped` are folders that cannot be listed, and files whose names differ only in how Unicode composes them. `others` counts
-    files that are neither pictures nor videos, by suffix; `outside` counts links to folders elsewhere.
+    files that hold no frames, by suffix; `outside` counts links to folders elsewhere. `dumps` if raw dumps count as frame files.
     """
 
+    dumps: bool = False
     skipped: list[Skipped] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     outside: int = 0
     _entries: int = 0
 
     def files_in(self, folder: Path, root: Path) -> list[File]:
-        """Pictures and videos in the folder and below it, in natural order. Hidden ones are left out; links to folders inside are
-        followed, once each.
+        """Pictures and recordings in the folder and below it, in natural order; a folder that is a ROS 2 bag counts as one, and
+        its files do not. Hidden ones are left out; links to folders inside are followed, once each.
 
         Raises `CalibrationError` if the folder holds too much, or is one of the system's.
         """
@@ -103,8 +110,14 @@ class Walk:
                 visited.add(os.path.realpath(here))
             else:
                 here, depth = pending.pop()
-            for entry in self._entries_of(here, root):
-                if entry.name.startswith("."):
+            entries = self._entries_of(here, root)
+            bag = is_bag_folder(entry.name for entry in entries)
+            if bag:
+                whole = Path(here).resolve()
+                name = name_of(Path(here), root)
+                files[name] = File(Path(here), name_of(whole, whole.parent) if name == "." else name)
+            for entry in entries:
+                if entry.name.startswith(".") or (bag and (is_storage(entry.name) or entry.name == METADATA)):
                     continue
                 linked = entry.is_symlink()
                 if not _is_directory(entry):
@@ -141,6 +154,9 @@ class Walk:
         notes = []
         if self.others:
             notes.append(f"left out by their suffix: {self.counted()}")
+            stated = [suffix for suffix in self.others if suffix in raw.SUFFIXES]
+            if stated:
+                notes.append(f"{printable(stated[0])} files are raw dumps if you {_DUMPS}")
         if self.outside:
             folders = "folder was" if self.outside == 1 else "folders were"
             notes.append(f"{self.outside} linked {folders} left out: the link leads out of the folder that was given")
@@ -154,7 +170,7 @@ class Walk:
         return ", ".join([*shown, *([f"{rest} others"] if rest else [])])
 
     def _add(self, path: Path, root: Path, files: dict[str, File]) -> None:
-        if not is_frame_file(path):
+        if not is_frame_file(path, dumps=self.dumps):
             self.others[path.suffix.lower()] += 1
             return
         file = File(path, name_of(path, root))

@@ -8,7 +8,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 1 | |
 | 2 | the `seal` of the file, `execution`, and `variants` |
 | 3 | `runtime` and `settings` of variants |
-| 4 | variants that only the target can run, without `expected` |
+| 4 | variants that only the target can run, without `expected`; `recordings` of sets of frames |
 """
 
 from __future__ import annotations
@@ -52,13 +52,28 @@ class CheckpointFacts(Record):
     findings: tuple[str, ...] = ()
 
 
+class RecordingFacts(Record):
+    """A camera's topic in a robot's log: the log's hash, how many of its messages can be read, how many frames were used, and
+    when the first and the last of those were recorded, in ns since 1970."""
+
+    name: str
+    sha256: str
+    topic: str
+    messages: int
+    frames: int
+    first_ns: int
+    last_ns: int
+
+
 class FrameSetFacts(Record):
-    """A set of frames that calibrated or judged: how many were used, and which ones were left out."""
+    """A set of frames that calibrated or judged: how many were used, which ones were left out, and which robots' logs they are
+    from."""
 
     name: str
     sha256: str
     frames: int
     skipped: tuple[str, ...] = ()
+    recordings: tuple[RecordingFacts, ...] = ()
 
 
 class Tensor(Record):
@@ -182,6 +197,9 @@ class Manifest(Record):
         for name in ("heads", "sizes", "variants"):
             if not data[name]:
                 del data[name]
+        for frames in (data["calibration"], data["validation"]):
+            if frames and not frames["recordings"]:
+                del frames["recordings"]
         for stage in data["fidelity"]:
             if not stage["tasks"]:
                 del stage["tasks"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgec.errors import EdgecError, RequestError
-from edgec.frames import Crop
+from edgec.frames import Crop, Reading
 from edgec.model.spec import Size
 from edgec.paths import is_special, usable_path
 from edgec.records.reading import printable
@@ -21,7 +21,8 @@ ARCHIVE = ".npz"
 @dataclass(frozen=True)
 class RunRequest:
     """What `edgec run` is to do. `output` is a film if its suffix is one of `FILMS`, else a folder of pictures; `features` an
-    `.npz` file or else a folder of them. `show` names outputs to draw; empty means all. `fps` plays files on a camera's clock."""
+    `.npz` file or else a folder of them. `show` names outputs to draw; empty means all. `fps` plays files on a camera's clock;
+    `reading` says what bags and raw dumps do not."""
 
     artefact: Path
     source: str
@@ -35,6 +36,7 @@ class RunRequest:
     output: Path | None = None
     show: tuple[str, ...] = ()
     force: bool = False
+    reading: Reading = field(default_factory=Reading)
 
 
 def check(request: RunRequest) -> None:

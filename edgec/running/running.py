@@ -97,7 +97,7 @@ def run(request: RunRequest, listener: Listener, stop: Callable[[], bool] = lamb
     require_here(artefact, request)
     size = size_facts(artefact, request.size)
     sinks = sinks_of(request, artefact, size)
-    source = open_source(request.source)
+    source = open_source(request.source, request.reading)
     if request.fps is not None and not source.waits:
         raise RequestError("--fps plays files on a clock; a camera has its own.", remedy="leave --fps out")
     rate = request.fps or source.rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +21,13 @@ from edgec.backends.choosing import Choice
 from edgec.durable import sha256_of
 from edgec.fidelity.gate import measure_fidelity, require_kept
 from edgec.fidelity.reference import Reference
-from edgec.frames import Frame, Split
+from edgec.frames import Frame, Origin, Split
 from edgec.graph.plan import CALIBRATED, PrecisionPlan
 from edgec.lowering.base import Label, LoweredModel, Runner
 from edgec.precision.explaining import explain
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.records.fidelity import StageFidelity
-from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, SizeFacts, VariantFacts
+from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, RecordingFacts, SizeFacts, VariantFacts
 from edgec.records.report import Beside, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
@@ -274,7 +274,23 @@ def _facts(results: Results, frames: tuple[Frame, ...]) -> FrameSetFacts:
         sha256=results.build.resolved.frames.sha256,
         frames=len(frames),
         skipped=tuple(f"{name}: {reason}" for name, reason in skipped),
+        recordings=tuple(_recordings(results.build.resolved.frames.origins, frames)),
     )
+
+
+def _recordings(origins: tuple[Origin, ...], frames: tuple[Frame, ...]) -> Iterator[RecordingFacts]:
+    for origin in origins:
+        times = [frame.order for frame in frames if frame.source == origin.source]
+        if times:
+            yield RecordingFacts(
+                name=origin.source,
+                sha256=origin.sha256,
+                topic=origin.topic,
+                messages=origin.messages,
+                frames=len(times),
+                first_ns=min(times),
+                last_ns=max(times),
+            )
 
 
 def _report(results: Results, fidelity: tuple[StageFidelity, ...]) -> Report:

@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 from edgec.cli import run
+from tests.frames.conftest import scene
+from tests.support.bags import TOPIC, film, write_bag
 
 
 @pytest.fixture
@@ -67,3 +69,29 @@ def test_a_sheet_that_cannot_be_written_is_one_clear_error(folder, tmp_path, cap
     assert run(["calibration", "show", str(folder), "-o", str(tmp_path / name)]) == 4
     assert "sheet" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
+
+
+@pytest.fixture
+def bag(tmp_path):
+    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install edgec[ros]")
+    cameras = (TOPIC, "/rear/image_raw")
+    messages = [message for topic in cameras for message in film([scene(seed) for seed in range(24)], topic=topic)]
+    return write_bag(tmp_path / "walk.bag", messages)
+
+
+def test_show_says_what_of_a_bag_is_used(bag, capsys):
+    assert run(["calibration", "show", str(bag)]) == 4
+    assert "/rear/image_raw: sensor_msgs/Image, 24 messages" in capsys.readouterr().err
+    assert run(["calibration", "show", str(bag), "--topic", TOPIC]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"walk.bag{TOPIC}: 24 of 24 messages, 2025-10-09 08:53:20 UTC and 23.0 s on, sha256" in printed
+    assert "17 calibration, 6 validation" in printed
+
+
+def test_lint_takes_bags_and_refuses_options_that_nothing_uses(bag, folder, capsys):
+    assert run(["calibration", "lint", str(bag), "--topic", TOPIC, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["usable"] == 24
+    assert run(["calibration", "lint", str(folder), "--topic", TOPIC]) == 2
+    assert "--topic names a bag's topic, and no bag is used" in capsys.readouterr().err
+    assert run(["calibration", "lint", str(folder), "--raw-format", "nv12"]) == 2
+    assert "it states no size: write it as nv12,width=640,height=480" in " ".join(capsys.readouterr().err.split())

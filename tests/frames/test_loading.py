@@ -97,7 +97,7 @@ def test_a_list_keeps_its_order_and_names_what_is_missing(picture, tmp_path):
     assert dict(loaded.skipped) == {
         "pictures/gone.png": "no such file or directory",
         "pictures/a.png": "listed twice",
-        "list.txt": "neither a picture nor a video, by its suffix",
+        "list.txt": "neither a picture nor a video nor a bag, by its suffix",
         "nowhere": "no such file or directory",
     }
 

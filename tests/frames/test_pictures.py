@@ -36,6 +36,36 @@ def test_grey_is_repeated(tmp_path, pixels):
     assert np.array_equal(decode(tmp_path / "a.png"), np.repeat(grey[:, :, None], 3, axis=2))
 
 
+@pytest.mark.parametrize("first", ["RGGB", "BGGR", "GRBG"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_bayer_mosaic_stored_as_grey_is_refused(tmp_path, pixels, first, bits):
+    colours, place = pixels(3), dict(zip(first, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True))
+    mosaic = colours[:, :, 1].copy()
+    for colour, channel in (("R", 0), ("B", 2)):
+        top, left = place[colour]
+        mosaic[top::2, left::2] = colours[top::2, left::2, channel]
+    Image.fromarray(mosaic if bits == 8 else mosaic.astype(np.uint16) << 8).save(tmp_path / "a.png")
+    with pytest.raises(CalibrationError, match=r"a\.png is damaged") as caught:
+        pictures.decode(tmp_path / "a.png", "a.png", None if bits == 8 else 65535)
+    assert caught.value.evidence == (
+        "a Bayer mosaic stored as grey: demosaic it, as the robot's camera pipeline does, and store RGB",
+    )
+
+
+@pytest.mark.parametrize("kind", ["noise", "stripes", "flat", "scene"])
+def test_other_grey_pictures_are_none(tmp_path, pixels, kind):
+    draw = np.random.default_rng(0)
+    stripes = np.broadcast_to(np.arange(96) % 2 * np.uint8(200), (72, 96))
+    grey = {
+        "noise": draw.integers(0, 256, (72, 96), dtype=np.uint8),
+        "stripes": stripes,
+        "flat": np.full((72, 96), 90, np.uint8),
+        "scene": pixels(3)[:, :, 0],
+    }[kind]
+    Image.fromarray(np.ascontiguousarray(grey, np.uint8)).save(tmp_path / "a.png")
+    assert decode(tmp_path / "a.png").shape == (72, 96, 3)
+
+
 def test_palettes_become_colours(tmp_path, pixels):
     image = Image.fromarray(pixels(1)).quantize(16)
     image.save(tmp_path / "a.png")

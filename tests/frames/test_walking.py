@@ -154,7 +154,7 @@ def test_missing_names_in_lists_and_manifests(name, picture, tmp_path):
     if name == "*":
         assert names(load(str(tmp_path / "set.toml"))) == ["good.png"]
     else:
-        with pytest.raises(CalibrationError, match="has no pictures or videos"):
+        with pytest.raises(CalibrationError, match="has no pictures, videos or bags"):
             load(str(tmp_path / "set.toml"))
 
 
@@ -207,8 +207,9 @@ def test_what_was_left_out_is_counted_by_suffix(picture, tmp_path, capsys):
         ("jxl", "djxl"),
         ("gif", "magick"),
         ("zip", "unpack"),
-        ("bag", "export"),
-        ("mcap", "export"),
+        ("nv12", "--raw-format"),
+        ("dng", "demosaic"),
+        ("active", "rename"),
     ],
 )
 @pytest.mark.parametrize("ask", [load, open_source])
@@ -222,7 +223,7 @@ def test_a_folder_without_frames_says_so(tmp_path, suffix, remedy, ask):
         assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("suffix", [*walking._REMEDIES, ".tar.gz", ".BAG", ".npz"])
+@pytest.mark.parametrize("suffix", [*walking._REMEDIES, ".tar.gz", ".RAW", ".npz"])
 @pytest.mark.parametrize("ask", [load, open_source])
 def test_archives_and_logs_given_as_a_set_say_what_to_do(tmp_path, suffix, ask):
     (tmp_path / f"a{suffix}").write_bytes(b"PK\3\4")
@@ -231,7 +232,8 @@ def test_archives_and_logs_given_as_a_set_say_what_to_do(tmp_path, suffix, ask):
     assert caught.value.evidence
     assert "suffix" in caught.value.evidence[0]
     if suffix != ".npz":
-        assert any(word in caught.value.remedy for word in ("unpack it", "export the camera's topic", "convert it"))
+        words = ("unpack it", "convert it", "demosaic it", "--raw-format", "unpack the file", "rename it")
+        assert any(word in caught.value.remedy for word in words)
 
 
 def test_byte_order_marks_are_ignored(picture, tmp_path):

@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from edgec.errors import CalibrationError, EdgecError, RequestError
+from edgec.frames import Reading, raw
 from edgec.running.camera import Camera, device_of
 from edgec.running.feeds import Clocked
 from edgec.running.sources import open_source
+from tests.support.bags import SECOND_NS, Message, write_bag
+from tests.support.bags import film as bag_film
 
 from .conftest import BLUE, GREEN, RED, film, plain, save
 
@@ -163,3 +166,53 @@ def test_a_camera_is_released_when_the_run_ends() -> None:
     assert taken.arrived_ns <= time.monotonic_ns()
     feed.close()
     assert "source" not in [thread.name for thread in threading.enumerate()]
+
+
+# --- bags and raw dumps
+
+
+def test_a_bag_gives_all_its_messages_with_their_times(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install edgec[ros]")
+    messages = bag_film([plain(RED), plain(GREEN), plain(BLUE)], step_ns=SECOND_NS // 4)
+    messages[1] = Message({**messages[1].fields, "encoding": "16UC1"}, messages[1].time_ns)
+    path = write_bag(tmp_path / "walk", messages, "mcap")
+    source = open_source(str(path))
+    assert (source.rate, source.total, source.moving, source.waits) == (4.0, 3, True, True)
+    shots = list(source.shots())
+    assert [(shot.name, shot.number, shot.time_s) for shot in shots] == [
+        (f"walk/camera/image_raw#{number:06d}", number, number / 4) for number in range(3)
+    ]
+    assert [tuple(shots[index].read()[0, 0]) for index in (0, 2)] == [RED, BLUE]
+    assert list(unusable(path)) == ["walk/camera/image_raw#000001"]
+    assert [shot.number for shot in source.shots(2)] == [0, 2]
+    assert open_source(str(path), Reading("/camera/image_raw")).total == 3
+    save(tmp_path / "alone" / "a.png", plain(RED))
+    with pytest.raises(RequestError, match="does not apply"):
+        open_source(str(tmp_path / "alone"), Reading("/camera/image_raw"))
+    (tmp_path / "alone" / "a.png").unlink()
+    assert [shot.number for shot in open_source(str(tmp_path)).shots()] == [0, 1, 2]
+
+
+def test_a_bag_that_was_cut_off_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags", reason="rosbags is not installed: pip install edgec[ros]")
+    path = write_bag(tmp_path / "walk.bag", bag_film([plain(RED, 400, 600)] * 6))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    source = open_source(str(path))
+    assert 0 < (source.total or 0) < 6
+    assert "is cut short or damaged" in source.notes[0]
+    path.write_bytes(b"no bag")
+    with pytest.raises(CalibrationError, match=r"No frame can be read from .*walk\.bag"):
+        open_source(str(path))
+
+
+def test_a_raw_dump_has_frames_and_no_rate(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "walk.nv12").write_bytes((bytes([126]) * 64 * 48 + bytes([128]) * 64 * 24) * 3 + b"rest")
+    with pytest.raises(CalibrationError, match="is no source of frames") as caught:
+        open_source(str(tmp_path / "walk.nv12"))
+    assert "--raw-format" in caught.value.remedy
+    source = open_source(str(tmp_path / "walk.nv12"), Reading(raw=raw.parse("nv12,width=64,height=48")))
+    assert (source.rate, source.total, source.moving) == (None, 3, True)
+    named = {shot.name: shot for shot in source.shots()}
+    assert list(named) == ["walk.nv12#000003", *(f"walk.nv12#{number:06d}" for number in range(3))]
+    assert named["walk.nv12#000002"].read()[0, 0].tolist() == [128, 128, 128]
