@@ -57,7 +57,7 @@ SDKS: dict[str, set[str]] = {
     "av": {"edgec.frames.video", "edgec.running"},
     "altair": {"edgec.report.html"},
     "vl_convert": {"edgec.report.html"},
-    "jinja2": {"edgec.report.html"},
+    "jinja2": {"edgec.report.html", "edgec.code.rendering"},
     "distributed": {"edgec.sweep"},
     "matplotlib": {"edgec.report"},
     "transformers": {"edgec.checkpoint.author"},

@@ -144,8 +144,8 @@ class Backend(ABC):
         return None
 
     def robot_code(self, runtime: str) -> Mapping[str, RobotCode]:
-        """Templates of the robot's own program around a graph for this runtime, by language (`edgec.code.languages`). Empty if there
-        are none, or the runtime is another family's: called for every artefact."""
+        """Templates of the robot's own program around a graph for this runtime, by language (`edgec.code.languages`). Empty if
+        there are none, or the runtime is another family's: called for every artefact."""
         return {}
 
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:

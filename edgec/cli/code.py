@@ -31,16 +31,14 @@ def _languages(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--variant", metavar="NAME", help="Another graph of the artefact, which a board activated: its name in the board's report."
 )
-@click.option(
-    "--name", metavar="NAME", help="What the code calls the model: its namespace.  [default: from the artefact's name]"
-)
+@click.option("--name", metavar="NAME", help="What the code calls the model: its namespace.  [default: from the artefact's name]")
 @click.option("--force", is_flag=True, help="Replace a project that edgec wrote and nobody changed.")
 @options.as_json
 def code(
     artefact: Path, language: str | None, output: Path | None, variant: str | None, name: str | None, force: bool, as_json: bool
 ) -> None:
-    """Write a program for the robot that loads ARTEFACT: its input and outputs as types, and a self-test that must pass on the robot
-    before the program is ready.
+    """Write a program for the robot that loads ARTEFACT: its input and outputs as types, and a self-test that must pass on the
+    robot before the program is ready.
 
     Every file of ARTEFACT is checked by its hash first. The project holds the model, the golden frames and the code, which is
     yours to change. Exit code 5: there is no such code for the artefact's family. 8: the artefact is damaged, or DIR is there.

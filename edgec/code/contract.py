@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -84,7 +85,7 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
         "target": manifest.target,
         "precision": model.precision,
         "runtime_title": registry.get(model.runtime).title,
-        "runtime_version": _version(manifest, model.runtime),
+        "runtime_pin": _pin(manifest, model.runtime),
         "runtime_target": code.runtime_target,
         "entry": model.entry,
         "settings": model.said_settings,
@@ -136,20 +137,14 @@ def _outputs(size: SizeFacts, heads: Sequence[HeadFacts], enumerations: Sequence
 def _enumerations(heads: Sequence[HeadFacts]) -> list[Enumeration]:
     named = [head for head in heads if head.classes]
     types = identifiers([type_name(head.name, "Class") for head in named], "Class")
+    arrays = identifiers([f"{head.name}_classes" for head in named], "classes")
     return [
-        Enumeration(
-            head.name,
-            spelt,
-            array,
-            tuple(identifiers(head.classes, "class")),
-            tuple(head.classes),
-        )
-        for head, spelt, array in zip(
-            named, types, identifiers([f"{head.name}_classes" for head in named], "classes"), strict=True
-        )
+        Enumeration(head.name, spelt, array, tuple(identifiers(head.classes, "class")), head.classes)
+        for head, spelt, array in zip(named, types, arrays, strict=True)
     ]
 
 
-def _version(manifest: Manifest, runtime: str) -> str:
-    """Of the runtime, when the artefact was built."""
-    return manifest.tools.get(runtime, "").partition("-")[0]
+def _pin(manifest: Manifest, runtime: str) -> str:
+    """The runtime's version when the artefact was built, as pip takes it; empty if the manifest does not say one."""
+    version = manifest.tools.get(runtime, "").partition("-")[0]
+    return f"=={version}" if re.fullmatch(r"[0-9]+(\.[0-9a-z]+)*", version) else ""

@@ -16,7 +16,7 @@ from edgec.code.model import Model, model_of
 from edgec.code.rendering import render
 from edgec.code.writing import check_project, write_project
 from edgec.durable import copy_hashed
-from edgec.errors import ArtefactError, TargetError
+from edgec.errors import ArtefactError, RequestError, TargetError
 from edgec.records.reading import printable
 
 ARTEFACT = "artefact"
@@ -51,14 +51,18 @@ class Project:
 def generate(request: CodeRequest) -> Project:
     """Write a project for an artefact, whole or not at all. Every file of the artefact is checked by its hash first.
 
-    Raises `ArtefactError` for a damaged artefact, or if something is in the way; `RequestError` if there is no such variant;
-    `TargetError` if the artefact's family has no code in this language.
+    Raises `ArtefactError` for a damaged artefact, or if something is in the way; `RequestError` if there is no such variant, or
+    the project would lie in the artefact; `TargetError` if the artefact's family has no code in this language.
     """
     artefact = open_artefact(request.artefact)
     model = model_of(artefact, request.variant)
     code = _code(artefact, model, request.language)
     stem = artefact.directory.resolve().name.removesuffix(".edgec")
     directory = request.output or artefact.directory.resolve().parent / f"{stem}-{request.language}"
+    if directory.resolve().is_relative_to(artefact.directory.resolve()):
+        raise RequestError(
+            f"{directory} lies in the artefact, which must hold nothing else.", remedy="choose a path beside it with -o"
+        )
     check_project(directory, force=request.force)
     spelt = namespace(request.name or stem)
     contract = contract_of(artefact, model, code, spelt)

@@ -20,8 +20,8 @@ _LEGAL = ("licence", "license", "notice")
 
 @dataclass(frozen=True)
 class Model:
-    """`files` are what goes along, by their paths in the artefact: the runtime's, and the weights' licence. `allowed` is how far a
-    rerun may be from `expected`."""
+    """`files` are what goes along, by their paths in the artefact: the runtime's, and the weights' licence. `allowed` is how far
+    a rerun may be from `expected`."""
 
     runtime: str
     precision: str

@@ -1,8 +1,8 @@
 """Templates → the files of a project.
 
-A template is a file whose name ends with `.j2`, in Jinja's language with marks that C++, CMake and Markdown do not have: `%% … %%` is a
-statement, on a line of its own, and `@{ … }` an expression. Other files are copied as they are. `NAMESPACE` in a path stands for the
-project's namespace; a file whose name begins with an underscore is for others to include.
+A template is a file whose name ends with `.j2`, in Jinja's language, with marks that C++, CMake and Markdown lack: `%% … %%`
+is a statement, on a line of its own, and `@{ … }` an expression. Others are copied as they are. `NAMESPACE` in a path stands for
+the project's namespace; a file whose name begins with an underscore is for others to include.
 """
 
 from __future__ import annotations
