@@ -47,7 +47,7 @@ def build_program(
     machine: Machine | None = None,
 ) -> Program:
     """Configure the project in `sources` and build it in `build`. Raises `Unavailable` without CMake, a compiler or headers;
-    `subprocess.CalledProcessError`, with what the compiler says, if the code does not build."""
+    `RuntimeError`, with what the compiler says, if the code does not build."""
     require("cmake", _ARM if machine else "c++")
     site = machine.folder / "site" if machine else None
     words = ["cmake", "-S", str(sources), "-B", str(build), "-DCMAKE_BUILD_TYPE=None", f"-DCMAKE_CXX_FLAGS={' '.join(flags)}"]
@@ -61,7 +61,7 @@ def build_program(
 def _call(command: Sequence[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=_BUILD_S)
     if done.returncode:
-        raise subprocess.CalledProcessError(done.returncode, command, done.stdout) from RuntimeError(done.stdout)
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
 
 
 def _runtime(runtime: str, site: Path | None) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from edgec.artefact.reading import OpenArtefact, OpenVariant
 from edgec.artefact.tolerances import Allowed, allowed
+from edgec.backends.checking import read_document
+from edgec.backends.program import BUNDLE
 from edgec.errors import RequestError
 from edgec.lowering.base import Features
 from edgec.onboard.runtimes import OPENVINO_SETTINGS
@@ -46,7 +48,8 @@ def variants(artefact: OpenArtefact) -> dict[str, OpenVariant]:
 def model_of(artefact: OpenArtefact, variant: str | None) -> Model:
     """The variant of this name, or the entry. Raises `RequestError`, which lists the names, if there is none."""
     manifest = artefact.manifest
-    if variant is None:
+    known = variants(artefact)
+    if variant is None or (variant not in known and variant == _entry_name(artefact)):
         size = artefact.sizes[0]
         return Model(
             manifest.runtime,
@@ -57,7 +60,6 @@ def model_of(artefact: OpenArtefact, variant: str | None) -> Model:
             size.golden.expected_shipped,
             allowed(manifest.precision, size.facts.golden, same=False),
         )
-    known = variants(artefact)
     if variant not in known:
         raise RequestError(
             f"The artefact has no variant {printable(variant)!r}.",
@@ -74,6 +76,15 @@ def model_of(artefact: OpenArtefact, variant: str | None) -> Model:
         chosen.expected,
         allowed(chosen.facts.precision, same=False),
     )
+
+
+def _entry_name(artefact: OpenArtefact) -> str | None:
+    """What boards call the entry, if the artefact has a document for them."""
+    if BUNDLE not in {file.path for file in artefact.manifest.files}:
+        return None
+    listed = read_document(artefact, BUNDLE).get("variants")
+    entries = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return next((str(each.get("name")) for each in entries if each.get("path") == artefact.manifest.entry), None)
 
 
 def _files(artefact: OpenArtefact, entry: str) -> tuple[FileFacts, ...]:
