@@ -16,7 +16,7 @@ from edgec.code.languages import LANGUAGES
 
 def _languages(command: Callable[..., Any]) -> Callable[..., Any]:
     """An option for each language; one of them must be given."""
-    for name, text in reversed(LANGUAGES.items()):
+    for name, text in reversed(list(LANGUAGES.items())):
         command = click.option(f"--{name}", "language", flag_value=name, default=None, help=text)(command)
     return command
 

@@ -94,5 +94,6 @@ def _code(artefact: OpenArtefact, model: Model, language: str) -> RobotCode:
             f"There is no {language} code for artefacts like this one yet.",
             evidence=f"it is for {printable(artefact.manifest.target)}, in {printable(model.runtime)}; for that there is "
             f"{', '.join(f'--{name}' for name in LANGUAGES if name in offered) or 'none'}",
+            remedy="build for --target cpu, or open the artefact's files with their runtime's own API",
         )
     return offered[language]

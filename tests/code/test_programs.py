@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.programs import Program
 from edgec.artefact.reading import open_artefact
 from edgec.code.generating import Project
-from edgec.code.model import variants
+from edgec.code.model import model_of, variants
+from edgec.errors import RequestError
 from edgec.frames import fit
 from edgec.lowering import registry
 from edgec.running.request import RunRequest
@@ -121,6 +122,16 @@ def test_nothing_runs_with_files_that_are_not_those_that_edgec_wrote(
         (folder / name).unlink()
         done = programs("onnxruntime").run("--artefact", folder)
         assert (done.returncode, "No such file" in done.stderr) == (8, True)
+
+
+def test_a_variant_has_the_name_that_boards_give_it(artefact: Path) -> None:
+    opened = open_artefact(artefact)
+    names = [variant["name"] for variant in json.loads((artefact / "device" / "bundle.json").read_text())["variants"]]
+    entries = {model_of(opened, name).entry for name in names}
+    assert entries == {variant.facts.entry for variant in opened.variants}
+    assert model_of(opened, None).entry == opened.manifest.entry
+    with pytest.raises(RequestError, match="no variant 'fast'"):
+        model_of(opened, "fast")
 
 
 def test_what_cannot_be_used_is_refused_with_edgecs_exit_codes(programs: Programs, tmp_path: Path) -> None:
