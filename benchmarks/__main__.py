@@ -198,6 +198,22 @@ def overhead(artefact: Path | None, rounds: int, seconds: float, threads: int | 
     run_overhead(artefact, rounds, seconds, threads)
 
 
+@main.command("robot-code")
+@click.option("--artefact", type=click.Path(path_type=Path, exists=True), help="Of a CPU.  [default: the demo, built]")
+@click.option("--rounds", type=click.IntRange(min=5), default=20, show_default=True, help="Pairs of blocks.")
+@click.option("--iterations", type=click.IntRange(min=5), default=50, show_default=True, help="Recorded in each block.")
+@options.threads
+def robot_code(artefact: Path | None, rounds: int, iterations: int, threads: int | None) -> None:
+    """What the C++ program of `edgec code` measures against what `edgec bench` does. Builds the program first."""
+    from benchmarks.arm64.debian import Unavailable
+    from benchmarks.robot_code import run_robot_code
+
+    try:
+        run_robot_code(artefact, rounds, iterations, threads)
+    except Unavailable as problem:
+        raise click.ClickException(f"No program can be built here: {problem}.") from problem
+
+
 @main.command()
 @click.option("--kind", "kinds", type=click.Choice(NAMES), multiple=True, help="Repeatable.  [default: all]")
 @click.option("--count", type=click.IntRange(min=1), help="Inputs of each kind.  [default: 200]")

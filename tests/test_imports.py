@@ -58,7 +58,7 @@ SDKS: dict[str, set[str]] = {
     "rosbags": {"edgec.frames.bags"},
     "altair": {"edgec.report.html"},
     "vl_convert": {"edgec.report.html"},
-    "jinja2": {"edgec.report.html"},
+    "jinja2": {"edgec.report.html", "edgec.code.rendering"},
     "distributed": {"edgec.sweep"},
     "matplotlib": {"edgec.report"},
     "transformers": {"edgec.checkpoint.author"},

@@ -55,6 +55,12 @@ class Apt:
         for archive in sorted((self._folder / "archives").glob("*.deb")):
             run(["dpkg-deb", "--extract", str(archive), str(directory)])
 
+    def unpack_alone(self, package: str, directory: Path) -> None:
+        """One package, without what it depends on, unpacked into `directory`."""
+        self._apt("download", package, cwd=self._folder / "archives")
+        for archive in (self._folder / "archives").glob(f"{package}_*.deb"):
+            run(["dpkg-deb", "--extract", str(archive), str(directory)])
+
     def source(self, package: str, directory: Path) -> Path:
         """The upstream archive of a source package, downloaded into `directory`."""
         self._apt("source", "--download-only", package, cwd=directory)

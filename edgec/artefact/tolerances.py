@@ -25,13 +25,13 @@ LEAST_GATE = 0.5
 """The lowest gate that a board may get, unless the user gives another."""
 _SAME = (1e-6, 1 - 1e-9)
 """As good as the same bits: only a flip of the last bit of one value in a thousand weights could go unnoticed."""
-_STILL = 1e-6
+STILL = 1e-6
 """Features that moved by no more than this, as a share of the largest value, come from the same kernels."""
-_HEAD_MOVES = 10.0
+HEAD_MOVES = 10.0
 """A head's output may move this many times as far as its features, in shares of the largest value. A linear head and a
 segmentation moved less than their features did."""
-_HEAD_SLACK = 1e-4
-_LABELS_STILL = 0.9999
+HEAD_SLACK = 1e-4
+LABELS_STILL = 0.9999
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Allowed:
         output features."""
         if moved is None:
             return self
-        difference = min(self.difference, _HEAD_MOVES * moved + _HEAD_SLACK)
-        return Allowed(difference, self.cosine, max(self.labels, _LABELS_STILL) if moved <= _STILL else self.labels)
+        difference = min(self.difference, HEAD_MOVES * moved + HEAD_SLACK)
+        return Allowed(difference, self.cosine, max(self.labels, LABELS_STILL) if moved <= STILL else self.labels)
 
 
 def limits(precision: str) -> Allowed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.profile import Profile
 from edgec.backends.program import BoardProgram
+from edgec.backends.robot_code import RobotCode
 from edgec.errors import TargetError
 from edgec.lowering.base import Availability
 from edgec.records.compilation import Compilation
@@ -141,6 +142,11 @@ class Backend(ABC):
         """The program that runs on the device and goes with each artefact, for `pack` to write; None for a family without one.
         The build's key covers its sources."""
         return None
+
+    def robot_code(self, runtime: str) -> Mapping[str, RobotCode]:
+        """Templates of the robot's own program around a graph for this runtime, by language (`edgec.code.languages`). Empty if
+        there are none, or the runtime is another family's: called for every artefact."""
+        return {}
 
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """The family's profiles that one artefact for the whole family serves. Empty if the family's name means one profile,

@@ -23,6 +23,7 @@ COMMANDS = {
     "inspect": "Say what a checkpoint is, and what is odd about it.",
     "verify": "Run an artefact's golden frames again, and compare.",
     "run": "Run frames, a video or a camera through an artefact.",
+    "code": "Write the robot's own program around an artefact: C++.",
     "deploy": "Bring an artefact to boards, and have them finish it.",
     "keygen": "Make a key to sign bundles with.",
     "bundle": "Make one signed file of an artefact, for a fleet.",

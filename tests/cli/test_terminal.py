@@ -48,6 +48,7 @@ COMMANDS = [
     ("build", "demo", "--input-size", "SET"), ("build", "demo", "--heads", "SET"), ("build", "--SET"), ("SET",),
     ("inspect", "SET"), ("verify", "SET"), ("run", "SET", "SET"), ("explain", "SET"), ("check", "SET"), ("report", "SET"),
     ("compare", "SET", "SET"), ("bench", "SET"), ("deploy", "SET", "SET"), ("sweep", "SET"), ("targets", "show", "SET"),
+    ("code", "SET", "--cpp"),
 ]  # fmt: skip
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from edgec.backends.base import Backend, Circumstances, Int8Rules, OnProgress, Packing, VariantChecks
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.cpu.profile import CpuProfile
 from edgec.backends.cpu.program import cpu_program
+from edgec.backends.cpu.robot_code import cpu_robot_code
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, BoardProgram
+from edgec.backends.robot_code import RobotCode
 from edgec.errors import TargetError
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures, Host
@@ -47,6 +49,10 @@ class CpuBackend(Backend):
     def program(self) -> BoardProgram:
         """Verifies and measures models on the target, and activates one."""
         return cpu_program()
+
+    def robot_code(self, runtime: str) -> Mapping[str, RobotCode]:
+        """C++, for both runtimes."""
+        return cpu_robot_code(runtime)
 
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:
         """Of the ranked profiles that the host has everything for, the one with the highest rank."""

@@ -1,0 +1,37 @@
+"""Templates of a robot's own program, which `edgec code` writes for an artefact.
+
+Which families have them, in which languages, is for their backends to say (`Backend.robot_code`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgec.errors import EdgecError
+from edgec.resources import room
+
+
+@dataclass(frozen=True)
+class RobotCode:
+    """Templates in one language, for one runtime. A template is looked for in the `folders` in their order, so that a family says
+    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages."""
+
+    folders: tuple[Path, ...]
+    runtime_target: str = ""
+
+    @classmethod
+    def cpp(cls, folder: str, runtime_target: str) -> RobotCode:
+        """C++ with what all families have in common (`targets/robot/cpp`). `folder` is the family's, in `targets`: it has
+        `include/NAMESPACE/runtime.hpp.j2`, `_runtime.cmake.j2` and `_runtime.md.j2`. Raises `EdgecError` if one is missing from
+        this installation."""
+        targets = room("targets")
+        folders = (targets / folder, targets / "robot" / "cpp")
+        missing = [path for path in folders if not path.is_dir()]
+        if missing:
+            raise EdgecError(
+                "The templates of robots' programs are missing: the installation is incomplete.",
+                evidence=f"looked for {missing[0]}",
+                remedy="install edgec, or the package that adds this family, again: from a wheel or from a whole checkout",
+            )
+        return cls(folders, runtime_target)

@@ -1,0 +1,78 @@
+"""Names from an artefact, which may be any text, as C++ identifiers and literals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from edgec.text import shown
+
+_KEYWORDS = frozenset({
+    "alignas", "alignof", "and", "and_eq", "asm", "auto", "bitand", "bitor", "bool", "break", "case", "catch", "char",
+    "char16_t", "char32_t", "char8_t", "class", "co_await", "co_return", "co_yield", "compl", "concept", "const",
+    "const_cast", "consteval", "constexpr", "constinit", "continue", "decltype", "default", "delete", "do", "double",
+    "dynamic_cast", "else", "enum", "explicit", "export", "extern", "false", "float", "for", "friend", "goto", "if",
+    "inline", "int", "long", "mutable", "namespace", "new", "noexcept", "not", "not_eq", "nullptr", "operator", "or",
+    "or_eq", "private", "protected", "public", "register", "reinterpret_cast", "requires", "return", "short", "signed",
+    "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw",
+    "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
+    "wchar_t", "while", "xor", "xor_eq",
+})  # fmt: skip
+_NAMESPACES = frozenset(("std", "ov", "onnx", "main", "linux", "unix", "posix", "build", "test", "src", "include"))
+"""Namespaces of libraries, names that preprocessors and CMake have for themselves."""
+_LONGEST = 60
+
+
+def identifier(name: str, otherwise: str) -> str:
+    """`name` with what C++ allows; `otherwise` if nothing of it is. Two underscores in a row are the compiler's own."""
+    text = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name)).strip("_")[:_LONGEST].strip("_")
+    if not text:
+        return otherwise
+    if text[0].isdigit():
+        text = f"{otherwise.rstrip('0123456789_')}_{text}"
+    return f"{text}_" if text in _KEYWORDS else text
+
+
+def identifiers(names: Iterable[str], otherwise: str) -> list[str]:
+    """One for each name, all different; those that would be alike, or that C++ cannot spell, get their index."""
+    taken: set[str] = set()
+    spelt = []
+    for index, name in enumerate(names):
+        text = identifier(name, f"{otherwise}_{index}")
+        while text in taken:
+            text = f"{text}_{index}"
+        taken.add(text)
+        spelt.append(text)
+    return spelt
+
+
+def namespace(name: str) -> str:
+    """The project's namespace, folder and CMake project, in lower case."""
+    text = identifier(name.lower(), "model")
+    return f"{text}_model" if text in _NAMESPACES else text
+
+
+def type_name(name: str, ending: str) -> str:
+    """`floor` → `FloorClass`."""
+    return "".join(part[:1].upper() + part[1:] for part in identifier(name, "Head").split("_")) + ending
+
+
+def literal(text: str) -> str:
+    """A string literal of exactly these characters, in UTF-8."""
+    parts = []
+    for byte in text.encode("utf-8", "surrogateescape"):
+        character = chr(byte)
+        # Octal: it ends after three digits, while hexadecimal would go on with the next letter.
+        plain = 0x20 <= byte < 0x7F and character not in '"\\?'
+        parts.append(character if plain else f"\\{byte:03o}")
+    return f'"{"".join(parts)}"'
+
+
+def comment(text: object) -> str:
+    """For a line's comment, or prose: on one line, short, and nothing that would end or continue the comment."""
+    return re.sub(r"[\\`*|<>]", "", shown(text, 160)).replace("//", "/")
+
+
+def cell(text: object) -> str:
+    """For a cell of a Markdown table."""
+    return re.sub(r"([\\`*|<>_\[\]])", r"\\\1", shown(text, 240))

@@ -1,0 +1,9 @@
+"""The languages in which there may be code. Which of them an artefact's family has, its backend says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+LANGUAGES: Final[Mapping[str, str]] = {"cpp": "A C++ program with CMake, on the runtime's own C++ API."}
+"""What each gives, by its name. `edgec code` has an option for each."""
