@@ -41,9 +41,9 @@ minutes."""
 MOST_S = 24 * 3600.0
 MOST_REQUESTS = 4
 """The device program requests a file twice if it arrives damaged."""
-_ANSWERS = frozenset({"done", "machine", "measured", "status"})
+_ANSWERS = frozenset({"done", "machine", "measured", "overview", "status"})
 """Events that hold results, and are kept."""
-_STEPS = frozenset({"copy", "activate"})
+_STEPS = frozenset({"activate", "clean", "copy"})
 _LONGEST_PATH = 4096
 _MOST_EVIDENCE, _EVIDENCE_WIDTH = 40, 2000
 _BLOCK = 1 << 18

@@ -16,6 +16,7 @@ from edgec_device.activation import Choice
 from edgec_device.bench import bench
 from edgec_device.build import build
 from edgec_device.bundle import Bundle, Variant, read_bundle
+from edgec_device.cleaning import clean
 from edgec_device.errors import NothingToDo, from_os_error
 from edgec_device.files import lock
 from edgec_device.install import board_facts, install, look, preflight
@@ -29,6 +30,7 @@ from edgec_device.wire import Wire
 
 _MOST_SECONDS = 24 * 3600
 _MOST_ITERATIONS = 1_000_000
+_MOST_KEPT = 1000
 WIRE = "-"
 _RECEIVING = ("install", "run-all")
 
@@ -70,6 +72,7 @@ def _run(options: argparse.Namespace, output: Output, family: Family) -> None:
         seconds=options.seconds,
         iterations=options.iterations,
         here=options.here,
+        keep=options.keep,
     )
     if options.bundle == WIRE:
         wire = Wire()
@@ -163,6 +166,7 @@ def _run_all(session: Session) -> None:
         measured.write(session, usable, None, facts)
         raise _none_left(session, unmeasured)
     _conclude(session, facts, activate=True)
+    clean(session)
 
 
 def _build_and_verify(session: Session, variants: Sequence[Variant], again: bool) -> dict[str, BoardError]:
@@ -282,5 +286,12 @@ def _parser(family: Family) -> argparse.ArgumentParser:
             default=200,
             metavar="N",
             help="measure at least N runs (default: 200)",
+        )
+        command.add_argument(
+            "--keep",
+            type=lambda text: 0 if text == "0" else whole_number_up_to(_MOST_KEPT)(text),
+            default=1,
+            metavar="N",
+            help="older builds that stay besides the active one and the one before (default: 1)",
         )
     return parser

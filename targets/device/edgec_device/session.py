@@ -57,7 +57,7 @@ _RECORDS: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Options:
     """The command line's options. `variants` is empty for all of them; `again` repeats finished work; `here` accepts this machine
-    instead of one of the bundle's boards."""
+    instead of one of the bundle's boards; `keep` is how many builds stay besides the active one and the one before."""
 
     root: Path
     tool: str | None = None
@@ -68,6 +68,7 @@ class Options:
     seconds: float = 10.0
     iterations: int = 200
     here: bool = False
+    keep: int = 1
 
 
 class Layout:
