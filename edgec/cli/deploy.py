@@ -45,6 +45,7 @@ _MOST_PATIENCE_S = 24 * 3600
 @click.pass_context
 def deploy(
     context: click.Context,
+    /,
     artefact: Path,
     boards: tuple[str, ...],
     port: int | None,
@@ -55,18 +56,13 @@ def deploy(
     patience: float | None,
     wheels: Path | None,
     keep: int | None,
-    wave: str | None,
-    halt_at: int | None,
-    take_back: bool,
-    slower_than: float | None,
-    at_once: int | None,
-    tags: tuple[str, ...],
     command: str | None,
     as_json: bool,
+    **rolling: Any,
 ) -> None:
     """Copy ARTEFACT to each BOARD, have it verify and measure what it can run there, and activate the fastest.
 
-    BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config; or FLEET.toml, which lists boards (`edgec fleet --help`).
+    BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config; or FLEET.toml, a list of them (`edgec fleet --help`).
     Only what changed is copied; interrupted, the same command goes on. The board's report comes back beside the artefact. Engines
     are built on a Jetson; a board with a CPU, and a Mac, run the models as they are, and get the runtime along if they lack it.
     What does not reproduce the golden features is never activated: what was active before stays. With FLEET.toml or --wave, the
@@ -77,31 +73,25 @@ def deploy(
     from edgec.boards.artefact import open_for_boards
     from edgec.boards.commands import Board
     from edgec.cli.boards import on_boards, raise_or_print_failures, results_json
-    from edgec.cli.rollout import fleet_in, places_of, refuse_without_waves, run_rollout
+    from edgec.cli.rollout import Asked, fleet_in, places_of, require_reached_by_file, run_rollout
     from edgec.errors import RequestError
 
     if patience is not None and not patience <= _MOST_PATIENCE_S:
         raise RequestError(f"--patience is {_MOST_PATIENCE_S} s at most.", evidence=f"{patience:g} was given")
-    fleet = fleet_in(boards)
-    rollout = {"halt_at": halt_at, "take_back": take_back, "slower_than": slower_than, "at_once": at_once}
-    if fleet is None and wave is None:
-        refuse_without_waves(**rollout, tag=tags)
-    elif command is not None:
-        raise RequestError(f"--{command} is for single boards.", remedy="use `edgec fleet status` or `edgec fleet rollback`")
+    asked, fleet = Asked(**rolling), fleet_in(boards)
+    in_waves = fleet is not None or asked.wave is not None
+    asked.require_sense(fleet, in_waves, command)
     if fleet is not None:
-        if port or identity or directory or ssh_option:
-            raise RequestError("How a fleet's boards are reached is in its file.", remedy=f"write it into {fleet.path}")
+        require_reached_by_file(fleet, port, identity, directory, ssh_option)
         keep = fleet.fleet.keep if keep is None else keep
         patience = fleet.fleet.patience if patience is None else patience
-        wheels = fleet.beside(fleet.fleet.wheels) if wheels is None and fleet.fleet.wheels else wheels
-    elif tags:
-        raise RequestError("--tag chooses boards of a FLEET.toml.", remedy="give one as the board")
+        wheels = wheels or fleet.wheels
     opened = open_for_boards(artefact)
     more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]
     more += [] if keep is None else ["--keep", str(keep)]
-    if fleet is not None or wave is not None:
-        places = fleet.chosen((), tags) if fleet else places_of(boards, port, identity, directory, ssh_option)
-        run_rollout(artefact, opened, places, fleet, device_options=more, wheels=wheels, wave=wave, as_json=as_json, **rollout)
+    if in_waves:
+        places = fleet.chosen((), asked.tags) if fleet else places_of(boards, port, identity, directory, ssh_option)
+        run_rollout(asked, artefact, opened, places, fleet, more, wheels, as_json=as_json)
         return
     addresses = parse_all(boards, port)
 

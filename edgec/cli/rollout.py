@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,36 @@ if TYPE_CHECKING:
 _WIDEST = 1000
 _FEW = 4
 """Up to so many boards, each step of each is a line for people."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `rollout_options`; None is what the FLEET.toml says, or the default."""
+
+    wave: str | None
+    halt_at: int | None
+    take_back: bool
+    slower_than: float | None
+    at_once: int | None
+    tags: tuple[str, ...]
+
+    def require_sense(self, fleet: OpenFleet | None, in_waves: bool, command: str | None) -> None:
+        """Raises `RequestError` for options of rollouts where there is none, for --status and --rollback where there is one, and
+        for --tag without a FLEET.toml."""
+        from edgec.errors import RequestError
+
+        given = {"--halt-at": self.halt_at, "--take-back": self.take_back, "--slower-than": self.slower_than}
+        ignored = [name for name, value in {**given, "--at-once": self.at_once}.items() if value]
+        if ignored and not in_waves:
+            raise RequestError(
+                f"{', '.join(ignored)}: for a rollout alone.", remedy="add --wave 1,10%,100%, or give a FLEET.toml as the board"
+            )
+        if command is not None and in_waves:
+            raise RequestError(
+                f"--{command} goes with neither waves nor a FLEET.toml.", remedy=f"use edgec fleet {command} FLEET.toml"
+            )
+        if self.tags and fleet is None:
+            raise RequestError("--tag chooses boards of a FLEET.toml.", remedy="give one as the board")
 
 
 def rollout_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -62,14 +93,15 @@ def fleet_in(boards: Sequence[str]) -> OpenFleet | None:
     return read_fleet(Path(files[0]))
 
 
-def refuse_without_waves(**settings: Any) -> None:
-    """Raises `RequestError` for options of rollouts where there is none."""
+def require_reached_by_file(fleet: OpenFleet, *given: object) -> None:
+    """Raises `RequestError` for options of a connection beside a FLEET.toml, which has them."""
     from edgec.errors import RequestError
 
-    ignored = ["--" + name.replace("_", "-") for name, value in settings.items() if value]
-    if ignored:
+    if any(given):
         raise RequestError(
-            f"{', '.join(ignored)}: these are for a rollout.", remedy="add --wave 1,10%,100%, or give a FLEET.toml as the board"
+            "How the boards of a fleet are reached is in its file.",
+            evidence="--port, --identity, --dir and --ssh-option are for boards that are named one by one",
+            remedy=f"write it into {fleet.path}",
         )
 
 
@@ -85,18 +117,14 @@ def places_of(
 
 
 def run_rollout(
+    asked: Asked,
     path: Path,
     artefact: BoardArtefact,
     places: Sequence[Place],
     fleet: OpenFleet | None,
-    *,
     device_options: Sequence[str],
     wheels: Path | None,
-    wave: str | None,
-    halt_at: int | None,
-    take_back: bool,
-    slower_than: float | None,
-    at_once: int | None,
+    *,
     as_json: bool,
 ) -> None:
     """Roll the artefact out, and print what became of it. Raises the error that the rollout ends with."""
@@ -110,13 +138,13 @@ def run_rollout(
         path=path,
         artefact=artefact,
         places=tuple(places),
-        waves=Waves.parse(wave or (settings.wave if settings else ALL)),
-        halt_at=halt_at or (settings.halt_at if settings else 1),
-        at_once=at_once or (settings.at_once if settings else AT_ONCE),
+        waves=Waves.parse(asked.wave or (settings.wave if settings else ALL)),
+        halt_at=asked.halt_at or (settings.halt_at if settings else 1),
+        at_once=asked.at_once or (settings.at_once if settings else AT_ONCE),
         options=tuple(device_options),
         wheels=wheels,
-        slower_than=SLOWER_THAN if slower_than is None else slower_than,
-        take_back=take_back,
+        slower_than=SLOWER_THAN if asked.slower_than is None else asked.slower_than,
+        take_back=asked.take_back,
         fleet="" if fleet is None else str(fleet.path),
     )
     finish(roll_out(plan, teller(as_json)), as_json)

@@ -94,8 +94,17 @@ class OpenFleet:
     fleet: Fleet
     places: tuple[Place, ...]
 
-    def beside(self, text: str) -> Path:
-        """A path that the file names."""
+    @property
+    def wheels(self) -> Path | None:
+        """The folder of wheels, if there is one."""
+        return None if self.fleet.wheels is None else self._beside(self.fleet.wheels)
+
+    @property
+    def trust(self) -> tuple[Path, ...]:
+        """The files with public keys."""
+        return tuple(map(self._beside, self.fleet.trust))
+
+    def _beside(self, text: str) -> Path:
         return self.path.parent / expand(text)
 
     def chosen(self, boards: Sequence[str], tags: Sequence[str]) -> list[Place]:

@@ -17,6 +17,9 @@ from edgec.boards.ssh_errors import misbehaves
 from edgec.errors import NothingToDo
 from edgec.resources import room
 
+SILENCE_S = 120.0
+"""Nobody waits longer for a row of a table. A board reads its engine meanwhile, which takes some seconds."""
+
 Text = Annotated[str, Field(max_length=4096)]
 Size = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -100,7 +103,8 @@ class Overview(_Answer):
 def look(board: Board) -> Overview:
     """Raises `BoardError` if the board is lost or answers with something else."""
     root = [] if board.directory is None else ["--dir", board.directory]
-    result = run(board.connection, Command(_program(), ["--json", *root], b""), board.listener, board.stop)
+    command = Command(_program(), ["--json", *root], b"")
+    result = run(board.connection, command, board.listener, board.stop, SILENCE_S)
     if result.refusal is not None:
         raise result.refusal
     try:

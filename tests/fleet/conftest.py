@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,12 @@ def newer(older: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return renewed(folder, "cd", "int8", "fp16")
 
 
+def events(out: str, kind: str) -> list[dict[str, Any]]:
+    """Those of this kind, of what a command with --json printed."""
+    parsed = [json.loads(line) for line in out.splitlines()]
+    return [event for event in parsed if event["event"] == kind]
+
+
 def renewed(artefact: Path, key: str, *graphs: str) -> Path:
     """The artefact as another build, with other graphs: the name inside of each is spelled otherwise."""
     for name in graphs:
@@ -79,6 +86,16 @@ def activated(artefact: Path, facts: Path, memo: Path, root: Path) -> Path:
 def older_root(older: Path, facts: Path, memo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What lies on a board on which `older` is active. Not to be changed."""
     return activated(older, facts, memo, tmp_path_factory.mktemp("root") / "edgec")
+
+
+@pytest.fixture(scope="session")
+def ready_root(older_root: Path, newer: Path, facts: Path, memo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same after `newer` was active there and was taken back: it needs no building. Not to be changed."""
+    root = tmp_path_factory.mktemp("ready") / "edgec"
+    shutil.copytree(older_root, root, symlinks=True)
+    activated(newer, facts, memo, root)
+    assert Robot(newer, facts, root).run("rollback").code == 0
+    return root
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
-"""Many boards on this machine: one real OpenSSH server that listens on a port for each, and a home for each."""
+"""Many boards on this machine: one real OpenSSH server, and for each board a name, a key that opens it, and a home."""
 
 from __future__ import annotations
 
-import getpass
 import json
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,38 +25,35 @@ class LoopbackFleet:
     facts: Path
     count: int
     env: dict[str, str] = field(default_factory=dict)
-    ports: list[int] = field(default_factory=list)
+    port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    _let_in: dict[int, str] = field(default_factory=dict)
 
     def __enter__(self) -> LoopbackFleet:
-        with ExitStack() as probes:
-            for _ in range(self.count):
-                probe = probes.enter_context(socket.socket())
-                probe.bind(("127.0.0.1", 0))
-                self.ports.append(int(probe.getsockname()[1]))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
         programs = self.folder / "bin"
         programs.mkdir(parents=True)
         (programs / "python3").symlink_to(interpreter("3.8") or sys.executable)
-        lines = [
-            *(f"Port {port}" for port in self.ports),
-            f"ListenAddress 127.0.0.1\nHostKey {self.keys.folder / 'host'}\nPidFile none\nStrictModes no\nUsePAM no",
-            "PermitUserEnvironment yes\nPermitRootLogin prohibit-password\nPasswordAuthentication no",
-            "KbdInteractiveAuthentication no\nLogLevel ERROR\nMaxStartups 200\nAuthorizedKeysFile none",
-        ]
-        for number, port in enumerate(self.ports, 1):
+        for number in range(1, self.count + 1):
             self.home(number).mkdir()
+            self._key(number).parent.mkdir(exist_ok=True)
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._key(number)], check=True)
             self.told(number)
-            lines.append(f"Match LocalPort {port}\n AuthorizedKeysFile {self.home(number) / 'authorized_keys'}")
-        (self.folder / "sshd_config").write_text("\n".join([*lines, ""]))
-        known = self.keys.public("host")
-        (self.folder / "known_hosts").write_text("".join(f"[127.0.0.1]:{port} {known}\n" for port in self.ports))
+        (self.folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.keys.folder / 'host'}\nPidFile none\nStrictModes no\n"
+            f"UsePAM no\nPermitUserEnvironment yes\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
+            f"KbdInteractiveAuthentication no\nLogLevel ERROR\nMaxStartups 200\nAuthorizedKeysFile {self._authorized}\n"
+        )
+        (self.folder / "known_hosts").write_text(f"boards {self.keys.public('host')}\n")
         assert SSHD is not None
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen([SSHD, "-D", "-e", "-f", self.folder / "sshd_config"], stderr=log)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and self.process.poll() is None:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.ports[-1])) == 0:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
             time.sleep(0.02)
         raise AssertionError((self.folder / "log").read_text())
@@ -85,29 +80,41 @@ class LoopbackFleet:
             **more,
         }
         options = ",".join(f'environment="{name}={value}"' for name, value in env.items())
-        (self.home(number) / "authorized_keys").write_text(f"{options} {self.keys.public('client')}\n")
+        self._let_in[number] = f"{options} {self._key(number).with_suffix('.pub').read_text().strip()}"
+        self._write_keys()
 
     def cut(self, number: int) -> None:
         """Nobody gets in any more, until it is told something again."""
-        (self.home(number) / "authorized_keys").write_text("")
+        del self._let_in[number]
+        self._write_keys()
 
     def write(self, path: Path, numbers: Sequence[int] = (), **settings: object) -> Path:
         """FLEET.toml with these boards, by default all of them. JSON's texts, numbers and lists are TOML's too."""
-        user = getpass.getuser()
-        known = f"UserKnownHostsFile={self.folder / 'known_hosts'}"
+        ways = ["HostName=127.0.0.1", "HostKeyAlias=boards", f"UserKnownHostsFile={self.folder / 'known_hosts'}"]
         facts = {
             "name": "fleet",
-            "identity": str(self.keys.folder / "client"),
-            "ssh_options": [known, "GlobalKnownHostsFile=/dev/null", "IdentityAgent=none"],
+            "port": self.port,
+            "ssh_options": [*ways, "GlobalKnownHostsFile=/dev/null", "IdentityAgent=none"],
             **settings,
         }
         lines = [f"{name} = {json.dumps(value)}" for name, value in facts.items()]
         for number in numbers or range(1, self.count + 1):
-            address = f"{user}@127.0.0.1"
-            lines.append(f'[[boards]]\nname = "r{number}"\naddress = "{address}"\nport = {self.ports[number - 1]}')
-            lines.append(f'tags = ["{"even" if number % 2 == 0 else "odd"}"]')
+            tag = "even" if number % 2 == 0 else "odd"
+            lines.append(f'[[boards]]\naddress = "r{number}"\nidentity = "{self._key(number)}"\ntags = ["{tag}"]')
         path.write_text("\n".join([*lines, ""]))
         return path
+
+    @property
+    def _authorized(self) -> Path:
+        return self.folder / "authorized_keys"
+
+    def _key(self, number: int) -> Path:
+        return self.folder / "keys" / f"r{number}"
+
+    def _write_keys(self) -> None:
+        work = self._authorized.with_suffix(".new")
+        work.write_text("\n".join([*self._let_in.values(), ""]))
+        work.replace(self._authorized)
 
     def robot(self, number: int, artefact: Path) -> Robot:
         """To look at what is on a board."""
