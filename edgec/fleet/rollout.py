@@ -120,7 +120,7 @@ class _Run:
     def __init__(self, plan: Plan, ledger: Ledger, tell: Tell) -> None:
         self._plan, self._ledger, self._tell = plan, ledger, tell
         self._shipped = check_report(plan.artefact.opened.manifest, plan.artefact.directory)
-        self._halted = threading.Event()
+        self._halted, self._counting = threading.Event(), threading.Lock()
         self._bad = 0
         self._done = sum(ledger.rollout.boards[place.key].state == "done" for place in plan.places)
 
@@ -147,15 +147,7 @@ class _Run:
         text = f"wave {number} of {waves}: {len(places)} boards, {self._done} have it"
         self._tell({"event": "wave", "wave": number, "waves": waves, "boards": [place.name for place in places], "text": text})
         go_on = lambda: not self._halted.is_set()  # noqa: E731
-        for ended in each(places, self._deploy, at_once=self._plan.at_once, listener=self._listener, may_start=go_on):
-            board = self._write_down(ended)
-            if board.state != "unreachable":
-                self._done += 1
-            if board.state in _BAD:
-                self._bad += 1
-                if self._bad >= self._plan.halt_at:
-                    self._halted.set()
-            self._tell(_said(board))
+        each(places, self._deploy, self._end, at_once=self._plan.at_once, listener=self._listener, may_start=go_on)
 
     def _deploy(self, place: Place, board: Board) -> tuple[Deployed, Judgement]:
         record = self._ledger.rollout.boards[place.key]
@@ -166,6 +158,15 @@ class _Run:
             self._ledger.change(place.key, state="started")
         deployed = commands.deploy(board, self._plan.artefact, self._plan.options, self._plan.wheels)
         return deployed, judge(self._shipped, deployed.report, self._plan.slower_than)
+
+    def _end(self, ended: Ended[tuple[Deployed, Judgement]]) -> None:
+        board = self._write_down(ended)
+        with self._counting:
+            self._done += board.state != "unreachable"
+            self._bad += board.state in _BAD
+            if self._bad >= self._plan.halt_at:
+                self._halted.set()
+        self._tell(_said(board))
 
     def _write_down(self, ended: Ended[tuple[Deployed, Judgement]]) -> BoardRecord:
         result, key = ended.result, ended.place.key

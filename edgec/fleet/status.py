@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgec.boards.commands import Board
 from edgec.errors import EdgecError, NothingToDo
 from edgec.fleet.file import Place
 from edgec.fleet.looking import Active, Overview, look, roll_back
-from edgec.fleet.working import Ended, each
+from edgec.fleet.working import each
 from edgec.records.reading import printable
 from edgec.report.cells import ABSENT, number
 from edgec.report.sheets import Sheet, numbers, sheet, texts
@@ -28,17 +29,17 @@ class Seen:
 
 def look_at(places: Sequence[Place], *, at_once: int) -> list[Seen]:
     """All boards, in their order."""
-    return _in_order(places, each(places, lambda place, board: look(board), at_once=at_once), Seen)
+    return each(places, lambda place, board: look(board), lambda ended: Seen(ended.place, ended.result), at_once=at_once)
 
 
 def roll_back_all(places: Sequence[Place], name: str | None, *, at_once: int) -> list[tuple[Place, str | EdgecError]]:
     """Each board goes back to what was active before, and says so; `name` chooses among several artefacts on a board."""
 
-    def one(place: Place, board: Any) -> str:
+    def one(place: Place, board: Board) -> str:
         overview = look(board)
-        active = [each for each in overview.active if each.engine is not None and name in (None, each.name)]
+        active = [there for there in overview.active if there.engine is not None and name in (None, there.name)]
         if len(active) != 1:
-            listed = ", ".join(each.name for each in overview.active) or "nothing"
+            listed = ", ".join(there.name for there in overview.active) or "nothing"
             raise NothingToDo(
                 "Several artefacts are active there." if active else "Nothing is active there.",
                 evidence=f"there is {printable(listed)[:300]}",
@@ -46,19 +47,19 @@ def roll_back_all(places: Sequence[Place], name: str | None, *, at_once: int) ->
             )
         return roll_back(board, overview.root, active[0])
 
-    return _in_order(places, each(places, one, at_once=at_once), lambda place, result: (place, result))
+    return each(places, one, lambda ended: (ended.place, ended.result), at_once=at_once)
 
 
 def status_json(seen: Sequence[Seen]) -> list[dict[str, Any]]:
     """An object a board: what it answered, or its error."""
     rows = []
-    for each_ in seen:
-        row: dict[str, Any] = {"board": each_.place.name, "address": each_.place.address.text, "tags": list(each_.place.tags)}
-        if isinstance(each_.answer, EdgecError):
-            error = each_.answer
+    for board in seen:
+        row: dict[str, Any] = {"board": board.place.name, "address": board.place.address.text, "tags": list(board.place.tags)}
+        if isinstance(board.answer, EdgecError):
+            error = board.answer
             row |= {"exit_code": error.exit_code, "error": {"what": error.what, "evidence": list(error.evidence)}}
         else:
-            row |= {"exit_code": 0, **each_.answer.model_dump(mode="json")}
+            row |= {"exit_code": 0, **board.answer.model_dump(mode="json")}
         rows.append(row)
     return rows
 
@@ -67,7 +68,7 @@ def status_sheet(seen: Sequence[Seen]) -> Sheet:
     """A row a board, or several where several artefacts are on it. Columns that no board has something for are left out."""
     headings = texts("board", "runs", "variant", "since", "verified") + numbers("p50 ms", "drift") + numbers("free GB")
     headings += texts("remark")
-    rows = [row for each_ in seen for row in _rows(each_)]
+    rows = [row for board in seen for row in _rows(board)]
     used = [index for index in range(len(headings)) if index < 2 or any(row[index] != ABSENT for row in rows)]
     return sheet([headings[index] for index in used], [[row[index] for index in used] for row in rows])
 
@@ -78,10 +79,10 @@ def _rows(seen: Seen) -> list[tuple[str, ...]]:
         return [(name, "no answer", *[ABSENT] * 6, answer.what)]
     free = number(answer.disk_free_bytes / 1e9, ".1f")
     remark = "an update is under way" if answer.update_open else ABSENT
-    active = [each_ for each_ in answer.active if each_.engine is not None]
+    active = [there for there in answer.active if there.engine is not None]
     if not active:
         return [(name, "nothing", *[ABSENT] * 5, free, remark)]
-    return [(name, *_cells(each_), free, _remark(each_, remark)) for each_ in active]
+    return [(name, *_cells(there), free, _remark(there, remark)) for there in active]
 
 
 def _cells(active: Active) -> tuple[str, ...]:
@@ -111,8 +112,3 @@ def _remark(active: Active, other: str) -> str:
     evidence = f"latency {active.measured}" if active.measured and active.measured != active.verified else ""
     words = [*active.evidence[:1], slowed, evidence, "" if other == ABSENT else other]
     return "; ".join(filter(None, words)) or ABSENT
-
-
-def _in_order(places: Sequence[Place], ended: Any, make: Callable[[Place, Any], Any]) -> list[Any]:
-    results: dict[str, Ended[Any]] = {each_.place.key: each_ for each_ in ended}
-    return [make(place, results[place.key].result) for place in places]

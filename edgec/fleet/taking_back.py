@@ -10,7 +10,7 @@ from edgec.errors import EdgecError, NothingToDo
 from edgec.fleet.file import Place
 from edgec.fleet.looking import look, roll_back
 from edgec.fleet.state import BoardRecord, Ledger, State
-from edgec.fleet.working import each
+from edgec.fleet.working import Ended, each
 from edgec.records.reading import printable
 
 Tell = Callable[[dict[str, Any]], None]
@@ -30,7 +30,8 @@ def take_back(ledger: Ledger, tell: Tell, *, at_once: int) -> None:
         return _restore(board, ledger, ledger.rollout.boards[place.key])
 
     keys = {id(place): key for key, place in to_do.items()}
-    for ended in each(list(to_do.values()), one, at_once=at_once):
+
+    def end(ended: Ended[tuple[State, str]]) -> None:
         key, result = keys[id(ended.place)], ended.result
         if isinstance(result, NothingToDo):
             board = ledger.change(key, state="stays", what=_words(result), handled=True)
@@ -41,6 +42,8 @@ def take_back(ledger: Ledger, tell: Tell, *, at_once: int) -> None:
         why = f": {board.what}" if board.what else ""
         state = board.state if board.handled else "not taken back"
         tell({"event": "board", "board": board.name, "state": state, "what": board.what, "text": f"{board.name} {state}{why}"})
+
+    each(list(to_do.values()), one, end, at_once=at_once)
     if all(board.handled for board in ledger.rollout.boards.values() if board.asked):
         ledger.set(status="taken back")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -18,6 +18,7 @@ from edgec.errors import EdgecError
 from edgec.fleet.file import Place
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -37,35 +38,41 @@ def no_listener(place: Place) -> Listener:
 def each(
     places: Sequence[Place],
     work: Callable[[Place, Board], T],
+    end: Callable[[Ended[T]], U],
     *,
     at_once: int,
     listener: Callable[[Place], Listener] = no_listener,
     may_start: Callable[[], bool] = lambda: True,
-) -> Iterator[Ended[T]]:
-    """The boards as their work ends, at most `at_once` at the same time, begun in their order. Those whose turn comes when
-    `may_start` is false are left out. Ctrl-C, or an error that is not edgec's, ends the work on the boards too."""
+) -> list[U]:
+    """Work on all boards, at most `at_once` at the same time, begun in their order; returns what `end` makes of each, in their
+    order. `end` is called when a board's work ends, before another board's begins in its stead, and from several threads.
+
+    Boards whose turn comes when `may_start` is false are left out. Ctrl-C, or an error that is not edgec's, ends the work on the
+    boards too.
+    """
     stop = threading.Event()
 
-    def one(place: Place) -> Ended[T] | None:
+    def one(place: Place) -> Iterator[U]:
         if stop.is_set() or not may_start():
-            return None
+            return
         reached = False
         try:
             with Connection(place.address, place.options, stop) as connection:
                 reached = True
-                return Ended(place, work(place, Board(connection, listener(place), stop, place.directory)), reached)
+                result: T | EdgecError = work(place, Board(connection, listener(place), stop, place.directory))
         except EdgecError as error:
-            return Ended(place, error, reached)
+            result = error
+        yield end(Ended(place, result, reached))
 
     with ThreadPoolExecutor(max(1, min(at_once, len(places)))) as pool:
-        futures = [pool.submit(one, place) for place in places]
+        futures = [pool.submit(lambda place: list(one(place)), place) for place in places]
         try:
-            for future in as_completed(futures):
-                ended = future.result()
-                if ended is not None:
-                    yield ended
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
         except BaseException:
             stop.set()
             for future in futures:
                 future.cancel()
             raise
+    return [result for future in futures for result in future.result()]

@@ -68,6 +68,8 @@ def renewed(artefact: Path, key: str, *graphs: str) -> Path:
     said = artefact / "device" / "bundle.json"
     document = json.loads(said.read_text())
     document["build_key"] = key * 32
+    document["gate"] = dict.fromkeys(document["gate"], 0.8)
+    document["budget"] = {"min_fidelity": 0.8, "min_agreement": None, "min_iou": None, "max_depth_error": None}
     files = {file.path: file for file in build_manifest_files(artefact)}
     document["files"] = [files[entry["path"]].model_dump() for entry in document["files"]]
     said.write_text(json.dumps(document))
