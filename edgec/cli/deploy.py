@@ -38,6 +38,9 @@ _MOST_PATIENCE_S = 24 * 3600
     "--keep", type=click.IntRange(0, 1000), metavar="N",
     help="Older releases that stay on a board besides the active one and the one before.  [default: 1]",
 )  # fmt: skip
+@options.trust_if_given
+@options.measurers
+@click.option("--allow-older", is_flag=True, help="Take a signed release that is older than what runs there.")
 @rollout_options
 @click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")
 @click.option("--rollback", "command", flag_value="rollback", help="Only go back to the engine before the active one.")
@@ -56,6 +59,9 @@ def deploy(
     patience: float | None,
     wheels: Path | None,
     keep: int | None,
+    trust: tuple[Path, ...],
+    measurers: tuple[Path, ...],
+    allow_older: bool,
     command: str | None,
     as_json: bool,
     **rolling: Any,
@@ -67,10 +73,13 @@ def deploy(
     are built on a Jetson; a board with a CPU, and a Mac, run the models as they are, and get the runtime along if they lack it.
     What does not reproduce the golden features is never activated: what was active before stays. With FLEET.toml or --wave, the
     release goes to some boards first, and is halted when they refuse it or do worse with it.
+
+    With --trust, ARTEFACT may be a bundle, and must be signed by a holder of the key. A board keeps the key, if it has none yet,
+    and from then on takes only what its holder signed and what is not older than what runs there.
     """
     from edgec.boards import commands
     from edgec.boards.address import parse_all
-    from edgec.boards.artefact import open_for_boards
+    from edgec.boards.artefact import opened_for_boards
     from edgec.boards.commands import Board
     from edgec.cli.boards import on_boards, raise_or_print_failures, results_json
     from edgec.cli.rollout import Asked, fleet_in, places_of, require_reached_by_file, run_rollout
@@ -85,20 +94,21 @@ def deploy(
         require_reached_by_file(fleet, port, identity, directory, ssh_option)
         keep = fleet.fleet.keep if keep is None else keep
         patience = fleet.fleet.patience if patience is None else patience
-        wheels = wheels or fleet.wheels
-    opened = open_for_boards(artefact)
+        wheels, trust = wheels or fleet.wheels, trust or fleet.trust
     more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]
-    more += [] if keep is None else ["--keep", str(keep)]
+    more += [*(["--allow-older"] if allow_older else []), *([] if keep is None else ["--keep", str(keep)])]
     if in_waves:
         places = fleet.chosen((), asked.tags) if fleet else places_of(boards, port, identity, directory, ssh_option)
-        run_rollout(asked, artefact, opened, places, fleet, more, wheels, as_json=as_json)
+        with opened_for_boards(artefact, trust, measurers) as opened:
+            run_rollout(asked, artefact, opened, places, fleet, more, wheels, as_json=as_json)
         return
     addresses = parse_all(boards, port)
+    with opened_for_boards(artefact, trust, measurers) as opened:
 
-    def work(board: Board) -> Any:
-        return commands.deploy(board, opened, more, wheels) if command is None else commands.ask(board, opened, command)
+        def work(board: Board) -> Any:
+            return commands.deploy(board, opened, more, wheels) if command is None else commands.ask(board, opened, command)
 
-    results = on_boards(addresses, identity, directory, ssh_option, work)
+        results = on_boards(addresses, identity, directory, ssh_option, work)
     if as_json:
         click.echo(results_json(addresses, results, _deployed_json))
     elif command is not None:

@@ -52,7 +52,7 @@ class Previous(_Answer):
 
 class Active(_Answer):
     """What is active under one name; None where nothing is. Latencies are milliseconds. `state` is whether it is as it was
-    verified: `verified`, `changed` or `unknown`. `bundle` is the release's folder on the board."""
+    verified: `verified`, `changed` or `unknown`. `family` is that of the release's program; None where the release is gone."""
 
     name: Text
     engine: Text | None = None
@@ -75,7 +75,6 @@ class Active(_Answer):
     drift: Number | None = None
     """How the latency now stands to the one that was measured, where a board says it."""
     family: Text | None = None
-    bundle: Text | None = None
     previous: Previous | None = None
 
     @property
@@ -118,13 +117,13 @@ def roll_back(board: Board, root: str, active: Active) -> str:
     """Go back to what was active before `active`, by the program of the board's family; returns what that says. Raises the error
     that it ended with, and `NothingToDo` if the board no longer has the release that is active."""
     backend = None if active.family is None else all_backends().get(active.family)
-    if active.bundle is None or backend is None or backend.program is None:
+    if backend is None or backend.program is None:
         raise NothingToDo(
             f"{active.name} cannot be rolled back there.",
-            evidence="its release is gone" if active.bundle is None else f"no program for {active.family} is installed here",
+            evidence="its release is gone" if active.family is None else f"no program for {active.family} is installed here",
             remedy="deploy the release that you want again",
         )
-    arguments = ["rollback", "--json", "--bundle", active.bundle, "--dir", root]
+    arguments = ["rollback", "--json", "--name", active.name, "--dir", root]
     result = run(board.connection, Command(backend.program.archive(), arguments, b""), board.listener, board.stop)
     if result.refusal is not None:
         raise result.refusal

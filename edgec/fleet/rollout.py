@@ -21,8 +21,11 @@ from edgec.fleet.state import BoardRecord, BundleFacts, Ledger, Rollout, State, 
 from edgec.fleet.taking_back import Tell, take_back
 from edgec.fleet.waves import Waves
 from edgec.fleet.working import Ended, each
+from edgec.onboard.container import RELEASE
+from edgec.onboard.trust import read_release
 from edgec.records.manifest import MANIFEST
 from edgec.records.reading import printable
+from edgec.untrusted import parse_json_object
 
 _TO_DO: tuple[State, ...] = ("started", "refused", "regressed", "unreachable", "waiting")
 """What is not done, in the order in which it is tried again: first what was begun, or went wrong, before."""
@@ -103,8 +106,10 @@ def error_of(rollout: Rollout) -> EdgecError | None:
 
 def facts_of(path: Path, artefact: BoardArtefact) -> BundleFacts:
     """What a rollout says about its bundle."""
-    manifest, release = artefact.opened.manifest, getattr(artefact, "release", None)
-    says = f"{artefact.name} {manifest.build_key[:8]}" if release is None else f"{release.name} {release.version}"
+    manifest, says = artefact.opened.manifest, f"{artefact.name} {artefact.opened.manifest.build_key[:8]}"
+    if artefact.delivery is not None:
+        release = read_release(parse_json_object((artefact.directory / RELEASE).read_bytes()))
+        says = f"{release.name} {release.version}"
     return BundleFacts(
         path=str(path),
         manifest_sha256=sha256_of(artefact.directory / MANIFEST),

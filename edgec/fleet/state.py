@@ -192,7 +192,8 @@ def begun(bundle: BundleFacts, places: Iterable[Place], fleet: str, wave: str, h
     boards = {place.key: BoardRecord.of(place) for place in places}
     with _locked(".lock", "Another process begins a rollout."):
         unfinished = [each for each in all_rollouts() if each.status in UNFINISHED and set(each.boards) & set(boards)]
-        same = next((each for each in unfinished if each.bundle.manifest_sha256 == bundle.manifest_sha256), None)
+        known = (bundle.manifest_sha256, bundle.says)
+        same = next((each for each in unfinished if (each.bundle.manifest_sha256, each.bundle.says) == known), None)
         for other in unfinished:
             if other is not same:
                 raise _in_the_way(other, boards)
@@ -210,12 +211,12 @@ def begun(bundle: BundleFacts, places: Iterable[Place], fleet: str, wave: str, h
         holding = held(rollout)
         ledger = holding.__enter__()
         try:
-            known = ledger.rollout.boards
+            before = ledger.rollout.boards
             # A board may be reached in another way by now.
             ways = ("name", "address", "port", "identity", "ssh_options", "directory")
             updated = {
-                key: known[key].model_copy(update={way: getattr(board, way) for way in ways}) if key in known else board
-                for key, board in {**known, **boards}.items()
+                key: before[key].model_copy(update={way: getattr(board, way) for way in ways}) if key in before else board
+                for key, board in {**before, **boards}.items()
             }
             ledger.set(boards=updated, wave=wave, halt_at=halt_at)
         except BaseException:

@@ -18,8 +18,8 @@ from edgec_device.files import read_record, remove
 from edgec_device.output import megabytes
 from edgec_device.seal import activations, current_engine
 from edgec_device.session import Layout, Session
+from edgec_device.updating import UPDATE
 
-UPDATE = "update.json"
 _WAYS_BACK = 2
 """The active engine, and the one before."""
 _SHOWN = 300

@@ -7,13 +7,13 @@ its own (`targets/device/__main__.py`), which a workstation sends without knowin
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Sequence
 
 from edgec_onboard.program import folder, run_guarded
 
+from edgec_device.arguments import default_root
 from edgec_device.bundle import BUNDLE
 from edgec_device.errors import from_os_error
 from edgec_device.files import read_json
@@ -34,11 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = run_guarded(lambda: _print(options.root, output), output.error, from_os_error)
     output.emit("end", exit_code=code)
     return code
-
-
-def default_root() -> str:
-    """Where things are installed unless --dir says otherwise."""
-    return "{}/edgec".format(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
 
 
 def overview(root: Path) -> dict[str, Any]:
@@ -86,7 +81,6 @@ def _active(layout: Layout) -> dict[str, Any]:
         "measured": bench.get("evidence"),
         "throttled": bench.get("throttled", []),
         "family": document.get("family"),
-        "bundle": str(release) if document else None,
         "previous": _previous(layout, past[-2]) if len(past) > 1 else None,
     }
 
