@@ -98,7 +98,11 @@ def test_what_was_done_is_taken_back_by_itself_and_later_where_a_board_was_away(
     assert [(event["board"], event["state"]) for event in events(out, "board")] == [("r1", "taken back")]
     assert {boards.current(number) for number in (1, 2, 3)} == {before}
     code, out, _ = say(*taking[:3], "--wave", "1", "--json")  # another rollout, since that one is over
-    assert (code, events(out, "rollout")[0]["continued"]) == (0, False)
+    (begun,) = events(out, "rollout")
+    assert (code, begun["continued"]) == (0, False)
+    assert say("fleet", "close", begun["id"])[0] == 0
+    assert json.loads(say("fleet", "rollouts", "--json")[1])[-1]["status"] == "closed"
+    assert say("fleet", "close", begun["id"])[0] == 2
 
 
 def test_a_board_that_is_slower_than_the_bundle_says(

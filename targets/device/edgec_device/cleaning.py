@@ -74,7 +74,7 @@ def _entries_that_stay(layout: Layout, keep: int) -> list[dict[str, Any]]:
     past = activations(layout)
     entries = past[-_WAYS_BACK:]
     builds = {entry.get("build_key") for entry in entries}
-    further = []
+    further: list[dict[str, Any]] = []
     for entry in reversed(past[:-_WAYS_BACK]):
         if len(further) < keep and entry.get("build_key") not in builds:
             builds.add(entry.get("build_key"))
