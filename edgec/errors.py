@@ -28,7 +28,8 @@
      ├── Regression                17   `compare --fail-on-regression` found one
      ├── UnsupportedOperation      18   a head has an operation that the target's runtime, or edgec's lowering to it, has not
      ├── Untrusted                 19   not signed, not by a trusted key, or not as it was signed
-     └── Outdated                  20   signed, but expired, older than asked for, or another product
+     ├── Outdated                  20   signed, but expired, older than asked for, or another product
+     └── RolloutHalted             21   a rollout was halted: boards refused the release, or regressed with it
 
 The programs on boards and Macs use the codes 5 and 8 to 15, too, with the same meaning. Exit code 130 is Ctrl-C. Any other
 exception is a bug in edgec, and shows as a traceback with exit code 70.
@@ -211,6 +212,12 @@ class Outdated(EdgecError):
     """A bundle or an artefact that is signed as it should be, but expired, older than asked for, or another product."""
 
     exit_code = 20
+
+
+class RolloutHalted(EdgecError):
+    """A rollout to many boards that was halted, because boards refused the release, or did worse with it than it says itself."""
+
+    exit_code = 21
 
 
 def of_exit_code(code: int) -> type[EdgecError]:

@@ -71,6 +71,16 @@ class BoardArtefact:
                 remedy="build it again",
             ) from error
 
+    @cached_property
+    def name(self) -> str:
+        """What its folder is called on boards. Raises `ArtefactError` if bundle.json does not say."""
+        name = parse_json_object(self.document).get("name")
+        if not isinstance(name, str):
+            raise ArtefactError(
+                f"{self.directory / self.source} does not say what the artefact is called.", remedy="build it again"
+            )
+        return name
+
     @property
     def directory(self) -> Path:
         """Of the artefact."""

@@ -51,8 +51,8 @@ class Board:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A deployment that succeeded. `active` is the path on the board that the robot loads. `copied` are the files that were
-    sent."""
+    """A deployment that succeeded. `active` is the path on the board that the robot loads. `copied` are the files that were sent,
+    `removed` the old releases and engines that were removed afterwards."""
 
     report: Report
     report_path: Path
@@ -60,6 +60,8 @@ class Deployed:
     active: str
     copied: tuple[str, ...]
     copied_bytes: int
+    removed: tuple[str, ...] = ()
+    removed_bytes: int = 0
 
 
 def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = (), wheels: Path | None = None) -> Deployed:
@@ -82,10 +84,8 @@ def deploy(board: Board, artefact: BoardArtefact, options: Sequence[str] = (), w
     report, content = fetch_measurements(board.connection, path, artefact)
     save(report_path, report.to_json().encode())
     save(details_path, content)
-    copied = result.done.get("copy")
-    sent = () if copied is None else tuple(name for name in copied.files if isinstance(name, str))
-    size = 0 if copied is None else copied.size_bytes or 0
-    return Deployed(report, report_path, details_path, active.path or "", sent, size)
+    copied, removed = (_files(result, step) for step in ("copy", "clean"))
+    return Deployed(report, report_path, details_path, active.path or "", *copied, *removed)
 
 
 def bench(board: Board, artefact: BoardArtefact, iterations: int | None = None) -> Report:
@@ -141,6 +141,12 @@ def _with_packages(board: Board, artefact: BoardArtefact, wheels: Path | None) -
     for name, problem in collected.refused.items():
         board.say(f"  {name} stays missing: {problem}")
     return packages.bring(artefact, collected)
+
+
+def _files(result: CommandResult, step: str) -> tuple[tuple[str, ...], int]:
+    """The names of the files that a step ended with, and their bytes."""
+    done = result.done.get(step)
+    return ((), 0) if done is None else (tuple(name for name in done.files if isinstance(name, str)), done.size_bytes or 0)
 
 
 def _no_answer() -> ArtefactError:

@@ -41,9 +41,9 @@ minutes."""
 MOST_S = 24 * 3600.0
 MOST_REQUESTS = 4
 """The device program requests a file twice if it arrives damaged."""
-_ANSWERS = frozenset({"done", "machine", "measured", "status"})
+_ANSWERS = frozenset({"done", "machine", "measured", "overview", "status"})
 """Events that hold results, and are kept."""
-_STEPS = frozenset({"copy", "activate"})
+_STEPS = frozenset({"activate", "clean", "copy"})
 _LONGEST_PATH = 4096
 _MOST_EVIDENCE, _EVIDENCE_WIDTH = 40, 2000
 _BLOCK = 1 << 18
@@ -94,8 +94,11 @@ class Command:
     delivery: bytes | None = None
 
 
-def run(connection: Connection, command: Command, listener: Listener, stop: threading.Event) -> CommandResult:
-    """Run a command to its end. `listener` is called with every event as it comes.
+def run(
+    connection: Connection, command: Command, listener: Listener, stop: threading.Event, silence_s: float | None = None
+) -> CommandResult:
+    """Run a command to its end. `listener` is called with every event as it comes. `silence_s` is how long it may print none,
+    by default `SILENCE_S`.
 
     Raises `BoardError` if the connection is lost, the program crashes, or the board prints too much or nothing for too long;
     `ArtefactError` if the board requests a file that is not in the artefact. When `stop` is set the program is told to end, and
@@ -107,7 +110,7 @@ def run(connection: Connection, command: Command, listener: Listener, stop: thre
     result = CommandResult()
     process = connection.start()
     try:
-        code = _Conversation(process, opening, command.files, result, listener, stop).run()
+        code = _Conversation(process, opening, command.files, result, listener, stop, silence_s or SILENCE_S).run()
     except Refused as error:
         raise misbehaves(connection.address, [f"it {error}", *result.messages()]) from error
     finally:
@@ -155,9 +158,10 @@ class _Conversation:
         result: CommandResult,
         listener: Listener,
         stop: threading.Event,
+        silence_s: float,
     ) -> None:
         self._process, self._files, self._result, self._listener, self._stop = process, files, result, listener, stop
-        self._reader = Reader()
+        self._reader, self._silence_s = Reader(), silence_s
         self._blocks: Iterator[bytes] = iter([opening])
         self._block = memoryview(b"")
         self._began = self._last_sent = self._last_event = time.monotonic()
@@ -206,8 +210,8 @@ class _Conversation:
 
     def _check_time(self) -> None:
         now = time.monotonic()
-        if now - self._last_event > SILENCE_S:
-            raise Refused(f"has not reported progress for {SILENCE_S:.0f} s")
+        if now - self._last_event > self._silence_s:
+            raise Refused(f"has not reported progress for {self._silence_s:.0f} s")
         if now - self._began > MOST_S:
             raise Refused(f"has not ended after {MOST_S / 3600:.0f} hours")
 

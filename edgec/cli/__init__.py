@@ -25,6 +25,7 @@ COMMANDS = {
     "run": "Run frames, a video or a camera through an artefact.",
     "code": "Write the robot's own program around an artefact: C++.",
     "deploy": "Bring an artefact to boards, and have them finish it.",
+    "fleet": "Say what runs on a fleet of boards, and go back.",
     "keygen": "Make a key to sign bundles with.",
     "bundle": "Make one signed file of an artefact, for a fleet.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgec.cli import options
+from edgec.cli.rollout import rollout_options
 
 if TYPE_CHECKING:
     from edgec.boards.address import Address
@@ -33,15 +34,21 @@ _MOST_PATIENCE_S = 24 * 3600
     metavar="DIR",
     help="Take runtimes that a board lacks from this folder of wheels, and from nowhere else.",
 )
+@click.option(
+    "--keep", type=click.IntRange(0, 1000), metavar="N",
+    help="Older releases that stay on a board besides the active one and the one before.  [default: 1]",
+)  # fmt: skip
 @options.trust_if_given
 @options.measurers
 @click.option("--allow-older", is_flag=True, help="Take a signed release that is older than what runs there.")
+@rollout_options
 @click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")
 @click.option("--rollback", "command", flag_value="rollback", help="Only go back to the engine before the active one.")
 @options.as_json
 @click.pass_context
 def deploy(
     context: click.Context,
+    /,
     artefact: Path,
     boards: tuple[str, ...],
     port: int | None,
@@ -51,18 +58,21 @@ def deploy(
     again: bool,
     patience: float | None,
     wheels: Path | None,
+    keep: int | None,
     trust: tuple[Path, ...],
     measurers: tuple[Path, ...],
     allow_older: bool,
     command: str | None,
     as_json: bool,
+    **rolling: Any,
 ) -> None:
     """Copy ARTEFACT to each BOARD, have it verify and measure what it can run there, and activate the fastest.
 
-    BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config. Only what changed is copied; interrupted, the same
-    command goes on. The board's report comes back beside the artefact. Engines are built on a Jetson; a board with a CPU, and a
-    Mac, run the models as they are, and get the runtime along if they lack it. What does not reproduce the golden features is
-    never activated: what was active before stays.
+    BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config; or FLEET.toml, a list of them (`edgec fleet --help`).
+    Only what changed is copied; interrupted, the same command goes on. The board's report comes back beside the artefact. Engines
+    are built on a Jetson; a board with a CPU, and a Mac, run the models as they are, and get the runtime along if they lack it.
+    What does not reproduce the golden features is never activated: what was active before stays. With FLEET.toml or --wave, the
+    release goes to some boards first, and is halted when they refuse it or do worse with it.
 
     With --trust, ARTEFACT may be a bundle, and must be signed by a holder of the key. A board keeps the key, if it has none yet,
     and from then on takes only what its holder signed and what is not older than what runs there.
@@ -72,13 +82,27 @@ def deploy(
     from edgec.boards.artefact import opened_for_boards
     from edgec.boards.commands import Board
     from edgec.cli.boards import on_boards, raise_or_print_failures, results_json
+    from edgec.cli.rollout import Asked, fleet_in, places_of, require_reached_by_file, run_rollout
     from edgec.errors import RequestError
 
     if patience is not None and not patience <= _MOST_PATIENCE_S:
         raise RequestError(f"--patience is {_MOST_PATIENCE_S} s at most.", evidence=f"{patience:g} was given")
-    addresses = parse_all(boards, port)
+    asked, fleet = Asked(**rolling), fleet_in(boards)
+    in_waves = fleet is not None or asked.wave is not None
+    asked.require_sense(fleet, in_waves, command)
+    if fleet is not None:
+        require_reached_by_file(fleet, port, identity, directory, ssh_option)
+        keep = fleet.fleet.keep if keep is None else keep
+        patience = fleet.fleet.patience if patience is None else patience
+        wheels, trust = wheels or fleet.wheels, trust or fleet.trust
     more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]
-    more += ["--allow-older"] if allow_older else []
+    more += [*(["--allow-older"] if allow_older else []), *([] if keep is None else ["--keep", str(keep)])]
+    if in_waves:
+        places = fleet.chosen((), asked.tags) if fleet else places_of(boards, port, identity, directory, ssh_option)
+        with opened_for_boards(artefact, trust, measurers) as opened:
+            run_rollout(asked, artefact, opened, places, fleet, more, wheels, as_json=as_json)
+        return
+    addresses = parse_all(boards, port)
     with opened_for_boards(artefact, trust, measurers) as opened:
 
         def work(board: Board) -> Any:

@@ -6,16 +6,18 @@ import click
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["report", "sweep"]), default="report")
+@click.argument("what", type=click.Choice(["report", "sweep", "fleet"]), default="report")
 def schema(what: str) -> None:
-    """Print the JSON Schema (2020-12) of report.json, or of a sweep's sweep.json, in the version that this edgec writes.
+    """Print the JSON Schema (2020-12) of report.json, of a sweep's sweep.json, or of a FLEET.toml, in the version of this edgec.
 
-    This edgec also reads the older versions.
+    This edgec also reads older versions of the first two.
     """
     import json
 
     if what == "sweep":
         from edgec.sweep.schema import json_schema
+    elif what == "fleet":
+        from edgec.fleet.file import json_schema
     else:
         from edgec.records.report import json_schema
 

@@ -51,7 +51,7 @@ def test_the_table_names_every_error_with_its_code_and_its_place() -> None:
 
 def test_codes_differ_from_those_of_shells() -> None:
     codes = {code for _, _, code in table()}
-    assert codes == set(range(1, 21))
+    assert codes == set(range(1, 22))
 
 
 @dataclass(frozen=True)
@@ -251,6 +251,7 @@ ELSEWHERE = {
     17: "tests/cli/test_compare.py",
     18: "tests/test_build_apple.py",
     **dict.fromkeys((19, 20), "tests/bundle"),
+    21: "tests/fleet",
 }
 """What takes a board, two reports, a key or a target's extra to stage."""
 

@@ -12,6 +12,7 @@ from edgec_device.tool import Family
 
 _MOST_SECONDS = 24 * 3600
 _MOST_ITERATIONS = 1_000_000
+_MOST_KEPT = 1000
 STEPS = {
     "look": "say what machine this is and which runtimes it has; change nothing",
     "check": "check the bundle's signature, files, age and form; change nothing",
@@ -98,5 +99,12 @@ def parser(family: Family) -> argparse.ArgumentParser:
             default=200,
             metavar="N",
             help="measure at least N runs (default: 200)",
+        )
+        command.add_argument(
+            "--keep",
+            type=lambda text: 0 if text == "0" else whole_number_up_to(_MOST_KEPT)(text),
+            default=1,
+            metavar="N",
+            help="older builds that stay besides the active one and the one before (default: 1)",
         )
     return arguments

@@ -16,6 +16,7 @@ from edgec_device.arguments import INSTALLED, default_root, parser
 from edgec_device.bench import bench
 from edgec_device.build import build
 from edgec_device.bundle import BUNDLE, Bundle, Variant, check_files, read_bundle
+from edgec_device.cleaning import clean
 from edgec_device.errors import NothingToDo, from_os_error
 from edgec_device.files import lock
 from edgec_device.install import board_facts, install, look, preflight
@@ -57,6 +58,7 @@ def _run(options: argparse.Namespace, output: Output, family: Family) -> None:
         seconds=options.seconds,
         iterations=options.iterations,
         here=options.here,
+        keep=options.keep,
         allow_older=options.allow_older,
     )
     system = System.from_environment()
@@ -182,6 +184,7 @@ def _run_all(session: Session) -> None:
         measured.write(session, usable, None, facts)
         raise _none_left(session, unmeasured)
     _conclude(session, facts, activate=True)
+    clean(session)
 
 
 def _build_and_verify(session: Session, variants: Sequence[Variant], again: bool) -> dict[str, BoardError]:

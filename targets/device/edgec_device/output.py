@@ -14,6 +14,7 @@ see. Events:
                on a Mac `macos`
     status     the answer to `status`: `current`, `previous`, `engines`, `unused`; `state` of the active engine: `verified`,
                `changed` or `unknown`, or null if there is none, and `evidence` for it; `report`, the same for the measurements
+    overview   the answer of overview.py: `active`, `disk_free_bytes`, `disk_bytes`, `update_open`, `root`
     table      the figures of all variants, for people: `text`
     measured   there are measurements to fetch: `path`
     error      the program gives up: `kind`, `what`, `evidence`, `remedy`, `exit_code`

@@ -147,10 +147,11 @@ def _collect(session: Session) -> list[File]:
 
 
 def _by_content(session: Session, sizes: Collection[int]) -> dict[str, Path]:
-    """Files of these sizes in releases and among what was received, by their SHA-256. Files of one inode are read once."""
+    """Files of these sizes in releases, of other artefacts too, and among what was received, by their SHA-256. Files of one inode
+    are read once."""
     found: dict[str, Path] = {}
     read: set[int] = set()
-    for folder in (session.layout.incoming, *sorted(session.layout.releases.glob("[!.]*"))):
+    for folder in (session.layout.incoming, *sorted(session.options.root.glob("*/releases/[!.]*"))):
         for path in sorted(folder.rglob("*")):
             if path.suffix == _PART or not is_plain_file(path):
                 continue

@@ -62,7 +62,7 @@ _RECORDS: dict[str, dict[str, Any]] = {
 class Options:
     """The command line's options. `variants` is empty for all of them; `again` repeats finished work; `here` accepts this machine
     instead of one of the bundle's boards; `allow_older` accepts a signed release that is older than the active one, or another
-    product's."""
+    product's; `keep` is how many builds stay besides the active one and the one before."""
 
     root: Path
     tool: str | None = None
@@ -74,6 +74,7 @@ class Options:
     iterations: int = 200
     here: bool = False
     allow_older: bool = False
+    keep: int = 1
 
 
 class Layout:
