@@ -23,7 +23,7 @@ PACKAGES = (
 WHEELS = ("numpy", "onnxruntime")
 RECIPE = 1
 """Grows when the folder is made in another way."""
-PLACES = ("etc/edgec", "etc/rauc", "usr/lib/edgec", "var/lib", "run", "tmp")
+PLACES = ("etc/edgec", "etc/rauc", "usr/lib/edgec", "var/lib", "media", "run", "tmp")
 """What each robot has of its own; all else they share."""
 BUS = "usr/share/edgec-bus.conf"
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"

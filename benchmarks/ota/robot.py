@@ -8,11 +8,12 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.ota.debian import BUS, PLACES, debian
+from benchmarks.ota.releases import NAME, Releases
 from edgec.resources import room
 
 _ENTER = r"""
@@ -25,7 +26,7 @@ mount --rbind /dev "$EDGEC_PLACE/dev"
 mount --rbind /sys "$EDGEC_PLACE/sys"
 exec env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 chroot "$EDGEC_PLACE" "$@"
 """
-_RAUC = f"""
+RAUC = f"""
 mkdir -p /run/dbus
 dbus-daemon --config-file=/{BUS} --fork
 rauc service --override-boot-slot=system >/run/rauc.log 2>&1 &
@@ -40,9 +41,18 @@ code=$?
 cat /run/rauc.log
 exit $code
 """
+"""The bus, RAUC's service, and `rauc install`."""
+_SLOT = """
+mountprefix=/run/rauc
+[slot.system.0]
+device=/dev/null
+bootname=system
+"""
+"""RAUC wants to know from which slot the system was started, though nothing is written there. The first line belongs to [system],
+after which it is put."""
 TIMEOUT_S = 240.0
-HERE = "--here --seconds 0.05 --iterations 3"
-"""Options of the board's program: this is no board, and nobody waits for figures."""
+OPTIONS = "--here --seconds 0.05 --iterations 3"
+"""Of the board's program: this is no board, and nobody waits for figures."""
 
 
 @dataclass(frozen=True)
@@ -55,34 +65,54 @@ class Ended:
 
 
 class Robot:
-    """`folder` holds what is its own; /var/lib may be a small disk that is mounted there."""
+    """`folder` holds what is its own. Another file system may be mounted at `data`."""
 
-    def __init__(self, folder: Path, program: Path, trust: Sequence[Path]) -> None:
-        """With the board's program, the scripts of `targets/ota`, and keys of releases in its image. Raises `Unavailable`."""
-        self.root, self.own = debian(), folder
+    def __init__(self, folder: Path, releases: Releases) -> None:
+        """A robot on which nothing is active. Its image has the board's program of the releases, the files of `targets/ota`, and
+        the keys that they are signed with. Raises `Unavailable`."""
+        self.root, self.own, self.releases = debian(), folder, releases
         for place in PLACES:
             (folder / place).mkdir(parents=True, exist_ok=True)
-        shutil.copy(program, self.image("edgec-cpu.pyz"))
-        shutil.copy(room("targets") / "ota" / "edgec-ota", self.image("edgec-ota"))
-        for name in ("rauc-pre-install", "rauc-post-install"):
-            shutil.copy(room("targets") / "ota" / "rauc" / name, self.image(name))
-        (folder / "etc" / "edgec" / "trust").mkdir()
-        for number, path in enumerate(trust):
-            shutil.copy(path, folder / "etc" / "edgec" / "trust" / f"{number}.pem")
-        self.configure(f'EDGEC_OPTIONS="{HERE}"\n')
+        program = next(releases.folder.glob("*.edgec/device/edgec-cpu.pyz"))
+        _image(folder, program, releases)
+        for name in ("edgec-rauc", "rauc"):
+            self.data.joinpath(name).mkdir(exist_ok=True)
+        self.configure("")
 
     def configure(self, text: str) -> None:
-        """Write /etc/edgec/ota.conf."""
-        (self.own / "etc" / "edgec" / "ota.conf").write_text(text)
-
-    def image(self, name: str) -> Path:
-        """A file of /usr/lib/edgec."""
-        return self.own / "usr" / "lib" / "edgec" / name
+        """More lines for /etc/edgec/ota.conf."""
+        (self.own / "etc" / "edgec" / "ota.conf").write_text(f'EDGEC_OPTIONS="{OPTIONS}"\n{text}')
 
     @property
     def data(self) -> Path:
-        """Its /var/lib."""
+        """Its /var/lib, which outlives its power."""
         return self.own / "var" / "lib"
+
+    def copy_data(self, other: Robot) -> None:
+        """What another robot has installed."""
+        shutil.copytree(other.data, self.data, symlinks=True, dirs_exist_ok=True)
+
+    def active(self) -> str:
+        """The version whose model the robot would load; empty if there is none."""
+        links = [path for path in self.data.glob("edgec/*/current") if path.is_symlink()]
+        if not links:
+            return ""
+        (link,) = links
+        return self.releases.version_of(link / "model.onnx")
+
+    def program(self, command: str, *more: str) -> Ended:
+        """The board's program."""
+        own = ["python3", "/usr/lib/edgec/edgec-cpu.pyz", command, "--dir", "/var/lib/edgec", *OPTIONS.split()]
+        return self.run(*own, *more)
+
+    def install(self, tool: str, file: Path, **more: object) -> Ended:
+        """Give the robot a file, as on a stick, and let its OTA tool install it."""
+        shutil.copy(file, self.own / "media")
+        path = f"/media/{file.name}"
+        if tool == "rauc":
+            return self.run("sh", "-c", RAUC, "rauc", path, **more)  # type: ignore[arg-type]
+        trusted = ["-H", "robot:1", "-k", "/etc/edgec/swupdate.pem"]
+        return self.run("swupdate", "-v", *trusted, "-i", path, **more)  # type: ignore[arg-type]
 
     def run(self, *argv: str, after: float | None = None, act: Callable[[], None] | None = None) -> Ended:
         """Run a command in it. `after` so many seconds its power fails: all its processes are killed at once, and its mounts are
@@ -104,16 +134,7 @@ class Robot:
                 [*own, "sh", "-c", _ENTER, "sh", *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
             )
             try:
-                try:
-                    process.wait(TIMEOUT_S if after is None else after)
-                except subprocess.TimeoutExpired:
-                    if after is None:
-                        raise
-                    if act is None:
-                        process.kill()
-                    else:
-                        act()
-                    process.wait(TIMEOUT_S)
+                _wait(process, after, act)
             finally:
                 if process.poll() is None:
                     process.send_signal(signal.SIGKILL)
@@ -122,10 +143,29 @@ class Robot:
             output.seek(0)
             return Ended(process.returncode, output.read().decode(errors="replace"), seconds)
 
-    def rauc(self, bundle: str, **more: object) -> Ended:
-        """Start the bus and RAUC's service, and `rauc install` a file that is in its /var/lib."""
-        return self.run("sh", "-c", _RAUC, "rauc", bundle, **more)  # type: ignore[arg-type]
 
-    def swupdate(self, file: str, **more: object) -> Ended:
-        """`swupdate` with the certificate in the image."""
-        return self.run("swupdate", "-v", "-k", "/etc/edgec/swupdate.pem", "-i", file, **more)  # type: ignore[arg-type]
+def _wait(process: subprocess.Popen[bytes], after: float | None, act: Callable[[], None] | None) -> None:
+    if after is not None:
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            if act is None:
+                process.kill()
+            else:
+                act()
+    process.wait(TIMEOUT_S)
+
+
+def _image(folder: Path, program: Path, releases: Releases) -> None:
+    """What `docs/ota-rauc.md` and `docs/ota-swupdate.md` say that an image has."""
+    ours, code, etc = room("targets") / "ota", folder / "usr" / "lib" / "edgec", folder / "etc"
+    for path in (program, ours / "edgec-ota", ours / "rauc" / "rauc-pre-install", ours / "rauc" / "rauc-post-install"):
+        shutil.copy(path, code)
+    (etc / "edgec" / "trust").mkdir(exist_ok=True)
+    shutil.copy(f"{releases.key}.pub", etc / "edgec" / "trust" / "release.pem")
+    shutil.copy(releases.pair("swupdate").certificate, etc / "edgec" / "swupdate.pem")
+    shutil.copy(releases.pair("rauc").certificate, etc / "rauc" / "keyring.pem")
+    fragment = (ours / "rauc" / "system.conf").read_text()
+    # Of this machine's kernel nothing is known: dm-verity may be missing.
+    fragment = fragment.replace("bundle-formats=verity", f"bundle-formats=plain verity{_SLOT}")
+    (etc / "rauc" / "system.conf").write_text(fragment.replace("compatible=robot", f"compatible={NAME}"))
