@@ -105,8 +105,8 @@ def fill(path: Path) -> None:
 
 
 def run(tool: str, count: int, seed: int, listener: Callable[[int, str], None] = lambda turn, problem: None) -> Figures:
-    """Half of the turns lose their power, the others their disk's room. Always the old or the new release is active, the tool does
-    not call a failure a success, and the same update again succeeds and leaves nothing behind."""
+    """Half of the turns lose their power, the others their disk's room. Always the old or the new release is active, the tool
+    does not call a failure a success, and the same update again succeeds and leaves nothing behind."""
     figures = Figures()
     with tempfile.TemporaryDirectory(prefix="edgec-ota-", ignore_cleanup_errors=True) as name:
         updates = Updates(Path(name) / tool, prepare(Path(name)), tool)

@@ -43,13 +43,11 @@ exit $code
 """
 """The bus, RAUC's service, and `rauc install`."""
 _SLOT = """
-mountprefix=/run/rauc
 [slot.system.0]
 device=/dev/null
 bootname=system
 """
-"""RAUC wants to know from which slot the system was started, though nothing is written there. The first line belongs to [system],
-after which it is put."""
+"""RAUC wants to know from which slot the system was started, though nothing is written there."""
 TIMEOUT_S = 240.0
 OPTIONS = "--here --seconds 0.05 --iterations 3"
 """Of the board's program: this is no board, and nobody waits for figures."""
@@ -167,5 +165,5 @@ def _image(folder: Path, program: Path, releases: Releases) -> None:
     shutil.copy(releases.pair("rauc").certificate, etc / "rauc" / "keyring.pem")
     fragment = (ours / "rauc" / "system.conf").read_text()
     # Of this machine's kernel nothing is known: dm-verity may be missing.
-    fragment = fragment.replace("bundle-formats=verity", f"bundle-formats=plain verity{_SLOT}")
-    (etc / "rauc" / "system.conf").write_text(fragment.replace("compatible=robot", f"compatible={NAME}"))
+    fragment = fragment.replace("bundle-formats=verity", "bundle-formats=plain verity\nmountprefix=/run/rauc")
+    (etc / "rauc" / "system.conf").write_text(fragment.replace("compatible=robot", f"compatible={NAME}") + _SLOT)
