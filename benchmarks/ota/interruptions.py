@@ -22,8 +22,8 @@ _FILLER = "filler"
 
 
 class Updates:
-    """Updates from `OLD` to `NEW` by one tool. Each robot begins as one on which the old release was installed by that tool, or as
-    `origin`. `updated` is a robot after an update that nobody disturbed, which took `seconds`."""
+    """Updates from `OLD` to `NEW` by one tool. Each robot begins as one on which the old release was installed by that tool, or
+    as `origin`. `updated` is a robot after an update that nobody disturbed, which took `seconds`."""
 
     def __init__(self, folder: Path, releases: Releases, tool: str, origin: Robot | None = None) -> None:
         self.folder, self.releases, self.tool = folder, releases, tool
