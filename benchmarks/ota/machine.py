@@ -1,4 +1,4 @@
-"""A robot with a kernel of its own, emulated: what needs dm-verity, which this machine's kernel may lack, and power that really fails.
+"""A robot with a kernel of its own, emulated: for dm-verity, which this machine's kernel may lack, and power that really fails.
 
 QEMU runs Debian's kernel with the shared Debian as a read-only disk. /var/lib is a disk whose file outlives the machine: when its
 process is killed, what it had not flushed is lost. What the image has of its own, and files on a stick, come in a tar archive.
@@ -40,7 +40,7 @@ mount -t ext4 /dev/vdb /root/var/lib
 for place in etc/edgec etc/rauc usr/lib/edgec media run tmp; do mount -t tmpfs tmpfs /root/$place; done
 tar -x -f /dev/vdc -C /root
 for place in dev proc sys; do mount --move /$place /root/$place; done
-exec chroot /root /bin/sh /media/start </dev/ttyS0 >/dev/ttyS0 2>&1
+exec chroot /root /bin/sh -c 'exec /bin/sh /media/start </dev/ttyS0 >/dev/ttyS0 2>&1'
 """
 
 
