@@ -31,6 +31,11 @@ rauc install /media/{file}
 echo "{what} ended with $?"
 echo "{what}: $(sha256sum /var/lib/edgec/*/current/model.onnx)"
 """
+BOOT = """
+echo "before: $(sha256sum /var/lib/edgec/*/current/model.onnx)"
+/usr/lib/edgec/edgec-ota boot
+echo "boot ended with $?"
+"""
 REPOSITORY = """
 echo "repository: $(readlink /var/lib/edgec-rauc/*)"
 """
@@ -60,8 +65,7 @@ def test_an_artifact_repository_and_a_power_cut(releases: Releases, tmp_path: Pa
     # The board's program has switched to the new release, and not yet looked at it again.
     code, output = machine.run(START + INSTALL.format(what="new", file=files[NEW].name), [files[NEW]], until="activate: ")
     assert code is None, output
-    look = 'echo "before: $(sha256sum /var/lib/edgec/*/current/model.onnx)"\n/usr/lib/edgec/edgec-ota boot\necho "boot ended with $?"\n'
-    code, output = machine.run(look + START + INSTALL.format(what="again", file=files[NEW].name), [files[NEW]])
+    code, output = machine.run(BOOT + START + INSTALL.format(what="again", file=files[NEW].name), [files[NEW]])
     assert code == 0, output
     assert _active(output, "before", releases) in (OLD, NEW)
     assert (_ended(output, "boot"), _ended(output, "again")) == (0, 0), output
