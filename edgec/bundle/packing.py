@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgec.artefact.reading import OpenArtefact, open_artefact
 from edgec.artefact.statements import REPORT, check_report
 from edgec.bundle.keys import Signer, trust_of
+from edgec.bundle.ota.packer import Payload, Wish
 from edgec.bundle.release import Naming, licence_texts, release_json, release_of
 from edgec.bundle.sbom import sbom_json
 from edgec.bundle.signing import sign_measurement, sign_release
@@ -29,11 +30,12 @@ from edgec.untrusted import Refused
 
 @dataclass(frozen=True)
 class Made:
-    """A bundle that was written, and what a check of it said before."""
+    """A bundle that was written, and what a check of it said before. `beside` are the files for OTA tools."""
 
     path: Path
     size_bytes: int
     verified: Verified
+    beside: tuple[Path, ...] = ()
 
 
 def make_bundle(
@@ -44,15 +46,19 @@ def make_bundle(
     naming: Naming | None = None,
     licence: Path | None = None,
     by: str = "",
+    wishes: Sequence[Wish] = (),
     force: bool = False,
 ) -> Made:
     """Write the artefact as a signed bundle at `output`. `licence` is a text that the artefact lacks, `by` says in words who
-    measured the report.
+    measured the report. `wishes` are forms for OTA tools, which are written beside it: all or none.
 
     Raises `RequestError` for a name, a key or a certificate that cannot be used; `ArtefactError` for an artefact that is damaged,
-    lacks its report or a licence's text, or a place that is taken.
+    lacks its report or a licence's text, or a place that is taken; `MissingPackage` if an OTA tool's program is not here.
     """
     _check_place(output, force)
+    for wish in wishes:
+        _check_free(wish.place(output), force)
+        wish.check()
     release = release_of(output, naming or Naming())
     trust = trust_of(signer)
     opened = open_artefact(artefact)
@@ -74,7 +80,7 @@ def make_bundle(
         sign_release(stage, signer)
         sign_measurement(stage, signer)
 
-    return _write_stage(output, f"{release.name}-{release.version}", fill, trust)
+    return _write_stage(output, f"{release.name}-{release.version}", fill, trust, wishes=wishes)
 
 
 def replace_report(
@@ -111,7 +117,14 @@ def replace_report(
         return _write_stage(output, f"{verified.release.name}-{verified.release.version}", fill, trust, both)
 
 
-def _write_stage(output: Path, name: str, fill: Callable[[Path], None], trust: Trust, measurers: Trust | None = None) -> Made:
+def _write_stage(
+    output: Path,
+    name: str,
+    fill: Callable[[Path], None],
+    trust: Trust,
+    measurers: Trust | None = None,
+    wishes: Sequence[Wish] = (),
+) -> Made:
     """Fill a folder, check it as whoever gets it will, and write it as a bundle. The folder's name is in the statement."""
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +141,7 @@ def _write_stage(output: Path, name: str, fill: Callable[[Path], None], trust: T
                 verified = check(source, stage, Policy(trust, measurers or Trust(), now=0.0))
             with file.open("wb") as writing:
                 write_bundle(stage, writing)
+            made = [wish.pack(Payload(file, verified.release), output, work) for wish in wishes]
         except Refused as error:
             raise ArtefactError(f"The artefact cannot be written as one file: it {error}.") from error
         except Exception as error:
@@ -137,8 +151,11 @@ def _write_stage(output: Path, name: str, fill: Callable[[Path], None], trust: T
                 ) from error
             raise
         size = file.stat().st_size
+        beside = tuple(wish.place(output) for wish in wishes)
+        for path, place in zip(made, beside, strict=True):
+            publish(path, place)
         publish(file, output)
-    return Made(output, size, verified)
+    return Made(output, size, verified, beside)
 
 
 def _copy_artefact(opened: OpenArtefact, manifest_sha256: str, report: Report, stage: Path) -> None:
@@ -169,6 +186,10 @@ def _write(path: Path, content: bytes) -> None:
 def _check_place(output: Path, force: bool) -> None:
     if not output.name.endswith(SUFFIX):
         raise RequestError(f"A bundle is called NAME-VERSION{SUFFIX}.", evidence=f"{output.name!r} was given")
+    _check_free(output, force)
+
+
+def _check_free(output: Path, force: bool) -> None:
     if output.is_dir() or (os.path.lexists(output) and not force):
         raise ArtefactError(
             f"{output} exists already.",

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgec.bundle.ota.registry import PACKERS
 from edgec.cli import options
 
 if TYPE_CHECKING:
+    from edgec.bundle.ota.packer import Setting, Wish
     from edgec.bundle.packing import Made
 
 _DIFFERENT = 1
@@ -35,6 +37,36 @@ _force = click.option("--force", is_flag=True, help="Replace a bundle that is th
 def _signing(command: Callable[..., Any]) -> Callable[..., Any]:
     """Who signs, and where the bundle goes."""
     return _key(_certificate(_chain(_place(_by(_force(command))))))
+
+
+def _for_tools(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--for TOOL`, and the options that each tool has of its own."""
+    for packer in reversed(PACKERS.values()):
+        for setting in reversed(packer.settings):
+            command = _tool_option(packer.name, packer.title, setting)(command)
+    return click.option(
+        "--for", "tools", type=click.Choice(list(PACKERS)), multiple=True,
+        help="Also write what this OTA tool takes, beside FILE. May be given more than once.",
+    )(command)  # fmt: skip
+
+
+def _tool_option(name: str, title: str, setting: Setting) -> Callable[..., Any]:
+    return click.option(
+        f"--{name}-{setting.name}", f"{name}_{setting.name}", type=_file if setting.kind == "file" else str,
+        metavar=setting.metavar, multiple=setting.many, help=f"For {title}: {setting.help[0].lower()}{setting.help[1:]}",
+    )  # fmt: skip
+
+
+def _wishes(tools: tuple[str, ...], given: dict[str, Any]) -> tuple[Wish, ...]:
+    """Raises `UsageError` for an option of a tool that `--for` does not name."""
+    from edgec.bundle.ota.packer import Wish
+
+    for name, value in given.items():
+        tool, _, setting = name.partition("_")
+        if value and tool not in tools:
+            raise click.UsageError(f"--{tool}-{setting} is for `--for {tool}`, which was not given.")
+    chosen = [PACKERS[tool] for tool in dict.fromkeys(tools)]
+    return tuple(Wish(each, {setting.name: given[f"{each.name}_{setting.name}"] for setting in each.settings}) for each in chosen)
 
 
 class _Group(click.Group):
@@ -66,6 +98,7 @@ def bundle() -> None:
 )  # fmt: skip
 @click.option("--expires", default="", metavar="DATE", help="The last day on which it is accepted, in UTC, as 2027-01-31.")
 @click.option("--licence", type=_file, metavar="FILE", help="The text of the weights' licence, if the artefact lacks it.")
+@_for_tools
 @options.as_json
 def make(
     artefact: Path,
@@ -80,7 +113,9 @@ def make(
     serial: int | None,
     expires: str,
     licence: Path | None,
+    tools: tuple[str, ...],
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Write ARTEFACT as one signed file: the artefact, a CycloneDX ML-BOM, the licence's text, and a signature of OpenSSF Model
     Signing over every file. Its report has a signature of its own.
@@ -95,8 +130,9 @@ def make(
 
     require("bundle", "Signing a bundle")
     naming = Naming(name, version, serial, expires)
-    signer = Signer(key, certificate, chain)
-    _print_made(make_bundle(artefact, output, signer, naming=naming, licence=licence, by=by, force=force), as_json)
+    signer, wishes = Signer(key, certificate, chain), _wishes(tools, given)
+    made = make_bundle(artefact, output, signer, naming=naming, licence=licence, by=by, wishes=wishes, force=force)
+    _print_made(made, as_json)
 
 
 @bundle.command(short_help="Replace a bundle's report by a newer measurement.")
@@ -190,9 +226,12 @@ def _print_made(made: Made, as_json: bool) -> None:
     from edgec.bundle.release import said
 
     if as_json:
-        click.echo(json.dumps({"bundle": str(made.path), "size_bytes": made.size_bytes, **said(made.verified)}, indent=2))
+        document = {"bundle": str(made.path), "size_bytes": made.size_bytes, "beside": list(map(str, made.beside))}
+        click.echo(json.dumps({**document, **said(made.verified)}, indent=2))
         return
     release, measurement = made.verified.release, made.verified.measurement
     click.echo(f"bundle: {made.path}, {made.size_bytes:,} bytes, {len(made.verified.files)} files")
     click.echo(f"release: {release.name} {release.version}, serial {release.serial}, signed by {made.verified.signer}")
     click.echo(f"measured: {measurement.by}, {measurement.created}, signed by {made.verified.measurer}")
+    for path in made.beside:
+        click.echo(f"beside: {path}, {path.stat().st_size:,} bytes")
