@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,16 +19,15 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from benchmarks.arm64.debian import RELEASE, Apt, Unavailable, host_architecture, run
+from benchmarks.arm64.wheels import PYTHON, install
+from benchmarks.arm64.wheels import pins as pins_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PYTHON = "3.13"
-"""Of Debian 13."""
 PACKAGES = ("python3", "libgomp1", "libstdc++6")
 WHEELS = ("numpy", "onnxruntime", "openvino", "pydantic", "click", "rich", "platformdirs", "psutil")
 """What `edgec verify`, `run` and `bench` import. In the versions that this environment has, so that hosts can be compared."""
-GLIBC = ("2_17", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36", "2_38", "2_39")
 RECIPE = 3
 """Grows when the folder is made in another way."""
 A76, I8MM = "cortex-a76", "max,sve=off,sme=off,pauth=off"
@@ -94,7 +92,7 @@ def run_emulated(
 def machine() -> Machine:
     """Made if it is not there yet: about 60 MB are fetched, in half a minute. Raises `Unavailable`."""
     parent = cache_folder()
-    pins = _pins()
+    pins = pins_of(WHEELS)
     key = hashlib.sha256(repr((RECIPE, RELEASE, PACKAGES, PYTHON, pins)).encode()).hexdigest()[:16]
     folder = parent / f"{RELEASE}-{key}"
     with made_once(folder) as work:
@@ -140,7 +138,7 @@ def _make(work: Path, folder: Path, pins: Sequence[str]) -> None:
         for link in ("bin", "lib", "sbin"):  # one of Debian's scripts makes them
             if not (work / "root" / link).exists():
                 (work / "root" / link).symlink_to(f"usr/{link}")
-        _install(pins, scratch / "wheels", work / "site")
+        install(pins, scratch / "wheels", work / "site", "aarch64")
     wrapper = work / "python"
     wrapper.write_text(f'#!/bin/sh\nexec "$QEMU" "{folder}/root/usr/bin/python{PYTHON}" "$@"\n')
     wrapper.chmod(0o755)
@@ -161,26 +159,3 @@ def _entry_points() -> Path:
             for name, text in texts.items():
                 (metadata / name).write_text(text)
     return folder
-
-
-def _pins() -> tuple[str, ...]:
-    """The wheels, in the versions that are installed here."""
-    pins = []
-    for package in WHEELS:
-        try:
-            pins.append(f"{package}=={importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            pins.append(package)
-    return tuple(pins)
-
-
-def _install(pins: Sequence[str], downloads: Path, site: Path) -> None:
-    """Wheels and what they depend on, fetched by pip as it is configured here. A wheel is a ZIP archive of what is imported."""
-    platforms = [f"manylinux_{version}_aarch64" for version in GLIBC] + ["manylinux2014_aarch64"]
-    compatible = [word for name in platforms for word in ("--platform", name)]
-    python = ["--python-version", PYTHON, "--implementation", "cp"]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--only-binary", ":all:", "--dest", str(downloads)]
-    run([*pip, *compatible, *python, *pins])
-    for wheel in sorted(downloads.glob("*.whl")):
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(site)

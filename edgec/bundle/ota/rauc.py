@@ -1,12 +1,14 @@
 """For RAUC: a .raucb, made by `rauc bundle`, whose image goes into an artifact repository (RAUC 1.13 and later).
 
-What the robot's system.conf must have for it is in `targets/ota/rauc`.
+RAUC has these for verity bundles alone. A plain one has an update handler instead, which writes nothing. Either way the handlers
+in the robot's image install the release from the mounted bundle: see `targets/ota/rauc`.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 from edgec.bundle.ota.packer import Given, Payload, Setting, require_program
 from edgec.errors import EdgecError, RequestError, TargetError
 from edgec.onboard.container import SUFFIX
+from edgec.resources import room
 from edgec.untrusted import printable
 
 REPOSITORY = "edgec"
@@ -22,6 +25,7 @@ _LEAST = (1, 13)
 _FORMATS = ("verity", "plain")
 _TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _SECONDS = 3600
+_HANDLER = "edgec.sh"
 _EPOCH = "1"
 """For mksquashfs, in seconds since 1970: times in the file system are not those of the day. RAUC itself has a value too."""
 
@@ -37,7 +41,7 @@ class Rauc:
         Setting("certificate", "The certificate of that key, in PEM; robots' keyring vouches for it.", required=True),
         Setting("chain", "A certificate between that and the keyring's.", many=True),
         Setting("compatible", "What system.conf calls the robot.  [default: the release's name]", kind="text", metavar="TEXT"),
-        Setting("format", "verity, or plain where kernels lack dm-verity.  [default: verity]", kind="text", metavar="FORMAT"),
+        Setting("format", "Verity, or plain for kernels without dm-verity.  [default: verity]", kind="text", metavar="FORMAT"),
     )
 
     def check(self, given: Given) -> None:
@@ -68,9 +72,11 @@ class Rauc:
         content.mkdir()
         os.link(payload.bundle, content / image)
         (content / "manifest.raucm").write_text(manifest(payload, given, image), encoding="utf-8")
-        # Times and modes in the file system are the same on every day and for every user.
+        if given.get("format") == "plain":
+            shutil.copyfile(room("targets") / "ota" / "rauc" / _HANDLER, content / _HANDLER)
+        # Modes in the file system are the same for every user.
         for path in (*content.iterdir(), content):
-            path.chmod(0o755 if path.is_dir() else 0o644)
+            path.chmod(0o755 if path.is_dir() or path.name == _HANDLER else 0o644)
         chain = [f"--intermediate={path}" for path in given.get("chain") or ()]
         program = require_program("rauc", "rauc", "A bundle for RAUC")
         signing = [f"--cert={given['certificate']}", f"--key={given['key']}", *chain]
@@ -87,11 +93,13 @@ class Rauc:
 def manifest(payload: Payload, given: Given, image: str) -> str:
     """RAUC's manifest. What is called `build` is the release's serial."""
     release = payload.release
-    return (
-        f"[update]\ncompatible={given.get('compatible') or release.name}\nversion={release.version}\nbuild={release.serial}\n\n"
-        f"[bundle]\nformat={given.get('format') or _FORMATS[0]}\n\n"
-        f"[image.{REPOSITORY}/{release.name}]\nfilename={image}\n"
-    )
+    form = given.get("format") or _FORMATS[0]
+    parts = [
+        f"[update]\ncompatible={given.get('compatible') or release.name}\nversion={release.version}\nbuild={release.serial}\n",
+        f"[bundle]\nformat={form}\n",
+        f"[handler]\nfilename={_HANDLER}\n" if form == "plain" else f"[image.{REPOSITORY}/{release.name}]\nfilename={image}\n",
+    ]
+    return "\n".join(parts)
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ What the robot's image must have for it is in `targets/ota/swupdate`, where the 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DESCRIPTION, SIGNATURE, SCRIPT = "sw-description", "sw-description.sig", "edgec.sh"
+_ANY = "#RE:^.*$"
+"""How SWUpdate writes a regular expression."""
+_REVISION = re.compile(r"[A-Za-z0-9._+-]{1,60}")
 _MOST_BYTES = 1 << 16
 _MOST_FILE = 2**32 - 1
 _BLOCK, _READ = 512, 1 << 20
@@ -37,10 +41,20 @@ class SwUpdate:
         Setting("key", "The private key, in PEM, with which the .swu is signed.", metavar="KEY", required=True),
         Setting("certificate", "The certificate of that key, in PEM, which robots trust (`swupdate -k`).", required=True),
         Setting("chain", "A certificate between that and the one that robots trust.", many=True),
+        Setting(
+            "hardware", "A revision in robots' /etc/hwrevision.  [default: any]", kind="text", metavar="REVISION", many=True
+        ),
     )
 
     def check(self, given: Given) -> None:
-        """That the key and the certificate belong together."""
+        """That the key and the certificate belong together, and that revisions can be written."""
+        for revision in given.get("hardware") or ():
+            if not _REVISION.fullmatch(revision):
+                raise RequestError(
+                    "--swupdate-hardware is a revision of letters, digits and . _ + -",
+                    evidence=f"{revision[:80]!a} was given",
+                    remedy="give the second word of the robots' /etc/hwrevision",
+                )
         _sign(b"", given)
 
     def pack(self, payload: Payload, given: Given, output: Path, work: Path) -> None:
@@ -51,6 +65,7 @@ class SwUpdate:
         values = {
             "NAME": payload.release.name,
             "VERSION": payload.release.version,
+            "HARDWARE": ", ".join(f'"{revision}"' for revision in given.get("hardware") or (_ANY,)),
             "IMAGE": image,
             "IMAGE_SHA256": sha256_of(payload.bundle),
             "SCRIPT_SHA256": hashlib.sha256(script).hexdigest(),
