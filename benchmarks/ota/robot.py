@@ -8,9 +8,11 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmarks.ota.debian import BUS, PLACES, debian
 from edgec.resources import room
@@ -54,6 +56,42 @@ class Ended:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command in a robot: `process` is that of the host which waits for it."""
+
+    process: subprocess.Popen[bytes]
+    output: BinaryIO
+    began: float
+
+    def power_off(self) -> None:
+        """Kill all of the robot's processes at once, and wait until the last of them is gone."""
+        for pid in self._first():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def ended(self) -> Ended:
+        """Of a process that has ended. A command that was killed has a code of its own: 128 and the signal, or its negative."""
+        self.output.seek(0)
+        text = self.output.read().decode(errors="replace")
+        return Ended(self.process.returncode, text, time.monotonic() - self.began)
+
+    def _first(self) -> list[int]:
+        """The first process in the robot, with which the kernel ends all others; the host's own before there is one."""
+        pid = self.process.pid
+        if self.process.poll() is not None:
+            return []
+        try:
+            return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] or [pid]
+        except FileNotFoundError:
+            return []
+
+
 class Robot:
     """`folder` holds what is its own; /var/lib may be a small disk that is mounted there."""
 
@@ -87,6 +125,22 @@ class Robot:
     def run(self, *argv: str, after: float | None = None, act: Callable[[], None] | None = None) -> Ended:
         """Run a command in it. `after` so many seconds its power fails: all its processes are killed at once, and its mounts are
         gone. With `act` that is called then instead, and the command goes on."""
+        with self.started(*argv) as running:
+            try:
+                running.process.wait(TIMEOUT_S if after is None else after)
+            except subprocess.TimeoutExpired:
+                if after is None:
+                    raise
+                if act is None:
+                    running.power_off()
+                else:
+                    act()
+                    running.process.wait(TIMEOUT_S)
+            return running.ended()
+
+    @contextmanager
+    def started(self, *argv: str) -> Iterator[Running]:
+        """A command in it, whose power fails at the end of the context, unless it is done by then."""
         for place in ("run", "tmp"):  # as after a start
             shutil.rmtree(self.own / place)
             (self.own / place).mkdir()
@@ -99,28 +153,14 @@ class Robot:
                 "EDGEC_PLACES": " ".join(PLACES),
             }
             own = ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
-            began = time.monotonic()
             process = subprocess.Popen(
                 [*own, "sh", "-c", _ENTER, "sh", *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
             )
+            running = Running(process, output, time.monotonic())
             try:
-                try:
-                    process.wait(TIMEOUT_S if after is None else after)
-                except subprocess.TimeoutExpired:
-                    if after is None:
-                        raise
-                    if act is None:
-                        process.kill()
-                    else:
-                        act()
-                    process.wait(TIMEOUT_S)
+                yield running
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-            seconds = time.monotonic() - began
-            output.seek(0)
-            return Ended(process.returncode, output.read().decode(errors="replace"), seconds)
+                running.power_off()
 
     def rauc(self, bundle: str, **more: object) -> Ended:
         """Start the bus and RAUC's service, and `rauc install` a file that is in its /var/lib."""
