@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.ota.debian import debian
 from benchmarks.ota.robot import Ended, Robot, Running
 from edgec.resources import room
 
@@ -64,3 +65,12 @@ class MenderRobot(Robot):
         """The client as a service, whose power fails at the end of the context."""
         with self.started("mender", "--no-syslog", "daemon") as running:
             yield running
+
+
+def artifact_program(folder: Path) -> Path:
+    """A `mender-artifact` that this host can run: that of the robots' Debian, with its own libraries. Raises `Unavailable`."""
+    root, path = debian(), folder / "mender-artifact"
+    (loader,) = (path for path in (root / "usr/lib").glob("*-linux-gnu/ld-linux-*.so.*"))
+    path.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{loader.parent}" "{root}/usr/bin/mender-artifact" "$@"\n')
+    path.chmod(0o755)
+    return path

@@ -77,9 +77,13 @@ class Running:
 
     def ended(self) -> Ended:
         """Of a process that has ended. A command that was killed has a code of its own: 128 and the signal, or its negative."""
-        self.output.seek(0)
-        text = self.output.read().decode(errors="replace")
-        return Ended(self.process.returncode, text, time.monotonic() - self.began)
+        return Ended(self.process.returncode, self.text, time.monotonic() - self.began)
+
+    @property
+    def text(self) -> str:
+        """What it has said so far."""
+        size = os.fstat(self.output.fileno()).st_size
+        return os.pread(self.output.fileno(), size, 0).decode(errors="replace")  # it writes at the file's one position
 
     def _first(self) -> list[int]:
         """The first process in the robot, with which the kernel ends all others; the host's own before there is one."""
@@ -121,6 +125,16 @@ class Robot:
     def data(self) -> Path:
         """Its /var/lib."""
         return self.own / "var" / "lib"
+
+    @property
+    def edgec(self) -> Path:
+        """Where releases are installed in it."""
+        return self.data / "edgec"
+
+    @property
+    def update_is_open(self) -> bool:
+        """Whether a release is neither committed nor undone."""
+        return (self.edgec / "update.json").exists()
 
     def run(self, *argv: str, after: float | None = None, act: Callable[[], None] | None = None) -> Ended:
         """Run a command in it. `after` so many seconds its power fails: all its processes are killed at once, and its mounts are
