@@ -247,5 +247,24 @@ def flips(count: int, families: tuple[str, ...], seed: int) -> None:
     raise SystemExit(run_flips(families, count, seed))
 
 
+@main.command()
+@click.option("--tool", type=click.Choice(["rauc", "swupdate"]), required=True, help="Which installs the updates.")
+@click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Updates that are disturbed.")
+@campaign_seed
+def ota(tool: str, count: int, seed: int) -> None:
+    """Updates by an OTA tool that lose their power or their disk's room: the old or the new release is active, never none."""
+    from functools import partial
+
+    from benchmarks.arm64.debian import Unavailable
+    from benchmarks.campaigns import show
+    from benchmarks.ota.interruptions import run
+
+    try:
+        code = show(f"updates by {tool}", partial(run, tool), count, seed)
+    except Unavailable as problem:
+        raise click.ClickException(f"There can be no robots here: {problem}.") from problem
+    raise SystemExit(code)
+
+
 if __name__ == "__main__":
     main()

@@ -27,8 +27,8 @@ def pins(packages: Sequence[str]) -> tuple[str, ...]:
 
 
 def install(packages: Sequence[str], downloads: Path, site: Path, machine: str, *, dependencies: bool = True) -> None:
-    """Unpack wheels, and what they depend on, for Debian 13's Python on a `machine` as uname calls it. A wheel is a ZIP archive of
-    what is imported. Raises `Unavailable` without pip or network."""
+    """Unpack wheels, and what they depend on, for Debian 13's Python on a `machine` as uname calls it. A wheel is a ZIP archive
+    of what is imported. Raises `Unavailable` without pip or network."""
     platforms = [f"manylinux_{version}_{machine}" for version in _GLIBC] + [f"manylinux2014_{machine}"]
     compatible = [word for name in platforms for word in ("--platform", name)]
     python = ["--python-version", PYTHON, "--implementation", "cp"]

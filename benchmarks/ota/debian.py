@@ -16,15 +16,14 @@ from benchmarks.arm64.machine import made_once
 from benchmarks.arm64.wheels import install, pins
 
 PACKAGES = (
-    *("rauc", "squashfs-tools", "swupdate", "dbus-daemon"),
-    *("mender-client", "mender-artifact"),
+    *("rauc", "squashfs-tools", "swupdate", "dbus-daemon", "mender-client", "mender-artifact"),
     *("python3", "openssl", "libgomp1", "libstdc++6"),
     *("dash", "coreutils", "mount", "sed"),
 )
 WHEELS = ("numpy", "onnxruntime")
 RECIPE = 1
 """Grows when the folder is made in another way."""
-PLACES = ("etc/edgec", "etc/mender", "etc/rauc", "usr/lib/edgec", "usr/share/mender", "var/lib", "run", "tmp")
+PLACES = ("etc/edgec", "etc/mender", "etc/rauc", "usr/lib/edgec", "usr/share/mender", "var/lib", "media", "run", "tmp")
 """What each robot has of its own; all else they share."""
 BUS = "usr/share/edgec-bus.conf"
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"

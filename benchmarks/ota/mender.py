@@ -1,59 +1,63 @@
-"""A robot with the real Mender client, as a command of people and as the daemon that fleets have, and this repository's update
+"""A robot with the real Mender client, as the service that fleets have and as a command of people, and this repository's update
 module."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.ota.debian import debian
-from benchmarks.ota.robot import Ended, Robot, Running
+from benchmarks.ota.mender_server import Server
+from benchmarks.ota.releases import NAME, Releases
+from benchmarks.ota.robot import TIMEOUT_S, Ended, Robot, Running
 from edgec.resources import room
 
-DEVICE_TYPE = "courier"
 IMAGE = "image-1"
 """What Mender calls the software of a robot that has had no update."""
-_UPDATE = "usr/lib/edgec/update.mender"
+_EVERY_S = 0.002
 _NOWHERE = "http://127.0.0.1:9"
 
 
 class MenderRobot(Robot):
-    """It does not check the .mender's own signature unless it is given a `key` (PEM, public); the bundle's in it always."""
+    """`key`: whose .mender files its Mender takes (PEM, public); any, if there is none. Whose bundles, the board's program says."""
 
-    def __init__(self, folder: Path, program: Path, trust: Sequence[Path], *, key: Path | None = None) -> None:
-        super().__init__(folder, program, trust)
+    def __init__(self, folder: Path, releases: Releases, key: Path | None = None) -> None:
+        super().__init__(folder, releases)
         modules, identity = (self.own / "usr/share/mender" / name for name in ("modules/v3", "identity"))
         for place in (modules, identity, self.data / "mender"):
             place.mkdir(parents=True)
         shutil.copy(room("targets") / "ota" / "mender" / "edgec", modules / "edgec")
         (identity / "mender-device-identity").write_text("#!/bin/sh\necho mac=02:00:00:00:00:01\n")
         (identity / "mender-device-identity").chmod(0o755)
-        (self.data / "mender" / "device_type").write_text(f"device_type={DEVICE_TYPE}\n")
+        (self.data / "mender" / "device_type").write_text(f"device_type={NAME}\n")
         (self.own / "etc/mender/artifact_info").write_text(f"artifact_name={IMAGE}\n")
-        if key is not None:
+        self._settings = {"ArtifactVerifyKey": "/etc/mender/key.pem"} if key else {}
+        if key:
             shutil.copy(key, self.own / "etc/mender/key.pem")
-        self._key = key is not None
-        self.connect(_NOWHERE)
+        self._connect(_NOWHERE)
 
-    def connect(self, url: str) -> None:
-        """Write mender.conf: ask the server once a second."""
+    def _connect(self, url: str) -> None:
+        """It asks the server once a second."""
         every = dict.fromkeys(("UpdatePollIntervalSeconds", "InventoryPollIntervalSeconds", "RetryPollIntervalSeconds"), 1)
-        settings = {"ServerURL": url, "DBus": {"Enabled": False}, **every}
-        if self._key:
-            settings["ArtifactVerifyKey"] = "/etc/mender/key.pem"
+        settings = {"ServerURL": url, "DBus": {"Enabled": False}, **every, **self._settings}
         (self.own / "etc/mender/mender.conf").write_text(json.dumps(settings))
+
+    @property
+    def tree(self) -> Path:
+        """Mender's folder for the update that is under way."""
+        return self.data / "mender/modules/v3/payloads/0000/tree"
 
     def mender(self, *words: str) -> Ended:
         """`mender install`, `commit`, `rollback`, `show-artifact`, as people type them."""
         return self.run("mender", "--no-syslog", *words)
 
-    def install(self, file: Path) -> Ended:
-        """`mender install` of a file, which lies outside /var/lib."""
-        shutil.copy(file, self.own / _UPDATE)
-        return self.mender("install", f"/{_UPDATE}")
+    def take(self, file: Path) -> Ended:
+        """`mender install` of a file, as from a stick."""
+        shutil.copy(file, self.own / "media")
+        return self.mender("install", f"/media/{file.name}")
 
     @property
     def artifact(self) -> str:
@@ -61,16 +65,49 @@ class MenderRobot(Robot):
         return self.mender("show-artifact").output.splitlines()[-1]
 
     @contextmanager
-    def daemon(self) -> Iterator[Running]:
-        """The client as a service, whose power fails at the end of the context."""
+    def service(self, server: Server) -> Iterator[Running]:
+        """The client as a service of a fleet's server. At the end of the context its power fails."""
+        self._connect(server.url)
         with self.started("mender", "--no-syslog", "daemon") as running:
             yield running
 
+    def install(  # type: ignore[override]
+        self, tool: str, file: Path, after: float | None = None, act: Callable[[], None] | None = None
+    ) -> Ended:
+        """The server deploys the file, and the service does what there is to do; code 0 is a success, 1 a failure. `after` and
+        `act` are as in `run`."""
+        with Server() as server, self.service(server) as running:
+            deployment = server.deploy(file, file.stem, NAME)
+            if after is not None and not server.wait(lambda: deployment.ended, after):
+                if act is None:
+                    running.power_off()
+                    return running.ended()
+                act()
+            server.wait(lambda: deployment.ended or running.process.poll() is not None, TIMEOUT_S, 1.0)
+            # It has cleaned up when it asks again.
+            asked = server.asked
+            server.wait(lambda: server.asked > asked, TIMEOUT_S)
+            code = 0 if deployment.ended in ("success", "already-installed") else 1
+            return Ended(code, running.text, running.ended().seconds)
 
-def artifact_program(folder: Path) -> Path:
-    """A `mender-artifact` that this host can run: that of the robots' Debian, with its own libraries. Raises `Unavailable`."""
-    root, path = debian(), folder / "mender-artifact"
-    (loader,) = (path for path in (root / "usr/lib").glob("*-linux-gnu/ld-linux-*.so.*"))
-    path.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{loader.parent}" "{root}/usr/bin/mender-artifact" "$@"\n')
-    path.chmod(0o755)
+    def cut(self, file: Path, moment: Callable[[], object]) -> bool:
+        """The server deploys the file, and power fails at this moment. Whether it came."""
+        with Server() as server, self.service(server):
+            deployment = server.deploy(file, file.stem, NAME)
+            server.wait(lambda: moment() or deployment.ended, TIMEOUT_S, _EVERY_S)
+            return bool(moment())
+
+    def recover(self) -> str:
+        """Power is back: the service does what it has left undone, until it asks for the next deployment. What it said."""
+        with Server() as server, self.service(server) as running:
+            if not server.wait(lambda: server.asked, TIMEOUT_S):
+                raise TimeoutError(running.text)
+            return running.text
+
+
+def public_key(private: Path) -> Path:
+    """In PEM, beside the private one."""
+    path = private.with_suffix(".pub")
+    command = ["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
     return path

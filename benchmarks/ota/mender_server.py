@@ -5,29 +5,32 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 
 _FILE = "/update.mender"
-_FINAL = ("success", "failure")
+_FINAL = ("success", "failure", "already-installed")
 
 
 @dataclass
 class Deployment:
     """A file for devices of this type; `statuses` are what the device reported, in this order, `log` its log of a failure."""
 
-    number: int
     file: Path
     name: str
     device_type: str
     statuses: list[str] = field(default_factory=list)
     log: str = ""
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def ended(self) -> str:
-        """`success`, `failure`, or nothing yet."""
+        """`success`, `failure`, `already-installed`, or nothing yet."""
         return next((status for status in self.statuses if status in _FINAL), "")
 
 
@@ -36,7 +39,9 @@ class Server:
 
     def __init__(self) -> None:
         self.deployment: Deployment | None = None
-        self._count, self._changed = 0, threading.Condition()
+        self.asked = 0
+        """How often a device that had nothing else to do asked for a deployment."""
+        self._changed = threading.Condition()
         server = self
 
         class Handler(_Handler):
@@ -62,17 +67,20 @@ class Server:
 
     def deploy(self, file: Path, name: str, device_type: str) -> Deployment:
         """Offer it until a device says how it ended."""
-        self._count += 1
-        self.deployment = Deployment(self._count, file, name, device_type)
+        self.deployment = Deployment(file, name, device_type)
         return self.deployment
 
-    def wait(self, seconds: float) -> str:
-        """How the deployment ended; nothing if it did not in this time."""
-        deployment = self.deployment
-        assert deployment is not None
+    def wait(self, condition: Callable[[], object], seconds: float, every: float | None = None) -> bool:
+        """Whether the condition came true in this time. It is looked at when a device has said something, and `every` so many
+        seconds."""
+        deadline = time.monotonic() + seconds
         with self._changed:
-            self._changed.wait_for(lambda: deployment.ended, seconds)
-        return deployment.ended
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left if every is None else min(left, every))
+        return True
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         """To one request of a device: status and content."""
@@ -82,8 +90,11 @@ class Server:
         if path == _FILE and deployment is not None:
             return 200, deployment.file.read_bytes()
         if path.partition("?")[0].endswith("/deployments/next"):
+            with self._changed:
+                self.asked += 1
+                self._changed.notify_all()
             return (204, b"") if deployment is None or deployment.ended else (200, self._offer(deployment))
-        if deployment is not None and f"/deployments/{deployment.number}/" in path:
+        if deployment is not None and f"/deployments/{deployment.id}/" in path:
             with self._changed:
                 if path.endswith("/status"):
                     deployment.statuses.append(str(json.loads(body)["status"]))
@@ -99,7 +110,7 @@ class Server:
             "source": {"uri": self.url + _FILE, "expire": "2099-01-01T00:00:00Z"},
             "device_types_compatible": [deployment.device_type],
         }
-        return json.dumps({"id": str(deployment.number), "artifact": artifact}).encode()
+        return json.dumps({"id": deployment.id, "artifact": artifact}).encode()
 
 
 class _Handler(BaseHTTPRequestHandler):

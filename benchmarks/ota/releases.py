@@ -1,131 +1,151 @@
-"""Releases of one small artefact, to be installed one after the other: a good one, a better one, and one that must not be used."""
+"""Three small releases of one robot, and the files that OTA tools take: made with real keys, by the real programs."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
+import os
 import shutil
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgec.backends.cpu.program import cpu_program
-from edgec.bundle.keys import Signer, generate
-from edgec.bundle.ota.packer import Wish
-from edgec.bundle.packing import make_bundle
-from edgec.onboard.container import SUFFIX
+from benchmarks.ota.debian import debian
 
 if TYPE_CHECKING:
-    import onnx
+    from edgec.bundle.packing import Made
 
-NAME = "courier"
-OLD, NEW, BAD, FORGED = "1.0.0", "1.1.0", "1.2.0", "1.3.0"
-"""`BAD` is signed and whole, and does not compute what its golden frames say; `FORGED` is signed with a key that nobody trusts."""
-_VARIANT = "onnxruntime-fp32"
+OLD, NEW, BAD = "1.0.0", "1.1.0", "1.2.0"
+"""`BAD` is signed as it should be, and its model does not compute its golden features."""
+NAME = "robot"
+_TOOLS = ("rauc", "swupdate", "mender")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A private key and its certificate, which an OTA tool trusts."""
+
+    key: Path
+    certificate: Path
 
 
 @dataclass(frozen=True)
 class Releases:
-    """In one folder: bundles, beside them what OTA tools take, and two pairs of keys. `engines` has the SHA-256 of each
-    release's model by its version."""
+    """In `folder`: artefacts by version, keys, and bundles that `make` writes."""
 
     folder: Path
-    program: Path
-    engines: dict[str, str]
+
+    def artefact(self, version: str) -> Path:
+        """What a release is made of."""
+        return self.folder / f"{version}.edgec"
 
     @property
     def key(self) -> Path:
-        """Private; `key.pub` is what robots trust."""
-        return self.folder / "key"
+        """Signs releases; its public key has `.pub` at the end."""
+        return self.folder / "release.key"
 
     @property
-    def other_key(self) -> Path:
-        """Private, and trusted by nobody."""
-        return self.folder / "other"
+    def foreign_key(self) -> Path:
+        """Of somebody whom robots do not trust."""
+        return self.folder / "foreign.key"
 
-    def file(self, version: str, suffix: str = SUFFIX) -> Path:
-        """The release as a bundle, or as the file with this suffix."""
-        return self.folder / f"{NAME}-{version}{suffix}"
+    def pair(self, tool: str, *, foreign: bool = False) -> Pair:
+        """What an OTA tool's files are signed with."""
+        stem = self.folder / f"{'foreign-' * foreign}{tool}"
+        return Pair(stem.with_suffix(".tool"), stem.with_suffix(".pem"))
 
-    def active(self, data: Path) -> str:
-        """The version whose engine is active in a robot's /var/lib/edgec; empty if none is. Raises `AssertionError` unless it is
-        whole and was verified."""
-        links = [link for link in data.glob("*/current") if link.is_symlink()]
-        if not links:
-            return ""
-        (link,) = links
-        engine, verify = (json.loads((link / f"{name}.json").read_text()) for name in ("engine", "verify"))
-        (name,) = engine["files"]
-        content = hashlib.sha256((link / name).read_bytes()).hexdigest()
-        assert content == engine["sha256"] == verify["engine_sha256"], f"{link} is not whole"
-        assert verify["passed"] is True, f"{link} was not verified"
-        return next(version for version, digest in self.engines.items() if digest == content)
+    def model(self, version: str) -> str:
+        """The SHA-256 of the release's model."""
+        return hashlib.sha256((self.artefact(version) / "model" / "model.onnx").read_bytes()).hexdigest()
 
+    def version_of(self, model: Path) -> str:
+        """The first release with this model; `BAD` has that of `NEW`."""
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        return next(version for version in (OLD, NEW) if self.model(version) == digest)
 
-def make_releases(folder: Path, wishes: Callable[[Path], Sequence[Wish]]) -> Releases:
-    """Build one artefact for this machine, and make releases of it. `wishes` are asked for once there are keys in the folder.
-    The folder is empty."""
-    first = _build(folder)
-    program = folder / "edgec-cpu.pyz"
-    program.write_bytes(cpu_program().archive())
-    better, bad = folder / "better.edgec", folder / "bad.edgec"
-    _change(first, better, lambda model: model.graph.__setattr__("doc_string", "better"))
-    _change(first, bad, _turn_weights)
-    for name in ("key", "other"):
-        generate(folder / name)
-    engines = {}
-    for version, artefact, key in ((OLD, first, "key"), (NEW, better, "key"), (BAD, bad, "key"), (FORGED, better, "other")):
-        make_bundle(artefact, folder / f"{NAME}-{version}{SUFFIX}", Signer(folder / key), wishes=wishes(folder))
-        engines.setdefault(version, hashlib.sha256(_model(artefact).read_bytes()).hexdigest())
-    del engines[FORGED]  # the same model as that of `NEW`
-    return Releases(folder, program, engines)
+    def make(self, version: str, folder: Path, *, foreign: bool = False, foreign_tool: bool = False, form: str = "plain") -> Made:
+        """The release's bundle and the tools' files, in `folder`: robot-1.1.0.edgec-bundle, .raucb, .swu, .mender. `form` is RAUC's."""
+        from edgec.bundle.keys import Signer
+        from edgec.bundle.ota.packer import Wish
+        from edgec.bundle.ota.registry import PACKERS
+        from edgec.bundle.packing import make_bundle
+
+        pairs = {tool: self.pair(tool, foreign=foreign_tool) for tool in _TOOLS}
+        given: dict[str, Any] = {tool: {"key": pair.key, "certificate": pair.certificate} for tool, pair in pairs.items()}
+        given["rauc"]["format"], given["mender"]["device-type"] = form, (NAME,)
+        wishes = [Wish(PACKERS[tool], given[tool]) for tool in _TOOLS]
+        signer = Signer(self.foreign_key if foreign else self.key)
+        with debians_tools(self.folder):
+            return make_bundle(self.artefact(version), folder / f"{NAME}-{version}.edgec-bundle", signer, wishes=wishes)
 
 
-def _build(folder: Path) -> Path:
+def prepare(folder: Path) -> Releases:
+    """Build all of it, in half a minute. Raises `Unavailable` as `debian`."""
     from edgec.building import build
+    from edgec.bundle.keys import generate
+    from edgec.model.spec import Size
     from edgec.request import BuildRequest
     from tests.support.files import save_checkpoint, save_profile
     from tests.support.frames import draw_pictures
-    from tests.support.models import SMALL
 
-    checkpoint, frames = save_checkpoint(folder / "checkpoint"), folder / "frames"
-    draw_pictures(frames)
-    target = save_profile(folder / f"{platform.machine()}.toml", {"fp32": ["onnxruntime"]})
-    request = BuildRequest(
-        str(checkpoint), target=str(target), calibration=str(frames), size=SMALL, iterations=3, precision="fp32",
-        output=folder / "first.edgec",
-    )  # fmt: skip
-    return build(request).directory
-
-
-def _model(artefact: Path) -> Path:
-    document = json.loads((artefact / "device" / "bundle.json").read_text())
-    return artefact / next(str(each["path"]) for each in document["variants"] if each["name"] == _VARIANT)
-
-
-def _change(artefact: Path, copy: Path, change: Callable[[onnx.ModelProto], object]) -> None:
-    """An artefact with another model, by somebody who knows about its hashes."""
-    import onnx
-
-    from tests.support.forging import BUNDLE, MANIFEST, edit, repair
-
-    shutil.copytree(artefact, copy)
-    key = hashlib.sha256(copy.name.encode()).hexdigest()
-    for name in (BUNDLE, MANIFEST):  # releases lie in folders of their own
-        edit(copy / name, lambda document: document.update(build_key=key))
-    path = _model(copy)
-    model = onnx.load_from_string(path.read_bytes())
-    change(model)
-    path.unlink()  # others may share what is on the disk
-    path.write_bytes(model.SerializeToString())
-    repair(copy)
+    debian()
+    releases = Releases(folder)
+    profile = folder / "courier.toml"
+    save_profile(profile, {"fp32": ["onnxruntime"]})
+    draw_pictures(folder / "frames")
+    for seed, version in enumerate((OLD, NEW)):
+        checkpoint = save_checkpoint(folder / version / NAME, seed=seed)  # the artefact is called after its folder
+        build(
+            BuildRequest(
+                str(checkpoint), target=str(profile), calibration=str(folder / "frames"), size=Size(32, 48), precision="fp32",
+                min_fidelity=0.5, iterations=3, output=releases.artefact(version),
+            )
+        )  # fmt: skip
+    spoil(Path(shutil.copytree(releases.artefact(NEW), releases.artefact(BAD))))
+    for key in (releases.key, releases.foreign_key):
+        generate(key)
+    for tool in _TOOLS:
+        for foreign in (False, True):
+            _certify(releases.pair(tool, foreign=foreign), tool)
+    return releases
 
 
-def _turn_weights(model: onnx.ModelProto) -> None:
-    from onnx import numpy_helper
+def spoil(artefact: Path) -> None:
+    """Let its golden features be others than what its model computes; every hash is made good."""
+    import numpy as np
 
-    weights = max(model.graph.initializer, key=lambda each: len(each.raw_data))
-    turned = numpy_helper.to_array(weights)[..., ::-1].copy()
-    weights.CopyFrom(numpy_helper.from_array(turned, weights.name))
+    from tests.support.forging import repair
+
+    for path in (artefact / "golden").glob("expected_*.npz"):
+        with np.load(path) as stored:
+            arrays = {name: -stored[name] if stored[name].dtype.kind == "f" else stored[name] for name in stored.files}
+        np.savez(path, **arrays)
+    repair(artefact)
+
+
+@contextmanager
+def debians_tools(folder: Path) -> Iterator[None]:
+    """With Debian 13's `rauc`, `mksquashfs` and `mender-artifact` first in PATH: started by its own loader, with its own libraries."""
+    place, root = folder / "programs", debian()
+    place.mkdir(exist_ok=True)
+    (loader,) = (path for path in root.glob("usr/lib/*/ld-linux-*.so.*"))
+    for program in ("rauc", "mksquashfs", "mender-artifact"):
+        path = place / program
+        path.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{loader.parent}" "{root}/usr/bin/{program}" "$@"\n')
+        path.chmod(0o755)
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = os.pathsep.join([str(place), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+def _certify(pair: Pair, subject: str) -> None:
+    """A certificate that vouches for itself, for ten years, as both tools accept it."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", str(pair.key)]
+    usage = ["-addext", "keyUsage=digitalSignature", "-addext", "extendedKeyUsage=emailProtection"]
+    made = ["openssl", "req", "-x509", *key, *usage, "-days", "3650", "-subj", f"/CN={subject}", "-out", str(pair.certificate)]
+    subprocess.run(made, check=True, capture_output=True)

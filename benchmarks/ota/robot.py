@@ -8,13 +8,14 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from benchmarks.ota.debian import BUS, PLACES, debian
+from benchmarks.ota.releases import NAME, Releases
 from edgec.resources import room
 
 _ENTER = r"""
@@ -27,7 +28,7 @@ mount --rbind /dev "$EDGEC_PLACE/dev"
 mount --rbind /sys "$EDGEC_PLACE/sys"
 exec env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 chroot "$EDGEC_PLACE" "$@"
 """
-_RAUC = f"""
+RAUC = f"""
 mkdir -p /run/dbus
 dbus-daemon --config-file=/{BUS} --fork
 rauc service --override-boot-slot=system >/run/rauc.log 2>&1 &
@@ -42,9 +43,16 @@ code=$?
 cat /run/rauc.log
 exit $code
 """
+"""The bus, RAUC's service, and `rauc install`."""
+_SLOT = """
+[slot.system.0]
+device=/dev/null
+bootname=system
+"""
+"""RAUC wants to know from which slot the system was started, though nothing is written there."""
 TIMEOUT_S = 240.0
-HERE = "--here --seconds 0.05 --iterations 3"
-"""Options of the board's program: this is no board, and nobody waits for figures."""
+OPTIONS = "--here --seconds 0.05 --iterations 3"
+"""Of the board's program: this is no board, and nobody waits for figures."""
 
 
 @dataclass(frozen=True)
@@ -76,80 +84,86 @@ class Running:
             self.process.wait()
 
     def ended(self) -> Ended:
-        """Of a process that has ended. A command that was killed has a code of its own: 128 and the signal, or its negative."""
+        """Of a process that has ended."""
         return Ended(self.process.returncode, self.text, time.monotonic() - self.began)
 
     @property
     def text(self) -> str:
         """What it has said so far."""
-        size = os.fstat(self.output.fileno()).st_size
-        return os.pread(self.output.fileno(), size, 0).decode(errors="replace")  # it writes at the file's one position
+        # Not by reading the file: it is written at the one position that it has.
+        return os.pread(self.output.fileno(), os.fstat(self.output.fileno()).st_size, 0).decode(errors="replace")
 
     def _first(self) -> list[int]:
         """The first process in the robot, with which the kernel ends all others; the host's own before there is one."""
-        pid = self.process.pid
         if self.process.poll() is not None:
             return []
-        try:
-            return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] or [pid]
-        except FileNotFoundError:
-            return []
+        pid = self.process.pid
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] or [pid]
 
 
 class Robot:
-    """`folder` holds what is its own; /var/lib may be a small disk that is mounted there."""
+    """`folder` holds what is its own. Another file system may be mounted at `data`."""
 
-    def __init__(self, folder: Path, program: Path, trust: Sequence[Path]) -> None:
-        """With the board's program, the scripts of `targets/ota`, and keys of releases in its image. Raises `Unavailable`."""
-        self.root, self.own = debian(), folder
+    def __init__(self, folder: Path, releases: Releases) -> None:
+        """A robot on which nothing is active. Its image has the board's program of the releases, the files of `targets/ota`, and
+        the keys that they are signed with. Raises `Unavailable`."""
+        self.root, self.own, self.releases = debian(), folder, releases
         for place in PLACES:
             (folder / place).mkdir(parents=True, exist_ok=True)
-        shutil.copy(program, self.image("edgec-cpu.pyz"))
-        shutil.copy(room("targets") / "ota" / "edgec-ota", self.image("edgec-ota"))
-        for name in ("rauc-pre-install", "rauc-post-install"):
-            shutil.copy(room("targets") / "ota" / "rauc" / name, self.image(name))
-        (folder / "etc" / "edgec" / "trust").mkdir()
-        for number, path in enumerate(trust):
-            shutil.copy(path, folder / "etc" / "edgec" / "trust" / f"{number}.pem")
-        self.configure(f'EDGEC_OPTIONS="{HERE}"\n')
+        program = next(releases.folder.glob("*.edgec/device/edgec-cpu.pyz"))
+        _image(folder, program, releases)
+        for name in ("edgec-rauc", "rauc"):
+            self.data.joinpath(name).mkdir(exist_ok=True)
+        self.configure("")
 
     def configure(self, text: str) -> None:
-        """Write /etc/edgec/ota.conf."""
-        (self.own / "etc" / "edgec" / "ota.conf").write_text(text)
-
-    def image(self, name: str) -> Path:
-        """A file of /usr/lib/edgec."""
-        return self.own / "usr" / "lib" / "edgec" / name
+        """More lines for /etc/edgec/ota.conf."""
+        (self.own / "etc" / "edgec" / "ota.conf").write_text(f'EDGEC_OPTIONS="{OPTIONS}"\n{text}')
 
     @property
     def data(self) -> Path:
-        """Its /var/lib."""
+        """Its /var/lib, which outlives its power."""
         return self.own / "var" / "lib"
 
-    @property
-    def edgec(self) -> Path:
-        """Where releases are installed in it."""
-        return self.data / "edgec"
+    def copy_data(self, other: Robot) -> None:
+        """What another robot has installed."""
+        shutil.copytree(other.data, self.data, symlinks=True, dirs_exist_ok=True)
 
-    @property
-    def update_is_open(self) -> bool:
-        """Whether a release is neither committed nor undone."""
-        return (self.edgec / "update.json").exists()
+    def active(self) -> str:
+        """The version whose model the robot would load; empty if there is none."""
+        links = [path for path in self.data.glob("edgec/*/current") if path.is_symlink()]
+        if not links:
+            return ""
+        (link,) = links
+        return self.releases.version_of(link / "model.onnx")
+
+    def program(self, command: str, *more: str) -> Ended:
+        """The board's program."""
+        own = ["python3", "/usr/lib/edgec/edgec-cpu.pyz", command, "--dir", "/var/lib/edgec", *OPTIONS.split()]
+        return self.run(*own, *more)
+
+    def install(self, tool: str, file: Path, **more: object) -> Ended:
+        """Give the robot a file, as on a stick, and let its OTA tool install it."""
+        shutil.copy(file, self.own / "media")
+        path = f"/media/{file.name}"
+        if tool == "rauc":
+            return self.run("sh", "-c", RAUC, "rauc", path, **more)  # type: ignore[arg-type]
+        trusted = ["-H", "robot:1", "-k", "/etc/edgec/swupdate.pem"]
+        return self.run("swupdate", "-v", *trusted, "-i", path, **more)  # type: ignore[arg-type]
 
     def run(self, *argv: str, after: float | None = None, act: Callable[[], None] | None = None) -> Ended:
         """Run a command in it. `after` so many seconds its power fails: all its processes are killed at once, and its mounts are
         gone. With `act` that is called then instead, and the command goes on."""
         with self.started(*argv) as running:
-            try:
-                running.process.wait(TIMEOUT_S if after is None else after)
-            except subprocess.TimeoutExpired:
-                if after is None:
-                    raise
-                if act is None:
-                    running.power_off()
-                else:
-                    act()
-                    running.process.wait(TIMEOUT_S)
+            if after is not None:
+                try:
+                    running.process.wait(after)
+                except subprocess.TimeoutExpired:
+                    if act is None:
+                        running.power_off()
+                    else:
+                        act()
+            running.process.wait(TIMEOUT_S)
             return running.ended()
 
     @contextmanager
@@ -176,10 +190,17 @@ class Robot:
             finally:
                 running.power_off()
 
-    def rauc(self, bundle: str, **more: object) -> Ended:
-        """Start the bus and RAUC's service, and `rauc install` a file that is in its /var/lib."""
-        return self.run("sh", "-c", _RAUC, "rauc", bundle, **more)  # type: ignore[arg-type]
 
-    def swupdate(self, file: str, **more: object) -> Ended:
-        """`swupdate` with the certificate in the image."""
-        return self.run("swupdate", "-v", "-k", "/etc/edgec/swupdate.pem", "-i", file, **more)  # type: ignore[arg-type]
+def _image(folder: Path, program: Path, releases: Releases) -> None:
+    """What `docs/ota-rauc.md` and `docs/ota-swupdate.md` say that an image has."""
+    ours, code, etc = room("targets") / "ota", folder / "usr" / "lib" / "edgec", folder / "etc"
+    for path in (program, ours / "edgec-ota", ours / "rauc" / "rauc-pre-install", ours / "rauc" / "rauc-post-install"):
+        shutil.copy(path, code)
+    (etc / "edgec" / "trust").mkdir(exist_ok=True)
+    shutil.copy(f"{releases.key}.pub", etc / "edgec" / "trust" / "release.pem")
+    shutil.copy(releases.pair("swupdate").certificate, etc / "edgec" / "swupdate.pem")
+    shutil.copy(releases.pair("rauc").certificate, etc / "rauc" / "keyring.pem")
+    fragment = (ours / "rauc" / "system.conf").read_text()
+    # Of this machine's kernel nothing is known: dm-verity may be missing.
+    fragment = fragment.replace("bundle-formats=verity", "bundle-formats=plain verity\nmountprefix=/run/rauc")
+    (etc / "rauc" / "system.conf").write_text(fragment.replace("compatible=robot", f"compatible={NAME}") + _SLOT)

@@ -2,74 +2,103 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import ExitStack
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from benchmarks.ota.mender import MenderRobot, public_key
+from benchmarks.ota.releases import BAD, NAME, NEW, OLD, Releases, debians_tools
 
-from benchmarks.arm64.debian import Unavailable
-from benchmarks.ota.mender import DEVICE_TYPE, MenderRobot, artifact_program
-from benchmarks.ota.releases import NAME, OLD, Releases, make_releases
-from edgec.bundle.ota.mender import Mender
-from edgec.bundle.ota.packer import Wish
-
-SUFFIX = Mender.suffix
+SUFFIX = ".mender"
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that robots are updated with; `program` is `mender-artifact`."""
+    """Everything that robots are updated with, and a robot with `OLD`, committed, which is not to be changed."""
 
     releases: Releases
-    program: Path
     first: MenderRobot
-    """With `OLD`, committed. Not to be changed."""
+
+    @property
+    def files(self) -> Path:
+        """Bundles of all releases, and what Mender takes."""
+        return self.releases.folder / "files"
 
     def robot(self, folder: Path, *, key: Path | None = None) -> MenderRobot:
         """Another one with the same on its disk. With a `key` its Mender takes only what that signed."""
         folder.mkdir(exist_ok=True)
-        robot = MenderRobot(folder, self.releases.program, [self.releases.folder / "key.pub"], key=key)
-        shutil.copytree(self.first.data, robot.data, symlinks=True, dirs_exist_ok=True)
+        robot = MenderRobot(folder, self.releases, key)
+        robot.copy_data(self.first)
         return robot
 
-    def mender(self, version: str) -> Path:
-        return self.releases.file(version, SUFFIX)
+    def file(self, version: str, suffix: str = SUFFIX) -> Path:
+        return self.files / f"{NAME}-{version}{suffix}"
+
+    def tool(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """`mender-artifact`."""
+        with debians_tools(self.releases.folder):
+            return subprocess.run(["mender-artifact", *words], check=False, capture_output=True, text=True)
+
+    def wrap(self, bundle: Path, file: Path) -> Path:
+        """A .mender by somebody who has no key, with what he likes."""
+        words: Sequence[str | Path] = ("--artifact-name", file.stem, "--device-type", NAME, "--file", bundle)
+        done = self.tool("write", "module-image", "--type", "edgec", *words, "--output-path", file)
+        assert done.returncode == 0, done.stderr
+        return file
+
+    def key(self, *, foreign: bool = False) -> Path:
+        """The public key of who signs .mender files."""
+        return public_key(self.releases.pair("mender", foreign=foreign).key)
 
     def check(self, robot: MenderRobot, version: str) -> None:
         """This version is active and whole, no update is open, and Mender says the same."""
-        assert self.releases.active(robot.edgec) == version
-        assert not robot.update_is_open
-        assert robot.artifact == artifact(version)
+        assert whole(robot) == version
+        assert not is_open(robot)
+        assert robot.artifact == f"{NAME}-{version}"
 
 
-def artifact(version: str) -> str:
-    """What Mender calls the release."""
-    return f"{NAME}-{version}"
+def make_world(releases: Releases) -> World:
+    """Releases of all versions, and the first robot, which knows its server already."""
+    files = releases.folder / "files"
+    for version in (OLD, NEW, BAD):
+        releases.make(version, files)
+    (releases.folder / "first").mkdir()
+    robot = MenderRobot(releases.folder / "first", releases)
+    ended = robot.install("mender", files / f"{NAME}-{OLD}{SUFFIX}")
+    assert ended.code == 0, ended.output
+    return World(releases, robot)
 
 
-def make_world(folder: Path) -> World:
-    """Skips where Mender cannot be had."""
-    try:
-        program = artifact_program(folder)
-    except Unavailable as problem:
-        pytest.skip(f"no Mender: {problem}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-        releases = make_releases(_empty(folder / "releases"), wishes)
-    robot = MenderRobot(_empty(folder / "first"), releases.program, [releases.folder / "key.pub"])
-    for ended in (robot.install(releases.file(OLD, SUFFIX)), robot.mender("commit")):
-        assert ended.code == 0, ended.output
-    return World(releases, program, robot)
+def whole(robot: MenderRobot) -> str:
+    """The active version, whose engine is as it was verified; empty if nothing is active."""
+    version = robot.active()
+    if version:
+        (link,) = robot.data.glob("edgec/*/current")
+        engine, verify = (json.loads((link / f"{name}.json").read_text()) for name in ("engine", "verify"))
+        assert engine["sha256"] == verify["engine_sha256"] == robot.releases.model(version)
+        assert verify["passed"] is True
+    return version
 
 
-def wishes(folder: Path) -> list[Wish]:
-    return [Wish(Mender(), {"device-type": (DEVICE_TYPE,), "key": folder / "key"})]
+def is_open(robot: MenderRobot) -> bool:
+    """Whether a release is neither committed nor undone."""
+    return (robot.data / "edgec" / "update.json").exists()
 
 
-def _empty(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+def flipped(path: Path, folder: Path) -> Path:
+    """A copy with another bit in its middle."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy = folder / path.name
+    copy.write_bytes(content)
+    return copy
+
+
+def cut_short(path: Path, folder: Path) -> Path:
+    copy = Path(shutil.copy(path, folder))
+    os.truncate(copy, path.stat().st_size // 2)
+    return copy

@@ -41,9 +41,7 @@ class SwUpdate:
         Setting("key", "The private key, in PEM, with which the .swu is signed.", metavar="KEY", required=True),
         Setting("certificate", "The certificate of that key, in PEM, which robots trust (`swupdate -k`).", required=True),
         Setting("chain", "A certificate between that and the one that robots trust.", many=True),
-        Setting(
-            "hardware", "A revision in robots' /etc/hwrevision.  [default: any]", kind="text", metavar="REVISION", many=True
-        ),
+        Setting("hardware", "A revision in robots' /etc/hwrevision.  [default: any]", kind="text", metavar="REVISION", many=True),
     )
 
     def check(self, given: Given) -> None:
