@@ -12,45 +12,50 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.disturbed import Figures
+from benchmarks.ota.mender import MenderRobot
 from benchmarks.ota.releases import NAME, NEW, OLD, Releases, prepare
 from benchmarks.ota.robot import Ended, Robot
 
-TOOLS = {"rauc": ".raucb", "swupdate": ".swu"}
+TOOLS = {"rauc": ".raucb", "swupdate": ".swu", "mender": ".mender"}
 _DISK = "80m"
 """What a small release needs, and the 64 MB that the board's program wants to be free."""
 _FILLER = "filler"
 
 
 class Updates:
-    """Updates from `OLD` to `NEW` by one tool. Each robot begins as one on which the old release was installed by that tool."""
+    """Updates from `OLD` to `NEW` by one tool. Each robot begins as one on which the old release was installed by that tool, or
+    as `origin`. `updated` is a robot after an update that nobody disturbed, which took `seconds`."""
 
-    def __init__(self, folder: Path, releases: Releases, tool: str) -> None:
+    def __init__(self, folder: Path, releases: Releases, tool: str, origin: Robot | None = None) -> None:
         self.folder, self.releases, self.tool = folder, releases, tool
         folder.mkdir()
         files = folder / "files"
         for version in (OLD, NEW):
             releases.make(version, files)
-        self.file = files / f"{NAME}-{NEW}{TOOLS[tool]}"
-        self._origin = Robot(folder / "origin", releases)
-        installed = self._origin.install(tool, files / f"{NAME}-{OLD}{TOOLS[tool]}")
-        if installed.code or self._origin.active() != OLD:
-            raise RuntimeError(f"the first release cannot be installed: {installed.output[-3000:]}")
-        with self.robot() as robot:
-            whole = robot.install(tool, self.file)
-            if whole.code or robot.active() != NEW:
-                raise RuntimeError(f"the undisturbed update ended with {whole.code}: {whole.output[-3000:]}")
-        self.seconds = whole.seconds
-        """Of an update that nobody disturbs."""
+        self.file, self.old_file = (files / f"{NAME}-{version}{TOOLS[tool]}" for version in (NEW, OLD))
+        self.robots = MenderRobot if tool == "mender" else Robot
+        self.origin = origin or self.robots(folder / "origin", releases)
+        if origin is None:
+            self._install(self.origin, self.old_file, OLD)
+        self.updated = self.robots(folder / "updated", releases)
+        self.updated.copy_data(self.origin)
+        self.seconds = self._install(self.updated, self.file, NEW)
+
+    def _install(self, robot: Robot, file: Path, version: str) -> float:
+        ended = robot.install(self.tool, file)
+        if ended.code or robot.active() != version:
+            raise RuntimeError(f"{file.name} cannot be installed: it ended with {ended.code}: {ended.output[-3000:]}")
+        return ended.seconds
 
     @contextmanager
     def robot(self, *, small: bool = False) -> Iterator[Robot]:
         """With the old release; its data on a small disk, or not."""
         place = Path(tempfile.mkdtemp(dir=self.folder))
-        robot = Robot(place, self.releases)
+        robot = self.robots(place, self.releases)
         if small:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", robot.data], check=True)
         try:
-            robot.copy_data(self._origin)
+            robot.copy_data(self.origin)
             yield robot
         finally:
             if small:

@@ -37,10 +37,10 @@ class MenderRobot(Robot):
         self._settings = {"ArtifactVerifyKey": "/etc/mender/key.pem"} if key else {}
         if key:
             shutil.copy(key, self.own / "etc/mender/key.pem")
-        self._connect(_NOWHERE)
+        self.connect(_NOWHERE)
 
-    def _connect(self, url: str) -> None:
-        """It asks the server once a second."""
+    def connect(self, url: str) -> None:
+        """Write mender.conf: it asks this server once a second."""
         every = dict.fromkeys(("UpdatePollIntervalSeconds", "InventoryPollIntervalSeconds", "RetryPollIntervalSeconds"), 1)
         settings = {"ServerURL": url, "DBus": {"Enabled": False}, **every, **self._settings}
         (self.own / "etc/mender/mender.conf").write_text(json.dumps(settings))
@@ -67,7 +67,7 @@ class MenderRobot(Robot):
     @contextmanager
     def service(self, server: Server) -> Iterator[Running]:
         """The client as a service of a fleet's server. At the end of the context its power fails."""
-        self._connect(server.url)
+        self.connect(server.url)
         with self.started("mender", "--no-syslog", "daemon") as running:
             yield running
 

@@ -21,16 +21,12 @@ class World:
     """Everything that robots are updated with, and a robot with `OLD`, committed, which is not to be changed."""
 
     releases: Releases
+    files: Path
+    """Bundles of all releases, and what Mender takes."""
     first: MenderRobot
-
-    @property
-    def files(self) -> Path:
-        """Bundles of all releases, and what Mender takes."""
-        return self.releases.folder / "files"
 
     def robot(self, folder: Path, *, key: Path | None = None) -> MenderRobot:
         """Another one with the same on its disk. With a `key` its Mender takes only what that signed."""
-        folder.mkdir(exist_ok=True)
         robot = MenderRobot(folder, self.releases, key)
         robot.copy_data(self.first)
         return robot
@@ -61,16 +57,14 @@ class World:
         assert robot.artifact == f"{NAME}-{version}"
 
 
-def make_world(releases: Releases) -> World:
+def make_world(releases: Releases, folder: Path) -> World:
     """Releases of all versions, and the first robot, which knows its server already."""
-    files = releases.folder / "files"
     for version in (OLD, NEW, BAD):
-        releases.make(version, files)
-    (releases.folder / "first").mkdir()
-    robot = MenderRobot(releases.folder / "first", releases)
-    ended = robot.install("mender", files / f"{NAME}-{OLD}{SUFFIX}")
+        releases.make(version, folder / "files")
+    robot = MenderRobot(folder / "first", releases)
+    ended = robot.install("mender", folder / "files" / f"{NAME}-{OLD}{SUFFIX}")
     assert ended.code == 0, ended.output
-    return World(releases, robot)
+    return World(releases, folder / "files", robot)
 
 
 def whole(robot: MenderRobot) -> str:

@@ -86,12 +86,13 @@ def _sign(content: bytes, given: Given) -> bytes:
     `RequestError`."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key, pkcs7
 
     key_path: Path = given["key"]
     try:
         key = _read(key_path, lambda content: load_pem_private_key(content, None))
-        if type(key).__name__ not in ("RSAPrivateKey", "ECPrivateKey") and not hasattr(key, "curve"):
+        if not isinstance(key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
             raise Refused("is neither an RSA key nor one for ECDSA")
     except (Refused, UnsupportedAlgorithm, TypeError) as error:
         why = "is encrypted with a passphrase, which edgec does not ask for" if isinstance(error, TypeError) else str(error)
