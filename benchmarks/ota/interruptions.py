@@ -65,7 +65,10 @@ class Updates:
     def power_fails(self, robot: Robot, after: float) -> tuple[Ended, str]:
         """What was seen, and what does not hold (empty: all does)."""
         ended = robot.install(self.tool, self.file, after=after)
-        return ended, self.problem(robot, ended)
+        problem = self.problem(robot, ended)
+        if isinstance(robot, MenderRobot):
+            problem = problem or robot.settle()
+        return ended, problem
 
     def disk_fills(self, robot: Robot, after: float) -> tuple[Ended, str]:
         """As `power_fails`. Somebody else takes all that is free, then removes it."""

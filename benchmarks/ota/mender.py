@@ -22,7 +22,7 @@ _NOWHERE = "http://127.0.0.1:9"
 
 
 class MenderRobot(Robot):
-    """`key`: whose .mender files its Mender takes (PEM, public); any, if there is none. Whose bundles, the board's program says."""
+    """`key`: whose .mender files its Mender takes (PEM, public); anybody's without it. Bundles are for the board's program."""
 
     def __init__(self, folder: Path, releases: Releases, key: Path | None = None) -> None:
         super().__init__(folder, releases)
@@ -97,12 +97,17 @@ class MenderRobot(Robot):
             server.wait(lambda: moment() or deployment.ended, TIMEOUT_S, _EVERY_S)
             return bool(moment())
 
-    def recover(self) -> str:
-        """Power is back: the service does what it has left undone, until it asks for the next deployment. What it said."""
+    def settle(self) -> str:
+        """Power is back: the service ends what it had begun, until it asks for the next deployment. What does not hold then;
+        nothing if Mender and the board agree on what is installed."""
         with Server() as server, self.service(server) as running:
-            if not server.wait(lambda: server.asked, TIMEOUT_S):
-                raise TimeoutError(running.text)
-            return running.text
+            asked, said = server.wait(lambda: server.asked, TIMEOUT_S), running.text
+        if not asked:
+            return f"its service does not come back: {said[-3000:]}"
+        artifact, active = self.artifact, self.active()
+        if (self.data / "edgec" / "update.json").exists():
+            return f"the update is neither committed nor undone: {said[-3000:]}"
+        return "" if artifact == f"{NAME}-{active}" else f"Mender has {artifact}, and {active} is active: {said[-3000:]}"
 
 
 def public_key(private: Path) -> Path:

@@ -66,7 +66,7 @@ class Releases:
         return next(version for version in (OLD, NEW) if self.model(version) == digest)
 
     def make(self, version: str, folder: Path, *, foreign: bool = False, foreign_tool: bool = False, form: str = "plain") -> Made:
-        """The release's bundle and the tools' files, in `folder`: robot-1.1.0.edgec-bundle, .raucb, .swu, .mender. `form` is RAUC's."""
+        """The release's bundle and the tools' files, in `folder`: robot-1.1.0.edgec-bundle, .raucb, …. `form` is RAUC's."""
         from edgec.bundle.keys import Signer
         from edgec.bundle.ota.packer import Wish
         from edgec.bundle.ota.registry import PACKERS
@@ -127,7 +127,7 @@ def spoil(artefact: Path) -> None:
 
 @contextmanager
 def debians_tools(folder: Path) -> Iterator[None]:
-    """With Debian 13's `rauc`, `mksquashfs` and `mender-artifact` first in PATH: started by its own loader, with its own libraries."""
+    """With Debian 13's programs that make the files first in PATH: started by its own loader, with its own libraries."""
     place, root = folder / "programs", debian()
     place.mkdir(exist_ok=True)
     (loader,) = (path for path in root.glob("usr/lib/*/ld-linux-*.so.*"))

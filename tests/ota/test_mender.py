@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.ota.mender import MenderRobot
+from benchmarks.ota.mender import MenderRobot, public_key
 from benchmarks.ota.mender_server import Server
-from benchmarks.ota.releases import BAD, NAME, NEW, OLD
+from benchmarks.ota.releases import BAD, NAME, NEW, OLD, debians_tools
 from benchmarks.ota.robot import TIMEOUT_S
+from edgec.bundle.ota.packer import Payload, Wish
+from edgec.bundle.ota.registry import PACKERS
+from edgec.bundle.release import Naming, release_of
 from edgec.onboard.container import SUFFIX as BUNDLE
 from tests.ota.mender import World, cut_short, flipped, is_open, whole
 
@@ -150,3 +154,18 @@ def test_the_file_is_one_for_menders_own_tool(world: World) -> None:
     assert f"data-partition.{NAME}.version: {NEW}" in said
     assert world.file(NEW, BUNDLE).name in said
     assert world.tool("validate", "--key", world.key(foreign=True), world.file(NEW)).returncode != 0
+
+
+def test_it_may_be_signed_with_rsa_or_not_at_all(world: World, tmp_path: Path) -> None:
+    bundle = world.file(NEW, BUNDLE)
+    rsa = tmp_path / "rsa.tool"
+    subprocess.run(["openssl", "genrsa", "-out", rsa, "3072"], check=True, capture_output=True)
+    for key, said in ((rsa, "signed and verified correctly"), (None, "no signature")):
+        wish, work = Wish(PACKERS["mender"], {"device-type": ("one", "another"), "key": key}), tmp_path / said
+        work.mkdir()
+        with debians_tools(world.releases.folder):
+            file = wish.pack(Payload(bundle, release_of(bundle, Naming())), bundle, work)
+        options = ["--key", public_key(rsa)] if key else []
+        read = world.tool("read", *options, file).stdout
+        assert f"Signature: {said}" in read
+        assert "[one another]" in read

@@ -1,7 +1,7 @@
-"""Updates by Mender that lose their power, their disk's room or their client: the old or the new release is active, never none, and
-Mender's own recovery agrees with the board.
+"""Updates by Mender that lose their power, their disk's room or their client: the old or the new release is active, never none,
+and Mender's own recovery agrees with the board.
 
-`python -m benchmarks ota mender` does the same at a hundred moments.
+`python -m benchmarks ota --tool mender` does the same at a hundred moments.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def test_the_power_fails(world: World, tmp_path: Path, moment: Moment) -> None:
     robot = world.robot(tmp_path / "robot")
     assert robot.cut(world.file(NEW), lambda: moment(robot)), "the moment did not come"
     assert whole(robot) in (OLD, NEW)
-    said = robot.recover()
-    world.check(robot, whole(robot) or "none")
-    assert "Update module terminated abnormally" not in said, said
+    assert not robot.settle()
+    assert whole(robot) in (OLD, NEW)
 
 
 def test_its_client_is_killed_while_the_board_works_on(world: World, tmp_path: Path) -> None:
