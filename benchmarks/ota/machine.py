@@ -21,7 +21,7 @@ from threading import Timer
 from benchmarks.arm64.debian import Apt, Unavailable, host_architecture, run
 from benchmarks.arm64.machine import made_once
 from benchmarks.ota.debian import debian
-from benchmarks.ota.releases import debians_tools
+from benchmarks.ota.releases import debians_programs
 
 MODULES = ("virtio_blk", "squashfs", "loop", "dm_verity")
 TOOLS = ("qemu-system-x86", "busybox-static", "e2fsprogs")
@@ -148,7 +148,7 @@ def _make(work: Path, root: Path) -> None:
         (first / "init").chmod(0o755)
         pack = 'cd "$1" && find . | "$2" cpio -o -H newc >"$3"'
         run(["sh", "-c", pack, "sh", str(first), str(busybox), str(work / "initrd")])
-        with debians_tools(scratch):
+        with debians_programs(scratch):
             quiet = ["-comp", "lz4", "-all-root", "-quiet", "-no-progress"]
             run(["mksquashfs", str(root), str(work / "root.squashfs"), *quiet])
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,6 +57,11 @@ class Releases:
         stem = self.folder / f"{'foreign-' * foreign}{tool}"
         return Pair(stem.with_suffix(".tool"), stem.with_suffix(".pem"))
 
+    @property
+    def program(self) -> Path:
+        """The board's program, unpacked and compiled for Debian's Python."""
+        return self.folder / "program"
+
     def model(self, version: str) -> str:
         """The SHA-256 of the release's model."""
         return hashlib.sha256((self.artefact(version) / "model" / "model.onnx").read_bytes()).hexdigest()
@@ -77,7 +83,7 @@ class Releases:
         given["rauc"]["format"], given["mender"]["device-type"] = form, (NAME,)
         wishes = [Wish(PACKERS[tool], given[tool]) for tool in _TOOLS]
         signer = Signer(self.foreign_key if foreign else self.key)
-        with debians_tools(self.folder):
+        with debians_programs(self.folder):
             return make_bundle(self.artefact(version), folder / f"{NAME}-{version}.edgec-bundle", signer, wishes=wishes)
 
 
@@ -103,6 +109,10 @@ def prepare(folder: Path) -> Releases:
                 min_fidelity=0.5, iterations=3, output=releases.artefact(version),
             )
         )  # fmt: skip
+    with zipfile.ZipFile(releases.artefact(OLD) / "device" / "edgec-cpu.pyz") as archive:
+        archive.extractall(releases.program)
+    with debians_programs(folder):
+        subprocess.run(["python3.13", "-m", "compileall", "-q", str(releases.program)], check=True)
     spoil(Path(shutil.copytree(releases.artefact(NEW), releases.artefact(BAD))))
     for key in (releases.key, releases.foreign_key):
         generate(key)
@@ -126,12 +136,12 @@ def spoil(artefact: Path) -> None:
 
 
 @contextmanager
-def debians_tools(folder: Path) -> Iterator[None]:
-    """With Debian 13's programs that make the files first in PATH: started by its own loader, with its own libraries."""
+def debians_programs(folder: Path) -> Iterator[None]:
+    """With Debian 13's programs and Python first in PATH: started by its own loader, with its own libraries."""
     place, root = folder / "programs", debian()
     place.mkdir(exist_ok=True)
     (loader,) = (path for path in root.glob("usr/lib/*/ld-linux-*.so.*"))
-    for program in ("rauc", "mksquashfs", "mender-artifact"):
+    for program in ("rauc", "mksquashfs", "mender-artifact", "python3.13"):
         path = place / program
         path.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{loader.parent}" "{root}/usr/bin/{program}" "$@"\n')
         path.chmod(0o755)

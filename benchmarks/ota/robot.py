@@ -50,6 +50,8 @@ device=/dev/null
 bootname=system
 """
 """RAUC wants to know from which slot the system was started, though nothing is written there."""
+PROGRAM = "/usr/lib/edgec/edgec-cpu"
+"""The board's program, unpacked: each start of the archive would compile it again."""
 TIMEOUT_S = 240.0
 OPTIONS = "--here --seconds 0.05 --iterations 3"
 """Of the board's program: this is no board, and nobody waits for figures."""
@@ -110,15 +112,15 @@ class Robot:
         self.root, self.own, self.releases = debian(), folder, releases
         for place in PLACES:
             (folder / place).mkdir(parents=True, exist_ok=True)
-        program = next(releases.folder.glob("*.edgec/device/edgec-cpu.pyz"))
-        _image(folder, program, releases)
+        _image(folder, releases)
         for name in ("edgec-rauc", "rauc"):
             self.data.joinpath(name).mkdir(exist_ok=True)
         self.configure("")
 
     def configure(self, text: str) -> None:
         """More lines for /etc/edgec/ota.conf."""
-        (self.own / "etc" / "edgec" / "ota.conf").write_text(f'EDGEC_OPTIONS="{OPTIONS}"\n{text}')
+        own = f'EDGEC_PROGRAM={PROGRAM}\nEDGEC_OPTIONS="{OPTIONS}"\n'
+        (self.own / "etc" / "edgec" / "ota.conf").write_text(own + text)
 
     @property
     def data(self) -> Path:
@@ -139,7 +141,7 @@ class Robot:
 
     def program(self, command: str, *more: str) -> Ended:
         """The board's program."""
-        own = ["python3", "/usr/lib/edgec/edgec-cpu.pyz", command, "--dir", "/var/lib/edgec", *OPTIONS.split()]
+        own = ["python3", PROGRAM, command, "--dir", "/var/lib/edgec", *OPTIONS.split()]
         return self.run(*own, *more)
 
     def install(self, tool: str, file: Path, **more: object) -> Ended:
@@ -191,10 +193,11 @@ class Robot:
                 running.power_off()
 
 
-def _image(folder: Path, program: Path, releases: Releases) -> None:
+def _image(folder: Path, releases: Releases) -> None:
     """What `docs/ota-rauc.md` and `docs/ota-swupdate.md` say that an image has."""
     ours, code, etc = room("targets") / "ota", folder / "usr" / "lib" / "edgec", folder / "etc"
-    for path in (program, ours / "edgec-ota", ours / "rauc" / "rauc-pre-install", ours / "rauc" / "rauc-post-install"):
+    shutil.copytree(releases.program, folder / PROGRAM.lstrip("/"))
+    for path in (ours / "edgec-ota", ours / "rauc" / "rauc-pre-install", ours / "rauc" / "rauc-post-install"):
         shutil.copy(path, code)
     (etc / "edgec" / "trust").mkdir(exist_ok=True)
     shutil.copy(f"{releases.key}.pub", etc / "edgec" / "trust" / "release.pem")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.ota.mender import MenderRobot, public_key
-from benchmarks.ota.releases import BAD, NAME, NEW, OLD, Releases, debians_tools
+from benchmarks.ota.releases import BAD, NAME, NEW, OLD, Releases, debians_programs
 
 SUFFIX = ".mender"
 
@@ -36,7 +36,7 @@ class World:
 
     def tool(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """`mender-artifact`."""
-        with debians_tools(self.releases.folder):
+        with debians_programs(self.releases.folder):
             return subprocess.run(["mender-artifact", *words], check=False, capture_output=True, text=True)
 
     def wrap(self, bundle: Path, file: Path) -> Path:

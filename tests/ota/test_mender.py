@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.ota.mender import MenderRobot, public_key
 from benchmarks.ota.mender_server import Server
-from benchmarks.ota.releases import BAD, NAME, NEW, OLD, debians_tools
+from benchmarks.ota.releases import BAD, NAME, NEW, OLD, debians_programs
 from benchmarks.ota.robot import TIMEOUT_S
 from edgec.bundle.ota.packer import Payload, Wish
 from edgec.bundle.ota.registry import PACKERS
@@ -163,7 +163,7 @@ def test_it_may_be_signed_with_rsa_or_not_at_all(world: World, tmp_path: Path) -
     for key, said in ((rsa, "signed and verified correctly"), (None, "no signature")):
         wish, work = Wish(PACKERS["mender"], {"device-type": ("one", "another"), "key": key}), tmp_path / said
         work.mkdir()
-        with debians_tools(world.releases.folder):
+        with debians_programs(world.releases.folder):
             file = wish.pack(Payload(bundle, release_of(bundle, Naming())), bundle, work)
         options = ["--key", public_key(rsa)] if key else []
         read = world.tool("read", *options, file).stdout
