@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks.ota.interruptions import Updates
+from benchmarks.ota.interruptions import Updates, fill
 from benchmarks.ota.mender import MenderRobot
 from benchmarks.ota.mender_server import Server
-from benchmarks.ota.releases import NAME, NEW, OLD
+from benchmarks.ota.releases import BAD, NAME, NEW, OLD
 from benchmarks.ota.robot import TIMEOUT_S
 from tests.ota.mender import World, is_open, whole
 
@@ -29,8 +30,8 @@ def _home(robot: MenderRobot) -> Path:
     return link.parent
 
 
-def _healthy(robot: MenderRobot) -> bool:
-    return (robot.tree / "tmp" / "committed").exists()
+def _passed(robot: MenderRobot) -> bool:
+    return (robot.data / "edgec" / "mender-commit").exists()
 
 
 MOMENTS: dict[str, Moment] = {
@@ -38,8 +39,8 @@ MOMENTS: dict[str, Moment] = {
     "the update is written down": is_open,
     "the release is installed": lambda robot: len(list(_home(robot).glob("releases/[!.]*"))) == 2,
     "its engine is active": lambda robot: robot.active() == NEW,
-    "Mender may commit": _healthy,
-    "the way back is closed": lambda robot: _healthy(robot) and not is_open(robot),
+    "ArtifactCommit is passed": _passed,
+    "the way back is closed": lambda robot: robot.active() == NEW and not is_open(robot),
 }
 
 
@@ -76,8 +77,8 @@ def test_an_update_by_hand_is_cut_off_and_done_again(world: World, tmp_path: Pat
     """People's `mender install` keeps no state of its own until it is done: the same command again is what is left to do."""
     robot = world.robot(tmp_path / "robot")
     (robot.own / "media" / "new.mender").write_bytes(world.file(NEW).read_bytes())
-    with Server() as server, robot.started("mender", "--no-syslog", "install", "/media/new.mender"):
-        assert server.wait(lambda: robot.active() == NEW, TIMEOUT_S, 0.002)
+    with robot.started("mender", "--no-syslog", "install", "/media/new.mender"):
+        until(lambda: robot.active() == NEW)
     assert whole(robot) == NEW
     assert robot.mender("commit").code == 2, "it knows of no update"
     assert is_open(robot)
@@ -86,10 +87,40 @@ def test_an_update_by_hand_is_cut_off_and_done_again(world: World, tmp_path: Pat
     world.check(robot, NEW)
 
 
-def test_the_disk_fills_up(updates_by: Callable[[str], Updates]) -> None:
-    updates = updates_by("mender")
+@pytest.fixture(scope="module")
+def updates(world: World, tmp_path_factory: pytest.TempPathFactory) -> Updates:
+    return Updates(tmp_path_factory.mktemp("mender") / "updates", world.releases, "mender", world.first)
+
+
+def test_the_disk_fills_up(updates: Updates) -> None:
     with updates.robot(small=True) as robot:
         for moment in (0.2, 0.5, 0.8):
             _, problem = updates.disk_fills(robot, moment * updates.seconds)
             assert not problem, f"{moment}: {problem}"
         assert not updates.again(robot)
+
+
+def test_what_was_committed_on_a_full_disk_is_not_undone_later(world: World, updates: Updates) -> None:
+    """The way back could not be closed then. It is before the next update, which fails and is undone."""
+    with updates.robot(small=True) as robot:
+        assert isinstance(robot, MenderRobot)
+        filler = robot.data / "filler"
+        assert robot.take(world.file(NEW)).code == 0
+        with robot.started("mender", "--no-syslog", "commit") as running:
+            until(lambda: _passed(robot))
+            fill(filler)
+            assert running.process.wait(TIMEOUT_S) == 0, running.text
+        assert (whole(robot), is_open(robot), robot.artifact) == (NEW, True, f"{NAME}-{NEW}")
+        assert robot.take(world.file(BAD)).code != 0
+        assert (whole(robot), robot.artifact) == (NEW, f"{NAME}-{NEW}")
+        filler.unlink()
+        done = robot.take(world.file(BAD))
+        assert "does not reproduce the golden features" in " ".join(done.output.split())
+        world.check(robot, NEW)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
