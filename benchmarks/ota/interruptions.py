@@ -95,7 +95,7 @@ class Updates:
         ended = robot.install(self.tool, self.file)
         if ended.code or robot.active() != NEW:
             return f"the same update again ended with {ended.code}, {robot.active()} is active: {ended.output[-3000:]}"
-        if (robot.data / "edgec" / "update.json").exists():
+        if robot.update_is_open:
             return "the update was not committed"
         left = [str(path.relative_to(robot.data)) for path in robot.data.rglob(".tmp-*")]
         return f"not swept up: {left}" if left else ""

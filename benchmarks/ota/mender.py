@@ -50,6 +50,16 @@ class MenderRobot(Robot):
         """Mender's folder for the update that is under way."""
         return self.data / "mender/modules/v3/payloads/0000/tree"
 
+    @property
+    def passed(self) -> bool:
+        """Whether Mender has committed, and the way back is not closed yet: on a full disk that has to wait for the next update."""
+        return (self.data / "edgec" / "mender-commit").exists()
+
+    @property
+    def update_is_open(self) -> bool:
+        """Whether an update is neither committed by Mender nor undone."""
+        return super().update_is_open and not self.passed
+
     def mender(self, *words: str) -> Ended:
         """`mender install`, `commit`, `rollback`, `show-artifact`, as people type them."""
         return self.run("mender", "--no-syslog", *words)
@@ -105,7 +115,7 @@ class MenderRobot(Robot):
         if not asked:
             return f"its service does not come back: {said[-3000:]}"
         artifact, active = self.artifact, self.active()
-        if (self.data / "edgec" / "update.json").exists():
+        if self.update_is_open:
             return f"the update is neither committed nor undone: {said[-3000:]}"
         return "" if artifact == f"{NAME}-{active}" else f"Mender has {artifact}, and {active} is active: {said[-3000:]}"
 

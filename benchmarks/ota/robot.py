@@ -139,6 +139,11 @@ class Robot:
         (link,) = links
         return self.releases.version_of(link / "model.onnx")
 
+    @property
+    def update_is_open(self) -> bool:
+        """Whether an update is neither committed nor undone."""
+        return (self.data / "edgec" / "update.json").exists()
+
     def program(self, command: str, *more: str) -> Ended:
         """The board's program."""
         own = ["python3", PROGRAM, command, "--dir", "/var/lib/edgec", *OPTIONS.split()]

@@ -30,16 +30,12 @@ def _home(robot: MenderRobot) -> Path:
     return link.parent
 
 
-def _passed(robot: MenderRobot) -> bool:
-    return (robot.data / "edgec" / "mender-commit").exists()
-
-
 MOMENTS: dict[str, Moment] = {
     "the bundle is being stored": lambda robot: list(robot.tree.glob("files/*")),
     "the update is written down": is_open,
     "the release is installed": lambda robot: len(list(_home(robot).glob("releases/[!.]*"))) == 2,
     "its engine is active": lambda robot: robot.active() == NEW,
-    "ArtifactCommit is passed": _passed,
+    "ArtifactCommit is passed": lambda robot: robot.passed,
     "the way back is closed": lambda robot: robot.active() == NEW and not is_open(robot),
 }
 
@@ -107,7 +103,7 @@ def test_what_was_committed_on_a_full_disk_is_not_undone_later(world: World, upd
         filler = robot.data / "filler"
         assert robot.take(world.file(NEW)).code == 0
         with robot.started("mender", "--no-syslog", "commit") as running:
-            until(lambda: _passed(robot))
+            until(lambda: robot.passed)
             fill(filler)
             assert running.process.wait(TIMEOUT_S) == 0, running.text
         assert (whole(robot), is_open(robot), robot.artifact) == (NEW, True, f"{NAME}-{NEW}")
