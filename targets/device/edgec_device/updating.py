@@ -110,12 +110,9 @@ def undo(root: Path, output: Output) -> None:
 
 
 def installed(root: Path, name: str, function: str | None) -> Bundle:
-    """The bundle of what is active under `root`; of `name`, or of the update that is under way if several are installed. Raises
-    `NothingToDo` if nothing is, or its release is gone, and `UsageError` if a name must be given."""
+    """The bundle of what is active under `root`; of `name`, unless that is empty. Raises `NothingToDo` if nothing is, or its
+    release is gone, and `UsageError` if a name must be given."""
     names = sorted(path.parent.name for path in root.glob("*/history.json"))
-    record = _open_update(root) if not name and len(names) > 1 else None
-    if record is not None:
-        name = record["name"]
     if name not in names and (name or not names):
         raise NothingToDo(
             f"Nothing was activated here{f' as {name}' * bool(name)}.",
