@@ -6,12 +6,11 @@ import hashlib
 import os
 from functools import cache
 from pathlib import Path
-from shutil import which
 from tempfile import TemporaryDirectory
 
 import platformdirs
 
-from benchmarks.arm64.debian import RELEASE, Apt, Unavailable, host_architecture, run
+from benchmarks.arm64.debian import RELEASE, Apt, Unavailable, host_architecture, require, run
 from benchmarks.arm64.machine import made_once
 from benchmarks.arm64.wheels import install, pins
 
@@ -47,9 +46,10 @@ def debian() -> Path:
     root's rights too: robots have mounts of their own."""
     if os.geteuid() != 0:
         raise Unavailable("robots have mounts of their own, which takes root")
-    if which("unshare") is None or which("chroot") is None:
-        raise Unavailable("no unshare or chroot here")
-    run(["unshare", "--mount", "--pid", "--fork", "true"])
+    require("unshare", "chroot", "losetup")
+    run(["unshare", "--mount", "--pid", "--fork", "sh", "-c", "mount -t tmpfs tmpfs /tmp && losetup --find"])
+    if "squashfs" not in Path("/proc/filesystems").read_text():
+        raise Unavailable("this kernel has no squashfs, which RAUC mounts")
     architecture = host_architecture()
     if architecture not in _MACHINES:
         raise Unavailable(f"there is no ONNX Runtime for {architecture}")

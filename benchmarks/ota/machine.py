@@ -82,7 +82,7 @@ class Machine:
         format_disk = [*self.parts.program("sbin/mke2fs"), "-q", "-t", "ext4", str(self.disk)]
         run(format_disk)
 
-    def run(self, script: str, files: Sequence[Path] = (), *, until: str = "", timeout: float = 900) -> tuple[int | None, str]:
+    def run(self, script: str, files: Sequence[Path] = (), *, until: str = "", timeout: float = 3600) -> tuple[int | None, str]:
         """Start it, run a shell's script with `files` in /media, and end it. Returns the script's exit code and all output.
 
         Once a line with `until` is printed its power fails, and the code is None.

@@ -141,6 +141,7 @@ def test_one_update_at_a_time(running: Robot, bundle: Path, newer: Path, key: Ke
     assert "small-jetson-64x96" in str(refused.error["evidence"])
     assert run(running, "commit") == 0
     assert replace(running, bundle=other).run("update").code == 0
+    assert run(running, "commit") == 0, "it is about the update that is under way"
     assert run(running, "status") == 2, "two are installed"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def state(robot: Robot) -> dict[str, bytes]:
     }
 
 
+def said(ended: Ended) -> str:
+    """What programs said, without what RAUC and SWUpdate put before each line."""
+    before = r"^(# |\[\w+ *\] : SWUPDATE .*?(read_lines_notify\] : | : \d+ : ))"
+    return " ".join(re.sub(before, "", ended.output, flags=re.MULTILINE).split())
+
+
+def board_was_asked(ended: Ended) -> bool:
+    """Whether the tool called what the image has for releases."""
+    return "install handler: /usr/lib/edgec" in ended.output or "edgec.sh postinst" in ended.output
+
+
 def check_refused(robot: Robot, ended: Ended, version: str = OLD) -> None:
     assert ended.code not in (0, 99), ended.output
     assert robot.active() == version
@@ -53,7 +65,7 @@ def test_an_engine_that_computes_something_else_is_taken_back(updates: Updates, 
     with updates.robot() as robot:
         ended = robot.install(updates.tool, form(forms(BAD), BAD, updates.tool))
         check_refused(robot, ended)
-        assert "No engine reproduces the golden features" in ended.output
+        assert "No engine reproduces the golden features" in said(ended)
         assert robot.program("health").code == 0
 
 
@@ -64,7 +76,7 @@ def test_the_robots_own_check_counts(updates_by: Callable[[str], Updates]) -> No
         robot.configure('EDGEC_CHECK="test -e /nothing"\n')
         ended = robot.install("swupdate", updates.file)
         check_refused(robot, ended)
-        assert "the new release is not used (code 1)" in ended.output
+        assert "the new release is not used (code 1)" in said(ended)
 
 
 def test_an_older_release_is_refused(updates: Updates) -> None:
@@ -72,7 +84,7 @@ def test_an_older_release_is_refused(updates: Updates) -> None:
     before = state(robot)
     ended = robot.install(updates.tool, updates.old_file)
     check_refused(robot, ended, NEW)
-    assert "at least 1000001000000 is asked for" in ended.output
+    assert "at least 1000001000000 is asked for" in said(ended)
     assert state(robot) == before
 
 
@@ -86,7 +98,7 @@ def test_a_changed_file_for_the_tool_is_refused(updates: Updates, where: float, 
         before = state(robot)
         ended = robot.install(updates.tool, changed)
         check_refused(robot, ended)
-        assert "edgec-ota" not in ended.output, "the tool itself refuses it"
+        assert not board_was_asked(ended), "the tool itself refuses it"
         assert state(robot) == before
 
 
@@ -94,7 +106,7 @@ def test_the_tools_key_counts(updates: Updates, forms: Forms) -> None:
     with updates.robot() as robot:
         ended = robot.install(updates.tool, form(forms(NEW, foreign_tool=True), NEW, updates.tool))
         check_refused(robot, ended)
-        assert "edgec-ota" not in ended.output
+        assert not board_was_asked(ended), "the tool itself refuses it"
 
 
 def test_the_tools_key_is_not_enough(updates: Updates, forms: Forms) -> None:
@@ -102,7 +114,7 @@ def test_the_tools_key_is_not_enough(updates: Updates, forms: Forms) -> None:
     with updates.robot() as robot:
         ended = robot.install(updates.tool, form(forms(NEW, foreign=True), NEW, updates.tool))
         check_refused(robot, ended)
-        assert "which is not trusted" in ended.output
+        assert "which is not trusted" in said(ended)
 
 
 def test_a_changed_release_is_refused_though_the_tool_accepts_it(
@@ -119,4 +131,5 @@ def test_a_changed_release_is_refused_though_the_tool_accepts_it(
         file = wish.pack(Payload(changed, release_of(whole, Naming())), whole, tmp_path)
         ended = robot.install(updates.tool, file)
         check_refused(robot, ended)
-        assert "is not as it was signed" in ended.output
+        assert board_was_asked(ended)
+        assert "is not as it was signed" in said(ended)

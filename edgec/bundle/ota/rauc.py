@@ -16,6 +16,7 @@ from pathlib import Path
 from edgec.bundle.ota.packer import Given, Payload, Setting, require_program
 from edgec.errors import EdgecError, RequestError, TargetError
 from edgec.onboard.container import SUFFIX
+from edgec.onboard.files import link_or_copy
 from edgec.resources import room
 from edgec.untrusted import printable
 
@@ -24,7 +25,6 @@ REPOSITORY = "edgec"
 _LEAST = (1, 13)
 _FORMATS = ("verity", "plain")
 _TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
-_SECONDS = 3600
 _HANDLER = "edgec.sh"
 _EPOCH = "1"
 """For mksquashfs, in seconds since 1970: times in the file system are not those of the day. RAUC itself has a value too."""
@@ -70,17 +70,17 @@ class Rauc:
         """Run `rauc bundle` on a folder with the bundle and a manifest."""
         content, image = work / "content", f"{payload.release.name}{SUFFIX}"
         content.mkdir()
-        os.link(payload.bundle, content / image)
+        link_or_copy(payload.bundle, content / image)
         (content / "manifest.raucm").write_text(manifest(payload, given, image), encoding="utf-8")
         if given.get("format") == "plain":
             shutil.copyfile(room("targets") / "ota" / "rauc" / _HANDLER, content / _HANDLER)
-        # Modes in the file system are the same for every user.
-        for path in (*content.iterdir(), content):
-            path.chmod(0o755 if path.is_dir() or path.name == _HANDLER else 0o644)
         chain = [f"--intermediate={path}" for path in given.get("chain") or ()]
         program = require_program("rauc", "rauc", "A bundle for RAUC")
         signing = [f"--cert={given['certificate']}", f"--key={given['key']}", *chain]
-        done = _run([program, "bundle", *signing, "--mksquashfs-args=-all-root -no-xattrs", str(content), str(output)])
+        # Whoever makes it, and with which umask, the file system is the same.
+        modes = " ".join(f"-p '{path.name} m {0o755 if path.name == _HANDLER else 0o644:o} 0 0'" for path in content.iterdir())
+        squashing = f"--mksquashfs-args=-all-root -no-xattrs -root-mode 755 {modes}"
+        done = _run([program, "bundle", *signing, squashing, str(content), str(output)])
         if done.returncode != 0:
             lines = [printable(line) for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             raise EdgecError(
@@ -105,5 +105,5 @@ def manifest(payload: Payload, given: Given, image: str) -> str:
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     environment = {"SOURCE_DATE_EPOCH": _EPOCH, **os.environ, "LC_ALL": "C"}
     return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", check=False, timeout=_SECONDS, env=environment
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False, env=environment
     )

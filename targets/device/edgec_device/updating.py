@@ -110,8 +110,10 @@ def undo(root: Path, output: Output) -> None:
 
 
 def installed(root: Path, name: str, function: str | None) -> Bundle:
-    """The bundle of what is active under `root`; of `name`, unless that is empty. Raises `NothingToDo` if nothing is, or its
-    release is gone, and `UsageError` if a name must be given."""
+    """The bundle of what is active under `root`; of `name`, or else of the update that is under way, if one is.
+
+    Raises `NothingToDo` if nothing is, or its release is gone, and `UsageError` if a name must be given."""
+    name = name or (_open_update(root) or {"name": ""})["name"]
     names = sorted(path.parent.name for path in root.glob("*/history.json"))
     if name not in names and (name or not names):
         raise NothingToDo(
