@@ -52,7 +52,7 @@ class MenderRobot(Robot):
 
     @property
     def passed(self) -> bool:
-        """Whether Mender has committed, and the way back is not closed yet: on a full disk that has to wait for the next update."""
+        """Whether Mender has committed, and the way back is still open: on a full disk until the next update."""
         return (self.data / "edgec" / "mender-commit").exists()
 
     @property
