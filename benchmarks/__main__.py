@@ -275,7 +275,7 @@ def flips(count: int, families: tuple[str, ...], seed: int) -> None:
 
 
 @main.command()
-@click.option("--tool", type=click.Choice(["rauc", "swupdate"]), required=True, help="Which installs the updates.")
+@click.option("--tool", type=click.Choice(["rauc", "swupdate", "mender"]), required=True, help="Which installs the updates.")
 @click.option("--count", type=click.IntRange(min=1), default=100, show_default=True, help="Updates that are disturbed.")
 @campaign_seed
 def ota(tool: str, count: int, seed: int) -> None:

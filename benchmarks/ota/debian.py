@@ -1,4 +1,4 @@
-"""A Debian 13 with RAUC, SWUpdate, Python and ONNX Runtime, made once and kept in the user's cache folder."""
+"""A Debian 13 with RAUC, SWUpdate, Mender, Python and ONNX Runtime, made once and kept in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.arm64.machine import made_once
 from benchmarks.arm64.wheels import install, pins
 
 PACKAGES = (
-    *("rauc", "squashfs-tools", "swupdate", "dbus-daemon"),
+    *("rauc", "squashfs-tools", "swupdate", "dbus-daemon", "mender-client", "mender-artifact"),
     *("python3", "openssl", "libgomp1", "libstdc++6"),
     *("dash", "coreutils", "mount", "sed"),
 )
 WHEELS = ("numpy", "onnxruntime")
 RECIPE = 1
 """Grows when the folder is made in another way."""
-PLACES = ("etc/edgec", "etc/rauc", "usr/lib/edgec", "var/lib", "media", "run", "tmp")
+PLACES = ("etc/edgec", "etc/mender", "etc/rauc", "usr/lib/edgec", "usr/share/mender", "var/lib", "media", "run", "tmp")
 """What each robot has of its own; all else they share."""
 BUS = "usr/share/edgec-bus.conf"
 _BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"

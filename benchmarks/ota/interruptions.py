@@ -12,10 +12,11 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.disturbed import Figures
+from benchmarks.ota.mender import MenderRobot
 from benchmarks.ota.releases import NAME, NEW, OLD, Releases, prepare
 from benchmarks.ota.robot import Ended, Robot
 
-TOOLS = {"rauc": ".raucb", "swupdate": ".swu"}
+TOOLS = {"rauc": ".raucb", "swupdate": ".swu", "mender": ".mender"}
 _DISK = "80m"
 """What a small release needs, and the 64 MB that the board's program wants to be free."""
 _FILLER = "filler"
@@ -32,10 +33,11 @@ class Updates:
         for version in (OLD, NEW):
             releases.make(version, files)
         self.file, self.old_file = (files / f"{NAME}-{version}{TOOLS[tool]}" for version in (NEW, OLD))
-        self.origin = origin or Robot(folder / "origin", releases)
+        self.robots = MenderRobot if tool == "mender" else Robot
+        self.origin = origin or self.robots(folder / "origin", releases)
         if origin is None:
             self._install(self.origin, self.old_file, OLD)
-        self.updated = Robot(folder / "updated", releases)
+        self.updated = self.robots(folder / "updated", releases)
         self.updated.copy_data(self.origin)
         self.seconds = self._install(self.updated, self.file, NEW)
 
@@ -49,7 +51,7 @@ class Updates:
     def robot(self, *, small: bool = False) -> Iterator[Robot]:
         """With the old release; its data on a small disk, or not."""
         place = Path(tempfile.mkdtemp(dir=self.folder))
-        robot = Robot(place, self.releases)
+        robot = self.robots(place, self.releases)
         if small:
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "tmpfs", robot.data], check=True)
         try:
@@ -63,7 +65,10 @@ class Updates:
     def power_fails(self, robot: Robot, after: float) -> tuple[Ended, str]:
         """What was seen, and what does not hold (empty: all does)."""
         ended = robot.install(self.tool, self.file, after=after)
-        return ended, self.problem(robot, ended)
+        problem = self.problem(robot, ended)
+        if isinstance(robot, MenderRobot):
+            problem = problem or robot.settle()
+        return ended, problem
 
     def disk_fills(self, robot: Robot, after: float) -> tuple[Ended, str]:
         """As `power_fails`. Somebody else takes all that is free, then removes it."""
@@ -90,7 +95,7 @@ class Updates:
         ended = robot.install(self.tool, self.file)
         if ended.code or robot.active() != NEW:
             return f"the same update again ended with {ended.code}, {robot.active()} is active: {ended.output[-3000:]}"
-        if (robot.data / "edgec" / "update.json").exists():
+        if robot.update_is_open:
             return "the update was not committed"
         left = [str(path.relative_to(robot.data)) for path in robot.data.rglob(".tmp-*")]
         return f"not swept up: {left}" if left else ""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.ota.debian import debian
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OLD, NEW, BAD = "1.0.0", "1.1.0", "1.2.0"
 """`BAD` is signed as it should be, and its model does not compute its golden features."""
 NAME = "robot"
-_TOOLS = ("rauc", "swupdate")
+_TOOLS = ("rauc", "swupdate", "mender")
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,16 @@ class Releases:
         return next(version for version in (OLD, NEW) if self.model(version) == digest)
 
     def make(self, version: str, folder: Path, *, foreign: bool = False, foreign_tool: bool = False, form: str = "plain") -> Made:
-        """The release's bundle and both tools' files, in `folder`: robot-1.1.0.edgec-bundle, .raucb, .swu. `form` is RAUC's."""
+        """The release's bundle and the tools' files, in `folder`: robot-1.1.0.edgec-bundle, .raucb, …. `form` is RAUC's."""
         from edgec.bundle.keys import Signer
         from edgec.bundle.ota.packer import Wish
         from edgec.bundle.ota.registry import PACKERS
         from edgec.bundle.packing import make_bundle
 
         pairs = {tool: self.pair(tool, foreign=foreign_tool) for tool in _TOOLS}
-        given = {tool: {"key": pair.key, "certificate": pair.certificate} for tool, pair in pairs.items()}
-        wishes = [Wish(PACKERS[tool], {**given[tool], "format": form} if tool == "rauc" else given[tool]) for tool in _TOOLS]
+        given: dict[str, Any] = {tool: {"key": pair.key, "certificate": pair.certificate} for tool, pair in pairs.items()}
+        given["rauc"]["format"], given["mender"]["device-type"] = form, (NAME,)
+        wishes = [Wish(PACKERS[tool], given[tool]) for tool in _TOOLS]
         signer = Signer(self.foreign_key if foreign else self.key)
         with debians_programs(self.folder):
             return make_bundle(self.artefact(version), folder / f"{NAME}-{version}.edgec-bundle", signer, wishes=wishes)
@@ -136,11 +137,11 @@ def spoil(artefact: Path) -> None:
 
 @contextmanager
 def debians_programs(folder: Path) -> Iterator[None]:
-    """With Debian 13's `rauc`, `mksquashfs` and Python first in PATH: started by its own loader, with its own libraries."""
+    """With Debian 13's programs and Python first in PATH: started by its own loader, with its own libraries."""
     place, root = folder / "programs", debian()
     place.mkdir(exist_ok=True)
     (loader,) = (path for path in root.glob("usr/lib/*/ld-linux-*.so.*"))
-    for program in ("rauc", "mksquashfs", "python3.13"):
+    for program in ("rauc", "mksquashfs", "mender-artifact", "python3.13"):
         path = place / program
         path.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{loader.parent}" "{root}/usr/bin/{program}" "$@"\n')
         path.chmod(0o755)

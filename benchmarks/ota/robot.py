@@ -8,9 +8,11 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from benchmarks.ota.debian import BUS, PLACES, debian
 from benchmarks.ota.releases import NAME, Releases
@@ -64,6 +66,43 @@ class Ended:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Running:
+    """A command in a robot: `process` is that of the host which waits for it."""
+
+    process: subprocess.Popen[bytes]
+    output: BinaryIO
+    began: float
+
+    def power_off(self) -> None:
+        """Kill all of the robot's processes at once, and wait until the last of them is gone."""
+        for pid in self._first():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        try:
+            self.process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def ended(self) -> Ended:
+        """Of a process that has ended."""
+        return Ended(self.process.returncode, self.text, time.monotonic() - self.began)
+
+    @property
+    def text(self) -> str:
+        """What it has said so far."""
+        # Not by reading the file: it is written at the one position that it has.
+        return os.pread(self.output.fileno(), os.fstat(self.output.fileno()).st_size, 0).decode(errors="replace")
+
+    def _first(self) -> list[int]:
+        """The first process in the robot, with which the kernel ends all others; the host's own before there is one."""
+        if self.process.poll() is not None:
+            return []
+        pid = self.process.pid
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] or [pid]
+
+
 class Robot:
     """`folder` holds what is its own. Another file system may be mounted at `data`."""
 
@@ -100,6 +139,11 @@ class Robot:
         (link,) = links
         return self.releases.version_of(link / "model.onnx")
 
+    @property
+    def update_is_open(self) -> bool:
+        """Whether an update is neither committed nor undone."""
+        return (self.data / "edgec" / "update.json").exists()
+
     def program(self, command: str, *more: str) -> Ended:
         """The board's program."""
         own = ["python3", PROGRAM, command, "--dir", "/var/lib/edgec", *OPTIONS.split()]
@@ -117,6 +161,21 @@ class Robot:
     def run(self, *argv: str, after: float | None = None, act: Callable[[], None] | None = None) -> Ended:
         """Run a command in it. `after` so many seconds its power fails: all its processes are killed at once, and its mounts are
         gone. With `act` that is called then instead, and the command goes on."""
+        with self.started(*argv) as running:
+            if after is not None:
+                try:
+                    running.process.wait(after)
+                except subprocess.TimeoutExpired:
+                    if act is None:
+                        running.power_off()
+                    else:
+                        act()
+            running.process.wait(TIMEOUT_S)
+            return running.ended()
+
+    @contextmanager
+    def started(self, *argv: str) -> Iterator[Running]:
+        """A command in it, whose power fails at the end of the context, unless it is done by then."""
         for place in ("run", "tmp"):  # as after a start
             shutil.rmtree(self.own / place)
             (self.own / place).mkdir()
@@ -129,31 +188,14 @@ class Robot:
                 "EDGEC_PLACES": " ".join(PLACES),
             }
             own = ["unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL"]
-            began = time.monotonic()
             process = subprocess.Popen(
                 [*own, "sh", "-c", _ENTER, "sh", *argv], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
             )
+            running = Running(process, output, time.monotonic())
             try:
-                _wait(process, after, act)
+                yield running
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-            seconds = time.monotonic() - began
-            output.seek(0)
-            return Ended(process.returncode, output.read().decode(errors="replace"), seconds)
-
-
-def _wait(process: subprocess.Popen[bytes], after: float | None, act: Callable[[], None] | None) -> None:
-    if after is not None:
-        try:
-            process.wait(after)
-        except subprocess.TimeoutExpired:
-            if act is None:
-                process.kill()
-            else:
-                act()
-    process.wait(TIMEOUT_S)
+                running.power_off()
 
 
 def _image(folder: Path, releases: Releases) -> None:

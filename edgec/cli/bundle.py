@@ -70,9 +70,13 @@ def _for_tools(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def _tool_option(name: str, title: str, setting: Setting) -> Callable[..., Any]:
     return click.option(
-        f"--{name}-{setting.name}", f"{name}_{setting.name}", type=_file if setting.kind == "file" else str,
+        f"--{name}-{setting.name}", _parameter(name, setting), type=_file if setting.kind == "file" else str,
         metavar=setting.metavar, multiple=setting.many, help=f"For {title}: {setting.help[0].lower()}{setting.help[1:]}",
     )  # fmt: skip
+
+
+def _parameter(name: str, setting: Setting) -> str:
+    return f"{name}_{setting.name}".replace("-", "_")
 
 
 def _wishes(tools: tuple[str, ...], given: dict[str, Any]) -> tuple[Wish, ...]:
@@ -82,9 +86,11 @@ def _wishes(tools: tuple[str, ...], given: dict[str, Any]) -> tuple[Wish, ...]:
     for name, value in given.items():
         tool, _, setting = name.partition("_")
         if value and tool not in tools:
-            raise click.UsageError(f"--{tool}-{setting} is for `--for {tool}`, which was not given.")
+            raise click.UsageError(f"--{tool}-{setting.replace('_', '-')} is for `--for {tool}`, which was not given.")
     chosen = [PACKERS[tool] for tool in dict.fromkeys(tools)]
-    return tuple(Wish(each, {setting.name: given[f"{each.name}_{setting.name}"] for setting in each.settings}) for each in chosen)
+    return tuple(
+        Wish(each, {setting.name: given[_parameter(each.name, setting)] for setting in each.settings}) for each in chosen
+    )
 
 
 class _Group(click.Group):

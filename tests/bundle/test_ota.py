@@ -101,7 +101,8 @@ def test_each_tool_says_what_it_needs(
         pytest.skip("it needs nothing")
     arguments = ["bundle", str(whole), "--sign", str(key.private), "-o", str(tmp_path / "out" / OUTPUT)]
     assert cli.run([*arguments, "--for", tool]) == 2
-    assert f"--{tool}-key" in capfd.readouterr().err
+    needed = next(setting.name for setting in PACKERS[tool].settings if setting.required)
+    assert f"--{tool}-{needed}" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
     assert cli.run([*arguments, f"--{tool}-key", str(key.private)]) == 2
     assert f"--for {tool}" in capfd.readouterr().err

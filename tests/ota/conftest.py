@@ -1,4 +1,4 @@
-"""Robots with Debian 13's RAUC and SWUpdate, and three releases for them. Skipped where there can be none."""
+"""Robots with Debian 13's RAUC, SWUpdate and Mender, and three releases for them. Skipped where there can be none."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from benchmarks.arm64.debian import Unavailable
 from benchmarks.ota.debian import debian
 from benchmarks.ota.interruptions import TOOLS, Updates
 from benchmarks.ota.releases import Releases, prepare
+from tests.ota.mender import World, make_world
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +40,7 @@ def updates_by(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> 
     return make
 
 
-@pytest.fixture(params=sorted(TOOLS))
+@pytest.fixture(params=sorted(TOOLS.keys() - {"mender"}))  # its tests are in files of their own
 def updates(request: pytest.FixtureRequest, updates_by: Callable[[str], Updates]) -> Updates:
     """By each tool."""
     return updates_by(request.param)
@@ -54,3 +55,9 @@ def forms(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Calla
         return releases.make(version, tmp_path_factory.mktemp("forms"), **more).path.parent
 
     return make
+
+
+@pytest.fixture(scope="session")
+def world(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Of Mender."""
+    return make_world(releases, tmp_path_factory.mktemp("mender"))

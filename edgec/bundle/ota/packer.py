@@ -71,12 +71,12 @@ class Wish:
 
     def check(self) -> None:
         """As `Packer.check`; raises `RequestError` for what is required and was not given, too."""
-        missing = [setting.name for setting in self.packer.settings if setting.required and not self.given.get(setting.name)]
-        if missing:
-            options = [f"--{self.packer.name}-{name}" for name in missing]
+        settings = [setting for setting in self.packer.settings if setting.required and not self.given.get(setting.name)]
+        if settings:
+            missing = {f"--{self.packer.name}-{setting.name}": setting.help for setting in settings}
             raise RequestError(
-                f"What is made for {self.packer.title} needs {' and '.join(options)}.",
-                evidence=f"{self.packer.title} has keys of its own, apart from those that sign the bundle",
+                f"What is made for {self.packer.title} needs {' and '.join(missing)}.",
+                evidence=[f"{option}: {text[0].lower()}{text[1:]}" for option, text in missing.items()],
                 remedy="give them; `edgec bundle make --help` lists all options",
             )
         self.packer.check(self.given)
