@@ -26,6 +26,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import once
+from tests.support.forks import Forks
 
 # Suites that other tests import: before any of them does.
 pytest.register_assert_rewrite("tests.lowering.conformance")
@@ -66,9 +67,11 @@ def data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or fills the user's cache, and no fixture of any scope."""
+    """No test reads or fills the user's cache, and no fixture of any scope. The processes of one run fill one together, which is
+    made for that: most build from the same small checkpoint, and the graph of that is exported once."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEC_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("EDGEC_CACHE_DIR", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
         yield
 
 
@@ -77,6 +80,15 @@ def _shares_exports(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Between the processes of one run, if it has several: the folder around their own temporary folders is theirs together."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         once.share_in(tmp_path_factory.getbasetemp().parent / "exports")
+
+
+@pytest.fixture(scope="session")
+def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Forks commands, and Python code, that have imported all that a build imports and have exported once. The processes of one
+    run share it."""
+    base = tmp_path_factory.getbasetemp()
+    with Forks(ready=True, place=(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "builders") as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session", autouse=True)
