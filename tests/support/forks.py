@@ -31,6 +31,8 @@ from tests.support.commands import SECONDS, environment
 
 _ROOT = Path(__file__).resolve().parents[2]
 _LONGEST = 1 << 20
+_LONGEST_PLACE = 100
+"""A socket's path may have little more (unix(7))."""
 
 
 class Forks:
@@ -42,6 +44,8 @@ class Forks:
         self, *modules: str, ready: bool = False, env: Mapping[str, str] | None = None, place: Path | None = None
     ) -> None:
         self._modules, self._ready, self._env = modules, ready, dict(env or {})
+        if place is not None and len(os.fsencode(place)) > _LONGEST_PLACE:
+            place = None
         self._own = None if place else tempfile.TemporaryDirectory(prefix="forks-")
         self._place = place or Path(self._own.name if self._own else "", "socket")
 
