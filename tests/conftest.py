@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -20,7 +21,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,23 @@ def pytest_collection_finish() -> None:
     if "edgec.graph.export" in sys.modules:
         once.read_operators_once()
         once.know_operators_once()
-    gc.collect()
+    _set_aside()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Nor is what a file of tests leaves (fixtures of the session, what is cached): each conversion by coremltools searches
+    everything, which late in a run would take it longer than all the rest."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _set_aside()
+
+
+def _set_aside() -> None:
+    with warnings.catch_warnings():
+        # In a test they are errors. Whose these are is no longer known.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     gc.freeze()
 
 
