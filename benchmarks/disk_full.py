@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -14,22 +15,33 @@ from random import Random
 from benchmarks.disturbed import DOCUMENTED, FAMILIES, Figures, Forked, Workplace, remains
 
 _OWN_MOUNTS = "EDGEC_BENCHMARKS_OWN_MOUNTS"
+_NEW_MOUNTS = 0x20000
+"""CLONE_NEWNS of linux/sched.h."""
 _PLACES = ("cache", "out", "tmp")
 _ENOUGH = "size=256m"
 
 
 def in_own_mounts() -> int | None:
-    """Run this command again where its mounts are its own and end with it; the exit code. None where that is so already.
+    """Run this command again where its mounts are its own and end with it; the exit code. None where that is so already, or has
+    become so for this process, as root may ask for.
 
     Raises `RuntimeError` if this user may not mount anything.
     """
-    if os.environ.get(_OWN_MOUNTS):
+    if os.environ.get(_OWN_MOUNTS) or (os.geteuid() == 0 and _left_others_mounts()):
         return None
     unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
     if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         raise RuntimeError("small disks cannot be mounted here: that takes root, or user namespaces")
     command = [*unshare, sys.executable, "-m", "benchmarks", *sys.argv[1:]]
     return subprocess.run(command, env={**os.environ, _OWN_MOUNTS: "1"}, check=False).returncode
+
+
+def _left_others_mounts() -> bool:
+    try:
+        alone = ctypes.CDLL(None).unshare(_NEW_MOUNTS) == 0
+    except (OSError, AttributeError):  # no Linux
+        return False
+    return alone and subprocess.run(["mount", "--make-rprivate", "/"], capture_output=True, check=False).returncode == 0
 
 
 def run(count: int, seed: int, listener: Callable[[int, str], None] = lambda turn, problem: None) -> Figures:

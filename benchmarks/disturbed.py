@@ -4,7 +4,6 @@ nearly all of a build's time is its stages."""
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -29,17 +28,6 @@ FAMILIES = ("cpu-onnxruntime", "jetson", "apple")
 DOCUMENTED = frozenset((*range(18), 130))
 _ENDS_WITHIN_S = 30.0
 _LONGEST_BUILD_S = 300.0
-_PRELOADED = (
-    "torch",
-    "torch.onnx",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnx_ir",
-    "edgec.building",
-    "edgec.cli.build",
-    "matplotlib.pyplot",
-)
 
 
 @dataclass
@@ -154,14 +142,9 @@ class Workplace:
     """The small checkpoint and its frames, and what undisturbed builds make of them."""
 
     def __init__(self, folder: Path) -> None:
-        for name in _PRELOADED:
-            importlib.import_module(name)
-        import torch
+        from tests.support.ready import ready_to_build
 
-        from tests.support import once
-
-        torch.set_num_threads(1)
-        once.read_operators_now()
+        ready_to_build()
         self.folder, self.inputs = folder, folder / "inputs"
         self.inputs.mkdir(parents=True)
         child = os.fork()  # transformers writes the checkpoint; this process stays without its threads

@@ -203,6 +203,10 @@ def resolve(request: BuildRequest) -> Resolved:
     heads = identify_heads(request.heads)
     here = host.facts()
     identity = checkpoint.identify(request.checkpoint, seed=request.seed, config=request.config)
+    if request.against:
+        from edgec.checkpoint.author import require_author
+
+        require_author(request.checkpoint)
     profiles = targets.chosen(request.target, here)
     backend = backends.get(profiles[0].family)
     offered = tuple(dict.fromkeys(pair for profile in profiles for pair in profile.candidates))

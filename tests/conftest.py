@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 
 # Before torch or a runtime starts its threads: those that spin while they wait slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -20,12 +21,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import once
+from tests.support.forks import Forks
 
 # Suites that other tests import: before any of them does.
 pytest.register_assert_rewrite("tests.lowering.conformance")
@@ -51,7 +53,23 @@ def pytest_collection_finish() -> None:
     if "edgec.graph.export" in sys.modules:
         once.read_operators_once()
         once.know_operators_once()
-    gc.collect()
+    _set_aside()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """Nor is what a file of tests leaves (fixtures of the session, what is cached): each conversion by coremltools searches
+    everything, which late in a run would take it longer than all the rest."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _set_aside()
+
+
+def _set_aside() -> None:
+    with warnings.catch_warnings():
+        # In a test they are errors. Whose these are is no longer known.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     gc.freeze()
 
 
@@ -66,9 +84,11 @@ def data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or fills the user's cache, and no fixture of any scope."""
+    """No test reads or fills the user's cache, and no fixture of any scope. The processes of one run fill one together, which is
+    made for that: most build from the same small checkpoint, and the graph of that is exported once."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEC_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("EDGEC_CACHE_DIR", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
         yield
 
 
@@ -77,6 +97,15 @@ def _shares_exports(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Between the processes of one run, if it has several: the folder around their own temporary folders is theirs together."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         once.share_in(tmp_path_factory.getbasetemp().parent / "exports")
+
+
+@pytest.fixture(scope="session")
+def builders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Forks commands, and Python code, that have imported all that a build imports and have exported once. The processes of one
+    run share it."""
+    base = tmp_path_factory.getbasetemp()
+    with Forks(ready=True, place=(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "builders") as forks:
+        yield forks
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,7 @@ from edgec.request import BuildRequest
 from edgec.verifying import verify
 from tests.support.commands import SECONDS, command, environment
 from tests.support.files import save_checkpoint, save_profile
+from tests.support.forks import Forks
 from tests.support.frames import draw_pictures
 
 STAGES = (
@@ -63,27 +64,20 @@ def ask(inputs: Path, tmp_path: Path) -> BuildRequest:
 class Running:
     """A build in a process group of its own, whose stages can be waited for."""
 
-    def __init__(self, inputs: Path, output: Path, cache: Path, *more: str) -> None:
+    def __init__(self, builders: Forks, inputs: Path, output: Path, cache: Path, *more: str) -> None:
         given = ("build", inputs / "checkpoint", "--calibration", inputs / "frames", "--target", inputs / "board.toml")
         options = ("--input-size", "32x48", "--min-fidelity", "0.5", "-o", output, *more)
         self.said = ""
-        self.process = subprocess.Popen(
-            command(*given, *options),
-            env=environment(cache, PYTHONUNBUFFERED="1", TMPDIR=str(output.parent.parent)),
-            cwd=inputs,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # A shell that runs the tests in its background has interrupts ignored, and that is inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        env = environment(cache, TMPDIR=str(output.parent.parent))
+        read_end, write_end = os.pipe()
+        with Path(os.devnull).open("wb") as nothing:
+            self.process = builders.start(*given, *options, cwd=inputs, env=env, stdout=nothing.fileno(), stderr=write_end)
+        os.close(write_end)
+        self._stderr = os.fdopen(read_end, "r")
 
     def until(self, stage: str) -> bool:
         """Whether that stage was seen to end, before the process did."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+        for line in self._stderr:
             self.said += line
             if line.rstrip().endswith(f" s  {stage}"):
                 return True
@@ -92,10 +86,11 @@ class Running:
     def end(self, signal_number: int, *, group: bool = False) -> int:
         """Sends the signal; returns the exit code once the process and all its children are gone."""
         family = self.family()
-        os.killpg(self.process.pid, signal_number) if group else self.process.send_signal(signal_number)
-        assert self.process.stderr is not None
-        self.said += self.process.stderr.read()
-        code = self.process.wait(SECONDS)
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal_number) if group else os.kill(self.process.pid, signal_number)
+        self.said += self._stderr.read()
+        code = self.process.wait()
+        assert code is not None, self.said
         _, alive = psutil.wait_procs(family, timeout=20)
         assert not alive, alive
         return code
@@ -110,17 +105,16 @@ class Running:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
+        self._stderr.close()
 
 
 @pytest.fixture
-def start(inputs: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def start(builders: Forks, inputs: Path, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     begun: list[Running] = []
     (tmp_path / "out").mkdir()
 
     def run(*more: str, cache: Path = tmp_path / "cache") -> Running:
-        begun.append(Running(inputs, tmp_path / "out" / "made.edgec", cache, *more))
+        begun.append(Running(builders, inputs, tmp_path / "out" / "made.edgec", cache, *more))
         return begun[-1]
 
     yield run
@@ -146,7 +140,7 @@ def test_a_killed_build_leaves_nothing_and_resumes(start: Callable[..., Running]
             open_artefact(folder / "made.edgec")
             assert stage in STAGES[-2:]
             shutil.rmtree(folder / "made.edgec")
-    assert start("--iterations", "30").process.wait(SECONDS) == 0
+    assert start("--iterations", "30").process.wait() == 0
     assert leftovers(folder) == []
     assert verify(folder / "made.edgec").frames == 4
     assert list((tmp_path / "cache" / "work").iterdir()) == []
@@ -167,7 +161,7 @@ def test_a_killed_replacement_leaves_the_old_or_the_new_artefact(
         running.end(signal.SIGKILL)
         assert open_artefact(place).manifest.build_key in keys
     for iterations in "56":
-        assert start("--iterations", iterations, "--force", cache=cache).process.wait(SECONDS) == 0
+        assert start("--iterations", iterations, "--force", cache=cache).process.wait() == 0
     assert leftovers(tmp_path / "out") == []
     verify(place)
 
@@ -280,6 +274,6 @@ def test_two_builds_at_once_do_not_harm_each_other(start: Callable[..., Running]
     """The same cache, from where they measure on, and the same place: one is first, the other finds it in the way."""
     build(ask)
     both = [start("--iterations", "7", cache=Path(os.environ["EDGEC_CACHE_DIR"])) for _ in range(2)]
-    assert sorted(running.process.wait(SECONDS) for running in both) in ([0, 0], [0, 8])
+    assert sorted(running.process.wait() for running in both) in ([0, 0], [0, 8])
     verify(tmp_path / "out" / "made.edgec")
     assert leftovers(tmp_path / "out") == []

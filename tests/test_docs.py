@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import python
 from tests.support.files import save_checkpoint
+from tests.support.forks import Forks
 
 ROOT = Path(__file__).resolve().parents[1]
+_ALERT = "import warnings; warnings.simplefilter('error'); "
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -32,12 +33,12 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     }
 
 
-def test_the_example_of_the_api_runs(tmp_path: Path) -> None:
+def test_the_example_of_the_api_runs(builders: Forks, tmp_path: Path) -> None:
     """As the page shows it, on a small checkpoint."""
     save_checkpoint(tmp_path / "checkpoint")
     call = f"example.main({str(tmp_path / 'checkpoint')!r}, Path({str(tmp_path)!r}), (32, 48))"
-    code = f"from pathlib import Path; from examples.python import build_and_compare as example; {call}"
-    done = python(code, cwd=tmp_path, cache=tmp_path / "cache", env={"PYTHONPATH": str(ROOT)})
+    code = f"{_ALERT}from pathlib import Path; from examples.python import build_and_compare as example; {call}"
+    done = builders.edgec(cwd=tmp_path, code=code)
     assert done.returncode == 0, done.stderr
     assert "verified on" in done.stdout
     assert "p50" in done.stdout

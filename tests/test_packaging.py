@@ -147,7 +147,7 @@ def test_the_demo_builds_outside_the_checkout(installed: Path, tmp_path: Path) -
         "--target",
         "cpu",
         "--input-size",
-        "96",
+        "64",
         "--precision",
         "int8",
         "--iterations",

@@ -151,9 +151,9 @@ def test_the_watch_catches_compiled_code(empty: Place) -> None:
     assert [call.split(" ", 2)[2] for call in empty.calls()] == ["getaddrinfo robot.example"]
 
 
-@pytest.mark.parametrize(("target", "precision"), [("jetson", "int8"), ("apple", "auto")])
+@pytest.mark.parametrize(("target", "precision"), [("jetson-orin-nano", "int8"), ("apple", "auto")])
 def test_a_build_for_devices(place: Place, target: str, precision: str) -> None:
-    """Of Jetsons' precisions one: each is quantised, simulated and compiled by the same processes."""
+    """One Jetson and of its precisions one: each is quantised, simulated and compiled by the same processes."""
     if target == "apple":
         pytest.importorskip("coremltools")
     edgec(place, *BUILD, "--target", target, "--precision", precision, "-o", f"{target}.edgec")

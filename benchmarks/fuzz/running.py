@@ -18,11 +18,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.fuzz.kinds import Limits
 
+if TYPE_CHECKING:
+    from tests.support.forks import Fork, Forks
+
 LIMITS = Limits()
+_ZYGOTE = "from benchmarks.fuzz.zygote import main; main()"
 FAILURES = ("exit 70", "wrong", "died", "over 4 GB", "over 20 s")
 """What must not happen. `wrong`: accepted, and not what it claims to be, or written to a terminal as it came."""
 
@@ -76,31 +80,35 @@ class Tally:
 
 
 class Zygote:
-    """A process that tries inputs, one after another. Not for two threads at once."""
+    """A process that tries inputs, one after another; forked, if there is a server for that. Not for two threads at once."""
 
-    def __init__(self, folder: Path, limits: Limits = LIMITS) -> None:
+    def __init__(self, folder: Path, limits: Limits = LIMITS, forks: Forks | None = None) -> None:
         root = Path(__file__).resolve().parents[2]
         path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
         # A user's own output is strict about what UTF-8 cannot hold.
         env = {**os.environ, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8:strict", "OMP_NUM_THREADS": "1", "TERM": "dumb"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fuzz.zygote", folder, str(limits.seconds), str(limits.peak_bytes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=env,
-            text=True,
-        )
+        its_input, input_end = os.pipe()
+        output_end, its_output = os.pipe()
+        arguments = [str(folder), str(limits.seconds), str(limits.peak_bytes)]
+        self._process: subprocess.Popen[bytes] | Fork
+        if forks is None:
+            program = [sys.executable, "-m", "benchmarks.fuzz.zygote", *arguments]
+            self._process = subprocess.Popen(program, stdin=its_input, stdout=its_output, env=env)
+        else:
+            streams = {"stdin": its_input, "stdout": its_output, "stderr": 2}
+            self._process = forks.start(*arguments, cwd=root, env=env, code=_ZYGOTE, **streams)
+        os.close(its_input)
+        os.close(its_output)
+        self._stdin, self._stdout = os.fdopen(input_end, "w"), os.fdopen(output_end, "r")
         self._answer()
 
     def __enter__(self) -> Zygote:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
+        self._stdin.close()
         self._process.wait()
-        self._process.stdout.close()
+        self._stdout.close()
 
     def prepare(self, kind: str) -> None:
         """Make the kind's corpus, if it is not there. Raises `RuntimeError` with what was said."""
@@ -114,15 +122,13 @@ class Zygote:
         return Outcome(**{**answer, "kind": kind, "seed": seed, "place": Path(answer["place"])})
 
     def _ask(self, kind: str, seed: int | None) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"kind": kind, "seed": seed}) + "\n")
-        self._process.stdin.flush()
+        self._stdin.write(json.dumps({"kind": kind, "seed": seed}) + "\n")
+        self._stdin.flush()
         answer: dict[str, Any] = json.loads(self._answer())
         return answer
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        line = self._stdout.readline()
         if not line:
             raise RuntimeError(f"the process that tries inputs has ended with {self._process.wait()}")
         return line
@@ -138,6 +144,7 @@ def run(
     jobs: int = 1,
     limits: Limits = LIMITS,
     listener: Callable[[Outcome], None] = lambda _: None,
+    forks: Forks | None = None,
 ) -> dict[str, Tally]:
     """Try `count` inputs of each kind, or for so many seconds in all, by `jobs` processes; seeds count up from `first`.
 
@@ -167,7 +174,7 @@ def run(
 
     with ExitStack() as stack:
         workplace = stack.enter_context(tempfile.TemporaryDirectory(prefix="edgec-fuzz-", ignore_cleanup_errors=True))
-        zygotes = [stack.enter_context(Zygote(Path(workplace), limits)) for _ in range(jobs)]
+        zygotes = [stack.enter_context(Zygote(Path(workplace), limits, forks)) for _ in range(jobs)]
         for kind in kinds:
             zygotes[0].prepare(kind)
         threads = [threading.Thread(target=drive, args=(zygote,)) for zygote in zygotes]

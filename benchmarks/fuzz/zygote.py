@@ -44,7 +44,7 @@ _PRELOADED = (
     "edgec.report.explaining", "edgec.report.compare.verdicts", "edgec.report.compare.rendering", "edgec.sweep.matrix",
     "edgec.sweep.schema", "edgec.frames.lint", "edgec.lowering.tensorrt.check", "edgec.lowering.onnxruntime", "edgec.cache",
     "torch._export.converter", "torch.onnx._internal.exporter._core", "onnxscript.optimizer", "edgec.heads.exporting",
-    "torch", "safetensors.torch", "onnx", "onnxruntime", "PIL.Image", "rich.table", "rich.text", "altair",
+    "safetensors.torch", "rich.table", "rich.text", "altair",
 )  # fmt: skip
 
 
@@ -56,9 +56,9 @@ def main() -> None:
     for name in _PRELOADED:
         with suppress(ImportError):  # a runtime that is not installed, or a module that has moved: only slower
             importlib.import_module(name)
-    import torch
+    from tests.support.ready import ready_to_build
 
-    torch.set_num_threads(1)
+    ready_to_build()  # heads are exported
     gc.collect()
     gc.freeze()  # else a collection in a child touches, and so copies, all that is shared
     print("ready", flush=True)

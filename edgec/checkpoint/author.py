@@ -47,6 +47,17 @@ def find_author(reference: str, normalisation: Normalisation) -> Author:
     Raises `RequestError` if nothing names a class or its package is not installed, `CheckpointError` if the package cannot load
     the folder.
     """
+    loader, folder, config = _named(reference)
+    return loader(folder, config, normalisation)
+
+
+def require_author(reference: str) -> None:
+    """Raises `RequestError` if nothing names a class, without loading anything."""
+    _named(reference)
+
+
+def _named(reference: str) -> tuple[Callable[[str, dict[str, Any], Normalisation], Author], str, dict[str, Any]]:
+    """What loads the class that the folder of `reference` names, that folder, and its configuration."""
     if reference.startswith(PREFIX):
         raise _no_author(reference, "random weights have no author")
     source = locate(reference)
@@ -55,7 +66,7 @@ def find_author(reference: str, normalisation: Normalisation) -> Author:
     loader = _timm if is_timm(config) else _transformers if config.get("model_type") in KINDS else None
     if loader is None:
         raise _no_author(reference, f"no {CONFIG} next to it names a class of transformers or timm")
-    return loader(str(folder.absolute()), config, normalisation)
+    return loader, str(folder.absolute()), config
 
 
 def _no_author(reference: str, why: str) -> RequestError:

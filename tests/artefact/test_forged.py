@@ -161,7 +161,8 @@ CHANGES = [one_sign, swapped_classes, scaled_class, zeroed_class]
 
 @pytest.mark.parametrize("change", [small_sign, *CHANGES], ids=lambda change: change.__name__)
 def test_a_changed_classifier_is_noticed_in_every_graph(built: Built, tmp_path: Path, change: Change) -> None:
-    for path in built.weights:
+    """The smallest changes in each graph; of the larger ones one graph says enough."""
+    for path in built.weights if change in (small_sign, one_sign) else built.weights[:1]:
         forged = built.copy(tmp_path)
         forge_classifier(forged, path, built, change)
         forging.repair(forged)
@@ -170,7 +171,7 @@ def test_a_changed_classifier_is_noticed_in_every_graph(built: Built, tmp_path: 
         shutil.rmtree(forged)
 
 
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("change", [one_sign, scaled_class], ids=lambda change: change.__name__)
 def test_it_is_noticed_if_the_manifest_names_another_machine(built: Built, tmp_path: Path, change: Change) -> None:
     """More is allowed then; but heads move no further than the features that they are made of."""
     for path in built.weights:
@@ -194,12 +195,14 @@ def test_weights_xored_are_noticed_whatever_the_manifest_allows(built: Built, tm
         forging.repair(forged)
         with pytest.raises(VerificationError):
             verify(forged)
-        loosened = {"relative_tolerance": 1e300, "min_cosine": 1e-300}
-        forging.edit(forged / "manifest.json", lambda manifest: manifest["golden"].update(loosened))  # noqa: B023
-        forging.repair(forged)
-        with pytest.raises(ArtefactError, match="contradicts itself"):
-            verify(forged)
         shutil.rmtree(forged)
+    loosened = {"relative_tolerance": 1e300, "min_cosine": 1e-300}
+    forged = built.copy(tmp_path)
+    forge_classifier(forged, built.weights[-1], built, xored)
+    forging.edit(forged / "manifest.json", lambda manifest: manifest["golden"].update(loosened))
+    forging.repair(forged)
+    with pytest.raises(ArtefactError, match="contradicts itself"):
+        verify(forged)
 
 
 def test_no_flipped_bit_goes_unnoticed(built: Built) -> None:
@@ -300,7 +303,7 @@ def test_a_bundle_that_contradicts_the_manifest_is_neither_verified_nor_deployed
 
 @pytest.mark.parametrize(("what", "value"), [("difference", 1e6), ("cosine", -1.0), ("agreement", 0.0)])
 def test_bounds_that_allow_boards_to_lose_more_are_noticed(for_boards: Built, tmp_path: Path, what: str, value: float) -> None:
-    for number in range(len(for_boards.weights)):
+    for number in range(len(for_boards.weights)) if what == "difference" else (0,):
         forged = for_boards.copy(tmp_path)
 
         def change(bundle: dict[str, Any], number: int = number) -> None:

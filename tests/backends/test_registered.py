@@ -14,6 +14,9 @@ from edgec.backends.base import Backend
 from edgec.backends.profile import Profile
 from edgec.errors import TargetError
 from edgec.host.facts import facts
+from edgec.model.spec import Size
+from edgec.request import BuildRequest
+from tests.support.caches import export_into
 from tests.support.commands import python
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
@@ -102,7 +105,7 @@ METADATA = "Metadata-Version: 2.1\nName: edgec-toaster\nVersion: 1.0\n"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As a wheel is installed; and a checkpoint and frames beside it."""
+    """As a wheel is installed; and a checkpoint and frames beside it, with a cache that has their graph."""
     folder = tmp_path_factory.mktemp("toaster")
     profiles, metadata = folder / "edgec_toaster" / "profiles", folder / "edgec_toaster-1.0.dist-info"
     profiles.mkdir(parents=True)
@@ -119,6 +122,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (metadata / "METADATA").write_text(METADATA)
     save_checkpoint(folder / "checkpoint")
     draw_pictures(folder / "frames")
+    request = BuildRequest(str(folder / "checkpoint"), calibration=str(folder / "frames"), size=Size(32, 48))
+    export_into(folder / "cache", request)
     return folder
 
 

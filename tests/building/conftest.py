@@ -75,17 +75,9 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _empty_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Whatever other tests have built: stages that are found in a cache report no steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("EDGEC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="module")
 def built(inputs: Path, recorder: Recorder, tmp_path_factory: pytest.TempPathFactory) -> BuildResult:
-    """Everything that the host's own target offers."""
+    """Everything that the host's own target offers; its cache was empty: stages that are found in one report no steps."""
     request = BuildRequest(
         str(inputs / "checkpoint"),
         calibration=str(inputs / "frames"),
@@ -94,4 +86,6 @@ def built(inputs: Path, recorder: Recorder, tmp_path_factory: pytest.TempPathFac
         output=tmp_path_factory.mktemp("built") / "whole.edgec",
         min_fidelity=0.95,
     )
-    return build(request, recorder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEC_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        return build(request, recorder)

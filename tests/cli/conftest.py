@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,6 @@ from edgec.cli import run
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 from tests.support.files import save_checkpoint, save_profile
-from tests.support.forks import Forks, forks_of
 from tests.support.frames import draw_pictures
 
 
@@ -73,11 +72,3 @@ def say(capsys: pytest.CaptureFixture[str]) -> Said:
         return code, said.out, said.err
 
     return command
-
-
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    """Processes of their own for commands, with what most commands import. Not for the whole session: other tests look at, and
-    kill, what children this process has."""
-    modules = "edgec.backends.profiles", "edgec.cache", "edgec.host.facts", "edgec.report.table", "edgec.checkpoint.reader"
-    yield from forks_of(*modules, "torch")

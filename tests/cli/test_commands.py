@@ -166,8 +166,8 @@ def test_verify_prints_that_it_verified(say: Said, artefact: Path) -> None:
     [("targets",), ("targets", "show", "cpu"), ("doctor",), ("inspect", "demo"), ("build", "nowhere"), ("biuld",)],
     ids=" ".join,
 )
-def test_there_are_no_escape_codes_away_from_a_terminal(arguments: tuple[str, ...], forks: Forks, tmp_path: Path) -> None:
-    done = forks.run(*arguments, cwd=tmp_path, env=environment(TERM="xterm-256color", COLORTERM="truecolor"))
+def test_there_are_no_escape_codes_away_from_a_terminal(arguments: tuple[str, ...], builders: Forks, tmp_path: Path) -> None:
+    done = builders.run(*arguments, cwd=tmp_path, env=environment(TERM="xterm-256color", COLORTERM="truecolor"))
     assert b"\x1b" not in done.stdout + done.stderr
     assert b"\r" not in done.stdout + done.stderr
     assert done.stdout + done.stderr
@@ -206,11 +206,11 @@ def test_a_terminal_is_shown_progress(workplace: Path, asked: list[str], tmp_pat
 @pytest.mark.parametrize(
     "arguments", [("targets",), ("targets", "--json"), ("doctor",), ("--help",), ("inspect", "demo")], ids=" ".join
 )
-def test_a_reader_that_went_away_is_no_error(arguments: tuple[str, ...], forks: Forks, tmp_path: Path) -> None:
+def test_a_reader_that_went_away_is_no_error(arguments: tuple[str, ...], builders: Forks, tmp_path: Path) -> None:
     """As in `edgec targets | head -1`, but so that it always happens: nobody reads from the beginning."""
     reading, writing = os.pipe()
     os.close(reading)
-    done = forks.run(*arguments, cwd=tmp_path, env=environment(), stdout=writing)
+    done = builders.run(*arguments, cwd=tmp_path, env=environment(), stdout=writing)
     os.close(writing)
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Small campaigns of kills and of small disks, each in an interpreter of its own, and that they would notice."""
+"""Small campaigns of kills and of small disks, each in a process of its own, and that they would notice."""
 
 from __future__ import annotations
 
@@ -6,40 +6,30 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import disturbed, small
 from tests.conftest import ROOT
-from tests.support.commands import environment
-
-SECONDS = 600
+from tests.support.forks import Forks
 
 
-def campaign(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments],
-        cwd=ROOT,
-        env=environment(tmp_path / "cache", OMP_NUM_THREADS="1", TMPDIR=str(tmp_path)),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+def campaign(builders: Forks, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = "from benchmarks.__main__ import main; main()"
+    return builders.edgec(*arguments, cwd=ROOT, cache=tmp_path / "cache", env={"TMPDIR": str(tmp_path)}, code=code)
 
 
-def test_builds_that_are_killed(tmp_path: Path) -> None:
-    """With this seed both for boards, so that the undisturbed builds are made of one family: one killed, one interrupted."""
-    done = campaign(tmp_path, "kills", "--count", "2", "--seed", "12")
+def test_builds_that_are_killed(builders: Forks, tmp_path: Path) -> None:
+    """With this seed both for a CPU, so that the undisturbed builds are made of one family: one interrupted, one killed."""
+    done = campaign(builders, tmp_path, "kills", "--count", "2", "--seed", "196")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"2 kills in \d+ s: no problems", done.stdout)
 
 
-def test_builds_on_small_disks(tmp_path: Path) -> None:
+def test_builds_on_small_disks(builders: Forks, tmp_path: Path) -> None:
     """With this seed both for a CPU: first the cache has too little room, then the output."""
-    done = campaign(tmp_path, "disk-full", "--count", "2", "--seed", "25")
+    done = campaign(builders, tmp_path, "disk-full", "--count", "2", "--seed", "25")
     if "cannot be mounted here" in done.stderr:
         pytest.skip("needs the right to mount a small file system")
     assert done.returncode == 0, done.stdout + done.stderr

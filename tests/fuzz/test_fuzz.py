@@ -13,14 +13,15 @@ from benchmarks.fuzz.kinds import NAMES, Limits
 from benchmarks.fuzz.planted import WAYS as PLANTED
 from benchmarks.fuzz.running import FAILURES, Outcome, Zygote, run
 from benchmarks.fuzz.zygote import DOCUMENTED
+from tests.support.forks import Forks
 
 COUNTS = {"checkpoints": 20, "heads": 50, "manifests": 20, "reports": 36, "events": 12, "toml": 48, "frames": 15, "onnx": 36}
 """Fewer of those that take a second each."""
 
 
 @pytest.fixture(scope="module")
-def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
-    with Zygote(tmp_path_factory.mktemp("fuzz")) as result:
+def zygote(builders: Forks, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    with Zygote(tmp_path_factory.mktemp("fuzz"), forks=builders) as result:
         yield result
 
 
@@ -48,11 +49,11 @@ def test_an_input_is_the_same_each_time(zygote: Zygote) -> None:
         assert (first.what, first.outcome, first.code) == (again.what, again.outcome, again.code)
 
 
-def test_every_fault_is_noticed_and_kept(tmp_path: Path) -> None:
+def test_every_fault_is_noticed_and_kept(builders: Forks, tmp_path: Path) -> None:
     """The check can fail: a kind whose inputs do in turn what no input may, and some that are innocent."""
     outcomes: list[Outcome] = []
     limits = Limits(seconds=1.5, peak_bytes=900_000_000)
-    tallies = run(["planted"], tmp_path, count=len(PLANTED), limits=limits, listener=outcomes.append)
+    tallies = run(["planted"], tmp_path, count=len(PLANTED), limits=limits, listener=outcomes.append, forks=builders)
     assert [each.outcome for each in outcomes] == [expected for expected, *_ in PLANTED]
     assert "planted.py" in outcomes[0].output
     assert {path.name for path in tmp_path.iterdir()} == {

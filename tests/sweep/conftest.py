@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edgec.model.spec import Size
+from edgec.request import BuildRequest
+from tests.support.caches import export_into
 from tests.support.commands import command, edgec, environment
 from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures
@@ -44,8 +47,12 @@ class Swept:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sweep-cache")
+def cache(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With the graphs of both sizes: cells begin where PyTorch's part ends."""
+    cache = tmp_path_factory.mktemp("sweep-cache")
+    for size in (Size(32, 32), Size(32, 48)):
+        export_into(cache, BuildRequest(str(inputs / "one"), calibration=str(inputs / "frames"), size=size))
+    return cache
 
 
 @pytest.fixture(scope="session")

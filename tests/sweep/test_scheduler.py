@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import edgec as installed
+from edgec.cache import LAYOUT
 from edgec.errors import RequestError
 from edgec.sweep.probe import probe
 from edgec.sweep.scheduler import address_of
@@ -48,9 +49,12 @@ def start(folder: Path, cache: Path, workers: int) -> tuple[subprocess.Popen[str
 
 
 @pytest.fixture(scope="module")
-def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Two workers with a cache of their own: nothing of what is built here is in it."""
-    process, address = start(tmp_path_factory.mktemp("cluster"), tmp_path_factory.mktemp("cluster-cache"), 2)
+def scheduler(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Two workers with a cache of their own: of what is built here the graphs are in it, and what PyTorch said of them."""
+    own = tmp_path_factory.mktemp("cluster-cache")
+    for stage in ("hub", "reference", "hub-fidelity"):
+        shutil.copytree(cache / LAYOUT / stage, own / LAYOUT / stage)
+    process, address = start(tmp_path_factory.mktemp("cluster"), own, 2)
     yield address
     process.communicate("", timeout=60)
 

@@ -1,24 +1,21 @@
-"""Bytes that somebody made to hurt whoever opens them. Each file is opened in a process of its own, which has 4 GB at most and
-must say no: no crash, no end of memory, no long work."""
+"""Bytes that somebody made to hurt whoever opens them. Each test's files are opened in a process of its own, which has 4 GB at
+most and must say no: no crash, no end of memory, no long work."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
-import resource
 import struct
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from edgec.checkpoint.containers.pickles import NESTING, Window, read_pickle
 from edgec.untrusted import Refused
+from tests.support.forks import Forks
 
 MEMORY = 4 << 30
 SECONDS = 20
@@ -29,6 +26,8 @@ from pathlib import Path
 from edgec.checkpoint import identify, read
 from edgec.errors import EdgecError
 from edgec.heads.reading import read_head
+resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 for path in sys.argv[1:]:
     codes = []
     until = int(time.process_time()) + SECONDS
@@ -47,19 +46,23 @@ DEEP = 150_000
 """Levels. Of a stack of 8 MB, that leaves each 56 bytes, which is less than any function in C takes."""
 
 
-def limited() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+Opened = Callable[..., dict[str, list[int]]]
 
 
-def opened(*paths: Path) -> dict[str, list[int]]:
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Opened]:
     """The exit codes that `identify`, `read` and reading a head end with, by file; those that say no to it."""
-    command = [sys.executable, "-c", _OPEN.replace("SECONDS", str(SECONDS)), *map(str, paths)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.rsplit(" [", 1) for line in done.stdout.splitlines()]
-    return {Path(name).name: json.loads(f"[{codes}") for name, codes in lines}
+    code = _OPEN.replace("SECONDS", str(SECONDS)).replace("MEMORY", str(MEMORY))
+    modules = "edgec.checkpoint.reader", "edgec.heads.reading", "torch", "safetensors.torch"
+    with Forks(*modules, env={"OMP_NUM_THREADS": "1"}) as forks:
+
+        def open_(*paths: Path) -> dict[str, list[int]]:
+            done = forks.edgec(*paths, cwd=Path.cwd(), code=code)
+            assert done.returncode == 0, done.stderr[-2000:]
+            lines = [line.rsplit(" [", 1) for line in done.stdout.splitlines()]
+            return {Path(name).name: json.loads(f"[{codes}") for name, codes in lines}
+
+        yield open_
 
 
 def zipped(path: Path, description: bytes, records: Mapping[str, bytes] | None = None) -> Path:
@@ -124,7 +127,7 @@ VALUES = {
 }
 
 
-def refused_by_all(values: Mapping[str, bytes], save: Callable[[Path, bytes], Path], folder: Path) -> None:
+def refused_by_all(opened: Opened, values: Mapping[str, bytes], save: Callable[[Path, bytes], Path], folder: Path) -> None:
     paths = [
         save(folder / f"{number}.pth", BEGINNING + b"}" + text(b"a") + value + b"s.")
         for number, value in enumerate(values.values())
@@ -135,13 +138,13 @@ def refused_by_all(values: Mapping[str, bytes], save: Callable[[Path, bytes], Pa
         assert codes[path.name] in ([3, 3], [3, 3, 3]), name
 
 
-def test_pickles_that_take_time_memory_or_the_stack(tmp_path: Path) -> None:
-    refused_by_all(VALUES, zipped, tmp_path)
+def test_pickles_that_take_time_memory_or_the_stack(opened: Opened, tmp_path: Path) -> None:
+    refused_by_all(opened, VALUES, zipped, tmp_path)
 
 
-def test_the_same_in_the_format_before_16(tmp_path: Path) -> None:
+def test_the_same_in_the_format_before_16(opened: Opened, tmp_path: Path) -> None:
     few = ("a tuple in a tuple", "laughs of tuples", "a text of 4 GB", "a buffer of petabytes", "copies of a long list")
-    refused_by_all({name: VALUES[name] for name in few}, before_16, tmp_path)
+    refused_by_all(opened, {name: VALUES[name] for name in few}, before_16, tmp_path)
 
 
 KEYS = {
@@ -165,7 +168,7 @@ def test_marks_are_refused_before_they_take_time() -> None:
 
 
 @pytest.mark.parametrize("save", [zipped, before_16], ids=["zip", "before 1.6"])
-def test_keys_that_would_crash_a_hash(save: Callable[[Path, bytes], Path], tmp_path: Path) -> None:
+def test_keys_that_would_crash_a_hash(opened: Opened, save: Callable[[Path, bytes], Path], tmp_path: Path) -> None:
     paths = [save(tmp_path / f"{number}.pth", BEGINNING + b"}q\x00" + key + b"Ns.") for number, key in enumerate(KEYS.values())]
     codes = opened(*paths)
     assert all(set(codes[path.name]) == {3} for path in paths), codes
@@ -201,7 +204,7 @@ HEADERS: dict[str, Callable[[], bytes]] = {
 }
 
 
-def test_headers_of_safetensors(tmp_path: Path) -> None:
+def test_headers_of_safetensors(opened: Opened, tmp_path: Path) -> None:
     paths = []
     for number, make in enumerate(HEADERS.values()):
         paths.append(tmp_path / f"{number}.safetensors")
@@ -235,7 +238,7 @@ ZIPS = {
 }
 
 
-def test_archives_with_false_directories(tmp_path: Path) -> None:
+def test_archives_with_false_directories(opened: Opened, tmp_path: Path) -> None:
     zipped(tmp_path / "sound.zip", BEGINNING + b"}.")
     sound, paths = (tmp_path / "sound.zip").read_bytes(), []
     for number, change in enumerate(ZIPS.values()):
@@ -246,7 +249,7 @@ def test_archives_with_false_directories(tmp_path: Path) -> None:
         assert set(codes[path.name]) == {3}, name
 
 
-def test_an_archive_of_many_records_or_of_one_twice(tmp_path: Path) -> None:
+def test_an_archive_of_many_records_or_of_one_twice(opened: Opened, tmp_path: Path) -> None:
     paths = [tmp_path / "many.pth", tmp_path / "twice.pth", tmp_path / "two.pth"]
     zipped(paths[0], BEGINNING + b"}.", {f"data/{number:0500}": b"" for number in range(18_000)})
     with zipfile.ZipFile(paths[1], "w") as archive:
@@ -267,7 +270,7 @@ BEGINNINGS: dict[str, Callable[[int], bytes]] = {
 }
 
 
-def test_a_file_of_holes_is_refused_before_it_is_hashed(tmp_path: Path) -> None:
+def test_a_file_of_holes_is_refused_before_it_is_hashed(opened: Opened, tmp_path: Path) -> None:
     paths = []
     for size in (200 << 30, 20 << 30):
         for kind, start in BEGINNINGS.items():
@@ -278,7 +281,7 @@ def test_a_file_of_holes_is_refused_before_it_is_hashed(tmp_path: Path) -> None:
     assert opened(*paths) == {path.name: [3, 3, 3] for path in paths}
 
 
-def test_files_next_to_a_checkpoint_are_bounded_too(tmp_path: Path) -> None:
+def test_files_next_to_a_checkpoint_are_bounded_too(opened: Opened, tmp_path: Path) -> None:
     paths = []
     for name in ("LICENSE", "config.json", "head.toml"):
         folder = tmp_path / f"of {name}"

@@ -47,8 +47,24 @@ def save(
     half: bool = False,
     optimise: Callable[[Any], Any] = lambda model: model,
 ) -> Path:
-    """`outputs` builds the program from its inputs' variables; results by the names that they shall have. `image` makes the only
-    input an image of these colours, `half` converts to fp16 as coremltools does it."""
+    """What `convert` makes, `optimise`d, as a package."""
+    model = convert(inputs, outputs, opset=opset, image=image, half=half)
+    with working():
+        optimise(model).save(str(path))
+        del model
+    return path
+
+
+def convert(
+    inputs: Mapping[str, Array],
+    outputs: Callable[[dict[str, Any]], Mapping[str, Any]],
+    *,
+    opset: Any = ct.target.iOS18,
+    image: str = "",
+    half: bool = False,
+) -> Any:
+    """A model of coremltools. `outputs` builds the program from its inputs' variables; results by the names that they shall have.
+    `image` makes the only input an image of these colours, `half` converts to fp16 as coremltools does it."""
     specs = [mb.TensorSpec(value.shape, KINDS[str(value.dtype)]) for value in inputs.values()]
 
     def build(*variables: Any) -> Any:
@@ -63,7 +79,7 @@ def save(
     shape = next(iter(inputs.values())).shape
     given = [ct.ImageType(next(iter(inputs)), shape=shape, color_layout=getattr(ct.colorlayout, image))] if image else None
     with working():
-        model = ct.convert(
+        return ct.convert(
             program,
             convert_to="mlprogram",
             minimum_deployment_target=opset,
@@ -72,8 +88,6 @@ def save(
             pass_pipeline=None if half else ct.PassPipeline.EMPTY,
             skip_model_load=True,
         )
-        optimise(model).save(str(path))
-    return path
 
 
 def walk(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
