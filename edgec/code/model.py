@@ -40,9 +40,10 @@ class Model:
 
 
 def variants(artefact: OpenArtefact) -> dict[str, OpenVariant]:
-    """The artefact's other graphs, by their names."""
-    entry = artefact.manifest.entry
-    return {PurePosixPath(each.facts.expected).stem: each for each in artefact.variants if each.facts.entry != entry}
+    """The artefact's other graphs, by their names. Nothing is recorded of those that only the target can run, so that a project
+    could not test itself."""
+    others = [each for each in artefact.variants if each.facts.entry != artefact.manifest.entry and each.expected is not None]
+    return {PurePosixPath(each.facts.expected).stem: each for each in others}
 
 
 def model_of(artefact: OpenArtefact, variant: str | None) -> Model:
@@ -67,6 +68,7 @@ def model_of(artefact: OpenArtefact, variant: str | None) -> Model:
             remedy="leave --variant out for the entry",
         )
     chosen = known[variant]
+    assert chosen.expected is not None
     return Model(
         chosen.lowered.runtime,
         chosen.facts.precision,
