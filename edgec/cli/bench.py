@@ -71,7 +71,8 @@ def bench(
     """Measure ARTEFACT on its golden frames, camera frame in, features out.
 
     Checks the hash of every file first. Needs the artefact's runtime and numpy only; with --on, ssh. BOARD is user@host,
-    ssh://user@host:port, or a name from ~/.ssh/config; with --trust, ARTEFACT may be a bundle there. --threads are of each stream.
+    ssh://user@host:port, or a name from ~/.ssh/config; with --trust, ARTEFACT may be a bundle there. --threads are of each
+    stream.
     """
     if boards:
         rates = {"fps": fps, "queue": queue, "deadline": deadline, "duration": duration, "streams": streams, "idle": idle_s}
