@@ -52,7 +52,7 @@ def choose_unmeasured(
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and not candidate.problem]
     suitable = within(ran, candidates, budget)
-    counted = {} if counts is None else counts.million_instructions
+    counted: Mapping[str, int] = {} if counts is None else counts.million_instructions
 
     def order(candidate: CandidateFigures) -> tuple[float, int, int, float, str]:
         named = profile.candidates.index((candidate.runtime, candidate.precision))
