@@ -44,7 +44,7 @@ def run_robot_code(artefact: Path | None, rounds: int, iterations: int, threads:
             measured, own = _turns(worker, program, scratch, rounds, iterations, len(frames), threads)
     print(f"{rounds} pairs of {iterations} runs, in random order, {threads} threads; {Evidence.HOST.value}")
     for title, blocks in (("edgec bench", measured), ("the C++ program", own)):
-        print(f"{title:16} p50 {median(blocks):.4f} ms, p99 {percentile(blocks, 0.99):.4f} ms")
+        print(f"{title:16} p50 {median(blocks):.4f} ms, p99 {percentile(blocks, 99):.4f} ms")
     print(f"ratio            {ratio(own, measured)}, 95 %")
 
 
