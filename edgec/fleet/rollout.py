@@ -151,8 +151,14 @@ class _Run:
     def _wave(self, number: int, waves: int, places: list[Place]) -> None:
         text = f"wave {number} of {waves}: {len(places)} boards, {self._done} have it"
         self._tell({"event": "wave", "wave": number, "waves": waves, "boards": [place.name for place in places], "text": text})
-        go_on = lambda: not self._halted.is_set()  # noqa: E731
-        each(places, self._deploy, self._end, at_once=self._plan.at_once, listener=self._listener, may_start=go_on)
+        each(
+            places,
+            self._deploy,
+            self._end,
+            at_once=self._plan.at_once,
+            listener=self._listener,
+            may_start=lambda: not self._halted.is_set(),
+        )
 
     def _deploy(self, place: Place, board: Board) -> tuple[Deployed, Judgement]:
         record = self._ledger.rollout.boards[place.key]
@@ -185,6 +191,7 @@ class _Run:
                 what=printable(result.what)[:_WIDTH],
                 evidence=tuple(printable(fact)[:_WIDTH] for fact in result.evidence[:20]),
                 remedy=printable(result.remedy)[:_WIDTH],
+                regressions=(),
             )
         deployed, judgement = result
         latency = next((each.latency for each in deployed.report.candidates if each.chosen), None)

@@ -2,7 +2,8 @@
 
 What stays: the active engine, the one before, which `rollback` goes back to, the newest of each of so many builds before them as
 `--keep` says, the releases that these were made of, what an update that is under way would go back to, and the engines of the
-bundle that was just activated. Nothing else that was activated can become active again without its bundle.
+bundle that was just activated. Where that is less than the active release, one before and `--keep` others (two releases may have
+one engine), the newest other releases stay, too.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ def clean(session: Session) -> None:
     engines = {entry["engine"] for entry in entries} | {session.engine(variant).folder.name for variant in usable}
     engines.add(current_engine(layout) or "")
     releases = {name for entry in entries for name in _releases_of(entry)} | {session.release.name}
+    spare = sorted(_others(layout.releases, releases), key=lambda path: path.stat().st_mtime, reverse=True)
+    there = sum((layout.releases / name).is_dir() for name in releases)
+    releases |= {path.name for path in spare[: max(0, _WAYS_BACK + session.options.keep - there)]}
     old = [*_others(layout.releases, releases), *_others(layout.engines, engines)]
     freed = freed_by_removing(old)
     try:
