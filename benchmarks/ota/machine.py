@@ -73,14 +73,13 @@ def parts() -> Parts:
 class Machine:
     """`own` are files of its own by their paths; `folder` keeps its disk."""
 
-    def __init__(self, folder: Path, own: Path) -> None:
-        """With an empty disk. Raises `Unavailable`."""
+    def __init__(self, folder: Path, own: Path, data: Path) -> None:
+        """With a copy of `data` as its /var/lib. Raises `Unavailable`."""
         self.parts, self.own, self.disk = parts(), own, folder / "disk"
         self._stick = folder / "stick.tar"
         with self.disk.open("wb") as file:
             file.truncate(_DISK)
-        format_disk = [*self.parts.program("sbin/mke2fs"), "-q", "-t", "ext4", str(self.disk)]
-        run(format_disk)
+        run([*self.parts.program("sbin/mke2fs"), "-q", "-t", "ext4", "-d", str(data), str(self.disk)])
 
     def run(self, script: str, files: Sequence[Path] = (), *, until: str = "", timeout: float = 3600) -> tuple[int | None, str]:
         """Start it, run a shell's script with `files` in /media, and end it. Returns the script's exit code and all output.

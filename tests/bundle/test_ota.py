@@ -142,7 +142,7 @@ def test_keys_that_cannot_be_used(whole: Path, key: Key, certified: Certify, tmp
         (swu(tmp_path / "text", certificate), "is not in PEM"),
         (swu(own, tmp_path / "text"), "is not in PEM"),
         (swu(encrypted, certificate), "encrypted with a passphrase"),
-        (swu(own, certificate, hardware=('"',)), "was given"),
+        (swu(own, certificate, hardware=('"',)), "is no revision of hardware"),
         (swu(own, certificate, chain=(tmp_path / "none",)), "is not there"),
     ):
         with pytest.raises(EdgecError) as raised:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from benchmarks.ota.interruptions import Updates
+from benchmarks.ota.releases import NEW, OLD
 
 MOMENTS = (0.2, 0.5, 0.8)
 """Of the time that an update takes."""
@@ -18,6 +19,11 @@ def test_the_power_fails(updates: Updates) -> None:
             ended, problem = updates.power_fails(robot, moment * updates.seconds)
             assert not problem, f"{moment}: {problem}"
             assert ended.code in (0, -9), f"{moment}: {ended.output}"
+        # As the image's unit does at the next start.
+        ended = robot.run("/usr/lib/edgec/edgec-ota", "boot")
+        assert ended.code == 0, ended.output
+        assert not (robot.data / "edgec" / "update.json").exists(), ended.output
+        assert robot.active() in (OLD, NEW)
         assert not updates.again(robot)
 
 

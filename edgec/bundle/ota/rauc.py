@@ -24,7 +24,7 @@ REPOSITORY = "edgec"
 """The artifact repository's name in system.conf."""
 _LEAST = (1, 13)
 _FORMATS = ("verity", "plain")
-_TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_COMPATIBLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,._+()/-]{0,199}")
 _HANDLER = "edgec.sh"
 _EPOCH = "1"
 """For mksquashfs, in seconds since 1970: times in the file system are not those of the day. RAUC itself has a value too."""
@@ -63,8 +63,12 @@ class Rauc:
                 remedy="leave --rauc-format out: verity is the default",
             )
         compatible = given.get("compatible")
-        if compatible and not _TEXT.fullmatch(compatible):
-            raise RequestError("--rauc-compatible is one line of ASCII.", evidence=repr(compatible)[:80])
+        if compatible and not _COMPATIBLE.fullmatch(compatible):
+            raise RequestError(
+                f"RAUC's manifest cannot have {compatible[:80]!a} as compatible.",
+                evidence="it is not of letters, digits, spaces and , . _ + - / ( )",
+                remedy="give what [system] in the robots' system.conf has as compatible",
+            )
 
     def pack(self, payload: Payload, given: Given, output: Path, work: Path) -> None:
         """Run `rauc bundle` on a folder with the bundle and a manifest."""

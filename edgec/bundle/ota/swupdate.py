@@ -49,8 +49,8 @@ class SwUpdate:
         for revision in given.get("hardware") or ():
             if not _REVISION.fullmatch(revision):
                 raise RequestError(
-                    "--swupdate-hardware is a revision of letters, digits and . _ + -",
-                    evidence=f"{revision[:80]!a} was given",
+                    f"{revision[:80]!a} is no revision of hardware for SWUpdate.",
+                    evidence="it is not of letters, digits and . _ + -",
                     remedy="give the second word of the robots' /etc/hwrevision",
                 )
         _sign(b"", given)
