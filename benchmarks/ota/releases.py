@@ -123,15 +123,17 @@ def prepare(folder: Path) -> Releases:
 
 
 def spoil(artefact: Path) -> None:
-    """Let its golden features be others than what its model computes; every hash is made good."""
+    """Let its golden features be others than what its model computes, as another build; every hash is made good."""
     import numpy as np
 
-    from tests.support.forging import repair
+    from tests.support.forging import BUNDLE, MANIFEST, edit, repair
 
     for path in (artefact / "golden").glob("expected_*.npz"):
         with np.load(path) as stored:
             arrays = {name: -stored[name] if stored[name].dtype.kind == "f" else stored[name] for name in stored.files}
         np.savez(path, **arrays)
+    for name in (BUNDLE, MANIFEST):
+        edit(artefact / name, lambda document: document.update(build_key=hashlib.sha256(b"another").hexdigest()))
     repair(artefact)
 
 

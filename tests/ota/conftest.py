@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def forms(releases: Releases, tmp_path_factory: pytest.TempPathFactory) -> Calla
     """The folder with a release's bundle and the files for both tools. Arguments are those of `Releases.make`."""
 
     @cache
-    def make(version: str, **more: bool) -> Path:
+    def make(version: str, **more: Any) -> Path:
         return releases.make(version, tmp_path_factory.mktemp("forms"), **more).path.parent
 
     return make

@@ -165,7 +165,7 @@ def test_it_may_be_signed_with_rsa_or_not_at_all(world: World, tmp_path: Path) -
         work.mkdir()
         with debians_programs(world.releases.folder):
             file = wish.pack(Payload(bundle, release_of(bundle, Naming())), bundle, work)
-        options = ["--key", public_key(rsa)] if key else []
+        options: tuple[str | Path, ...] = ("--key", public_key(rsa)) if key else ()
         read = world.tool("read", *options, file).stdout
         assert f"Signature: {said}" in read
         assert "[one another]" in read
