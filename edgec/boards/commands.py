@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,11 @@ class Board:
         only use what the board has already. Raises as `edgec.boards.running.run`."""
         root = [] if self.directory is None else ["--root", self.directory]
         arguments = [command, "--json", "--bundle", "-", *root, *more]
-        to_send = artefact.files if files else {}
-        return run(self.connection, Command(artefact.program, arguments, artefact.document, to_send), self.listener, self.stop)
+        work = Command(artefact.program, arguments, artefact.document)
+        if files:
+            delivery = None if artefact.delivery is None else artefact.delivery.as_document()
+            work = replace(work, files=artefact.files, delivery=delivery)
+        return run(self.connection, work, self.listener, self.stop)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def bench(board: Board, artefact: BoardArtefact, iterations: int | None = None) 
         raise NothingToDo(
             f"There is nothing to measure on {address}: this artefact is not deployed there.",
             evidence=[refusal.what, *refusal.evidence],
-            remedy=f"edgec deploy {artefact.directory} {address}{option}",
+            remedy=f"edgec deploy {artefact.path} {address}{option}",
         )
     if refusal is not None:
         raise refusal

@@ -144,11 +144,11 @@ def collect(machine: Machine, runtimes: dict[str, list[str]], folder: Path | Non
 
 def bring(artefact: BoardArtefact, packages: Packages) -> BoardArtefact:
     """The artefact with packages that the board's program unpacks before anything else."""
-    document = parse_json_object(artefact.document)
-    document["wheels"] = [
-        {"path": wheel.name, "sha256": sha256_of(wheel), "size_bytes": wheel.stat().st_size} for wheel in packages.wheels
-    ]
+    wheels = [{"path": wheel.name, "sha256": sha256_of(wheel), "size_bytes": wheel.stat().st_size} for wheel in packages.wheels]
     files: dict[str, Path | bytes] = {**artefact.files, **{wheel.name: wheel for wheel in packages.wheels}}
+    if artefact.delivery is not None:
+        return replace(artefact, delivery=replace(artefact.delivery, wheels=tuple(wheels)), files=files)
+    document = {**parse_json_object(artefact.document), "wheels": wheels}
     return replace(artefact, document=(json.dumps(document, indent=1) + "\n").encode(), files=files)
 
 

@@ -85,12 +85,13 @@ class CommandResult:
 @dataclass(frozen=True)
 class Command:
     """`program` is a Python archive, `document` the bundle.json that it works on, `files` what it may request, by path: where
-    each file is, or its content."""
+    each file is, or its content. `delivery` is what follows bundle.json where that is signed."""
 
     program: bytes
     arguments: Sequence[str]
     document: bytes
     files: Mapping[str, Path | bytes] = field(default_factory=dict)
+    delivery: bytes | None = None
 
 
 def run(connection: Connection, command: Command, listener: Listener, stop: threading.Event) -> CommandResult:
@@ -100,7 +101,9 @@ def run(connection: Connection, command: Command, listener: Listener, stop: thre
     `ArtefactError` if the board requests a file that is not in the artefact. When `stop` is set the program is told to end, and
     `KeyboardInterrupt` is raised once it has.
     """
-    opening = boot(command.program, command.arguments) + b"%d\n" % len(command.document) + command.document
+    arguments = [*command.arguments, *(["--signed"] if command.delivery is not None else [])]
+    documents = [command.document, *([] if command.delivery is None else [command.delivery])]
+    opening = boot(command.program, arguments) + b"".join(b"%d\n" % len(document) + document for document in documents)
     result = CommandResult()
     process = connection.start()
     try:

@@ -37,7 +37,7 @@ def trusted(path: Path, policy: Policy) -> Iterator[tuple[Path, Verified]]:
         place.mkdir()
         with as_edgec_errors(), open_source(path) as source:
             verified = check(source, path, policy)
-            unpack(source, verified, place)
+            unpack(source, verified.files, place)
         yield place, verified
 
 
@@ -47,7 +47,7 @@ def unpack_bundle(path: Path, directory: Path, policy: Policy, *, force: bool = 
     path = place_of(path)
     with as_edgec_errors(), open_source(path) as source:
         verified = check(source, path, policy)
-        return write_artefact(directory, lambda work: unpack(source, verified, work), force=force)
+        return write_artefact(directory, lambda work: unpack(source, verified.files, work), force=force)
 
 
 def verify_signature(path: Path, policy: Policy) -> Verified:

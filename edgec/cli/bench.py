@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 )
 @click.option("--on", "boards", multiple=True, metavar="BOARD", help="Measure there, where it is deployed; several side by side.")
 @options.connection
+@options.trust_if_given
+@options.measurers
 @options.as_json
 @click.pass_context
 def bench(
@@ -61,20 +63,23 @@ def bench(
     profile: bool,
     output: Path | None,
     boards: tuple[str, ...],
+    trust: tuple[Path, ...],
+    measurers: tuple[Path, ...],
     as_json: bool,
     **connection: Any,
 ) -> None:
     """Measure ARTEFACT on its golden frames, camera frame in, features out.
 
     Checks the hash of every file first. Needs the artefact's runtime and numpy only; with --on, ssh. BOARD is user@host,
-    ssh://user@host:port, or a name from ~/.ssh/config. --threads are of each stream.
+    ssh://user@host:port, or a name from ~/.ssh/config; with --trust, ARTEFACT may be a bundle there. --threads are of each stream.
     """
     if boards:
         rates = {"fps": fps, "queue": queue, "deadline": deadline, "duration": duration, "streams": streams, "idle": idle_s}
         _refuse(threads=threads, **rates, profile=profile or None)
-        _on_boards(context, artefact, boards, iterations, output, as_json, **connection)
+        _on_boards(context, artefact, boards, iterations, output, as_json, trust, measurers, **connection)
         return
     _refuse(**{"dir" if name == "directory" else name: value or None for name, value in connection.items()})
+    _refuse(trust=trust or None, trust_report=measurers or None)
     from edgec.benchmarking import as_report
     from edgec.benchmarking import bench as run
     from edgec.latency.workload import check_idle, parse_seconds, workload
@@ -93,7 +98,7 @@ def bench(
         _print(result)
 
 
-_BOARD_OPTIONS = ("port", "identity", "dir", "ssh_option")
+_BOARD_OPTIONS = ("port", "identity", "dir", "ssh_option", "trust", "trust_report")
 
 
 def _refuse(**settings: Any) -> None:
@@ -121,21 +126,23 @@ def _on_boards(
     iterations: int | None,
     output: Path | None,
     as_json: bool,
+    trust: tuple[Path, ...],
+    measurers: tuple[Path, ...],
     *,
     port: int | None,
     **connection: Any,
 ) -> None:
     from edgec.boards import commands
     from edgec.boards.address import parse_all
-    from edgec.boards.artefact import open_for_boards
+    from edgec.boards.artefact import opened_for_boards
     from edgec.cli.boards import on_boards, print_comparison, raise_or_print_failures, results_json
     from edgec.errors import EdgecError
 
     addresses = parse_all(boards, port)
     if output is not None:
         _require_folder(output)
-    opened = open_for_boards(artefact)
-    results = on_boards(addresses, work=lambda board: commands.bench(board, opened, iterations), **connection)
+    with opened_for_boards(artefact, trust, measurers) as opened:
+        results = on_boards(addresses, work=lambda board: commands.bench(board, opened, iterations), **connection)
     reports = [None if isinstance(result, EdgecError) else result for result in results]
     for address, report in zip(addresses, reports, strict=True):
         if output is not None and report is not None:

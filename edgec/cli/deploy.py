@@ -33,6 +33,9 @@ _MOST_PATIENCE_S = 24 * 3600
     metavar="DIR",
     help="Take runtimes that a board lacks from this folder of wheels, and from nowhere else.",
 )
+@options.trust_if_given
+@options.measurers
+@click.option("--allow-older", is_flag=True, help="Take a signed release that is older than what runs there.")
 @click.option("--status", "command", flag_value="status", help="Only say what is active there, and why.")
 @click.option("--rollback", "command", flag_value="rollback", help="Only go back to the engine before the active one.")
 @options.as_json
@@ -48,6 +51,9 @@ def deploy(
     again: bool,
     patience: float | None,
     wheels: Path | None,
+    trust: tuple[Path, ...],
+    measurers: tuple[Path, ...],
+    allow_older: bool,
     command: str | None,
     as_json: bool,
 ) -> None:
@@ -57,10 +63,13 @@ def deploy(
     command goes on. The board's report comes back beside the artefact. Engines are built on a Jetson; a board with a CPU, and a
     Mac, run the models as they are, and get the runtime along if they lack it. What does not reproduce the golden features is
     never activated: what was active before stays.
+
+    With --trust, ARTEFACT may be a bundle, and must be signed by a holder of the key. A board keeps the key, if it has none yet,
+    and from then on takes only what its holder signed and what is not older than what runs there.
     """
     from edgec.boards import commands
     from edgec.boards.address import parse_all
-    from edgec.boards.artefact import open_for_boards
+    from edgec.boards.artefact import opened_for_boards
     from edgec.boards.commands import Board
     from edgec.cli.boards import on_boards, raise_or_print_failures, results_json
     from edgec.errors import RequestError
@@ -68,13 +77,14 @@ def deploy(
     if patience is not None and not patience <= _MOST_PATIENCE_S:
         raise RequestError(f"--patience is {_MOST_PATIENCE_S} s at most.", evidence=f"{patience:g} was given")
     addresses = parse_all(boards, port)
-    opened = open_for_boards(artefact)
     more = [*(["--again"] if again else []), *([] if patience is None else ["--patience", str(patience)])]
+    more += ["--allow-older"] if allow_older else []
+    with opened_for_boards(artefact, trust, measurers) as opened:
 
-    def work(board: Board) -> Any:
-        return commands.deploy(board, opened, more, wheels) if command is None else commands.ask(board, opened, command)
+        def work(board: Board) -> Any:
+            return commands.deploy(board, opened, more, wheels) if command is None else commands.ask(board, opened, command)
 
-    results = on_boards(addresses, identity, directory, ssh_option, work)
+        results = on_boards(addresses, identity, directory, ssh_option, work)
     if as_json:
         click.echo(results_json(addresses, results, _deployed_json))
     elif command is not None:

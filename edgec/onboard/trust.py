@@ -82,6 +82,14 @@ class Verified(NamedTuple):
     files: dict[str, str]
 
 
+class Released(NamedTuple):
+    """A release that was checked, without its measurement. `files` as in `Verified`, without the measurement's."""
+
+    release: Release
+    signer: str
+    files: dict[str, str]
+
+
 def open_source(path: Path) -> Source:
     """A folder, or a bundle. Raises `Untrusted` for neither, and `OSError`."""
     try:
@@ -97,17 +105,41 @@ def check(source: Source, path: Path, policy: Policy) -> Verified:
     renamed); `Outdated` for what is signed and refused all the same; `WrongBoard` without `openssl`; and
     `OSError`.
     """
+    released = read_signed(source, path, policy.trust)
     try:
-        signer, statement = check_signature(source, SIGNATURE, policy.trust)
-        signed = check_files(source, statement)
-        release = read_release(_signed_document(source, RELEASE, statement))
         both = Trust(policy.trust.keys + policy.measurers.keys, policy.trust.certificates + policy.measurers.certificates)
-        measurer, measurement, measured = check_measurement(source, statement.files.get(MANIFEST, ""), both)
-        signatures = {name: sha256_in(source, name) for name in (SIGNATURE, REPORT_SIGNATURE)}
+        measurer, measurement, measured = check_measurement(source, released.files.get(MANIFEST, ""), both)
+        files = {**released.files, **measured, REPORT_SIGNATURE: sha256_in(source, REPORT_SIGNATURE)}
     except Refused as error:
         raise _untrusted(path, str(error)) from None
-    _check_policy(release, path, policy)
-    return Verified(release, signer, measurement, measurer, {**signed, **measured, **signatures})
+    check_policy(released.release, path, policy)
+    return Verified(released.release, released.signer, measurement, measurer, files)
+
+
+def read_signed(source: Source, path: Path, trust: Trust) -> Released:
+    """Check the release's signature and files, and leave the measurement, name, serial and date to others. Raises as `check`, but
+    never `Outdated`."""
+    try:
+        signer, statement = check_signature(source, SIGNATURE, trust)
+        files = check_files(source, statement)
+        release = read_release(_signed_document(source, RELEASE, statement))
+        return Released(release, signer, {**files, SIGNATURE: sha256_in(source, SIGNATURE)})
+    except Refused as error:
+        raise _untrusted(path, str(error)) from None
+
+
+def read_verified(source: Source, path: Path, files: dict[str, str], name: str, limit: int) -> bytes:
+    """The content of one of the `files` that were verified, hashed again. Raises `Untrusted` if it is not among them, has changed
+    meanwhile or has more than `limit` bytes; and `OSError`."""
+    try:
+        if name not in files:
+            raise Refused(f"lacks {name}")
+        content = read_in(source, name, limit)
+    except Refused as error:
+        raise _untrusted(path, str(error)) from None
+    if hashlib.sha256(content).hexdigest() != files[name]:
+        raise _untrusted(path, f"was changed while it was read: {name}")
+    return content
 
 
 def check_signature(source: Source, name: str, trust: Trust) -> tuple[str, Statement]:
@@ -181,12 +213,30 @@ def seconds_of(moment: str) -> float:
     return float(seconds)
 
 
-def unpack(source: Source, verified: Verified, folder: Path) -> None:
-    """Write the files that were verified into an empty folder. They are hashed again as they are copied.
+def check_policy(release: Release, path: Path, policy: Policy) -> None:
+    """Raises `Outdated` for a release of another name or an older serial than the policy has, or that has expired."""
+    now = time.time() if policy.now is None else policy.now
+    problem = ""
+    if policy.name and release.name != policy.name:
+        problem = f"it is {release.name}, and {printable(policy.name)} is asked for"
+    elif release.serial < policy.least_serial:
+        problem = f"its serial is {release.serial}, and at least {policy.least_serial} is asked for"
+    elif now > seconds_of(release.expires):
+        problem = f"it expired at {release.expires}"
+    if problem:
+        raise Outdated(
+            f"{printable(str(path))} is signed, and is not accepted: {problem}.",
+            evidence=[f"{release.name} {release.version}, serial {release.serial}"],
+            remedy="get a newer release",
+        )
+
+
+def unpack(source: Source, files: dict[str, str], folder: Path) -> None:
+    """Write the `files` that were verified, with their SHA-256, into an empty folder. They are hashed again as they are copied.
 
     Raises `Untrusted` if one has changed meanwhile, and `OSError`.
     """
-    for name, expected in verified.files.items():
+    for name, expected in files.items():
         destination = folder / name
         destination.parent.mkdir(parents=True, exist_ok=True)
         digest, opening = hashlib.sha256(), b""
@@ -221,23 +271,6 @@ def _signed_document(source: Source, name: str, statement: Statement) -> dict[st
         return parse_json_object(read_in(source, name, _MOST_BYTES))
     except Refused as error:
         raise Refused(f"has a {name} that cannot be used: it {error}") from None
-
-
-def _check_policy(release: Release, path: Path, policy: Policy) -> None:
-    now = time.time() if policy.now is None else policy.now
-    problem = ""
-    if policy.name and release.name != policy.name:
-        problem = f"it is {release.name}, and {printable(policy.name)} is asked for"
-    elif release.serial < policy.least_serial:
-        problem = f"its serial is {release.serial}, and at least {policy.least_serial} is asked for"
-    elif now > seconds_of(release.expires):
-        problem = f"it expired at {release.expires}"
-    if problem:
-        raise Outdated(
-            f"{printable(str(path))} is signed, and is not accepted: {problem}.",
-            evidence=[f"{release.name} {release.version}, serial {release.serial}"],
-            remedy="get a newer release",
-        )
 
 
 def _untrusted(path: Path, problem: str) -> Untrusted:

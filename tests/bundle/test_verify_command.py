@@ -95,7 +95,7 @@ try:
     with open_source(bundle) as source:
         verified = check(source, bundle, Policy(read_trust([key])))
         folder.mkdir()
-        unpack(source, verified, folder)
+        unpack(source, verified.files, folder)
     print("%s %s" % (verified.release.name, verified.release.version))
 except BoardError as error:
     print(error)

@@ -25,6 +25,7 @@ from edgec_device.seal import (
     REMEDY,
     VERIFIED,
     EngineState,
+    activations,
     active_state,
     current_engine,
     engine_state,
@@ -33,6 +34,7 @@ from edgec_device.seal import (
     seal,
 )
 from edgec_device.session import Engine, Layout, Session, content_of, has_files, loaded, read_sound, size_of
+from edgec_device.trusted import release_of, released_in_words
 
 _MOST_ENTRIES = 50
 """Entries of the history that are kept."""
@@ -83,13 +85,14 @@ def activate(session: Session, choice: Choice) -> None:
     layout, engine = session.layout, choice.engine
     session.output.step("activate", engine.folder.name)
     require_whole(engine)
-    past, entry, before = _past(layout), _entry(session, choice), active_state(layout)
+    past, entry, before = activations(layout), _entry(session, choice), active_state(layout)
     active = current_engine(layout) == engine.folder.name
     if before is not None and before.state == CHANGED:
         _note(session, "the engine that was active until now has changed since it was verified", before)
     if active and before is not None and before.state == VERIFIED and past[-1]["sha256"] == entry["sha256"]:
-        if past[-1].get("sealed") != entry["sealed"]:  # verified again, by another bundle
-            write_record(layout.history, {"activations": [*past[:-1], {**past[-1], "sealed": entry["sealed"]}]})
+        newer = {name: entry.get(name) for name in ("sealed", "release", "build_key")}
+        if any(past[-1].get(name) != value for name, value in newer.items()):  # verified again, by another bundle
+            write_record(layout.history, {"activations": [*past[:-1], {**past[-1], **newer}]})
         session.output.emit(
             "done",
             "  nothing to do: it is active already",
@@ -144,7 +147,7 @@ def rollback(session: Session) -> None:
     state = active_state(layout)
     if state is not None and state.state == CHANGED:
         _note(session, "the engine that was active until now has changed since it was verified", state)
-    past = _past(layout)
+    past = activations(layout)
     if len(past) < 2:
         raise NothingToDo(
             "There is nothing to roll back to.",
@@ -160,7 +163,7 @@ def rollback(session: Session) -> None:
         )
     point(layout.current, f"{layout.engines.name}/{entry['engine']}")
     text = "  back at {}: {}".format(entry["engine"], entry["reason"])
-    output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=_robots_file(layout))
+    output.emit("done", text, step="rollback", variant=entry["variant"], result="activated", path=robots_file(layout))
 
 
 def problems(session: Session) -> list[str]:
@@ -175,7 +178,7 @@ def status(session: Session) -> None:
     """Report what is active and why, whether it is still what was verified, what was active before, and the state of each
     variant. Needs neither the tool nor the lock."""
     layout, output = session.layout, session.output
-    past = _past(layout)
+    past = activations(layout)
     current = current_engine(layout)
     entry = past[-1] if past else None
     used = {activation["engine"] for activation in past[-2:]}
@@ -185,9 +188,10 @@ def status(session: Session) -> None:
     state = active_state(layout)
     before = engine_state(layout, past[-2]) if len(past) > 1 else None
     nothing = "none: nothing was activated yet" if state is None else "none that was activated"
-    lines = [f"current   {_robots_file(layout) if current else nothing}"]
+    lines = [f"current   {robots_file(layout) if current else nothing}"]
     if current and entry:
         lines += [f"          {current}", "          since {}: {}".format(entry["time"], entry["reason"])]
+        lines += [f"          {words}" for words in [released_in_words(entry)] if words]
     if state is not None:
         lines += _state_lines(state)
     if before is not None:
@@ -214,7 +218,7 @@ def status(session: Session) -> None:
         engines=rows,
         problems=session.problems(),
         unused=unused,
-        path=_robots_file(layout) if current else None,
+        path=robots_file(layout) if current else None,
         state=None if state is None else state.state,
         evidence=[] if state is None else list(state.evidence),
         previous_state=None if before is None else before.state,
@@ -261,14 +265,6 @@ def _row(session: Session, folder: Path, current: bool) -> dict[str, Any]:
     }
 
 
-def _past(layout: Layout) -> list[dict[str, Any]]:
-    """The activations up to the current one. Later ones were not completed, or were rolled back."""
-    past, current = entries(layout), current_engine(layout)
-    while past and past[-1]["engine"] != current:
-        past = past[:-1]
-    return past
-
-
 def _entry(session: Session, choice: Choice) -> dict[str, Any]:
     facts = choice.engine.facts
     return {
@@ -280,6 +276,7 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
         "time": now(),
         "reason": choice.reason,
         "sealed": seal(session, choice.engine),
+        **release_of(session),
     }
 
 
@@ -307,6 +304,6 @@ def _unfit(entry: dict[str, Any], session: Session) -> str:
     return ""
 
 
-def _robots_file(layout: Layout) -> str:
+def robots_file(layout: Layout) -> str:
     """The path that the robot loads."""
     return str(layout.current / loaded(layout.current))

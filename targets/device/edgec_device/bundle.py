@@ -34,6 +34,7 @@ from edgec_device.versions import parse
 
 SCHEMA_VERSION = 1
 BUNDLE = "device/bundle.json"
+MOST_BUNDLE_BYTES = 4 << 20
 BOUNDS = {role: ("agreement",) if role == LABELS else ("cosine", "difference") for role in PARTS}
 """For each kind of output of a head, the names of the limits on how far an engine may be from float32
 (edgec/artefact/bounds.py)."""
@@ -232,9 +233,7 @@ def damaged(evidence: Sequence[str]) -> ArtefactError:
 
 
 def _bundle(root: Path, document: Mapping[str, Any]) -> Bundle:
-    files, wheels = _files(root, items(document["files"])), _files(root, document.get("wheels", []))
-    if any(Path(wheel.path).name != wheel.path or not wheel.path.endswith(".whl") for wheel in wheels):
-        raise ValueError("a wheel has no plain name")
+    files, wheels = read_files(root, items(document["files"])), read_wheels(root, document.get("wheels", []))
     listed = {file.path: file for file in files}
     boards = tuple(_board(entry) for entry in items(document["boards"]))
     heads = tuple(mapping(entry) for entry in document.get("heads", []))
@@ -291,10 +290,19 @@ def _of_function(document: Mapping[str, Any], function: str | None) -> Mapping[s
     return {**document, **{name: size[name] for name in ("function", "input", "outputs", "golden")}}
 
 
-def _files(root: Path, entries: Sequence[Any]) -> tuple[File, ...]:
+def read_files(root: Path, entries: Sequence[Any]) -> tuple[File, ...]:
+    """A document's list of files in `root`. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
     return tuple(
         File(inside(root, entry["path"]), matching(SHA256, entry["sha256"]), integer(entry["size_bytes"])) for entry in entries
     )
+
+
+def read_wheels(root: Path, entries: Sequence[Any]) -> tuple[File, ...]:
+    """As `read_files`, for packages, whose paths are plain names."""
+    wheels = read_files(root, entries)
+    if any(Path(wheel.path).name != wheel.path or not wheel.path.endswith(".whl") for wheel in wheels):
+        raise ValueError("a wheel has no plain name")
+    return wheels
 
 
 def _board(entry: Mapping[str, Any]) -> BoardProfile:

@@ -3,52 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from contextlib import suppress
 from typing import Any, Callable, Sequence
 
 from edgec_onboard.errors import BoardError, Interrupted, UsageError, VerificationFailed
-from edgec_onboard.program import enclosing_artefact, folder, run_guarded, seconds_up_to, whole_number_up_to
+from edgec_onboard.program import enclosing_artefact, folder, run_guarded
 
-from edgec_device import activation, measured, seal
+from edgec_device import activation, measured, seal, updating
 from edgec_device.activation import Choice
+from edgec_device.arguments import INSTALLED, default_root, parser
 from edgec_device.bench import bench
 from edgec_device.build import build
-from edgec_device.bundle import Bundle, Variant, read_bundle
+from edgec_device.bundle import BUNDLE, Bundle, Variant, check_files, read_bundle
 from edgec_device.errors import NothingToDo, from_os_error
 from edgec_device.files import lock
 from edgec_device.install import board_facts, install, look, preflight
+from edgec_device.keys import Keys, read_keys, with_delivered
 from edgec_device.output import Output
 from edgec_device.receive import receive
 from edgec_device.session import Engine, Options, Session
 from edgec_device.system import System
 from edgec_device.tool import Family
+from edgec_device.trusted import open_signed, require_current, require_signed, take
 from edgec_device.verify import verify
-from edgec_device.wire import Wire
+from edgec_device.wire import Delivery, Wire
 
-_MOST_SECONDS = 24 * 3600
-_MOST_ITERATIONS = 1_000_000
 WIRE = "-"
-_RECEIVING = ("install", "run-all")
-
-STEPS = {
-    "look": "say what machine this is and which runtimes it has; change nothing",
-    "preflight": "check board, runtime, disk, memory, power mode and bundle; change nothing",
-    "install": "copy the bundle under --dir",
-    "build": "build an engine for each variant; existing ones are kept",
-    "verify": "run the golden frames through the engines and compare the features",
-    "bench": "measure the engines that are verified",
-    "activate": "point `current` at the fastest verified engine",
-    "rollback": "point `current` at the previous engine",
-    "status": "show what is active, what was active before, and why",
-    "run-all": "everything from preflight to activate; continues after an interruption",
-}
+_RECEIVING = ("install", "run-all", "update")
 
 
 def main(family: Family, arguments: Sequence[str] | None = None) -> int:
     """Run one command on a machine of this family and return its exit code."""
-    options = _parser(family).parse_args(arguments)
+    options = parser(family).parse_args(arguments)
     output = Output(options.json)
     code = run_guarded(lambda: _run(options, output, family), output.error, from_os_error)
     if code >= 128 and not options.json:
@@ -59,7 +46,7 @@ def main(family: Family, arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, output: Output, family: Family) -> None:
-    root = folder(options.root or _default_root(), "--dir")
+    root = folder(options.root or default_root(), "--dir")
     chosen = Options(
         root=root,
         tool=options.tool,
@@ -70,36 +57,68 @@ def _run(options: argparse.Namespace, output: Output, family: Family) -> None:
         seconds=options.seconds,
         iterations=options.iterations,
         here=options.here,
+        allow_older=options.allow_older,
     )
-    if options.bundle == WIRE:
+    system = System.from_environment()
+    keys = read_keys(system, root, [folder(path, "--trust") for path in options.trust or ()])
+    if options.command == "undo":
+        root.mkdir(parents=True, exist_ok=True)
+        with lock(root / ".lock", output, wait=chosen.wait):
+            updating.undo(root, output)
+    elif options.bundle == WIRE:
         wire = Wire()
-        bundle = wire.bundle(root, options.function)
+        delivery = Delivery(wire.bundle(root, options.function), ())
+        if options.signed:
+            delivery = wire.delivery(delivery.bundle)
         wire.watch()
         try:
-            _work(Session(chosen, bundle, System.from_environment(), output, family), options.command, wire)
+            session = Session(chosen, delivery.bundle, system, output, family, with_delivered(keys, delivery.trust))
+            _work(session, options.command, lambda: receive(session, wire, delivery.trust))
         finally:
             wire.pause()
     else:
-        bundle = read_bundle(folder(options.bundle or enclosing_artefact(), "--bundle"), options.function)
-        _work(Session(chosen, bundle, System.from_environment(), output, family), options.command, None)
+        _run_here(options, chosen, system, output, family, keys)
 
 
-def _work(session: Session, command: str, wire: Wire | None) -> None:
+def _run_here(options: argparse.Namespace, chosen: Options, system: System, output: Output, family: Family, keys: Keys) -> None:
+    """With a bundle that lies on this machine, or with what is installed."""
+    path = None if options.bundle is None else folder(options.bundle, "--bundle")
+    if path is None and options.command not in INSTALLED:
+        path = folder(enclosing_artefact(), "--bundle")
+        path = path if (path / BUNDLE).is_file() else None
+    if path is not None and options.command in INSTALLED:
+        raise UsageError(f"{options.command} is about what is active, and takes no --bundle.", remedy="use --name if needed")
+    if path is None and options.command not in _RECEIVING:
+        bundle = updating.installed(chosen.root, options.name, options.function)
+        _work(Session(chosen, bundle, system, output, family, keys), options.command, None)
+    elif path is not None and (keys.any or not path.is_dir()) and path.exists():
+        source, bundle, released = open_signed(path, keys, chosen.root, options.function)
+        with source:
+            session = Session(chosen, bundle, system, output, family, keys)
+            require_current(session, released)
+            _work(session, options.command, lambda: take(session, source, released))
+    else:
+        bundle = read_bundle(path or folder(enclosing_artefact(), "--bundle"), options.function)
+        _work(Session(chosen, bundle, system, output, family, keys), options.command, None)
+
+
+def _work(session: Session, command: str, bring: Callable[[], None] | None) -> None:
+    """Do what the command says. `bring` installs the bundle, where that does not lie on this machine as a folder."""
     root = session.options.root
     _check_names(session.options, session.bundle)
-    if command == "status":
-        activation.status(session)
-    elif command == "preflight":
-        preflight(session)
-    elif command == "look":
-        look(session)
-    else:
-        root.mkdir(parents=True, exist_ok=True)
-        with lock(root / ".lock", session.output, wait=session.options.wait):
-            session.layout.clean()
-            if wire is not None and command in _RECEIVING:
-                receive(session, wire)
-            _COMMANDS[command](session)
+    if command in _AT_ONCE:
+        _AT_ONCE[command](session)
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with lock(root / ".lock", session.output, wait=session.options.wait):
+        session.layout.clean()
+        if command == "update":
+            updating.begin(session)
+        if bring is not None and command in _RECEIVING:
+            bring()
+        elif command in _USING and (session.keys.any or session.release.is_dir()):
+            require_signed(session, session.require_release())
+        _COMMANDS[command](session)
 
 
 def _build(session: Session) -> None:
@@ -216,6 +235,25 @@ def _raise_first(failed: dict[str, BoardError]) -> None:
         raise next(iter(failed.values()))
 
 
+def _check(session: Session) -> None:
+    """Whatever there is to check was checked when the bundle was opened, but for what nobody signed."""
+    if session.released is None:
+        check_files(session.bundle)
+    session.output.emit("done", f"  {session.bundle.name} ({session.bundle.key}) is whole", step="check", result="whole")
+
+
+def _preflight(session: Session) -> None:
+    preflight(session)
+
+
+_AT_ONCE: dict[str, Callable[[Session], None]] = {
+    "status": activation.status,
+    "check": _check,
+    "preflight": _preflight,
+    "look": look,
+}
+"""These need no lock."""
+_USING = ("build", "verify", "bench", "activate")
 _COMMANDS: dict[str, Callable[[Session], None]] = {
     "install": install,
     "build": _build,
@@ -224,6 +262,9 @@ _COMMANDS: dict[str, Callable[[Session], None]] = {
     "activate": _activate,
     "rollback": activation.rollback,
     "run-all": _run_all,
+    "update": _run_all,
+    "health": updating.health,
+    "commit": updating.commit,
 }
 
 
@@ -232,55 +273,3 @@ def _check_names(options: Options, bundle: Bundle) -> None:
     if unknown:
         known = ", ".join(variant.name for variant in bundle.variants)
         raise UsageError(f"There is no variant {unknown[0]}.", evidence=["the bundle has " + known])
-
-
-def _default_root() -> str:
-    return "{}/edgec".format(os.environ.get("XDG_DATA_HOME") or "~/.local/share")
-
-
-def _parser(family: Family) -> argparse.ArgumentParser:
-    (option, takes, default), duration = family.option, seconds_up_to(_MOST_SECONDS)
-    parser = argparse.ArgumentParser(
-        prog=family.program,
-        description=family.description,
-        epilog="exit codes:\n   0  done\n" + family.exit_codes,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in STEPS.items():
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        command.add_argument(  # --dir as in `edgec deploy`; --root is its old name
-            "--dir", "--root", dest="root", metavar="DIR", help="where everything is installed (default: ~/.local/share/edgec)"
-        )
-        command.add_argument(
-            "--bundle", metavar="DIR", help="the artefact (default: the one this program is part of); `-` is for `edgec deploy`"
-        )
-        command.add_argument(option, dest="tool", metavar=takes, help=f"default: {default}")
-        command.add_argument(
-            "--here",
-            action="store_true",
-            help="use this machine, whatever board it is: no figure is then called `measured on target`",
-        )
-        command.add_argument("--json", action="store_true", help="print one JSON event per line, for programs")
-        command.add_argument("--no-wait", action="store_true", help="give up if another run uses this folder")
-        command.add_argument(
-            "--patience",
-            type=duration,
-            default=900.0,
-            metavar="S",
-            help=f"end {family.patient_with} after S seconds of silence (default: 900)",
-        )
-        command.add_argument("--variant", action="append", metavar="NAME", help="only this variant; may be given more than once")
-        command.add_argument("--function", metavar="NAME", help="of a model for several sizes of frames (default: its first)")
-        command.add_argument(
-            "--again", action="store_true", help="verify and measure again, and build again what failed verification"
-        )
-        command.add_argument("--seconds", type=duration, default=10.0, metavar="S", help="measure at least S s (default: 10)")
-        command.add_argument(
-            "--iterations",
-            type=whole_number_up_to(_MOST_ITERATIONS),
-            default=200,
-            metavar="N",
-            help="measure at least N runs (default: 200)",
-        )
-    return parser

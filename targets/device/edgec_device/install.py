@@ -32,7 +32,8 @@ def preflight(session: Session) -> dict[str, Any]:
     output, bundle = session.output, session.bundle
     output.step("preflight", f"{bundle.name} ({bundle.key})")
     session.identify()
-    check_files(bundle)
+    if session.released is None:
+        check_files(bundle)
     check_room(session)
     facts = board_facts(session)
     hidden = ("clocks", "packages", "profile", *session.family.hidden)

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Collection, Sequence
 
+from edgec_onboard.container import SIGNATURE
 from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import is_plain_file, link, sha256_of
 
@@ -17,8 +18,10 @@ from edgec_device import environment
 from edgec_device.bundle import BUNDLE, File
 from edgec_device.files import publish_folder, remove
 from edgec_device.install import check_room, is_installed, require_room
+from edgec_device.keys import place
 from edgec_device.output import megabytes
 from edgec_device.session import Session
+from edgec_device.trusted import require_signed, unsigned
 from edgec_device.wire import Wire
 
 _PART = ".part"
@@ -28,19 +31,24 @@ _UNPACKED = 5
 """A package takes at most so many times the room of its wheel."""
 
 
-def receive(session: Session, wire: Wire) -> None:
-    """Complete the bundle's release: every file is checked by its hash, and the release appears whole. The caller must hold the
-    lock.
+def receive(session: Session, wire: Wire, trust: Sequence[str] = ()) -> None:
+    """Complete the bundle's release: every file is checked by its hash, the release's signature too on a board that has a key,
+    and the release appears whole. Keys in
+    `trust`, in PEM, are kept once it was taken. The caller must hold the lock.
 
-    Board and disk are checked before anything is sent. Raises what `identify` and `check_room` raise, and `ArtefactError` for
-    files that arrive damaged twice; files that arrived whole are kept for the next run.
+    Board and disk are checked before anything is sent. Raises what `identify`, `check_room` and `require_signed` raise, and
+    `ArtefactError` for files that arrive damaged twice; files that arrived whole are kept for the next run.
     """
     output, release, incoming = session.output, session.release, session.layout.incoming
     output.step("copy", str(release))
+    if session.keys.any and SIGNATURE not in {file.path for file in session.bundle.files}:
+        raise unsigned(session.bundle.name)
     wheels = session.bundle.wheels
     if wheels and not environment.is_installed(session.options.root, wheels):
         _receive_wheels(session, wire)
     if is_installed(session, wire.document):
+        require_signed(session, release)
+        _keep_keys(session, trust)
         _request(session, wire, [], incoming)
         output.emit("done", "  nothing to do: it is installed, and whole", step="copy", result="unchanged")
         return
@@ -56,11 +64,20 @@ def receive(session: Session, wire: Wire) -> None:
     path = incoming / BUNDLE
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(wire.document)
+    require_signed(session, incoming)
     release.parent.mkdir(parents=True, exist_ok=True)
     publish_folder(incoming, release)
     remove(incoming)
+    _keep_keys(session, trust)
     text = f"  copied {len(sent)} of {len(files)} files, {megabytes(received)}"
     output.emit("done", text, step="copy", result="copied", files=[file.path for file in sent], size_bytes=received)
+
+
+def _keep_keys(session: Session, trust: Sequence[str]) -> None:
+    path = place(session.system, session.options.root, trust)
+    if path is not None:
+        line = f"key kept in {path}: from now on only what its holder signed is taken here"
+        session.output.emit("log", "  " + line, step="copy", line=line)
 
 
 def _receive_wheels(session: Session, wire: Wire) -> None:

@@ -51,7 +51,20 @@ def seal(session: Session, engine: Engine) -> dict[str, Any]:
 def entries(layout: Layout) -> list[dict[str, Any]]:
     """The entries of history.json that have the form that an activation writes, oldest first."""
     activations = (read_record(layout.history) or {}).get("activations")
-    return [entry for entry in activations if _is_entry(entry)] if isinstance(activations, list) else []
+    return [entry for entry in activations if is_entry(entry)] if isinstance(activations, list) else []
+
+
+def activations(layout: Layout) -> list[dict[str, Any]]:
+    """The activations up to the current one. Later ones were not completed, or were rolled back."""
+    past, current = entries(layout), current_engine(layout)
+    while past and past[-1]["engine"] != current:
+        past = past[:-1]
+    return past
+
+
+def active_entry(layout: Layout) -> dict[str, Any] | None:
+    """The activation of what is active; None if nothing is."""
+    return next(reversed(activations(layout)), None)
 
 
 def current_engine(layout: Layout) -> str | None:
@@ -154,7 +167,8 @@ def _differ(path: str, actual: str, expected: str) -> str:
     return f"{path} has SHA-256 {actual}, and had {expected} when it was verified"
 
 
-def _is_entry(value: Any) -> bool:
+def is_entry(value: Any) -> bool:
+    """Whether it has the form of an activation."""
     if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in _ENTRY):
         return False
     return bool(_NAME.fullmatch(value["engine"]))

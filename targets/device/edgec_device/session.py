@@ -1,6 +1,8 @@
 """What every step works with: the bundle, the board, its tool, and where files are under --dir.
 
 ROOT/.lock                           held by the run that is at work
+ROOT/trust/                          keys: see keys.py
+ROOT/update.json                     the update that is under way, and what was active before: see updating.py
 ROOT/NAME/releases/KEY/              a bundle as it was installed; never changed
 ROOT/NAME/incoming/                  a bundle that is being received; kept when that is interrupted
 ROOT/NAME/engines/VARIANT-KEY/       the engine's files, engine.json, bundle.json; then verify.json, bench.json
@@ -25,12 +27,14 @@ from typing import Any, Iterator
 from edgec_onboard.errors import ArtefactError
 from edgec_onboard.files import SCRATCH, is_plain_file, sha256_of
 from edgec_onboard.measurements import NAME, grade
+from edgec_onboard.trust import Released
 
 from edgec_device import evidence
 from edgec_device.board import Board
 from edgec_device.bundle import BoardProfile, Bundle, Variant, combined
 from edgec_device.errors import NoRuntime
 from edgec_device.files import read_json, read_record, remove, sweep, write_json, write_record
+from edgec_device.keys import Keys
 from edgec_device.output import Output
 from edgec_device.system import System
 from edgec_device.tool import Family, Tool
@@ -57,7 +61,8 @@ _RECORDS: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Options:
     """The command line's options. `variants` is empty for all of them; `again` repeats finished work; `here` accepts this machine
-    instead of one of the bundle's boards."""
+    instead of one of the bundle's boards; `allow_older` accepts a signed release that is older than the active one, or another
+    product's."""
 
     root: Path
     tool: str | None = None
@@ -68,6 +73,7 @@ class Options:
     seconds: float = 10.0
     iterations: int = 200
     here: bool = False
+    allow_older: bool = False
 
 
 class Layout:
@@ -111,8 +117,13 @@ class Session:
     profile: BoardProfile
     tool: Tool
 
-    def __init__(self, options: Options, bundle: Bundle, system: System, output: Output, family: Family) -> None:
+    def __init__(
+        self, options: Options, bundle: Bundle, system: System, output: Output, family: Family, keys: Keys | None = None
+    ) -> None:
         self.options, self.bundle, self.system, self.output, self.family = options, bundle, system, output, family
+        self.keys = keys or Keys()
+        self.released: Released | None = None
+        """What was checked of the release's signature; None if this board has no key."""
         self.foreign = ""
         """Why this machine is none of the bundle's boards, though it runs what they run; empty if it is one. Set by the
         family."""

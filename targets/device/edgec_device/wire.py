@@ -1,6 +1,7 @@
 """The standard input as `edgec deploy` uses it (`--bundle -`): first the bundle, then heartbeats, and files on request.
 
     <size> LF <bundle.json>    the bundle that the command works on
+    <size> LF <delivery>       with --signed: the other files of the release, packages and keys that come along
     LF                         a heartbeat, every few seconds
     = <bytes>                  after the event `wanted`: the files' contents from their offsets on, in the order of the request
 
@@ -16,18 +17,26 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator, NamedTuple
 
+from edgec_onboard.documents import items, text
 from edgec_onboard.errors import ArtefactError, Interrupted
 from edgec_onboard.untrusted import parse_json
 
-from edgec_device.bundle import Bundle, parse_bundle
+from edgec_device.bundle import MOST_BUNDLE_BYTES, Bundle, parse_bundle, read_files, read_wheels
 
 SILENCE_S = 30.0
 _TICK_S = 0.5
 _BLOCK = 1 << 18
-_MOST_BUNDLE_BYTES = 4 << 20
+_MOST_TRUST = 16
 _NOWHERE = Path(os.devnull)
+
+
+class Delivery(NamedTuple):
+    """The bundle, with every file of the signed release and the packages that come along; and keys in PEM."""
+
+    bundle: Bundle
+    trust: tuple[str, ...]
 
 
 class Wire:
@@ -44,18 +53,33 @@ class Wire:
     def bundle(self, root: Path, function: str | None = None) -> Bundle:
         """Read the bundle, which comes first. Its files are, or will be, in its release under `root`. Raises as
         `parse_bundle`."""
+        self.document, document = self._json()
+        bundle = parse_bundle(_NOWHERE, document, "standard input", function)
+        return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
+
+    def delivery(self, bundle: Bundle) -> Delivery:
+        """Read what a signed release has besides its bundle, which it completes. Raises `ArtefactError`."""
+        _, document = self._json()
+        try:
+            files = read_files(bundle.root, items(document["files"]))
+            wheels, trust = read_wheels(bundle.root, document["wheels"]), tuple(map(text, document["trust"]))
+            if len(trust) > _MOST_TRUST:
+                raise ValueError(f"{len(trust)} keys come along")
+            return Delivery(replace(bundle, files=bundle.files + files, wheels=wheels), trust)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtefactError("What comes with the bundle cannot be used.", evidence=[str(error)]) from error
+
+    def _json(self) -> tuple[bytes, Any]:
         size = b""
         while not size.endswith(b"\n") and len(size) < 10:
             size += self._read(1)
-        if not size.strip().isdigit() or int(size) > _MOST_BUNDLE_BYTES:
+        if not size.strip().isdigit() or int(size) > MOST_BUNDLE_BYTES:
             raise ArtefactError("There is no bundle on the standard input.", remedy="`--bundle -` is only for `edgec deploy`")
-        self.document = b"".join(self.blocks(int(size)))
+        content = b"".join(self.blocks(int(size)))
         try:
-            document = parse_json(self.document.decode("utf-8"))
+            return content, parse_json(content.decode("utf-8"))
         except ValueError as error:
             raise ArtefactError("The bundle on the standard input is not JSON.", evidence=[f"it {error}"]) from error
-        bundle = parse_bundle(_NOWHERE, document, "standard input", function)
-        return replace(bundle, root=root / bundle.name / "releases" / bundle.key)
 
     def blocks(self, size: int) -> Iterator[bytes]:
         """Read the next `size` bytes."""

@@ -11,7 +11,9 @@
      ├── NoRuntime            12   coremltools is missing, or cannot use Core ML
      ├── EngineHung           13   Core ML was silent for too long and was ended
      ├── NothingToDo          14   nothing to activate, or to roll back to
-     └── Busy                 15   another run holds the lock, and --no-wait was given
+     ├── Busy                 15   another run holds the lock, and --no-wait was given
+     ├── Untrusted            19   not signed, not by a key that is trusted here, or not as it was signed
+     └── Outdated             20   signed, but expired, older than the active release, or another product's
 
 70 is a bug in this program, with a traceback; 128 + n is signal n (130: Ctrl-C).
 """
