@@ -137,7 +137,7 @@ def test_a_fleets_server_hears_how_it_went(world: World, robot: MenderRobot) -> 
     """The client as the service that fleets have: it installs, commits and cleans up by itself, or goes back and says why."""
     with Server() as server, robot.service(server) as running:
         bad = server.deploy(world.file(BAD), f"{NAME}-{BAD}", NAME)
-        assert server.wait(lambda: bad.ended, TIMEOUT_S), running.text
+        assert server.wait(lambda: bad.ended and bad.log, TIMEOUT_S), running.text  # the log comes after the status
         assert bad.ended == "failure"
         assert "does not reproduce the golden features" in bad.log
         assert whole(robot) == OLD
