@@ -33,6 +33,7 @@ echo "{what} ended with $?"
 echo "{what}: $(sha256sum /var/lib/edgec/*/current/model.onnx)"
 """
 BOOT = """
+echo  # the firmware's last line has no end
 echo "before: $(sha256sum /var/lib/edgec/*/current/model.onnx)"
 /usr/lib/edgec/edgec-ota boot
 echo "boot ended with $?"
