@@ -218,6 +218,11 @@ class Robot:
         document = json.loads((self.bundle / "device" / "bundle.json").read_text())
         return self.root / str(document["name"])
 
+    def release(self, build_key: str = "ab" * 32) -> Path:
+        """The folder of the installed release of this build."""
+        (folder,) = (self.home / "releases").glob(f"{build_key[:16]}-*")
+        return folder
+
     @property
     def measurements(self) -> Path:
         return self.home / "measurements.json"

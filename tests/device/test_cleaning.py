@@ -59,16 +59,16 @@ def test_what_stays(robot: Robot, builds: list[Path]) -> None:
     """The active build, the one before, and one more; then as many as it is told."""
     for build in builds[:3]:
         assert cleaned(robot, build)["files"] == []
-    oldest = robot.home / "releases" / ("b0" * 8)
+    oldest = robot.release("b0" * 32)
     engine = json.loads((robot.home / "history.json").read_text())["activations"][0]["engine"]
     # What another name is left of takes its room still.
     frames = oldest / "golden" / "frames.npz"
     frames.unlink()
-    frames.hardlink_to(robot.home / "releases" / ("b1" * 8) / "golden" / "frames.npz")
+    frames.hardlink_to(robot.release("b1" * 32) / "golden" / "frames.npz")
     sizes = {**inodes(oldest), **inodes(robot.home / "engines" / engine)}
     event = cleaned(robot, builds[3])
     assert releases(robot) == {"b1", "b2", "b3"}
-    assert event["files"] == ["releases/" + "b0" * 8, f"engines/{engine}"]
+    assert event["files"] == [f"releases/{oldest.name}", f"engines/{engine}"]
     left = inodes(robot.home)
     assert event["size_bytes"] == sum(size for inode, size in sizes.items() if inode not in left)
     assert event["text"].startswith("clean: removed releases/b0b0")
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_removed_is_said(robot: Robot, builds: list[Path
     """As where another user put something into it: what was activated stays active."""
     for build in builds[:2]:
         cleaned(robot, build)
-    old = robot.home / "releases" / ("b0" * 8)
+    old = robot.release("b0" * 32)
     work = old.with_name(".tmp-" + old.name)
     work.mkdir()
     # A mount point cannot be removed; a name that is too long to be renamed cannot either.

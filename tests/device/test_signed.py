@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("model_signing", reason="edgec[bundle] is not installed")
 
+from edgec.artefact.golden import EXPECTED_FLOAT32
 from edgec.onboard.container import RELEASE, SIGNATURE
 from tests.device.releases import Key, as_file, built_again, list_again, seal_again, sign, signed, trusting
 from tests.device.robot import Robot, check_whole, interpreter
@@ -29,7 +30,7 @@ def test_a_signed_folder_becomes_active(robot: Robot, release: Path, key: Key) -
     active = status["current"]["release"]
     assert (active["name"], active["version"], active["serial"]) == ("robot", "1.4.0", 10400)
     assert active["signer"].startswith("key ")
-    installed = robot.home / "releases" / ("ab" * 8)
+    installed = robot.release()
     assert {path.relative_to(installed) for path in installed.rglob("*.sig")} == {Path(SIGNATURE)}
     assert "robot 1.4.0, serial 10400, signed by key" in robot.say("status")[1]
 
@@ -178,7 +179,7 @@ def test_what_runs_may_expire(robot: Robot, bundle: Path, key: Key, tmp_path: Pa
     robot = trusting(replace(robot, bundle=folder), key)
     assert robot.run("run-all").code == 0
     sign(folder, key, expires="2026-01-31T23:59:59Z")
-    shutil.copytree(folder, robot.home / "releases" / ("ab" * 8), dirs_exist_ok=True)
+    shutil.copytree(folder, robot.release(), dirs_exist_ok=True)
     history = robot.home / "history.json"
     history.write_text(history.read_text().replace("2099-01-31", "2026-01-31"))
     seal_again(history)
@@ -186,7 +187,7 @@ def test_what_runs_may_expire(robot: Robot, bundle: Path, key: Key, tmp_path: Pa
 
 
 def test_an_installed_release_is_checked_whenever_it_is_used(running: Robot, release: Path) -> None:
-    golden = running.root / HOME / "releases" / ("ab" * 8) / "golden" / "frames.npz"
+    golden = running.release() / "golden" / "frames.npz"
     content = golden.read_bytes()
     golden.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     running = replace(running, bundle=release)
@@ -205,3 +206,24 @@ def test_a_newer_release_becomes_active_and_the_older_is_the_way_back(
     assert newer.current != before
     assert newer.run("rollback").code == 0
     assert newer.current == before
+
+
+def test_a_bad_release_that_calls_itself_the_active_build_changes_nothing(
+    running: Robot, bundle: Path, key: Key, tmp_path: Path
+) -> None:
+    """Signed by mistake: other golden features under the active build's key. It fails, and what is active stays healthy."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / EXPECTED_FLOAT32
+        with np.load(path) as archive:
+            arrays = {name: np.roll(values, 7, axis=-1) for name, values in archive.items()}
+        np.savez(path, **arrays)
+        list_again(folder)
+
+    before = running.current
+    spoiled = replace(running, bundle=signed(bundle, tmp_path / "spoiled", key, "1.5.0", change=spoil))
+    assert spoiled.run("update").code == 9
+    assert running.current == before
+    assert running.run_installed("health").code == 0
+    assert running.run_installed("undo").code == 0
+    assert running.run_installed("commit").code == 0

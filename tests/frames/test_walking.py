@@ -223,7 +223,7 @@ def test_a_folder_without_frames_says_so(tmp_path, suffix, remedy, ask):
         assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("suffix", [*walking._REMEDIES, ".tar.gz", ".RAW", ".npz"])
+@pytest.mark.parametrize("suffix", [*sorted(walking._REMEDIES), ".tar.gz", ".RAW", ".npz"])
 @pytest.mark.parametrize("ask", [load, open_source])
 def test_archives_and_logs_given_as_a_set_say_what_to_do(tmp_path, suffix, ask):
     (tmp_path / f"a{suffix}").write_bytes(b"PK\3\4")

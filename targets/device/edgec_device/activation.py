@@ -34,7 +34,7 @@ from edgec_device.seal import (
     seal,
 )
 from edgec_device.session import Engine, Layout, Session, content_of, has_files, loaded, read_sound, size_of
-from edgec_device.trusted import release_of, released_in_words
+from edgec_device.trusted import recorded_release, released_in_words
 
 _MOST_ENTRIES = 50
 """Entries of the history that are kept."""
@@ -280,7 +280,7 @@ def _entry(session: Session, choice: Choice) -> dict[str, Any]:
         "time": now(),
         "reason": choice.reason,
         "sealed": seal(session, choice.engine),
-        **release_of(session),
+        **recorded_release(session),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
@@ -29,6 +29,7 @@ from edgec_onboard.tasks import FEATURES, LABELS, PARTS
 from edgec_onboard.text import shorten
 from edgec_onboard.tolerances import MIN_AGREEMENT, TOLERANCES
 
+from edgec_device.content import content_of_document
 from edgec_device.files import read_json
 from edgec_device.versions import parse
 
@@ -149,10 +150,13 @@ class Bundle:
     wheels: tuple[File, ...] = ()
     """Packages that `edgec deploy` brings along because the board lacks them: no part of the artefact. Paths are names."""
 
+    content: str = ""
+    """As `content_of_document`."""
+
     @property
     def key(self) -> str:
-        """The build key, short enough for a file name."""
-        return self.build_key[:16]
+        """The name of its release's folder: two artefacts that call themselves one build are not one, if they differ."""
+        return f"{self.build_key[:16]}-{self.content[:8]}"
 
     @property
     def golden_sha256(self) -> list[str]:
@@ -201,7 +205,7 @@ def parse_bundle(root: Path, document: Any, origin: str, function: str | None = 
             remedy="use the program in the same folder",
         )
     try:
-        return _bundle(root, _of_function(document, function))
+        return replace(_bundle(root, _of_function(document, function)), content=content_of_document(document))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise damaged([origin, what[:_WIDTH]]) from error

@@ -9,15 +9,15 @@ one engine), the newest other releases stay, too.
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
-from typing import Any, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Iterable
 
 from edgec_onboard.files import SCRATCH
 from edgec_onboard.text import shorten
 
 from edgec_device.files import read_record, remove
 from edgec_device.output import megabytes
-from edgec_device.seal import activations, current_engine
+from edgec_device.seal import activations, current_engine, release_of
 from edgec_device.session import Layout, Session
 from edgec_device.updating import UPDATE
 
@@ -38,7 +38,7 @@ def clean(session: Session) -> None:
     usable = [variant for variant in session.bundle.variants if not session.tool.refuses(variant, session.profile)]
     engines = {entry["engine"] for entry in entries} | {session.engine(variant).folder.name for variant in usable}
     engines.add(current_engine(layout) or "")
-    releases = {name for entry in entries for name in _releases_of(entry)} | {session.release.name}
+    releases = {release_of(layout, entry).name for entry in entries} | {session.release.name}
     spare = sorted(_others(layout.releases, releases), key=lambda path: path.stat().st_mtime, reverse=True)
     there = sum((layout.releases / name).is_dir() for name in releases)
     releases |= {path.name for path in spare[: max(0, _WAYS_BACK + session.options.keep - there)]}
@@ -97,18 +97,6 @@ def _way_back(root: Path, layout: Layout) -> list[dict[str, Any]] | None:
         return None
     here = before is not None and record.get("name") == layout.home.name and isinstance(before.get("engine"), str)
     return [before] if here and before is not None else []
-
-
-def _releases_of(entry: dict[str, Any]) -> Iterator[str]:
-    """The names of the releases that an activation's engine was made of and judged by."""
-    key, sealed = entry.get("build_key"), entry.get("sealed")
-    if isinstance(key, str):
-        yield key[:16]
-    files = sealed.get("files") if isinstance(sealed, dict) else None
-    for name in files if isinstance(files, dict) else ():
-        parts = PurePosixPath(name).parts
-        if len(parts) > 1 and parts[0] == "releases":
-            yield parts[1]
 
 
 def _others(folder: Path, names: set[str]) -> list[Path]:

@@ -18,7 +18,7 @@ from edgec_device.bundle import BUNDLE
 from edgec_device.errors import from_os_error
 from edgec_device.files import read_json
 from edgec_device.output import Output, megabytes
-from edgec_device.seal import activations, active_state, engine_state
+from edgec_device.seal import activations, active_state, engine_state, release_of
 from edgec_device.session import Layout, read_sound
 
 _FIGURES = ("p50_ms", "p90_ms", "p99_ms")
@@ -66,8 +66,7 @@ def _active(layout: Layout) -> dict[str, Any]:
     entry = past[-1] if past else {}
     place = layout.engines / str(entry.get("engine"))
     facts, verified, bench = (read_sound(place, name) or {} if entry else {} for name in ("engine", "verify", "bench"))
-    release = layout.releases / str(entry.get("build_key", ""))[:16]
-    document = (read_json(release / BUNDLE) or {}) if entry else {}
+    document = (read_json(release_of(layout, entry) / BUNDLE) or {}) if entry else {}
     return {
         "name": layout.home.name,
         **_entry(entry),

@@ -7,18 +7,17 @@ on: the engine's file is read each time, whole.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from edgec_onboard.files import sha256_of
 
 from edgec_device.bundle import BUNDLE
+from edgec_device.content import content_of_document
 from edgec_device.errors import EngineChanged
 from edgec_device.files import read_json, read_record
 from edgec_device.session import Engine, Layout, Session, content_of, has_files, loaded, read_sound
@@ -65,6 +64,17 @@ def activations(layout: Layout) -> list[dict[str, Any]]:
 def active_entry(layout: Layout) -> dict[str, Any] | None:
     """The activation of what is active; None if nothing is."""
     return next(reversed(activations(layout)), None)
+
+
+def release_of(layout: Layout, entry: dict[str, Any]) -> Path:
+    """The folder of the release that an activation's engine was judged by."""
+    sealed = entry.get("sealed")
+    files = sealed.get("files") if isinstance(sealed, dict) else None
+    for name in files if isinstance(files, dict) else ():
+        parts = PurePosixPath(name).parts
+        if len(parts) > 2 and parts[0] == layout.releases.name and str(PurePosixPath(*parts[2:])) == BUNDLE:
+            return layout.releases / parts[1]
+    return layout.releases / str(entry.get("build_key", ""))[:16]  # of an older program
 
 
 def current_engine(layout: Layout) -> str | None:
@@ -152,15 +162,11 @@ def _changed_files(layout: Layout, entry: dict[str, Any]) -> list[tuple[str, str
 
 
 def _hash_of(path: Path) -> str:
-    """The file's SHA-256; for a bundle that of everything except the program's entry, because a newer program judges in the same
-    way, and except packages that came along."""
+    """The file's SHA-256; for a bundle `content_of_document`."""
     document = read_json(path) if path.name == Path(BUNDLE).name else None
     if document is None or not isinstance(document.get("files"), list):
         return sha256_of(path)
-    programs = str(Path(BUNDLE).parent) + "/"
-    files = [file for file in document["files"] if not str(isinstance(file, dict) and file.get("path")).startswith(programs)]
-    text = json.dumps({**document, "files": files, "wheels": None}, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return content_of_document(document)
 
 
 def _differ(path: str, actual: str, expected: str) -> str:

@@ -119,7 +119,7 @@ def released_in_words(entry: Mapping[str, Any]) -> str:
     return "" if release is None else "{name} {version}, serial {serial}, signed by {signer}".format(**release)
 
 
-def release_of(session: Session) -> dict[str, Any]:
+def recorded_release(session: Session) -> dict[str, Any]:
     """What an activation records about the release; nothing if no signature was checked."""
     released = session.released
     return {} if released is None else {"release": {**released.release._asdict(), "signer": released.signer}}

@@ -20,7 +20,7 @@ from edgec_device.bundle import BUNDLE, Bundle, read_bundle
 from edgec_device.errors import EngineChanged, NothingToDo
 from edgec_device.files import point, read_record, remove, write_record
 from edgec_device.output import Output
-from edgec_device.seal import CHANGED, activations, active_entry, engine_state, is_entry, require_unchanged
+from edgec_device.seal import CHANGED, activations, active_entry, engine_state, is_entry, release_of, require_unchanged
 from edgec_device.session import Layout, Session
 from edgec_device.trusted import require_signed
 from edgec_device.verify import verify
@@ -125,7 +125,7 @@ def installed(root: Path, name: str, function: str | None) -> Bundle:
         raise UsageError("Several artefacts are installed here.", evidence=names, remedy="choose one with --name")
     layout = Layout(root, name or names[0])
     past = activations(layout)
-    candidates = [layout.releases / str(entry.get("build_key", ""))[:16] for entry in reversed(past)]
+    candidates = [release_of(layout, entry) for entry in reversed(past)]
     for release in candidates:
         with suppress(ArtefactError):
             return read_bundle(release, function)
