@@ -173,6 +173,18 @@ def test_what_is_outdated_is_refused(
     assert older.run("run-all", "--allow-older").code == accepted
 
 
+def test_an_older_release_is_refused_under_another_artefact_s_name_too(
+    running: Robot, bundle: Path, key: Key, tmp_path: Path
+) -> None:
+    def rename(folder: Path) -> None:
+        forging.edit(folder / "device" / "bundle.json", lambda document: document.update(name="courier"))
+
+    older = replace(running, bundle=signed(bundle, tmp_path / "older", key, "1.3.0", change=rename))
+    assert older.run("run-all").code == 20
+    other = replace(running, bundle=signed(bundle, tmp_path / "other", key, "1.3.0", name="courier", change=rename))
+    assert other.run("check").code == 0, "another product has versions of its own"
+
+
 def test_what_runs_may_expire(robot: Robot, bundle: Path, key: Key, tmp_path: Path) -> None:
     """It is not taken any more, but what was active stays, and can be verified."""
     folder = signed(bundle, tmp_path / "release", key, expires="2099-01-31T23:59:59Z")

@@ -88,8 +88,12 @@ def require_current(session: Session, released: Released) -> None:
     is remembered for the activation."""
     release, active = released.release, active_release(session.layout) or {}
     policy = Policy(session.keys.trust)
-    if active and not session.options.allow_older:
-        policy = policy._replace(name=active["name"], least_serial=active["serial"])
+    if not session.options.allow_older:
+        # Under whatever name: an artefact has the name of its checkpoint, which may be another for the same product.
+        homes = (path.parent.name for path in session.options.root.glob("*/history.json"))
+        everywhere = [active_release(Layout(session.options.root, name)) or {} for name in homes]
+        least = max((each["serial"] for each in everywhere if each.get("name") == release.name), default=0)
+        policy = policy._replace(name=active.get("name", ""), least_serial=least)
     # What runs already may expire, and still be verified, measured and kept.
     if any(active.get(name) != value for name, value in release._asdict().items()):
         check_policy(release, session.bundle.root, policy)
