@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.flips import flip
 
+from benchmarks.flips import flip
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.write import write_artefact
 from edgec.building import build

@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path
 
 import pytest
-from benchmarks.flips import flip
 
+from benchmarks.flips import flip
 from edgec.cache import LAYOUT, Cache, cache_root, cache_size, key
 from edgec.durable import sha256_of
 from edgec.errors import RequestError

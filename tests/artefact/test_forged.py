@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.flips import run as flip_bits
 from safetensors.numpy import load_file
 
+from benchmarks.flips import run as flip_bits
 from edgec.artefact.reading import open_artefact
 from edgec.backends.apple.program import MAC_PROGRAM
 from edgec.backends.jetson.program import PROGRAM
