@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgec.errors import RequestError
 from edgec.model.spec import Size
@@ -37,7 +38,19 @@ class PathType(click.Path):
         return super().convert(path, param, ctx)
 
 
-class KeyType(click.ParamType[str]):
+class Completed(click.ParamType[str]):
+    """Text that a shell completes as a file's name, and by `names` where there are some."""
+
+    def __init__(self, names: Callable[[], Iterable[str]] = tuple) -> None:
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so; if there are none, the shell's own completion of files."""
+        named = [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        return named or [CompletionItem(incomplete, type="file")]
+
+
+class KeyType(Completed):
     """A file that is there, or a PKCS#11 URI. It stays as it was typed."""
 
     name = "text"
@@ -49,7 +62,7 @@ class KeyType(click.ParamType[str]):
         return str(value)
 
 
-class ReferenceType(click.ParamType[str]):
+class ReferenceType(Completed):
     """A name that edgec knows, or a path: of a checkpoint, frames, a target. It stays as it was typed."""
 
     name = "text"
@@ -125,6 +138,13 @@ class LayersType(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is not a list of block numbers, as in 2,5,8,11", param, ctx)
 
 
+def _targets() -> list[str]:
+    from edgec.backends.profiles import list_profiles
+
+    profiles = list_profiles()
+    return sorted({*(profile.name for profile in profiles), *(profile.family for profile in profiles)})
+
+
 checkpoint = click.argument("checkpoint", type=ReferenceType())
 weights = click.option(
     "--weights",
@@ -151,7 +171,7 @@ input_sizes = click.option(
 )  # fmt: skip
 batch = click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Frames in one run.")
 target = click.option(
-    "--target", type=ReferenceType(), default="cpu", show_default=True, help="A target's name, or a profile's TOML file."
+    "--target", type=ReferenceType(_targets), default="cpu", show_default=True, help="A target's name, or a profile's TOML file."
 )
 calibration = click.option(
     "--calibration",
