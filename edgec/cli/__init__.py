@@ -18,6 +18,7 @@ from edgec.extras import named
 from edgec.quiet import keep_together
 
 COMMANDS = {
+    "init": "Write a recipe, edgec.toml, from what a folder holds.",
     "build": "Compile a checkpoint into a verified artefact for a target.",
     "inspect": "Say what a checkpoint is, and what is odd about it.",
     "verify": "Run an artefact's golden frames again, and compare.",

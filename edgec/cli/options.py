@@ -146,6 +146,7 @@ def _targets() -> list[str]:
 
 
 checkpoint = click.argument("checkpoint", type=ReferenceType())
+recipe_or_checkpoint = click.argument("checkpoint", type=ReferenceType(), required=False)
 weights = click.option(
     "--weights",
     metavar="NAME",
@@ -245,7 +246,20 @@ iterations = click.option(
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
 )
-boards = click.argument("boards", nargs=-1, required=True, metavar="BOARD…")
+
+
+def _boards_or_the_recipes(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    if given or context.resilient_parsing:
+        return given
+    from edgec.recipes.file import here
+
+    recipe = here()
+    if recipe is None or not recipe.boards:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return recipe.boards
+
+
+boards = click.argument("boards", nargs=-1, metavar="BOARD…", callback=_boards_or_the_recipes)
 port = click.option("--port", type=click.IntRange(1, 65535), help="The ssh server's port, where the board names none.")
 identity = click.option(
     "--identity", type=PathType(exists=True, dir_okay=False), metavar="FILE",
