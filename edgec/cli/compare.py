@@ -10,6 +10,7 @@ import click
 
 from edgec.cli import options
 from edgec.cli.console import err, out
+from edgec.cli.recording import Record, checking
 
 if TYPE_CHECKING:
     from edgec.report.compare.sides import Side
@@ -54,8 +55,17 @@ class PercentType(click.ParamType[float]):
     "-o", "--output", type=options.PathType(written=True), metavar="FILE",
     help="Where the HTML page goes; standard output otherwise, if that is no terminal.",
 )  # fmt: skip
+@checking
 def compare(
-    reports: tuple[Path, ...], candidates: tuple[str, ...], anyway: bool, percent: float | None, style: str, output: Path | None
+    reports: tuple[Path, ...],
+    candidates: tuple[str, ...],
+    anyway: bool,
+    percent: float | None,
+    style: str,
+    output: Path | None,
+    junit: Path | None,
+    github: bool,
+    undecided_fails: bool,
 ) -> None:
     """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
 
@@ -69,17 +79,21 @@ def compare(
 
     names = _names(candidates, len(reports))
     _check_output(style, output)
-    sides = [open_side(path, name) for path, name in zip(reports, names, strict=True)]
-    if not anyway:
-        require_comparable(sides)
-    comparisons = [judge(sides[0], other) for other in sides[1:]]
-    gated = None if percent is None else gate(comparisons, percent)
-    if style == "html":
-        _publish(reports, output, sides, comparisons, gated)
-    else:
-        _show(style, sides, comparisons, gated)
-    if gated is not None:
-        gated.enforce()
+    with Record("compare", junit, github) as record:
+        sides = [open_side(path, name) for path, name in zip(reports, names, strict=True)]
+        if not anyway:
+            require_comparable(sides)
+        comparisons = [judge(sides[0], other) for other in sides[1:]]
+        looked_at = gate(comparisons, percent)
+        gated = None if percent is None else looked_at
+        record.add(*looked_at.checks)
+        if style == "html":
+            _publish(reports, output, sides, comparisons, gated)
+        else:
+            _show(style, sides, comparisons, gated)
+        looked_at.enforce()
+        if undecided_fails:
+            record.require_decided()
 
 
 def _names(candidates: Sequence[str], reports: int) -> list[str | None]:

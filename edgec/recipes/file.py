@@ -279,7 +279,11 @@ def read(path: Path) -> OpenRecipe:
     try:
         return OpenRecipe(path.absolute(), Recipe.model_validate(table), table)
     except ValidationError as error:
-        facts = list(dict.fromkeys(_fact(dict(problem)) for problem in error.errors(include_url=False, include_input=False)))
+        problems = error.errors(include_url=False, include_input=False)
+        # A list whose only entry is wrong also counts as too short.
+        inside = {problem["loc"][:-1] for problem in problems}
+        told = [each for each in problems if not (each["type"] == "too_short" and each["loc"] in inside)]
+        facts = list(dict.fromkeys(_fact(dict(problem)) for problem in told))
         shown = [*facts[:_SHOWN], *([f"and {len(facts) - _SHOWN} more"] if len(facts) > _SHOWN else [])]
         raise RequestError(f"The recipe {name} is not valid.", evidence=shown, remedy=_REMEDY) from error
 
@@ -287,8 +291,8 @@ def read(path: Path) -> OpenRecipe:
 def _fact(problem: Mapping[str, Any]) -> str:
     key = printable(".".join(map(str, problem["loc"])))
     if problem["type"] == "extra_forbidden":
-        known = {"budgets": Budgets, "bundle": Signing}.get(key.partition(".")[0], Recipe)
-        return no_such_key(key, known.model_fields)
+        tables: dict[str, type[Table]] = {"budgets": Budgets, "bundle": Signing}
+        return no_such_key(key, tables.get(key.partition(".")[0], Recipe).model_fields)
     if problem["type"] == "missing":
         return f"{key}: it must be given"
     if key.startswith("heads.") and problem["type"] == "string_pattern_mismatch":

@@ -271,7 +271,9 @@ def _manifest(
 
 def _recipe(results: Results) -> RecipeFacts | None:
     use = results.build.resolved.request.recipe
-    return use and RecipeFacts(name=use.name, settings=json.loads(use.settings), overridden=use.overridden)
+    if use is None:
+        return None
+    return RecipeFacts(name=use.name, settings=json.loads(use.settings), overridden=use.overridden)
 
 
 def _facts(results: Results, frames: tuple[Frame, ...]) -> FrameSetFacts:

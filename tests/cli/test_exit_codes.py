@@ -51,7 +51,7 @@ def test_the_table_names_every_error_with_its_code_and_its_place() -> None:
 
 def test_codes_differ_from_those_of_shells() -> None:
     codes = {code for _, _, code in table()}
-    assert codes == set(range(1, 22))
+    assert codes == set(range(1, 23))
 
 
 @dataclass(frozen=True)
@@ -253,6 +253,7 @@ ELSEWHERE = {
     18: "tests/test_build_apple.py",
     **dict.fromkeys((19, 20), "tests/bundle"),
     21: "tests/fleet",
+    22: "tests/cli/test_ci.py",
 }
 """What takes a board, two reports, a key or a target's extra to stage."""
 

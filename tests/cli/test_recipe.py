@@ -78,7 +78,7 @@ def test_boards_and_the_key_are_taken_from_it(folder: Path, artefact: Path, say:
     code, _, err = say("deploy", artefact)
     assert code == 2
     assert "not a board" in err
-    code, _, err = say("bundle", artefact, "-o", "x.edgec-bundle")
+    code, _, err = say("bundle", artefact, "-o", "robot-1.0.0.edgec-bundle")
     assert code != 0
     assert "nowhere.key" in err
 

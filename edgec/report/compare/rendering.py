@@ -127,7 +127,7 @@ def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated:
 
 def gate_title(gated: Gate) -> str:
     """Above the gate's lines."""
-    return f"Regressions of more than {gated.percent:g} %"
+    return f"Regressions of more than {gated.percent or 0:g} %"
 
 
 def gate_lines(gated: Gate) -> list[str]:
