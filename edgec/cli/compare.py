@@ -69,14 +69,15 @@ def compare(
 ) -> None:
     """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
 
-    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. Refuses what
-    was not measured under the same conditions.
+    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. The folder of a
+    sweep stands for all its artefacts. Refuses what was not measured under the same conditions.
     """
     from edgec.report.compare.conditions import require_comparable
-    from edgec.report.compare.opening import open_side
+    from edgec.report.compare.opening import open_side, with_cells
     from edgec.report.compare.verdicts import compare as judge
     from edgec.report.compare.verdicts import gate
 
+    reports = tuple(with_cells(reports))
     names = _names(candidates, len(reports))
     _check_output(style, output)
     with Record("compare", junit, github) as record:

@@ -42,7 +42,8 @@ def to_junit(suite: str, checks: Sequence[Check], *, undecided_fails: bool = Fal
             Xml.SubElement(case, "system-out").text = text
     Xml.indent(whole)
     # Text of half surrogate pairs has been replaced by `printable`; so have controls, which XML cannot hold.
-    return Xml.tostring(whole, encoding="utf-8", xml_declaration=True) + b"\n"
+    document: bytes = Xml.tostring(whole, encoding="utf-8", xml_declaration=True)
+    return document + b"\n"
 
 
 def to_annotations(suite: str, checks: Sequence[Check]) -> list[str]:

@@ -175,7 +175,7 @@ def to_json(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gat
             for each in comparisons
         ],
         "warnings": warnings(sides, comparisons),
-        "gate": None if gated is None else asdict(gated),
+        "gate": None if gated is None else {"percent": gated.percent, "alarms": gated.alarms, "blind": gated.blind},
     }
 
 
