@@ -30,6 +30,7 @@ COMMANDS = {
     "bundle": "Make one signed file of an artefact, for a fleet.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",
     "compare": "Compare reports: which is faster, and how sure that is.",
+    "history": "Show one model's latency and fidelity over builds.",
     "explain": "Say which operations of an artefact run in which type, and why.",
     "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",

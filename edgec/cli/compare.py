@@ -69,8 +69,8 @@ def compare(
 ) -> None:
     """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
 
-    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. The folder of a
-    sweep stands for all its artefacts. Refuses what was not measured under the same conditions.
+    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. A sweep's
+    folder stands for all its artefacts. Refuses what was not measured under the same conditions.
     """
     from edgec.report.compare.conditions import require_comparable
     from edgec.report.compare.opening import open_side, with_cells
