@@ -11,7 +11,7 @@ from edgec.cli.console import out
 
 
 @click.command()
-@click.argument("folder", type=options.PathType(exists=True, file_okay=False), default=".")
+@click.argument("folder", type=options.PathType(written=True, exists=True, file_okay=False), default=".")
 @click.option("--force", is_flag=True, help="Replace a recipe that is there.")
 def init(folder: Path, force: bool) -> None:
     """Write a recipe, edgec.toml, from what FOLDER holds: a checkpoint, frames, heads, a key, a FLEET.toml.
