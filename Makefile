@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP = $(VENV)/bin/pip install --quiet -c constraints.txt
 
-.PHONY: demo test check types docs release-check bench example clean
+.PHONY: demo test check types docs man release-check bench example clean
 
 demo: $(VENV)/.cpu
 	$(VENV)/bin/edgec build demo --target cpu
@@ -33,6 +33,10 @@ example: $(VENV)/.examples
 
 docs: $(VENV)/.docs
 	$(VENV)/bin/mkdocs build --strict
+
+# A man page for each command, in build/man: copy them to a folder of `manpath`, such as ~/.local/share/man/man1.
+man: $(VENV)/.docs
+	$(VENV)/bin/python .ci/man build/man
 
 # The wheel and the source distribution, each in an environment of its own; the demo is built from both.
 release-check: $(VENV)/.test

@@ -22,6 +22,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def key(*parts: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One stage's result on disk. `used_ns`: when it was last used, in ns since 1970."""
+
+    path: Path
+    stage: str
+    size_bytes: int
+    used_ns: int
+
+
 class Cache:
     """The stage results below `root`, kept under `limit_bytes` by evicting those that were used longest ago.
 
@@ -87,7 +98,7 @@ class Cache:
         self, root: Path | None = None, *, limit_bytes: int | None = None, note: Callable[[str], None] = lambda text: None
     ) -> None:
         self.root = root or cache_root()
-        self.limit_bytes = _limit() if limit_bytes is None else limit_bytes
+        self.limit_bytes = default_limit() if limit_bytes is None else limit_bytes
         self._work = self.root / "work"
         self._swept = False
         self._note = note
@@ -120,7 +131,7 @@ class Cache:
                     sync_tree(work)
                     self._publish(work, entry, digests)
                     sync(entry.parent)
-            self._evict()
+            self.prune()
         return entry / "content"
 
     def _take(self, entry: Path, *, note: bool = True) -> bool:
@@ -189,25 +200,42 @@ class Cache:
             self._hold(entry, descriptor)
             return
 
-    def _evict(self) -> None:
-        entries = []
+    def entries(self) -> list[Entry]:
+        """All of them, the one that was used longest ago first."""
+        found = []
         now = time.time_ns()
-        for entry in (self.root / LAYOUT).glob("*/*"):
+        for path in (self.root / LAYOUT).glob("*/*"):
             with suppress(OSError):
-                used = entry.stat().st_mtime_ns
+                used = path.stat().st_mtime_ns
                 if used > now:
                     # The clock was ahead then, or is behind now: from here on the entry ages as others do.
-                    os.utime(entry)
+                    os.utime(path)
                     used = now
-                entries.append((used, entry, _size(entry)))
-        total = sum(size for _, _, size in entries)
-        for _, entry, size in sorted(entries):
-            if total <= self.limit_bytes:
-                break
-            if entry not in _used and self._remove(entry):
-                total -= size
+                found.append(Entry(path, path.parent.name, _size(path), used))
+        return sorted(found, key=lambda entry: (entry.used_ns, entry.path))
 
-    def _remove(self, entry: Path) -> bool:
+    def prune(
+        self, limit_bytes: int | None = None, *, unused_since_ns: int | None = None, dry_run: bool = False
+    ) -> tuple[list[Entry], list[Entry]]:
+        """Remove those that were used longest ago until the rest is within `limit_bytes`, by default the cache's own limit; and
+        all that were last used before `unused_since_ns`. Returns what was removed, and what would have been if it were not in
+        use, by this process or another. With `dry_run` nothing is removed."""
+        limit = self.limit_bytes if limit_bytes is None else limit_bytes
+        entries, removed, busy = self.entries(), list[Entry](), list[Entry]()
+        total = sum(entry.size_bytes for entry in entries)
+        for entry in entries:
+            old = unused_since_ns is not None and entry.used_ns < unused_since_ns
+            if total <= limit and not old:
+                break  # the others were used later still
+            if entry.path not in _used and self._remove(entry.path, dry_run=dry_run):
+                removed.append(entry)
+                total -= entry.size_bytes
+            else:
+                busy.append(entry)
+        return removed, busy
+
+    def _remove(self, entry: Path, *, dry_run: bool = False) -> bool:
+        """Whether the entry is gone, or could be; False if somebody uses it."""
         try:
             descriptor = os.open(entry / "index.json", os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -215,6 +243,8 @@ class Cache:
         try:
             if descriptor is not None and (try_lock(descriptor) is False or not is_still(descriptor, entry / "index.json")):
                 return False
+            if dry_run:
+                return True
             with scratch(self._work, mode=0o700) as work:
                 entry.rename(work / "evicted")
         except OSError:
@@ -246,11 +276,12 @@ class Cache:
         return EdgecError(
             "The disk is full: a stage's result could not be written. No part of it was kept.",
             evidence=(f"stage {name}: {error}", f"cache at {self.root}, {free}"),
-            remedy="free some space, delete the cache, or set EDGEC_CACHE_DIR to a directory on a larger disk",
+            remedy="free some space (`edgec cache prune`), or set EDGEC_CACHE_DIR to a directory on a larger disk",
         )
 
 
-def _limit() -> int:
+def default_limit() -> int:
+    """`$EDGEC_CACHE_LIMIT_GB`, or 10 GB. Raises `RequestError` if it is set to what is no size."""
     text = os.environ.get("EDGEC_CACHE_LIMIT_GB") or str(DEFAULT_LIMIT_GB)
     try:
         gigabytes = float(text)

@@ -29,7 +29,8 @@
      ├── UnsupportedOperation      18   a head has an operation that the target's runtime, or edgec's lowering to it, has not
      ├── Untrusted                 19   not signed, not by a trusted key, or not as it was signed
      ├── Outdated                  20   signed, but expired, older than asked for, or another product
-     └── RolloutHalted             21   a rollout was halted: boards refused the release, or regressed with it
+     ├── RolloutHalted             21   a rollout was halted: boards refused the release, or regressed with it
+     └── Undecided                 22   `--fail-on-undecided`: something could not be judged, or not be checked
 
 The programs on boards and Macs use the codes 5 and 8 to 15, too, with the same meaning. Exit code 130 is Ctrl-C. Any other
 exception is a bug in edgec, and shows as a traceback with exit code 70.
@@ -218,6 +219,12 @@ class RolloutHalted(EdgecError):
     """A rollout to many boards that was halted, because boards refused the release, or did worse with it than it says itself."""
 
     exit_code = 21
+
+
+class Undecided(EdgecError):
+    """Something that a comparison could not judge, or that could not be checked, with `--fail-on-undecided`."""
+
+    exit_code = 22
 
 
 def of_exit_code(code: int) -> type[EdgecError]:

@@ -44,6 +44,16 @@ TOOLS = ("coremltools", "numpy", "onnx", "onnxruntime", "onnxscript", "openvino"
 
 
 @dataclass(frozen=True)
+class RecipeUse:
+    """The recipe that a request is from (`edgec.recipes`): its file's name, what it says of the build as JSON, and which of that
+    the command line gave otherwise."""
+
+    name: str
+    settings: str
+    overridden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class BuildRequest:
     """The request as the user wrote it. Without `output`, the name is made from checkpoint, target and size, in the current
     folder."""
@@ -82,6 +92,7 @@ class BuildRequest:
     calibration_frames: int = 128
     effort: Effort = "quick"
     seed: int = 0
+    recipe: RecipeUse | None = None
 
     @property
     def sizes(self) -> tuple[Size, ...]:
@@ -133,6 +144,7 @@ class BuildOptions(TypedDict, total=False):
     calibration_frames: int
     effort: Effort
     seed: int
+    recipe: RecipeUse | None
 
 
 @dataclass(frozen=True)
@@ -259,7 +271,7 @@ def resolve(request: BuildRequest) -> Resolved:
         pairs=pairs,
         lowerings=lowerings,
         frames=frameset,
-        output=usable_path(request.output or _default_output(request, identity), "The output's path"),
+        output=usable_path(request.output or default_output(request, identity), "The output's path"),
         threads=threads,
         tools=tools,
         key=key,
@@ -331,7 +343,8 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
     return joined, notes
 
 
-def _default_output(request: BuildRequest, identity: Identity) -> Path:
+def default_output(request: BuildRequest, identity: Identity) -> Path:
+    """A name in the current folder, of checkpoint, target, sizes, batch and heads."""
     name = "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in identity.name)
     target = Path(request.target).stem
     batch = f"-b{request.batch}" if request.batch > 1 else ""

@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-import edgec
 from edgec.errors import EdgecError
 from edgec.extras import named
 from edgec.quiet import keep_together
 
 COMMANDS = {
+    "init": "Write a recipe, edgec.toml, from what a folder holds.",
     "build": "Compile a checkpoint into a verified artefact for a target.",
     "inspect": "Say what a checkpoint is, and what is odd about it.",
     "verify": "Run an artefact's golden frames again, and compare.",
@@ -30,6 +30,7 @@ COMMANDS = {
     "bundle": "Make one signed file of an artefact, for a fleet.",
     "bench": "Measure an artefact's latency, on this machine or on boards.",
     "compare": "Compare reports: which is faster, and how sure that is.",
+    "history": "Show one model's latency and fidelity over builds.",
     "explain": "Say which operations of an artefact run in which type, and why.",
     "check": "Check a graph against what TensorRT versions accept.",
     "calibration": "Look at calibration sets.",
@@ -37,9 +38,13 @@ COMMANDS = {
     "report": "Make one HTML page of reports: tables, charts and features.",
     "sweep": "Build a matrix of checkpoints, targets, sizes and precisions.",
     "schema": "Print the JSON Schema of reports.",
+    "cache": "List what is cached of builds, and remove what was used longest ago.",
+    "completion": "Print what completes commands in a shell: bash, zsh or fish.",
     "doctor": "Say what this machine is ready for.",
 }
 INTERRUPTED = 130
+COMPLETE = "_EDGEC_COMPLETE"
+"""A variable of the environment: a shell's script sets it to ask what may follow on a line."""
 _MACHINE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ESTALE, errno.ENOTCONN, errno.ENXIO, errno.ENODEV, errno.EFBIG),
@@ -69,8 +74,25 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    import platform
+
+    from edgec.host.facts import versions
+
+    installed = {"Python": platform.python_version(), **versions()}
+    click.echo(f"edgec, version {installed.pop('edgec')}")
+    for name, version in installed.items():
+        click.echo(f"{name} {version}")
+    context.exit()
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(edgec.__version__, prog_name="edgec")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Print the versions of edgec and of the runtimes that it has here.",
+)  # fmt: skip
 def edgec_cli() -> None:
     """Compile distilled DINOv3 checkpoints for robots, and prove that their dense features survived."""
     try:
@@ -95,8 +117,20 @@ def run(arguments: list[str] | None = None) -> int:
     """The exit code of one command."""
     from edgec.cli.console import cleaned_streams
 
+    if COMPLETE in os.environ:
+        return _complete(os.environ[COMPLETE])
     with cleaned_streams():
         return _run(arguments)
+
+
+def _complete(instruction: str) -> int:
+    """Answers a shell's script (`edgec completion`) with what may follow, as click writes it: bytes, on the stream itself."""
+    from click.shell_completion import shell_complete
+
+    try:
+        return shell_complete(edgec_cli, {}, "edgec", COMPLETE, instruction)
+    except (EdgecError, OSError):
+        return 1  # in the middle of a line that somebody types there is no place for an error
 
 
 def _run(arguments: list[str] | None) -> int:

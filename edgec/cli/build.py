@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgec.cli import options
 
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from edgec.frames.raw import RawFormat
     from edgec.model.spec import Size
     from edgec.progress import Progress
+    from edgec.request import BuildRequest
 
 
 @click.command(short_help="Compile a checkpoint into a verified artefact.")
-@options.checkpoint
+@options.recipe_or_checkpoint
 @options.weights
 @options.config
 @options.against
@@ -48,27 +50,50 @@ if TYPE_CHECKING:
 @options.seed
 @options.as_json
 @options.verbose
-def build(
-    engine: bool,
-    as_json: bool,
-    verbose: bool,
-    sizes: tuple[Size, ...],
-    topic: str,
-    raw: RawFormat | None,
-    **settings: Any,
-) -> None:
+@click.pass_context
+def build(context: click.Context, /, checkpoint: str | None, engine: bool, as_json: bool, verbose: bool, **settings: Any) -> None:
     """Compile CHECKPOINT into an artefact: a directory that holds the model for its runtime, proof of its features, and a report.
 
     CHECKPOINT is a .pth or .safetensors file, a Hugging Face directory, `demo`, or `random:ARCH`.
+
+    Without CHECKPOINT, or with the path of a recipe (`edgec init` writes one): what edgec.toml in the current folder says is
+    built, an artefact for each of its targets and sizes. Options count instead of what it says.
     """
-    from edgec.building import build as compile_checkpoint
-    from edgec.cli.progress import BuildDisplay
+    from edgec.recipes.file import recipe_for
+
+    recipe = recipe_for(checkpoint)
+    if recipe is None:
+        assert checkpoint is not None
+        requests = [_request(checkpoint, **settings)]
+    else:
+        given = {name for name in settings if context.get_parameter_source(name) is not ParameterSource.DEFAULT}
+        requests = recipe.requests(_overrides({name: settings[name] for name in given}))
+    summaries = [_build(request, engine, as_json, verbose) for request in requests]
+    if as_json:
+        click.echo(json.dumps(summaries if recipe is not None else summaries[0], indent=1))
+
+
+def _request(checkpoint: str, sizes: tuple[Size, ...], topic: str, raw: RawFormat | None, **settings: Any) -> BuildRequest:
     from edgec.frames import Reading
     from edgec.request import BuildRequest
 
+    return BuildRequest(checkpoint, size=sizes[0], more_sizes=sizes[1:], reading=Reading(topic, raw), **settings)
+
+
+def _overrides(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were typed, as fields of a request; `topic` and `raw` stay apart, as either may be the recipe's."""
+    if "sizes" in given:
+        first, *others = given.pop("sizes")
+        given |= {"size": first, "more_sizes": tuple(others)}
+    return given
+
+
+def _build(request: BuildRequest, engine: bool, as_json: bool, verbose: bool) -> dict[str, Any]:
+    from edgec.building import build as compile_checkpoint
+    from edgec.cli.progress import BuildDisplay
+
     with BuildDisplay(verbose=verbose) as progress:
-        machine = _find_gpu(settings["target"], progress) if engine else None
-        request = BuildRequest(size=sizes[0], more_sizes=sizes[1:], reading=Reading(topic, raw), **settings)
+        machine = _find_gpu(request.target, progress) if engine else None
         result = compile_checkpoint(request, progress)
     if not as_json:
         _print(result)
@@ -77,10 +102,9 @@ def build(
         # The artefact is whole and stays, whatever comes of its engines.
         with BuildDisplay(verbose=verbose) as progress:
             finished = _finish(result.directory, *machine, progress)
-    if as_json:
-        click.echo(json.dumps(_summary(result, finished), indent=1))
-    elif finished is not None:
-        _print_engine(finished)
+        if not as_json:
+            _print_engine(finished)
+    return _summary(result, finished)
 
 
 def _find_gpu(target: str, progress: Progress) -> tuple[Gpu, bool]:

@@ -22,10 +22,23 @@ if TYPE_CHECKING:
 _DIFFERENT = 1
 
 _file = options.PathType(exists=True, dir_okay=False)
+
+
+def _key_or_the_recipes(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    if given is not None or context.resilient_parsing:
+        return given
+    from edgec.recipes.file import here
+
+    recipe = here()
+    if recipe is None or recipe.key is None:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return recipe.key
+
+
 _key = click.option(
-    "--sign", "key", type=options.KeyType(), required=True, metavar="KEY",
+    "--sign", "key", type=options.KeyType(), callback=_key_or_the_recipes, metavar="KEY",
     help="The private key, in PEM, or a PKCS#11 URI of one (pkcs11:token=…;object=…?module-path=…). A passphrase is asked for, "
-    "or taken from EDGEC_PASSPHRASE.",
+    "or taken from EDGEC_PASSPHRASE.  [default: the key that edgec.toml in this folder names]",
 )  # fmt: skip
 _certificate = click.option("--certificate", type=_file, metavar="FILE", help="Sign with the certificate of this key, in PEM.")
 _chain = click.option(

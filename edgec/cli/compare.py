@@ -10,6 +10,7 @@ import click
 
 from edgec.cli import options
 from edgec.cli.console import err, out
+from edgec.cli.recording import Record, checking
 
 if TYPE_CHECKING:
     from edgec.report.compare.sides import Side
@@ -54,32 +55,46 @@ class PercentType(click.ParamType[float]):
     "-o", "--output", type=options.PathType(written=True), metavar="FILE",
     help="Where the HTML page goes; standard output otherwise, if that is no terminal.",
 )  # fmt: skip
+@checking
 def compare(
-    reports: tuple[Path, ...], candidates: tuple[str, ...], anyway: bool, percent: float | None, style: str, output: Path | None
+    reports: tuple[Path, ...],
+    candidates: tuple[str, ...],
+    anyway: bool,
+    percent: float | None,
+    style: str,
+    output: Path | None,
+    junit: Path | None,
+    github: bool,
+    undecided_fails: bool,
 ) -> None:
     """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
 
-    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. Refuses what
-    was not measured under the same conditions.
+    A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. A sweep's
+    folder stands for all its artefacts. Refuses what was not measured under the same conditions.
     """
     from edgec.report.compare.conditions import require_comparable
-    from edgec.report.compare.opening import open_side
+    from edgec.report.compare.opening import open_side, with_cells
     from edgec.report.compare.verdicts import compare as judge
     from edgec.report.compare.verdicts import gate
 
+    reports = tuple(with_cells(reports))
     names = _names(candidates, len(reports))
     _check_output(style, output)
-    sides = [open_side(path, name) for path, name in zip(reports, names, strict=True)]
-    if not anyway:
-        require_comparable(sides)
-    comparisons = [judge(sides[0], other) for other in sides[1:]]
-    gated = None if percent is None else gate(comparisons, percent)
-    if style == "html":
-        _publish(reports, output, sides, comparisons, gated)
-    else:
-        _show(style, sides, comparisons, gated)
-    if gated is not None:
-        gated.enforce()
+    with Record("compare", junit, github) as record:
+        sides = [open_side(path, name) for path, name in zip(reports, names, strict=True)]
+        if not anyway:
+            require_comparable(sides)
+        comparisons = [judge(sides[0], other) for other in sides[1:]]
+        looked_at = gate(comparisons, percent)
+        gated = None if percent is None else looked_at
+        record.add(*looked_at.checks)
+        if style == "html":
+            _publish(reports, output, sides, comparisons, gated)
+        else:
+            _show(style, sides, comparisons, gated)
+        looked_at.enforce()
+        if undecided_fails:
+            record.require_decided()
 
 
 def _names(candidates: Sequence[str], reports: int) -> list[str | None]:

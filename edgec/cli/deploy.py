@@ -69,6 +69,7 @@ def deploy(
     """Copy ARTEFACT to each BOARD, have it verify and measure what it can run there, and activate the fastest.
 
     BOARD is user@host, ssh://user@host:port, or a name from ~/.ssh/config; or FLEET.toml, a list of them (`edgec fleet --help`).
+    Without one, the boards are those that edgec.toml in the current folder names (`edgec init --help`).
     Only what changed is copied; interrupted, the same command goes on. The board's report comes back beside the artefact. Engines
     are built on a Jetson; a board with a CPU, and a Mac, run the models as they are, and get the runtime along if they lack it.
     What does not reproduce the golden features is never activated: what was active before stays. With FLEET.toml or --wave, the

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from edgec.errors import RequestError
 from edgec.model.spec import Size
@@ -37,7 +38,19 @@ class PathType(click.Path):
         return super().convert(path, param, ctx)
 
 
-class KeyType(click.ParamType[str]):
+class Completed(click.ParamType[str]):
+    """Text that a shell completes as a file's name, and by `names` where there are some."""
+
+    def __init__(self, names: Callable[[], Iterable[str]] = tuple) -> None:
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so; if there are none, the shell's own completion of files."""
+        named = [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        return named or [CompletionItem(incomplete, type="file")]
+
+
+class KeyType(Completed):
     """A file that is there, or a PKCS#11 URI. It stays as it was typed."""
 
     name = "text"
@@ -49,7 +62,7 @@ class KeyType(click.ParamType[str]):
         return str(value)
 
 
-class ReferenceType(click.ParamType[str]):
+class ReferenceType(Completed):
     """A name that edgec knows, or a path: of a checkpoint, frames, a target. It stays as it was typed."""
 
     name = "text"
@@ -125,7 +138,15 @@ class LayersType(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is not a list of block numbers, as in 2,5,8,11", param, ctx)
 
 
+def _targets() -> list[str]:
+    from edgec.backends.profiles import list_profiles
+
+    profiles = list_profiles()
+    return sorted({*(profile.name for profile in profiles), *(profile.family for profile in profiles)})
+
+
 checkpoint = click.argument("checkpoint", type=ReferenceType())
+recipe_or_checkpoint = click.argument("checkpoint", type=ReferenceType(), required=False)
 weights = click.option(
     "--weights",
     metavar="NAME",
@@ -151,7 +172,7 @@ input_sizes = click.option(
 )  # fmt: skip
 batch = click.option("--batch", type=click.IntRange(1, 4096), default=1, show_default=True, help="Frames in one run.")
 target = click.option(
-    "--target", type=ReferenceType(), default="cpu", show_default=True, help="A target's name, or a profile's TOML file."
+    "--target", type=ReferenceType(_targets), default="cpu", show_default=True, help="A target's name, or a profile's TOML file."
 )
 calibration = click.option(
     "--calibration",
@@ -225,7 +246,20 @@ iterations = click.option(
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
 )
-boards = click.argument("boards", nargs=-1, required=True, metavar="BOARD…")
+
+
+def _boards_or_the_recipes(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    if given or context.resilient_parsing:
+        return given
+    from edgec.recipes.file import here
+
+    recipe = here()
+    if recipe is None or not recipe.boards:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return recipe.boards
+
+
+boards = click.argument("boards", nargs=-1, metavar="BOARD…", callback=_boards_or_the_recipes)
 port = click.option("--port", type=click.IntRange(1, 65535), help="The ssh server's port, where the board names none.")
 identity = click.option(
     "--identity", type=PathType(exists=True, dir_okay=False), metavar="FILE",

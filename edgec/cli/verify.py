@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,11 @@ import click
 
 from edgec.cli import options
 from edgec.cli.console import out
+from edgec.cli.recording import Record, checking
 
 if TYPE_CHECKING:
     from edgec.onboard.trust import Verified
+    from edgec.report.checks import Check
     from edgec.verifying import VerifyResult
 
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     help="With --trust: refuse this release, and older ones.",
 )
 @click.option("--signature-only", is_flag=True, help="With --trust: check signatures and files, and run nothing.")
+@checking
 @options.as_json
 def verify(
     artefact: Path,
@@ -44,6 +48,9 @@ def verify(
     name: str,
     newer_than: int | None,
     signature_only: bool,
+    junit: Path | None,
+    github: bool,
+    undecided_fails: bool,
     as_json: bool,
 ) -> None:
     """Run ARTEFACT's golden frames again and compare. With --trust, ARTEFACT may be a bundle, and its signature is checked first.
@@ -51,7 +58,7 @@ def verify(
     Checks the hash of every file, then every output against the features recorded at the build: bit by bit on such a machine as
     built it. Needs the artefact's runtime and numpy only; for signatures, the system's openssl. Exit code 8: the artefact is
     damaged. 9: it computes something else. 19: it is not signed, not by a holder of --trust, or not as it was signed. 20: it is
-    signed, but expired, too old, or called otherwise.
+    signed, but expired, too old, or called otherwise. 22, with --fail-on-undecided: something could not be checked.
     """
     from edgec.bundle.trusting import trust_in, trusted, verify_signature
     from edgec.onboard.trust import Policy
@@ -59,15 +66,39 @@ def verify(
 
     if not trust:
         _refuse_what_takes_trust(artefact, any((measurers, name, newer_than is not None, signature_only)))
-        _say(run(artefact, threads=threads, min_fidelity=min_fidelity), None, as_json, artefact)
+    with Record("verify", junit, github) as record:
+        if not trust:
+            result, verified = run(artefact, threads=threads, min_fidelity=min_fidelity), None
+            _say(result, None, as_json, artefact)
+        else:
+            policy = Policy(trust_in(trust), trust_in(measurers), name, 0 if newer_than is None else newer_than + 1)
+            if signature_only:
+                result, verified = None, verify_signature(artefact, policy)
+                _say(None, verified, as_json, artefact)
+            else:
+                with trusted(artefact, policy) as (place, verified):
+                    result = run(place, threads=threads, min_fidelity=min_fidelity)
+                    _say(result, verified, as_json, artefact)
+        record.add(*_checks(result, verified))
+        if undecided_fails:
+            record.require_decided()
+
+
+def _checks(result: VerifyResult | None, verified: Verified | None) -> Iterator[Check]:
+    from edgec.records.reading import printable
+    from edgec.report.checks import Check
+
+    if verified is not None:
+        yield Check("signature", "passed", f"signed by {verified.signer}")
+    if result is None:
         return
-    least = 0 if newer_than is None else newer_than + 1
-    policy = Policy(trust_in(trust), trust_in(measurers), name, least)
-    if signature_only:
-        _say(None, verify_signature(artefact, policy), as_json, artefact)
-        return
-    with trusted(artefact, policy) as (place, verified):
-        _say(run(place, threads=threads, min_fidelity=min_fidelity), verified, as_json, artefact)
+    yield Check("hashes", "passed", f"{result.files} files")
+    for output in result.outputs:
+        parts = (output.name, output.variant, output.size)
+        text = f"difference {output.difference:.3g} of {output.tolerance:.3g} allowed, worst cosine {output.cosine:.6f}"
+        yield Check(printable(", ".join(filter(None, parts))), "passed", text)
+    for note in result.notes:
+        yield Check("not checked", "undecided", printable(note))
 
 
 def _refuse_what_takes_trust(artefact: Path, given: bool) -> None:

@@ -66,7 +66,7 @@ def _draw(frameset: FrameSet, parts: Split | None) -> tuple[Image.Image, int]:
     pen.text((6, 4), f"{printable(frameset.name)}: {some} frames, sha256 {frameset.sha256[:16]}", _INK, title)
     legend = 6
     for text, colour in (
-        ("calibration", _CALIBRATION), ("validation", _VALIDATION), ("not drawn", _UNUSED), ("damaged", _DAMAGED),
+        ("calibration", _CALIBRATION), ("validation", _VALIDATION), ("used for neither", _UNUSED), ("damaged", _DAMAGED),
     ):  # fmt: skip
         pen.rectangle((legend, 25, legend + 10, 35), fill=colour)
         pen.text((legend + 15, 23), text, _FAINT, font)

@@ -9,6 +9,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 2 | the `seal` of the file, `execution`, and `variants` |
 | 3 | `runtime` and `settings` of variants |
 | 4 | variants that only the target can run, without `expected`; `recordings` of sets of frames |
+| 5 | `recipe` |
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from edgec.onboard import seal
 from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 MANIFEST = "manifest.json"
 
 
@@ -141,6 +142,15 @@ class VariantFacts(Record):
     """As the manifest's."""
 
 
+class RecipeFacts(Record):
+    """The recipe that the build was asked for by (edgec.toml). `settings` are the file's keys about the build, as written there;
+    `overridden` those of them that the command line gave otherwise."""
+
+    name: str
+    settings: dict[str, Any]
+    overridden: tuple[str, ...] = ()
+
+
 class FileFacts(Record):
     """A file of the artefact, by its path there."""
 
@@ -155,7 +165,7 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""
@@ -181,6 +191,8 @@ class Manifest(Record):
     sizes: tuple[SizeFacts, ...] = ()
     """All sizes where there are several. The first is the default, which `input`, `outputs` and `golden` describe."""
     variants: tuple[VariantFacts, ...] = ()
+    recipe: RecipeFacts | None = None
+    """None for a build without one."""
     tools: dict[str, str]
     files: tuple[FileFacts, ...]
     """Everything in the directory but manifest.json itself and the report, whose timings differ from run to run. The report lists
@@ -192,9 +204,9 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, and without what speaks of heads, sizes or variants where there are none."""
+        """As the file has it: sealed, and without what speaks of heads, sizes, variants or a recipe where there are none."""
         data = self.model_dump(mode="json")
-        for name in ("heads", "sizes", "variants"):
+        for name in ("heads", "sizes", "variants", "recipe"):
             if not data[name]:
                 del data[name]
         for frames in (data["calibration"], data["validation"]):

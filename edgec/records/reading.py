@@ -76,8 +76,10 @@ def _version(document: dict[str, Any], schema: type[Record], path: Path, title: 
     version = document.get("schema_version")
     if type(version) is int and version > newest:
         author = printable(str(document.get("edgec_version", "of an unknown version")))[:40]
+        # Between releases, two states of edgec have one version.
+        writer = f"a later state of edgec {author}" if author == __version__ else f"edgec {author}"
         raise ArtefactError(
-            f"The {title} at {path} was written by edgec {author}; this is edgec {__version__}, which cannot read it.",
+            f"The {title} at {path} was written by {writer}; this is edgec {__version__}, which cannot read it.",
             evidence=f"schema version {version}; this edgec reads {_listed(known)}",
             remedy="update edgec",
         )

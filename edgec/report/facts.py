@@ -15,7 +15,9 @@ def model_words(report: Report) -> str:
 
 
 def target_words(report: Report) -> str:
-    """The target, and whether figures were measured on one."""
+    """The target, and whether figures were measured on one; where nothing was measured, no host is spoken of."""
+    if not any(candidate.latency for candidate in report.candidates):
+        return f"{report.target}; nothing was measured here"
     suited = "has" if report.host_is_target else "does not have"
     return f"{report.target}; the measuring host {suited} all that its profile asks for"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from edgec.lowering.base import Label, LoweredModel, Runner
 from edgec.precision.explaining import explain
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.records.fidelity import StageFidelity
-from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, RecordingFacts, SizeFacts, VariantFacts
+from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, RecipeFacts, RecordingFacts, SizeFacts, VariantFacts
 from edgec.records.report import Beside, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
@@ -262,9 +263,17 @@ def _manifest(
         heads=results.reference.heads,
         sizes=sizes if len(sizes) > 1 else (),
         variants=variants,
+        recipe=_recipe(results),
         tools=dict(results.build.resolved.tools),
         files=build_manifest_files(directory),
     )
+
+
+def _recipe(results: Results) -> RecipeFacts | None:
+    use = results.build.resolved.request.recipe
+    if use is None:
+        return None
+    return RecipeFacts(name=use.name, settings=json.loads(use.settings), overridden=use.overridden)
 
 
 def _facts(results: Results, frames: tuple[Frame, ...]) -> FrameSetFacts:

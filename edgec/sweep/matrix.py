@@ -15,9 +15,8 @@ Paths are relative to the file.
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,18 +24,16 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from edgec.backends.offering import PrecisionChoice
-from edgec.checkpoint.location.adjacent import NO_CONFIG
 from edgec.checkpoint.location.source import DEMO, SUFFIXES
 from edgec.checkpoint.weights.random import PREFIX
-from edgec.errors import EdgecError, RequestError
-from edgec.frames.loading import shipped
+from edgec.errors import RequestError
 from edgec.model.spec import Size
-from edgec.paths import expand
 from edgec.records.reading import printable
 from edgec.request import BuildRequest, Effort
+from edgec.settings import OneSize, Table, Text, Unique, as_list, checkpoint_from, config_from, frames_from, is_path, target_from
 from edgec.untrusted import TEXT_LIMIT, Refused, complaint, parse_toml, read_bytes
 
 LIMIT_CELLS = 1000
@@ -45,46 +42,15 @@ _MOST_EXCLUDED = 10 * LIMIT_CELLS
 _MOST_RULES = 256
 _SHOWN = 8
 _REMEDY = "`edgec sweep --help` shows an example; the keys are those of `edgec build`'s options"
-_RANDOM_FRAMES = "random"
 
 
-def _size(value: Any) -> str:
-    """In its long form, so that 224 and "224x224" are one size."""
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError('a size is a number, as in 224, or a string, as in "480x640"')
-    try:
-        return str(Size.parse(str(value)))
-    except EdgecError as error:
-        raise ValueError(f"{error.what} {error.remedy}") from None
-
-
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else (value,)
-
-
-def _require_unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    twice = sorted(str(value) for value, count in Counter(values).items() if count > 1)
-    if twice:
-        raise ValueError(f"{', '.join(twice[:_SHOWN])} is given more than once")
-    return values
-
-
-Text = Annotated[str, Field(min_length=1)]
-OneSize = Annotated[str, BeforeValidator(_size)]
-Unique = AfterValidator(_require_unique)
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Exclude(_Table):
+class Exclude(Table):
     """Leaves out every cell that agrees with all of these; a key has one value or a list of them, and at least one is given."""
 
-    checkpoint: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
-    target: Annotated[tuple[Text, ...], BeforeValidator(_as_list)] = ()
-    size: Annotated[tuple[OneSize, ...], BeforeValidator(_as_list)] = ()
-    precision: Annotated[tuple[PrecisionChoice, ...], BeforeValidator(_as_list)] = ()
+    checkpoint: Annotated[tuple[Text, ...], BeforeValidator(as_list)] = ()
+    target: Annotated[tuple[Text, ...], BeforeValidator(as_list)] = ()
+    size: Annotated[tuple[OneSize, ...], BeforeValidator(as_list)] = ()
+    precision: Annotated[tuple[PrecisionChoice, ...], BeforeValidator(as_list)] = ()
 
     def matches(self, checkpoint: str, target: str, size: str, precision: str) -> bool:
         """Whether a cell of these values is left out."""
@@ -98,7 +64,7 @@ class Exclude(_Table):
         return tuple(map(frozenset, (self.checkpoint, self.target, self.size, self.precision)))
 
 
-class Include(_Table):
+class Include(Table):
     """One cell more. `checkpoint` is a name of `checkpoints`, or another checkpoint."""
 
     checkpoint: Text
@@ -107,7 +73,7 @@ class Include(_Table):
     precision: PrecisionChoice = "auto"
 
 
-class MatrixFile(_Table):
+class MatrixFile(Table):
     """The file as it is written: a key each, with the defaults of `edgec build`."""
 
     checkpoints: dict[Text, Text] = Field(min_length=1)
@@ -202,19 +168,19 @@ def read(path: Path, *, fps: float | None = None, min_fidelity: float | None = N
     for checkpoint, target, size, precision in combinations:
         name = checkpoint if checkpoint in table.checkpoints else _name_of(checkpoint)
         request = BuildRequest(
-            checkpoint=_checkpoint(table.checkpoints.get(checkpoint, checkpoint), root),
+            checkpoint=checkpoint_from(table.checkpoints.get(checkpoint, checkpoint), root),
             weights=table.weights,
-            config=_config(table.config, root),
-            target=_target(target, root),
-            calibration=_frames(table.calibration, root),
-            validation=_frames(table.validation, root),
+            config=config_from(table.config, root),
+            target=target_from(target, root),
+            calibration=frames_from(table.calibration, root),
+            validation=frames_from(table.validation, root),
             size=Size.parse(size),
             precision=precision,
             min_fidelity=min_fidelity,
             iterations=table.iterations,
             effort=table.effort,
         )
-        label = Path(target).stem if _is_path(target) else target
+        label = Path(target).stem if is_path(target) else target
         parts = (_safe(name), _safe(label), str(request.size), precision)
         cells.append(Cell("-".join(parts), name, label, request.size, precision, request))
     _check_names(cells, path)
@@ -301,32 +267,6 @@ def _name_of(reference: str) -> str:
         return reference
     path = Path(reference)
     return path.stem if path.suffix.lower() in SUFFIXES else (path.name or path.absolute().name)
-
-
-def _checkpoint(reference: str, root: Path) -> str:
-    return reference if reference == DEMO or reference.startswith(PREFIX) else _absolute(reference, root)
-
-
-def _is_path(target: str) -> bool:
-    return target.endswith(".toml") or os.sep in target
-
-
-def _target(target: str, root: Path) -> str:
-    return _absolute(target, root) if _is_path(target) else target
-
-
-def _frames(reference: str | None, root: Path) -> str | None:
-    if reference is None or reference in shipped() or reference.split(":")[0] == _RANDOM_FRAMES:
-        return reference
-    return _absolute(reference, root)
-
-
-def _config(config: str | None, root: Path) -> str | None:
-    return config if config in (None, NO_CONFIG) else _absolute(str(config), root)
-
-
-def _absolute(reference: str, root: Path) -> str:
-    return os.path.normpath(root / expand(reference))
 
 
 def _safe(text: str) -> str:

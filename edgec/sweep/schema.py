@@ -18,9 +18,9 @@ from edgec.records.base import Record, only_version
 from edgec.records.evidence import Evidence
 from edgec.records.reading import read_record
 from edgec.records.report import DIALECT
+from edgec.records.report import SWEEP as SWEEP
 
 SCHEMA_VERSION: Final = 3
-SWEEP = "sweep.json"
 
 Verdict = Literal["yes", "no", "cannot tell", "failed"]
 

@@ -16,7 +16,7 @@ from edgec.records.consistency import read_report
 from edgec.records.report import SCHEMA_VERSION
 from tests.support.commands import edgec, python
 from tests.support.forging import written
-from tests.support.reports import samples
+from tests.support.reports import edit, retimed
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -34,26 +34,6 @@ def measured(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def reports(measured: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(measured, tmp_path / "reports"))
-
-
-def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    document = json.loads(path.read_text())
-    change(document)
-    path.write_text(written(document))
-    return path
-
-
-def retimed(path: Path, ms: float, *, count: int = 400, seed: int = 0) -> Path:
-    """The report as it would be with these samples: real ones of tiny models are nobody's to foretell."""
-    from edgec.onboard.statistics import summary
-
-    taken = samples(seed, count=count, ms=ms)
-
-    def change(document: dict[str, Any]) -> None:
-        latency = document["candidates"][0]["latency"]
-        latency.update(vars(summary(taken)), samples_ms=taken, iterations=count, blocks=[], other_cores=None)
-
-    return edit(path, change)
 
 
 def test_real_measurements_side_by_side(say: Said, reports: Path) -> None:

@@ -51,7 +51,7 @@ def test_the_table_names_every_error_with_its_code_and_its_place() -> None:
 
 def test_codes_differ_from_those_of_shells() -> None:
     codes = {code for _, _, code in table()}
-    assert codes == set(range(1, 22))
+    assert codes == set(range(1, 23))
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ FAULTS: list[tuple[int, str, Stage]] = [
     (1, "cache", no_cache),
     (2, "No such command", lambda scene: ["bild"]),
     (2, "No such option", lambda scene: scene.build("--quick")),
-    (2, "Missing argument", lambda scene: ["build"]),
+    (2, "no edgec.toml in this folder", lambda scene: ["build"]),
+    (2, "Missing argument", lambda scene: ["inspect"]),
     (2, "not an input size", lambda scene: scene.build("--input-size", "224x")),
     (2, "not an input size", lambda scene: scene.build("--input-size", "-16")),
     (2, "96x96 or 112x112", lambda scene: ["100" if part == "32x48" else part for part in scene.build()]),
@@ -252,6 +253,7 @@ ELSEWHERE = {
     18: "tests/test_build_apple.py",
     **dict.fromkeys((19, 20), "tests/bundle"),
     21: "tests/fleet",
+    22: "tests/cli/test_ci.py",
 }
 """What takes a board, two reports, a key or a target's extra to stage."""
 

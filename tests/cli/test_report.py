@@ -80,3 +80,17 @@ def test_a_comparison_on_top(say: Said, artefact: Path, tmp_path: Path) -> None:
     code, _, err = say("compare", artefact, artefact, "-o", tmp_path / "other.md")
     assert code == 2
     assert "--format html" in err
+
+
+def test_a_sweeps_folder(say: Said, artefact: Path, tmp_path: Path) -> None:
+    """As the sweep itself suggests: it holds sweep.json and an artefact a cell."""
+    folder = tmp_path / "swept"
+    for name in ("one", "two"):
+        shutil.copytree(artefact, folder / f"{name}.edgec")
+    (folder / "sweep.json").write_text('{"schema_version": 3}')
+    code, _, err = say("report", folder, "-o", tmp_path / "page.html")
+    assert code == 0, err
+    assert "2 reports" in err
+    code, out, err = say("compare", folder, "--format", "md")
+    assert code == 0, err
+    assert "two.edgec" in out

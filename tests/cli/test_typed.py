@@ -22,7 +22,7 @@ from edgec.cli.options import PathType, ReferenceType
 from edgec.errors import EdgecError
 
 Said = Callable[..., tuple[int, str, str]]
-CODES = {*range(22), 130}
+CODES = {*range(23), 130}
 SUFFIXES = ("", ".toml", ".json", ".pth", ".safetensors", ".onnx", ".txt", ".png", ".mp4", ".npz")
 SECONDS = 60
 """For one command: what waits for a pipe, or reads a device without an end, would wait for ever."""
@@ -133,6 +133,11 @@ def lines(
         "sweep": ["-o", str(tmp_path / "swept"), str(tmp_path / "all.toml")],
         "schema": ["report"],
         "doctor": [],
+        "init": ["--force", str(tmp_path)],
+        "history": [made],
+        "cache list": [],
+        "cache prune": ["--dry-run"],
+        "completion": ["bash"],
         "keygen": [str(tmp_path / "key")],
         "bundle make": [*signing, made],
         "bundle report": [*signing, *trust, bundle, str(artefact / "report.json")],
@@ -240,6 +245,7 @@ def test_paths_that_are_written_have_the_type_of_written_paths() -> None:
     assert made == {
         *("build output", "run features", "run output", "bench output", "compare output", "explain pictures"),
         *("calibration show output", "report output", "sweep output", "keygen key", "code output"),
+        *("compare junit", "verify junit", "init folder"),
         *("bundle make output", "bundle report output", "bundle unpack output"),
     }
 

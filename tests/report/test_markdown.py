@@ -199,3 +199,10 @@ def test_names_of_heads_and_classes_stay_text(headed: Report, nasty: str) -> Non
     text = to_markdown(with_tasks(headed, renamed).model_copy(update={"heads": heads}))
     assert tags(text) == tags(plain)
     assert [len(row) for row in rows(text)] == [len(row) for row in rows(plain)]
+
+
+def test_where_nothing_was_measured_no_host_is_blamed(report: Report) -> None:
+    unmeasured = tuple(each.model_copy(update={"latency": None}) for each in report.candidates)
+    text = to_markdown(report.model_copy(update={"candidates": unmeasured, "host_is_target": False}))
+    assert "nothing was measured here" in text
+    assert "the measuring host" not in text

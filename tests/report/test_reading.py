@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edgec import __version__
 from edgec.errors import ArtefactError
 from edgec.records.consistency import read_report
 from edgec.records.reading import LIMIT_BYTES, printable
@@ -324,3 +325,9 @@ def test_processes_count_from_0(path: Path) -> None:
     assert read_report(path).candidates[1].latency is not None
     edit(path, blocks(0, 2, 2))
     assert "blocks of processes 0, 2" in refused(path, "contradicts itself").evidence[0]
+
+
+def test_a_report_of_a_later_state_of_this_version(path: Path) -> None:
+    """Two states of one version lie between releases."""
+    edit(path, lambda result: result.update(schema_version=99, edgec_version=__version__))
+    refused(path, "written by a later state of edgec")

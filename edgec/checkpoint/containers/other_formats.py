@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from edgec.errors import UnreadableCheckpoint
+from edgec.records.report import SWEEP
 from edgec.text import counted, listed, shown
 from edgec.untrusted import is_file
 
@@ -35,8 +36,21 @@ _BEGINNINGS = (
     (0, b"\xff\xd8\xff", "a picture", "give a file of weights"),
     (0, b"%PDF", "a PDF document", "give a file of weights"),
 )
+_TAKES_ONNX = f"`edgec check` says what TensorRT makes of it, and a head may be one: --head NAME=PATH; to build, {_WEIGHTS}"
+_TAKES_IR = f"`edgec verify`, `run` and `bench` take the artefact's folder that it is in; to build, {_WEIGHTS}"
+_TAKES_ARTEFACT = (
+    "`edgec verify`, `run`, `bench`, `explain`, `compare` and `deploy` take it; to build, give the checkpoint that it is from"
+)
+_TAKES_REPORT = "`edgec compare` and `edgec report` take it; to build, give a file of weights"
+_OWN_DOCUMENTS = (
+    (b'"build_key"', "the manifest of an artefact", "give the folder that it is in to `edgec verify`, `run` or `bench`"),
+    (b'"fps"', "the report of a sweep", "give the folder that it is in to `edgec report`"),
+    (b'"schema_version"', "a report of edgec", _TAKES_REPORT),
+)
+"""By a key near the beginning of edgec's JSON files: what each is, and what takes it."""
 _SUFFIXES = {
-    ".onnx": ("an ONNX model", _WEIGHTS),
+    ".edgec-bundle": ("a signed bundle of an artefact", "`edgec verify` and `edgec deploy` take it, with --trust KEY.pub"),
+    ".onnx": ("an ONNX model", _TAKES_ONNX),
     ".engine": ("a TensorRT plan", _WEIGHTS),
     ".plan": ("a TensorRT plan", _WEIGHTS),
     ".trt": ("a TensorRT plan", _WEIGHTS),
@@ -73,7 +87,7 @@ def file_of_another_kind(path: Path, head: bytes, size: int) -> UnreadableCheckp
             evidence=f"{counted(size, 'byte')} of text",
             remedy="run `git lfs pull` in the repository that it came from",
         )
-    if head[257:262] == b"ustar":
+    if head[257:262] == b"ustar" and path.suffix.lower() not in _SUFFIXES:
         return _tar(name, head)
     for place, beginning, what, remedy in _BEGINNINGS:
         if head[place:].startswith(beginning):
@@ -84,7 +98,7 @@ def file_of_another_kind(path: Path, head: bytes, size: int) -> UnreadableCheckp
         what, remedy = _SUFFIXES[path.suffix.lower()]
         return UnreadableCheckpoint(f"{name} is {what}, not a checkpoint.", evidence="its name says so", remedy=remedy)
     if _ONNX.match(head):
-        return UnreadableCheckpoint(f"{name} is an ONNX model, not a checkpoint.", remedy=_WEIGHTS)
+        return UnreadableCheckpoint(f"{name} is an ONNX model, not a checkpoint.", remedy=_TAKES_ONNX)
     return _text(path, head) or _openvino_weights(path)
 
 
@@ -103,7 +117,10 @@ def _tar(name: str, head: bytes) -> UnreadableCheckpoint:
 def _text(path: Path, head: bytes) -> UnreadableCheckpoint | None:
     start = head.lstrip().lower()
     if start.startswith((b"<?xml", b"<net")) and (b"<net" in start or path.suffix.lower() == ".xml"):
-        return UnreadableCheckpoint(f"{shown(path)} is an OpenVINO model, not a checkpoint.", remedy=_WEIGHTS)
+        return UnreadableCheckpoint(f"{shown(path)} is an OpenVINO model, not a checkpoint.", remedy=_TAKES_IR)
+    if start.startswith(b"{") and b'"edgec_version"' in head:
+        what, remedy = next((what, remedy) for key, what, remedy in _OWN_DOCUMENTS if key in head or key == b'"schema_version"')
+        return UnreadableCheckpoint(f"{shown(path)} is {what}, not a checkpoint.", remedy=remedy)
     text = head.decode("utf-8", "replace")
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         return UnreadableCheckpoint(
@@ -128,7 +145,7 @@ def _openvino_weights(path: Path) -> UnreadableCheckpoint | None:
     return UnreadableCheckpoint(
         f"{shown(path)} holds the constants of an OpenVINO model, not a checkpoint.",
         evidence=f"{shown(description.name)} is beside it",
-        remedy=_WEIGHTS,
+        remedy=_TAKES_IR,
     )
 
 
@@ -175,6 +192,10 @@ def folder_of_another_kind(path: Path, names: Collection[str]) -> UnreadableChec
         what = "a checkpoint of Orbax (JAX)"
     elif path.suffix in (".mlpackage", ".mlmodelc"):
         what = "a Core ML model"
+    elif {"manifest.json", "golden"} <= present:
+        what, remedy = "an artefact of edgec", _TAKES_ARTEFACT
+    elif SWEEP in present:
+        what, remedy = "the folder of a sweep", "`edgec report` and `edgec compare` take it; to build, give a checkpoint"
     elif "manifest.json" in present:
         what, remedy = "an artefact, or another folder with a manifest", "give the checkpoint that it was built from"
     else:

@@ -8,11 +8,13 @@ from pathlib import Path
 from edgec.errors import RequestError
 from edgec.records.consistency import read_report
 from edgec.records.reading import printable
-from edgec.records.report import CandidateFigures, Report
+from edgec.records.report import SWEEP, CandidateFigures, Report
 from edgec.report.compare.conditions import CONDITIONS
 from edgec.report.compare.sides import Side
 
 REPORT = "report.json"
+_DETAILS = ".details.json"
+"""What `edgec deploy` leaves beside a board's report."""
 
 
 def open_side(path: Path, candidate: str | None = None) -> Side:
@@ -38,7 +40,8 @@ def report_files(path: Path, *, artefacts: bool = False) -> list[Path]:
         return [path]
     if (path / REPORT).exists():
         return [path / REPORT]
-    files = sorted([*path.glob("*.json"), *(path.glob(f"*/{REPORT}") if artefacts else ())])
+    own = [file for file in path.glob("*.json") if file.name != SWEEP and not file.name.endswith(_DETAILS)]
+    files = sorted([*own, *(path.glob(f"*/{REPORT}") if artefacts else ())])
     if not files:
         nor = f", nor another .json file, nor a folder with a {REPORT}" if artefacts else " nor any other .json file"
         raise RequestError(
@@ -48,6 +51,24 @@ def report_files(path: Path, *, artefacts: bool = False) -> list[Path]:
             + (" or artefacts" if artefacts else " of several runs of one thing"),
         )
     return files
+
+
+def with_cells(paths: Sequence[Path]) -> list[Path]:
+    """The paths, with all artefacts of a sweep in the place of its folder. Raises `RequestError` for a sweep without any."""
+    every: list[Path] = []
+    for path in paths:
+        if not (path / SWEEP).is_file():
+            every.append(path)
+            continue
+        cells = sorted(report.parent for report in path.glob(f"*/{REPORT}"))
+        if not cells:
+            raise RequestError(
+                f"The sweep in {path} has built nothing yet.",
+                evidence=f"there is {SWEEP}, and no folder with a {REPORT}",
+                remedy="run it to its end: the same `edgec sweep` goes on",
+            )
+        every += cells
+    return every
 
 
 def _find(report: Report, name: str | None, path: Path) -> CandidateFigures:

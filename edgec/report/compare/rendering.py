@@ -127,7 +127,7 @@ def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated:
 
 def gate_title(gated: Gate) -> str:
     """Above the gate's lines."""
-    return f"Regressions of more than {gated.percent:g} %"
+    return f"Regressions of more than {gated.percent or 0:g} %"
 
 
 def gate_lines(gated: Gate) -> list[str]:
@@ -175,7 +175,7 @@ def to_json(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gat
             for each in comparisons
         ],
         "warnings": warnings(sides, comparisons),
-        "gate": None if gated is None else asdict(gated),
+        "gate": None if gated is None else {"percent": gated.percent, "alarms": gated.alarms, "blind": gated.blind},
     }
 
 

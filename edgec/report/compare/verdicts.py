@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from edgec.errors import Regression
 from edgec.latency.bootstrap import QUANTILES, Ratio, paired_ratio, ratio, samples_needed
 from edgec.records.reading import printable
+from edgec.report.checks import Check, Outcome
 from edgec.report.compare.compilations import Compilations, compare_compilations
 from edgec.report.compare.conditions import Difference, differences, held_back, other_work
 from edgec.report.compare.sides import Side
@@ -107,15 +108,25 @@ def _judge(first: Side, second: Side, pace: float | None, figure: str, share: fl
 
 @dataclass(frozen=True)
 class Gate:
-    """`alarms` are regressions of more than `percent`; `blind` says what could not be judged."""
+    """What was looked at: `alarms` are regressions of more than `percent`; `blind` says what could not be judged. Without
+    `percent`, nothing is a regression."""
 
-    percent: float
-    alarms: tuple[str, ...]
-    blind: tuple[str, ...]
+    percent: float | None
+    checks: tuple[Check, ...]
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """A sentence each."""
+        return tuple(check.text for check in self.checks if check.outcome == "failed")
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """A sentence each."""
+        return tuple(check.text for check in self.checks if check.outcome == "undecided")
 
     def enforce(self) -> None:
         """Raises `Regression` if there is one."""
-        if self.alarms:
+        if self.percent is not None and self.alarms:
             raise Regression(
                 f"There is a regression of more than {self.percent:g} %.",
                 evidence=self.alarms,
@@ -123,39 +134,60 @@ class Gate:
             )
 
 
-def gate(comparisons: Sequence[Comparison], percent: float) -> Gate:
+def gate(comparisons: Sequence[Comparison], percent: float | None) -> Gate:
     """Latency has regressed where p50 or p99 is higher by more than `percent` and its interval is above 1: a difference that may
     be chance is no regression. Fidelity, where one of the three cosines is lower by more than `percent` of what the first side's
     budget allows to lose, 1 - min_fidelity; and where a head's figure is worse by more than that share of its own budget
     (`compare.tasks.alarm`). A head that one side alone has is not gated. A compiler's counts, where one grew by more than
     `percent`, or where the compiler refuses what it accepted before: counts have no noise."""
-    alarms: list[str] = []
-    blind: list[str] = []
-    for each in comparisons:
-        name = printable(each.second.name)
-        for judged in each.latency:
-            what, ratio = f"{name}: {judged.figure}", judged.ratio
-            if ratio is None or judged.why_not:
-                blind.append(f"{what} is not gated: {judged.why_not}")
-            elif judged.verdict is Verdict.SLOWER and ratio.value > 1 + percent / 100:
-                alarms.append(f"{what} is {_more(ratio.value)} higher (95 %: {_more(ratio.low)} to {_more(ratio.high)})")
-            elif ratio.shown > 1 + percent / 100:
-                blind.append(f"{what} would have to be {_more(ratio.shown)} higher to be told from noise")
-        allowed = percent / 100 * (1 - each.first.report.min_fidelity)
-        judged_sides = [side.fidelity for side in (each.first, each.second) if side.fidelity is not None]
-        if len(judged_sides) < 2:
-            blind.append(f"{name}: fidelity is not gated: a side has none")
-        elif len({bool(ratio.cosines) for ratio in judged_sides}) > 1:
-            blind.append(f"{name}: features are not gated: a side gives none")
-        for cosine, change in each.fidelity.items():
-            if -change > allowed:
-                before, after = (getattr(side.fidelity, cosine) for side in (each.first, each.second))
-                alarms.append(f"{name}: {COSINES[cosine]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed")
-        alarms += [f"{name}: {text}" for change in each.tasks.changes if (text := alarm(change, each.first, percent))]
-        blind += [f"{name}: not comparable: {text}" for text in (*each.tasks.alone, *each.compilations.apart)]
-        grown = [change for change in each.compilations.changes if change.grew_by(percent)]
-        alarms += [f"{name}: {text}" for text in (*(change.words for change in grown), *each.compilations.refused)]
-    return Gate(percent, tuple(alarms), tuple(blind))
+    return Gate(
+        percent, tuple(check for each in comparisons for check in _checks(each, math.inf if percent is None else percent))
+    )
+
+
+def _checks(each: Comparison, percent: float) -> Iterator[Check]:
+    name = printable(each.second.name)
+
+    def check(what: str, outcome: Outcome, text: str) -> Check:
+        return Check(f"{name}: {what}", outcome, f"{name}: {text}")
+
+    for judged in each.latency:
+        what, ratio = judged.figure, judged.ratio
+        if ratio is None or judged.why_not:
+            yield check(what, "undecided", f"{what} is not gated: {judged.why_not}")
+        elif judged.verdict is Verdict.SLOWER and ratio.value > 1 + percent / 100:
+            more = f"{_more(ratio.value)} higher (95 %: {_more(ratio.low)} to {_more(ratio.high)})"
+            yield check(what, "failed", f"{what} is {more}")
+        elif ratio.shown > 1 + percent / 100:
+            yield check(what, "undecided", f"{what} would have to be {_more(ratio.shown)} higher to be told from noise")
+        else:
+            yield check(what, "passed", f"{what}: {judged.verdict and judged.verdict.value}, ratio {ratio.value:.3f}")
+    yield from _fidelity_checks(each, percent, check)
+    for change in each.tasks.changes:
+        text = alarm(change, each.first, percent)
+        yield check(f"head {printable(change.what.words)}", "failed" if text else "passed", text or "not worse than allowed")
+    for text in (*each.tasks.alone, *each.compilations.apart):
+        yield check(text, "undecided", f"not comparable: {text}")
+    for count in each.compilations.changes:
+        yield check(count.words, "failed" if count.grew_by(percent) else "passed", count.words)
+    for text in each.compilations.refused:
+        yield check("compiler", "failed" if math.isfinite(percent) else "undecided", text)
+
+
+def _fidelity_checks(each: Comparison, percent: float, check: Callable[[str, Outcome, str], Check]) -> Iterator[Check]:
+    judged = [side.fidelity for side in (each.first, each.second) if side.fidelity is not None]
+    if len(judged) < 2:
+        yield check("fidelity", "undecided", "fidelity is not gated: a side has none")
+    elif len({bool(fidelity.cosines) for fidelity in judged}) > 1:
+        yield check("fidelity", "undecided", "features are not gated: a side gives none")
+    allowed = percent / 100 * (1 - each.first.report.min_fidelity) if math.isfinite(percent) else math.inf
+    for cosine, change in each.fidelity.items():
+        before, after = (getattr(side.fidelity, cosine) for side in (each.first, each.second))
+        if -change > allowed:
+            text = f"{COSINES[cosine]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed"
+            yield check(COSINES[cosine], "failed", text)
+        else:
+            yield check(COSINES[cosine], "passed", f"{COSINES[cosine]} is {after:.5f}, {before:.5f} before")
 
 
 def _more(value: float) -> str:

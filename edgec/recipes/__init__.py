@@ -1,0 +1,1 @@
+"""edgec.toml: what is built of a checkpoint, in a file beside it."""
