@@ -30,7 +30,7 @@ class RobotCode:
     @classmethod
     def python(cls, folder: str) -> RobotCode:
         """Python with what all families have in common (`targets/robot/python`). `folder` is the family's, in `targets`: it has
-        `NAMESPACE/runtime.py` and `_requirement.txt.j2`. Raises as `cpp`."""
+        `NAMESPACE/runtime.py`. Raises as `cpp`."""
         return cls(_existing(folder, "robot/python/project", "robot/python/module"))
 
     @classmethod
