@@ -29,7 +29,6 @@ PACKAGES = (
     "ros-sensor-msgs==5.5.1",
     "ros-diagnostic-msgs==5.5.1",
     "ros-lifecycle-msgs==2.3.0",
-    "ros-ament-index-python==1.11.0",
 )
 _INSTALL_S = 400
 _LOOPBACK = "ip link set lo up && exec"

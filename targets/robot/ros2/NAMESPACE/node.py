@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import rclpy
-from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -21,6 +19,7 @@ from sensor_msgs.msg import Image
 from .contract import GOLDEN, NAME, OUTPUTS, TITLE
 from .errors import Error, ExitCode
 from .facts import OutputFacts
+from .files import artefact_folder
 from .fit import fit
 from .health import Health
 from .images import to_rgb
@@ -104,7 +103,7 @@ class ModelNode(LifecycleNode):
         self._quality = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=int(self._value("depth")), reliability=policy)
         chosen = self._chosen()
         types = [message_type(facts, self._scores_as) for facts in chosen]
-        self._model = Model(self._artefact(), threads=int(self._value("threads")))
+        self._model = Model(self._value("artefact") or artefact_folder(), threads=int(self._value("threads")))
         for facts, kind in zip(chosen, types, strict=True):
             # Reliable publishers suit subscribers of both sorts.
             self._outputs.append((facts, self.create_lifecycle_publisher(kind, f"~/{facts.member}", _PUBLISHED_DEPTH)))
@@ -153,13 +152,6 @@ class ModelNode(LifecycleNode):
                 f"it has {', '.join(facts.member for facts in OUTPUTS)}", "look at the parameter outputs",
             )  # fmt: skip
         return [facts for facts in OUTPUTS if facts.member in names or not names]
-
-    def _artefact(self) -> Path:
-        """The parameter's folder; without it the package's own, where it was written or is installed."""
-        if given := str(self._value("artefact")):
-            return Path(given)
-        written = Path(__file__).resolve().parent.parent / "artefact"
-        return written if written.is_dir() else Path(get_package_share_directory(NAME)) / "artefact"
 
     def _unsubscribe(self) -> None:
         if self._images is not None:

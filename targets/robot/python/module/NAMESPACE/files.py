@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import FILES
+from .contract import FILES, NAME
 from .errors import Error, ExitCode
 
 _CHUNK = 1 << 20
+
+
+def artefact_folder() -> Path:
+    """Where the model and the golden frames are: beside the package as it was written, or in `share` where it is installed."""
+    package = Path(__file__).resolve().parent
+    installed = [folder / "share" / NAME / "artefact" for folder in package.parents]
+    beside = package.parent / "artefact"
+    return next((folder for folder in (beside, *installed) if folder.is_dir()), beside)
 
 
 def check_files(folder: Path) -> None:

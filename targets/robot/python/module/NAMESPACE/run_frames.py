@@ -18,12 +18,11 @@ import numpy as np
 from .contract import GOLDEN, INPUT, OUTPUTS, TITLE, Outputs
 from .errors import Error, ExitCode
 from .facts import Role
+from .files import artefact_folder
 from .fit import fit
 from .frame import Pixels, view
 from .model import Model
 from .runtime import Runtime
-
-ARTEFACT = Path(__file__).resolve().parent.parent / "artefact"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         "without headers. Without FRAMES only the golden frames are run.",
     )
     words.add_argument("frames", nargs="?", help="raw frames")
-    words.add_argument("--artefact", type=Path, default=ARTEFACT, help="the folder with the model and the golden frames")
+    words.add_argument("--artefact", type=Path, default=artefact_folder(), help="the folder with the model and the golden frames")
     size = (INPUT.height, INPUT.width)
     words.add_argument("--frame", type=_size, default=size, metavar="HxW", help="the frames' size, if it is not the model's")
     words.add_argument("--stride", type=int, default=0, metavar="BYTES", help="from one row to the next, if more than 3 * W")
