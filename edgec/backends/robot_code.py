@@ -25,13 +25,27 @@ class RobotCode:
         """C++ with what all families have in common (`targets/robot/cpp`). `folder` is the family's, in `targets`: it has
         `include/NAMESPACE/runtime.hpp.j2`, `_runtime.cmake.j2` and `_runtime.md.j2`. Raises `EdgecError` if one is missing from
         this installation."""
-        targets = room("targets")
-        folders = (targets / folder, targets / "robot" / "cpp")
-        missing = [path for path in folders if not path.is_dir()]
-        if missing:
-            raise EdgecError(
-                "The templates of robots' programs are missing: the installation is incomplete.",
-                evidence=f"looked for {missing[0]}",
-                remedy="install edgec, or the package that adds this family, again: from a wheel or from a whole checkout",
-            )
-        return cls(folders, runtime_target)
+        return cls(_existing(folder, "robot/cpp"), runtime_target)
+
+    @classmethod
+    def python(cls, folder: str) -> RobotCode:
+        """Python with what all families have in common (`targets/robot/python`). `folder` is the family's, in `targets`: it has
+        `NAMESPACE/runtime.py`. Raises as `cpp`."""
+        return cls(_existing(folder, "robot/python/project", "robot/python/module"))
+
+    @classmethod
+    def ros2(cls, folder: str) -> RobotCode:
+        """A ROS 2 package around the same Python (`targets/robot/ros2`). `folder` is as for `python`. Raises as `cpp`."""
+        return cls(_existing(folder, "robot/ros2", "robot/python/module"))
+
+
+def _existing(*names: str) -> tuple[Path, ...]:
+    folders = tuple(room("targets") / name for name in names)
+    missing = [path for path in folders if not path.is_dir()]
+    if missing:
+        raise EdgecError(
+            "The templates of robots' programs are missing: the installation is incomplete.",
+            evidence=f"looked for {missing[0]}",
+            remedy="install edgec, or the package that adds this family, again: from a wheel or from a whole checkout",
+        )
+    return folders

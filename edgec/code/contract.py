@@ -86,6 +86,7 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
         "precision": model.precision,
         "runtime_title": registry.get(model.runtime).title,
         "runtime_pin": _pin(manifest, model.runtime),
+        "runtime_requirement": f"{model.runtime}{_pin(manifest, model.runtime)}",
         "runtime_target": code.runtime_target,
         "entry": model.entry,
         "settings": model.said_settings,

@@ -1,8 +1,10 @@
-"""Names from an artefact, which may be any text, as C++ identifiers and literals."""
+"""Names from an artefact, which may be any text, as identifiers and literals of C++ and Python."""
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from collections.abc import Iterable
 
 from edgec.text import shown
@@ -17,14 +19,19 @@ _KEYWORDS = frozenset({
     "sizeof", "static", "static_assert", "static_cast", "struct", "switch", "template", "this", "thread_local", "throw",
     "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
     "wchar_t", "while", "xor", "xor_eq",
-})  # fmt: skip
-_NAMESPACES = frozenset(("std", "ov", "onnx", "main", "linux", "unix", "posix", "build", "test", "src", "include"))
-"""Namespaces of libraries, names that preprocessors and CMake have for themselves."""
+}) | frozenset(keyword.kwlist)  # fmt: skip
+_NAMESPACES = frozenset({
+    "std", "ov", "onnx", "main", "linux", "unix", "posix", "build", "test", "src", "include", "artefact", "install", "log",
+    "numpy", "onnxruntime", "openvino", "pil", "setuptools", "launch", "launch_ros", "config", "resource", "rclpy", "array",
+    "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs", "builtin_interfaces", "ament_index_python", "run_frames",
+    "setup",
+}) | sys.stdlib_module_names  # fmt: skip
+"""Namespaces and packages of libraries, names that preprocessors, CMake and colcon have for themselves."""
 _LONGEST = 60
 
 
 def identifier(name: str, otherwise: str) -> str:
-    """`name` with what C++ allows; `otherwise` if nothing of it is. Two underscores in a row are the compiler's own."""
+    """`name` with what C++ and Python allow; `otherwise` if nothing of it is. Two underscores in a row are the compiler's own."""
     text = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9]", "_", name)).strip("_")[:_LONGEST].strip("_")
     if not text:
         return otherwise
@@ -34,22 +41,23 @@ def identifier(name: str, otherwise: str) -> str:
 
 
 def identifiers(names: Iterable[str], otherwise: str) -> list[str]:
-    """One for each name, all different; those that would be alike, or that C++ cannot spell, get their index."""
+    """One for each name, all different, in capitals too; those that would be alike, or that cannot be spelt, get their index."""
     taken: set[str] = set()
     spelt = []
     for index, name in enumerate(names):
         text = identifier(name, f"{otherwise}_{index}")
-        while text in taken:
+        while text.upper() in taken:
             text = f"{text}_{index}"
-        taken.add(text)
+        taken.add(text.upper())
         spelt.append(text)
     return spelt
 
 
 def namespace(name: str) -> str:
-    """The project's namespace, folder and CMake project, in lower case."""
+    """The project's namespace, folder, CMake project and ROS package, in lower case."""
     text = identifier(name.lower(), "model")
-    return f"{text}_model" if text in _NAMESPACES else text
+    # ROS takes no package whose name ends with an underscore, as keywords get one.
+    return f"{text.rstrip('_')}_model" if text in _NAMESPACES or text.endswith("_") else text
 
 
 def type_name(name: str, ending: str) -> str:
@@ -66,6 +74,11 @@ def literal(text: str) -> str:
         plain = 0x20 <= byte < 0x7F and character not in '"\\?'
         parts.append(character if plain else f"\\{byte:03o}")
     return f'"{"".join(parts)}"'
+
+
+def python_literal(text: str) -> str:
+    """A string of exactly these characters for Python, in ASCII."""
+    return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
 
 
 def comment(text: object) -> str:

@@ -5,5 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-LANGUAGES: Final[Mapping[str, str]] = {"cpp": "A C++ program with CMake, on the runtime's own C++ API."}
+LANGUAGES: Final[Mapping[str, str]] = {
+    "cpp": "A C++ program with CMake, on the runtime's own C++ API.",
+    "python": "A Python package, on numpy and the runtime's own Python API.",
+    "ros2": "A ROS 2 package with a lifecycle node (rclpy), around the Python package.",
+}
 """What each gives, by its name. `edgec code` has an option for each."""

@@ -1,8 +1,8 @@
 """Templates → the files of a project.
 
-A template is a file whose name ends with `.j2`, in Jinja's language, with marks that C++, CMake and Markdown lack: `%% … %%`
-is a statement, on a line of its own, and `@{ … }` an expression. Others are copied as they are. `NAMESPACE` in a path stands for
-the project's namespace; a file whose name begins with an underscore is for others to include.
+A template is a file whose name ends with `.j2`, in Jinja's language, with marks that C++, Python, CMake and Markdown lack:
+`%% … %%` is a statement, on a line of its own, and `@{ … }` an expression. Others are copied as they are. `NAMESPACE` in a path
+stands for the project's namespace; a file whose name begins with one underscore is for others to include.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgec.code.identifiers import cell, comment, literal
+from edgec.code.identifiers import cell, comment, literal, python_literal
 
 _TEMPLATE = ".j2"
 _NAMESPACE = "NAMESPACE"
@@ -26,7 +26,7 @@ def render(folders: Sequence[Path], context: Mapping[str, Any]) -> dict[str, str
 
     environment = Environment(
         loader=FileSystemLoader([str(folder) for folder in folders]),
-        autoescape=False,  # noqa: S701 - what comes from artefacts passes through the filters below, for C++ and Markdown
+        autoescape=False,  # noqa: S701 - what comes from artefacts passes through the filters below, for the languages
         undefined=StrictUndefined,
         variable_start_string="@{",
         variable_end_string="}",
@@ -38,11 +38,11 @@ def render(folders: Sequence[Path], context: Mapping[str, Any]) -> dict[str, str
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"literal": literal, "comment": comment, "cell": cell}
+    environment.filters |= {"literal": literal, "python": python_literal, "comment": comment, "cell": cell}
     files: dict[str, str] = {}
     for folder in reversed(folders):
         for path in sorted(folder.rglob("*")):
-            if not path.is_file() or path.name.startswith(("_", ".")):
+            if not path.is_file() or _is_hidden(path):
                 continue
             name = path.relative_to(folder).as_posix()
             place = name.removesuffix(_TEMPLATE).replace(_NAMESPACE, context["namespace"])
@@ -51,3 +51,8 @@ def render(folders: Sequence[Path], context: Mapping[str, Any]) -> dict[str, str
             else:
                 files[place] = path.read_text(encoding="utf-8")
     return files
+
+
+def _is_hidden(path: Path) -> bool:
+    inner = path.name.startswith(("_", ".")) and not path.name.startswith("__init__")
+    return inner or "__pycache__" in path.parts

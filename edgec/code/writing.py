@@ -17,6 +17,8 @@ MARK = "edgec-code.json"
 """Says of a folder that edgec wrote it, and what it wrote."""
 _LIMIT_BYTES = 1 << 20
 _SHOWN = 8
+_BUILT = ("build", "install", "log")
+"""What CMake and colcon make."""
 
 
 def check_project(directory: Path, *, force: bool) -> None:
@@ -91,6 +93,7 @@ def _changed(directory: Path) -> list[str] | None:
 
 
 def _files(directory: Path) -> list[str]:
-    """Paths of all files, without the mark, and without what is built in `build`."""
+    """Paths of all files, without the mark, and without what building and running leave."""
     paths = (path.relative_to(directory) for path in sorted(directory.rglob("*")) if path.is_symlink() or not path.is_dir())
-    return [path.as_posix() for path in paths if path.parts[0] != "build" and path.as_posix() != MARK]
+    whole = (path for path in paths if path.parts[0] not in _BUILT and "__pycache__" not in path.parts)
+    return [path.as_posix() for path in whole if path.as_posix() != MARK]

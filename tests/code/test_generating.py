@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from edgec.artefact.reading import open_artefact
 from edgec.backends.cpu.robot_code import cpu_robot_code
+from edgec.backends.robot_code import RobotCode
 from edgec.cli.code import code
 from edgec.code.contract import contract_of
 from edgec.code.generating import CodeRequest, generate
@@ -122,8 +123,8 @@ int main() { for (auto name : robot::co_lour_classes) std::cout << name << '\\0'
 """
 
 
-def test_names_from_artefacts_are_only_ever_text(artefact: Path, tmp_path: Path) -> None:
-    """Classes, outputs and titles that would end a literal or a comment. The compiler reads the headers, and prints the names."""
+def hostile_project(artefact: Path, code: RobotCode) -> dict[str, str]:
+    """A project for an artefact whose classes, outputs and titles would end a literal or a comment: the text of each file."""
     opened = open_artefact(artefact)
     facts, outputs = opened.manifest, list(opened.manifest.outputs)
     renamed = {"colour": 'co"lour*/', "grid": "double"}
@@ -137,9 +138,13 @@ def test_names_from_artefacts_are_only_ever_text(artefact: Path, tmp_path: Path)
     golden = replace(size.golden, expected_shipped=shipped)
     sizes = (replace(size, facts=size.facts.model_copy(update={"outputs": tuple(outputs)}), golden=golden),)
     hostile = replace(opened, manifest=manifest, sizes=sizes)
-    template = cpu_robot_code("onnxruntime")["cpp"]
-    contract = contract_of(hostile, model_of(hostile, None), template, "robot")
-    for name, text in render(template.folders, contract.context).items():
+    contract = contract_of(hostile, model_of(hostile, None), code, "robot")
+    return render(code.folders, contract.context)
+
+
+def test_names_from_artefacts_are_only_ever_text(artefact: Path, tmp_path: Path) -> None:
+    """Classes, outputs and titles that would end a literal or a comment. The compiler reads the headers, and prints the names."""
+    for name, text in hostile_project(artefact, cpu_robot_code("onnxruntime")["cpp"]).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "main.cpp").write_text(PRINTS)

@@ -51,7 +51,7 @@ class CpuBackend(Backend):
         return cpu_program()
 
     def robot_code(self, runtime: str) -> Mapping[str, RobotCode]:
-        """C++, for both runtimes."""
+        """C++, Python and a ROS 2 node, for both runtimes."""
         return cpu_robot_code(runtime)
 
     def best(self, profiles: Sequence[Profile], host: Host) -> Profile:

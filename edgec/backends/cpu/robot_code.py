@@ -1,4 +1,4 @@
-"""A robot's own program around a model for CPUs: C++ on OpenVINO's or ONNX Runtime's own API."""
+"""A robot's own program around a model for CPUs: C++, Python and a ROS 2 node, on OpenVINO's or ONNX Runtime's own API."""
 
 from __future__ import annotations
 
@@ -14,4 +14,9 @@ def cpu_robot_code(runtime: str) -> Mapping[str, RobotCode]:
     """By language; empty for another family's runtime. Raises `EdgecError` if templates are missing from this installation."""
     if runtime not in _LIBRARIES:
         return {}
-    return {"cpp": RobotCode.cpp(f"cpu/robot/cpp/{runtime}", _LIBRARIES[runtime])}
+    python = f"cpu/robot/python/{runtime}"
+    return {
+        "cpp": RobotCode.cpp(f"cpu/robot/cpp/{runtime}", _LIBRARIES[runtime]),
+        "python": RobotCode.python(python),
+        "ros2": RobotCode.ros2(python),
+    }
