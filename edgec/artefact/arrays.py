@@ -33,8 +33,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(directory: Path, path: str, expected: Mapping[str, Form], title: str = "golden file") -> dict[str, NDArray[Any]]:
-    """What `write_arrays` wrote to this path of an artefact. `title` is what messages call the file. Raises `ArtefactError` unless
-    it holds exactly the arrays that are expected, with finite values."""
+    """What `write_arrays` wrote to this path of an artefact. `title` is what messages call the file. Raises `ArtefactError`
+    unless it holds exactly the arrays that are expected, with finite values."""
 
     def refuse(problem: str) -> ArtefactError:
         return ArtefactError(

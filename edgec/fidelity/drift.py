@@ -79,9 +79,11 @@ def fit(calibration: Sequence[Floats], validation: Sequence[Floats]) -> Fitted:
 
 def _size(part: Floats, rows: Floats) -> float:
     """The mean distance of a part from its mean over all frames, but not nearly nothing."""
-    return max(float(np.sqrt(np.square(part).sum(axis=1).mean())), TINY * max(float(np.sqrt(np.square(rows).sum(axis=1).mean())), TINY))
+    return max(
+        float(np.sqrt(np.square(part).sum(axis=1).mean())), TINY * max(float(np.sqrt(np.square(rows).sum(axis=1).mean())), TINY)
+    )
 
 
 def _scores(world: World, frames: Sequence[Floats]) -> Floats:
     squared = [vectorised.squared_distance(frame, *world) for frame in frames]
-    return np.sqrt(np.maximum(squared, 0.0))
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)), np.float64)

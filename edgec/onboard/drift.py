@@ -4,7 +4,7 @@ A frame is described by its CLS token and by the mean and the standard deviation
 the Mahalanobis distance of that description from those of the calibration frames, whose covariance is shrunk because there are
 fewer frames than channels (`edgec.fidelity.drift` fits it). It is divided by its threshold, so that a frame above 1 alarms.
 
-For width D, P patches and K directions this takes about 3 P D + 6 K D operations: a ViT-S/16 at 240x320 runs 10,000 times as many.
+For width D, P patches and K directions this takes about 4 P D + 6 K D operations.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ MEAN, WEIGHTS, AXES, COUNTS = "mean", "weights", "axes", "counts"
 
 
 class World(NamedTuple):
-    """What calibration frames look like to the model: for F = `PARTS` times the width, `mean` [F], `weights` [F], which scale what is
-    left when the mean is subtracted, and `axes` [`DIRECTIONS`, F]. The arrays are the arithmetic's own kind, flat in `plain`."""
+    """What calibration frames look like to the model. For F = `PARTS` times the width: `mean` [F]; `weights` [F], which scale what
+    is left when the mean is subtracted; and `axes` [`DIRECTIONS`, F]. The arrays are of the arithmetic's own kind."""
 
     mean: Any
     weights: Any

@@ -132,8 +132,8 @@ def squared_distance(vector: Values, mean: Values, weights: Values, axes: Values
     if not all(map(math.isfinite, away)):
         return math.inf
     width = len(away)
-    along = (sum(map(mul, axes[start : start + width], away)) for start in range(0, len(axes), width))
-    return sum(map(mul, away, away)) - sum(value * value for value in along)
+    along = [sum(map(mul, axes[start : start + width], away)) for start in range(0, len(axes), width)]
+    return math.fsum(map(mul, away, away)) - math.fsum(map(mul, along, along))
 
 
 def _best(values: Values) -> int:

@@ -37,7 +37,9 @@ def headless(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In batches of two, calibrated on reddish frames."""
-    return write_meaning(tmp_path_factory.mktemp("running") / "knowing.edgec", batch=2, like=[reddish(seed) for seed in range(40)])
+    return write_meaning(
+        tmp_path_factory.mktemp("running") / "knowing.edgec", batch=2, like=[reddish(seed) for seed in range(40)]
+    )
 
 
 def reddish(seed: int) -> Bytes:
