@@ -25,7 +25,7 @@ MEAN, WEIGHTS, AXES, COUNTS = "mean", "weights", "axes", "counts"
 
 
 class World(NamedTuple):
-    """What calibration frames look like to the model. For F = `PARTS` times the width: `mean` [F]; `weights` [F], which scale what
+    """What calibration frames look like. For F = `PARTS` times the features' width: `mean` [F]; `weights` [F], which scale what
     is left when the mean is subtracted; and `axes` [`DIRECTIONS`, F]. The arrays are of the arithmetic's own kind."""
 
     mean: Any
