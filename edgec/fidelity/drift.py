@@ -2,7 +2,7 @@
 
 The covariance of descriptions is estimated as S + s I, S being that of the calibration frames in the `DIRECTIONS` directions in
 which they vary most, and s a share of its mean variance: shrinkage, as in Ledoit and Wolf, "A well-conditioned estimator for
-large-dimensional covariance matrices" (2004), with a share that was chosen by experiment (docs/drift.md).
+large-dimensional covariance matrices" (2004). The share and the number of directions have not been tuned on data yet.
 """
 
 from __future__ import annotations
