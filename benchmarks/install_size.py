@@ -22,7 +22,7 @@ else:
 ROOT = Path(__file__).resolve().parent.parent
 GLIBC = (17, 27, 28, 31, 34, 35)
 """Of Debian 12 and Ubuntu 22.04, and all older ones."""
-SETS = (("onnxruntime",), ("openvino",), ("onnxruntime", "openvino"), ("onnxruntime", "pictures"))
+SETS: tuple[tuple[str, ...], ...] = ((), ("openvino",), ("pictures",))
 
 
 def requirements(extras: Sequence[str]) -> list[str]:
@@ -61,7 +61,7 @@ def measure_installs(machine: str, python: str, *, listed: bool = False) -> None
             found = wheels(extras, machine, python, Path(folder))
             sizes = [(wheel.name.split("-")[0], wheel.stat().st_size / 1e6, unpacked(wheel) / 1e6) for wheel in found]
         packed, whole = sum(size for _, size, _ in sizes), sum(size for *_, size in sizes)
-        table.add_row(", ".join(extras), str(len(sizes)), f"{packed:.1f}", f"{whole:.1f}")
+        table.add_row(", ".join(extras) or "none", str(len(sizes)), f"{packed:.1f}", f"{whole:.1f}")
         if listed:
             for name, before, after in sorted(sizes, key=lambda each: -each[1]):
                 table.add_row(f"  {name}", "", f"{before:.1f}", f"{after:.1f}")

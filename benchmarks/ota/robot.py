@@ -66,16 +66,18 @@ class Ended:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class Running:
     """A command in a robot: `process` is that of the host which waits for it."""
 
     process: subprocess.Popen[bytes]
     output: BinaryIO
     began: float
+    killed: bool = False
 
     def power_off(self) -> None:
         """Kill all of the robot's processes at once, and wait until the last of them is gone."""
+        self.killed = self.process.poll() is None
         for pid in self._first():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -86,8 +88,9 @@ class Running:
             self.process.wait()
 
     def ended(self) -> Ended:
-        """Of a process that has ended."""
-        return Ended(self.process.returncode, self.text, time.monotonic() - self.began)
+        """Of a process that has ended; by SIGKILL where the power failed, though some versions of unshare end with 1 then."""
+        code = -signal.SIGKILL if self.killed and self.process.returncode else self.process.returncode
+        return Ended(code, self.text, time.monotonic() - self.began)
 
     @property
     def text(self) -> str:

@@ -68,12 +68,14 @@ def generate(path: Path) -> Path:
     """Write a new private key to `path` (PKCS#8 in PEM, without a passphrase, mode 0600), and its public key to `path` + `.pub`,
     whose path is returned.
 
-    Raises `RequestError` if either is there, for a key is never overwritten, or if the folder is not. Raises `OSError`; then
-    neither is left.
+    Raises `RequestError` if either is there, for a key is never overwritten, or if the folder is not, or for a path that is a
+    folder. Raises `OSError`; then neither is left.
     """
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
+    if not path.name or path.is_dir():
+        raise RequestError(f"{str(path)!a} is a folder, and a key is a file.", remedy="give the file's name, too")
     public = path.with_name(f"{path.name}.pub")
     if not path.parent.is_dir():
         raise RequestError(f"{path} cannot be written: there is no folder {path.parent}.", remedy="make it, or choose another")

@@ -13,6 +13,7 @@ from edgec.frames import raw, still, video
 from edgec.frames.bags import topics
 from edgec.frames.bags.formats import SUFFIXES as BAG_SUFFIXES
 from edgec.frames.bags.formats import UnusableBag, parts_of
+from edgec.frames.raw import RawFormat
 from edgec.frames.sampling import evenly
 from edgec.frames.types import Pixels, Skipped
 from edgec.text import counted
@@ -24,7 +25,7 @@ class Reading:
     """What files do not say themselves: which topic of bags is meant, where there are several, and the format of raw dumps."""
 
     topic: str = ""
-    raw: raw.RawFormat | None = None
+    raw: RawFormat | None = None
 
 
 DEFAULT = Reading()

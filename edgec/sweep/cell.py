@@ -15,18 +15,17 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 from edgec.artefact.write import existing_build_key
 from edgec.building import BuildResult, build
 from edgec.errors import ArtefactError, EdgecError
 from edgec.extras import named
-from edgec.model.spec import Size
 from edgec.progress import Step
 from edgec.quiet import keep_together
 from edgec.records.reading import printable
 from edgec.request import BuildRequest
+from edgec.sweep.child import REQUESTS
 from edgec.sweep.turns import Turns
 
 BUG, INTERRUPTED = 70, 130
@@ -77,8 +76,7 @@ class CellProgress:
 
 def request_from_json(data: dict[str, Any]) -> BuildRequest:
     """The reverse of `edgec.sweep.child.request_as_json`."""
-    typed = {"size": Size(*data["size"]), "more_sizes": (), "layers": tuple(data["layers"]), "output": Path(data["output"])}
-    return BuildRequest(**{**data, **typed})
+    return REQUESTS.validate_python(data)
 
 
 def main() -> int:

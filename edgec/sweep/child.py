@@ -3,7 +3,6 @@ scheduler's worker."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import selectors
@@ -17,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from edgec.durable import DISK_FULL
 from edgec.errors import ArtefactError
@@ -26,6 +25,8 @@ from edgec.records.reading import printable
 from edgec.request import BuildRequest
 from edgec.untrusted import Refused, parse_json_object
 
+REQUESTS = TypeAdapter(BuildRequest)
+"""Requests as JSON has them, and back."""
 LOGS = "logs"
 ENDING = ".edgec"
 _POLL_S = 0.2
@@ -83,12 +84,8 @@ def outcome_from(data: Any) -> Outcome:
 
 def request_as_json(request: BuildRequest) -> dict[str, Any]:
     """The request as JSON holds it."""
-    return {
-        **dataclasses.asdict(request),
-        "size": [request.size.height, request.size.width],
-        "more_sizes": [],
-        "output": str(request.output),
-    }
+    document: dict[str, Any] = REQUESTS.dump_python(request, mode="json")
+    return document
 
 
 def run_cell(

@@ -15,12 +15,14 @@ from pathlib import Path
 import click
 import pytest
 
+from edgec.bundle.keys import Signer, generate
+from edgec.bundle.packing import make_bundle
 from edgec.cli import edgec_cli
 from edgec.cli.options import PathType, ReferenceType
 from edgec.errors import EdgecError
 
 Said = Callable[..., tuple[int, str, str]]
-CODES = {*range(18), 130}
+CODES = {*range(22), 130}
 SUFFIXES = ("", ".toml", ".json", ".pth", ".safetensors", ".onnx", ".txt", ".png", ".mp4", ".npz")
 SECONDS = 60
 """For one command: what waits for a pipe, or reads a device without an end, would wait for ever."""
@@ -84,8 +86,19 @@ TEXTS = [
 """Of what has a form of its own: sizes, lengths of time, lists of blocks, shares, versions."""
 
 
+@pytest.fixture(scope="session")
+def released(workplace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `key`, `key.pub`, and the artefact as `robot-1.edgec-bundle`. Not to be changed."""
+    folder = tmp_path_factory.mktemp("released")
+    generate(folder / "key")
+    make_bundle(workplace / "made.edgec", folder / "robot-1.edgec-bundle", Signer(folder / "key"))
+    return folder
+
+
 @pytest.fixture
-def lines(workplace: Path, artefact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+def lines(
+    workplace: Path, artefact: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, list[str]]:
     """Of every command a line that is right and quick, by the command's name. What stands for a required argument comes last."""
     monkeypatch.setenv("EDGEC_CACHE_DIR", str(workplace / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -97,6 +110,10 @@ def lines(workplace: Path, artefact: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     frames, made = str(workplace / "frames"), str(artefact)
     (tmp_path / "all.toml").write_text('checkpoints = ["nowhere.pth"]\ntargets = ["cpu"]\nsizes = [32]\n')
+    (tmp_path / "fleet.toml").write_text('name = "all"\nboards = ["nobody@127.0.0.1:1"]\n')
+    bundle, fleet = str(released / "robot-1.edgec-bundle"), str(tmp_path / "fleet.toml")
+    signing = ["--sign", str(released / "key"), "-o", str(tmp_path / "new" / "robot-1.edgec-bundle")]
+    trust = ["--trust", str(released / "key.pub")]
     build = ["--calibration", frames, "--target", str(workplace / "board.toml"), "--input-size", "32x48", "--iterations", "5"]
     return {
         "build": [*build, "-o", str(tmp_path / "new.edgec"), str(workplace / "checkpoint")],
@@ -116,6 +133,16 @@ def lines(workplace: Path, artefact: Path, tmp_path: Path, monkeypatch: pytest.M
         "sweep": ["-o", str(tmp_path / "swept"), str(tmp_path / "all.toml")],
         "schema": ["report"],
         "doctor": [],
+        "keygen": [str(tmp_path / "key")],
+        "bundle make": [*signing, made],
+        "bundle report": [*signing, *trust, bundle, str(artefact / "report.json")],
+        "bundle unpack": [*trust, "-o", str(tmp_path / "unpacked"), bundle],
+        "bundle diff": [made, made],
+        "code": ["--cpp", "-o", str(tmp_path / "project"), made],
+        "fleet status": [fleet],
+        "fleet rollback": [fleet],
+        "fleet rollouts": [],
+        "fleet close": ["0123456789abcdef"],
     }
 
 
@@ -212,7 +239,8 @@ def test_paths_that_are_written_have_the_type_of_written_paths() -> None:
     made = {each.id for each in PARAMETERS if isinstance(each.values[1].type, PathType) and each.values[1].type.written}
     assert made == {
         *("build output", "run features", "run output", "bench output", "compare output", "explain pictures"),
-        *("calibration show output", "report output", "sweep output"),
+        *("calibration show output", "report output", "sweep output", "keygen key", "code output"),
+        *("bundle make output", "bundle report output", "bundle unpack output"),
     }
 
 

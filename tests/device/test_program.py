@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TARGETS, COMMON = ROOT / "targets", ROOT / "edgec" / "onboard"
 SOURCES, STEPS = TARGETS / "jetson" / "device", TARGETS / "device"
 OWN = sorted(SOURCES.rglob("*.py"))
-MODULES = [*OWN, *sorted(STEPS.rglob("*.py"))]
+MODULES = [*OWN, *sorted((STEPS / "edgec_device").rglob("*.py"))]
 CPU = sorted((TARGETS / "cpu" / "device").rglob("*.py"))
 SHARED = sorted(COMMON.glob("*.py"))
 """What every family's program carries."""
