@@ -55,6 +55,19 @@ def latency(checkpoint: str, calibration: str, evaluation: str | None, size: Any
     run_contest(checkpoint, calibration, evaluation, Size.parse(str(size)), rounds=rounds, threads=threads)
 
 
+@main.command()
+@click.argument("artefact", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--checkpoint", required=True, help="That the artefact was built from.")
+@click.option("--alike", required=True, metavar="SET", help="Frames of the calibration's scene that the build never saw.")
+@click.option("--unlike", multiple=True, metavar="SET", help="Other frames; repeatable.")
+@options.threads
+def drift(artefact: Path, checkpoint: str, alike: str, unlike: tuple[str, ...], threads: int | None) -> None:
+    """How often the drift score alarms: on frames like the calibration's, on others, and on disturbed ones."""
+    from benchmarks.drift import run_drift
+
+    run_drift(artefact, checkpoint, alike, unlike, threads)
+
+
 @main.command("signed-flips")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))

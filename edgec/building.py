@@ -68,6 +68,7 @@ def compile_into(directory: Path, build: Build) -> None:
     # Imported when there is work: a request that is refused, or a build that is up to date, need not wait for onnx-ir.
     from edgec.stages.assembling import Results, write
     from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
+    from edgec.stages.drift import record_drift
     from edgec.stages.preparing import (
         check_the_heads,
         choose_frames,
@@ -85,6 +86,7 @@ def compile_into(directory: Path, build: Build) -> None:
     complete = compute_references(build, hub, split)
     fidelity = (*verify_against_author(build, complete), *verify_export(build, hub, complete))
     references = only_shipped(hub, complete)
+    drift = record_drift(build, hub, split, references)
     calibration = calibrate(build, hub, split)
     plans = Plans(build, hub, calibration)
     sensitivity = measure_int8_costs(build, hub, plans, calibration, split)
@@ -95,7 +97,7 @@ def compile_into(directory: Path, build: Build) -> None:
     candidates, doubts = assess(build, hub, candidates, references)
     choice = choose(build, hub, candidates)
     notes = (*unseen, *doubts)
-    write(directory, Results(build, hub, split, references, calibration, sensitivity, candidates, choice, fidelity, notes))
+    write(directory, Results(build, hub, split, references, drift, calibration, sensitivity, candidates, choice, fidelity, notes))
 
 
 def _copy(cache: Cache, source: Path, work: Path) -> None:

@@ -23,14 +23,15 @@ JUDGED = {"fidelity", *ASSESSED}
 LOWERED = {"lowered", *JUDGED}
 PLANNED = {"plan", *LOWERED}
 CALIBRATED = {"statistics", *PLANNED}
-EXPORTED = {"hub", "hub-fidelity", *CALIBRATED}
-REFERENCE = {"reference", "hub-fidelity", *JUDGED}
+EXPORTED = {"hub", "hub-fidelity", "drift", *CALIBRATED}
+REFERENCE = {"reference", "hub-fidelity", "drift", *JUDGED}
 EVERYTHING = {"split", *EXPORTED, *REFERENCE}
 AFTER = {
     "split": EVERYTHING,
     "hub": EXPORTED,
     "reference": REFERENCE,
     "hub-fidelity": {"hub-fidelity"},
+    "drift": {"drift"},
     "statistics": CALIBRATED,
     "plan": PLANNED,
     "lowered": LOWERED,

@@ -19,6 +19,7 @@ from edgec.model.spec import Size
 if TYPE_CHECKING:
     from edgec.frames.raw import RawFormat
     from edgec.running import Summary
+    from edgec.running.figures import DriftTally
 
 INTERRUPTED = 130
 SIGNALLED = 128
@@ -145,10 +146,20 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     threads = f"{summary.threads} thread{'s' if summary.threads > 1 else ''}"
     facts.append(("computes in", f"{printable(summary.execution_precision) or 'the runtime does not say'}, {threads}"))
     facts += [(output, _head_words(tallied)) for output, tallied in summary.tally.to_json().items()]
+    if summary.drift is not None and summary.drift.frames:
+        facts.append(("drift", _drift_words(summary.drift)))
     for file in summary.written:
         count = f"{file.frames} frame{'s' if file.frames != 1 else ''}, {file.size_bytes / 1e6:.1f} MB"
         facts.append(("written", f"{printable(str(file.path))}: {', '.join(filter(None, (count, file.note)))}"))
     return facts
+
+
+def _drift_words(drift: DriftTally) -> str:
+    from edgec.records.reading import printable
+
+    one = drift.beyond == 1
+    beyond = f"{drift.beyond} of {drift.frames} frames {'is' if one else 'are'} unlike the calibration frames (above 1)"
+    return f"{beyond}; the largest is {drift.largest:.2f}, of {printable(drift.largest_frame)}"
 
 
 def _latency(summary: Summary) -> str:
@@ -191,6 +202,7 @@ def _summary_json(summary: Summary, signal: int | None) -> dict[str, Any]:
         "evidence": summary.evidence.value,
         "target_lacks": summary.lacks,
         "heads": summary.tally.to_json(),
+        "drift": summary.drift.to_json() if summary.drift else None,
         "written": [{"path": str(each.path), "frames": each.frames, "size_bytes": each.size_bytes} for each in summary.written],
         "ended": summary.ended,
         "signal": signal,

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from edgec.cli.console import err
 from edgec.errors import EdgecError
+from edgec.onboard.drift import THRESHOLD
 from edgec.records.reading import printable
 
 if TYPE_CHECKING:
@@ -94,11 +95,15 @@ class Lines:
                 "number": done.number,
                 "time_s": done.time_s,
                 "latency_ms": done.latency_ms,
+                "drift": done.drift,
                 "heads": {result.output: result.to_json() for result in done.results},
             }
             self.say(json.dumps(record, allow_nan=False))
             return
-        self._latest = "; ".join(result.words() for result in done.results)
+        words = [result.words() for result in done.results]
+        if done.drift is not None and done.drift > THRESHOLD:
+            words.append(f"unlike the calibration frames: drift {done.drift:.2f}")
+        self._latest = "; ".join(words)
         if self._by_frame and self._latest:
             self.say(f"{printable(done.name)}  {self._latest}")
 

@@ -118,6 +118,24 @@ def depths(expected: NDArray[Any], actual: NDArray[Any]) -> Depths:
     return Depths(float(relative), float(squared), int(error.size))
 
 
+def moments(vectors: NDArray[Any], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """See `Arithmetic.moments`."""
+    rows = vectors.reshape(-1, width).astype(np.float64)
+    with np.errstate(all="ignore"):
+        means = rows.mean(axis=0)
+        return means, np.sqrt(np.maximum(np.square(rows).mean(axis=0) - means * means, 0))
+
+
+def squared_distance(vector: NDArray[Any], mean: NDArray[Any], weights: NDArray[Any], axes: NDArray[Any]) -> float:
+    """See `Arithmetic.squared_distance`."""
+    with np.errstate(all="ignore"):
+        away = (vector.astype(np.float64) - mean) * weights
+    if not np.isfinite(away).all():
+        return np.inf
+    along = axes.reshape(-1, len(away)).astype(np.float64) @ away
+    return float(away @ away - along @ along)
+
+
 def _pairs(expected: NDArray[np.int64], actual: NDArray[np.int64], classes: int) -> Pairs:
     """Counted in a table with one column for labels of no class, so that labels beyond `MOST_CLASSES` need no memory."""
     low = int(expected.min())

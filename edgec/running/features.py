@@ -1,7 +1,8 @@
 """All outputs of a run as `.npz`: one file, or for long videos one a frame.
 
 In one file, M frames along the first axis: `frame` (names), `number` int64, `time_s` float64 (NaN where the source tells none),
-and an array an output, float32 [M, …], label maps int32. A file a frame has the same without that axis.
+`drift` float64 (NaN where the artefact cannot tell), and an array an output, float32 [M, …], label maps int32. A file a frame has
+the same without that axis.
 Nothing in them is pickled.
 """
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from edgec.running.sinks import FileSink, FolderSink, Written
 from edgec.running.types import Done
 
-RESERVED = ("frame", "number", "time_s")
+RESERVED = ("frame", "number", "time_s", "drift")
 _BLOCK = 1 << 22
 _npy: Any = np.lib.format
 """Which numpy leaves untyped."""
@@ -97,7 +98,9 @@ class FeatureFolder(FolderSink):
 
 def _arrays(done: Done) -> Mapping[str, NDArray[Any]]:
     time_s = math.nan if done.time_s is None else done.time_s
-    return {"number": np.array(done.number, np.int64), "time_s": np.array(time_s, np.float64), **done.outputs}
+    drift = math.nan if done.drift is None else done.drift
+    single = {"time_s": np.array(time_s, np.float64), "drift": np.array(drift, np.float64)}
+    return {"number": np.array(done.number, np.int64), **single, **done.outputs}
 
 
 def _head(member: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Any
 
+from edgec.onboard.drift import THRESHOLD
 from edgec.onboard.statistics import Summary, summary
 from edgec.running.results import ClassShares, DepthRange, Result, TopClass, ValueRange
 
@@ -55,6 +56,33 @@ class Figures:
     def seconds(self) -> float:
         """From the beginning of the run to its end."""
         return (self.ended_ns - self.began_ns) / 1e9
+
+
+class DriftTally:
+    """Counts the frames whose drift score is above the threshold."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.beyond = 0
+        self.largest = 0.0
+        self.largest_frame = ""
+
+    def add(self, name: str, score: float) -> None:
+        """A frame and its score."""
+        self.frames += 1
+        self.beyond += score > THRESHOLD
+        if self.frames == 1 or score > self.largest:
+            self.largest, self.largest_frame = score, name
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "threshold": THRESHOLD,
+            "frames": self.frames,
+            "beyond": self.beyond,
+            "largest": self.largest,
+            "largest_frame": self.largest_frame,
+        }
 
 
 class Tally:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from edgec.artefact.drift import read_drift
 from edgec.artefact.reading import open_artefact
 from edgec.backends.profiles import lacks
 from edgec.batches import filled
@@ -22,7 +23,7 @@ from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
 from edgec.records.report import Host
 from edgec.running.feeds import Clocked, Feed, OnDemand
-from edgec.running.figures import Figures, Recent, Tally
+from edgec.running.figures import DriftTally, Figures, Recent, Tally
 from edgec.running.opening import PICTURES_FPS, Opened, frames_to_come, require_here, sinks_of, size_facts
 from edgec.running.request import RunRequest, check
 from edgec.running.results import results_of
@@ -62,6 +63,8 @@ class Summary:
     execution_precision: str
     ended: End
     tally: Tally
+    drift: DriftTally | None
+    """None if the artefact cannot tell."""
     written: tuple[Written, ...]
 
 
@@ -129,6 +132,8 @@ class _Runner:
         self._batch, height, width, _ = opened.size.input.shape
         self._size = Size(height, width)
         self._figures, self._tally = Figures(), Tally()
+        self._drift = read_drift(opened.artefact, opened.size)
+        self._drifts = DriftTally() if self._drift else None
         self._reasons: list[Skipped] = []
         self._first: Taken | None = None
 
@@ -212,8 +217,11 @@ class _Runner:
                 frame=frame,
                 outputs=outputs_of_frame,
                 results=results_of(self._opened.artefact.manifest.heads, outputs_of_frame),
+                drift=self._drift.score(outputs_of_frame) if self._drift else None,
             )
             self._tally.add(done.results)
+            if self._drifts is not None and done.drift is not None:
+                self._drifts.add(done.name, done.drift)
             for sink in sinks:
                 with _marking_broken(sink):
                     sink.write(done)
@@ -266,6 +274,7 @@ class _Runner:
             execution_precision=self._runner.execution_precision,
             ended=ended,
             tally=self._tally,
+            drift=self._drifts,
             written=written,
         )
 

@@ -50,6 +50,8 @@ class Done:
     frame: Pixels
     outputs: Outputs
     results: tuple[Result, ...]
+    drift: float | None = None
+    """How unlike the calibration frames it is: above 1 it alarms (`edgec.onboard.drift`). None if the artefact cannot tell."""
 
 
 def outputs_of(outputs: Mapping[str, NDArray[Any]], index: int) -> dict[str, NDArray[Any]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import edgec
 from edgec.artefact.contents import build_manifest_files
+from edgec.artefact.drift import drift_path
 from edgec.artefact.machine import execution
 from edgec.artefact.operations import require_faithful
 from edgec.artefact.recording import golden_count, input_of, meanings, record_sizes, size_of
@@ -33,6 +34,7 @@ from edgec.records.report import Beside, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
 from edgec.stages.base import Build, Calibration, Hub
+from edgec.stages.drift import RecordedDrift
 from edgec.stages.sizes import size_notes
 
 PARETO = "report/pareto.svg"
@@ -48,6 +50,8 @@ class Results:
     split: Split
     references: tuple[Reference, ...]
     """One for each size, the default's first."""
+    drift: tuple[RecordedDrift, ...]
+    """Of each size; none if the artefact gives no features."""
     calibration: Calibration
     sensitivity: dict[str, float]
     candidates: tuple[Candidate, ...]
@@ -99,7 +103,7 @@ class Results:
         sizes = self.build.resolved.request.sizes
         at_sizes = {candidate.name: candidate.fidelity for candidate in self.candidates if candidate.fidelity}
         several = size_notes(sizes, at_sizes) if self.hub.others else ()
-        return (*self.build.resolved.notes, *self.split.notes, *several, *self.doubts)
+        return (*self.build.resolved.notes, *self.split.notes, *several, *(drift.note for drift in self.drift[:1]), *self.doubts)
 
     @property
     def calibrated_on(self) -> str:
@@ -141,6 +145,7 @@ def assemble_artefact(directory: Path, results: Results, step: Callable[[], None
     for reference, hub in zip(results.references, results.hub.all, strict=True):
         require_faithful(runner, hub.load_shipped, results.plan, reference.frames, resolved.request.batch)
     sizes = record_sizes(directory, results.references, runner, resolved.request.batch, results.chosen.precision)
+    _copy_drift(directory, results)
     _write_texts(directory, results)
     (directory / EXPLANATION).write_text(results.explanation.model_dump_json(indent=1) + "\n", encoding="utf-8")
     packed = resolved.backend.pack(_packing(directory, results, folders, variants, sizes, runner.threads))
@@ -225,6 +230,13 @@ def _label(results: Results) -> Label:
             "edgec.target": results.build.resolved.target,
         },
     )
+
+
+def _copy_drift(directory: Path, results: Results) -> None:
+    for drift, reference in zip(results.drift, results.references, strict=bool(results.drift)):
+        copy = directory / drift_path("" if reference is results.reference else str(size_of(reference)))
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(drift.path, copy)
 
 
 def _write_texts(directory: Path, results: Results) -> None:

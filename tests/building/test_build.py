@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgec.artefact.drift import read_drift
 from edgec.artefact.reading import open_artefact
 from edgec.backends import profiles as targets
 from edgec.backends.cpu.backend import CpuBackend
@@ -41,6 +42,7 @@ def test_it_holds_the_model_golden_vectors_and_a_report(built: BuildResult) -> N
         "report.json",
         "report.md",
         "explanation.json",
+        "drift.npz",
         "device/bundle.json",
         "device/edgec-cpu.pyz",
         "report/pareto.svg",
@@ -112,6 +114,19 @@ def test_golden_frames_are_not_calibration_frames(built: BuildResult, inputs: Pa
     assert len({frame.tobytes() for frame in golden}) == len(golden)
     assert built.report.calibration.startswith("frames, 12 frames")
     assert built.report.validation_frames == 4
+
+
+def test_it_records_what_the_calibration_frames_look_like(built: BuildResult) -> None:
+    opened = open_artefact(built.directory)
+    drift = read_drift(opened, opened.sizes[0].facts)
+    assert drift is not None
+    assert (drift.fitted.fitted_on, drift.fitted.judged_on, drift.fitted.beyond) == (12, 4, 0)
+    assert any(note.startswith("Drift: a frame that scores above 1 is unlike the 12") for note in built.report.notes)
+    runner = registry.get(opened.manifest.runtime).load(opened.lowered)
+    pictures = [*opened.golden.frames, np.zeros_like(opened.golden.frames[0])]
+    outputs = [{name: values[0] for name, values in runner(picture[None]).items()} for picture in pictures]
+    *seen, dark = map(drift.score, outputs)
+    assert max(seen) < dark
 
 
 def test_the_report_lists_every_candidate(built: BuildResult) -> None:

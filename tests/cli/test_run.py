@@ -54,10 +54,12 @@ def test_a_built_artefact_s_features_and_pictures(say: Said, workplace: Path, tm
     assert lines[0].split() == ["min", "ms", "p50", "ms", "p90", "ms", "p99", "ms", "max", "ms", "mean", "ms"]
     facts = {line.split("  ")[0].strip(): " ".join(line.split()) for line in lines if line and not line.startswith(" ")}
     assert facts["frames"] == "frames 3 done, as many as --limit asks for"
+    assert "of 3 frames" in facts["drift"]
     assert facts["evidence"].startswith(("evidence measured on host: ", "evidence measured on target: "))
     with np.load(features, allow_pickle=False) as result:
         assert result["frame"].tolist() == ["scene a.png", "scene b.png", "scene c.png"]
         assert result["cls"].shape == (3, 64)
+        assert (result["drift"] >= 0).all()
         assert result["patches"].shape == (3, 2, 3, 64)
     pages = sorted(drawn.iterdir())
     assert [path.name for path in pages] == [f"00000{number}-scene-{letter}.png" for number, letter in enumerate("abc")]
@@ -147,6 +149,7 @@ def test_json_lines_for_scripts(say: Said, colours: Path, tmp_path: Path) -> Non
     assert summary["dropped"] is None
     assert summary["evidence"] in ("measured on host", "measured on target")
     assert summary["heads"]["colour"] == {"top_class_frames": {"green": 1}}
+    assert frame["drift"] is summary["drift"] is None
 
 
 def test_an_artefact_without_heads_says_what_one_could_do(say: Said, workplace: Path) -> None:

@@ -34,6 +34,19 @@ def headless(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_meaning(tmp_path_factory.mktemp("running") / "bare.edgec", with_heads=False)
 
 
+@pytest.fixture(scope="session")
+def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In batches of two, calibrated on reddish frames."""
+    return write_meaning(
+        tmp_path_factory.mktemp("running") / "knowing.edgec", batch=2, like=[reddish(seed) for seed in range(40)]
+    )
+
+
+def reddish(seed: int) -> Bytes:
+    noise = np.random.default_rng(seed).integers(-9, 10, (HEIGHT, WIDTH, 3))
+    return np.clip(plain((200, 40, 40)) + noise, 0, 255).astype(np.uint8)
+
+
 def plain(colour: tuple[int, int, int], height: int = HEIGHT, width: int = WIDTH) -> Bytes:
     return np.full((height, width, 3), colour, np.uint8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, checker, helper, numpy_helper, save
 
+from edgec.artefact.arrays import write_arrays
 from edgec.artefact.contents import build_manifest_files
+from edgec.artefact.drift import drift_path
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
 from edgec.artefact.write import write_artefact
+from edgec.fidelity.drift import describe, fit
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.registry import get
 from edgec.records.evidence import Evidence
@@ -20,6 +24,7 @@ from edgec.records.fidelity import HeadFacts, StageFidelity
 from edgec.records.manifest import CheckpointFacts, FrameSetFacts, Golden, LicenceFacts, Manifest, Tensor
 
 CLASSES = ("red", "green", "blue")
+Frame = NDArray[np.uint8]
 HEIGHT, WIDTH, PATCH, FEATURES = 32, 48, 16, 8
 ENTRY = "runtime/model.onnx"
 
@@ -46,14 +51,14 @@ def heads() -> tuple[HeadFacts, ...]:
     )
 
 
-def write_meaning(folder: Path, *, batch: int = 1, with_heads: bool = True) -> Path:
+def write_meaning(folder: Path, *, batch: int = 1, with_heads: bool = True, like: Sequence[Frame] = ()) -> Path:
     """`colour`: the mean of each channel of the frame, of 0 to 10. `where`: of each pixel, the greatest channel. `bright`: of
     each pixel, the mean of its channels. `grid`: the means of each patch. `patches` and `cls` are a convolution with drawn
-    weights."""
-    return write_artefact(folder, lambda work: _fill(work, batch, with_heads), force=False)
+    weights. `like` are calibration and validation frames, half each: frames that are unlike them drift."""
+    return write_artefact(folder, lambda work: _fill(work, batch, with_heads, like), force=False)
 
 
-def _fill(folder: Path, batch: int, with_heads: bool) -> None:
+def _fill(folder: Path, batch: int, with_heads: bool, like: Sequence[Frame]) -> None:
     rows, columns = HEIGHT // PATCH, WIDTH // PATCH
     outputs = [Tensor(name="cls", dtype="float32", shape=(batch, FEATURES))]
     outputs.append(Tensor(name="patches", dtype="float32", shape=(batch, rows, columns, FEATURES)))
@@ -69,6 +74,10 @@ def _fill(folder: Path, batch: int, with_heads: bool) -> None:
     frames = np.random.default_rng(1).integers(0, 256, (batch, HEIGHT, WIDTH, 3), dtype=np.uint8)
     found = runner(frames)
     write_golden(folder, frames, found, found)
+    if like:
+        runs = [runner(np.stack([frame] * batch)) for frame in like]
+        described = [describe(run["cls"][0], run["patches"][0]) for run in runs]
+        write_arrays(folder / drift_path(), fit(described[::2], described[1::2]).arrays())
     fidelity = StageFidelity(
         stage="artefact", cls_cosine_mean=1, patch_cosine_mean=1, patch_cosine_p01=1, frames=1, evidence=Evidence.HOST
     )
