@@ -68,6 +68,17 @@ def drift(artefact: Path, checkpoint: str, alike: str, unlike: tuple[str, ...], 
     run_drift(artefact, checkpoint, alike, unlike, threads)
 
 
+@main.command()
+@click.argument("pythons", nargs=2, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("words", nargs=-1)
+def reproducible(pythons: tuple[Path, Path], words: tuple[str, ...]) -> None:
+    """The same release from two fresh environments, one with each of PYTHONS? WORDS are those of `edgec build`, by default the
+    demo for CPUs."""
+    from benchmarks.reproducible import compare_environments
+
+    compare_environments(pythons, words or ("demo", "--target", "cpu"))
+
+
 @main.command("signed-flips")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))

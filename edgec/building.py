@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgec import extras
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.statements import check_report
 from edgec.artefact.write import check_destination, existing_build_key, write_artefact
 from edgec.cache import Cache
+from edgec.cache import key as cache_key
 from edgec.durable import copy_hashed
 from edgec.errors import ArtefactError, EdgecError
 from edgec.onboard.files import link
@@ -22,7 +24,7 @@ from edgec.progress import Progress, Silent
 from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
 from edgec.records.reading import read_record
-from edgec.records.report import Report
+from edgec.records.report import Host, Report
 from edgec.request import BuildRequest, Resolved, resolve
 from edgec.stages.base import Build
 
@@ -57,7 +59,8 @@ def build(request: BuildRequest, progress: Progress | None = None) -> BuildResul
         return existing
     check_destination(resolved.output, request.force)
     stages = Build(resolved, Cache(note=progress.note), progress)
-    cached = stages.cache.stage("artefact", resolved.key, lambda directory: compile_into(directory, stages))
+    key = cache_key(resolved.key, _measured_on(resolved.host))
+    cached = stages.cache.stage("artefact", key, lambda directory: compile_into(directory, stages))
     with progress.stage("write"):
         directory = write_artefact(resolved.output, lambda work: _copy(stages.cache, cached, work), force=request.force)
     return _result(directory)
@@ -128,16 +131,23 @@ def _copy(cache: Cache, source: Path, work: Path) -> None:
 
 
 def _up_to_date(resolved: Resolved) -> BuildResult | None:
-    """The artefact at the destination, if it is whole and is what this build would write."""
+    """The artefact at the destination, if it is whole, is what this build would write, and was measured on this machine."""
     if existing_build_key(resolved.output) != resolved.key:
         return None
     try:
         opened = open_artefact(resolved.output)
         report = check_report(opened.manifest, opened.directory)
         resolved.backend.check(opened, report, None)
+        if report is None or _measured_on(report.host) != _measured_on(resolved.host):
+            return None
         return _result(resolved.output, reused=True)
     except ArtefactError:
         return None
+
+
+def _measured_on(host: Host) -> dict[str, Any]:
+    """What a report's figures depend on besides the artefact."""
+    return host.model_dump(mode="json", exclude={"governor", "usable_cores", "versions"})
 
 
 def _result(directory: Path, *, reused: bool = False) -> BuildResult:

@@ -10,7 +10,6 @@ import ast
 import hashlib
 import importlib.metadata
 import importlib.util
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -38,12 +37,18 @@ def fingerprint(modules: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def everything(others: Sequence[str] = ()) -> str:
-    """SHA-256, in hex, over all of edgec's files, the versions of all packages that it requires, and the modules `others`: what
-    an artefact as a whole depends on."""
-    foreign = fingerprint([module for module in others if module.partition(".")[0] != _NAME])
-    versions = "".join(f"{name} {number}\n" for name, number in packages().items())
+def everything(modules: Sequence[str]) -> str:
+    """SHA-256, in hex, over all of edgec's files, the versions of the packages that `modules` import, and those of `modules` that
+    are other packages': what an artefact as a whole depends on."""
+    foreign = fingerprint([module for module in modules if module.partition(".")[0] != _NAME])
+    versions = "".join(f"{name} {number}\n" for name, number in imported(modules).items())
     return hashlib.sha256(f"{source()}\n{foreign}\n{versions}".encode()).hexdigest()
+
+
+def imported(modules: Sequence[str]) -> dict[str, str]:
+    """Versions by name of the packages that these modules import, or edgec's modules that they import; empty for a package that
+    is not installed."""
+    return {package: version(package) for package in _closure(tuple(sorted(set(modules))))[1]}
 
 
 def source() -> str:
@@ -52,15 +57,6 @@ def source() -> str:
     for path in sorted(path for path in _ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
         digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + hashlib.sha256(_read(path)).digest())
     return digest.hexdigest()
-
-
-@cache
-def packages() -> dict[str, str]:
-    """Versions by name of the installed packages that edgec's metadata names, extras included."""
-    names = sorted(
-        {re.split(r"[^A-Za-z0-9_.-]", line, maxsplit=1)[0].lower() for line in importlib.metadata.requires(_NAME) or ()}
-    )
-    return {name: number for name in names if (number := _version(name))}
 
 
 def _read(path: Path) -> bytes:

@@ -21,7 +21,7 @@ from edgec.backends.offering import PrecisionChoice, offered_pairs
 from edgec.backends.profile import Profile
 from edgec.checkpoint import Identity
 from edgec.checkpoint.location.source import DEMO
-from edgec.dependencies import everything, packages
+from edgec.dependencies import everything, imported
 from edgec.errors import CalibrationError, RequestError, TargetError
 from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
 from edgec.fidelity.tasks import TaskBudgets
@@ -75,6 +75,8 @@ class BuildRequest:
     """Further sizes of frames that the artefact takes, if its runtime's files can hold several; `size` is the default."""
     batch: int = 1
     precision: PrecisionChoice = "auto"
+    candidate: str | None = None
+    """The one that ships, by its name in the report. Otherwise the backend chooses, on a CPU by measuring."""
     min_fidelity: float = 0.99
     heads: tuple[str, ...] = ()
     """Each as NAME=PATH."""
@@ -129,6 +131,7 @@ class BuildOptions(TypedDict, total=False):
     more_sizes: tuple[Size, ...]
     batch: int
     precision: PrecisionChoice
+    candidate: str | None
     min_fidelity: float
     heads: tuple[str, ...]
     features: bool
@@ -149,7 +152,8 @@ class BuildOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Resolved:
-    """The request with everything looked up. Builds with equal `key`s write equal artefacts."""
+    """The request with everything looked up. Builds with equal `key`s and equal choices write equal artefacts, but for their
+    reports."""
 
     request: BuildRequest
     budget: Budget
@@ -231,7 +235,9 @@ def resolve(request: BuildRequest) -> Resolved:
     if lacking:
         notes += (f"this host lacks {', '.join(lacking)} of {profiles[0].name}: its latencies say nothing about the target",)
     threads = request.threads or here.usable_cores
-    tools = {"edgec": edgec.__version__} | {name: version for name, version in packages().items() if name in TOOLS}
+    modules = ("edgec.building", "edgec.stages.assembling", *_modules(backend, lowerings))
+    versions = imported(modules)
+    tools = {"edgec": edgec.__version__} | {name: versions[name] for name in TOOLS if versions.get(name)}
     program = backend.program.sources() if backend.program is not None else {}
     key = cached.key(
         replace(
@@ -252,9 +258,10 @@ def resolve(request: BuildRequest) -> Resolved:
         frameset.sha256,
         frameset.name,
         [profile.model_dump(mode="json") for profile in profiles],
-        here.model_dump(mode="json", exclude={"governor", "usable_cores"}),
+        # Of the machine only what decides how its runtimes compute: two of the same processor write the same release.
+        here.model_dump(mode="json", include={"cpu", "architecture", "isa", "emulated_on"}),
         threads,
-        everything(_modules(backend, lowerings)),
+        everything(modules),
         # What it says of the graphs is in the report, and what it makes of them may be in the artefact.
         backend.compiler().version if backend.compiling else "",
         # The program goes with the artefact.

@@ -17,6 +17,7 @@ from edgec.artefact.reading import open_artefact
 from edgec.artefact.write import write_artefact
 from edgec.building import build
 from edgec.errors import ArtefactError, EdgecError
+from edgec.host.facts import facts
 from edgec.model.spec import Size
 from edgec.request import BuildRequest
 from tests.support.commands import python
@@ -99,6 +100,19 @@ def test_separate_builds_are_byte_identical(ask: BuildRequest, inputs: Path, tmp
 
 
 # --- at once
+
+
+def test_an_artefact_that_another_machine_measured_is_built_again(ask: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the same build key, for it is the same artefact; but its latencies would not be this machine's."""
+    first = build(ask)
+    assert build(ask).reused
+    here = facts()
+    monkeypatch.setattr("edgec.host.facts.facts", lambda: here.model_copy(update={"memory_bytes": 1 << 30, "python": "3.99"}))
+    elsewhere = build(replace(ask, force=True))
+    assert not elsewhere.reused
+    assert elsewhere.report.host.python == "3.99"
+    assert elsewhere.manifest == first.manifest
+    assert build(ask).reused
 
 
 def test_a_repeated_build_does_nothing(ask: BuildRequest, cache: Path) -> None:

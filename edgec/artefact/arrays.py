@@ -18,6 +18,8 @@ Form = tuple[tuple[int, ...], np.dtype[Any]]
 """An array's shape and type."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The zip format's first date."""
+_ZIP64 = 2**31
+"""From this size on, a member's header is the zip format's longer one."""
 _npy: Any = np.lib.format  # numpy does not type it
 
 
@@ -28,8 +30,10 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         for name in sorted(arrays):
             member = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
             member.create_system = 3
-            with archive.open(member, "w", force_zip64=True) as file:
-                _npy.write_array(file, np.ascontiguousarray(arrays[name]), version=(1, 0), allow_pickle=False)
+            array = np.ascontiguousarray(arrays[name])
+            # Not always: Python 3.11.4 and later write other longer headers than those before.
+            with archive.open(member, "w", force_zip64=array.nbytes >= _ZIP64) as file:
+                _npy.write_array(file, array, version=(1, 0), allow_pickle=False)
 
 
 def read_arrays(directory: Path, path: str, expected: Mapping[str, Form], title: str = "golden file") -> dict[str, NDArray[Any]]:

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgec.errors import FidelityError, RuntimeFailure
+from edgec.errors import FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst
 from edgec.records.report import CandidateFigures
+from edgec.untrusted import printable
 
 EXACTNESS = ("fp32", "bf16", "fp16", "w8", "int8", "fp8", "w6", "w4")
 """Precisions from the most to the least exact. Between candidates that are otherwise equal, the earlier one ships."""
@@ -51,6 +52,23 @@ def within(ran: Sequence[CandidateFigures], candidates: Sequence[CandidateFigure
         evidence=[f"{candidate.name}: {fidelity_of(candidate):.6f}" for candidate in ran],
         remedy=f"use --precision auto, calibrate on more frames from your camera{accept}",
     )
+
+
+def choose_named(name: str, candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
+    """The candidate that the user named, whatever was measured.
+
+    Raises `RequestError` if there is none of that name, `RuntimeFailure` if it did not run, `FidelityError` if it does not keep
+    the budget.
+    """
+    named = [candidate for candidate in candidates if candidate.name == name]
+    if not named:
+        raise RequestError(
+            f"There is no candidate {printable(name)}.",
+            evidence=f"this build has {', '.join(candidate.name for candidate in candidates)}",
+            remedy="name one of these with --candidate, or leave it out: the build then chooses",
+        )
+    chosen = within([candidate for candidate in named if candidate.fidelity and not candidate.problem], named, budget)[0]
+    return Choice(chosen, f"{name} ships, because --candidate names it; {describe_kept(chosen, budget)}.")
 
 
 def keeps(candidate: CandidateFigures, budget: Budget) -> bool:

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from edgec.artefact.statements import REPORT
 from edgec.bundle.trusting import as_edgec_errors, place_of
 from edgec.onboard.container import RELEASE, REPORT_SIGNATURE, SBOM, SIGNATURE, Source, is_measurement, read_in, sha256_in
 from edgec.onboard.trust import open_source
@@ -38,6 +39,8 @@ class Comparison:
     another one each time, and a measurement may be replaced."""
 
     differences: tuple[Difference, ...]
+    chosen: tuple[str, ...] = ()
+    """The candidates that the two reports say were chosen, if these are two."""
 
     @property
     def same_release(self) -> bool:
@@ -56,6 +59,12 @@ class Comparison:
             return "The same release, with another measurement."
         if "artefact" not in parts:
             return "The same artefact, released under other terms."
+        if self.chosen:
+            one, other = map(printable, self.chosen)
+            return (
+                f"Two artefacts: the builds chose {one} and {other}. Where measuring chooses, it may choose differently the next "
+                f"time; build both with --candidate {one} for the same one."
+            )
         return "Two artefacts."
 
 
@@ -65,7 +74,9 @@ def compare_bundles(a: Path, b: Path) -> Comparison:
     Raises `Untrusted` for a file that is no bundle, and `ArtefactError` if nothing is there.
     """
     with as_edgec_errors(), open_source(place_of(a)) as one, open_source(place_of(b)) as other:
-        return Comparison(tuple(sorted(_differences(one, other), key=lambda each: (_PARTS.index(each.part), each.path))))
+        differences = sorted(_differences(one, other), key=lambda each: (_PARTS.index(each.part), each.path))
+        chosen = tuple(map(_chosen, (one, other)))
+        return Comparison(tuple(differences), chosen if all(chosen) and len(set(chosen)) > 1 else ())
 
 
 _PARTS: tuple[Part, ...] = ("release", "artefact", "measurement", "signature")
@@ -79,6 +90,18 @@ def _differences(a: Source, b: Source) -> Iterator[Difference]:
             yield Difference(_part(path), path, "only in B")
         elif a.sizes[path] != b.sizes[path] or sha256_in(a, path) != sha256_in(b, path):
             yield Difference(_part(path), path, "differs", tuple(_why(a, b, path)))
+
+
+def _chosen(source: Source) -> str:
+    """The chosen candidate's name, of a report that has one."""
+    if REPORT not in source.sizes:
+        return ""
+    try:
+        report = parse_json(read_in(source, REPORT, _MOST_BYTES))
+    except Refused:
+        return ""
+    name = report.get("chosen") if isinstance(report, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _part(path: str) -> Part:

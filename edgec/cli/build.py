@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @options.input_sizes
 @options.batch
 @options.precision
+@options.candidate
 @options.heads
 @options.features
 @options.min_fidelity

@@ -195,6 +195,10 @@ precision = click.option(
     "--precision", type=click.Choice(["auto", "fp32", "fp16", "bf16", "int8", "fp8", "w8", "w6", "w4"]),
     default="auto", show_default=True, help="auto ships the fastest that keeps the features.",
 )  # fmt: skip
+candidate = click.option(
+    "--candidate", metavar="NAME",
+    help="Ship this candidate of the report, as openvino-int8-but-last-6, instead of choosing by measurement.",
+)  # fmt: skip
 min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
     help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",

@@ -101,6 +101,7 @@ class Recipe(Table):
     registers: bool = False
     layers: tuple[Annotated[int, Field(ge=0, le=10_000)], ...] = Field(default=(), max_length=256)
     precision: PrecisionChoice = "auto"
+    candidate: Text | None = Field(default=None, description="the candidate that ships, instead of one chosen by measurement")
     effort: Effort = "quick"
     batch: int = Field(default=1, ge=1, le=4096)
     threads: int | None = Field(default=None, ge=1, le=4096)
@@ -196,6 +197,7 @@ class OpenRecipe:
             reading=Reading(given.get("topic", recipe.topic), given.get("raw", form)),
             batch=recipe.batch,
             precision=recipe.precision,
+            candidate=recipe.candidate,
             heads=tuple(f"{name}={absolute(path, root)}" for name, path in recipe.heads.items()),
             features=recipe.features,
             registers=recipe.registers,

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from edgec.artefact.recording import size_of
 from edgec.backends.candidate import Assessment, Candidate
-from edgec.backends.choosing import Choice, keeps
+from edgec.backends.choosing import Choice, choose_named, keeps
 from edgec.backends.offering import attempts, other_forms, rest_of
 from edgec.errors import RuntimeFailure, TargetError
 from edgec.fidelity.gate import measure_fidelity
@@ -281,8 +281,8 @@ def _assessed(candidate: Candidate, assessment: Assessment | None) -> Candidate:
 
 
 def choose(build: Build, hub: Hub, candidates: Sequence[Candidate]) -> Choice:
-    """The candidate that ships. Raises `RuntimeFailure` if no candidate ran, `TargetError` if only the target could judge any,
-    `FidelityError` if none keeps the features."""
+    """The candidate that ships. Raises `RequestError` if the request names one that there is not, `RuntimeFailure` if no candidate
+    ran, `TargetError` if only the target could judge any, `FidelityError` if none keeps the features."""
     figures = [candidate.figures() for candidate in candidates]
     unjudged = {candidate.name: candidate.unjudged for candidate in candidates if candidate.unjudged}
     if unjudged and not any(candidate.ran for candidate in candidates):
@@ -291,7 +291,11 @@ def choose(build: Build, hub: Hub, candidates: Sequence[Candidate]) -> Choice:
             evidence=[f"{name}: {why}" for name, why in unjudged.items()],
             remedy="use --precision auto, with which it goes along for the target to judge; or build on the target itself",
         )
-    choice = build.resolved.backend.choose(figures, build.circumstances(hub))
+    name = build.resolved.request.candidate
+    if name is None:
+        choice = build.resolved.backend.choose(figures, build.circumstances(hub))
+    else:
+        choice = choose_named(name, figures, build.resolved.budget)
     if not unjudged:
         return choice
     also = f" Also along, for the target alone to judge: {', '.join(unjudged)}."

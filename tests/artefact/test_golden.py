@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import time
 import zipfile
 from pathlib import Path
@@ -49,6 +50,21 @@ def test_numpy_reads_them_without_pickle(tmp_path: Path) -> None:
     write_golden(tmp_path, frames(), features(), features())
     with np.load(tmp_path / EXPECTED_SHIPPED, allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["patches"], features()["patches"])
+
+
+def test_the_bytes_do_not_depend_on_pythons_version(tmp_path: Path) -> None:
+    """Python 3.11.4 changed how `zipfile` writes the longer headers of members of 2 GiB and more. These are the shorter ones, in
+    which the format has one way to say it."""
+    write_golden(tmp_path, frames(), features(), features())
+    for path in PATHS:
+        content = (tmp_path / path).read_bytes()
+        with zipfile.ZipFile(tmp_path / path) as archive:
+            for member in archive.infolist():
+                version, flags, _, _, _, _, packed, size, name, extra = struct.unpack_from(
+                    "<HHHHHIIIHH", content, member.header_offset + 4
+                )
+                assert (version, flags, packed, size) == (20, 0, member.file_size, member.file_size)
+                assert (name, extra, member.extra) == (len(member.filename), 0, b"")
 
 
 def test_the_same_numbers_are_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,13 @@ from itertools import permutations
 import pytest
 
 from edgec.backends.apple.choosing import choose_first
+from edgec.backends.choosing import choose_named
 from edgec.backends.cpu.choosing import IN_QUESTION, NEAR, WORTH, choose, finalists
 from edgec.backends.cpu.choosing import choose_unmeasured as choose_on_cpu
 from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.backends.jetson.choosing import choose_unmeasured
 from edgec.backends.profiles import resolve
-from edgec.errors import FidelityError, RuntimeFailure
+from edgec.errors import EdgecError, FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
 from edgec.host.facts import facts
 from edgec.records.evidence import Evidence
@@ -53,6 +54,33 @@ def test_the_fastest_within_the_budget_ships() -> None:
 
 def test_int8_beyond_the_budget_does_not_ship_however_fast() -> None:
     assert chosen(FP32, BF16, candidate("openvino-int8", 1.0, 0.9899)) == "openvino-bf16"
+
+
+def test_a_named_candidate_ships_however_slow() -> None:
+    slow = candidate("openvino-int8", 25.0, 0.995)
+    choice = choose_named("openvino-int8", [FP32, BF16, slow], Budget(0.99))
+    assert choice.candidate is slow
+    assert "because --candidate names it" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "says"),
+    [
+        ("openvino-int4", RequestError, "openvino-fp32, openvino-bf16, openvino-int8, onnxruntime-int8"),
+        ("openvino-int8", FidelityError, "openvino-int8: 0.980000"),
+        ("onnxruntime-int8", RuntimeFailure, "onnxruntime-int8: refuses it"),
+    ],
+)
+def test_a_named_candidate_must_be_there_run_and_keep_the_budget(name: str, error: type[EdgecError], says: str) -> None:
+    candidates = [
+        FP32,
+        BF16,
+        candidate("openvino-int8", 5.0, 0.98),
+        candidate("onnxruntime-int8", None, None, problem="refuses it"),
+    ]
+    with pytest.raises(error) as caught:
+        choose_named(name, candidates, Budget(0.99))
+    assert says in "\n".join(caught.value.evidence)
 
 
 def test_the_budget_itself_is_within_the_budget() -> None:
