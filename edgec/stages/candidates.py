@@ -281,8 +281,8 @@ def _assessed(candidate: Candidate, assessment: Assessment | None) -> Candidate:
 
 
 def choose(build: Build, hub: Hub, candidates: Sequence[Candidate]) -> Choice:
-    """The candidate that ships. Raises `RequestError` if the request names one that there is not, `RuntimeFailure` if no candidate
-    ran, `TargetError` if only the target could judge any, `FidelityError` if none keeps the features."""
+    """The candidate that ships. Raises `RequestError` if the request names one that there is not, `RuntimeFailure` if no
+    candidate ran, `TargetError` if only the target could judge any, `FidelityError` if none keeps the features."""
     figures = [candidate.figures() for candidate in candidates]
     unjudged = {candidate.name: candidate.unjudged for candidate in candidates if candidate.unjudged}
     if unjudged and not any(candidate.ran for candidate in candidates):

@@ -58,28 +58,9 @@ def build(inputs: Path, root: Path, place: Place) -> Path:
     folder = root / place.folder
     shutil.copytree(inputs, folder)
     home = {"HOME": str(folder), "EDGEC_CACHE_DIR": str(folder / "cache"), "TMPDIR": str(folder)}
-    arguments = [
-        "build",
-        "checkpoint",
-        "--target",
-        "cpu-x86-64",
-        "--input-size",
-        f"{SMALL.height}x{SMALL.width}",
-        "--calibration",
-        "frames",
-    ]
-    arguments += [
-        "--precision",
-        "int8",
-        "--min-fidelity",
-        "0.9",
-        "--iterations",
-        "5",
-        "--candidate",
-        CANDIDATE,
-        "-o",
-        "robot.edgec",
-    ]
+    arguments = ["build", "checkpoint", "--target", "cpu-x86-64", "--input-size", f"{SMALL.height}x{SMALL.width}"]
+    arguments += ["--calibration", "frames", "--precision", "int8", "--min-fidelity", "0.9", "--iterations", "5"]
+    arguments += ["--candidate", CANDIDATE, "-o", "robot.edgec"]
     done = subprocess.run(
         [*place.before, sys.executable, "-m", "edgec", *arguments],
         cwd=folder,
