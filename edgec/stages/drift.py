@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgec import frames as framing
-from edgec.artefact.drift import CLS, PATCHES
-from edgec.fidelity.drift import describe, fit
+from edgec.artefact.drift import CLS
+from edgec.fidelity.drift import fit
 from edgec.fidelity.reference import Reference
 from edgec.frames import Split
 from edgec.stages.base import Build, Hub, dump, identities, load
@@ -43,7 +43,7 @@ def record_drift(build: Build, hub: Hub, split: Split, references: Sequence[Refe
 
     The features are the float32 model's, so that one file serves every precision and board.
     """
-    if not {CLS, PATCHES} <= set(hub.outputs):
+    if CLS not in hub.outputs:
         return ()
     pairs = zip(hub.all, references, strict=True)
     return tuple(_record_one(build, each, split, reference) for each, reference in pairs)
@@ -56,11 +56,10 @@ def _record_one(build: Build, hub: Hub, split: Split, reference: Reference) -> R
 
         pictures = (picture for _, picture in framing.batches(split.calibration, hub.size))
         calibration = []
-        for features in by_frame(hub.load(), (CLS, PATCHES), pictures, build.batch, threads=build.resolved.threads):
-            calibration.append(describe(features[CLS], features[PATCHES]))
+        for features in by_frame(hub.load(), (CLS,), pictures, build.batch, threads=build.resolved.threads):
+            calibration.append(features[CLS])
             step()
-        validation = [describe(*pair) for pair in zip(reference.features[CLS], reference.features[PATCHES], strict=True)]
-        fitted = fit(calibration, validation)
+        fitted = fit(calibration, reference.features[CLS])
         write_arrays(directory / FILE, fitted.arrays())
         dump(directory / COUNTS, [fitted.fitted_on, fitted.judged_on, fitted.beyond])
 

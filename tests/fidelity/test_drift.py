@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgec.fidelity.drift import describe, fit
+from edgec.fidelity.drift import fit
 from edgec.onboard import vectorised
 from edgec.onboard.drift import DIRECTIONS, THRESHOLD
 
 Floats = NDArray[np.float64]
-WIDTH, FEATURES = 16, 48
+FEATURES = 48
 
 
 def frames(count: int, seed: int, shift: float = 0.0) -> list[Floats]:
-    """Descriptions that vary much in four directions and little in all others. A shift is in a direction of the latter."""
+    """Tokens that vary much in four directions and little in all others. A shift is in a direction of the latter."""
     mixing = np.random.default_rng(0).normal(size=(4, FEATURES))
     random = np.random.default_rng(seed)
     moved = np.zeros(FEATURES)
@@ -54,11 +54,3 @@ def test_frames_that_are_all_the_same() -> None:
 def test_the_same_frames_give_the_same_arrays() -> None:
     first, second = (fit(frames(40, 1), frames(9, 2)).arrays() for _ in range(2))
     assert all((first[name] == second[name]).all() for name in first)
-
-
-def test_a_description_is_cls_and_the_moments_of_patches() -> None:
-    random = np.random.default_rng(0)
-    cls, patches = random.normal(size=WIDTH).astype(np.float32), random.normal(size=(3, 4, WIDTH)).astype(np.float32)
-    actual = describe(cls, patches)
-    vectors = patches.reshape(-1, WIDTH)
-    assert actual == pytest.approx(np.concatenate([cls, vectors.mean(axis=0), vectors.std(axis=0)]), rel=1e-5)
