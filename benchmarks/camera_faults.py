@@ -107,7 +107,8 @@ def _turned(frame: Pixels, degrees: float) -> Pixels:
         margin = width // 8, height // 8
         picture = picture.rotate(degrees, Image.Resampling.BICUBIC)
         picture = picture.crop((*margin, width - margin[0], height - margin[1]))
-    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+    result: Pixels = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+    return result
 
 
 def _covered(frame: Pixels, share: float, level: float, random: np.random.Generator) -> Pixels:

@@ -59,7 +59,7 @@ def _record_one(build: Build, hub: Hub, split: Split, reference: Reference) -> R
         for features in by_frame(hub.load(), (CLS,), pictures, build.batch, threads=build.resolved.threads):
             calibration.append(features[CLS])
             step()
-        fitted = fit(calibration, reference.features[CLS])
+        fitted = fit(calibration, list(reference.features[CLS]))
         write_arrays(directory / FILE, fitted.arrays())
         dump(directory / COUNTS, [fitted.fitted_on, fitted.judged_on, fitted.beyond])
 
