@@ -3,7 +3,7 @@
 drift.npz   mean     float32 [D], the features' width: `edgec.onboard.drift.World`
             weights  float32 [D]
             axes     float32 [32, D]
-            counts   int32 [3]: frames that it was fitted on, frames that set the threshold, and how many of these are beyond it
+            counts   int32 [2]: frames that it was fitted on, and validation frames that helped to set the threshold
 
 A model that takes further sizes of frames has the same again for each: drift/480x640.npz. An artefact of an older edgec, or one
 without raw features, has none.
@@ -56,7 +56,7 @@ def read_drift(artefact: OpenArtefact, size: SizeFacts) -> Drift | None:
         MEAN: ((features,), single),
         WEIGHTS: ((features,), single),
         AXES: ((DIRECTIONS, features), single),
-        COUNTS: ((3,), np.dtype(np.int32)),
+        COUNTS: ((2,), np.dtype(np.int32)),
     }
     arrays = read_arrays(artefact.directory, path, forms, "drift file")
     return Drift(Fitted(World(arrays[MEAN], arrays[WEIGHTS], arrays[AXES]), *map(int, arrays[COUNTS])))

@@ -23,8 +23,9 @@ SHRINKAGE = 0.1
 """The variance that every direction has beside its own, as a share of the mean one of the directions in which frames vary."""
 BLOCKS = 4
 """Of calibration frames, in time, each of which is scored by a fit to the others."""
-MARGIN = 1.2
-"""The threshold, as a multiple of the largest score of a frame that the fit had not seen."""
+MARGIN = 2.0
+"""The threshold is above the largest score that the fit had not seen by this share divided by the root of the number of
+calibration frames: the fewer they are, the more later frames differ from them."""
 FLOOR = 0.01
 """The least variance of a channel, as a share of the channels' mean one: one that hardly varies must not decide alone."""
 TINY = 1e-4
@@ -32,18 +33,16 @@ TINY = 1e-4
 
 
 class Fitted(NamedTuple):
-    """A score and what it was fitted to: the number of calibration frames, that of validation frames, and how many of these are
-    beyond the threshold."""
+    """A score, the number of calibration frames that it was fitted to, and that of validation frames."""
 
     world: World
     fitted_on: int
     judged_on: int
-    beyond: int
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays of the drift file, by name."""
         world = {MEAN: self.world.mean, WEIGHTS: self.world.weights, AXES: self.world.axes}
-        counts = np.array([self.fitted_on, self.judged_on, self.beyond], np.int32)
+        counts = np.array([self.fitted_on, self.judged_on], np.int32)
         return {**{name: np.asarray(array, np.float32) for name, array in world.items()}, COUNTS: counts}
 
 
@@ -51,17 +50,16 @@ def fit(calibration: Sequence[NDArray[Any]], validation: Sequence[NDArray[Any]])
     """A score that is small for the calibration frames, with a threshold that at most one in a hundred frames like them exceeds.
     Both are CLS tokens [D], in time, of at least two and one frames.
 
-    The threshold is `MARGIN` times the largest score of a frame that the fit had not seen. These are the validation frames and,
+    The threshold is above the largest score of a frame that the fit had not seen (`MARGIN`). These are the validation frames and,
     because they are few and of one time, the calibration frames too, in blocks: each by a fit to the other blocks.
     """
     rows = np.stack(calibration).astype(np.float64)
     world = _world(rows)
-    scores = _scores(world, np.stack(validation))
-    unseen = [scores, *_crossed(rows)]
+    unseen = [_scores(world, np.stack(validation)), *_crossed(rows)]
+    margin = 1 + MARGIN / math.sqrt(len(rows))
     # One standard deviation in one direction is never far, not even where the frames hardly vary.
-    threshold = max(1.0, MARGIN * max(float(each.max()) for each in unseen))
-    world = world._replace(weights=world.weights / threshold)
-    return Fitted(world, len(rows), len(scores), int((scores > threshold).sum()))
+    threshold = max(1.0, margin * max(float(each.max()) for each in unseen))
+    return Fitted(world._replace(weights=world.weights / threshold), len(rows), len(validation))
 
 
 def _world(rows: Floats) -> World:
