@@ -65,14 +65,6 @@ def test_calibration_frames_that_change_in_time_widen_the_threshold() -> None:
     assert wide < narrow
 
 
-def test_of_fewer_frames_the_threshold_is_wider() -> None:
-    rows = frames(120, 1)
-    many, few = (
-        np.median(scores(fit(rows[:: 120 // count], frames(9, 3)).world, frames(20, 2, shift=12))) for count in (120, 12)
-    )
-    assert few < many
-
-
 def test_a_channel_that_is_always_the_same_does_not_decide_alone() -> None:
     """Rounding to int8 moves it a little."""
     constant = [np.where(np.arange(FEATURES) == 5, 1.0, row) for row in frames(100, 1)]
