@@ -28,7 +28,7 @@ from edgec.onboard.drift import DIRECTIONS, THRESHOLD
 from edgec.onboard.vectorised import cosines
 from edgec.verifying import load_runner
 
-FAULTY = 16
+FAULTY = 12
 """Frames of the first set that each fault is tried on."""
 
 
