@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgec.errors import FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import kept, percentage
 from edgec.records.report import CandidateFigures
 from edgec.untrusted import printable
 
@@ -49,7 +50,7 @@ def within(ran: Sequence[CandidateFigures], candidates: Sequence[CandidateFigure
     accept = f", or accept --min-fidelity {best:.4f}" if best > 0 else ""
     raise FidelityError(
         f"No candidate keeps the features within --min-fidelity {budget.min_fidelity:g}.",
-        evidence=[f"{candidate.name}: {fidelity_of(candidate):.6f}" for candidate in ran],
+        evidence=[f"{candidate.name}: {kept(fidelity_of(candidate))}" for candidate in ran],
         remedy=f"use --precision auto, calibrate on more frames from your camera{accept}",
     )
 
@@ -85,7 +86,7 @@ def _describe_losses(candidate: CandidateFigures, budget: Budget) -> tuple[str, 
 def describe_loss(candidate: CandidateFigures, budget: Budget) -> str:
     """Why a candidate beyond the budget does not ship, as part of a reason."""
     if candidate.fidelity and candidate.fidelity.cosines and fidelity_of(candidate) < budget.min_fidelity:
-        return f"{candidate.name} loses the features ({fidelity_of(candidate):.4f})"
+        return f"{candidate.name} loses the features (fidelity {kept(fidelity_of(candidate))})"
     return f"{candidate.name} loses what the heads decide ({_describe_losses(candidate, budget)[0]})"
 
 
@@ -94,20 +95,20 @@ def describe_kept(candidate: CandidateFigures, budget: Budget) -> str:
     assert candidate.fidelity is not None
     words = []
     if candidate.fidelity.cosines:
-        words.append(f"its worst cosine is {fidelity_of(candidate):.5f} of {budget.min_fidelity:g} asked")
+        words.append(f"its fidelity is {kept(fidelity_of(candidate))} of {budget.min_fidelity:g} asked")
     for task in candidate.fidelity.tasks:
         if task.classes:
-            words.append(f"{task.head} agrees on {task.classes.agreement:.2%} of the frames")
+            words.append(f"{task.head} agrees on {percentage(task.classes.agreement)} of the frames")
         elif task.masks:
-            words.append(f"{task.head} has a mean IoU of {task.masks.mean_iou:.4f}")
+            words.append(f"{task.head} has a mean IoU of {kept(task.masks.mean_iou)}")
         elif task.depths:
             words.append(f"{task.head} has a relative error of {task.depths.relative_error:.4f}")
         elif task.values:
-            words.append(f"{task.head} has a mean cosine of {task.values.cosine_mean:.5f}")
+            words.append(f"{task.head} has a mean cosine of {kept(task.values.cosine_mean)}")
     return ", ".join(words)
 
 
 def fidelity_of(candidate: CandidateFigures) -> float:
-    """The figure that a budget bounds: the worst cosine; without features, what its worst head keeps."""
+    """The figure that a budget bounds: the lowest of the three cosines; without features, what its worst head keeps."""
     assert candidate.fidelity is not None
     return worst(candidate.fidelity)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgec.report.compare.sides import Side
     from edgec.report.compare.verdicts import Comparison, Gate
 
+_TONES = {"good": "green", "bad": "red", "open": "yellow"}
 _COLUMNS = 4
 """With more sides than this, each side is a row."""
 
@@ -67,7 +68,8 @@ def compare(
     github: bool,
     undecided_fails: bool,
 ) -> None:
-    """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
+    """Compare reports, all with the first: the answer in a sentence, then ratios of latency with 95 % intervals, memory, size and
+    fidelity.
 
     A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. A sweep's
     folder stands for all its artefacts. Refuses what was not measured under the same conditions.
@@ -149,6 +151,7 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
     from rich.text import Text
 
     from edgec.cli.tables import facts_table
+    from edgec.report.compare.answering import answers
     from edgec.report.compare.rendering import (
         METHOD,
         VERDICT_TITLES,
@@ -160,7 +163,10 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
         warnings,
     )
 
-    compared = rows(sides)
+    compared = rows(sides, comparisons)
+    for answer in answers(comparisons):
+        out.print(Text(answer.text, f"bold {_TONES[answer.tone]}"))
+    out.print()
     lines = [(title, *cells) for title, cells, _ in compared.table]
     heads: tuple[str, ...] = ("", *compared.sides)
     if len(sides) > _COLUMNS:
@@ -187,4 +193,4 @@ def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate
         for text in gate_lines(gated):
             out.print(Text(f"  {text}"))
     for warning in warnings(sides, comparisons):
-        err.print(Text(f"Warning: {warning}"), soft_wrap=True)
+        err.print(Text(f"Warning: {warning}", "yellow"), soft_wrap=True)

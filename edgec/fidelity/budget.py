@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from edgec.errors import RequestError
 from edgec.fidelity.metrics import worst
 from edgec.fidelity.tasks import TaskBudgets, shortfalls
+from edgec.onboard.figures import kept
 from edgec.records.fidelity import StageFidelity
 
 WITHOUT_FEATURES = TaskBudgets(min_agreement=0.99, min_iou=0.97, max_depth_error=0.02)
@@ -31,7 +32,7 @@ class Budget:
         """Sentences about what is beyond the budget; empty if nothing is."""
         sentences = []
         if fidelity.cosines and worst(fidelity) < self.min_fidelity:
-            sentences.append(f"worst cosine {worst(fidelity):.6f} (at least {self.min_fidelity:g})")
+            sentences.append(f"fidelity {kept(worst(fidelity))} (at least {self.min_fidelity:g})")
         return (*sentences, *shortfalls(fidelity.tasks, self.tasks, self.min_fidelity))
 
     def said(self) -> dict[str, float | None]:
@@ -41,7 +42,7 @@ class Budget:
     def __str__(self) -> str:
         tasks = self.tasks
         words = [
-            f"worst cosine at least {self.min_fidelity:g}",
+            f"fidelity at least {self.min_fidelity:g}",
             *([f"top class at least {tasks.min_agreement:g}"] if tasks.min_agreement is not None else []),
             *([f"mean IoU at least {tasks.min_iou:g}"] if tasks.min_iou is not None else []),
             *([f"depth error at most {tasks.max_depth_error:g}"] if tasks.max_depth_error is not None else []),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
+from edgec.onboard.figures import p99
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT, megabytes, number
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, number
 from edgec.report.markdown import bullets, escape, markdown_table
 from edgec.report.sheets import Sheet, numbers, sheet, texts
 from edgec.sweep.answers import ORDER
@@ -14,16 +15,14 @@ from edgec.sweep.schema import Answer, Cell, SweepReport
 METHOD = (
     "A yes needs a p99, measured back to back on what the target promises, that is no longer than the time between two frames; "
     "`edgec bench --fps` looks at arrivals and deadlines themselves. Bounds come from data sheets: they can say no, never yes. "
-    "Worst cosine: the smallest of CLS mean, patch mean and first percentile of patches. No other cell worked on the machine "
+    "Fidelity: the lowest cosine of CLS mean, patch mean and the worst 1 % of patches. No other cell worked on the machine "
     "while one was measured."
 )
 _ANSWERS = (
-    texts("answer", "checkpoint", "size", "board", "asked", "ships") + numbers("worst cosine", "p50 ms", "p99 ms") + texts("why")
+    texts("answer", "checkpoint", "size", "board", "asked", "ships") + numbers("fidelity", "p50 ms", "p99 ms") + texts("why")
 )
 _LADDER = (
-    texts("size", "ships")
-    + numbers("worst cosine", "p50 ms", "p99 ms", "bound ms", "peak RSS MB", "model MB")
-    + texts("evidence")
+    texts("size", "ships") + numbers("fidelity", "p50 ms", "p99 ms", "bound ms", "peak RSS MB", "model MB") + texts("evidence")
 )
 LADDER_MEANING = "fidelity, latency and memory against the input's size"
 
@@ -118,9 +117,9 @@ def _figures(answer: Answer) -> tuple[str, ...]:
     latency = answer.latency
     return (
         answer.candidate or ABSENT,
-        number(answer.fidelity.worst_cosine if answer.fidelity else None, ".4f"),
+        cosine_cell(answer.fidelity.worst_cosine if answer.fidelity else None),
         number(latency.p50_ms if latency else None),
-        number(latency.p99_ms if latency else None),
+        p99(latency.p99_ms, latency.iterations) if latency else ABSENT,
     )
 
 

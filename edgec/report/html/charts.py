@@ -159,7 +159,7 @@ def add_stages(charts: Charts, name: str, report: Report) -> str | None:
     """What each stage and candidate lost of each cosine; None where there are no cosines."""
     named = {printable(name): stage for name, stage in judged_stages(report)}
     rows = [
-        {"stage": stage, "figure": title + " mean" * (title == "cls"), "lost": max(rounded(1 - value), FLOOR), "cosine": value}
+        {"stage": stage, "figure": title, "lost": max(rounded(1 - value), FLOOR), "cosine": value}
         for stage, fidelity in named.items()
         for cosine, title in COSINES.items()
         if (value := getattr(fidelity, cosine)) is not None
@@ -194,7 +194,7 @@ def add_ratios(charts: Charts, comparisons: Sequence[Comparison], names: Sequenc
             "what": f"{printable(name)}: {judged.figure}",
             "ratio": rounded(judged.ratio.value), "low": rounded(judged.ratio.low),
             "high": rounded(judged.ratio.high),
-            "verdict": "not comparable" if each.differences else judged.verdict.value if judged.verdict else "not told",
+            "verdict": "not comparable" if each.differences else judged.verdict.value if judged.verdict else "not judged",
         }
         for each, name in zip(comparisons, names, strict=True)
         for judged in each.latency

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from edgec.onboard.figures import kept
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Reading, Report, Run
 from edgec.report.decisions import allowed_loss, budget_words, class_name, head_measures, head_of, lost
@@ -62,7 +63,7 @@ def add_iou(charts: Charts, name: str, report: Report) -> tuple[tuple[str, str],
         classes_of_head = facts.classes if facts else ()
         several = len(set(classes_of_head)) < len(classes_of_head)
         rows = [
-            _mark(candidate, f"{index} " * several + class_name(classes_of_head, index), 1 - value, f"IoU {value:.5f}")
+            _mark(candidate, f"{index} " * several + class_name(classes_of_head, index), 1 - value, f"IoU {kept(value)}")
             for candidate, iou in masks
             for index, value in enumerate(iou)
             if index in classes and value is not None

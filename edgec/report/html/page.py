@@ -28,7 +28,8 @@ from edgec.report.html.charts import Charts, add_overview, add_ratios
 from edgec.report.html.sections import facet, section
 from edgec.report.html.series import DIGITS, RATES_HZ
 from edgec.report.html.specs import can_draw
-from edgec.report.html.subjects import Subject, candidates_of, short_names
+from edgec.report.html.subjects import Subject, candidates_of
+from edgec.report.names import short_names
 from edgec.report.sheets import Heading, sheet, texts
 
 MARK = "<!doctype html>\n<!-- edgec report -->\n"
@@ -163,7 +164,7 @@ def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[dict[str, Any
 def _comparison(charts: Charts, compared: Compared) -> dict[str, Any]:
     """What the template shows of a comparison, by the template's names."""
     sides, comparisons, gated = compared.sides, compared.comparisons, compared.gate
-    compared_rows = rows(sides)
+    compared_rows = rows(sides, comparisons)
     # A side a row: pages are read on phones.
     headings = (*texts("report"), *(Heading(title, number) for title, _, number in compared_rows.table))
     lines = [[name, *(cells[index] for _, cells, _ in compared_rows.table)] for index, name in enumerate(compared_rows.sides)]
@@ -171,7 +172,7 @@ def _comparison(charts: Charts, compared: Compared) -> dict[str, Any]:
         "same": compared_rows.same,
         "figures": sheet(headings, lines, [0]),
         "verdicts": sheet(
-            [Heading(title, title in ("ratio", "could show")) for title in VERDICT_TITLES], verdict_rows(comparisons)
+            [Heading(title, title in ("time ratio", "would notice")) for title in VERDICT_TITLES], verdict_rows(comparisons)
         ),
         "method": METHOD,
         "warnings": warnings(sides, comparisons),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import kept, milliseconds
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Profile, Report
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
@@ -107,9 +108,9 @@ def _summary(report: Report) -> str:
     (chosen,) = (each for each in report.candidates if each.chosen)
     parts = [chosen.name]
     if chosen.latency is not None:
-        parts.append(f"p50 {chosen.latency.p50_ms:.2f} ms, {chosen.latency.evidence.value}")
+        parts.append(f"p50 {milliseconds(chosen.latency.p50_ms)} ms, {chosen.latency.evidence.value}")
     if chosen.fidelity is not None:
-        figures = [f"worst cosine {worst(chosen.fidelity):.5f}"] if chosen.fidelity.cosines else []
+        figures = [f"fidelity {kept(worst(chosen.fidelity))}"] if chosen.fidelity.cosines else []
         for each in head_measures([chosen.fidelity])[:_HEADS_IN_SUMMARY]:
             figures.append(f"{each.words} {each.cell(chosen.fidelity)}")
         parts.append(f"{', '.join(figures)}, {chosen.fidelity.evidence.value}")

@@ -29,11 +29,11 @@ OTHER_RUNTIMES = ("cross", "triangle-down", "triangle-left", "triangle-right")
 _HEIGHT = 260
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif"
 """The page's own: Vega measures text by it."""
-_FIGURES = ("cls mean", "patch mean", "patch p01")
+_FIGURES = ("cls", "patches", "worst 1 % of patches")
 LOST = {
-    (True, True): "features lost: 1 − worst cosine",
+    (True, True): "features lost: 1 − fidelity",
     (False, False): "lost: 1 − what the worst head keeps",
-    (False, True): "lost: 1 − worst cosine, or worst head without features",
+    (False, True): "lost: 1 − fidelity, or worst head without features",
 }
 """By whether all models give features, and whether some do."""
 
@@ -284,7 +284,7 @@ def ratios() -> Spec:
 
     y = alt.Y("what:N").sort(None).title(None).axis(labelLimit=300)
     x = alt.X("ratio:Q").title("ratio to the first; 95 % interval").scale(type="log", nice=False, padding=14)
-    verdicts = ["faster", "slower", "no difference shown", "not told", "not comparable"]
+    verdicts = ["faster", "slower", "no difference shown", "not judged", "not comparable"]
     intervals = alt.Chart(alt.NamedData("ratios"))
     return finished(
         alt.layer(

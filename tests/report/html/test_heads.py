@@ -50,7 +50,7 @@ def test_a_model_without_features_says_what_it_is_judged_by(bare: Report) -> Non
     page = html.unescape(render([Subject("bare", bare, None, "The artefact gives no features.")]))
     assert "what the worst head keeps" in page
     assert "budget: mean IoU at least 0.97" in page
-    assert "worst cosine at least" not in page
+    assert "fidelity at least" not in page
     assert "kind: agreement 100.00%, floor: mean IoU 0.98000" in page
 
 

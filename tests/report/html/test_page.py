@@ -13,7 +13,8 @@ from edgec.errors import EdgecError, RequestError
 from edgec.records.report import Report
 from edgec.report.compare.pace import YARDSTICK
 from edgec.report.html.page import MARK, embedded, render, write_page
-from edgec.report.html.subjects import NO_ARTEFACT, Subject, short_names
+from edgec.report.html.subjects import NO_ARTEFACT, Subject
+from edgec.report.names import short_names
 from edgec.report.pictures import Compared
 
 
