@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from edgec.cli import options
-from edgec.cli.console import document, err, plain, wide
+from edgec.cli.console import document, err, plain
 
 if TYPE_CHECKING:
     from edgec.boards.artefact import BoardArtefact
@@ -183,9 +183,9 @@ def teller(as_json: bool) -> Callable[[dict[str, Any]], None]:
 
 def print_rollout(rollout: Rollout) -> None:
     """A row a board, and what the whole came to."""
+    from edgec.cli.tables import print_rows
     from edgec.report.cells import ABSENT, megabytes, number
     from edgec.report.sheets import numbers, sheet, texts
-    from edgec.report.table import terminal_table
 
     headings = texts("board", "state", "variant") + numbers("p50 ms", "copied MB", "removed MB") + texts("remark")
     rows = []
@@ -193,9 +193,8 @@ def print_rollout(rollout: Rollout) -> None:
         remark = board.what or "; ".join((*board.left_out, *board.compared)) or ABSENT
         sizes = [megabytes(size) if board.chosen else ABSENT for size in (board.copied_bytes, board.removed_bytes)]
         rows.append((board.name, board.state, board.chosen or ABSENT, number(board.p50_ms), *sizes, remark))
-    console = wide(_WIDEST)
-    console.print(terminal_table(sheet(headings, rows), wrap=False))
+    print_rows(sheet(headings, rows))
     have = rollout.count("done", "regressed")
-    console.print(
+    wide(_WIDEST).print(
         f"rollout {rollout.id}: {rollout.status}, {have} of {len(rollout.boards)} boards have {plain(rollout.bundle.says)}"
     )

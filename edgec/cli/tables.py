@@ -10,9 +10,12 @@ from rich.text import Text
 
 from edgec.onboard.figures import RUNS_FOR_P99, milliseconds, p99
 
+_WIDEST = 1000
+
 if TYPE_CHECKING:
     from edgec.onboard.statistics import Summary
     from edgec.records.report import Latency, Report, Spread
+    from edgec.report.sheets import Sheet
 
 
 def facts_table(rows: Iterable[tuple[str, str]]) -> Table:
@@ -34,10 +37,21 @@ def spread_table(
     for title in ("min ms", "p50 ms", "p90 ms", "p99 ms", "max ms", "mean ms", *behind):
         table.add_column(title, justify="right")
     for first, spread, last in rows:
-        runs: int = getattr(spread, "count", None) or getattr(spread, "iterations", RUNS_FOR_P99)
+        runs = int(getattr(spread, "count", getattr(spread, "iterations", RUNS_FOR_P99)))
         below = map(milliseconds, (spread.min_ms, spread.p50_ms, spread.p90_ms))
         table.add_row(*first, *below, p99(spread.p99_ms, runs), *map(milliseconds, (spread.max_ms, spread.mean_ms)), *last)
     return table
+
+
+def print_rows(sheet: Sheet) -> None:
+    """A table that people compare down the columns: in a terminal no wider than that, elsewhere a line a row for scripts."""
+    from edgec.cli.console import out, wide
+    from edgec.report.table import terminal_table
+
+    if out.is_terminal:
+        out.print(terminal_table(sheet, width=out.width))
+    else:
+        wide(_WIDEST).print(terminal_table(sheet, wrap=False))
 
 
 def print_shipped(report: Report) -> None:

@@ -44,7 +44,7 @@ def _cold_ms(field: str, digits: int) -> Callable[[CandidateFigures], str]:
 def _bound(candidate: CandidateFigures) -> str:
     """The range over all boards, each in its fastest power mode."""
     bounds = [bound.bound_ms for bound in candidate.bounds]
-    return f">= {min(bounds):.2f}..{max(bounds):.2f}" if bounds else ABSENT
+    return f">= {_range(bounds, '.2f')}" if bounds else ABSENT
 
 
 def _kernels(candidate: CandidateFigures) -> str:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgec.records.reading import printable
+
 _TAIL = re.compile(r"but-last-(\d+)")
 
 
@@ -23,3 +25,9 @@ def precision_words(candidate: str, precision: str) -> str:
     """A candidate's precision, and what its name says of exceptions, in plain words."""
     tail = _TAIL.search(candidate)
     return f"{precision}, all but the last {tail[1]} products" if tail else precision
+
+
+def candidate_words(candidate: str, precision: str) -> str:
+    """A candidate's name, and what it says in plain words where that is not plain."""
+    words = precision_words(candidate, precision)
+    return printable(candidate if words == precision else f"{candidate} ({words})")

@@ -11,7 +11,7 @@ from edgec.onboard.figures import kept, milliseconds, per_second, rate
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
 from edgec.report.keeping_up import CAMERA_HZ, burdened, keeps_up
-from edgec.report.names import precision_words
+from edgec.report.names import candidate_words
 
 
 def chosen_of(report: Report) -> CandidateFigures:
@@ -22,9 +22,7 @@ def chosen_of(report: Report) -> CandidateFigures:
 def ships_parts(report: Report) -> Sequence[tuple[str, str]]:
     """The sentence in pieces, each with what its colour means: "plain", "chosen", or "yes", "no" and "not known" of a rate."""
     chosen = chosen_of(report)
-    words = precision_words(chosen.name, chosen.precision)
-    named = printable(chosen.name if words == chosen.precision else f"{chosen.name} ({words})")
-    parts = [("Ships: ", "plain"), (named, "chosen")]
+    parts = [("Ships: ", "plain"), (candidate_words(chosen.name, chosen.precision), "chosen")]
     latency = chosen.latency
     if latency is None:
         parts.append((". It was not measured here: its board does that", "plain"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from rich.cells import cell_len
 from rich.console import JustifyMethod
@@ -27,10 +28,18 @@ COLOURS = {"plain": "", "chosen": CHOSEN, "yes": "green", "no": "red", "not know
 """What a colour means, in every command."""
 
 
-def terminal_table(sheet: Sheet, *, wrap: bool = True, width: int | None = None) -> Table:
-    """A table of at most `width` characters (by default the terminal's). Text and titles are wrapped between words, figures never;
-    columns for which there is no room, from the right, are named below. Without `wrap` it is a line a row, however wide. The rows
-    that are set off are bold and green."""
+def terminal_table(
+    sheet: Sheet,
+    *,
+    wrap: bool = True,
+    width: int | None = None,
+    right: bool = False,
+    styles: Mapping[int, str] = MappingProxyType({}),
+) -> Table:
+    """A table of at most `width` characters (by default the terminal's). Text and titles are wrapped between words, figures
+    never; columns for which there is no room, from the right, are named below. Without `wrap` it is a line a row, however wide.
+    The rows that are set off are bold and green; `styles` are those of other rows, by index. With `right`, all columns but the
+    first are aligned to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     shown = [*enumerate(_natural(sheet))]
     if wrap:
@@ -40,10 +49,10 @@ def terminal_table(sheet: Sheet, *, wrap: bool = True, width: int | None = None)
         note(table, no_room(left_out, width))
     for index, size in shown:
         heading = sheet.headings[index]
-        justify: JustifyMethod = "right" if heading.number else "left"
+        justify: JustifyMethod = "right" if heading.number or (right and index) else "left"
         table.add_column(Text(heading.title), justify=justify, no_wrap=not wrap, overflow="fold", width=size if wrap else None)
     for index, row in enumerate(sheet.rows):
-        table.add_row(*(Text(row[column]) for column, _ in shown), style=CHOSEN if index in sheet.strong else None)
+        table.add_row(*(Text(row[column]) for column, _ in shown), style=CHOSEN if index in sheet.strong else styles.get(index))
     return table
 
 

@@ -60,8 +60,8 @@ def test_a_batch_has_the_time_of_all_its_frames(report: Report) -> None:
 def test_what_a_build_ends_with(report: Report, tmp_path: Path) -> None:
     text = "".join(text for text, _ in ships_parts(report))
     assert text == (
-        "Ships: openvino int8, 25.25 ms = 39.6 frames a second at the median, measured on host; 30 Hz: yes (the longest of 3 runs "
-        "is 28.25 of 33.33 ms); keeps 0.98765 of the features."
+        "Ships: openvino int8, 25.25 ms = 39.6 frames a second at the median, measured on host; 30 Hz: yes (the longest of 3 "
+        "runs is 28.25 of 33.33 ms); keeps 0.98765 of the features."
     )
     assert {meaning: piece for piece, meaning in ships_parts(report)}["chosen"] == "openvino int8"
     assert next_line(report, tmp_path / "a b.edgec") == f"Next: edgec run '{tmp_path}/a b.edgec' VIDEO_OR_FOLDER"

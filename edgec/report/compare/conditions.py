@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgec.errors import RequestError
+from edgec.fidelity.metrics import worst
 from edgec.onboard.figures import p99
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
@@ -130,6 +131,10 @@ def _cosine(field: str) -> Callable[[Side], str]:
     return lambda side: cosine_cell(getattr(side.fidelity, field, None))
 
 
+def _fidelity(side: Side) -> str:
+    return ABSENT if side.fidelity is None else cosine_cell(worst(side.fidelity))
+
+
 def _judged_on(side: Side) -> str:
     frames = side.fidelity.frames if side.fidelity else side.report.validation_frames
     return printable(f"{frames} frames; calibration {side.report.calibration}")
@@ -160,6 +165,7 @@ FACTS = (
 FIGURES = (
     Fact("p50 ms", _ms("p50", 0.50)),
     Fact("p99 ms", _p99),
+    Fact("fidelity", _fidelity),
     Fact("max ms", lambda side: number(side.max_ms)),
     Fact("runs", _runs),
     Fact("reference work ms", lambda side: number(side.pace_ms)),

@@ -9,17 +9,18 @@ from typing import Any
 from edgec.latency.bootstrap import CONFIDENCE, POWER
 from edgec.records.reading import printable
 from edgec.report.cells import ABSENT, number
-from edgec.report.compare.answering import answers
+from edgec.report.compare.answering import answers, side_names
 from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures, held_back
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
 from edgec.report.decisions import FIGURES as FIGURE_NAMES
 from edgec.report.decisions import figure
 from edgec.report.markdown import escape, markdown_table
-from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.sheets import Sheet, numbers, sheet, texts
 
 JSON_VERSION = 1
 _FEW = 3
+_ALWAYS = ("p50 ms", "p99 ms")
 AT_ONE_SPEED = "p50 ms at equal machine speed"
 
 METHOD = (
@@ -47,12 +48,13 @@ def rows(sides: Sequence[Side], comparisons: Sequence[Comparison] = ()) -> Rows:
         (fact.title, tuple(fact.cell(side) for side in sides), True)
         for fact in (*FIGURES, *compiled_figures(sides), *head_figures(sides))
     ]
+    figures = [figure for figure in figures if figure[0] in _ALWAYS or set(figure[1]) != {ABSENT}]
     same = tuple((title, cells[0]) for title, cells in facts if len(set(cells)) == 1)
     table = tuple((title, cells, False) for title, cells in facts if len(set(cells)) > 1)
     if any(each.pace is not None for each in comparisons):
         place = next(index for index, (title, _, _) in enumerate(figures) if title == "p50 ms") + 1
         figures.insert(place, (AT_ONE_SPEED, (number(sides[0].quantile_ms("p50", 0.5)), *map(_at_one_speed, comparisons)), True))
-    return Rows(tuple(printable(side.name) for side in sides), same, (*table, *figures))
+    return Rows(tuple(side_names(sides)), same, (*table, *figures))
 
 
 def _at_one_speed(each: Comparison) -> str:
@@ -65,12 +67,22 @@ def _at_one_speed(each: Comparison) -> str:
 _VERDICT_HEADINGS = (
     texts("against the first", "figure") + numbers("time ratio", "95 % interval") + texts("verdict") + numbers("would notice")
 )
-VERDICT_TITLES = tuple(heading.title for heading in _VERDICT_HEADINGS)
+
+
+def verdict_sheet(comparisons: Sequence[Comparison]) -> Sheet:
+    """A row a figure of each comparison. Of two sides the second is compared with the first, which needs no column."""
+    begin = 1 if len(comparisons) == 1 else 0
+    return sheet(_VERDICT_HEADINGS[begin:], [row[begin:] for row in verdict_rows(comparisons)])
 
 
 def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
-    """A row a figure of each comparison, as `VERDICT_TITLES` name the cells."""
-    return [(printable(each.second.name), judged.figure, *_cells(judged)) for each in comparisons for judged in each.latency]
+    """A row a figure of each comparison, as `_VERDICT_HEADINGS` name the cells."""
+    if not comparisons:
+        return []
+    names = side_names([comparisons[0].first, *(each.second for each in comparisons)])[1:]
+    return [
+        (name, judged.figure, *_cells(judged)) for each, name in zip(comparisons, names, strict=True) for judged in each.latency
+    ]
 
 
 def _cells(judged: Judged) -> tuple[str, str, str, str]:
@@ -129,7 +141,7 @@ def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated:
         "\n".join(f"**{escape(answer.text)}**  " for answer in answers(comparisons)).rstrip(),
         "\n".join(f"- {title}: {escape(cell)}" for title, cell in compared.same),
         markdown_table(table),
-        markdown_table(sheet(_VERDICT_HEADINGS, verdict_rows(comparisons))),
+        markdown_table(verdict_sheet(comparisons)),
         METHOD,
         "\n".join(f"- {escape(text)}" for text in remarks(comparisons)),
         "\n".join(f"- **{escape(text)}**" for text in warnings(sides, comparisons)),

@@ -13,7 +13,6 @@ from edgec.report.grids import worst_classes
 from edgec.report.html import head_specs
 from edgec.report.html.charts import Charts
 from edgec.report.html.series import rounded, thinned
-from edgec.report.points import FLOOR
 
 _MOST_HEADS, _MOST_CLASSES = 40, 30
 """Rows of a chart."""
@@ -39,9 +38,7 @@ def add_heads(charts: Charts, name: str, report: Report) -> str | None:
     for measure in heads:
         allowed = allowed_loss(report, measure.measure)
         if allowed is not None:
-            budgets.append(
-                {"row": measure.words, "lost": max(rounded(allowed), FLOOR), "text": budget_words(report, measure.measure)}
-            )
+            budgets.append({"row": measure.words, "lost": rounded(allowed), "text": budget_words(report, measure.measure)})
     return _add(charts, name, "lost of float32's decisions", rows, budgets) if rows else None
 
 
@@ -78,7 +75,7 @@ def add_iou(charts: Charts, name: str, report: Report) -> tuple[tuple[str, str],
 def _mark(candidate: CandidateFigures, row: str, loss: float, figure: str) -> dict[str, Any]:
     return {
         "row": row, "name": printable(candidate.name), "runtime": printable(candidate.runtime),
-        "precision": printable(candidate.precision), "lost": max(rounded(loss), FLOOR), "kept": figure,
+        "precision": printable(candidate.precision), "lost": rounded(max(loss, 0.0)), "kept": figure,
         "chosen": candidate.chosen,
     }  # fmt: skip
 

@@ -65,7 +65,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
         "reason": printable(report.reason),
         "problems": [f"{printable(c.name)} has no figures: {printable(c.problem)}" for c in report.candidates if c.problem],
         "measured": sheets.measured(report),
-        "sampled": [_sampled(charts, f"{key}-s{index}", each) for index, each in enumerate(drawn)],
+        "sampled": [_sampled(charts, f"{key}-s{index}", each, report.input_shape[0]) for index, each in enumerate(drawn)],
         "left_out": len(drawn) < len(with_samples),
         "deadlines": sheets.deadlines(report),
         "runs": sheets.runs(report),
@@ -134,7 +134,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     return [(title, printable(text)) for title, text in facts.items()]
 
 
-def _sampled(charts: Charts, key: str, candidate: CandidateFigures) -> dict[str, Any]:
+def _sampled(charts: Charts, key: str, candidate: CandidateFigures, batch: int) -> dict[str, Any]:
     """One candidate's samples: charts by kind, and how they were taken."""
     latency = candidate.latency
     assert latency is not None
@@ -151,7 +151,7 @@ def _sampled(charts: Charts, key: str, candidate: CandidateFigures) -> dict[str,
     )
     return {
         "name": printable(candidate.name),
-        "charts": add_latency(charts, key, latency),
+        "charts": add_latency(charts, key, latency, batch),
         "caption": caption,
         "chosen": candidate.chosen,
     }

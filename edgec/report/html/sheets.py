@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgec.fidelity.metrics import worst
-from edgec.onboard.figures import milliseconds, p99, per_second
+from edgec.onboard.figures import milliseconds, p99, per_second, rate
 from edgec.records.report import CandidateFigures, Latency, Report, Run
 from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, number, p99_cell
-from edgec.report.columns import EVIDENCE, candidates_sheet, stages_sheet
+from edgec.report.columns import EVIDENCE, RATE, candidates_sheet, stages_sheet
 from edgec.report.decisions import HeadMeasure, head_measures, judged_stages
 from edgec.report.facts import size_of
 from edgec.report.html.series import RATES_HZ, above
@@ -30,26 +30,27 @@ def overview(subjects: Sequence[Subject]) -> Sheet:
     ]
     rows = [
         [
-            label, subject.name, subject.report.target, size_of(subject.report), candidate_name(candidate),
-            *_headline(candidate, heads), subject.report.model.name, subject.report.model.arch,
+            label, subject.name, candidate_name(candidate), subject.report.target, size_of(subject.report),
+            *_headline(subject.report, candidate, heads), subject.report.model.name, subject.report.model.arch,
             str(subject.report.input_shape[0]),
         ]
         for label, subject, candidate in listed
     ]  # fmt: skip
     # What people choose by comes first: the rest of a table this wide is out of sight.
     headings = (
-        *numbers("no."), *texts("report", "target", "size", "candidate"),
-        *numbers("p50 ms", "p99 ms", "fidelity", *(head.title for head in heads)), *texts("evidence"),
+        *numbers("no."), *texts("report", "candidate", "target", "size"),
+        *numbers(RATE, "p50 ms", "p99 ms", "fidelity", *(head.title for head in heads)), *texts("evidence"),
         *numbers("max ms", "cls", "patches", "worst 1 %", "size MB", "peak RSS MB"), *texts("model", "arch"),
         *numbers("batch"),
     )  # fmt: skip
     return sheet(headings, rows, [index for index, (_, _, candidate) in enumerate(listed) if candidate.chosen])
 
 
-def _headline(candidate: CandidateFigures, heads: Sequence[HeadMeasure]) -> list[str]:
+def _headline(report: Report, candidate: CandidateFigures, heads: Sequence[HeadMeasure]) -> list[str]:
     latency, fidelity = candidate.latency, candidate.fidelity
     features = fidelity if fidelity is not None and fidelity.cosines else None
     return [
+        ABSENT if latency is None else per_second(rate(latency.p50_ms, report.input_shape[0])),
         number(getattr(latency, "p50_ms", None)),
         p99_cell(candidate),
         cosine_cell(None if features is None else worst(features)),

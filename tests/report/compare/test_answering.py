@@ -56,7 +56,7 @@ def test_precisions_tell_sides_apart_and_both_fidelities_stand_there(write: Writ
         ({"latency__other_cores": 1.6}, "other work used 1.6 of 2 cores while {} was measured; measure again alone: edgec bench"),
         ({"latency__throttled": ("thermal",)}, "{} was throttled while it was measured: thermal; let the board cool down"),
         ({"taken": samples(count=5)}, "too few runs to compare p50: 5 of 6 needed; measure it: edgec bench ARTEFACT"),
-        ({"candidate__latency": None}, "{} has no measured latency; measure it: edgec bench ARTEFACT --iterations 400 --output b."),
+        ({"candidate__latency": None}, "{} has no measured latency; measure it: edgec bench ARTEFACT --iterations 400 --output"),
         ({"latency__power_mode": "15W"}, "b.json was not measured as a.json was (power mode)"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
