@@ -12,7 +12,7 @@ import click
 from rich.text import Text
 
 from edgec.cli import options
-from edgec.cli.console import document, err, plain
+from edgec.cli.console import document, err, plain, wide
 
 if TYPE_CHECKING:
     from edgec.boards.artefact import BoardArtefact

@@ -18,6 +18,7 @@ from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST
 from edgec.records.reading import printable
 from edgec.records.report import Bound, CandidateFigures, Report
+from edgec.sweep.answer_matrix import KEEPS_UP
 from edgec.sweep.schema import Answer, BoundFacts, Cell, FidelityFacts, LatencyFacts, MemoryFacts, Verdict
 
 ORDER: tuple[Verdict, ...] = ("yes", "cannot tell", "no", "failed")
@@ -156,5 +157,5 @@ def _verdict(
     if fidelity is None:
         return "cannot tell", f"{measured}, but no fidelity is known"
     if report.model.random_weights:
-        return "cannot tell", f"{measured}, but random weights have no fidelity to keep"
+        return "cannot tell", f"{KEEPS_UP}, fidelity unknown: {measured}, and random weights have no fidelity to keep"
     return "yes", measured
