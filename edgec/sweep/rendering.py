@@ -118,7 +118,7 @@ def to_markdown(report: SweepReport) -> str:
 
 
 def _figures(answer: Answer) -> tuple[str, ...]:
-    """What ships, its worst cosine, and its latency."""
+    """What ships, its fidelity, and its latency."""
     latency = answer.latency
     return (
         answer.candidate or ABSENT,

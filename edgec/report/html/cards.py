@@ -7,7 +7,7 @@ from typing import Any
 from edgec.fidelity.metrics import worst
 from edgec.onboard.figures import ABSENT, RUNS_FOR_P99, kept, milliseconds, per_second, rate
 from edgec.records.reading import printable
-from edgec.records.report import Report
+from edgec.records.report import CandidateFigures, Report
 from edgec.report.decisions import budget_violations, head_measures
 from edgec.report.facts import size_of
 from edgec.report.html.series import RATES_HZ
@@ -19,10 +19,11 @@ from edgec.report.shipping import chosen_of
 _HEADS = 3
 
 
-def card(number: int, subject: Subject) -> dict[str, Any]:
-    """What the template shows of one report, by the template's names. Plain text, a line each."""
+def card(number: int, subject: Subject, compared: CandidateFigures | None = None) -> dict[str, Any]:
+    """What the template shows of one report, by the template's names: of the candidate that ships, or of `compared`. Plain
+    text, a line each."""
     report = subject.report
-    chosen = chosen_of(report)
+    chosen = compared or chosen_of(report)
     latency = chosen.latency
     verdicts = {hz: keeps_up(report, chosen, hz) for hz in RATES_HZ}
     batch = report.input_shape[0]
@@ -33,13 +34,13 @@ def card(number: int, subject: Subject) -> dict[str, Any]:
         "size": size_of(report) + (f", {batch} frames a batch" if batch > 1 else ""),
         "board": printable(report.target),
         "rate": ABSENT if latency is None else per_second(rate(latency.p50_ms, batch)),
-        "times": _times(report),
+        "times": _times(chosen),
         "verdict": verdicts[CAMERA_HZ].verdict,
         "why": verdicts[CAMERA_HZ].why,
         "verdicts": {hz: [each.verdict, each.why] for hz, each in verdicts.items()},
         "fidelity": ABSENT if chosen.fidelity is None else kept(worst(chosen.fidelity)),
         "short_of_budget": bool(budget_violations(report, chosen)),
-        "fidelity_of": _fidelity_words(report),
+        "fidelity_of": _fidelity_words(report, chosen),
         "heads": [(printable(each.title), each.cell(chosen.fidelity)) for each in head_measures([chosen.fidelity])[:_HEADS]],
         "runs": candidate_words(chosen.name, chosen.precision),
         "evidence": latency.evidence.value if latency else "not measured",
@@ -50,10 +51,10 @@ def card(number: int, subject: Subject) -> dict[str, Any]:
     }
 
 
-def _times(report: Report) -> str:
-    latency = chosen_of(report).latency
+def _times(candidate: CandidateFigures) -> str:
+    latency = candidate.latency
     if latency is None:
-        least = min((bound.bound_ms for bound in chosen_of(report).bounds), default=None)
+        least = min((bound.bound_ms for bound in candidate.bounds), default=None)
         return "not measured" if least is None else f"not measured; at least {milliseconds(least)} ms by data sheets"
     enough = latency.iterations >= RUNS_FOR_P99
     slowest = (
@@ -62,8 +63,8 @@ def _times(report: Report) -> str:
     return f"p50 {milliseconds(latency.p50_ms)}, {slowest} ms"
 
 
-def _fidelity_words(report: Report) -> str:
-    fidelity = chosen_of(report).fidelity
+def _fidelity_words(report: Report, candidate: CandidateFigures) -> str:
+    fidelity = candidate.fidelity
     if fidelity is None:
         return "not judged"
     if report.model.random_weights:

@@ -84,10 +84,16 @@ def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str
         version=edgec.__version__, policy=_policy(scripts), style=(_HERE / "page.css").read_text(encoding="utf-8"),
         scripts=scripts, data=embedded(data), overview=overview,
         overview_sheet=sheets.overview(subjects), comparison=block, sections=sections, rates=RATES_HZ,
-        cards=[card(number, subject) for number, subject in enumerate(subjects)], camera=CAMERA_HZ, terms=TERMS, digits=DIGITS,
+        cards=_cards(subjects, compared), camera=CAMERA_HZ, terms=TERMS, digits=DIGITS,
         unfolded=len(subjects) < OPEN_BELOW, without_charts=without_charts(),
     )  # fmt: skip
     return MARK + str(body)
+
+
+def _cards(subjects: Sequence[Subject], compared: Compared | None) -> list[dict[str, Any]]:
+    """Of what ships, or of the candidates that are compared."""
+    sides = [] if compared is None or len(compared.sides) != len(subjects) else [side.candidate for side in compared.sides]
+    return [card(number, subject, *sides[number : number + 1]) for number, subject in enumerate(subjects)]
 
 
 def embedded(data: Any) -> str:

@@ -9,7 +9,7 @@ from edgec.onboard.figures import kept, milliseconds
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Profile, Report
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
-from edgec.report.cells import ABSENT, number
+from edgec.report.cells import ABSENT, mark_chosen, number
 from edgec.report.columns import EVIDENCE, bounds_sheet
 from edgec.report.compiled import compilations_of, compiled_sheet
 from edgec.report.decisions import budget_lines, head_measures
@@ -145,12 +145,13 @@ def _sampled(charts: Charts, key: str, candidate: CandidateFigures, batch: int) 
         else f"{drawn} of {latency.iterations} runs are points, the rest hidden under them"
     )
     turns = f", in {len(latency.blocks)} blocks (every second one shaded)" if latency.blocks else ""
+    name = mark_chosen(candidate.name, chosen=False)
     caption = (
-        f"{printable(candidate.name)}: {latency.iterations} runs back to back after {latency.warmup} unrecorded ones{turns}, on "
+        f"{name}: {latency.iterations} runs back to back after {latency.warmup} unrecorded ones{turns}, on "
         f"{latency.threads} thread{'s' * (latency.threads > 1)}; {latency.evidence.value}; {points}."
     )
     return {
-        "name": printable(candidate.name),
+        "name": name,
         "charts": add_latency(charts, key, latency, batch),
         "caption": caption,
         "chosen": candidate.chosen,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from edgec.fidelity.metrics import worst
 from edgec.onboard.figures import milliseconds, p99, per_second, rate
 from edgec.records.report import CandidateFigures, Latency, Report, Run
-from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, number, p99_cell
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, mark_chosen, megabytes, number, p99_cell
 from edgec.report.columns import EVIDENCE, RATE, candidates_sheet, stages_sheet
 from edgec.report.decisions import HeadMeasure, head_measures, judged_stages
 from edgec.report.facts import size_of
@@ -94,7 +94,7 @@ def measured(report: Report) -> Sheet | None:
     """How each latency was measured."""
     rows = [
         [
-            candidate.name,
+            mark_chosen(candidate.name, chosen=False),
             *map(milliseconds, (each.min_ms, each.p50_ms, each.p90_ms)), p99(each.p99_ms, each.iterations),
             *map(milliseconds, (each.max_ms, each.mean_ms)),
             str(each.iterations), str(each.warmup), str(each.threads), number(each.other_cores),

@@ -27,5 +27,5 @@ class Subject:
 
 
 def candidates_of(report: Report) -> tuple[CandidateFigures, ...]:
-    """Those that are models: a benchmark's yardstick stands among them, and says nothing of any model."""
+    """Those that are models: a benchmark's reference work stands among them, and says nothing of any model."""
     return tuple(each for each in report.candidates if each.name != YARDSTICK)
