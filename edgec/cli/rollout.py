@@ -184,7 +184,7 @@ def teller(as_json: bool) -> Callable[[dict[str, Any]], None]:
 def print_rollout(rollout: Rollout) -> None:
     """A row a board, and what the whole came to."""
     from edgec.cli.tables import print_rows
-    from edgec.report.cells import ABSENT, megabytes, number
+    from edgec.report.cells import ABSENT, megabytes, ms_cell
     from edgec.report.sheets import numbers, sheet, texts
 
     headings = texts("board", "state", "variant") + numbers("p50 ms", "copied MB", "removed MB") + texts("remark")
@@ -192,7 +192,7 @@ def print_rollout(rollout: Rollout) -> None:
     for board in rollout.boards.values():
         remark = board.what or "; ".join((*board.left_out, *board.compared)) or ABSENT
         sizes = [megabytes(size) if board.chosen else ABSENT for size in (board.copied_bytes, board.removed_bytes)]
-        rows.append((board.name, board.state, board.chosen or ABSENT, number(board.p50_ms), *sizes, remark))
+        rows.append((board.name, board.state, board.chosen or ABSENT, ms_cell(board.p50_ms), *sizes, remark))
     print_rows(sheet(headings, rows))
     have = rollout.count("done", "regressed")
     wide(_WIDEST).print(

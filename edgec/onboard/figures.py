@@ -30,8 +30,8 @@ def percentage(share: float, digits: int = 2) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Without the unit."""
-    return f"{value:.2f}"
+    """Without the unit: two decimals, three below one millisecond."""
+    return f"{value:.2f}" if value >= 0.9995 or value <= 0 else f"{value:.3f}"
 
 
 def p99(value: float, runs: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgec.onboard.figures import ABSENT as ABSENT
-from edgec.onboard.figures import COSINE_DIGITS, kept, p99
+from edgec.onboard.figures import COSINE_DIGITS, kept, milliseconds, p99
 from edgec.records.reading import printable
 from edgec.records.report import YARDSTICK, CandidateFigures
 
@@ -14,6 +14,11 @@ REFERENCE_WORK = "reference work"
 def number(value: float | None, style: str = ".2f") -> str:
     """`value` in that format; `ABSENT` for None."""
     return ABSENT if value is None else format(value, style)
+
+
+def ms_cell(value: float | None) -> str:
+    """Milliseconds without the unit; `ABSENT` for None."""
+    return ABSENT if value is None else milliseconds(value)
 
 
 def cosine_cell(value: float | None, digits: int = COSINE_DIGITS) -> str:

@@ -9,7 +9,7 @@ from edgec.onboard.figures import per_second, rate
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
-from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, number, p99_cell
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, ms_cell, number, p99_cell
 from edgec.report.decisions import HeadMeasure, head_measures
 from edgec.report.sheets import Heading, Sheet, numbers, sheet, texts
 
@@ -30,7 +30,7 @@ class Column:
 
 
 def _ms(field: str) -> Callable[[CandidateFigures], str]:
-    return lambda candidate: number(getattr(candidate.latency, field, None))
+    return lambda candidate: ms_cell(getattr(candidate.latency, field, None))
 
 
 def _cosine(field: str) -> Callable[[CandidateFigures], str]:

@@ -6,7 +6,7 @@ from collections import Counter
 
 from edgec.onboard.figures import p99
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT, cosine_cell, megabytes, number
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, ms_cell
 from edgec.report.markdown import bullets, escape, markdown_table
 from edgec.report.sheets import Sheet, numbers, sheet, texts
 from edgec.sweep.answer_matrix import answer_matrix, note_lines
@@ -123,7 +123,7 @@ def _figures(answer: Answer) -> tuple[str, ...]:
     return (
         answer.candidate or ABSENT,
         cosine_cell(answer.fidelity.worst_cosine if answer.fidelity else None),
-        number(latency.p50_ms if latency else None),
+        ms_cell(latency.p50_ms if latency else None),
         p99(latency.p99_ms, latency.iterations) if latency else ABSENT,
     )
 

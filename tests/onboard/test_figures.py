@@ -31,7 +31,7 @@ def test_shares_in_percent() -> None:
 
 def test_a_p99_needs_a_hundred_runs() -> None:
     assert (p99(12.345, 99), p99(12.345, 100)) == ("-", "12.35")
-    assert milliseconds(0.0931) == "0.09"
+    assert [milliseconds(ms) for ms in (0.0931, 0.99951, 1.2345, 0.0)] == ["0.093", "1.00", "1.23", "0.00"]
 
 
 def test_rates_and_factors() -> None:

@@ -11,7 +11,7 @@ from edgec.fidelity.metrics import worst
 from edgec.onboard.figures import p99
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT, cosine_cell, megabytes, number
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, ms_cell
 from edgec.report.compare.sides import Side
 from edgec.report.decisions import HeadMeasure, head_measures
 from edgec.report.facts import size_of
@@ -98,7 +98,7 @@ def _model(side: Side) -> str:
 
 def _ms(figure: str, share: float) -> Callable[[Side], str]:
     def cell(side: Side) -> str:
-        return number(side.quantile_ms(figure, share))
+        return ms_cell(side.quantile_ms(figure, share))
 
     return cell
 
@@ -166,9 +166,9 @@ FIGURES = (
     Fact("p50 ms", _ms("p50", 0.50)),
     Fact("p99 ms", _p99),
     Fact("fidelity", _fidelity),
-    Fact("max ms", lambda side: number(side.max_ms)),
+    Fact("max ms", lambda side: ms_cell(side.max_ms)),
     Fact("runs", _runs),
-    Fact("reference work ms", lambda side: number(side.pace_ms)),
+    Fact("reference work ms", lambda side: ms_cell(side.pace_ms)),
     Fact("memory MB", lambda side: megabytes(getattr(side.cold_start, "peak_rss_bytes", None), 0)),
     Fact("size MB", lambda side: megabytes(side.candidate.size_bytes)),
     Fact("cls", _cosine("cls_cosine_mean")),

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgec.latency.bootstrap import CONFIDENCE, POWER
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT, number
+from edgec.report.cells import ABSENT, ms_cell
 from edgec.report.compare.answering import answers, side_names
 from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures, held_back
 from edgec.report.compare.sides import Side
@@ -53,15 +53,15 @@ def rows(sides: Sequence[Side], comparisons: Sequence[Comparison] = ()) -> Rows:
     table = tuple((title, cells, False) for title, cells in facts if len(set(cells)) > 1)
     if any(each.pace is not None for each in comparisons):
         place = next(index for index, (title, _, _) in enumerate(figures) if title == "p50 ms") + 1
-        figures.insert(place, (AT_ONE_SPEED, (number(sides[0].quantile_ms("p50", 0.5)), *map(_at_one_speed, comparisons)), True))
+        figures.insert(place, (AT_ONE_SPEED, (ms_cell(sides[0].quantile_ms("p50", 0.5)), *map(_at_one_speed, comparisons)), True))
     return Rows(tuple(side_names(sides)), same, (*table, *figures))
 
 
 def _at_one_speed(each: Comparison) -> str:
     first, judged = each.first.quantile_ms("p50", 0.5), each.latency[0]
     if each.pace is None or judged.ratio is None or first is None:
-        return number(each.second.quantile_ms("p50", 0.5))
-    return number(first * judged.ratio.value)
+        return ms_cell(each.second.quantile_ms("p50", 0.5))
+    return ms_cell(first * judged.ratio.value)
 
 
 _VERDICT_HEADINGS = (

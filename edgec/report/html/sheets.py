@@ -8,7 +8,7 @@ from dataclasses import replace
 from edgec.fidelity.metrics import worst
 from edgec.onboard.figures import milliseconds, p99, per_second, rate
 from edgec.records.report import CandidateFigures, Latency, Report, Run
-from edgec.report.cells import ABSENT, candidate_name, cosine_cell, mark_chosen, megabytes, number, p99_cell
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, mark_chosen, megabytes, ms_cell, number, p99_cell
 from edgec.report.columns import EVIDENCE, RATE, candidates_sheet, stages_sheet
 from edgec.report.decisions import HeadMeasure, head_measures, judged_stages
 from edgec.report.facts import size_of
@@ -51,12 +51,12 @@ def _headline(report: Report, candidate: CandidateFigures, heads: Sequence[HeadM
     features = fidelity if fidelity is not None and fidelity.cosines else None
     return [
         ABSENT if latency is None else per_second(rate(latency.p50_ms, report.input_shape[0])),
-        number(getattr(latency, "p50_ms", None)),
+        ms_cell(getattr(latency, "p50_ms", None)),
         p99_cell(candidate),
         cosine_cell(None if features is None else worst(features)),
         *(head.cell(fidelity) for head in heads),
         EVIDENCE.cell(candidate),
-        number(getattr(latency, "max_ms", None)),
+        ms_cell(getattr(latency, "max_ms", None)),
         *(cosine_cell(getattr(features, field, None)) for field in ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")),
         megabytes(candidate.size_bytes),
         megabytes(getattr(candidate.cold_start, "peak_rss_bytes", None), 0),
