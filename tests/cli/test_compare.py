@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edgec.benchmarking import as_report, bench
+from edgec.onboard.figures import milliseconds
 from edgec.records.consistency import read_report
 from edgec.records.report import SCHEMA_VERSION
 from tests.support.commands import edgec, python
@@ -54,8 +55,8 @@ def test_real_measurements_side_by_side(say: Said, reports: Path) -> None:
         assert re.search(rf"^{title} ", out, re.MULTILINE), title
     measured = read_report(reports / "after.json").candidates[0].latency
     assert measured is not None
-    (line,) = (line for line in out.splitlines() if line.startswith("p50 ms"))
-    assert line.endswith(f"{measured.p50_ms:.2f}")
+    line = next(line for line in out.splitlines() if line.startswith("p50 ms "))
+    assert line.endswith(milliseconds(measured.p50_ms))
     assert "too few runs" in " ".join(out.split())
 
 
