@@ -188,8 +188,8 @@ class Manifest(Record):
     """Precision of every operation that has a choice, by its name in the hub graph."""
     fidelity: tuple[StageFidelity, ...]
     elsewhere: tuple[StageFidelity, ...] = ()
-    """Of what ships, on frames of other places and on the camera's ills, one for each: `stage` is its name. Empty where it was not
-    measured."""
+    """Of what ships, on frames of other places and on the camera's ills, one for each: `stage` is its name. Empty where it was
+    not measured."""
     golden: Golden
     heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
@@ -208,7 +208,8 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, and without what speaks of heads, sizes, variants, a recipe or fidelity elsewhere where there is none."""
+        """As the file has it: sealed, and without what speaks of heads, sizes, variants, a recipe or fidelity elsewhere where there
+        is none."""
         data = self.model_dump(mode="json")
         for name in ("heads", "sizes", "variants", "recipe", "elsewhere"):
             if not data[name]:

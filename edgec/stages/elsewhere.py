@@ -8,15 +8,16 @@ from pathlib import Path
 
 from edgec import frames as framing
 from edgec.fidelity.elsewhere import Elsewhere, conditions
-from edgec.fidelity.reference import read_reference
+from edgec.fidelity.reference import read_reference, write_reference
 from edgec.frames import Frame, Split
+from edgec.frames.ills import ALIKE, ILLS
 from edgec.frames.sampling import middles
 from edgec.stages.base import Build, Hub, dump, identities, key_of, load
-from edgec.stages.preparing import reference_model, write_reference_of
+from edgec.stages.preparing import reference_model
 
 HOME_FRAMES = 3
-"""Validation frames that each of the camera's ills is made from. With all ills and the foreign frames that is as much work again as
-the validation frames themselves, and 588 patches an ill at 224x224, of which the first percentile is the sixth."""
+"""Validation frames that each of the camera's ills is made from. With the foreign frames that is as much work again as a full set
+of validation frames; at 224x224 it makes 588 patches an ill, of which the first percentile is the sixth."""
 FOREIGN_FRAMES = 12
 _CONDITIONS = "conditions.json"
 
@@ -31,12 +32,20 @@ def compute_elsewhere(build: Build, hub: Hub, split: Split) -> Elsewhere | None:
     def produce(directory: Path) -> None:
         pictures = [[picture for _, picture in framing.batches(each, hub.size)] for each in (home, foreign)]
         frames, names = conditions(*pictures)
-        write_reference_of(reference_model(build, hub.size), frames, directory, step)
+        write_reference(reference_model(build, hub.size), frames, directory, step)
         dump(directory / _CONDITIONS, names)
 
-    with build.progress.stage("float32 reference elsewhere", len(home) + len(foreign)) as step:
+    total = len(foreign) + sum(1 if name in ALIKE else len(home) for name in ILLS)
+    with build.progress.stage("float32 reference elsewhere", total) as step:
         key = build.key(str(hub.size), identities(home), identities(foreign))
-        modules = "edgec.checkpoint", "edgec.fidelity.elsewhere", "edgec.frames", "edgec.heads.reference", "edgec.model.camera"
+        modules = (
+            "edgec.checkpoint",
+            "edgec.fidelity.elsewhere",
+            "edgec.fidelity.reference",
+            "edgec.frames",
+            "edgec.heads.reference",
+            "edgec.model.camera",
+        )
         directory = build.stage("elsewhere", key, produce, modules=modules)
     reference = replace(read_reference(directory, hub.graph_outputs, hub.heads), key=key_of(directory)).only(hub.outputs)
     return Elsewhere(reference, tuple((name, count) for name, count in load(directory / _CONDITIONS)))
