@@ -208,8 +208,8 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, and without what speaks of heads, sizes, variants, a recipe or fidelity elsewhere where there
-        is none."""
+        """As the file has it: sealed, without the fields for heads, sizes, variants, a recipe or fidelity elsewhere that are
+        empty."""
         data = self.model_dump(mode="json")
         for name in ("heads", "sizes", "variants", "recipe", "elsewhere"):
             if not data[name]:

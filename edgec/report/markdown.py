@@ -112,8 +112,8 @@ def _elsewhere(report: Report) -> list[str]:
     counts = {part.stage: part.frames for candidate in report.candidates for part in candidate.elsewhere}
     of_each = ", ".join(f"{count} of {name}" for name, count in counts.items())
     words = (
-        "The first percentile over all patches of frames that are not from the calibration's scene, or show it through a "
-        f"camera's ills ({of_each}). In the table of candidates, the column elsewhere is the worst cosine of all of these, means included."
+        "The first percentile over all patches of frames that are not from the calibration's scene, or show it through what may "
+        f"befall a camera ({of_each}). In the table of candidates, the column elsewhere is the worst cosine of all of these."
     )
     return ["## Fidelity elsewhere", escape(words), markdown_table(table)]
 
