@@ -125,7 +125,11 @@ def _verify_one(build: Build, candidate: Candidate, judges: Judges, step: Callab
     try:
         results = [_judge(build, candidate.name, candidate.model, reference, step) for reference in judges.references]
         judged = replace(candidate, fidelity=tuple(fidelity for fidelity, _ in results), execution_precision=results[0][1])
-        if judges.elsewhere is None or not keeps(judged.figures(), resolved.budget):
+        if judges.elsewhere is None:
+            return judged
+        if not keeps(judged.figures(), resolved.budget):
+            for _ in range(judges.elsewhere.batches(build.batch)):
+                step()
             return judged
         return replace(judged, elsewhere=_judge_elsewhere(build, candidate.model, judges.elsewhere, step))
     except RuntimeFailure as error:

@@ -21,7 +21,7 @@ from tests.support.models import SMALL
 def features(frames: Pixels) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """Of [N, H, W, 3]: means of blocks of 16 by 16, which no two of these frames have in common."""
     count, height, width, _ = frames.shape
-    blocks = frames.reshape(count, height // 16, 16, width // 16, 16, 3).mean(axis=(2, 4)) + [1.0, 2.0, 4.0]
+    blocks = frames.reshape(count, height // 16, 16, width // 16, 16, 3).mean(axis=(2, 4)) + np.array([1.0, 2.0, 4.0])
     return {"cls": blocks.mean(axis=(1, 2)).astype(np.float32), "patches": blocks.astype(np.float32)}
 
 
