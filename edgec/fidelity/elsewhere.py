@@ -5,17 +5,13 @@ The validation frames are from the calibration's own scene. What a static range 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from edgec.fidelity.gate import Run, measure_fidelity
 from edgec.fidelity.reference import Reference
-from edgec.frames.ills import ALIKE, ILLS
-from edgec.frames.types import Pixels
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
-
-OTHER_PLACES = "other places"
 
 
 @dataclass(frozen=True)
@@ -37,17 +33,6 @@ class Elsewhere:
     def batches(self, size: int) -> int:
         """How many runs of the model all conditions take."""
         return sum(-(-count // size) for _, count in self.conditions)
-
-
-def conditions(home: Sequence[Pixels], foreign: Sequence[Pixels]) -> tuple[list[Pixels], tuple[tuple[str, int], ...]]:
-    """The frames of all conditions, and each one's name and number: the `foreign` frames as they are, if there are any, and the
-    `home` frames, at least one, with each of the camera's ills."""
-    frames, names = list(foreign), [(OTHER_PLACES, len(foreign))] if foreign else []
-    for name, ill in ILLS.items():
-        made = [ill(frame) for frame in (home[:1] if name in ALIKE else home)]
-        frames += made
-        names.append((name, len(made)))
-    return frames, tuple(names)
 
 
 def measure_elsewhere(

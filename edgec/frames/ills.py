@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgec.frames.types import Pixels
+
+OTHER_PLACES = "other places"
 
 _DARK, _BRIGHT = 0.25, 2.0
 """Factors on pixel values: two stops under-exposed, one over-exposed, as cameras' curves have it."""
@@ -69,11 +72,11 @@ def _jpeg(pixels: Pixels) -> Pixels:
         return np.asarray(picture.convert("RGB"))
 
 
-def _scaled(pixels: Pixels, factor: object) -> Pixels:
-    return _rounded(pixels * factor)  # type: ignore[operator]
+def _scaled(pixels: Pixels, factor: float | NDArray[np.float64]) -> Pixels:
+    return _rounded(pixels * factor)
 
 
-def _rounded(values: np.ndarray) -> Pixels:  # type: ignore[type-arg]
+def _rounded(values: NDArray[np.float64]) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
@@ -90,3 +93,14 @@ ILLS: dict[str, Callable[[Pixels], Pixels]] = {
 """By the word that reports use: from a frame, uint8 [H, W, 3], another of its shape."""
 ALIKE = frozenset({"black"})
 """Those of which all frames become the same."""
+
+
+def conditions(home: Sequence[Pixels], foreign: Sequence[Pixels]) -> tuple[list[Pixels], tuple[tuple[str, int], ...]]:
+    """The frames of all conditions, and each one's name and number: the `foreign` frames as they are, if there are any, and the
+    `home` frames, at least one, with each of the camera's ills."""
+    frames, names = list(foreign), [(OTHER_PLACES, len(foreign))] if foreign else []
+    for name, ill in ILLS.items():
+        made = [ill(frame) for frame in (home[:1] if name in ALIKE else home)]
+        frames += made
+        names.append((name, len(made)))
+    return frames, tuple(names)

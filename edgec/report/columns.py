@@ -166,7 +166,8 @@ def elsewhere_sheet(report: Report) -> Sheet | None:
     """A row a candidate, a column for each condition away from home: the first percentile over the patches of its frames. None
     where nothing was measured there."""
     names = tuple(dict.fromkeys(part.stage for candidate in report.candidates for part in candidate.elsewhere))
-    rows, strong = [], []
+    rows: list[list[str]] = []
+    strong: list[int] = []
     for candidate in report.candidates:
         figures = {part.stage: part.patch_cosine_p01 for part in candidate.elsewhere}
         if figures:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgec import frames as framing
-from edgec.fidelity.elsewhere import Elsewhere, conditions
+from edgec.fidelity.elsewhere import Elsewhere
 from edgec.fidelity.reference import read_reference, write_reference
 from edgec.frames import Frame, Split
-from edgec.frames.ills import ALIKE, ILLS
+from edgec.frames.ills import ALIKE, ILLS, conditions
 from edgec.frames.sampling import middles
 from edgec.stages.base import Build, Hub, dump, identities, key_of, load
 from edgec.stages.preparing import reference_model
@@ -40,7 +40,7 @@ def compute_elsewhere(build: Build, hub: Hub, split: Split) -> Elsewhere | None:
         key = build.key(str(hub.size), identities(home), identities(foreign))
         modules = (
             "edgec.checkpoint",
-            "edgec.fidelity.elsewhere",
+            "edgec.frames.ills",
             "edgec.fidelity.reference",
             "edgec.frames",
             "edgec.heads.reference",

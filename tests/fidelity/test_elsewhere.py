@@ -7,10 +7,10 @@ import pytest
 
 from edgec.errors import RequestError
 from edgec.fidelity.budget import Budget
-from edgec.fidelity.elsewhere import OTHER_PLACES, Elsewhere, conditions, measure_elsewhere
+from edgec.fidelity.elsewhere import Elsewhere, measure_elsewhere
 from edgec.fidelity.metrics import worst_of
 from edgec.fidelity.reference import Reference
-from edgec.frames.ills import ILLS
+from edgec.frames.ills import ILLS, OTHER_PLACES, conditions
 from edgec.frames.types import Pixels
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
