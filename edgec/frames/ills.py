@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def _scaled(pixels: Pixels, factor: float | NDArray[np.float64]) -> Pixels:
     return _rounded(pixels * factor)
 
 
-def _rounded(values: NDArray[np.float64]) -> Pixels:
+def _rounded(values: NDArray[np.floating[Any]]) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
