@@ -78,7 +78,8 @@ def _scaled(pixels: Pixels, factor: float | NDArray[np.float64]) -> Pixels:
 
 
 def _rounded(values: NDArray[np.floating[Any]]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return rounded
 
 
 ILLS: dict[str, Callable[[Pixels], Pixels]] = {
