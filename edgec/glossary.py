@@ -48,6 +48,12 @@ TERMS: Final = (
         ("worst 1 % of patches", "patch p01", "patch_cosine_p01", "worst1%"),
     ),
     Term(
+        "elsewhere",
+        "The lowest fidelity on frames of other places, and on what may befall a camera (dark, bright, blurred, noisy, black frames "
+        "and so on), of which calibration's own scene says nothing. `--min-fidelity-elsewhere` bounds it.",
+        ("fidelity elsewhere",),
+    ),
+    Term(
         "budget",
         "The least fidelity, and the most that heads may lose, with which a candidate may still ship.",
     ),

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgec.fidelity.metrics import worst
+from edgec.fidelity.metrics import worst, worst_of
 from edgec.onboard.figures import kept, milliseconds, per_second, rate
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
@@ -39,6 +39,9 @@ def ships_parts(report: Report) -> Sequence[tuple[str, str]]:
     if chosen.fidelity is not None:
         what = "of the features" if chosen.fidelity.cosines else "of what its heads decide"
         parts.append((f"; keeps {kept(worst(chosen.fidelity))} {what}", "plain"))
+    lowest = worst_of(chosen.elsewhere)
+    if lowest is not None:
+        parts.append((f", elsewhere {kept(worst(lowest))} ({printable(lowest.stage)})", "plain"))
     return [*parts, (".", "plain")]
 
 

@@ -79,3 +79,11 @@ def test_what_a_build_ends_with(report: Report, tmp_path: Path) -> None:
 def test_exceptions_in_plain_words() -> None:
     assert precision_words("openvino-int8-but-last-6", "int8") == "int8, all but the last 6 products"
     assert precision_words("openvino-int8-mixed", "int8") == "int8"
+
+
+def test_elsewhere_stands_beside_home(report: Report) -> None:
+    home = chosen_of(report).fidelity
+    assert home is not None
+    dark = home.model_copy(update={"stage": "dark", "patch_cosine_p01": 0.91234})
+    away, _ = changed(report, elsewhere=(home.model_copy(update={"stage": "bright"}), dark))
+    assert "keeps 0.98765 of the features, elsewhere 0.91234 (dark)." in "".join(text for text, _ in ships_parts(away))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgec.fidelity.metrics import worst
+from edgec.fidelity.metrics import worst, worst_of
 from edgec.onboard.figures import ABSENT, RUNS_FOR_P99, kept, milliseconds, per_second, rate
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
@@ -41,6 +41,7 @@ def card(number: int, subject: Subject, compared: CandidateFigures | None = None
         "fidelity": ABSENT if chosen.fidelity is None else kept(worst(chosen.fidelity)),
         "short_of_budget": bool(budget_violations(report, chosen)),
         "fidelity_of": _fidelity_words(report, chosen),
+        "elsewhere": _elsewhere(chosen),
         "heads": [(printable(each.title), each.cell(chosen.fidelity)) for each in head_measures([chosen.fidelity])[:_HEADS]],
         "runs": candidate_words(chosen.name, chosen.precision),
         "evidence": latency.evidence.value if latency else "not measured",
@@ -61,6 +62,12 @@ def _times(candidate: CandidateFigures) -> str:
         f"p99 {milliseconds(latency.p99_ms)}" if enough else f"longest of {latency.iterations} {milliseconds(latency.max_ms)}"
     )
     return f"p50 {milliseconds(latency.p50_ms)}, {slowest} ms"
+
+
+def _elsewhere(candidate: CandidateFigures) -> tuple[str, str] | None:
+    """The lowest fidelity away from home, and where that was; None where it was not measured."""
+    lowest = worst_of(candidate.elsewhere)
+    return None if lowest is None else (kept(worst(lowest)), printable(lowest.stage))
 
 
 def _fidelity_words(report: Report, candidate: CandidateFigures) -> str:

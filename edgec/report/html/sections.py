@@ -10,7 +10,7 @@ from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Profile, Report
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
 from edgec.report.cells import ABSENT, mark_chosen, number
-from edgec.report.columns import EVIDENCE, bounds_sheet
+from edgec.report.columns import EVIDENCE, bounds_sheet, elsewhere_sheet
 from edgec.report.compiled import compilations_of, compiled_sheet
 from edgec.report.decisions import budget_lines, head_measures
 from edgec.report.facts import RANDOM_WEIGHTS, host_words, input_words, model_words, size_of, target_words, tool_versions
@@ -46,6 +46,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
         for index, each in enumerate(report.candidates) for number_of_run, run in enumerate(each.runs)
     ]  # fmt: skip
     tables = {
+        "Fidelity elsewhere: the worst 1 % of patches": elsewhere_sheet(report),
         "Cold start, in a fresh process": sheets.cold_starts(report),
         "First inference after idle": sheets.after_idle(report),
         "Least possible latencies": bounds_sheet(report),
