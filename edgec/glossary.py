@@ -49,8 +49,8 @@ TERMS: Final = (
     ),
     Term(
         "elsewhere",
-        "The lowest fidelity on frames of other places, and on what may befall a camera (dark, bright, blurred, noisy, black frames "
-        "and so on), of which calibration's own scene says nothing. `--min-fidelity-elsewhere` bounds it.",
+        "The lowest fidelity on frames of other places, and on what may befall a camera (dark, bright, blurred, noisy, black "
+        "frames and so on), of which calibration's own scene says nothing. `--min-fidelity-elsewhere` bounds it.",
         ("fidelity elsewhere",),
     ),
     Term(
