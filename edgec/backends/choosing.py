@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from edgec.errors import FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
-from edgec.fidelity.metrics import worst
+from edgec.fidelity.metrics import worst, worst_of
+from edgec.onboard.figures import kept, percentage
 from edgec.records.report import CandidateFigures
 from edgec.untrusted import printable
 
@@ -45,13 +46,22 @@ def within(ran: Sequence[CandidateFigures], candidates: Sequence[CandidateFigure
             remedy="use --precision auto, calibrate on more frames from your camera, or relax a bound if the robot allows it",
         )
     # Rounded down: what is advised here must be accepted the next time.
-    best = math.floor(max(map(fidelity_of, ran)) * 1e4) / 1e4
+    best = math.floor(max(1 - lost(candidate) for candidate in ran) * 1e4) / 1e4
     accept = f", or accept --min-fidelity {best:.4f}" if best > 0 else ""
+    bound = f"--min-fidelity {budget.min_fidelity:g}"
+    if budget.elsewhere is not None:
+        bound += f" and --min-fidelity-elsewhere {budget.elsewhere:g}"
     raise FidelityError(
-        f"No candidate keeps the features within --min-fidelity {budget.min_fidelity:g}.",
-        evidence=[f"{candidate.name}: {fidelity_of(candidate):.6f}" for candidate in ran],
+        f"No candidate keeps the features within {bound}.",
+        evidence=[f"{candidate.name}: {_cosines(candidate)}" for candidate in ran],
         remedy=f"use --precision auto, calibrate on more frames from your camera{accept}",
     )
+
+
+def _cosines(candidate: CandidateFigures) -> str:
+    lowest = worst_of(candidate.elsewhere)
+    away = "" if lowest is None else f", elsewhere {kept(worst(lowest))} ({lowest.stage})"
+    return f"{kept(fidelity_of(candidate))}{away}"
 
 
 def choose_named(name: str, candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
@@ -73,19 +83,22 @@ def choose_named(name: str, candidates: Sequence[CandidateFigures], budget: Budg
 
 def keeps(candidate: CandidateFigures, budget: Budget) -> bool:
     """Whether its fidelity is known and within the budget."""
-    return candidate.fidelity is not None and budget.keeps(candidate.fidelity)
+    return candidate.fidelity is not None and budget.keeps(candidate.fidelity, candidate.elsewhere)
 
 
 def _describe_losses(candidate: CandidateFigures, budget: Budget) -> tuple[str, ...]:
     """What it loses beyond the budget; if nothing, what it keeps."""
     assert candidate.fidelity is not None
-    return budget.lost(candidate.fidelity) or (describe_kept(candidate, budget),)
+    return budget.lost(candidate.fidelity, candidate.elsewhere) or (describe_kept(candidate, budget),)
 
 
 def describe_loss(candidate: CandidateFigures, budget: Budget) -> str:
     """Why a candidate beyond the budget does not ship, as part of a reason."""
     if candidate.fidelity and candidate.fidelity.cosines and fidelity_of(candidate) < budget.min_fidelity:
-        return f"{candidate.name} loses the features ({fidelity_of(candidate):.4f})"
+        return f"{candidate.name} loses the features (fidelity {kept(fidelity_of(candidate))})"
+    lowest = worst_of(candidate.elsewhere)
+    if lowest is not None and worst(lowest) < budget.min_fidelity_elsewhere:
+        return f"{candidate.name} loses the features elsewhere ({lowest.stage}: {kept(worst(lowest))})"
     return f"{candidate.name} loses what the heads decide ({_describe_losses(candidate, budget)[0]})"
 
 
@@ -94,20 +107,29 @@ def describe_kept(candidate: CandidateFigures, budget: Budget) -> str:
     assert candidate.fidelity is not None
     words = []
     if candidate.fidelity.cosines:
-        words.append(f"its worst cosine is {fidelity_of(candidate):.5f} of {budget.min_fidelity:g} asked")
+        words.append(f"its fidelity is {kept(fidelity_of(candidate))} of {budget.min_fidelity:g} asked")
+    lowest = worst_of(candidate.elsewhere)
+    if lowest is not None:
+        words.append(f"elsewhere {kept(worst(lowest))} ({lowest.stage})")
     for task in candidate.fidelity.tasks:
         if task.classes:
-            words.append(f"{task.head} agrees on {task.classes.agreement:.2%} of the frames")
+            words.append(f"{task.head} agrees on {percentage(task.classes.agreement)} of the frames")
         elif task.masks:
-            words.append(f"{task.head} has a mean IoU of {task.masks.mean_iou:.4f}")
+            words.append(f"{task.head} has a mean IoU of {kept(task.masks.mean_iou)}")
         elif task.depths:
             words.append(f"{task.head} has a relative error of {task.depths.relative_error:.4f}")
         elif task.values:
-            words.append(f"{task.head} has a mean cosine of {task.values.cosine_mean:.5f}")
+            words.append(f"{task.head} has a mean cosine of {kept(task.values.cosine_mean)}")
     return ", ".join(words)
 
 
+def lost(candidate: CandidateFigures) -> float:
+    """1 less the fidelity, at home or elsewhere: by this, candidates are more or less faithful."""
+    lowest = worst_of(candidate.elsewhere)
+    return 1 - (fidelity_of(candidate) if lowest is None else min(fidelity_of(candidate), worst(lowest)))
+
+
 def fidelity_of(candidate: CandidateFigures) -> float:
-    """The figure that a budget bounds: the worst cosine; without features, what its worst head keeps."""
+    """The figure that a budget bounds: the lowest of the three cosines; without features, what its worst head keeps."""
     assert candidate.fidelity is not None
     return worst(candidate.fidelity)

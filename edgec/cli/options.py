@@ -201,8 +201,15 @@ candidate = click.option(
 )  # fmt: skip
 min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
-    help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",
+    help="Least fidelity that may ship: the lowest cosine to float32's features of CLS, patches, and their worst 1 %.",
 )  # fmt: skip
+min_fidelity_elsewhere = click.option(
+    "--min-fidelity-elsewhere", type=float, metavar="COSINE",
+    help="The same on frames of other places, and on dark, bright, blurred, noisy … ones.  [default: --min-fidelity]",
+)  # fmt: skip
+foreign = click.option(
+    "--foreign", metavar="SET", help="Frames of other places than the calibration's, to judge by.  [default: edgec's pictures]"
+)
 heads = click.option(
     "--head", "heads", multiple=True, metavar="NAME=PATH",
     help="A head to build in, .safetensors, .pth or .onnx: its output is called NAME. May be given more than once.",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from edgec.records.reading import printable
 from edgec.records.report import YARDSTICK, Report
-from edgec.report.columns import bounds_sheet, candidates_sheet, stages_sheet
+from edgec.report.columns import bounds_sheet, candidates_sheet, elsewhere_sheet, stages_sheet
 from edgec.report.compiled import NOTE, compilations_of, compiled_sheet, compiler_line, refusals
 from edgec.report.decisions import budget_lines, violation_lines
 from edgec.report.facts import RANDOM_WEIGHTS, host_words, input_words, model_words, target_words, tool_versions
@@ -48,9 +48,10 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
             else []
         ),
         "## Fidelity by stage",
-        markdown_table(stages_sheet([(stage.stage, stage) for stage in report.stages], 5))
+        markdown_table(stages_sheet([(stage.stage, stage) for stage in report.stages]))
         if report.stages
         else "None was measured.",
+        *_elsewhere(report),
         *_heads(report),
         *(["## Notes", bullets(escape(note) for note in report.notes)] if report.notes else []),
         "## How it was measured",
@@ -104,6 +105,19 @@ def _idle(report: Report) -> str:
     )
 
 
+def _elsewhere(report: Report) -> list[str]:
+    table = elsewhere_sheet(report)
+    if table is None:
+        return []
+    counts = {part.stage: part.frames for candidate in report.candidates for part in candidate.elsewhere}
+    of_each = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    words = (
+        "The first percentile over all patches of frames that are not from the calibration's scene, or show it through what may "
+        f"befall a camera ({of_each}). In the table of candidates, the column elsewhere is the lowest fidelity of all of these."
+    )
+    return ["## Fidelity elsewhere", escape(words), markdown_table(table)]
+
+
 def _heads(report: Report) -> list[str]:
     facts = heads_grid(report)
     if facts is None:
@@ -126,8 +140,8 @@ def _method(report: Report) -> list[str]:
         f"{'; '.join(taken) or 'none was measured'}. Nothing is clipped; the single runs are in report.json.",
         "Load, first inference and peak memory: in a fresh process that imports only numpy and the runtime. Load does not count "
         "that import; memory counts all that the process holds.",
-        "Fidelity: cosines to the features of the float32 PyTorch model; p01 is the first percentile over all patches of all "
-        "frames.",
+        "Fidelity: cosines to the features of the float32 PyTorch model; worst 1 %: the first percentile over all patches of all "
+        "frames. Fidelity is the lowest of the three.",
         *([_HEADS] if report.heads else []),
     ]
 
