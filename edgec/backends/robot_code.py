@@ -15,10 +15,12 @@ from edgec.resources import room
 @dataclass(frozen=True)
 class RobotCode:
     """Templates in one language, for one runtime. A template is looked for in the `folders` in their order, so that a family says
-    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages."""
+    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages. `gpu`: the model
+    runs on a GPU, whose engine is made on the robot."""
 
     folders: tuple[Path, ...]
     runtime_target: str = ""
+    gpu: bool = False
 
     @classmethod
     def cpp(cls, folder: str, runtime_target: str) -> RobotCode:
@@ -26,6 +28,12 @@ class RobotCode:
         `include/NAMESPACE/runtime.hpp.j2`, `_runtime.cmake.j2` and `_runtime.md.j2`. Raises `EdgecError` if one is missing from
         this installation."""
         return cls(_existing(folder, "robot/cpp"), runtime_target)
+
+    @classmethod
+    def tensorrt(cls, folder: str) -> RobotCode:
+        """C++ with what NVIDIA's families have in common (`targets/robot/tensorrt`). `folder` is the family's, in `targets`: it
+        has `_runtime.cmake.j2`, `_runtime.md.j2`, `_architecture.cmake.j2` and `_network.cpp.j2`. Raises as `cpp`."""
+        return cls(_existing(folder, "robot/tensorrt", "robot/cpp"), "TensorRTLibrary", gpu=True)
 
     @classmethod
     def python(cls, folder: str) -> RobotCode:

@@ -15,7 +15,7 @@ from edgec.artefact.reading import OpenArtefact
 from edgec.backends.robot_code import RobotCode
 from edgec.code.golden import FOLDER, FRAMES, Array
 from edgec.code.identifiers import identifiers, type_name
-from edgec.code.model import Model, is_legal
+from edgec.code.model import Engine, Model, is_legal
 from edgec.lowering import registry
 from edgec.onboard.tasks import FEATURES, LABELS
 from edgec.records.fidelity import HeadFacts
@@ -88,7 +88,10 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
         "runtime_pin": _pin(manifest, model.runtime),
         "runtime_requirement": f"{model.runtime}{_pin(manifest, model.runtime)}",
         "runtime_target": code.runtime_target,
+        "gpu": code.gpu,
         "entry": model.entry,
+        "engine": model.engine or Engine("", ""),
+        "versions": model.versions,
         "settings": model.said_settings,
         "input": size.facts.input,
         "outputs": outputs,

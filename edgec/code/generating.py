@@ -88,7 +88,11 @@ def generate(request: CodeRequest) -> Project:
 
 
 def _code(artefact: OpenArtefact, model: Model, language: str) -> RobotCode:
-    offered = {name: code for backend in all_backends().values() for name, code in backend.robot_code(model.runtime).items()}
+    backends = all_backends().values()
+    files = {file.path for file in artefact.manifest.files}
+    # Two families may have one runtime: which of them it is, the program for its devices says.
+    own = [backend for backend in backends if backend.program is not None and backend.program.path in files]
+    offered = {name: code for backend in own or backends for name, code in backend.robot_code(model.runtime).items()}
     if language not in offered:
         raise TargetError(
             f"There is no {language} code for artefacts like this one yet.",
