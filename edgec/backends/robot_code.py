@@ -36,6 +36,11 @@ class RobotCode:
         return cls(_existing(folder, "robot/tensorrt", "robot/cpp"), "TensorRTLibrary", gpu=True)
 
     @classmethod
+    def swift(cls, folder: str) -> RobotCode:
+        """A Swift package, all of which is in `folder`, in `targets`. Raises as `cpp`."""
+        return cls(_existing(folder))
+
+    @classmethod
     def python(cls, folder: str) -> RobotCode:
         """Python with what all families have in common (`targets/robot/python`). `folder` is the family's, in `targets`: it has
         `NAMESPACE/runtime.py`. Raises as `cpp`."""

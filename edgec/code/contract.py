@@ -19,7 +19,7 @@ from edgec.code.model import Engine, Model, is_legal
 from edgec.lowering import registry
 from edgec.onboard.tasks import FEATURES, LABELS
 from edgec.records.fidelity import HeadFacts
-from edgec.records.manifest import Manifest, SizeFacts
+from edgec.records.manifest import Manifest, SizeFacts, Tensor
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,9 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
         "versions": model.versions,
         "settings": model.said_settings,
         "input": size.facts.input,
+        "input_names": _input_names(size.facts.input),
+        "function": size.facts.function,
+        "package": str(PurePosixPath(model.entry).parent),
         "outputs": outputs,
         "enumerations": enumerations,
         "golden_frames": FRAMES,
@@ -146,6 +149,12 @@ def _enumerations(heads: Sequence[HeadFacts]) -> list[Enumeration]:
         Enumeration(head.name, spelt, array, tuple(identifiers(head.classes, "class")), head.classes)
         for head, spelt, array in zip(named, types, arrays, strict=True)
     ]
+
+
+def _input_names(frames: Tensor) -> list[str]:
+    """Of a package of Core ML: one input for each frame of a batch, as `edgec.lowering.coreml.metadata` has them."""
+    count = frames.shape[0]
+    return [frames.name] if count == 1 else [f"{frames.name}_{index}" for index in range(count)]
 
 
 def _pin(manifest: Manifest, runtime: str) -> str:

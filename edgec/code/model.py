@@ -17,7 +17,7 @@ from edgec.onboard.runtimes import OPENVINO_SETTINGS
 from edgec.records.manifest import FileFacts
 from edgec.records.reading import printable
 
-TENSORRT = "tensorrt"
+TENSORRT, COREML = "tensorrt", "coreml"
 _LEGAL = ("licence", "license", "notice")
 
 
@@ -129,15 +129,18 @@ def _fact(listed: Sequence[Mapping[str, Any]], entry: str, name: str) -> Mapping
 
 def _files(artefact: OpenArtefact, runtime: str, entry: str, engine: Engine | None) -> tuple[FileFacts, ...]:
     """The files in the entry's folder, without golden ones, and legal texts wherever they are. Of graphs for TensorRT, each of
-    which is one file, only this one, and its engine."""
+    which is one file, only this one, and its engine; of packages of Core ML all that is in them."""
     folder = PurePosixPath(entry).parent
     golden = {path for size in artefact.manifest.all_sizes for path in size.golden.paths}
     golden |= {variant.expected for variant in artefact.manifest.variants}
-    only = {entry, engine.path if engine else entry} if runtime == TENSORRT else None
+
+    def own(path: PurePosixPath) -> bool:
+        if runtime == TENSORRT:
+            return str(path) in (entry, engine.path if engine else entry)
+        return path.is_relative_to(folder) if runtime == COREML else path.parent == folder
 
     def belongs(path: PurePosixPath) -> bool:
-        own = path.parent == folder if only is None else str(path) in only
-        return (own and str(path) not in golden) or is_legal(path)
+        return (own(path) and str(path) not in golden) or is_legal(path)
 
     return tuple(file for file in artefact.manifest.files if belongs(PurePosixPath(file.path)))
 
