@@ -68,12 +68,12 @@ class Contract:
     arrays: tuple[Array, ...]
 
 
-def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace: str) -> Contract:
-    """The default size's contract."""
+def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace: str, more: Sequence[Array] = ()) -> Contract:
+    """The default size's contract. `more` are files that the artefact does not have."""
     manifest, size = artefact.manifest, artefact.sizes[0]
     enumerations = _enumerations(manifest.heads)
     outputs = _outputs(size.facts, manifest.heads, enumerations)
-    arrays = [Array.of(FRAMES, size.golden.frames)]
+    arrays = [*more, Array.of(FRAMES, size.golden.frames)]
     arrays += [Array.of(output.recorded, model.expected[output.name]) for output in outputs]
     files = [File(each.path, each.size_bytes, each.sha256) for each in model.files if not is_legal(PurePosixPath(each.path))]
     files += [File(each.path, len(each.content), each.sha256) for each in arrays]

@@ -13,6 +13,7 @@ from edgec.code.golden import write_arrays
 from edgec.code.identifiers import namespace
 from edgec.code.languages import LANGUAGES
 from edgec.code.model import Model, model_of
+from edgec.code.planar import in_planes
 from edgec.code.rendering import render
 from edgec.code.writing import check_project, write_project
 from edgec.durable import copy_hashed
@@ -51,8 +52,9 @@ class Project:
 def generate(request: CodeRequest) -> Project:
     """Write a project for an artefact, whole or not at all. Every file of the artefact is checked by its hash first.
 
-    Raises `ArtefactError` for a damaged artefact, or if something is in the way; `RequestError` if there is no such variant, or
-    the project would lie in the artefact; `TargetError` if the artefact's family has no code in this language.
+    Raises `ArtefactError` for a damaged artefact, or if something is in the way; `RequestError` if there is no such variant, the
+    project would lie in the artefact, or the graph has no such form; `TargetError` if the artefact's family has no code in this
+    language.
     """
     artefact = open_artefact(request.artefact)
     model = model_of(artefact, request.variant)
@@ -65,7 +67,11 @@ def generate(request: CodeRequest) -> Project:
         )
     check_project(directory, force=request.force)
     spelt = namespace(request.name or stem)
-    contract = contract_of(artefact, model, code, spelt)
+    more = []
+    if code.planar:
+        model, graph = in_planes(artefact, model)
+        more.append(graph)
+    contract = contract_of(artefact, model, code, spelt, more)
     files = render(code.folders, contract.context)
 
     def fill(work: Path) -> None:

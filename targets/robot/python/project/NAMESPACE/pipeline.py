@@ -25,8 +25,8 @@ _PATIENCE_S = 10.0
 
 def frames(pipeline: str, *, every: bool = False, patience: float = _PATIENCE_S) -> Iterator[Pixels]:
     """uint8 [H, W, 3] in RGB, of what `pipeline` gives, in the language of gst-launch-1.0 and without a sink. While one is used,
-    the newest one waits, and those before it are dropped; with `every` none is. A frame is a view of GStreamer's memory, valid until
-    the next one. Raises `Error` if GStreamer is missing, in its words if the pipeline fails, and if nothing comes for
+    the newest one waits, and those before it are dropped; with `every` none is. A frame is a view of GStreamer's memory, valid
+    until the next one. Raises `Error` if GStreamer is missing, in its words if the pipeline fails, and if nothing comes for
     `patience` seconds."""
     gst, video = _gstreamer()
     text = f"{pipeline} ! {SINK.format(buffers=4 if every else 1, drop=str(not every).lower())}"
