@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edgec.dependencies import packages
+from edgec.dependencies import version
 from edgec.errors import CalibrationError, EdgecError, RequestError, TargetError, UnreadableCheckpoint
+from edgec.host.facts import facts
 from edgec.model.spec import Size
 from edgec.request import BuildRequest, resolve
 from tests.support.commands import python
@@ -92,9 +93,31 @@ def test_a_profile_s_content_is_in_the_key(request_: BuildRequest, tmp_path: Pat
 def test_the_versions_of_tools_are_in_the_key(request_: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     before = resolve(request_)
     assert {"edgec", "numpy", "onnx", "onnxruntime", "openvino", "torch"} <= set(before.tools)
-    others = {**packages(), "torch": "99"}
-    monkeypatch.setattr("edgec.dependencies.packages", lambda: others)
-    assert resolve(request_).key != before.key
+    assert "coremltools" not in before.tools, "a CPU's artefact does not depend on it"
+    monkeypatch.setattr("edgec.dependencies._version", lambda name: "99" if name == "torch" else before.tools.get(name, ""))
+    version.cache_clear()
+    try:
+        after = resolve(request_)
+    finally:
+        monkeypatch.undo()
+        version.cache_clear()
+    assert after.key != before.key
+    assert after.tools["torch"] == "99"
+
+
+def test_the_machine_is_in_the_key_as_far_as_it_decides_what_is_computed(
+    request_: BuildRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = resolve(request_).key
+    for changes, same in (
+        ({"memory_bytes": 1 << 30, "python": "3.99", "os": "another", "physical_cores": 64, "virtual_machine": None}, True),
+        ({"isa": ("sse4_2", "avx2", "fma")}, False),
+        ({"cpu": "another"}, False),
+    ):
+        there = facts().model_copy(update=changes)
+        with monkeypatch.context() as patch:
+            patch.setattr("edgec.host.facts.facts", lambda there=there: there)
+            assert (resolve(request_).key == before) is same, changes
 
 
 # --- the frames

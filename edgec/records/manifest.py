@@ -10,6 +10,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 3 | `runtime` and `settings` of variants |
 | 4 | variants that only the target can run, without `expected`; `recordings` of sets of frames |
 | 5 | `recipe` |
+| 6 | `elsewhere` |
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from edgec.onboard import seal
 from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 MANIFEST = "manifest.json"
 
 
@@ -165,7 +166,7 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""
@@ -186,6 +187,9 @@ class Manifest(Record):
     operations: dict[str, str]
     """Precision of every operation that has a choice, by its name in the hub graph."""
     fidelity: tuple[StageFidelity, ...]
+    elsewhere: tuple[StageFidelity, ...] = ()
+    """Of what ships, on frames of other places and on the camera's ills, one for each: `stage` is its name. Empty where it was
+    not measured."""
     golden: Golden
     heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
@@ -204,15 +208,16 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, and without what speaks of heads, sizes, variants or a recipe where there are none."""
+        """As the file has it: sealed, without the fields for heads, sizes, variants, a recipe or fidelity elsewhere that are
+        empty."""
         data = self.model_dump(mode="json")
-        for name in ("heads", "sizes", "variants", "recipe"):
+        for name in ("heads", "sizes", "variants", "recipe", "elsewhere"):
             if not data[name]:
                 del data[name]
         for frames in (data["calibration"], data["validation"]):
             if frames and not frames["recordings"]:
                 del frames["recordings"]
-        for stage in data["fidelity"]:
+        for stage in (*data["fidelity"], *data.get("elsewhere", ())):
             if not stage["tasks"]:
                 del stage["tasks"]
         for part in (data, *data.get("sizes", ())):

@@ -12,6 +12,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 | 7 | `emulated_on` of `Host`; evidence `emulated on host` |
+| 8 | `elsewhere` of candidates; `min_fidelity_elsewhere` of `Report` |
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 YARDSTICK: Final = "yardstick"
 """The name of an entry among the candidates that is no model: it shows how fast the machine was (`edgec.latency.yardstick`)."""
 SWEEP: Final = "sweep.json"
@@ -278,6 +279,8 @@ class CandidateFigures(Record):
     """The type that the runtime says it computes in, e.g. OpenVINO's effective inference precision."""
     size_bytes: int | None = Field(default=None, ge=0)
     fidelity: StageFidelity | None = None
+    elsewhere: tuple[StageFidelity, ...] = ()
+    """On frames of other places and on the camera's ills, one for each: `stage` is its name. Empty where it was not measured."""
     latency: Latency | None = None
     bounds: tuple[Bound, ...] = ()
     compilations: tuple[Compilation, ...] = ()
@@ -344,7 +347,7 @@ class Report(Record):
 
     sealed_since: ClassVar[int | None] = 5
 
-    schema_version: Literal[7] = SCHEMA_VERSION
+    schema_version: Literal[8] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -358,6 +361,8 @@ class Report(Record):
     """uint8 NHWC."""
     precision_asked: str
     min_fidelity: float
+    min_fidelity_elsewhere: float | None = Field(default=None, gt=0, le=1)
+    """The bound for `elsewhere` of candidates; None where that was not measured."""
     min_agreement: float | None = Field(default=None, gt=0, le=1)
     """What heads had to keep (`edgec.fidelity.tasks.TaskBudgets`), as the next two."""
     min_iou: float | None = Field(default=None, gt=0, le=1)

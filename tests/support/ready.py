@@ -41,5 +41,5 @@ def ready_to_build() -> None:
     from edgec.graph.export import to_onnx
 
     to_onnx(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.GELU()), {"x": torch.zeros(1, 4)}, ["y"], {"": ""})
-    dependencies.everything()
+    dependencies.everything(("edgec.building", "edgec.stages.assembling"))
     dependencies.fingerprint(["edgec.building", "edgec.stages.assembling", "edgec.stages.candidates", "edgec.stages.sizes"])
