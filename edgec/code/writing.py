@@ -19,7 +19,7 @@ _LIMIT_BYTES = 1 << 20
 _SHOWN = 8
 _BUILT = ("build", "install", "log")
 """What CMake and colcon make."""
-_MADE = ("artefact/engine.plan",)
+_MADE = ("artefact/engine.plan", "artefact/model/float32-nchw.plan")
 """What a project's own programs make."""
 
 

@@ -234,6 +234,16 @@ def test_yuv_becomes_the_colours_that_it_stands_for(
     assert np.abs(actual - expected).max() <= 1
 
 
+def test_the_lines_in_the_readme_compile(programs: Callable[..., Program], tmp_path: Path) -> None:
+    program = programs("rtx")
+    lines = (program.project / "README.md").read_text().partition("```cpp\n")[2].partition("```")[0].splitlines()
+    included, others = [[line for line in lines if line.startswith("#") == first] for first in (True, False)]
+    body = ["void use(const unsigned char* buffer, std::size_t stride) {", *others, "}", "int main() {}"]
+    (tmp_path / "use.cpp").write_text("\n".join([*included, *body]) + "\n")
+    include = [f"-I{program.project / 'include'}", f"-I{HERE}"]
+    compile_("c++", "-std=c++17", "-Wall", "-fsyntax-only", *include, "use.cpp", cwd=tmp_path)
+
+
 def test_frames_that_are_none_are_refused(programs: Callable[..., Program], tmp_path: Path) -> None:
     program = programs("rtx")
     (tmp_path / "frames").write_bytes(bytes(3000))
