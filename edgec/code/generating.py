@@ -13,7 +13,7 @@ from edgec.code.golden import write_arrays
 from edgec.code.identifiers import namespace
 from edgec.code.languages import LANGUAGES
 from edgec.code.model import Model, model_of
-from edgec.code.planar import in_planes
+from edgec.code.planar import with_planes
 from edgec.code.rendering import render
 from edgec.code.writing import check_project, write_project
 from edgec.durable import copy_hashed
@@ -69,7 +69,7 @@ def generate(request: CodeRequest) -> Project:
     spelt = namespace(request.name or stem)
     more = []
     if code.planar:
-        model, graph = in_planes(artefact, model)
+        model, graph = with_planes(artefact, model)
         more.append(graph)
     contract = contract_of(artefact, model, code, spelt, more)
     files = render(code.folders, contract.context)
