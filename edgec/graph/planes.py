@@ -6,9 +6,11 @@ from pathlib import Path
 
 
 def in_planes(path: Path) -> bytes | None:
-    """The ONNX graph in the file, with float32 [N, 3, H, W], 0 to 255, for its input, which is uint8 [N, H, W, 3]: a
-    transposition takes the place of the cast to float32. All values are whole numbers: the outputs are the same. None for a graph that does not
-    begin with such a cast."""
+    """The ONNX graph in the file, with float32 [N, 3, H, W], 0 to 255, for its input, which is uint8 [N, H, W, 3].
+
+    A transposition takes the place of the cast to float32. All values are whole numbers: the outputs are the same. None for a
+    graph that does not begin with such a cast.
+    """
     import onnx
     from onnx import TensorProto, helper
 
