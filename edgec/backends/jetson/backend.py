@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgec.records.report import Report
 
 NOTE = (
-    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
+    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, simulated; "
     "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
 )
 
