@@ -14,7 +14,7 @@ public struct OutputCheck {
     public var passed: Bool { difference <= tolerance && cosine >= leastCosine }
 
     var said: String {
-        "\(name): largest difference \(difference) (tolerance \(tolerance)), worst cosine \(cosine) (at least \(leastCosine))"
+        "\(name): largest difference \(difference) (tolerance \(tolerance)), lowest cosine \(cosine) (at least \(leastCosine))"
     }
 }
 
