@@ -77,6 +77,7 @@ def compile_into(directory: Path, build: Build) -> None:
         choose_frames,
         compute_references,
         export_hub,
+        lint_frames,
         only_shipped,
         verify_against_author,
         verify_export,
@@ -85,6 +86,7 @@ def compile_into(directory: Path, build: Build) -> None:
 
     check_the_heads(build)
     split = choose_frames(build)
+    findings = lint_frames(build, split)
     hub = export_hub(build)
     complete = compute_references(build, hub, split)
     fidelity = (*verify_against_author(build, complete), *verify_export(build, hub, complete))
@@ -100,7 +102,10 @@ def compile_into(directory: Path, build: Build) -> None:
     candidates, doubts = assess(build, hub, candidates, references)
     choice = choose(build, hub, candidates)
     notes = (*unseen, *doubts)
-    write(directory, Results(build, hub, split, references, drift, calibration, sensitivity, candidates, choice, fidelity, notes))
+    results = Results(
+        build, hub, split, findings, references, drift, calibration, sensitivity, candidates, choice, fidelity, notes
+    )
+    write(directory, results)
 
 
 def _copy(cache: Cache, source: Path, work: Path) -> None:

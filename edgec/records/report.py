@@ -12,6 +12,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 | 7 | `emulated_on` of `Host`; evidence `emulated on host` |
+| 8 | `repeated_frames` and `frame_findings` of `Report` |
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 YARDSTICK: Final = "yardstick"
 """The name of an entry among the candidates that is no model: it shows how fast the machine was (`edgec.latency.yardstick`)."""
 SWEEP: Final = "sweep.json"
@@ -331,6 +332,14 @@ class ModelFacts(Record):
     parameters: int = Field(ge=0)
 
 
+class FrameFinding(Record):
+    """One thing that `edgec calibration lint` says of frames. `check` is its kind, for scripts."""
+
+    level: Literal["error", "warning", "note"]
+    check: str
+    text: str
+
+
 class Beside(Record):
     """A file that shows what the report says, and lies in its folder."""
 
@@ -344,7 +353,7 @@ class Report(Record):
 
     sealed_since: ClassVar[int | None] = 5
 
-    schema_version: Literal[7] = SCHEMA_VERSION
+    schema_version: Literal[8] = SCHEMA_VERSION
     edgec_version: str
     created: str
     """UTC, ISO 8601."""
@@ -365,6 +374,11 @@ class Report(Record):
     heads: tuple[HeadFacts, ...] = ()
     calibration: str
     validation_frames: int
+    repeated_frames: int | None = Field(default=None, ge=0)
+    """How many of the validation frames nearly repeat a calibration frame: fidelity on these says little about other scenes. None
+    where nobody looked."""
+    frame_findings: tuple[FrameFinding, ...] = ()
+    """What the linter says of the frames that the build used."""
     stages: tuple[StageFidelity, ...] = ()
     candidates: tuple[CandidateFigures, ...]
     chosen: str

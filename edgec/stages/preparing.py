@@ -12,6 +12,8 @@ from edgec import frames as framing
 from edgec.fidelity.gate import check_author, check_export
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Split
+from edgec.frames.lint import LintFinding, lint_chosen
+from edgec.frames.measuring import Look
 from edgec.heads import check_heads
 from edgec.heads.fitting import feature_shapes
 from edgec.model.spec import Size, describe, family_name, gflops, parameters
@@ -59,6 +61,7 @@ def choose_frames(build: Build) -> Split:
             "skipped": split.skipped,
             "copies": split.copies,
             "notes": split.notes,
+            "looks": {name: look.as_json() for name, look in split.looks.items()},
         }
         dump(directory / "split.json", names)
 
@@ -74,7 +77,19 @@ def choose_frames(build: Build) -> Split:
         tuple((name, reason) for name, reason in names["skipped"]),
         tuple(names["copies"]),
         tuple(names["notes"]),
+        {name: Look.from_json(look) for name, look in names["looks"].items()},
     )
+
+
+def lint_frames(build: Build, split: Split) -> tuple[LintFinding, ...]:
+    """What the linter says of the chosen frames at the requested sizes, without decoding them again. Warnings are told at once:
+    what follows takes minutes, and rests on these frames."""
+    resolved = build.resolved
+    findings = lint_chosen(split, resolved.request.sizes, random=resolved.frames.random)
+    for finding in findings:
+        if finding.level != "note":
+            build.progress.note(finding.text)
+    return findings
 
 
 def export_hub(build: Build) -> Hub:

@@ -57,4 +57,4 @@ def test_unknown_versions_are_refused(tmp_path: Path, report: Report) -> None:
         path.write_text(as_written({**written, "schema_version": version}))
         with pytest.raises(ArtefactError, match="no schema version that edgec knows") as caught:
             read_report(path)
-        assert "this edgec reads 1, 2, 3, 4, 5, 6 and 7" in caught.value.evidence[0]
+        assert "this edgec reads 1, 2, 3, 4, 5, 6, 7 and 8" in caught.value.evidence[0]
