@@ -23,7 +23,7 @@ from edgec.checkpoint import Identity
 from edgec.checkpoint.location.source import DEMO
 from edgec.dependencies import everything, imported
 from edgec.errors import CalibrationError, RequestError, TargetError
-from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
+from edgec.fidelity.budget import DEFAULTS, Budget
 from edgec.fidelity.tasks import TaskBudgets
 from edgec.frames import FrameSet, Reading
 from edgec.graph.plan import Precision
@@ -85,6 +85,7 @@ class BuildRequest:
     min_agreement: float | None = None
     min_iou: float | None = None
     max_depth_error: float | None = None
+    """None, of any of the three: `edgec.fidelity.budget.DEFAULTS`, where there are heads."""
     registers: bool = False
     layers: tuple[int, ...] = ()
     output: Path | None = None
@@ -114,7 +115,7 @@ class BuildRequest:
                 ),
                 remedy="give --head NAME=PATH, or leave these options out",
             )
-        return Budget(self.min_fidelity, tasks if self.features else tasks.or_else(WITHOUT_FEATURES))
+        return Budget(self.min_fidelity, tasks.or_else(DEFAULTS) if self.heads else tasks)
 
 
 class BuildOptions(TypedDict, total=False):

@@ -215,14 +215,16 @@ features = click.option(
 )
 min_agreement = click.option(
     "--min-agreement", type=float, metavar="SHARE",
-    help="Share of the frames on which each classifier must choose the class that it does in float32.",
+    help="Share of the frames on which each classifier must choose the class that it does in float32.  [default: 0.99]",
 )  # fmt: skip
 min_iou = click.option(
-    "--min-iou", type=float, metavar="IOU", help="Mean IoU of each segmentation's labels with those that it gives in float32."
-)
+    "--min-iou", type=float, metavar="IOU",
+    help="Mean IoU of each segmentation's labels with those that it gives in float32.  [default: 0.97]",
+)  # fmt: skip
 max_depth_error = click.option(
-    "--max-depth-error", type=float, metavar="SHARE", help="Mean relative difference of each depth map to the float32 one."
-)
+    "--max-depth-error", type=float, metavar="SHARE",
+    help="Mean relative difference of each depth map to the float32 one.  [default: 0.02]",
+)  # fmt: skip
 effort = click.option(
     "--effort", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
     help="full also measures what int8 costs the features operation by operation, and tries more plans.",

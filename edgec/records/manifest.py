@@ -10,6 +10,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 3 | `runtime` and `settings` of variants |
 | 4 | variants that only the target can run, without `expected`; `recordings` of sets of frames |
 | 5 | `recipe` |
+| 6 | `open_with`, the first line |
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from edgec.onboard import seal
 from edgec.records.base import Record, only_version
 from edgec.records.fidelity import HeadFacts, Output, StageFidelity
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 MANIFEST = "manifest.json"
 
 
@@ -165,7 +166,9 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    open_with: str = ""
+    """What whoever opens the entry without edgec must tell the runtime, so that it computes what was verified; empty: nothing."""
+    schema_version: Literal[6] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
     """SHA-256 over every input and setting of the build: the same key, the same artefact."""
@@ -204,9 +207,10 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, and without what speaks of heads, sizes, variants or a recipe where there are none."""
+        """As the file has it: sealed, and without what speaks of settings, heads, sizes, variants or a recipe where there are
+        none."""
         data = self.model_dump(mode="json")
-        for name in ("heads", "sizes", "variants", "recipe"):
+        for name in ("open_with", "heads", "sizes", "variants", "recipe"):
             if not data[name]:
                 del data[name]
         for frames in (data["calibration"], data["validation"]):

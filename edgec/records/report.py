@@ -12,7 +12,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 | 7 | `emulated_on` of `Host`; evidence `emulated on host` |
-| 8 | `repeated_frames` and `frame_findings` of `Report` |
+| 8 | `repeated_frames` and `frame_findings` of `Report`; `likely_ms` of `Bound` |
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from pydantic import Field
 from edgec.onboard import seal
 from edgec.onboard.statistics import summary
 from edgec.records.base import Record, only_version
+from edgec.records.bounds import Bound as Bound
 from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
@@ -254,19 +255,6 @@ class Placement(Record):
     fallen: tuple[Fallen, ...] = ()
     """Operations that are not on the device that was asked for."""
     evidence: Evidence
-
-
-class Bound(Record):
-    """The least time that a board could take for a batch, from data sheets: a bound, not a latency to expect."""
-
-    board: str
-    power_mode: str
-    bound_ms: float = Field(ge=0)
-    limited_by: Literal["compute", "memory"]
-    estimate_ms: float | None = Field(default=None, ge=0)
-    """What a batch would take if nothing that passes between kernels stayed in a cache and each launch had its usual cost: where
-    the graph was compiled, so that kernels and traffic are known. The truth may lie on either side of it."""
-    evidence: Evidence = Evidence.ESTIMATED
 
 
 class CandidateFigures(Record):

@@ -49,7 +49,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
         bullets(map(escape, violation_lines(report))) if report.heads else "",
-        *(["## Least possible latencies", markdown_table(bounds)] if (bounds := bounds_sheet(report)) else []),
+        *(["## Latencies to expect on boards", markdown_table(bounds)] if (bounds := bounds_sheet(report)) else []),
         *_compiled(report),
         *(
             ["## Runs", *map(markdown_table, run_sheets(report)), _idle(report)]

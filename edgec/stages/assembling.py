@@ -260,6 +260,7 @@ def _manifest(
 ) -> Manifest:
     precision = results.chosen.precision
     return Manifest(
+        open_with=results.build.resolved.lowerings[results.chosen.runtime].open_with(results.model),
         edgec_version=edgec.__version__,
         build_key=results.build.resolved.key,
         checkpoint=results.hub.facts,

@@ -110,7 +110,8 @@ class CpuBackend(Backend):
         """Latency, cold start and memory, candidates in turn."""
         from edgec.backends.cpu.measuring import measured
 
-        return measured(candidates, reference, circumstances, on_progress)
+        lacks = self.lacks(circumstances.profiles[0], circumstances.host)
+        return measured(candidates, reference, circumstances, on_progress, lacks)
 
     def doubts(self, assessments: Sequence[Assessment], circumstances: Circumstances) -> tuple[str, ...]:
         """Other work that took cores meanwhile."""

@@ -9,6 +9,7 @@ from edgec.backends.base import Backend, Circumstances, OnProgress, Packing, Var
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.jetson.program import jetson_program
+from edgec.backends.jetson.roofline import REASONING
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.lowering.base import Availability
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from edgec.records.report import Report
 
 NOTE = (
-    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here; "
-    "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
+    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here. "
+    f"On the board, device/edgec-device.pyz measures. {REASONING}"
 )
 
 

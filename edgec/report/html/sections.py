@@ -56,7 +56,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
     tables = {
         "Cold start, in a fresh process": sheets.cold_starts(report),
         "First inference after idle": sheets.after_idle(report),
-        "Least possible latencies": bounds_sheet(report),
+        "Latencies to expect on boards": bounds_sheet(report),
         "Compiled on the host, by the vendor's compiler": compiled_sheet(compilations_of(report)),
         "Where operations run": sheets.placements(report),
     }
