@@ -70,6 +70,7 @@ def compile_into(directory: Path, build: Build) -> None:
     """The stages in order, and nothing else."""
     # Imported when there is work: a request that is refused, or a build that is up to date, need not wait for onnx-ir.
     from edgec.stages.assembling import Results, write
+    from edgec.stages.bounding import bound_validation, tell_what_to_expect
     from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
     from edgec.stages.drift import record_drift
     from edgec.stages.preparing import (
@@ -88,6 +89,8 @@ def compile_into(directory: Path, build: Build) -> None:
     split = choose_frames(build)
     findings = lint_frames(build, split)
     hub = export_hub(build)
+    split = bound_validation(build, hub, split)
+    tell_what_to_expect(build, hub, split)
     complete = compute_references(build, hub, split)
     fidelity = (*verify_against_author(build, complete), *verify_export(build, hub, complete))
     references = only_shipped(hub, complete)

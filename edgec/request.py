@@ -92,6 +92,8 @@ class BuildRequest:
     force: bool = False
     threads: int | None = None
     iterations: int = 100
+    patience: float = 0.0
+    """Seconds that measuring waits at most until other work leaves it the cores that it needs."""
     calibration_frames: int = 128
     effort: Effort = "quick"
     seed: int = 0
@@ -145,6 +147,7 @@ class BuildOptions(TypedDict, total=False):
     force: bool
     threads: int | None
     iterations: int
+    patience: float
     calibration_frames: int
     effort: Effort
     seed: int
@@ -251,6 +254,7 @@ def resolve(request: BuildRequest) -> Resolved:
             reading=Reading(),  # what comes of it is in the frames
             output=None,
             force=False,
+            patience=0.0,
             heads=(),
         ),
         heads,

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 @options.force
 @options.threads
 @options.iterations
+@options.patience
 @options.seed
 @options.as_json
 @options.verbose

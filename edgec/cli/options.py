@@ -249,6 +249,10 @@ iterations = click.option(
     show_default=True,
     help="Recorded runs of each candidate.",
 )
+patience = click.option(
+    "--patience", type=RealRange(0, 86_400), default=0.0, metavar="SECONDS",
+    help="How long measuring waits, at most, until other work leaves it its cores.  [default: it says so, and measures]",
+)  # fmt: skip
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
 )

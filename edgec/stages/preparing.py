@@ -193,8 +193,10 @@ def _reference_one(build: Build, hub: Hub, split: Split) -> Reference:
     with build.progress.stage(f"float32 reference in PyTorch{build.at(hub.size)}", len(split.validation)) as step:
         key = build.key(str(hub.size), identities(split.validation))
         modules = "edgec.checkpoint", "edgec.fidelity.reference", "edgec.frames", "edgec.heads.reference", "edgec.model.camera"
-        directory = build.stage("reference", key, produce, modules=modules)
-    return replace(read_reference(directory, hub.graph_outputs, hub.heads), key=key_of(directory))
+        gflop = hub.model.gflops * len(split.validation)
+        directory = build.stage("reference", key, produce, modules=modules, gflop=gflop)
+    reference = read_reference(directory, hub.graph_outputs, hub.heads)
+    return replace(reference, key=key_of(directory), gflops=hub.model.gflops)
 
 
 def only_shipped(hub: Hub, references: Sequence[Reference]) -> tuple[Reference, ...]:
@@ -233,6 +235,7 @@ def _verify_export_one(build: Build, hub: Hub, reference: Reference) -> StageFid
 
     with build.progress.stage(f"verify the hub graph{build.at(hub.size)}", build.batches([reference])) as step:
         modules = "edgec.fidelity.gate", "edgec.graph.session"
-        directory = build.stage("hub-fidelity", build.key(hub, reference), produce, modules=modules)
+        gflop = hub.model.gflops * len(reference.frames)
+        directory = build.stage("hub-fidelity", build.key(hub, reference), produce, modules=modules, gflop=gflop)
     fidelity = StageFidelity.model_validate(load(directory / "fidelity.json"))
     return fidelity.model_copy(update={"stage": f"{fidelity.stage}{build.at(hub.size)}"})
