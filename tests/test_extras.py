@@ -218,7 +218,7 @@ def test_what_is_installed_and_does_not_load_is_told(tmp_path: Path, monkeypatch
     (tmp_path / "edgec_fatal.py").write_text("import os; os._exit(7)")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert failing(["edgec_broken", "edgec_loud", "json", "edgec_nowhere", "edgec_fatal"]) == {
+    assert extras.failing(["edgec_broken", "edgec_loud", "json", "edgec_nowhere", "edgec_fatal"]) == {
         "edgec_broken": "OSError: libfoo.so.1: cannot open shared object file",
         "edgec_fatal": "the process ended with 7 while it was imported",
     }

@@ -36,8 +36,8 @@ def fewer(split: Split, gflops: float) -> Split:
         return split
     note = (
         f"judged on {affordable} of {len(frames)} validation frames, because a frame takes {gflops:.0f} GFLOPs: with all of "
-        f"them, each of a dozen passes would take {len(frames) / affordable:.1f} times as long. What it costs: fidelity, above all the "
-        "worst percentile of patches, rests on fewer scenes"
+        f"them, each of a dozen passes would take {len(frames) / affordable:.1f} times as long. What it costs: fidelity, above all "
+        "the worst percentile of patches, rests on fewer scenes"
     )
     return replace(split, validation=tuple(middles(frames, affordable)), notes=(*split.notes, note))
 
