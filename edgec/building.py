@@ -71,8 +71,9 @@ def compile_into(directory: Path, build: Build) -> None:
     # Imported when there is work: a request that is refused, or a build that is up to date, need not wait for onnx-ir.
     from edgec.stages.assembling import Results, write
     from edgec.stages.bounding import bound_validation, tell_what_to_expect
-    from edgec.stages.candidates import assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
+    from edgec.stages.candidates import Judges, assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
     from edgec.stages.drift import record_drift
+    from edgec.stages.elsewhere import compute_elsewhere
     from edgec.stages.preparing import (
         check_the_heads,
         choose_frames,
@@ -94,13 +95,14 @@ def compile_into(directory: Path, build: Build) -> None:
     complete = compute_references(build, hub, split)
     fidelity = (*verify_against_author(build, complete), *verify_export(build, hub, complete))
     references = only_shipped(hub, complete)
+    judges = Judges(references, compute_elsewhere(build, hub, split))
     drift = record_drift(build, hub, split, references)
     calibration = calibrate(build, hub, split)
     plans = Plans(build, hub, calibration)
     sensitivity = measure_int8_costs(build, hub, plans, calibration, split)
     candidates = lower(build, hub, plans, sensitivity)
-    candidates = verify_candidates(build, candidates, references)
-    candidates = search_within_budget(build, hub, plans, calibration, sensitivity, candidates, references)
+    candidates = verify_candidates(build, candidates, judges)
+    candidates = search_within_budget(build, hub, plans, calibration, sensitivity, candidates, judges)
     candidates, unseen = compile_candidates(build, candidates)
     candidates, doubts = assess(build, hub, candidates, references)
     choice = choose(build, hub, candidates)

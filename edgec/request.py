@@ -78,6 +78,10 @@ class BuildRequest:
     candidate: str | None = None
     """The one that ships, by its name in the report. Otherwise the backend chooses, on a CPU by measuring."""
     min_fidelity: float = 0.99
+    min_fidelity_elsewhere: float | None = None
+    """None for `min_fidelity`."""
+    foreign: str | None = None
+    """Frames of places that are not the calibration's, to judge by; None for edgec's demo pictures, as far as they are not."""
     heads: tuple[str, ...] = ()
     """Each as NAME=PATH."""
     features: bool = True
@@ -117,7 +121,8 @@ class BuildRequest:
                 ),
                 remedy="give --head NAME=PATH, or leave these options out",
             )
-        return Budget(self.min_fidelity, tasks.or_else(DEFAULTS) if self.heads else tasks)
+        bounds = tasks.or_else(DEFAULTS) if self.heads else tasks
+        return Budget(self.min_fidelity, bounds, self.min_fidelity_elsewhere)
 
 
 class BuildOptions(TypedDict, total=False):
@@ -136,6 +141,8 @@ class BuildOptions(TypedDict, total=False):
     precision: PrecisionChoice
     candidate: str | None
     min_fidelity: float
+    min_fidelity_elsewhere: float | None
+    foreign: str | None
     heads: tuple[str, ...]
     features: bool
     min_agreement: float | None
@@ -171,6 +178,8 @@ class Resolved:
     pairs: tuple[tuple[str, Precision], ...]
     lowerings: dict[str, Lowering]
     frames: FrameSet
+    foreign: FrameSet
+    """Frames of other places; those that are in `frames`, too, do not count."""
     output: Path
     threads: int
     tools: dict[str, str]
@@ -235,6 +244,7 @@ def resolve(request: BuildRequest) -> Resolved:
     _check_sizes(request, lowerings)
     _check_available(lowerings)
     frameset, notes = _frames(request)
+    foreign = frames.load(request.foreign or "demo", reading=request.reading)
     lacking = backend.lacks(profiles[0], here) if backend.runs_here else ()
     if lacking:
         notes += (f"this host lacks {', '.join(lacking)} of {profiles[0].name}: its latencies say nothing about the target",)
@@ -251,6 +261,7 @@ def resolve(request: BuildRequest) -> Resolved:
             target="",
             calibration="",
             validation="",
+            foreign=None,
             reading=Reading(),  # what comes of it is in the frames
             output=None,
             force=False,
@@ -262,6 +273,7 @@ def resolve(request: BuildRequest) -> Resolved:
         identity.name,
         frameset.sha256,
         frameset.name,
+        foreign.sha256,
         [profile.model_dump(mode="json") for profile in profiles],
         # Of the machine only what decides how its runtimes compute: two of the same processor write the same release.
         here.model_dump(mode="json", include={"cpu", "architecture", "isa", "emulated_on"}),
@@ -283,6 +295,7 @@ def resolve(request: BuildRequest) -> Resolved:
         pairs=pairs,
         lowerings=lowerings,
         frames=frameset,
+        foreign=foreign,
         output=usable_path(request.output or default_output(request, identity), "The output's path"),
         threads=threads,
         tools=tools,

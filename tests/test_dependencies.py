@@ -19,12 +19,12 @@ from tests.support.frames import draw_pictures
 
 ROOM = Path(edgec.__file__).parent
 ASSESSED = {"assessment"}
-JUDGED = {"fidelity", *ASSESSED}
+JUDGED = {"fidelity", "fidelity-elsewhere", *ASSESSED}
 LOWERED = {"lowered", *JUDGED}
 PLANNED = {"plan", *LOWERED}
 CALIBRATED = {"statistics", *PLANNED}
 EXPORTED = {"hub", "hub-fidelity", "drift", *CALIBRATED}
-REFERENCE = {"reference", "hub-fidelity", "drift", *JUDGED}
+REFERENCE = {"reference", "elsewhere", "hub-fidelity", "drift", *JUDGED}
 EVERYTHING = {"split", *EXPORTED, *REFERENCE}
 AFTER = {
     "split": EVERYTHING,
@@ -35,7 +35,9 @@ AFTER = {
     "statistics": CALIBRATED,
     "plan": PLANNED,
     "lowered": LOWERED,
+    "elsewhere": {"elsewhere", "fidelity-elsewhere", *ASSESSED},
     "fidelity": JUDGED,
+    "fidelity-elsewhere": {"fidelity-elsewhere", *ASSESSED},
     "assessment": ASSESSED,
 }
 """By stage, itself and those that take what it made."""

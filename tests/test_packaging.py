@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,8 +67,8 @@ def test_nothing_but_edgec_is_at_its_top(names: set[str]) -> None:
 
 def test_every_module_is_in_it_and_nothing_else(names: set[str]) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edgec").rglob("*.py")}
-    on_boards = {name for name in names if name.startswith("edgec/_data/targets/") and "/device/" in name}
-    assert {name for name in names - on_boards if name.endswith(".py")} == modules
+    elsewhere = {name for name in names if name.startswith("edgec/_data/targets/") and re.search("/(device|robot)/", name)}
+    assert {name for name in names - elsewhere if name.endswith(".py")} == modules
     assert not [name for name in names if name.endswith((".pyc", ".onnx", ".npz")) or "__pycache__" in name or "tests" in name]
 
 

@@ -111,7 +111,7 @@ def test_the_machine_is_in_the_key_as_far_as_it_decides_what_is_computed(
     before = resolve(request_).key
     for changes, same in (
         ({"memory_bytes": 1 << 30, "python": "3.99", "os": "another", "physical_cores": 64, "virtual_machine": None}, True),
-        ({"isa": ("avx2",)}, False),
+        ({"isa": ("sse4_2", "avx2", "fma")}, False),
         ({"cpu": "another"}, False),
     ):
         there = facts().model_copy(update=changes)

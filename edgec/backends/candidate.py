@@ -47,6 +47,8 @@ class Candidate:
     model: LoweredModel | None = None
     fidelity: tuple[StageFidelity, ...] = ()
     """One for each size, the default's first."""
+    elsewhere: tuple[StageFidelity, ...] = ()
+    """One for each condition (`edgec.fidelity.elsewhere`), at the default size."""
     execution_precision: str = ""
     unjudged: str = ""
     """Why only the target can judge it, which then does: it has no fidelity here. Empty if this machine can."""
@@ -74,6 +76,7 @@ class Candidate:
             execution_precision=self.execution_precision,
             size_bytes=self.model.size_bytes if self.model is not None and (self.fidelity or self.unjudged) else None,
             fidelity=worst_size(self.fidelity) if self.fidelity else None,
+            elsewhere=self.elsewhere,
             latency=self.assessment.latency,
             bounds=self.assessment.bounds,
             compilations=self.compilations,

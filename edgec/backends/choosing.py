@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edgec.errors import FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
-from edgec.fidelity.metrics import worst
+from edgec.fidelity.metrics import worst, worst_of
 from edgec.records.report import CandidateFigures
 from edgec.untrusted import printable
 
@@ -45,13 +45,22 @@ def within(ran: Sequence[CandidateFigures], candidates: Sequence[CandidateFigure
             remedy="use --precision auto, calibrate on more frames from your camera, or relax a bound if the robot allows it",
         )
     # Rounded down: what is advised here must be accepted the next time.
-    best = math.floor(max(map(fidelity_of, ran)) * 1e4) / 1e4
+    best = math.floor(max(1 - lost(candidate) for candidate in ran) * 1e4) / 1e4
     accept = f", or accept --min-fidelity {best:.4f}" if best > 0 else ""
+    bound = f"--min-fidelity {budget.min_fidelity:g}"
+    if budget.elsewhere is not None:
+        bound += f" and --min-fidelity-elsewhere {budget.elsewhere:g}"
     raise FidelityError(
-        f"No candidate keeps the features within --min-fidelity {budget.min_fidelity:g}.",
-        evidence=[f"{candidate.name}: {fidelity_of(candidate):.6f}" for candidate in ran],
+        f"No candidate keeps the features within {bound}.",
+        evidence=[f"{candidate.name}: {_cosines(candidate)}" for candidate in ran],
         remedy=f"use --precision auto, calibrate on more frames from your camera{accept}",
     )
+
+
+def _cosines(candidate: CandidateFigures) -> str:
+    lowest = worst_of(candidate.elsewhere)
+    away = "" if lowest is None else f", elsewhere {worst(lowest):.6f} ({lowest.stage})"
+    return f"{fidelity_of(candidate):.6f}{away}"
 
 
 def choose_named(name: str, candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
@@ -73,19 +82,22 @@ def choose_named(name: str, candidates: Sequence[CandidateFigures], budget: Budg
 
 def keeps(candidate: CandidateFigures, budget: Budget) -> bool:
     """Whether its fidelity is known and within the budget."""
-    return candidate.fidelity is not None and budget.keeps(candidate.fidelity)
+    return candidate.fidelity is not None and budget.keeps(candidate.fidelity, candidate.elsewhere)
 
 
 def _describe_losses(candidate: CandidateFigures, budget: Budget) -> tuple[str, ...]:
     """What it loses beyond the budget; if nothing, what it keeps."""
     assert candidate.fidelity is not None
-    return budget.lost(candidate.fidelity) or (describe_kept(candidate, budget),)
+    return budget.lost(candidate.fidelity, candidate.elsewhere) or (describe_kept(candidate, budget),)
 
 
 def describe_loss(candidate: CandidateFigures, budget: Budget) -> str:
     """Why a candidate beyond the budget does not ship, as part of a reason."""
     if candidate.fidelity and candidate.fidelity.cosines and fidelity_of(candidate) < budget.min_fidelity:
         return f"{candidate.name} loses the features ({fidelity_of(candidate):.4f})"
+    lowest = worst_of(candidate.elsewhere)
+    if lowest is not None and worst(lowest) < budget.min_fidelity_elsewhere:
+        return f"{candidate.name} loses the features elsewhere ({lowest.stage}: {worst(lowest):.4f})"
     return f"{candidate.name} loses what the heads decide ({_describe_losses(candidate, budget)[0]})"
 
 
@@ -95,6 +107,9 @@ def describe_kept(candidate: CandidateFigures, budget: Budget) -> str:
     words = []
     if candidate.fidelity.cosines:
         words.append(f"its worst cosine is {fidelity_of(candidate):.5f} of {budget.min_fidelity:g} asked")
+    lowest = worst_of(candidate.elsewhere)
+    if lowest is not None:
+        words.append(f"elsewhere {worst(lowest):.5f} ({lowest.stage})")
     for task in candidate.fidelity.tasks:
         if task.classes:
             words.append(f"{task.head} agrees on {task.classes.agreement:.2%} of the frames")
@@ -105,6 +120,12 @@ def describe_kept(candidate: CandidateFigures, budget: Budget) -> str:
         elif task.values:
             words.append(f"{task.head} has a mean cosine of {task.values.cosine_mean:.5f}")
     return ", ".join(words)
+
+
+def lost(candidate: CandidateFigures) -> float:
+    """1 less the worst cosine, at home or elsewhere: by this, candidates are more or less faithful."""
+    lowest = worst_of(candidate.elsewhere)
+    return 1 - (fidelity_of(candidate) if lowest is None else min(fidelity_of(candidate), worst(lowest)))
 
 
 def fidelity_of(candidate: CandidateFigures) -> float:

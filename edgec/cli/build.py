@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 @options.heads
 @options.features
 @options.min_fidelity
+@options.min_fidelity_elsewhere
+@options.foreign
 @options.min_agreement
 @options.min_iou
 @options.max_depth_error

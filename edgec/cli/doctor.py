@@ -226,7 +226,8 @@ def _print(findings: Findings) -> None:
 def _extra(name: str, missing: tuple[str, ...], failing: dict[str, str] | None) -> str:
     """What an extra enables, and whether it is there."""
     extra = EXTRAS[name]
-    broken = [f"{TITLES.get(package, package)} ({failing[package]})" for package in extra.packages if package in (failing or {})]
+    reasons = failing or {}
+    broken = [f"{TITLES.get(package, package)} ({reasons[package]})" for package in extra.packages if package in reasons]
     if broken:
         return f"installed, but does not load: {', '.join(broken)}; it is for {extra.enables}; to install it anew: {extra.line}"
     if not missing:

@@ -203,6 +203,13 @@ min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
     help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",
 )  # fmt: skip
+min_fidelity_elsewhere = click.option(
+    "--min-fidelity-elsewhere", type=float, metavar="COSINE",
+    help="The same on frames of other places, and on dark, bright, blurred, noisy … ones.  [default: --min-fidelity]",
+)  # fmt: skip
+foreign = click.option(
+    "--foreign", metavar="SET", help="Frames of other places than the calibration's, to judge by.  [default: edgec's pictures]"
+)
 heads = click.option(
     "--head", "heads", multiple=True, metavar="NAME=PATH",
     help="A head to build in, .safetensors, .pth or .onnx: its output is called NAME. May be given more than once.",

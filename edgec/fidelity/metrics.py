@@ -68,3 +68,9 @@ def worst(fidelity: StageFidelity) -> float:
     """The figure that the budget bounds and that orders candidates: the smallest of the three cosines, so that no corner of the
     image is averaged away. For a model without features, the figure of its worst head."""
     return min(fidelity.cosines or [task.retained for task in fidelity.tasks])
+
+
+def worst_of(conditions: Sequence[StageFidelity]) -> StageFidelity | None:
+    """The condition in which the features suffer most; None if none has features. What heads decide of a black frame is not
+    compared: there is nothing to decide."""
+    return min((condition for condition in conditions if condition.cosines), key=worst, default=None)

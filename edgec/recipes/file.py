@@ -73,6 +73,7 @@ class Budgets(Table):
     """What may be lost, as `edgec build`'s options of the same names."""
 
     min_fidelity: float = Field(default=0.99, gt=0, le=1)
+    min_fidelity_elsewhere: float | None = Field(default=None, gt=0, le=1)
     min_agreement: float | None = Field(default=None, gt=0, le=1)
     min_iou: float | None = Field(default=None, gt=0, le=1)
     max_depth_error: float | None = Field(default=None, gt=0)
@@ -94,6 +95,7 @@ class Recipe(Table):
     sizes: Annotated[tuple[OneSize, ...], Unique] = Field(default=("224x224",), min_length=1, max_length=64)
     calibration: Text | None = Field(default=None, description="frames to calibrate on: a folder, video, bag, list or manifest")
     validation: Text | None = Field(default=None, description="frames to judge by, instead of a share of the calibration set")
+    foreign: Text | None = Field(default=None, description="frames of other places than the calibration's, to judge by")
     topic: str = ""
     raw_format: Text | None = None
     heads: dict[HeadName, Text] = Field(default={}, max_length=64, description="by name, the file of each head")
@@ -194,6 +196,7 @@ class OpenRecipe:
             config=config_from(recipe.config, root),
             calibration=frames_from(recipe.calibration, root),
             validation=frames_from(recipe.validation, root),
+            foreign=frames_from(recipe.foreign, root),
             reading=Reading(given.get("topic", recipe.topic), given.get("raw", form)),
             batch=recipe.batch,
             precision=recipe.precision,
@@ -232,7 +235,8 @@ class OpenRecipe:
             yield "checkpoint", checkpoint_from(recipe.checkpoint, root)
         if recipe.config not in (None, NO_CONFIG):
             yield "config", absolute(str(recipe.config), root)
-        for key, frames in (("calibration", recipe.calibration), ("validation", recipe.validation)):
+        sets = {"calibration": recipe.calibration, "validation": recipe.validation, "foreign": recipe.foreign}
+        for key, frames in sets.items():
             path = frames_from(frames, root)
             if path is not None and path != frames:
                 yield key, path

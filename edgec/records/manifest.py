@@ -10,7 +10,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 3 | `runtime` and `settings` of variants |
 | 4 | variants that only the target can run, without `expected`; `recordings` of sets of frames |
 | 5 | `recipe` |
-| 6 | `open_with`, the first line |
+| 6 | `open_with`, the first line; `elsewhere` |
 """
 
 from __future__ import annotations
@@ -189,6 +189,9 @@ class Manifest(Record):
     operations: dict[str, str]
     """Precision of every operation that has a choice, by its name in the hub graph."""
     fidelity: tuple[StageFidelity, ...]
+    elsewhere: tuple[StageFidelity, ...] = ()
+    """Of what ships, on frames of other places and on the camera's ills, one for each: `stage` is its name. Empty where it was
+    not measured."""
     golden: Golden
     heads: tuple[HeadFacts, ...] = ()
     sizes: tuple[SizeFacts, ...] = ()
@@ -207,16 +210,16 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, and without what speaks of settings, heads, sizes, variants or a recipe where there are
-        none."""
+        """As the file has it: sealed, without the fields for settings, heads, sizes, variants, a recipe or fidelity elsewhere
+        that are empty."""
         data = self.model_dump(mode="json")
-        for name in ("open_with", "heads", "sizes", "variants", "recipe"):
+        for name in ("open_with", "heads", "sizes", "variants", "recipe", "elsewhere"):
             if not data[name]:
                 del data[name]
         for frames in (data["calibration"], data["validation"]):
             if frames and not frames["recordings"]:
                 del frames["recordings"]
-        for stage in data["fidelity"]:
+        for stage in (*data["fidelity"], *data.get("elsewhere", ())):
             if not stage["tasks"]:
                 del stage["tasks"]
         for part in (data, *data.get("sizes", ())):

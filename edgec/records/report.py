@@ -12,7 +12,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 | 7 | `emulated_on` of `Host`; evidence `emulated on host` |
-| 8 | `repeated_frames` and `frame_findings` of `Report`; `likely_ms` of `Bound` |
+| 8 | `elsewhere` of candidates; `likely_ms` of `Bound`; of `Report` `min_fidelity_elsewhere`, `repeated_frames`, `frame_findings` |
 """
 
 from __future__ import annotations
@@ -267,6 +267,8 @@ class CandidateFigures(Record):
     """The type that the runtime says it computes in, e.g. OpenVINO's effective inference precision."""
     size_bytes: int | None = Field(default=None, ge=0)
     fidelity: StageFidelity | None = None
+    elsewhere: tuple[StageFidelity, ...] = ()
+    """On frames of other places and on the camera's ills, one for each: `stage` is its name. Empty where it was not measured."""
     latency: Latency | None = None
     bounds: tuple[Bound, ...] = ()
     compilations: tuple[Compilation, ...] = ()
@@ -355,6 +357,8 @@ class Report(Record):
     """uint8 NHWC."""
     precision_asked: str
     min_fidelity: float
+    min_fidelity_elsewhere: float | None = Field(default=None, gt=0, le=1)
+    """The bound for `elsewhere` of candidates; None where that was not measured."""
     min_agreement: float | None = Field(default=None, gt=0, le=1)
     """What heads had to keep (`edgec.fidelity.tasks.TaskBudgets`), as the next two."""
     min_iou: float | None = Field(default=None, gt=0, le=1)

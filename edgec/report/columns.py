@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgec.fidelity.metrics import worst, worst_of
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
@@ -34,6 +35,11 @@ def _ms(field: str) -> Callable[[CandidateFigures], str]:
 
 def _cosine(field: str) -> Callable[[CandidateFigures], str]:
     return lambda candidate: cosine_cell(getattr(candidate.fidelity, field, None))
+
+
+def _elsewhere(candidate: CandidateFigures) -> str:
+    lowest = worst_of(candidate.elsewhere)
+    return ABSENT if lowest is None else cosine_cell(worst(lowest))
 
 
 def _cold_ms(field: str, digits: int) -> Callable[[CandidateFigures], str]:
@@ -75,6 +81,7 @@ def _evidence(candidate: CandidateFigures) -> str:
 
 EVIDENCE = Column("evidence", _evidence, 15, number=False)
 _LAST_COSINE = Column("cls", _cosine("cls_cosine_mean"), 8)
+ELSEWHERE_TITLE = "elsewhere"
 _HEADS_RANK = 3
 """Behind p50, patch mean and p99."""
 
@@ -92,6 +99,7 @@ COLUMNS = (
     Column("runs", _runs, 12),
     Column("patch mean", _cosine("patch_cosine_mean"), 2),
     Column("patch p01", _cosine("patch_cosine_p01"), 4),
+    Column(ELSEWHERE_TITLE, _elsewhere, 4),
     _LAST_COSINE,
     Column("size MB", lambda candidate: megabytes(candidate.size_bytes), 5),
     Column("load ms", _cold_ms("load_ms", 0), 13),
@@ -152,6 +160,20 @@ def bounds_sheet(report: Report) -> Sheet | None:
     ]
     headings = (*texts("candidate", "board", "power mode"), *numbers("likely ms", "never below ms"))
     return sheet((*headings, *texts("limited by", "evidence")), rows) if rows else None
+
+
+def elsewhere_sheet(report: Report) -> Sheet | None:
+    """A row a candidate, a column for each condition away from home: the first percentile over the patches of its frames. None
+    where nothing was measured there."""
+    names = tuple(dict.fromkeys(part.stage for candidate in report.candidates for part in candidate.elsewhere))
+    rows: list[list[str]] = []
+    strong: list[int] = []
+    for candidate in report.candidates:
+        figures = {part.stage: part.patch_cosine_p01 for part in candidate.elsewhere}
+        if figures:
+            strong += [len(rows)] if candidate.chosen else []
+            rows.append([candidate_name(candidate), *(cosine_cell(figures.get(name)) for name in names)])
+    return sheet(texts("candidate") + numbers(*names), rows, strong) if rows else None
 
 
 def stages_sheet(stages: Sequence[tuple[str, StageFidelity]], digits: int, most_heads: int | None = None) -> Sheet:

@@ -172,6 +172,8 @@ def budget_lines(report: Report) -> tuple[str, ...]:
     tasks = [task for each in report.candidates if each.fidelity for task in each.fidelity.tasks]
     measures = [measure for measure in FIGURES if measure != "values" and any(measure_of(task) == measure for task in tasks)]
     features = [f"worst cosine at least {report.min_fidelity:g}"] if has_features(report) else []
+    if features and report.min_fidelity_elsewhere not in (None, report.min_fidelity):
+        features.append(f"elsewhere at least {report.min_fidelity_elsewhere:g}")
     return (*features, *(budget_words(report, measure) for measure in measures if bound(report, measure) is not None))
 
 
@@ -192,7 +194,8 @@ def budget_violations(report: Report, candidate: CandidateFigures) -> tuple[str,
     if candidate.fidelity is None:
         return ()
     tasks = TaskBudgets(report.min_agreement, report.min_iou, report.max_depth_error)
-    return tuple(map(printable, Budget(report.min_fidelity, tasks).lost(candidate.fidelity)))
+    budget = Budget(report.min_fidelity, tasks, report.min_fidelity_elsewhere)
+    return tuple(map(printable, budget.lost(candidate.fidelity, candidate.elsewhere)))
 
 
 def violation_lines(report: Report) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from edgec.records.reading import printable
 from edgec.records.report import YARDSTICK, Report
-from edgec.report.columns import bounds_sheet, candidates_sheet, stages_sheet
+from edgec.report.columns import bounds_sheet, candidates_sheet, elsewhere_sheet, stages_sheet
 from edgec.report.compiled import NOTE, compilations_of, compiled_sheet, compiler_line, refusals
 from edgec.report.decisions import budget_lines, violation_lines
 from edgec.report.facts import (
@@ -61,6 +61,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         if report.stages
         else "None was measured.",
         escape(repeats_line(report)),
+        *_elsewhere(report),
         *_heads(report),
         *(["## Notes", bullets(escape(note) for note in report.notes)] if report.notes else []),
         "## How it was measured",
@@ -112,6 +113,19 @@ def _idle(report: Report) -> str:
         for candidate in report.candidates
         if (idle := candidate.after_idle) is not None
     )
+
+
+def _elsewhere(report: Report) -> list[str]:
+    table = elsewhere_sheet(report)
+    if table is None:
+        return []
+    counts = {part.stage: part.frames for candidate in report.candidates for part in candidate.elsewhere}
+    of_each = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    words = (
+        "The first percentile over all patches of frames that are not from the calibration's scene, or show it through what may "
+        f"befall a camera ({of_each}). In the table of candidates, the column elsewhere is the worst cosine of all of these."
+    )
+    return ["## Fidelity elsewhere", escape(words), markdown_table(table)]
 
 
 def _heads(report: Report) -> list[str]:

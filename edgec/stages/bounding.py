@@ -13,6 +13,7 @@ VALIDATION_GFLOP = 10_000.0
 FEWEST_FRAMES = 8
 """Every stage is judged on all validation frames: a dozen passes. One may cost 10 TFLOPs, which is a minute or two on two cores;
 models that need more are judged on fewer frames, but eight. Counted, not timed: the same inputs must give the same artefact."""
+AWAY_FRAMES = 32
 WORTH_SAYING_S = 60.0
 _MOST_MEASURING_S = 40.0
 """Of one candidate: 20 runs of two seconds (`edgec.onboard.statistics`)."""
@@ -36,8 +37,8 @@ def fewer(split: Split, gflops: float) -> Split:
         return split
     note = (
         f"judged on {affordable} of {len(frames)} validation frames, because a frame takes {gflops:.0f} GFLOPs: with all of "
-        f"them, each of a dozen passes would take {len(frames) / affordable:.1f} times as long. What it costs: fidelity, above all "
-        "the worst percentile of patches, rests on fewer scenes"
+        f"them, each of a dozen passes would take {len(frames) / affordable:.1f} times as long. What it costs: fidelity, above "
+        "all the worst percentile of patches, rests on fewer scenes"
     )
     return replace(split, validation=tuple(middles(frames, affordable)), notes=(*split.notes, note))
 
@@ -46,6 +47,9 @@ def tell_what_to_expect(build: Build, hub: Hub, split: Split) -> None:
     """A note with an estimate of the time that the stages after the export take, if it is worth saying."""
     work, candidates = dict[str, float](), len(build.resolved.pairs)
     calibrated = not {precision for _, precision in build.resolved.pairs}.isdisjoint(CALIBRATED)
+    if build.resolved.request.features:
+        # Away from home at the default size: about as many frames again as a full set of validation frames.
+        work = {"reference": AWAY_FRAMES * hub.model.gflops, "fidelity": AWAY_FRAMES * hub.model.gflops * (candidates + 2)}
     for each in hub.all:
         judged, calibrating = (each.model.gflops * len(frames) for frames in (split.validation, split.calibration))
         passes = {
@@ -56,7 +60,7 @@ def tell_what_to_expect(build: Build, hub: Hub, split: Split) -> None:
             # int8 comes in a few recipes, and what ships is run once more.
             "fidelity": judged * (candidates + 2),
         }
-        work = {stage: work.get(stage, 0.0) + gflop for stage, gflop in passes.items()}
+        work |= {stage: work.get(stage, 0.0) + gflop for stage, gflop in passes.items()}
     fast, slow = (hub.model.gflops * build.batch * rate for rate in build.pace.range_of("fidelity"))
     once = [min(_MOST_MEASURING_S, build.resolved.request.iterations * each) for each in (fast, slow)]
     measured = candidates + 2 if build.resolved.backend.runs_here else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -13,6 +13,7 @@ from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.choosing import Choice, choose_named, keeps
 from edgec.backends.offering import attempts, other_forms, rest_of
 from edgec.errors import RuntimeFailure, TargetError
+from edgec.fidelity.elsewhere import Elsewhere, measure_elsewhere
 from edgec.fidelity.gate import measure_fidelity
 from edgec.fidelity.reference import Reference
 from edgec.graph.plan import PrecisionPlan
@@ -32,8 +33,10 @@ from edgec.stages.quantising import Plans
 
 ASSESSMENTS = "assessments.json"
 COMPILATIONS = "compilations.json"
+ELSEWHERE = "elsewhere.json"
 _ASSESSMENTS = TypeAdapter(tuple[Assessment, ...])
 _COMPILATIONS = TypeAdapter(tuple[Compilation, ...])
+_FIDELITIES = TypeAdapter(tuple[StageFidelity, ...])
 
 
 def lower(build: Build, hub: Hub, plans: Plans, sensitivity: Mapping[str, float]) -> tuple[Candidate, ...]:
@@ -92,26 +95,46 @@ def _lower_one(build: Build, hub: Hub, plans: Plans, candidate: Candidate) -> Ca
     return replace(candidate, plan=plan, model=model)
 
 
-def verify_candidates(build: Build, candidates: Sequence[Candidate], references: Sequence[Reference]) -> tuple[Candidate, ...]:
-    """Run each candidate on the validation frames at each size, before any of its figures is used. Its worst size counts."""
+@dataclass(frozen=True)
+class Judges:
+    """What candidates are compared with: the references at each size, the default's first, and what they must keep elsewhere."""
+
+    references: tuple[Reference, ...]
+    elsewhere: Elsewhere | None = None
+
+    def batches(self, build: Build) -> int:
+        """How many runs of the model they take together."""
+        return build.batches(self.references) + (self.elsewhere.batches(build.batch) if self.elsewhere else 0)
+
+
+def verify_candidates(build: Build, candidates: Sequence[Candidate], judges: Judges) -> tuple[Candidate, ...]:
+    """Run each candidate on the validation frames at each size, before any of its figures is used; its worst size counts. Those
+    that keep the budget there run elsewhere, too."""
     verified = []
-    with build.progress.stage("verify candidates", len(candidates) * build.batches(references)) as step:
+    with build.progress.stage("verify candidates", len(candidates) * judges.batches(build)) as step:
         for candidate in candidates:
-            verified.append(_verify_one(build, candidate, references, lambda: step(doing=candidate.name)))  # noqa: B023
+            verified.append(_verify_one(build, candidate, judges, lambda: step(doing=candidate.name)))  # noqa: B023
     return tuple(verified)
 
 
-def _verify_one(build: Build, candidate: Candidate, references: Sequence[Reference], step: Callable[[], None]) -> Candidate:
+def _verify_one(build: Build, candidate: Candidate, judges: Judges, step: Callable[[], None]) -> Candidate:
     if candidate.model is None:
         return candidate
     resolved = build.resolved
     if unjudged := resolved.backend.only_target_judges(candidate, resolved.profile, resolved.host):
         return replace(candidate, unjudged=unjudged)
     try:
-        results = [_judge(build, candidate.name, candidate.model, reference, step) for reference in references]
+        results = [_judge(build, candidate.name, candidate.model, reference, step) for reference in judges.references]
+        judged = replace(candidate, fidelity=tuple(fidelity for fidelity, _ in results), execution_precision=results[0][1])
+        if judges.elsewhere is None:
+            return judged
+        if not keeps(judged.figures(), resolved.budget):
+            for _ in range(judges.elsewhere.batches(build.batch)):
+                step()
+            return judged
+        return replace(judged, elsewhere=_judge_elsewhere(build, candidate.model, judges.elsewhere, step))
     except RuntimeFailure as error:
         return replace(candidate, problem=str(error))
-    return replace(candidate, fidelity=tuple(fidelity for fidelity, _ in results), execution_precision=results[0][1])
 
 
 def _judge(
@@ -134,6 +157,22 @@ def _judge(
     return StageFidelity.model_validate(facts["fidelity"]), facts["execution_precision"]
 
 
+def _judge_elsewhere(
+    build: Build, model: LoweredModel, elsewhere: Elsewhere, step: Callable[[], None]
+) -> tuple[StageFidelity, ...]:
+    lowering = build.resolved.lowerings[model.runtime]
+
+    def produce(directory: Path) -> None:
+        runner = lowering.load(model, threads=build.resolved.threads)
+        judged = measure_elsewhere(elsewhere, runner, build.batch, step, lowering.evidence)
+        (directory / ELSEWHERE).write_bytes(_FIDELITIES.dump_json(judged))
+
+    key = build.key(str(model.directory), elsewhere.reference)
+    modules = ("edgec.fidelity.elsewhere", type(lowering).__module__)
+    directory = build.stage("fidelity-elsewhere", key, produce, modules=modules)
+    return _FIDELITIES.validate_json((directory / ELSEWHERE).read_bytes())
+
+
 def search_within_budget(
     build: Build,
     hub: Hub,
@@ -141,7 +180,7 @@ def search_within_budget(
     calibration: Calibration,
     sensitivity: Mapping[str, float],
     candidates: Sequence[Candidate],
-    references: Sequence[Reference],
+    judges: Judges,
 ) -> tuple[Candidate, ...]:
     """For each runtime whose fastest int8 is beyond the budget, add the plan with the fewest exceptions that keeps it. Returns
     all candidates."""
@@ -154,7 +193,7 @@ def search_within_budget(
         result
         for candidate in fastest.values()
         if candidate.fidelity and not keeps(candidate.figures(), budget)
-        for result in _search_one(build, hub, plans, calibration, sensitivity, candidate, references)
+        for result in _search_one(build, hub, plans, calibration, sensitivity, candidate, judges)
     ]
     plans.release()  # Measuring, which comes next, needs the memory.
     return (*candidates, *added)
@@ -167,7 +206,7 @@ def _search_one(
     calibration: Calibration,
     sensitivity: Mapping[str, float],
     fastest: Candidate,
-    references: Sequence[Reference],
+    judges: Judges,
 ) -> tuple[Candidate, ...]:
     resolved, graph = build.resolved, hub.load_shipped()
     lowering = resolved.lowerings[fastest.runtime]
@@ -178,12 +217,12 @@ def _search_one(
     per_token = lowering.per_token and lowering.name in resolved.backend.int8_rules(resolved.profiles).per_token
     steps = ladder(graph, sensitivity, kinds=kinds, per_token=per_token)
     tried: dict[str, Candidate] = {}
-    with build.progress.stage(f"search within the budget for {lowering.title}", 8 * build.batches(references)) as step:
+    with build.progress.stage(f"search within the budget for {lowering.title}", 8 * judges.batches(build)) as step:
 
         def within(recipe: Recipe) -> bool:
             attempt = Candidate(f"{fastest.runtime}-int8-{recipe.variant}", fastest.runtime, "int8", recipe=recipe)
             lowered = _lower_one(build, hub, plans, attempt)
-            verified = _verify_one(build, lowered, references, lambda: step(doing=lowered.name))
+            verified = _verify_one(build, lowered, judges, lambda: step(doing=lowered.name))
             tried[recipe.variant] = verified
             return bool(verified.fidelity) and keeps(verified.figures(), resolved.budget)
 
@@ -192,7 +231,7 @@ def _search_one(
             return ()
         plain = tried[best.variant]
         others = [_lower_one(build, hub, plans, form) for form in other_forms(plain, lowering)]
-        return (plain, *(_verify_one(build, form, references, lambda: step(doing=form.name)) for form in others))  # noqa: B023
+        return (plain, *(_verify_one(build, form, judges, lambda: step(doing=form.name)) for form in others))  # noqa: B023
 
 
 def compile_candidates(build: Build, candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:

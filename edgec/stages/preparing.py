@@ -24,6 +24,8 @@ from edgec.stages.base import Build, Hub, dump, identities, key_of, load
 from edgec.stages.heads import require_operations
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from edgec.checkpoint import Checkpoint
 
 
@@ -179,16 +181,20 @@ def compute_references(build: Build, hub: Hub, split: Split) -> tuple[Reference,
     return tuple(_reference_one(build, each, split) for each in hub.all)
 
 
-def _reference_one(build: Build, hub: Hub, split: Split) -> Reference:
+def reference_model(build: Build, size: Size) -> nn.Module:
+    """The float32 PyTorch model of the checkpoint, with its heads and nothing folded: what everything is compared with."""
+    from edgec.heads.reference import CameraModelWithHeads
+    from edgec.model.camera import assemble
+
     request = build.resolved.request
+    camera = assemble(build.checkpoint, size, folded=False, registers=request.registers, layers=build.layers)
+    return CameraModelWithHeads(camera, build.heads, layers=request.layers) if build.heads else camera
 
+
+def _reference_one(build: Build, hub: Hub, split: Split) -> Reference:
     def produce(directory: Path) -> None:
-        from edgec.heads.reference import CameraModelWithHeads
-        from edgec.model.camera import assemble
-
-        camera = assemble(build.checkpoint, hub.size, folded=False, registers=request.registers, layers=build.layers)
-        model = CameraModelWithHeads(camera, build.heads, layers=request.layers) if build.heads else camera
-        write_reference(model, [picture for _, picture in framing.batches(split.validation, hub.size)], directory, step)
+        pictures = [picture for _, picture in framing.batches(split.validation, hub.size)]
+        write_reference(reference_model(build, hub.size), pictures, directory, step)
 
     with build.progress.stage(f"float32 reference in PyTorch{build.at(hub.size)}", len(split.validation)) as step:
         key = build.key(str(hub.size), identities(split.validation))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgec import cache as cached
 from edgec import frames as framing
 from edgec.frames import Frame, Pixels, Split
+from edgec.frames.ills import ILLS
 from edgec.graph.operations import operations
 from edgec.graph.peaks import observe_peaks
 from edgec.graph.plan import CALIBRATED, Bytes, Precision, PrecisionPlan
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SENSITIVITY_FRAMES = 3
 """Enough to rank operations: on ViT-S/16 the losses of single operations on three frames add up to the whole plan's loss (8.0e-5
 of 8.4e-5)."""
+ILL_FRAMES = 32
+"""Calibration frames that are seen with an ill, too."""
 PEAK_FRAMES = 32
 """Every tensor of the graph is observed, which takes seconds per frame. There is headroom above the observed peaks
 (`edgec.lowering.halves.HEADROOM`), and every candidate runs on all validation frames."""
@@ -94,7 +97,7 @@ def _statistics(build: Build, hub: Hub, split: Split) -> tuple[Mapping[str, Stat
 
     def produce(directory: Path) -> None:
         graph = hub.load_shipped()
-        pictures = _pictures(hub, split.calibration, step)
+        pictures = _with_ills(_pictures(hub, split.calibration, step), len(split.calibration))
         statistics = observe(graph, int8_activations(graph), pictures, build.batch, threads=threads, seed=seed)
         save_statistics(directory / "statistics.npz", statistics)
 
@@ -104,6 +107,17 @@ def _statistics(build: Build, hub: Hub, split: Split) -> tuple[Mapping[str, Stat
         gflop = hub.model.gflops * len(split.calibration)
         directory = build.stage("statistics", key, produce, modules=modules, gflop=gflop)
     return load_statistics(directory / "statistics.npz"), key_of(directory)
+
+
+def _with_ills(pictures: Iterable[Pixels], count: int) -> Iterator[Pixels]:
+    """The pictures, and after every third or so of the `count` also one of it with an ill of the camera's, each ill in turn: what
+    a robot meets leaves the ranges of good frames."""
+    ills = list(ILLS.values())
+    every = max(1, count // ILL_FRAMES)
+    for index, picture in enumerate(pictures):
+        yield picture
+        if index % every == 0:
+            yield ills[index // every % len(ills)](picture)
 
 
 def _pictures(hub: Hub, frames: Sequence[Frame], step: Step) -> Iterator[Pixels]:

@@ -222,6 +222,7 @@ def test_progress_is_reported_in_order_and_completely(built: BuildResult, record
         "export the hub graph",
         "float32 reference in PyTorch",
         "verify the hub graph",
+        "float32 reference elsewhere",
         "describe the calibration frames",
         "calibrate",
         "quantise and lower",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, fidelity_of, keeps, within
+from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, keeps, lost, within
 from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.fidelity.budget import Budget
 from edgec.records.report import CandidateFigures
@@ -14,7 +14,7 @@ from edgec.records.report import CandidateFigures
 NEAR = 0.08
 """A candidate that is slower than the fastest by at most this share may ship instead: machines differ by more than that."""
 WORTH = 0.75
-"""Such a candidate must lose at most this share of what the faster one describe_loss (1 minus the worst cosine)."""
+"""Such a candidate must lose at most this share of what the faster one loses (1 minus the worst cosine)."""
 IN_QUESTION = 0.16
 """After the first round, whose medians are rough, a candidate that is slower than the fastest by more than this is out."""
 
@@ -26,17 +26,17 @@ def finalists(candidates: Sequence[CandidateFigures], budget: Budget, medians: M
 
 
 def choose(candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
-    """Of the candidates within the budget the fastest, or one that is nearly as fast and describe_loss much less of the features.
+    """Of the candidates within the budget the fastest, or one that is nearly as fast and loses much less of the features.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and candidate.latency]
     suitable = within(ran, candidates, budget)
-    suitable.sort(key=lambda candidate: (_p50(candidate), EXACTNESS.index(candidate.precision), _lost(candidate), candidate.name))
+    suitable.sort(key=lambda candidate: (_p50(candidate), EXACTNESS.index(candidate.precision), lost(candidate), candidate.name))
     chosen = suitable[0]
     for candidate in suitable[1:]:
         near = _p50(candidate) <= _p50(suitable[0]) * (1 + NEAR)
-        if near and _lost(candidate) < _lost(chosen) and _lost(candidate) <= WORTH * _lost(chosen):
+        if near and lost(candidate) < lost(chosen) and lost(candidate) <= WORTH * lost(chosen):
             chosen = candidate
     return Choice(chosen, _reason(chosen, ran, budget))
 
@@ -57,10 +57,10 @@ def choose_unmeasured(
     def order(candidate: CandidateFigures) -> tuple[float, int, int, float, str]:
         named = profile.candidates.index((candidate.runtime, candidate.precision))
         millions = counted.get(candidate.name, math.inf)
-        return millions, -EXACTNESS.index(candidate.precision), named, _lost(candidate), candidate.name
+        return millions, -EXACTNESS.index(candidate.precision), named, lost(candidate), candidate.name
 
     first = min(suitable, key=order)
-    lost = [describe_loss(candidate, budget) for candidate in ran if candidate not in suitable]
+    beyond = [describe_loss(candidate, budget) for candidate in ran if candidate not in suitable]
     along = f"{len(suitable)} candidates go along" if len(suitable) > 1 else "it goes alone"
     millions = counted.get(first.name)
     at = f" of {counts.size}" if counts is not None and counts.size != size else ""
@@ -72,7 +72,7 @@ def choose_unmeasured(
         f"{describe_kept(first, budget)}. Latencies of this machine "
         f"say nothing about another; {along}, and the target keeps the fastest that reproduces the features"
     )
-    return Choice(first, "; ".join([reason, *lost]) + ".")
+    return Choice(first, "; ".join([reason, *beyond]) + ".")
 
 
 def _reason(chosen: CandidateFigures, ran: Sequence[CandidateFigures], budget: Budget) -> str:
@@ -88,14 +88,10 @@ def _reason(chosen: CandidateFigures, ran: Sequence[CandidateFigures], budget: B
             parts.append(describe_loss(candidate, budget))
         elif _p50(candidate) < _p50(chosen):
             gain = 1 - _p50(candidate) / _p50(chosen)
-            parts.append(f"{candidate.name} is {gain:.1%} faster and less faithful ({fidelity_of(candidate):.5f})")
+            parts.append(f"{candidate.name} is {gain:.1%} faster and less faithful ({1 - lost(candidate):.5f})")
         elif candidate.precision == "int8" and chosen.precision != "int8":
             parts.append(f"{candidate.name} does not pay ({_p50(candidate):.2f} ms)")
     return "; ".join(parts) + "."
-
-
-def _lost(candidate: CandidateFigures) -> float:
-    return 1 - fidelity_of(candidate)
 
 
 def _p50(candidate: CandidateFigures) -> float:
