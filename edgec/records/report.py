@@ -12,7 +12,7 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 | 7 | `emulated_on` of `Host`; evidence `emulated on host` |
-| 8 | `elsewhere` of candidates; `likely_ms` of `Bound`; of `Report` `min_fidelity_elsewhere`, `repeated_frames`, `frame_findings` |
+| 8 | `elsewhere` of candidates; `likely_ms` of bounds; `min_fidelity_elsewhere`, `repeated_frames`, `frame_findings` of reports |
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def test_a_forced_precision_ships(ask: BuildRequest, inputs: Path, profile: str,
     assert (manifest.runtime, manifest.precision, manifest.target) == (runtime, precision, profile)
     first, *_ = json.loads((request.output / "manifest.json").read_bytes())  # type: ignore[operator]
     if runtime == "openvino":
-        hint = f'"INFERENCE_PRECISION_HINT": "{"bf16" if precision == "bf16" else "f32"}"'
+        hint = f'"INFERENCE_PRECISION_HINT": "{manifest.settings["INFERENCE_PRECISION_HINT"]}"'
         assert first == "open_with"
         assert hint in manifest.open_with
         assert hint.split('"')[3] in (request.output / "model" / "model.xml").read_text().partition("<runtime_options>")[2]  # type: ignore[operator]
