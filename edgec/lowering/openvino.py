@@ -86,8 +86,8 @@ class OpenVino(Lowering):
         """The precision: left to itself, OpenVINO runs float32 as bf16 on CPUs that have it, whatever the IR says."""
         given = ", ".join(f'"{name}": "{value}"' for name, value in sorted(model.settings.items()))
         return (
-            f'OpenVINO must be told: core.compile_model(model, "CPU", {{{given}}}). A plain compile_model computes in the type that '
-            "the CPU prefers, which may not be what was verified"
+            f'OpenVINO must be told: core.compile_model(model, "CPU", {{{given}}}). A plain compile_model computes in the type '
+            "that the CPU prefers, which may not be what was verified"
         )
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
