@@ -45,7 +45,8 @@ def compare_environments(pythons: Sequence[Path], words: Sequence[str]) -> None:
     places = (Place(first, "here", 0o022, _HERE), Place(second, "a longer path/with spaces", 0o077, _ELSEWHERE, _SOMEBODY_ELSE))
     with tempfile.TemporaryDirectory(prefix="edgec-") as scratch:
         root = Path(scratch)
-        programs = [_environment(root / f"environment-{number}", place.python) for number, place in enumerate(places)]
+        wheel = _wheel(root / "wheel", first)
+        programs = [_environment(root / f"environment-{number}", place.python, wheel) for number, place in enumerate(places)]
         _run([programs[0], "keygen", "release.key"], root, places[0])
         chosen = ""
         bundles = []
@@ -71,15 +72,23 @@ def compare_environments(pythons: Sequence[Path], words: Sequence[str]) -> None:
         print(comparison.summary)
         for difference in comparison.differences:
             print(f"{difference.part}: {difference.path} {difference.what}")
+            if difference.part in ("release", "artefact"):
+                print(*(f"  {why}" for why in difference.why), sep="\n")
         if not comparison.same_release:
             raise SystemExit(1)
 
 
-def _environment(folder: Path, python: Path) -> str:
-    """Its `edgec`, from a wheel of this checkout."""
+def _wheel(folder: Path, python: Path) -> Path:
+    """Of this checkout as it is now, for both environments."""
+    subprocess.run([str(python), "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(folder), str(ROOT)], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def _environment(folder: Path, python: Path, wheel: Path) -> str:
+    """Its `edgec`."""
     subprocess.run([str(python), "-m", "venv", str(folder)], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
-    subprocess.run([*pip, f"{ROOT}[build,cpu,bundle]"], check=True)
+    subprocess.run([*pip, f"edgec[build,cpu,bundle] @ {wheel.as_uri()}"], check=True)
     return str(folder / "bin" / "edgec")
 
 

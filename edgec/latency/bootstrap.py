@@ -147,13 +147,23 @@ def paired_ratio(first: SampledRun, second: SampledRun, share: float) -> Ratio:
     chance = np.random.default_rng(0)
     value = math.log(quantile(second.samples, share) / quantile(first.samples, share))
     rounds = np.intersect1d(first.rounds, second.rounds)
-    blocks = [[run.samples[run.rounds == number] for number in rounds] for run in (first, second)]
-    ratios = []
-    for drawn in chance.integers(0, len(rounds), (DRAWS, len(rounds))):
-        one, other = (quantile(np.concatenate([side[index] for index in drawn]), share) for side in blocks)
-        ratios.append(math.log(other / one))
+    drawn = chance.integers(0, len(rounds), (DRAWS, len(rounds)))
+    one, other = (_quantiles([run.samples[run.rounds == number] for number in rounds], drawn, share) for run in (first, second))
     spread = LEVEL_FLOOR * math.sqrt(2)
-    return _ratio(value, np.array(ratios) - value + chance.normal(0, spread, DRAWS), len(rounds) - 1, chance)
+    return _ratio(value, np.log(other / one) - value + chance.normal(0, spread, DRAWS), len(rounds) - 1, chance)
+
+
+def _quantiles(blocks: Sequence[Floats], drawn: NDArray[np.int64], share: float) -> Floats:
+    """The `share` quantile of the blocks that each row of `drawn` names."""
+    if len({len(block) for block in blocks}) > 1:
+        return np.array([quantile(np.concatenate([blocks[index] for index in row]), share) for row in drawn])
+    whole = np.stack(blocks)
+    rank = nearest_rank(whole.size, share)
+    # Some rows at a time: all of them would be a copy of the samples for each draw.
+    step = max(1, _ELEMENTS // whole.size)
+    parts = (whole[rows].reshape(len(rows), -1) for rows in np.split(drawn, range(step, len(drawn), step)))
+    quantiles: Floats = np.concatenate([np.partition(part, rank, axis=1)[:, rank] for part in parts])
+    return quantiles
 
 
 def _ratio(value: float, deviations: Floats, freedom: float, chance: np.random.Generator) -> Ratio:

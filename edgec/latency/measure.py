@@ -12,7 +12,8 @@ from __future__ import annotations
 import random
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -23,11 +24,13 @@ import psutil
 from numpy.typing import NDArray
 
 from edgec.host.facts import available_cores
+from edgec.latency.bootstrap import SampledRun
+from edgec.latency.pairing import sampled
 from edgec.latency.process import Worker, save_frames
 from edgec.latency.recording import Measurement as Measurement
 from edgec.latency.recording import Recording
 from edgec.lowering.base import LoweredModel
-from edgec.onboard.statistics import block_size, enough
+from edgec.onboard.statistics import MAX_BLOCK, block_size, enough
 from edgec.records.evidence import Evidence
 
 # A loaded model's memory is up to three times its files (read, converted, packed for the CPU) beside the runtime itself.
@@ -35,11 +38,15 @@ _COPIES = 3
 _RUNTIME_BYTES = 256 << 20
 _MEMORY_SHARE = 0.7
 
+_ROUNDS_MORE = 5
+"""Rounds between two looks at whether candidates are told apart."""
 HEAT = 20
 """Iterations after which it is decided which candidates go on."""
 
 GoesOn = Callable[[dict[int, float]], set[int]]
 """From the medians so far, in ms, by candidate, to the candidates that are to be measured in full."""
+Undecided = Callable[[dict[int, SampledRun]], set[int]]
+"""From the samples so far, by candidate, to the candidates that are to be measured longer; none of them ends the measurement."""
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, and how many of all iterations are done."""
 
@@ -66,6 +73,11 @@ class _Candidate(Recording):
         self.iterations = 0
         """Iterations."""
 
+    @property
+    def sampled(self) -> SampledRun:
+        """The samples so far."""
+        return sampled(self.samples_ms, self.blocks)
+
     def finished(self, max_seconds: float) -> bool:
         """Whether it has been measured, or failed."""
         return bool(self.problem) or enough(self.samples_ms, self.iterations, max_seconds)
@@ -81,15 +93,18 @@ def measure(
     seed: int = 0,
     names: Sequence[str] | None = None,
     goes_on: GoesOn | None = None,
+    undecided: Undecided | None = None,
+    longer_seconds: float = 0.0,
     progress: Progress | None = None,
     evidence: Evidence,
 ) -> list[Measurement]:
     """Measures `candidates`, in their order, on `frames`, uint8 [M, N, H, W, 3]: M batches, taken in turn.
 
     `iterations` runs are recorded for each, or fewer if they take over `max_seconds` (`statistics.enough`), or if `goes_on`
-    leaves the candidate out after `HEAT`. `threads`: by default the usable cores, quota included. A candidate that fails or
-    crashes has a `problem`; the others are measured all the same. Candidates that do not fit into memory together are interleaved
-    in groups that do. `names` are those that `progress` shows; by default runtimes and directories.
+    leaves the candidate out after `HEAT`. Those that are `undecided` then go on, for `longer_seconds` at most. `threads`: by
+    default the usable cores, quota included. A candidate that fails or crashes has a `problem`; the others are measured all the
+    same. Candidates that do not fit into memory together are interleaved in groups that do. `names` are those that `progress`
+    shows; by default runtimes and directories.
     """
     threads = threads or available_cores()
     names = names or [f"{model.runtime} {model.directory.name}" for model in candidates]
@@ -121,6 +136,8 @@ def measure(
                     finalists = goes_on(medians)
                     final = [run for at, run in zip(group, runs, strict=True) if at in finalists]
                     _interleave(final, iterations, max_seconds, order, rounds, meter)
+                if undecided:
+                    _tell_apart(dict(zip(group, runs, strict=True)), undecided, longer_seconds, order, rounds, meter)
                 _finish(runs, meter, iterations)
                 results.extend(run.result(frames.shape[1], evidence) for run in runs)
     return results
@@ -166,6 +183,31 @@ def _interleave(
             meter(f"measuring {run.name}", sum(len(each.samples_ms) for each in runs))
             with run.problem_noted(run.worker):
                 run.take(run.worker, block_size(run.typical_ms, iterations - len(run.samples_ms)), number)
+
+
+def _tell_apart(
+    runs: Mapping[int, _Candidate],
+    undecided: Undecided,
+    longer_seconds: float,
+    order: random.Random,
+    rounds: Iterator[int],
+    meter: _Meter,
+) -> None:
+    ends = time.monotonic() + longer_seconds
+    done = sum(run.iterations for run in runs.values())
+    while time.monotonic() < ends:
+        again = undecided({at: run.sampled for at, run in runs.items() if not run.problem and run.samples_ms})
+        turns = [runs[at] for at in sorted(again) if not runs[at].problem]
+        if not turns:
+            return
+        for _ in range(_ROUNDS_MORE):
+            order.shuffle(turns)
+            number = next(rounds)
+            for run in turns:
+                meter(f"telling apart {run.name}", done)
+                with run.problem_noted(run.worker):
+                    run.take(run.worker, block_size(run.typical_ms, MAX_BLOCK), number)
+            turns = [run for run in turns if not run.problem]
 
 
 def _finish(runs: Sequence[_Candidate], meter: _Meter, iterations: int) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Sequence
 from itertools import permutations
 
+import numpy as np
 import pytest
 
 from edgec.backends.apple.choosing import choose_first
 from edgec.backends.choosing import choose_named
-from edgec.backends.cpu.choosing import IN_QUESTION, NEAR, WORTH, choose, finalists
+from edgec.backends.cpu.choosing import IN_QUESTION, NEAR, WORTH, choose, finalists, undecided
 from edgec.backends.cpu.choosing import choose_unmeasured as choose_on_cpu
 from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.backends.jetson.choosing import choose_unmeasured
@@ -17,9 +20,11 @@ from edgec.backends.profiles import resolve
 from edgec.errors import EdgecError, FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
 from edgec.host.facts import facts
+from edgec.latency.bootstrap import SampledRun
+from edgec.latency.pairing import sampled
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import StageFidelity
-from edgec.records.report import CandidateFigures, Latency
+from edgec.records.report import Block, CandidateFigures, Latency
 
 
 def candidate(
@@ -173,6 +178,68 @@ def p50(entry: CandidateFigures) -> float:
 def lost(entry: CandidateFigures) -> float:
     assert entry.fidelity is not None
     return 1 - entry.fidelity.patch_cosine_p01
+
+
+# --- what noise cannot make
+
+
+def race(slower: float, seed: int, *, faithful: float, busy: bool) -> tuple[str, int]:
+    """What ships of two candidates, int8 and one that takes `slower` times as long, and how many rounds that took. On a `busy`
+    machine each round is slower for both by another factor, up to three, and each sample by its own."""
+    chance = np.random.default_rng(seed)
+    names = ["openvino-int8-static", "openvino-int8-mixed"]
+    figures = [candidate(names[0], 10.0, 0.9990), candidate(names[1], 10.0 * slower, faithful)]
+    times: list[list[float]] = [[], []]
+    rounds = 0
+    while rounds < 10 or (rounds < 60 and undecided(figures, Budget(0.99), dict(enumerate(map(taken, times))))):
+        for _ in range(5):
+            load = chance.uniform(1, 3) if busy else 1.0
+            for own, base in zip(times, (10.0, 10.0 * slower), strict=True):
+                own += list(base * load * chance.lognormal(0, 0.25 if busy else 0.02, 10))
+            rounds += 1
+    measured = [
+        each.model_copy(update={"latency": Latency.of(own, warmup=1, threads=2, blocks=blocks(own), evidence=Evidence.HOST)})
+        for each, own in zip(figures, times, strict=True)
+    ]
+    return choose(measured, Budget(0.99)).candidate.name, rounds
+
+
+def blocks(times: Sequence[float]) -> tuple[Block, ...]:
+    return tuple(Block(round=number, runs=10) for number in range(len(times) // 10))
+
+
+def taken(times: Sequence[float]) -> SampledRun:
+    return sampled(times, blocks(times))
+
+
+@pytest.mark.parametrize(
+    ("slower", "faithful", "ships"),
+    [
+        (1.00, 0.9991, "openvino-int8-mixed"),  # a tie goes to the more faithful one, by however little
+        (1.03, 0.9999, "openvino-int8-mixed"),
+        (1.20, 0.9999, "openvino-int8-static"),
+        (1.40, 0.9999, "openvino-int8-static"),
+    ],
+)
+@pytest.mark.parametrize("busy", [False, True])
+def test_the_same_candidate_ships_on_a_busy_machine(slower: float, faithful: float, ships: str, busy: bool) -> None:
+    assert Counter(race(slower, seed, faithful=faithful, busy=busy)[0] for seed in range(20))[ships] >= 19
+
+
+def test_measuring_goes_on_only_while_what_ships_is_open() -> None:
+    """A tie between candidates that lose the same is open for ever, and decides nothing."""
+    assert race(1.4, 0, faithful=0.9999, busy=False)[1] == 10
+    assert race(1.08, 0, faithful=0.9990, busy=True)[1] == 10
+    assert race(1.15, 0, faithful=0.9999, busy=True)[1] > 10
+
+
+def test_the_reason_calls_a_tie_one() -> None:
+    times = [10.0, 11.0, 9.0, 10.5, 9.5] * 20
+    latency = Latency.of(times, warmup=1, threads=2, blocks=blocks(times), evidence=Evidence.HOST)
+    pair = [candidate("openvino-int8-static", 1, 0.999), candidate("openvino-int8-mixed", 1, 0.9992)]
+    choice = choose([each.model_copy(update={"latency": latency}) for each in pair], Budget(0.99))
+    assert choice.candidate.name == "openvino-int8-mixed"
+    assert "openvino-int8-static is as fast, as far as can be told, and less faithful (0.99900)" in choice.reason
 
 
 # --- the reason

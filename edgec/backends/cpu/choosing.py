@@ -5,18 +5,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from edgec.backends.choosing import EXACTNESS, Choice, describe_kept, describe_loss, keeps, lost, within
 from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.fidelity.budget import Budget
+from edgec.latency.bootstrap import QUANTILES, SampledRun, quantile
+from edgec.latency.pairing import Span, sampled, time_ratio
 from edgec.records.report import CandidateFigures
 
 NEAR = 0.08
 """A candidate that is slower than the fastest by at most this share may ship instead: machines differ by more than that."""
 WORTH = 0.75
 """Such a candidate must lose at most this share of what the faster one loses (1 minus the worst cosine)."""
-IN_QUESTION = 0.16
-"""After the first round, whose medians are rough, a candidate that is slower than the fastest by more than this is out."""
+IN_QUESTION = 0.5
+"""After the first rounds, whose medians other work may have shifted by a third, a candidate that is slower than the fastest by
+more than this is out."""
 
 
 def finalists(candidates: Sequence[CandidateFigures], budget: Budget, medians: Mapping[int, float]) -> set[int]:
@@ -25,20 +29,89 @@ def finalists(candidates: Sequence[CandidateFigures], budget: Budget, medians: M
     return {index for index, p50 in suitable.items() if p50 <= min(suitable.values()) * (1 + IN_QUESTION)}
 
 
+def undecided(candidates: Sequence[CandidateFigures], budget: Budget, runs: Mapping[int, SampledRun]) -> set[int]:
+    """Indices of the candidates that must be measured longer, the fastest among them, because an interval leaves open what ships;
+    none if nothing is open. `runs` are the samples so far, by index."""
+    race = _Race.of([candidates[index] for index in runs if keeps(candidates[index], budget)], _by_name(candidates, runs))
+    if race is None:
+        return set()
+    still_open = {name for name, span in race.spans.items() if span.low <= 1 + NEAR < span.high and race.matters(name)}
+    again = still_open | {race.fastest.name} if still_open else set()
+    return {index for index in runs if candidates[index].name in again}
+
+
 def choose(candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
     """Of the candidates within the budget the fastest, or one that is nearly as fast and loses much less of the features.
+
+    Latencies are compared turn by turn, with an interval. Candidates whose interval includes equality are a tie, of which the
+    most faithful ships; one that is not told to be slower by more than `NEAR` counts as nearly as fast. So other work on the
+    machine, which widens intervals, can make the choice more faithful, and not another one each time.
 
     Raises `RuntimeFailure` if no candidate ran, `FidelityError` if none that ran keeps the features.
     """
     ran = [candidate for candidate in candidates if candidate.fidelity and candidate.latency]
     suitable = within(ran, candidates, budget)
-    suitable.sort(key=lambda candidate: (_p50(candidate), EXACTNESS.index(candidate.precision), lost(candidate), candidate.name))
-    chosen = suitable[0]
-    for candidate in suitable[1:]:
-        near = _p50(candidate) <= _p50(suitable[0]) * (1 + NEAR)
-        if near and lost(candidate) < lost(chosen) and lost(candidate) <= WORTH * lost(chosen):
-            chosen = candidate
-    return Choice(chosen, _reason(chosen, ran, budget))
+    runs = {
+        candidate.name: sampled(candidate.latency.samples_ms, candidate.latency.blocks)
+        for candidate in suitable
+        if candidate.latency and candidate.latency.samples_ms
+    }
+    race = _Race.of(suitable, runs)
+    assert race is not None
+    return Choice(race.choice(), _reason(race, ran, budget))
+
+
+@dataclass(frozen=True)
+class _Race:
+    """Candidates within the budget, by how much longer than the fastest each takes."""
+
+    candidates: tuple[CandidateFigures, ...]
+    fastest: CandidateFigures
+    spans: Mapping[str, Span]
+
+    @classmethod
+    def of(cls, candidates: Sequence[CandidateFigures], runs: Mapping[str, SampledRun]) -> _Race | None:
+        """`runs` are the samples, by name, of those that have some. None without candidates."""
+
+        def median(candidate: CandidateFigures) -> float:
+            run = runs.get(candidate.name)
+            return _p50(candidate) if run is None else quantile(run.samples, QUANTILES["p50"])
+
+        if not candidates:
+            return None
+        fastest = min(candidates, key=lambda each: (median(each), *_rank(each)))
+        spans = {}
+        for each in candidates:
+            if fastest.name in runs and each.name in runs:
+                spans[each.name] = time_ratio(runs[fastest.name], runs[each.name])
+            else:
+                spans[each.name] = Span(*[median(each) / median(fastest)] * 2)
+        return cls(tuple(candidates), fastest, spans)
+
+    def tied(self, candidate: CandidateFigures) -> bool:
+        """Whether it is not told to be slower than the fastest."""
+        return self.spans[candidate.name].low <= 1
+
+    def choice(self, *, but: str = "") -> CandidateFigures:
+        """What ships; without the candidate called `but`."""
+        there = [each for each in self.candidates if each.name != but]
+        first = min(filter(self.tied, there), key=_rank, default=self.fastest)
+        near = [each for each in there if self.spans[each.name].low <= 1 + NEAR]
+        best = min(near, key=lambda each: (lost(each), self.spans[each.name].low, *_rank(each)), default=first)
+        return best if lost(best) < lost(first) and lost(best) <= WORTH * lost(first) else first
+
+    def matters(self, name: str) -> bool:
+        """Whether what ships would be another one without it."""
+        return name != self.fastest.name and self.choice().name == name != self.choice(but=name).name
+
+
+def _by_name(candidates: Sequence[CandidateFigures], runs: Mapping[int, SampledRun]) -> dict[str, SampledRun]:
+    return {candidates[index].name: run for index, run in runs.items()}
+
+
+def _rank(candidate: CandidateFigures) -> tuple[float, int, str]:
+    """The most faithful first; of those that lose the same, the more exact type."""
+    return lost(candidate), EXACTNESS.index(candidate.precision), candidate.name
 
 
 def choose_unmeasured(
@@ -75,7 +148,8 @@ def choose_unmeasured(
     return Choice(first, "; ".join([reason, *beyond]) + ".")
 
 
-def _reason(chosen: CandidateFigures, ran: Sequence[CandidateFigures], budget: Budget) -> str:
+def _reason(race: _Race, ran: Sequence[CandidateFigures], budget: Budget) -> str:
+    chosen = race.choice()
     first = f"{chosen.name} takes {_p50(chosen):.2f} ms at the median"
     exact = [_p50(candidate) for candidate in ran if candidate.precision == "fp32" and candidate is not chosen]
     if exact and chosen.precision != "fp32":
@@ -86,6 +160,8 @@ def _reason(chosen: CandidateFigures, ran: Sequence[CandidateFigures], budget: B
             continue
         if not keeps(candidate, budget):
             parts.append(describe_loss(candidate, budget))
+        elif race.tied(candidate) and race.tied(chosen):
+            parts.append(f"{candidate.name} is as fast, as far as can be told, and less faithful ({1 - lost(candidate):.5f})")
         elif _p50(candidate) < _p50(chosen):
             gain = 1 - _p50(candidate) / _p50(chosen)
             parts.append(f"{candidate.name} is {gain:.1%} faster and less faithful ({1 - lost(candidate):.5f})")

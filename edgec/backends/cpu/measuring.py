@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgec.backends.base import Circumstances, OnProgress, as_models
 from edgec.backends.candidate import Assessment, Candidate
-from edgec.backends.cpu.choosing import finalists
+from edgec.backends.cpu.choosing import finalists, undecided
 from edgec.batches import stacks
 from edgec.host.facts import evidence_here
 from edgec.latency.measure import measure
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_SECONDS = 12.0
 """How long measuring one candidate's latency may take: slow models get fewer iterations, and the report says how many."""
+LONGER_SECONDS = 40.0
+"""How long candidates between which the choice is open are measured beyond that, all together. What is not told apart by then is
+a tie."""
 
 
 def measured(
@@ -37,6 +40,8 @@ def measured(
         max_seconds=MAX_SECONDS,
         seed=circumstances.seed,
         names=[candidate.name for candidate in candidates],
+        undecided=lambda runs: undecided(figures, circumstances.budget, runs),
+        longer_seconds=LONGER_SECONDS,
         goes_on=lambda medians: finalists(figures, circumstances.budget, medians),
         progress=lambda doing, done, _total: on_progress(doing, done),
         evidence=evidence_here(circumstances.host, lacks),

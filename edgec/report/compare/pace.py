@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgec.latency.bootstrap import Floats, SampledRun
+from edgec.latency.pairing import sampled
 from edgec.records.report import YARDSTICK, CandidateFigures, Latency, Report
 
 
@@ -33,12 +33,7 @@ def kind(report: Report) -> str | None:
 
 def as_run(latency: Latency) -> SampledRun:
     """The samples of a latency that has some."""
-
-    def by_sample(values: list[int]) -> NDArray[np.int64]:
-        return np.repeat(np.array(values, dtype=np.int64), np.array([block.runs for block in latency.blocks], dtype=np.int64))
-
-    rounds, processes = [block.round for block in latency.blocks], [block.process for block in latency.blocks]
-    return SampledRun(np.array(latency.samples_ms), by_sample(rounds), by_sample(processes))
+    return sampled(latency.samples_ms, latency.blocks)
 
 
 def paced(run: SampledRun, report: Report) -> SampledRun | None:
