@@ -66,7 +66,7 @@ def run_alarms(folder: Path, runs: int, iterations: int, percent: float, several
             shares = astuple(of_pairs)[1:-1]
             effect = f"{100 * (of_pairs.shown - 1):.1f} %"
             rows.append((str(count), title, str(of_pairs.pairs), *(f"{share:.1%}" for share in shares), effect))
-    figures = numbers("pairs", "faster", "slower", "alarms", "p50 judged", "p99 judged", "p99 differs", "could show")
+    figures = numbers("pairs", "faster", "slower", "alarms", "p50 judged", "p99 judged", "p99 differs", "would notice")
     console.print(terminal_table(sheet(numbers("runs a side") + texts("pairs of") + figures, rows)))
 
 

@@ -52,7 +52,7 @@ def contest_table(results: Sequence[Result], ours: Result) -> Table:
     """Sorted by latency. `ours` is what the others' latencies are the ratio to."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("contender", max_width=46)
-    for title in ("p50 ms", "p99 ms", "ours / this", "95 %", "patch mean", "patch p01", "cls mean"):
+    for title in ("p50 ms", "p99 ms", "ours / this", "95 %", "patches", "worst 1 %", "cls"):
         table.add_column(title, justify="right", no_wrap=True)
     for result in sorted(results, key=lambda result: result.p50):
         ours_over_this, judged = ratio(ours.blocks, result.blocks), result.judgement

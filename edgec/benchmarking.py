@@ -86,7 +86,7 @@ def bench(
     if registry.get(manifest.runtime).evidence is not Evidence.HOST:
         raise TargetError(
             f"The artefact is for {manifest.target}: there is nothing to measure on this machine.",
-            evidence=f"{manifest.runtime} is only imitated here",
+            evidence=f"{manifest.runtime} is only simulated here",
             remedy=f"edgec deploy {path} user@board, then edgec bench {path} --on user@board",
         )
     if profile:

@@ -164,7 +164,7 @@ def _failure(result: VerifyResult, failed: list[OutputCheck], changed: Mapping[s
             return f"{where}{output.cosine:.3%} of its labels are those recorded (at least {output.min_cosine:.3%})"
         return (
             f"{where}{'' if output.finite else 'holds NaN or Inf; '}largest difference {output.difference:.4g} (tolerance "
-            f"{output.tolerance:.4g}), worst cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
+            f"{output.tolerance:.4g}), lowest cosine {output.cosine:.6f} (at least {output.min_cosine:g})"
         )
 
     facts = [f"{at(size)}the first operation that differs is {printable(str(first))}" for size, first in changed.items()]

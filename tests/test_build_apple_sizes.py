@@ -109,9 +109,9 @@ def test_every_size_is_judged_and_the_worst_counts(built: BuildResult) -> None:
     assert worst(chosen.fidelity) == min(by_stage[f"coreml-w8 at {size}"] for size in SIZES)
     assert {candidate.precision for candidate in built.report.candidates} == {"fp16", "w8", "int8"}
     for candidate in built.report.candidates:
-        note = next(note for note in built.report.notes if note.startswith(f"{candidate.name}: worst cosine"))
+        note = next(note for note in built.report.notes if note.startswith(f"{candidate.name}: fidelity"))
         assert candidate.fidelity is not None
-        figures = [float(part.split(" at ")[0]) for part in note.removeprefix(f"{candidate.name}: worst cosine ").split(", ")]
+        figures = [float(part.split(" at ")[0]) for part in note.removeprefix(f"{candidate.name}: fidelity ").split(", ")]
         assert (len(figures), min(figures)) == (2, worst(candidate.fidelity))
     assert read_report(built.directory / "report.json") == built.report
 

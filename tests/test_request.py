@@ -279,7 +279,7 @@ def test_all_settings_are_listed(request_: BuildRequest) -> None:
     assert rows["input"] == "uint8 NHWC [3, 480, 640, 3]"
     assert rows["outputs"] == "cls, patches, registers, patches_2, patches_5"
     assert rows["threads"].startswith("5 of ")
-    assert rows["precision"] == "fp32, effort quick, worst cosine at least 0.99"
+    assert rows["precision"] == "fp32, effort quick, fidelity at least 0.99"
     assert "10 frames" in rows["frames"]
     assert resolved.identity.sha256[:12] in rows["checkpoint"]
     assert resolved.profile.name in rows["target"]

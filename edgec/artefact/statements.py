@@ -105,7 +105,7 @@ def _size_problems(size: OpenSize, stage: StageFidelity, manifest: Manifest, lea
         return
     here = meter.summary(stage.stage, stage.evidence)
     if stage.cosines and worst(stage) < least:
-        yield f"worst cosine {worst(stage):.6f} (at least {least:g})"
+        yield f"fidelity {worst(stage):.6f} (at least {least:g})"
     # Some of the frames cannot lose more on average than all of them lose together.
     times = stage.frames / count
     for name in ("cls_cosine_mean", "patch_cosine_mean"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgec.errors import FidelityError, RequestError, RuntimeFailure
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.metrics import worst, worst_of
+from edgec.onboard.figures import kept, percentage
 from edgec.records.report import CandidateFigures
 from edgec.untrusted import printable
 
@@ -59,8 +60,8 @@ def within(ran: Sequence[CandidateFigures], candidates: Sequence[CandidateFigure
 
 def _cosines(candidate: CandidateFigures) -> str:
     lowest = worst_of(candidate.elsewhere)
-    away = "" if lowest is None else f", elsewhere {worst(lowest):.6f} ({lowest.stage})"
-    return f"{fidelity_of(candidate):.6f}{away}"
+    away = "" if lowest is None else f", elsewhere {kept(worst(lowest))} ({lowest.stage})"
+    return f"{kept(fidelity_of(candidate))}{away}"
 
 
 def choose_named(name: str, candidates: Sequence[CandidateFigures], budget: Budget) -> Choice:
@@ -94,10 +95,10 @@ def _describe_losses(candidate: CandidateFigures, budget: Budget) -> tuple[str, 
 def describe_loss(candidate: CandidateFigures, budget: Budget) -> str:
     """Why a candidate beyond the budget does not ship, as part of a reason."""
     if candidate.fidelity and candidate.fidelity.cosines and fidelity_of(candidate) < budget.min_fidelity:
-        return f"{candidate.name} loses the features ({fidelity_of(candidate):.4f})"
+        return f"{candidate.name} loses the features (fidelity {kept(fidelity_of(candidate))})"
     lowest = worst_of(candidate.elsewhere)
     if lowest is not None and worst(lowest) < budget.min_fidelity_elsewhere:
-        return f"{candidate.name} loses the features elsewhere ({lowest.stage}: {worst(lowest):.4f})"
+        return f"{candidate.name} loses the features elsewhere ({lowest.stage}: {kept(worst(lowest))})"
     return f"{candidate.name} loses what the heads decide ({_describe_losses(candidate, budget)[0]})"
 
 
@@ -106,29 +107,29 @@ def describe_kept(candidate: CandidateFigures, budget: Budget) -> str:
     assert candidate.fidelity is not None
     words = []
     if candidate.fidelity.cosines:
-        words.append(f"its worst cosine is {fidelity_of(candidate):.5f} of {budget.min_fidelity:g} asked")
+        words.append(f"its fidelity is {kept(fidelity_of(candidate))} of {budget.min_fidelity:g} asked")
     lowest = worst_of(candidate.elsewhere)
     if lowest is not None:
-        words.append(f"elsewhere {worst(lowest):.5f} ({lowest.stage})")
+        words.append(f"elsewhere {kept(worst(lowest))} ({lowest.stage})")
     for task in candidate.fidelity.tasks:
         if task.classes:
-            words.append(f"{task.head} agrees on {task.classes.agreement:.2%} of the frames")
+            words.append(f"{task.head} agrees on {percentage(task.classes.agreement)} of the frames")
         elif task.masks:
-            words.append(f"{task.head} has a mean IoU of {task.masks.mean_iou:.4f}")
+            words.append(f"{task.head} has a mean IoU of {kept(task.masks.mean_iou)}")
         elif task.depths:
             words.append(f"{task.head} has a relative error of {task.depths.relative_error:.4f}")
         elif task.values:
-            words.append(f"{task.head} has a mean cosine of {task.values.cosine_mean:.5f}")
+            words.append(f"{task.head} has a mean cosine of {kept(task.values.cosine_mean)}")
     return ", ".join(words)
 
 
 def lost(candidate: CandidateFigures) -> float:
-    """1 less the worst cosine, at home or elsewhere: by this, candidates are more or less faithful."""
+    """1 less the fidelity, at home or elsewhere: by this, candidates are more or less faithful."""
     lowest = worst_of(candidate.elsewhere)
     return 1 - (fidelity_of(candidate) if lowest is None else min(fidelity_of(candidate), worst(lowest)))
 
 
 def fidelity_of(candidate: CandidateFigures) -> float:
-    """The figure that a budget bounds: the worst cosine; without features, what its worst head keeps."""
+    """The figure that a budget bounds: the lowest of the three cosines; without features, what its worst head keeps."""
     assert candidate.fidelity is not None
     return worst(candidate.fidelity)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edgec.onboard.figures import milliseconds, p99
 from edgec.records.report import CandidateFigures, Report
 from edgec.report.cells import ABSENT, cosine_cell
 
-TITLES = ("board", "runtime", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst patches", "evidence")
+TITLES = ("board", "runtime", "power mode", "variant", "p50 ms", "p90 ms", "p99 ms", "worst 1 %", "evidence")
 NUMBERS = frozenset(TITLES[4:8])
 _WIDEST = 60
 """Characters of a name that comes from a board."""
@@ -42,7 +43,7 @@ def _runtime(report: Report, candidate: CandidateFigures) -> str:
 def _figures(candidate: CandidateFigures) -> tuple[str, ...]:
     latency, fidelity = candidate.latency, candidate.fidelity
     assert latency is not None
-    times = (f"{value:.2f}" for value in (latency.p50_ms, latency.p90_ms, latency.p99_ms))
+    times = (*map(milliseconds, (latency.p50_ms, latency.p90_ms)), p99(latency.p99_ms, latency.iterations))
     worst = cosine_cell(fidelity.patch_cosine_p01 if fidelity else None)
     name = candidate.name[:_WIDEST] + (" (fastest)" if candidate.chosen else "")
     evidence = latency.evidence.value + (", throttled" if latency.throttled else "")

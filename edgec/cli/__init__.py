@@ -40,8 +40,12 @@ COMMANDS = {
     "schema": "Print the JSON Schema of reports.",
     "cache": "List what is cached of builds, and remove what was used longest ago.",
     "completion": "Print what completes commands in a shell: bash, zsh or fish.",
+    "glossary": "Say what the words mean that edgec prints.",
     "doctor": "Say what this machine is ready for.",
 }
+WORDS = "What the words mean (fidelity, p99, worst 1 %, …): `edgec glossary`."
+_WORDY = {"build", "verify", "run", "deploy", "bench", "compare", "history", "explain", "targets", "report", "sweep"}
+"""Commands whose output has words that the glossary explains."""
 INTERRUPTED = 130
 COMPLETE = "_EDGEC_COMPLETE"
 """A variable of the environment: a shell's script sets it to ask what may follow on a line."""
@@ -66,6 +70,8 @@ class Commands(click.Group):
         module = "running" if cmd_name == "run" else cmd_name
         command = getattr(importlib.import_module(f"edgec.cli.{module}"), cmd_name)
         assert isinstance(command, click.Command)
+        if command.epilog is None and cmd_name in _WORDY:
+            command.epilog = WORDS
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -88,7 +94,10 @@ def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> N
     context.exit()
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=WORDS,
+)  # fmt: skip
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
     help="Print the versions of edgec and of the runtimes that it has here.",

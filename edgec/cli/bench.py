@@ -208,6 +208,7 @@ def _print(result: BenchResult) -> None:
     from edgec.cli.runs import print_idle, print_run
     from edgec.cli.tables import facts_table, spread_table, suitability
     from edgec.host.facts import describe
+    from edgec.onboard.figures import per_second, rate
     from edgec.records.reading import printable
 
     manifest, latency, cold = result.artefact.manifest, result.latency, result.cold_start
@@ -225,12 +226,13 @@ def _print(result: BenchResult) -> None:
             f"import {result.measurement.import_ms:.0f}, load {cold.load_ms:.0f}, first {cold.first_inference_ms:.1f} ms"
             + ("" if cold.process_ms is None else f"; {cold.process_ms:.0f} ms from the start of the process to features"),
         ),
-        *([("yardstick", _yardstick(result.yardstick))] if result.yardstick else []),
+        *([("reference work", _yardstick(result.yardstick))] if result.yardstick else []),
         ("peak memory", f"{cold.peak_rss_bytes / 1e6:.0f} MB resident, interpreter and runtime included"),
         ("host", describe(result.host)),
         ("evidence", f"{latency.evidence.value}: {suitability(result.lacks, printable(manifest.target))}"),
     ]
-    out.print(spread_table([((), latency, (str(latency.iterations),))], before=(), behind=("runs",)))
+    frames_a_second = per_second(rate(latency.p50_ms, batch))
+    out.print(spread_table([((), latency, (str(latency.iterations), frames_a_second))], before=(), behind=("runs", "frames/s")))
     out.print()
     out.print(facts_table(facts))
     for run in result.runs:
@@ -243,7 +245,7 @@ def _print(result: BenchResult) -> None:
         out.print()
         out.print(breakdown_table(result.profile))
     for caveat in result.caveats:
-        err.print(Text(f"Warning: {caveat}"))
+        err.print(Text(f"Warning: {caveat}", style="yellow"))
 
 
 def _processes(result: BenchResult) -> str:
@@ -255,9 +257,12 @@ def _processes(result: BenchResult) -> str:
 
 
 def _yardstick(candidate: CandidateFigures) -> str:
+    from edgec.onboard.figures import milliseconds
+
     latency = candidate.latency
     assert latency is not None
-    return f"p50 {latency.p50_ms:.2f}, p90 {latency.p90_ms:.2f} ms: a fixed piece of work, for how fast the machine was"
+    p50, p90 = map(milliseconds, (latency.p50_ms, latency.p90_ms))
+    return f"p50 {p50}, p90 {p90} ms: always the same products of matrices, for how fast the machine was"
 
 
 def _json(result: BenchResult) -> str:

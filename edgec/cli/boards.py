@@ -12,7 +12,7 @@ import click
 from rich.progress import BarColumn
 from rich.text import Text
 
-from edgec.cli.console import err, plain, wide
+from edgec.cli.console import err, plain
 from edgec.cli.live import LiveDisplay
 from edgec.records.reading import printable
 
@@ -168,11 +168,10 @@ def raise_or_print_failures(context: click.Context, addresses: Sequence[Address]
 def print_comparison(addresses: Sequence[Address], reports: Sequence[Report | None]) -> None:
     """A row for each board and variant, on standard output."""
     from edgec.boards.comparison import NUMBERS, TITLES, compare
+    from edgec.cli.tables import print_rows
     from edgec.report.sheets import Heading, sheet
-    from edgec.report.table import terminal_table
 
     rows = compare([(address.text, report) for address, report in zip(addresses, reports, strict=True)])
     chosen = [index for index, row in enumerate(rows) if row.chosen]
     table = sheet([Heading(title, title in NUMBERS) for title in TITLES], [row.cells for row in rows], chosen)
-    # A line a row, however wide: boards are compared down the columns, and scripts read lines.
-    wide(_WIDEST).print(terminal_table(table, wrap=False))
+    print_rows(table)

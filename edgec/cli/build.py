@@ -142,7 +142,11 @@ def _finish(artefact: Path, gpu: Gpu, is_target: bool, progress: Progress) -> Fi
 
 
 def _print(result: BuildResult) -> None:
+    from rich.text import Text
+
     from edgec.cli.console import out
+    from edgec.cli.tables import print_shipped
+    from edgec.report.shipping import next_line
     from edgec.report.table import candidates_table, heads_table
 
     out.print(candidates_table(result.report))
@@ -156,6 +160,9 @@ def _print(result: BuildResult) -> None:
         out.print(f"{result.directory} is up to date: nothing was done.", markup=False, soft_wrap=True)
     else:
         out.print(f"wrote {result.directory}", markup=False, soft_wrap=True)
+    out.print()
+    print_shipped(result.report)
+    out.print(Text(next_line(result.report, result.directory), "bold"), soft_wrap=True)
 
 
 def _print_engine(finished: Finished) -> None:

@@ -116,26 +116,22 @@ def _compiled_json(compiled: tuple[Compilation, ...]) -> dict[str, Any]:
 
 
 def _print(path: Path, tensorrt_versions: tuple[str, ...], findings: tuple[Violation, ...]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from edgec.records.reading import printable
+    from edgec.report.sheets import sheet, texts
+    from edgec.report.table import terminal_table
 
     errors = sum(finding.is_error for finding in findings)
     counted = f"{_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}"
     out.print(Text(f"{printable(str(path))} on TensorRT {', '.join(tensorrt_versions)}: {counted}"), soft_wrap=True)
     if not findings:
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    table.add_column("rule", no_wrap=True)
-    table.add_column("TensorRT", overflow="fold")
-    table.add_column("where", overflow="fold")
-    for finding in findings:
-        style = "red" if finding.is_error else "yellow"
-        cells = (Text(finding.rule.severity, style), finding.rule.id, Text(", ".join(finding.versions)))
-        table.add_row(*cells, Text(printable(_places(finding))))
-    out.print(table)
+    rows = [
+        (finding.rule.severity, finding.rule.id, ", ".join(finding.versions), printable(_places(finding))) for finding in findings
+    ]
+    styles = {index: "red" if finding.is_error else "yellow" for index, finding in enumerate(findings)}
+    out.print(terminal_table(sheet(texts("", "rule", "TensorRT", "where"), rows), width=out.width, styles=styles))
     for rule in dict.fromkeys(finding.rule.id for finding in findings):
         chosen = next(finding.rule for finding in findings if finding.rule.id == rule)
         out.print()

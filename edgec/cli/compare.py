@@ -13,9 +13,12 @@ from edgec.cli.console import err, out
 from edgec.cli.recording import Record, checking
 
 if TYPE_CHECKING:
+    from edgec.report.compare.rendering import Rows
     from edgec.report.compare.sides import Side
     from edgec.report.compare.verdicts import Comparison, Gate
+    from edgec.report.sheets import Sheet
 
+_TONES = {"good": "green", "bad": "red", "open": "yellow"}
 _COLUMNS = 4
 """With more sides than this, each side is a row."""
 
@@ -67,7 +70,8 @@ def compare(
     github: bool,
     undecided_fails: bool,
 ) -> None:
-    """Compare reports, all with the first: ratios of latency with 95 % intervals, memory, size and fidelity.
+    """Compare reports, all with the first: the answer in a sentence, then ratios of latency with 95 % intervals, memory, size and
+    fidelity.
 
     A and B are reports, artefacts, or folders of reports: several runs of one thing, which tell far more than one. A sweep's
     folder stands for all its artefacts. Refuses what was not measured under the same conditions.
@@ -145,46 +149,39 @@ def _show(style: str, sides: Sequence[Side], comparisons: Sequence[Comparison], 
 
 
 def _print(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     from edgec.cli.tables import facts_table
-    from edgec.report.compare.rendering import (
-        METHOD,
-        VERDICT_TITLES,
-        gate_lines,
-        gate_title,
-        remarks,
-        rows,
-        verdict_rows,
-        warnings,
-    )
+    from edgec.report.compare.answering import answers
+    from edgec.report.compare.rendering import METHOD, gate_lines, gate_title, remarks, rows, verdict_sheet, warnings
+    from edgec.report.table import terminal_table
 
-    compared = rows(sides)
-    lines = [(title, *cells) for title, cells, _ in compared.table]
-    heads: tuple[str, ...] = ("", *compared.sides)
-    if len(sides) > _COLUMNS:
-        # A side a row: the same cells, turned.
-        heads, *lines = zip(heads, *lines, strict=True)
-    figures = Table(box=None, pad_edge=False)
-    for index, head in enumerate(heads):
-        figures.add_column(Text(head), justify="right" if index else "left", overflow="fold")
-    for line in lines:
-        figures.add_row(*map(Text, line))
-    verdicts = Table(box=None, pad_edge=False)
-    # Of two sides, the second is compared with the first: that needs no column.
-    begin = 1 if len(comparisons) == 1 else 0
-    for title in VERDICT_TITLES[begin:]:
-        verdicts.add_column(title, overflow="fold")
-    for row in verdict_rows(comparisons):
-        verdicts.add_row(*map(Text, row[begin:]))
-    for table in (facts_table(compared.same), figures, verdicts):
-        out.print(table)
-        out.print()
+    for answer in answers(comparisons):
+        out.print(Text(answer.text, f"bold {_TONES[answer.tone]}"))
+    out.print()
+    compared = rows(sides, comparisons)
+    out.print(terminal_table(_figures(compared, a_side_a_row=len(sides) > _COLUMNS), width=out.width, right=True))
+    out.print()
+    out.print(terminal_table(verdict_sheet(comparisons), width=out.width))
+    out.print()
     out.print(Text(" ".join([METHOD, *remarks(comparisons)])))
+    out.print(Text("\nthe same on all sides", "dim"))
+    out.print(facts_table(compared.same))
     if gated is not None:
         out.print(Text(f"\n{gate_title(gated)}:"))
         for text in gate_lines(gated):
-            out.print(Text(f"  {text}"))
+            out.print(Text(f"  {text}", "red" if text in gated.alarms else "yellow" if text in gated.blind else ""))
     for warning in warnings(sides, comparisons):
-        err.print(Text(f"Warning: {warning}"), soft_wrap=True)
+        err.print(Text(f"Warning: {warning}", "yellow"), soft_wrap=True)
+
+
+def _figures(compared: Rows, *, a_side_a_row: bool) -> Sheet:
+    """Figures first, then the facts that differ: a column a side, or a row."""
+    from edgec.report.sheets import Heading, sheet, texts
+
+    lines = sorted(compared.table, key=lambda line: not line[2])
+    if not a_side_a_row:
+        return sheet(texts("", *compared.sides), [(title, *cells) for title, cells, _ in lines])
+    columns = [cells for _, cells, _ in lines]
+    headings = (*texts("report"), *(Heading(title, number) for title, _, number in lines))
+    return sheet(headings, [(name, *(cells[place] for cells in columns)) for place, name in enumerate(compared.sides)])

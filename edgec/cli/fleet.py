@@ -11,12 +11,10 @@ import click
 from rich.text import Text
 
 from edgec.cli import options
-from edgec.cli.console import document, err, out, plain, wide
+from edgec.cli.console import document, err, out, plain
 
 if TYPE_CHECKING:
     from edgec.fleet.file import OpenFleet, Place
-
-_WIDEST = 1000
 
 
 @click.group(short_help="Say what runs on a fleet of boards, and go back.")
@@ -54,15 +52,15 @@ def status(file: Path, boards: tuple[str, ...], tags: tuple[str, ...], at_once: 
     Each board reads its engine to say whether it is still what was verified; nothing is changed. A board that does not answer is
     a row with the reason, and no failure of the command.
     """
+    from edgec.cli.tables import print_rows
     from edgec.fleet.status import look_at, status_json, status_sheet
-    from edgec.report.table import terminal_table
 
     opened, places = _open(file, boards, tags)
     seen = look_at(places, at_once=at_once or opened.fleet.at_once)
     if as_json:
         document(json.dumps(status_json(seen), indent=2))
     else:
-        wide(_WIDEST).print(terminal_table(status_sheet(seen), wrap=False))
+        print_rows(status_sheet(seen))
 
 
 @fleet.command()
@@ -118,9 +116,9 @@ def rollback(
 @options.as_json
 def rollouts(as_json: bool) -> None:
     """List the rollouts that this workstation knows of, the newest last."""
+    from edgec.cli.tables import print_rows
     from edgec.fleet.state import all_rollouts, folder
     from edgec.report.sheets import numbers, sheet, texts
-    from edgec.report.table import terminal_table
 
     known = all_rollouts()
     if as_json:
@@ -139,7 +137,7 @@ def rollouts(as_json: bool) -> None:
         )
         for each in known
     ]
-    wide(_WIDEST).print(terminal_table(sheet(headings, rows), wrap=False))
+    print_rows(sheet(headings, rows))
     err.print(Text(plain(f"in {folder()}")), soft_wrap=True)
 
 

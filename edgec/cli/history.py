@@ -8,10 +8,7 @@ from pathlib import Path
 import click
 
 from edgec.cli import options
-from edgec.cli.console import out, wide
-
-_WIDEST = 1000
-"""A line a row, however wide: rows are compared down the columns."""
+from edgec.cli.console import out
 
 
 @click.command()
@@ -25,8 +22,8 @@ def history(folders: tuple[Path, ...], as_json: bool) -> None:
     """
     from rich.text import Text
 
+    from edgec.cli.tables import print_rows
     from edgec.report.history import histories
-    from edgec.report.table import terminal_table
 
     every = histories(folders)
     if as_json:
@@ -34,4 +31,4 @@ def history(folders: tuple[Path, ...], as_json: bool) -> None:
         return
     for place, each in enumerate(every):
         out.print(Text("\n" * bool(place) + each.title), soft_wrap=True)
-        wide(_WIDEST).print(terminal_table(each.sheet(), wrap=False))
+        print_rows(each.sheet())

@@ -61,18 +61,19 @@ def show_kernels(artefact: OpenArtefact, sm: str | None, *, as_json: bool) -> No
     for part in parts(compiled.kernels):
         out.print()
         out.print(Text(part.title, "bold"), soft_wrap=True)
-        wide(max(out.width, _WIDTH)).print(terminal_table(kernels_sheet(part)))
+        width = out.width if out.is_terminal else max(out.width, _WIDTH)
+        wide(width).print(terminal_table(kernels_sheet(part), width=width))
 
 
 def print_compiled(compilations: Sequence[tuple[str, Compilation]]) -> None:
     """What the compiler made of graphs, by name, and what the figures mean."""
+    from edgec.cli.tables import print_rows
     from edgec.report.compiled import NOTE, compiled_sheet, compiler_line, refusals
-    from edgec.report.table import terminal_table
 
     table = compiled_sheet(compilations)
     if table is None:
         return
     out.print(compiler_line([each for _, each in compilations]), soft_wrap=True)
-    wide(max(out.width, _WIDTH)).print(terminal_table(table, wrap=False))
+    print_rows(table)
     for line in (*refusals(compilations), NOTE):
         out.print(textwrap.fill(line, out.width), soft_wrap=True)

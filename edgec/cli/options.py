@@ -201,7 +201,7 @@ candidate = click.option(
 )  # fmt: skip
 min_fidelity = click.option(
     "--min-fidelity", type=float, default=0.99, show_default=True,
-    help="Smallest cosine to the float32 features that may ship: of CLS, patches, and the worst percentile of patches.",
+    help="Least fidelity that may ship: the lowest cosine to float32's features of CLS, patches, and their worst 1 %.",
 )  # fmt: skip
 min_fidelity_elsewhere = click.option(
     "--min-fidelity-elsewhere", type=float, metavar="COSINE",

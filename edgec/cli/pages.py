@@ -24,7 +24,8 @@ def subjects(paths: Sequence[Path]) -> list[Subject]:
     """
     from edgec.records.consistency import read_report
     from edgec.report.compare.opening import REPORT, report_files
-    from edgec.report.html.subjects import Subject, short_names
+    from edgec.report.html.subjects import Subject
+    from edgec.report.names import short_names
 
     files = [file for path in paths for file in report_files(path, artefacts=True)]
     names = short_names([file.parent if file.name == REPORT else file for file in files])

@@ -183,19 +183,18 @@ def teller(as_json: bool) -> Callable[[dict[str, Any]], None]:
 
 def print_rollout(rollout: Rollout) -> None:
     """A row a board, and what the whole came to."""
-    from edgec.report.cells import ABSENT, megabytes, number
+    from edgec.cli.tables import print_rows
+    from edgec.report.cells import ABSENT, megabytes, ms_cell
     from edgec.report.sheets import numbers, sheet, texts
-    from edgec.report.table import terminal_table
 
     headings = texts("board", "state", "variant") + numbers("p50 ms", "copied MB", "removed MB") + texts("remark")
     rows = []
     for board in rollout.boards.values():
         remark = board.what or "; ".join((*board.left_out, *board.compared)) or ABSENT
         sizes = [megabytes(size) if board.chosen else ABSENT for size in (board.copied_bytes, board.removed_bytes)]
-        rows.append((board.name, board.state, board.chosen or ABSENT, number(board.p50_ms), *sizes, remark))
-    console = wide(_WIDEST)
-    console.print(terminal_table(sheet(headings, rows), wrap=False))
+        rows.append((board.name, board.state, board.chosen or ABSENT, ms_cell(board.p50_ms), *sizes, remark))
+    print_rows(sheet(headings, rows))
     have = rollout.count("done", "regressed")
-    console.print(
+    wide(_WIDEST).print(
         f"rollout {rollout.id}: {rollout.status}, {have} of {len(rollout.boards)} boards have {plain(rollout.bundle.says)}"
     )

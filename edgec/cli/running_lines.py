@@ -18,6 +18,7 @@ from rich.text import Text
 from edgec.cli.console import err
 from edgec.errors import EdgecError
 from edgec.onboard.drift import THRESHOLD
+from edgec.onboard.figures import RUNS_FOR_P99
 from edgec.records.reading import printable
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ class Lines:
 def _line(figures: Figures, recent: Recent, feed: Feed, total: int | None) -> str:
     rate = "" if recent.rate is None else f"{recent.rate:5.1f} fps  "
     latency = recent.latency
-    spread = f"p50 {latency.p50_ms:.1f}  p90 {latency.p90_ms:.1f}  p99 {latency.p99_ms:.1f} ms of the last {recent.frames}"
+    slowest = f"p99 {latency.p99_ms:.1f}" if recent.frames >= RUNS_FOR_P99 else f"max {latency.max_ms:.1f}"
+    spread = f"p50 {latency.p50_ms:.1f}  p90 {latency.p90_ms:.1f}  {slowest} ms of the last {recent.frames}"
     done = f"{figures.frames}{'' if total is None else f' of {total}'} frames"
     dropped = "" if feed.waits else f", {feed.dropped} dropped"
     damaged = f", {figures.skipped} damaged" if figures.skipped else ""

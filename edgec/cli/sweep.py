@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgec.cli import options
-from edgec.cli.console import err, out, plain, wide
+from edgec.cli.console import err, out, plain
 from edgec.cli.live import LiveDisplay
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from edgec.sweep.schema import SweepReport
 
 _LINE_S = 30.0
-_WIDEST = 1000
-"""A line a row, however wide: cells are compared down the columns, and scripts read lines."""
 
 
 @click.command(short_help="Build a matrix of checkpoints, targets, sizes and precisions.")
@@ -132,9 +130,11 @@ class SweepDisplay(LiveDisplay):
 def _print(report: SweepReport, folder: Path) -> None:
     from rich.text import Text
 
+    from edgec.cli.tables import print_rows
     from edgec.report.sheets import Sheet
     from edgec.report.table import terminal_table
     from edgec.sweep import rendering
+    from edgec.sweep.answer_matrix import answer_matrix, note_lines
     from edgec.sweep.schema import SWEEP
     from edgec.sweep.sweep import MARKDOWN
 
@@ -143,10 +143,15 @@ def _print(report: SweepReport, folder: Path) -> None:
 
     def table(sheet: Sheet) -> None:
         yes = tuple(index for index, row in enumerate(sheet.rows) if row[0] == "yes")
-        wide(_WIDEST).print(terminal_table(replace(sheet, strong=yes), wrap=False))
+        print_rows(replace(sheet, strong=yes))
 
     line(rendering.question(report))
     line(f"{rendering.verdict_counts(report)}\n")
+    matrix = answer_matrix(report)
+    out.print(terminal_table(matrix.sheet, width=out.width))
+    for note in note_lines(matrix):
+        out.print(Text(note))
+    out.print()
     table(rendering.answer_sheet(report))
     for ladder in rendering.ladders(report):
         line(f"\n{ladder.title}: {rendering.LADDER_MEANING}")

@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 @options.as_json
 @click.pass_context
 def targets(context: click.Context, as_json: bool) -> None:
-    """List the targets that edgec builds for, or show one."""
+    """List the families of targets that edgec builds for, list the targets of one, or show one."""
     context.obj = as_json
     if context.invoked_subcommand is None:
-        _list(as_json)
+        _list_all(as_json)
 
 
 @targets.command("list")
+@click.argument("family", required=False, type=options.ReferenceType())
 @options.as_json
 @click.pass_obj
-def list_command(json_for_group: bool, as_json: bool) -> None:
-    """List all targets: what they run, and whether this host is one."""
-    _list(json_for_group or as_json)
+def list_command(json_for_group: bool, family: str | None, as_json: bool) -> None:
+    """List the targets of FAMILY (`cpu`, `jetson`, `rtx`, `apple`), or all: what they run, and whether this host is one."""
+    _list(family, as_json=json_for_group or as_json)
 
 
 @targets.command()
@@ -59,32 +60,81 @@ def show(json_for_group: bool, name: str, as_json: bool) -> None:
         _show(profile, host, states)
 
 
-def _list(as_json: bool) -> None:
-    from rich.table import Table
+def _list_all(as_json: bool) -> None:
+    """A line a family."""
     from rich.text import Text
 
     from edgec.backends.profiles import list_profiles
     from edgec.backends.registry import all_backends
     from edgec.host.facts import facts
+    from edgec.report.sheets import numbers, sheet, texts
+    from edgec.report.table import terminal_table
 
+    if as_json:
+        _list(None, as_json=True)
+        return
     host, profiles = facts(), list_profiles()
+    states = _runtimes(profiles)
+    rows, meanings = [], []
+    for name, backend in all_backends().items():
+        members = [profile for profile in profiles if profile.family == name]
+        runtimes = ", ".join(dict.fromkeys(runtime for profile in members for runtime in profile.runtimes))
+        rows.append((name, str(len(members)), runtimes, _family_words(members, host, states)))
+        meaning = _meaning(backend, members, host)
+        meanings += [f"{name} as a target is {meaning}."] if meaning else []
+    out.print(terminal_table(sheet(texts("family") + numbers("targets") + texts("runtimes", "this host"), rows), width=out.width))
+    out.print()
+    for text in meanings:
+        out.print(Text(text))
+    out.print(Text("The targets of a family: edgec targets list FAMILY. What one promises: edgec targets show NAME."))
+    _print_missing(states)
+
+
+def _family_words(members: list[Profile], host: Host, states: dict[str, Availability]) -> str:
+    """What this host is to all targets of a family together."""
+    words = [_host_words(profile, host, states) for profile in members]
+    if len(set(words)) == 1:
+        return words[0]
+    suiting = [profile.name for profile, text in zip(members, words, strict=True) if text.startswith("suits")]
+    absent = dict.fromkeys(part for text in words for part in text.split("; ") if part.endswith("is not installed"))
+    return "; ".join([f"suits {len(suiting)} of {len(members)}", *absent])
+
+
+def _list(family: str | None, *, as_json: bool) -> None:
+    from rich.text import Text
+
+    from edgec.backends.profiles import list_profiles
+    from edgec.backends.registry import all_backends
+    from edgec.errors import TargetError
+    from edgec.host.facts import facts
+    from edgec.report.sheets import sheet, texts
+    from edgec.report.table import terminal_table
+
+    host = facts()
+    profiles = tuple(profile for profile in list_profiles() if family in (None, profile.family))
+    if not profiles:
+        raise TargetError(
+            f"There is no family {family!a} of targets.",
+            evidence=f"there are {', '.join(all_backends())}",
+            remedy="see `edgec targets`; a target by its name: `edgec targets show NAME`",
+        )
     states = _runtimes(profiles)
     if as_json:
         click.echo(json.dumps([_profile_json(profile, host, states) for profile in profiles], indent=2))
         return
-    table = Table(box=None, pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    for title in ("title", "runtimes", "precisions", "this host"):
-        table.add_column(title, overflow="fold")
-    for profile in profiles:
-        cells = (profile.title, ", ".join(profile.runtimes), ", ".join(profile.precisions), _host_words(profile, host, states))
-        table.add_row(profile.name, *map(Text, cells))
-    out.print(table)
+    rows = [
+        (
+            *(profile.name, _host_words(profile, host, states), profile.title),
+            *(", ".join(profile.precisions), ", ".join(profile.runtimes)),
+        )
+        for profile in profiles
+    ]
+    out.print(terminal_table(sheet(texts("name", "this host", "title", "precisions", "runtimes"), rows), width=out.width))
     out.print()
     for name, backend in all_backends().items():
         meaning = _meaning(backend, [profile for profile in profiles if profile.family == name], host)
-        if meaning:
-            out.print(f"{name} is {meaning}.", soft_wrap=True)
+        if meaning and family in (None, name):
+            out.print(Text(f"{name} is {meaning}."))
     _print_missing(states)
 
 
@@ -136,7 +186,7 @@ def _show_table(details: DetailTable) -> None:
 
     first, *others = details.columns
     out.print(f"\n{details.title}")
-    out.print(terminal_table(sheet(texts(first) + numbers(*others), details.rows)))
+    out.print(terminal_table(sheet(texts(first) + numbers(*others), details.rows), width=out.width))
     for note in details.notes:
         out.print(Padding(Text(note), (0, 0, 0, 2)))
 
@@ -166,7 +216,7 @@ def _host_words(profile: Profile, host: Host, states: dict[str, Availability]) -
     if len(absent) == len(profile.runtimes):
         return "unavailable: no runtime installed"
     if not backends.get(profile.family).runs_here:
-        return "builds and imitates it"
+        return "builds for it, and simulates it"
     lacks = _lacks(profile, host)
     if lacks[:1] == (profile.architecture,):
         text = f"is not {profile.architecture}"
@@ -181,7 +231,7 @@ def _print_missing(states: dict[str, Availability]) -> None:
     for name, state in states.items():
         if not state.available:
             remedy = f" To add it: {state.install}" if state.install else ""
-            out.print(Text(f"\n{name} is unavailable: {state.problem}.{remedy}"), soft_wrap=True)
+            out.print(Text(f"\n{name} is unavailable: {state.problem}.{remedy}", "yellow"), soft_wrap=True)
 
 
 def _profile_json(profile: Profile, host: Host, states: dict[str, Availability]) -> dict[str, Any]:

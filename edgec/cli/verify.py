@@ -95,7 +95,7 @@ def _checks(result: VerifyResult | None, verified: Verified | None) -> Iterator[
     yield Check("hashes", "passed", f"{result.files} files")
     for output in result.outputs:
         parts = (output.name, output.variant, output.size)
-        text = f"difference {output.difference:.3g} of {output.tolerance:.3g} allowed, worst cosine {output.cosine:.6f}"
+        text = f"difference {output.difference:.3g} of {output.tolerance:.3g} allowed, lowest cosine {output.cosine:.6f}"
         yield Check(printable(", ".join(filter(None, parts))), "passed", text)
     for note in result.notes:
         yield Check("not checked", "undecided", printable(note))

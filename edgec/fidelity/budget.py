@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from edgec.errors import RequestError
 from edgec.fidelity.metrics import worst, worst_of
 from edgec.fidelity.tasks import TaskBudgets, shortfalls
+from edgec.onboard.figures import kept
 from edgec.records.fidelity import StageFidelity
 
 DEFAULTS = TaskBudgets(min_agreement=0.99, min_iou=0.97, max_depth_error=0.02)
@@ -46,11 +47,11 @@ class Budget:
         """Sentences about what is beyond the budget; empty if nothing is."""
         sentences = []
         if fidelity.cosines and worst(fidelity) < self.min_fidelity:
-            sentences.append(f"worst cosine {worst(fidelity):.6f} (at least {self.min_fidelity:g})")
+            sentences.append(f"fidelity {kept(worst(fidelity))} (at least {self.min_fidelity:g})")
         lowest = worst_of(elsewhere)
         if lowest is not None and worst(lowest) < self.min_fidelity_elsewhere:
             bound = f"(at least {self.min_fidelity_elsewhere:g})"
-            sentences.append(f"elsewhere ({lowest.stage}) worst cosine {worst(lowest):.6f} {bound}")
+            sentences.append(f"fidelity elsewhere ({lowest.stage}) {kept(worst(lowest))} {bound}")
         return (*sentences, *shortfalls(fidelity.tasks, self.tasks, self.min_fidelity))
 
     def said(self) -> dict[str, float | None]:
@@ -60,7 +61,7 @@ class Budget:
     def __str__(self) -> str:
         tasks = self.tasks
         words = [
-            f"worst cosine at least {self.min_fidelity:g}",
+            f"fidelity at least {self.min_fidelity:g}",
             *([f"elsewhere at least {self.elsewhere:g}"] if self.elsewhere is not None else []),
             *([f"top class at least {tasks.min_agreement:g}"] if tasks.min_agreement is not None else []),
             *([f"mean IoU at least {tasks.min_iou:g}"] if tasks.min_iou is not None else []),

@@ -45,8 +45,8 @@ NOTE = (
 )
 """For reports: how the figures were taken."""
 YARDSTICK_NOTE = (
-    f"The yardstick is no candidate: it is a fixed piece of work, {WORK}, that took turns with the artefact. It tells how fast "
-    "the machine was, so that `edgec compare` can tell a slower model from a slower machine."
+    f"The reference work ({YARDSTICK}) is no candidate: it is always the same, {WORK}, and took turns with the artefact. It "
+    "tells how fast the machine was, so that `edgec compare` can tell a slower model from a slower machine."
 )
 
 

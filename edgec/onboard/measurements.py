@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .emulation import emulated_on
+from .figures import milliseconds
 from .files import write_text
 from .judging import GATES, Verdict
 from .seal import sealed
@@ -70,6 +71,6 @@ def fastest(p50_ms: Mapping[str, float]) -> tuple[str, str] | None:
     if not p50_ms:
         return None
     best = min(p50_ms, key=p50_ms.__getitem__)
-    others = [f"{name} {value:.3f} ms" for name, value in p50_ms.items() if name != best]
-    reason = f"{best} is the fastest that reproduces the features: p50 {p50_ms[best]:.3f} ms"
+    others = [f"{name} {milliseconds(value)} ms" for name, value in p50_ms.items() if name != best]
+    reason = f"{best} is the fastest that reproduces the features: p50 {milliseconds(p50_ms[best])} ms"
     return best, reason + ("; " + ", ".join(others) if others else "")

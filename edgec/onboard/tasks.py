@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .arithmetic import Arithmetic, Pairs
+from .figures import kept, percentage
 
 FEATURES = "features"
 LABELS = "labels"
@@ -108,12 +109,12 @@ def headline(summary: Mapping[str, Any]) -> str:
     """The most important figure of a summary, in a few characters."""
     name = summary["head"]
     if "classes" in summary:
-        return "{} agrees {:.1%}".format(name, summary["classes"]["agreement"])
+        return "{} agrees {}".format(name, percentage(summary["classes"]["agreement"], 1))
     if "masks" in summary:
-        return "{} IoU {:.4f}".format(name, summary["masks"]["mean_iou"])
+        return "{} IoU {}".format(name, kept(summary["masks"]["mean_iou"]))
     if "depths" in summary:
         return "{} error {:.4f}".format(name, summary["depths"]["relative_error"])
-    return "{} cosine {:.5f}".format(name, summary["values"]["cosine_mean"])
+    return "{} cosine {}".format(name, kept(summary["values"]["cosine_mean"]))
 
 
 def shortfalls(summaries: Sequence[Mapping[str, Any]], budget: Mapping[str, float | None]) -> list[str]:
@@ -125,16 +126,16 @@ def shortfalls(summaries: Sequence[Mapping[str, Any]], budget: Mapping[str, floa
         name, low = summary["head"], budget.get("min_agreement")
         if summary.get("classes") and low is not None and summary["classes"]["agreement"] < low:
             share = summary["classes"]["agreement"]
-            problems.append(f"{name}: the top class agrees on {share:.2%} of the frames (at least {low:.2%})")
+            problems.append(f"{name}: the top class agrees on {percentage(share)} of the frames (at least {low:.2%})")
         low = budget.get("min_iou")
         if summary.get("masks") and low is not None and summary["masks"]["mean_iou"] < low:
-            problems.append(f"{name}: mean IoU {summary['masks']['mean_iou']:.4f} (at least {low:g})")
+            problems.append(f"{name}: mean IoU {kept(summary['masks']['mean_iou'])} (at least {low:g})")
         high = budget.get("max_depth_error")
         if summary.get("depths") and high is not None and summary["depths"]["relative_error"] > high:
             problems.append(f"{name}: relative depth error {summary['depths']['relative_error']:.4f} (at most {high:g})")
         low = budget.get("min_cosine")
         if summary.get("values") and low is not None and summary["values"]["cosine_mean"] < low:
-            problems.append(f"{name}: mean cosine {summary['values']['cosine_mean']:.6f} (at least {low:g})")
+            problems.append(f"{name}: mean cosine {kept(summary['values']['cosine_mean'])} (at least {low:g})")
     return problems
 
 

@@ -51,7 +51,7 @@ class ExceptionFacts(Record):
     precision: str
     reason: str
     lost_without: float | None = Field(default=None, ge=0)
-    """1 minus the worst cosine of the same plan without the exception, where a candidate shows it."""
+    """1 minus the fidelity of the same plan without the exception, where a candidate shows it."""
     lost_with: float | None = Field(default=None, ge=0)
 
 

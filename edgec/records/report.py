@@ -34,6 +34,8 @@ from edgec.records.fidelity import HeadFacts, StageFidelity
 SCHEMA_VERSION: Final = 8
 YARDSTICK: Final = "yardstick"
 """The name of an entry among the candidates that is no model: it shows how fast the machine was (`edgec.latency.yardstick`)."""
+REPORT: Final = "report.json"
+"""The file in an artefact's folder."""
 SWEEP: Final = "sweep.json"
 """The file in a sweep's folder that says what became of its cells (`edgec.sweep.schema`): no report of one artefact."""
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from edgec.onboard.figures import ABSENT as ABSENT
+from edgec.onboard.figures import COSINE_DIGITS, kept, milliseconds, p99
 from edgec.records.reading import printable
-from edgec.records.report import CandidateFigures
+from edgec.records.report import YARDSTICK, CandidateFigures
 
-ABSENT: Final = "-"
+REFERENCE_WORK = "reference work"
+"""What people are told of the entry that reports call `YARDSTICK`."""
 
 
 def number(value: float | None, style: str = ".2f") -> str:
@@ -15,9 +16,20 @@ def number(value: float | None, style: str = ".2f") -> str:
     return ABSENT if value is None else format(value, style)
 
 
-def cosine_cell(value: float | None, digits: int = 5) -> str:
+def ms_cell(value: float | None) -> str:
+    """Milliseconds without the unit; `ABSENT` for None."""
+    return ABSENT if value is None else milliseconds(value)
+
+
+def cosine_cell(value: float | None, digits: int = COSINE_DIGITS) -> str:
     """A model that gives no features has no cosines."""
-    return number(value, f".{digits}f")
+    return ABSENT if value is None else kept(value, digits)
+
+
+def p99_cell(candidate: CandidateFigures) -> str:
+    """In milliseconds; `ABSENT` where too few runs were recorded to have one."""
+    latency = candidate.latency
+    return ABSENT if latency is None else p99(latency.p99_ms, latency.iterations)
 
 
 def megabytes(size_bytes: float | None, digits: int = 1) -> str:
@@ -32,7 +44,7 @@ def candidate_name(candidate: CandidateFigures) -> str:
 
 def mark_chosen(name: str, *, chosen: bool) -> str:
     """A candidate's or a stage's name on one line, with a remark if it is what ships."""
-    return printable(name) + " (chosen)" * chosen
+    return (REFERENCE_WORK if name == YARDSTICK else printable(name)) + " (chosen)" * chosen
 
 
 def shortened(name: str, most: int, begin: int) -> str:

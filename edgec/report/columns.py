@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgec.fidelity.metrics import worst, worst_of
+from edgec.onboard.figures import per_second, rate
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
-from edgec.report.cells import ABSENT, candidate_name, cosine_cell, likely_cell, megabytes, number
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, likely_cell, megabytes, ms_cell, number, p99_cell
 from edgec.report.decisions import HeadMeasure, head_measures
 from edgec.report.sheets import Heading, Sheet, numbers, sheet, texts
 
@@ -30,7 +31,7 @@ class Column:
 
 
 def _ms(field: str) -> Callable[[CandidateFigures], str]:
-    return lambda candidate: number(getattr(candidate.latency, field, None))
+    return lambda candidate: ms_cell(getattr(candidate.latency, field, None))
 
 
 def _cosine(field: str) -> Callable[[CandidateFigures], str]:
@@ -79,6 +80,7 @@ def _evidence(candidate: CandidateFigures) -> str:
     return ", ".join(dict.fromkeys(part.evidence.value for part in measured if part is not None)) or ABSENT
 
 
+RATE = "frames/s"
 EVIDENCE = Column("evidence", _evidence, 15, number=False)
 _LAST_COSINE = Column("cls", _cosine("cls_cosine_mean"), 8)
 ELSEWHERE_TITLE = "elsewhere"
@@ -89,7 +91,7 @@ COLUMNS = (
     Column("candidate", candidate_name, 0, number=False),
     Column("p50 ms", _ms("p50_ms"), 1),
     Column("p90 ms", _ms("p90_ms"), 6),
-    Column("p99 ms", _ms("p99_ms"), 3),
+    Column("p99 ms", p99_cell, 3),
     Column("min ms", _ms("min_ms"), 10),
     Column("max ms", _ms("max_ms"), 7),
     Column("mean ms", _ms("mean_ms"), 9),
@@ -97,8 +99,8 @@ COLUMNS = (
     Column("kernels", _kernels, 5),
     Column("moved MB", _moved, 5),
     Column("runs", _runs, 12),
-    Column("patch mean", _cosine("patch_cosine_mean"), 2),
-    Column("patch p01", _cosine("patch_cosine_p01"), 4),
+    Column("patches", _cosine("patch_cosine_mean"), 2),
+    Column("worst 1 %", _cosine("patch_cosine_p01"), 4),
     Column(ELSEWHERE_TITLE, _elsewhere, 4),
     _LAST_COSINE,
     Column("size MB", lambda candidate: megabytes(candidate.size_bytes), 5),
@@ -119,18 +121,32 @@ def head_columns(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
     return tuple(column(head) for head in head_measures(candidate.fidelity for candidate in candidates))
 
 
-def informative(candidates: Sequence[CandidateFigures]) -> tuple[Column, ...]:
-    """The columns in which some candidate has something; those of heads follow those of features."""
+def _rate_column(batch: int) -> Column:
+    def cell(candidate: CandidateFigures) -> str:
+        return ABSENT if candidate.latency is None else per_second(rate(candidate.latency.p50_ms, batch))
+
+    return Column(RATE, cell, 1)
+
+
+def informative(report: Report) -> tuple[Column, ...]:
+    """The columns in which some candidate has something; frames a second follow the median, heads the features."""
+    candidates = report.candidates
     behind = COLUMNS.index(_LAST_COSINE) + 1
-    columns = (*COLUMNS[:behind], *head_columns(candidates), *COLUMNS[behind:])
+    columns = (
+        *COLUMNS[:2],
+        _rate_column(report.input_shape[0]),
+        *COLUMNS[2:behind],
+        *head_columns(candidates),
+        *COLUMNS[behind:],
+    )
     return tuple(column for column in columns if any(column.cell(candidate) != ABSENT for candidate in candidates))
 
 
-def fitting(candidates: Sequence[CandidateFigures], width: int, gap: int) -> tuple[Column, ...]:
+def fitting(report: Report, width: int, gap: int) -> tuple[Column, ...]:
     """The columns that fit into `width` characters side by side, each `gap` wider than its longest cell; at least the first.
     Columns in which no candidate has anything are left out."""
     fitted: list[Column] = []
-    columns = informative(candidates)
+    columns, candidates = informative(report), report.candidates
     for column in sorted(columns, key=lambda column: column.rank):
         width -= max(map(len, [column.title, *map(column.cell, candidates)])) + gap
         if width < -gap and fitted:
@@ -141,7 +157,7 @@ def fitting(candidates: Sequence[CandidateFigures], width: int, gap: int) -> tup
 
 def candidates_sheet(report: Report, columns: Sequence[Column] | None = None) -> Sheet:
     """A row a candidate, with these columns or, by default, with every column in which some candidate has something."""
-    columns = informative(report.candidates) if columns is None else columns
+    columns = informative(report) if columns is None else columns
     rows = [[column.cell(candidate) for column in columns] for candidate in report.candidates]
     chosen = [index for index, candidate in enumerate(report.candidates) if candidate.chosen]
     return sheet([column.heading for column in columns], rows, chosen)
@@ -176,18 +192,18 @@ def elsewhere_sheet(report: Report) -> Sheet | None:
     return sheet(texts("candidate") + numbers(*names), rows, strong) if rows else None
 
 
-def stages_sheet(stages: Sequence[tuple[str, StageFidelity]], digits: int, most_heads: int | None = None) -> Sheet:
+def stages_sheet(stages: Sequence[tuple[str, StageFidelity]], most_heads: int | None = None) -> Sheet:
     """A row for each stage or candidate, by name; a column for each of the first `most_heads` outputs of heads, or for all."""
     heads = head_measures(stage for _, stage in stages)[:most_heads]
     rows = [
         [
             name,
-            *(cosine_cell(value, digits) for value in (stage.cls_cosine_mean, stage.patch_cosine_mean, stage.patch_cosine_p01)),
+            *(cosine_cell(value) for value in (stage.cls_cosine_mean, stage.patch_cosine_mean, stage.patch_cosine_p01)),
             *(head.cell(stage) for head in heads),
             str(stage.frames),
             stage.evidence.value,
         ]
         for name, stage in stages
     ]
-    figures = numbers("cls mean", "patch mean", "patch p01", *(head.title for head in heads), "frames")
+    figures = numbers("cls", "patches", "worst 1 %", *(head.title for head in heads), "frames")
     return sheet(texts("stage") + figures + texts("evidence"), rows)

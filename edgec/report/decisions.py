@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from edgec.fidelity.budget import Budget
 from edgec.fidelity.tasks import TaskBudgets
+from edgec.onboard.figures import kept, percentage
 from edgec.records.fidelity import Classes, HeadFacts, Masks, StageFidelity, TaskFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
@@ -88,8 +89,8 @@ def lost(task: TaskFidelity) -> float:
 def headline(task: TaskFidelity) -> str:
     """The one figure of `FIGURES`, formatted as tables show it."""
     if task.classes:
-        return f"{task.classes.agreement:.2%}"
-    return f"{figure(task):.3g}" if task.depths else f"{figure(task):.5f}"
+        return percentage(task.classes.agreement)
+    return f"{figure(task):.3g}" if task.depths else kept(figure(task))
 
 
 def words(task: TaskFidelity, head: HeadFacts | None = None) -> str:
@@ -101,13 +102,13 @@ def words(task: TaskFidelity, head: HeadFacts | None = None) -> str:
     if task.depths:
         return f"depth error {task.depths.relative_error:.3g} of the depth; RMSE {task.depths.rmse:.4g}"
     if task.values:
-        return f"mean cosine {task.values.cosine_mean:.5f}, smallest {task.values.cosine_min:.5f}"
+        return f"mean cosine {kept(task.values.cosine_mean)}, smallest {kept(task.values.cosine_min)}"
     return "not measured"
 
 
 def _classes(classes: Classes) -> str:
     return (
-        f"same class on {classes.agreement:.2%} of the frames; mean margin {classes.margin_shipped:.4g}, "
+        f"same class on {percentage(classes.agreement)} of the frames; mean margin {classes.margin_shipped:.4g}, "
         f"float32's {classes.margin_float32:.4g}; smallest {classes.smallest_margin:.3g}"
     )
 
@@ -117,8 +118,8 @@ def _masks(masks: Masks, classes: Sequence[str]) -> str:
     low = ""
     if len(known) > 1:
         value, index = min(known)
-        low = f" (lowest: {class_name(classes, index)} {value:.5f})"
-    return f"mean IoU {masks.mean_iou:.5f}{low}; {masks.pixel_agreement:.3%} of the pixels alike"
+        low = f" (lowest: {class_name(classes, index)} {kept(value)})"
+    return f"mean IoU {kept(masks.mean_iou)}{low}; {percentage(masks.pixel_agreement, 3)} of the pixels alike"
 
 
 def class_name(classes: Sequence[str], index: int) -> str:
@@ -171,7 +172,7 @@ def budget_lines(report: Report) -> tuple[str, ...]:
     """The bounds on features and heads, a text each."""
     tasks = [task for each in report.candidates if each.fidelity for task in each.fidelity.tasks]
     measures = [measure for measure in FIGURES if measure != "values" and any(measure_of(task) == measure for task in tasks)]
-    features = [f"worst cosine at least {report.min_fidelity:g}"] if has_features(report) else []
+    features = [f"fidelity at least {report.min_fidelity:g}"] if has_features(report) else []
     if features and report.min_fidelity_elsewhere not in (None, report.min_fidelity):
         features.append(f"elsewhere at least {report.min_fidelity_elsewhere:g}")
     return (*features, *(budget_words(report, measure) for measure in measures if bound(report, measure) is not None))

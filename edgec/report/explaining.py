@@ -12,6 +12,7 @@ from rich.table import Table
 from edgec.artefact.reading import OpenArtefact
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import kept, milliseconds
 from edgec.records.consistency import read_report
 from edgec.records.explanation import EXPLANATION, ExceptionFacts, Explanation, OperationFacts
 from edgec.records.fidelity import StageFidelity
@@ -23,7 +24,7 @@ from edgec.report.sheets import numbers, sheet, texts
 from edgec.report.table import terminal_table
 
 LOST = 1e-4
-"""How far a stage's worst cosine must fall to be called a loss: float32's own rounding over a deep model stays below."""
+"""How far a stage's fidelity must fall to be called a loss: float32's own rounding over a deep model stays below."""
 MOST_SENSITIVE = 10
 PYTORCH = "PyTorch"
 
@@ -55,7 +56,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Loss:
-    """`stage` computes features whose worst cosine is `after`; those of the stage `before_stage` had `before`."""
+    """`stage` computes features whose fidelity is `after`; those of the stage `before_stage` had `before`."""
 
     stage: str
     after: float
@@ -107,7 +108,7 @@ def most_sensitive(explanation: Explanation) -> tuple[OperationFacts, ...]:
 
 
 def first_loss(stages: Sequence[StageFidelity], threshold: float = LOST) -> Loss | None:
-    """The first stage whose worst cosine is more than `threshold` below that of the stage before; PyTorch's own is 1."""
+    """The first stage whose fidelity is more than `threshold` below that of the stage before; PyTorch's own is 1."""
     before_stage, before = PYTORCH, 1.0
     for stage in stages:
         if before - worst(stage) > threshold:
@@ -193,14 +194,14 @@ def massive_table(explanation: Explanation) -> Table:
 
 
 def loss_line(stages: Sequence[StageFidelity]) -> str:
-    """Where fidelity was first lost, as a sentence: by the worst cosine or, without features, by what the worst head keeps."""
+    """Where fidelity was first lost, as a sentence: by fidelity or, without features, by what the worst head keeps."""
     loss = first_loss(stages)
     features = any(stage.cosines for stage in stages)
     if loss is None:
-        return f"No stage lost more than {LOST:g} of {'the worst cosine' if features else 'what the worst head decides'}."
+        return f"No stage lost more than {LOST:g} of {'fidelity' if features else 'what the worst head decides'}."
     return (
-        f"Fidelity was first lost at {printable(loss.stage)}: {'its worst cosine is' if features else 'its worst head keeps'} "
-        f"{loss.after:.6f}, {loss.before - loss.after:.6f} below {printable(loss.before_stage)}'s {loss.before:.6f}."
+        f"Fidelity was first lost at {printable(loss.stage)}: {'its fidelity is' if features else 'its worst head keeps'} "
+        f"{kept(loss.after)}, {loss.before - loss.after:.6f} below {printable(loss.before_stage)}'s {kept(loss.before)}."
     )
 
 
@@ -225,7 +226,7 @@ def _ranges(blocks: Sequence[int]) -> str:
 
 
 def _judge(report: Report) -> str:
-    return "the worst cosine" if has_features(report) else "the worst head"
+    return "fidelity" if has_features(report) else "the worst head"
 
 
 def _bought(exception: ExceptionFacts, judge: str) -> str:
@@ -240,5 +241,7 @@ def _cost(paid: Price | None) -> str:
     if paid is None:
         return "not measured: `--effort full` also tries the plan without it"
     difference = paid.with_ms - paid.without_ms
-    change = f"{paid.with_ms:.2f} ms at the median instead of {paid.without_ms:.2f}, {printable(paid.without)}'s"
-    return f"{difference:.2f} ms: {change}" if difference > 0 else f"nothing: {change}"
+    change = (
+        f"{milliseconds(paid.with_ms)} ms at the median instead of {milliseconds(paid.without_ms)}, {printable(paid.without)}'s"
+    )
+    return f"{milliseconds(difference)} ms: {change}" if difference > 0 else f"nothing: {change}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from edgec.onboard.figures import kept, percentage
 from edgec.records.fidelity import Classes, Depths, Masks, StageFidelity, TaskFidelity, Vectors
 from edgec.records.reading import printable
 from edgec.records.report import Report
-from edgec.report.cells import ABSENT, candidate_name, mark_chosen, number
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, mark_chosen
 from edgec.report.decisions import (
     HeadMeasure,
     Measure,
@@ -83,7 +84,7 @@ def iou_grids(report: Report, most: int) -> tuple[Sheet, ...]:
         values = list(zip_longest(*(iou for _, iou in columns)))
         leading = next((index for index, (candidate, _) in enumerate(columns) if candidate.chosen), 0)
         rows = [
-            (class_name(head.classes if head else (), index), *(number(value, ".5f") for value in values[index]))
+            (class_name(head.classes if head else (), index), *(cosine_cell(value) for value in values[index]))
             for index in worst_classes([row[leading] for row in values], most)
         ]
         left_out = f": the {most} lowest of {len(values)} classes" if len(values) > most else ""
@@ -112,14 +113,14 @@ def _cells(report: Report, task: TaskFidelity) -> tuple[str, ...]:
     part = task.classes or task.masks or task.depths or task.values
     if isinstance(part, Classes):
         margins = (part.margin_shipped, part.margin_float32, part.smallest_margin)
-        return f"{part.agreement:.2%}", *(f"{value:.4g}" for value in margins)
+        return percentage(part.agreement), *(f"{value:.4g}" for value in margins)
     if isinstance(part, Masks):
         known = [(value, index) for index, value in enumerate(part.iou) if value is not None]
         head = head_of(report, task.head)
         low = min(known, default=None)
-        words = (ABSENT, ABSENT) if low is None else (f"{low[0]:.5f}", class_name(head.classes if head else (), low[1]))
-        return f"{part.mean_iou:.5f}", *words, f"{part.pixel_agreement:.3%}"
+        words = (ABSENT, ABSENT) if low is None else (kept(low[0]), class_name(head.classes if head else (), low[1]))
+        return kept(part.mean_iou), *words, percentage(part.pixel_agreement, 3)
     if isinstance(part, Depths):
         return f"{part.relative_error:.3g}", f"{part.rmse:.4g}"
     assert isinstance(part, Vectors)
-    return f"{part.cosine_mean:.5f}", f"{part.cosine_min:.5f}"
+    return kept(part.cosine_mean), kept(part.cosine_min)

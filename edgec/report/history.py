@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgec.onboard.figures import p99
 from edgec.records.consistency import read_report
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
-from edgec.report.cells import cosine_cell, megabytes, number
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, ms_cell
 from edgec.report.compare.opening import report_files
 from edgec.report.facts import size_of
 from edgec.report.sheets import Sheet, numbers, sheet, texts
 
 _HEADINGS = (
     texts("made", "ships")
-    + numbers("p50 ms", "p99 ms", "runs", "patch mean", "patch p01", "size MB")
+    + numbers("p50 ms", "p99 ms", "runs", "patches", "worst 1 %", "size MB")
     + texts("evidence", "host", "checkpoint", "report")
 )
 
@@ -77,8 +78,8 @@ def _row(path: Path, report: Report) -> tuple[str, ...]:
     cells = (
         report.created,
         chosen.name,
-        number(latency.p50_ms if latency else None),
-        number(latency.p99_ms if latency else None),
+        ms_cell(latency.p50_ms if latency else None),
+        p99(latency.p99_ms, latency.iterations) if latency else ABSENT,
         str(latency.iterations) if latency else "",
         cosine_cell(fidelity.patch_cosine_mean if fidelity else None),
         cosine_cell(fidelity.patch_cosine_p01 if fidelity else None),

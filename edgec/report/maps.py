@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgec.onboard.figures import kept
 from edgec.records.fidelity import HeadFacts
 from edgec.records.reading import printable
 from edgec.report.decisions import class_name
@@ -136,7 +137,7 @@ def figures(maps: Maps, index: int) -> str:
     label = min(iou, key=lambda index_of: iou[index_of])
     name = class_name(maps.classes, label) if label >= 0 else f"no class ({label})"
     differing = int((~alike).sum())
-    return f"{differing} of {alike.size} pixels differ ({differing / alike.size:.3%}); lowest IoU {iou[label]:.4f}, {name}"
+    return f"{differing} of {alike.size} pixels differ ({differing / alike.size:.3%}); lowest IoU {kept(iou[label])}, {name}"
 
 
 def verdict(scores: Scores, index: int) -> tuple[str, bool]:

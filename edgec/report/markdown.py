@@ -57,7 +57,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
             else []
         ),
         "## Fidelity by stage",
-        markdown_table(stages_sheet([(stage.stage, stage) for stage in report.stages], 5))
+        markdown_table(stages_sheet([(stage.stage, stage) for stage in report.stages]))
         if report.stages
         else "None was measured.",
         escape(repeats_line(report)),
@@ -123,7 +123,7 @@ def _elsewhere(report: Report) -> list[str]:
     of_each = ", ".join(f"{count} of {name}" for name, count in counts.items())
     words = (
         "The first percentile over all patches of frames that are not from the calibration's scene, or show it through what may "
-        f"befall a camera ({of_each}). In the table of candidates, the column elsewhere is the worst cosine of all of these."
+        f"befall a camera ({of_each}). In the table of candidates, the column elsewhere is the lowest fidelity of all of these."
     )
     return ["## Fidelity elsewhere", escape(words), markdown_table(table)]
 
@@ -150,8 +150,8 @@ def _method(report: Report) -> list[str]:
         f"{'; '.join(taken) or 'none was measured'}. Nothing is clipped; the single runs are in report.json.",
         "Load, first inference and peak memory: in a fresh process that imports only numpy and the runtime. Load does not count "
         "that import; memory counts all that the process holds.",
-        "Fidelity: cosines to the features of the float32 PyTorch model; p01 is the first percentile over all patches of all "
-        "frames.",
+        "Fidelity: cosines to the features of the float32 PyTorch model; worst 1 %: the first percentile over all patches of all "
+        "frames. Fidelity is the lowest of the three.",
         *([_HEADS] if report.heads else []),
     ]
 

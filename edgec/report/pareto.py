@@ -127,7 +127,7 @@ def _scales(axes: Axes, points: Sequence[Point], budgets: Sequence[float], featu
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("latency of one batch, median (ms); whisker to p90", color=_INK)
-    lost_as = "features lost: 1 \N{MINUS SIGN} worst cosine" if features else "lost: 1 \N{MINUS SIGN} what the worst head keeps"
+    lost_as = "features lost: 1 \N{MINUS SIGN} fidelity" if features else "lost: 1 \N{MINUS SIGN} what the worst head keeps"
     axes.set_ylabel(lost_as, color=_INK)
     axes.grid(which="major", color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -205,7 +205,7 @@ def _caption(report: Report, points: Sequence[Point]) -> list[str]:
     threads = dict.fromkeys(point.candidate.latency.threads for point in points if point.candidate.latency)
     machine = ", a virtual machine" if report.host.virtual_machine else ""
     suited = "has" if report.host_is_target else "does not have"
-    judged_by = "The worst cosine is the smallest of CLS mean, patch mean and patch p01, to the float32 PyTorch model"
+    judged_by = "Fidelity: the lowest cosine of CLS, patches and their worst 1 %, to the float32 PyTorch model"
     if not has_features(report):
         judged_by = "What a head keeps of its float32 decisions: agreement, mean IoU, 1 less the depth error, the smallest cosine"
     sentences = [f"{judged_by}, over {report.validation_frames} frames that calibration never saw."]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edgec.durable import publish, scratch
 from edgec.errors import EdgecError
 from edgec.extras import later
+from edgec.onboard.figures import kept
 from edgec.onboard.vectorised import cosines
 from edgec.report.cells import shortened
 from edgec.report.lettering import Ink, font, write
@@ -205,7 +206,8 @@ def _draw_scale(page: Image.Image, pen: ImageDraw.ImageDraw, left: int, top: int
 
 def cosine_words(cosine: NDArray[np.float64]) -> str:
     """Mean, first percentile and smallest, of any number of patches."""
-    return f"cosine mean {cosine.mean():.5f}, p01 {np.percentile(cosine, 1):.5f}, smallest {cosine.min():.5f}"
+    mean, low, least = (kept(float(value)) for value in (cosine.mean(), np.percentile(cosine, 1), cosine.min()))
+    return f"cosine mean {mean}, worst 1 % {low}, smallest {least}"
 
 
 def _write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, layout: Layout, ink: Ink) -> None:

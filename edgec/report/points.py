@@ -15,7 +15,7 @@ FLOOR = 1e-6
 
 @dataclass(frozen=True)
 class Point:
-    """`lost` is 1 minus the worst of the three cosines or, of a model without features, what its worst head lost; at least
+    """`lost` is 1 minus the lowest of the three cosines or, of a model without features, what its worst head lost; at least
     `FLOOR`. Times are milliseconds."""
 
     candidate: CandidateFigures
@@ -52,7 +52,7 @@ def points_of(report: Report) -> tuple[Point, ...]:
 def budgets_of(report: Report) -> tuple[tuple[float, str], ...]:
     """The most that may be lost, as in `Point.lost`, and in words: of features or, where there are none, of heads."""
     if has_features(report):
-        return ((_floored(1 - report.min_fidelity), f"budget: worst cosine at least {report.min_fidelity:g}"),)
+        return ((_floored(1 - report.min_fidelity), f"budget: fidelity at least {report.min_fidelity:g}"),)
     measures = dict.fromkeys(each.measure for each in head_measures(candidate.fidelity for candidate in report.candidates))
     words_by_loss: dict[float, list[str]] = {}
     for measure in measures:

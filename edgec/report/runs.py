@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from edgec.onboard.figures import milliseconds, p99, per_second
 from edgec.records.report import Report, Run
 from edgec.report.cells import ABSENT, number
 from edgec.report.sheets import Sheet, numbers, sheet, texts
@@ -41,15 +42,15 @@ _CELLS: tuple[tuple[str, Callable[[Run], str]], ...] = (
     ("frames come", _frames),
     ("streams x threads", lambda run: f"{run.streams} x {run.threads}"),
     ("seconds", lambda run: f"{run.seconds:.1f}"),
-    ("done a second", lambda run: f"{run.throughput_fps:.1f}"),
+    ("done a second", lambda run: per_second(run.throughput_fps)),
     ("missed", _missed),
     ("dropped", lambda run: ABSENT if run.fps is None else str(run.dropped)),
-    ("latency p50 ms", lambda run: f"{run.latency.p50_ms:.2f}"),
-    ("latency p99 ms", lambda run: f"{run.latency.p99_ms:.2f}"),
-    ("latency max ms", lambda run: f"{run.latency.max_ms:.2f}"),
-    ("wait p99 ms", lambda run: ABSENT if run.fps is None else f"{run.wait.p99_ms:.2f}"),
-    ("service p50 ms", lambda run: f"{run.service.p50_ms:.2f}"),
-    ("service p99 ms", lambda run: f"{run.service.p99_ms:.2f}"),
+    ("latency p50 ms", lambda run: milliseconds(run.latency.p50_ms)),
+    ("latency p99 ms", lambda run: p99(run.latency.p99_ms, run.latency.count)),
+    ("latency max ms", lambda run: milliseconds(run.latency.max_ms)),
+    ("wait p99 ms", lambda run: ABSENT if run.fps is None else p99(run.wait.p99_ms, run.wait.count)),
+    ("service p50 ms", lambda run: milliseconds(run.service.p50_ms)),
+    ("service p99 ms", lambda run: p99(run.service.p99_ms, run.service.count)),
     ("jitter ms", lambda run: number(run.jitter_ms, ".3f")),
     ("drift (95 %)", _drift),
     ("CPU ms a frame", lambda run: number(run.cpu_ms_per_frame)),

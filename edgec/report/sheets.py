@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from edgec.onboard.figures import ABSENT
 from edgec.records.reading import printable
 
 
@@ -45,3 +46,19 @@ def sheet(headings: Iterable[Heading], rows: Iterable[Sequence[str]], strong: It
         tuple(strong),
         title,
     )
+
+
+def varying(sheet: Sheet) -> tuple[Sheet, tuple[tuple[str, str], ...]]:
+    """The table without the columns in which all of several rows are alike, and what these columns say, by title; the first
+    column stays. Columns in which no row has anything are left out."""
+    if len(sheet.rows) < 2:
+        return sheet, ()
+    cells = list(zip(*sheet.rows, strict=True))
+    kept = [index for index, column in enumerate(cells) if index == 0 or len(set(column)) > 1]
+    same = tuple(
+        (sheet.headings[index].title, column[0])
+        for index, column in enumerate(cells)
+        if index not in kept and column[0] != ABSENT
+    )
+    rows = tuple(tuple(row[index] for index in kept) for row in sheet.rows)
+    return replace(sheet, headings=tuple(sheet.headings[index] for index in kept), rows=rows), same

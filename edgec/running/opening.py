@@ -50,7 +50,7 @@ def require_here(artefact: OpenArtefact, request: RunRequest) -> None:
     }
     raise TargetError(
         f"The artefact is for {printable(manifest.target)}: it does not run on this machine.",
-        evidence=f"{lowering.title} is only imitated here, far too slowly for a film, and its timings would mean nothing",
+        evidence=f"{lowering.title} is only simulated here, far too slowly for a film, and its timings would mean nothing",
         remedy=remedies.get(manifest.runtime, "run it on its own hardware, or build for --target cpu"),
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from edgec.fidelity.metrics import worst
 from edgec.lowering.sizes import function_name
 from edgec.model.spec import Size
+from edgec.onboard.figures import kept
 from edgec.records.fidelity import StageFidelity
 
 if TYPE_CHECKING:
@@ -46,10 +47,10 @@ def size_notes(sizes: Sequence[Size], fidelity: Mapping[str, Sequence[StageFidel
     each size, by the candidate's name."""
     named = ", ".join(f"{size} (function {function_name(size)})" for size in sizes)
     figures = {
-        name: ", ".join(f"{worst(entry):.6f} at {size}" for size, entry in zip(sizes, entries, strict=True))
+        name: ", ".join(f"{kept(worst(entry))} at {size}" for size, entry in zip(sizes, entries, strict=True))
         for name, entries in fidelity.items()
     }
     return (
         f"one model for frames of several sizes, its weights stored once: {named}; the first is the default",
-        *(f"{name}: worst cosine {figure}" for name, figure in figures.items()),
+        *(f"{name}: fidelity {figure}" for name, figure in figures.items()),
     )

@@ -13,10 +13,12 @@ from edgec.durable import sha256_of
 from edgec.errors import ArtefactError
 from edgec.fidelity.metrics import worst
 from edgec.host.facts import contention
+from edgec.onboard.figures import RUNS_FOR_P99, kept, milliseconds
 from edgec.records.consistency import read_report
 from edgec.records.manifest import MANIFEST
 from edgec.records.reading import printable
 from edgec.records.report import Bound, CandidateFigures, Report
+from edgec.sweep.answer_matrix import KEEPS_UP
 from edgec.sweep.schema import Answer, BoundFacts, Cell, FidelityFacts, LatencyFacts, MemoryFacts, Verdict
 
 ORDER: tuple[Verdict, ...] = ("yes", "cannot tell", "no", "failed")
@@ -137,7 +139,7 @@ def _verdict(
 ) -> tuple[Verdict, str]:
     latency, fidelity = candidate.latency, candidate.fidelity
     if fidelity is not None and worst(fidelity) < min_fidelity:
-        return "no", f"worst cosine {worst(fidelity):.4f} ({fidelity.evidence.value})"
+        return "no", f"fidelity {kept(worst(fidelity))} ({fidelity.evidence.value})"
     if bound is not None and bound.bound_ms > period_ms:
         return "no", f"at least {bound.bound_ms:.2g} ms ({bound.evidence.value})"
     if latency is None:
@@ -147,8 +149,9 @@ def _verdict(
             return "cannot tell", f"{likely} ({bound.evidence.value}), not measured"
         return "cannot tell", "no latency is known: it was not measured there"
     if not report.host_is_target:
-        return "cannot tell", f"{latency.p99_ms:.2f} ms on a machine that lacks what the target has"
-    measured = f"p99 {latency.p99_ms:.2f} ms ({latency.evidence.value})"
+        return "cannot tell", f"{milliseconds(latency.p99_ms)} ms on a machine that lacks what the target has"
+    of_all = "p99" if latency.iterations >= RUNS_FOR_P99 else f"the longest of {latency.iterations} runs"
+    measured = f"{of_all} {milliseconds(latency.p99_ms)} ms ({latency.evidence.value})"
     if latency.p99_ms > period_ms and disturbed:
         return "cannot tell", f"{measured}, but other work disturbed it: measure again"
     if latency.p99_ms > period_ms:
@@ -156,5 +159,5 @@ def _verdict(
     if fidelity is None:
         return "cannot tell", f"{measured}, but no fidelity is known"
     if report.model.random_weights:
-        return "cannot tell", f"{measured}, but random weights have no fidelity to keep"
+        return "cannot tell", f"{KEEPS_UP}, fidelity unknown: {measured}, and random weights have no fidelity to keep"
     return "yes", measured

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 
+from edgec.onboard.figures import p99
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT, megabytes, number
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, ms_cell
 from edgec.report.markdown import bullets, escape, markdown_table
 from edgec.report.sheets import Sheet, numbers, sheet, texts
+from edgec.sweep.answer_matrix import answer_matrix, note_lines
 from edgec.sweep.answers import ORDER
 from edgec.sweep.schema import Answer, Cell, SweepReport
 
 METHOD = (
     "A yes needs a p99, measured back to back on what the target promises, that is no longer than the time between two frames; "
     "`edgec bench --fps` looks at arrivals and deadlines themselves. Bounds come from data sheets: they can say no, never yes. "
-    "Worst cosine: the smallest of CLS mean, patch mean and first percentile of patches. No other cell worked on the machine "
+    "Not known: not measured there, or measured under load. "
+    "Fidelity: the lowest cosine of CLS mean, patch mean and the worst 1 % of patches. No other cell worked on the machine "
     "while one was measured."
 )
 _ANSWERS = (
-    texts("answer", "checkpoint", "size", "board", "asked", "ships") + numbers("worst cosine", "p50 ms", "p99 ms") + texts("why")
+    texts("answer", "checkpoint", "size", "board", "asked", "ships") + numbers("fidelity", "p50 ms", "p99 ms") + texts("why")
 )
 _LADDER = (
-    texts("size", "ships")
-    + numbers("worst cosine", "p50 ms", "p99 ms", "bound ms", "peak RSS MB", "model MB")
-    + texts("evidence")
+    texts("size", "ships") + numbers("fidelity", "p50 ms", "p99 ms", "bound ms", "peak RSS MB", "model MB") + texts("evidence")
 )
+_WORDS = {"cannot tell": "not known"}
+"""What people are told of a verdict that sweep.json calls otherwise."""
 LADDER_MEANING = "fidelity, latency and memory against the input's size"
 
 
@@ -36,7 +39,7 @@ def question(report: SweepReport) -> str:
 def verdict_counts(report: SweepReport) -> str:
     """How many answers there are of each verdict, and how many cells are not built yet."""
     verdicts = Counter(answer.verdict for answer in report.answers)
-    counts = [f"{verdicts[verdict]} {verdict}" for verdict in ORDER if verdicts[verdict]]
+    counts = [f"{verdicts[verdict]} {_WORDS.get(verdict, verdict)}" for verdict in ORDER if verdicts[verdict]]
     return ", ".join([*counts, *([f"{len(report.unfinished)} not built yet"] if report.unfinished else [])])
 
 
@@ -45,7 +48,7 @@ def answer_sheet(report: SweepReport) -> Sheet:
     cells = {cell.name: cell for cell in report.cells}
     rows = [
         (
-            answer.verdict,
+            _WORDS.get(answer.verdict, answer.verdict),
             cell.checkpoint,
             _size(cell),
             answer.board,
@@ -94,11 +97,12 @@ def doubts(report: SweepReport) -> list[str]:
 
 def to_markdown(report: SweepReport) -> str:
     """Text in it comes from files and stays text."""
-    cells = {cell.name: cell for cell in report.cells}
+    cells, matrix = {cell.name: cell for cell in report.cells}, answer_matrix(report)
     links = [f"[{escape(name)}]({name}.edgec/report.md)" for name, cell in cells.items() if cell.state == "done"]
     parts = [
         f"# {escape(question(report))}",
         f"{verdict_counts(report)}. Made by edgec {escape(report.edgec_version)}, {escape(report.created)}.",
+        *([markdown_table(matrix.sheet), bullets(map(escape, note_lines(matrix))), "## Every answer"] if report.answers else []),
         markdown_table(answer_sheet(report)),
         METHOD,
         *(["## Not built yet", bullets(map(escape, report.unfinished))] if report.unfinished else []),
@@ -114,13 +118,13 @@ def to_markdown(report: SweepReport) -> str:
 
 
 def _figures(answer: Answer) -> tuple[str, ...]:
-    """What ships, its worst cosine, and its latency."""
+    """What ships, its fidelity, and its latency."""
     latency = answer.latency
     return (
         answer.candidate or ABSENT,
-        number(answer.fidelity.worst_cosine if answer.fidelity else None, ".4f"),
-        number(latency.p50_ms if latency else None),
-        number(latency.p99_ms if latency else None),
+        cosine_cell(answer.fidelity.worst_cosine if answer.fidelity else None),
+        ms_cell(latency.p50_ms if latency else None),
+        p99(latency.p99_ms, latency.iterations) if latency else ABSENT,
     )
 
 

@@ -62,7 +62,7 @@ def test_other_weights_are_noticed(artefact: Path, forge: Forge) -> None:
         verify(artefact)
     assert caught.value.exit_code == 9
     assert "(tolerance" in caught.value.what
-    assert "worst cosine 1.000000 (at least 1)" in caught.value.what
+    assert "lowest cosine 1.000000 (at least 1)" in caught.value.what
     assert caught.value.evidence[0].startswith("output patches, golden frame")
     assert "computes here in: " in caught.value.evidence[1]
 
@@ -129,7 +129,7 @@ def test_features_that_were_recorded_again_must_have_the_stated_fidelity(artefac
     forging.edit(artefact / "report.json", lambda report: report.update(stages=fidelity))
     with pytest.raises(ArtefactError, match="or too low a one") as caught:
         verify(artefact)
-    assert "artefact: worst cosine 0.100000 (at least 0.999)" in caught.value.evidence
+    assert "artefact: fidelity 0.100000 (at least 0.999)" in caught.value.evidence
     assert verify(artefact, min_fidelity=0.1).same_machine
 
 

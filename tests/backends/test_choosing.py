@@ -72,7 +72,7 @@ def test_a_named_candidate_ships_however_slow() -> None:
     ("name", "error", "says"),
     [
         ("openvino-int4", RequestError, "openvino-fp32, openvino-bf16, openvino-int8, onnxruntime-int8"),
-        ("openvino-int8", FidelityError, "openvino-int8: 0.980000"),
+        ("openvino-int8", FidelityError, "openvino-int8: 0.98000"),
         ("onnxruntime-int8", RuntimeFailure, "onnxruntime-int8: refuses it"),
     ],
 )
@@ -239,25 +239,25 @@ def test_the_reason_calls_a_tie_one() -> None:
     pair = [candidate("openvino-int8-static", 1, 0.999), candidate("openvino-int8-mixed", 1, 0.9992)]
     choice = choose([each.model_copy(update={"latency": latency}) for each in pair], Budget(0.99))
     assert choice.candidate.name == "openvino-int8-mixed"
-    assert "openvino-int8-static is as fast, as far as can be told, and less faithful (0.99900)" in choice.reason
+    assert "openvino-int8-static is as fast, as far as can be told, and keeps less (0.99900)" in choice.reason
 
 
 # --- the reason
 
 
-def test_the_reason_states_the_gain_over_fp32_and_the_worst_cosine() -> None:
+def test_the_reason_states_the_gain_over_fp32_and_the_fidelity() -> None:
     int8 = candidate("openvino-int8", 25.0, 0.9999, figures={"patch_cosine_p01": 0.9951})
     reason = choose([FP32, candidate("onnxruntime-fp32", 50.0, 1.0), int8], Budget(0.99)).reason
     assert reason.startswith("openvino-int8 takes 25.00 ms at the median")
-    assert "2.00x as fast as the best fp32" in reason
-    assert "worst cosine is 0.99510 of 0.99 asked" in reason
+    assert "2.0 times as fast as the best fp32" in reason
+    assert "fidelity is 0.99510 of 0.99 asked" in reason
     assert reason.endswith(".")
 
 
 def test_the_reason_names_the_other_candidates_and_why_they_lost() -> None:
     pool = [FP32, BF16, candidate("openvino-int8", 20.0, 0.97), candidate("onnxruntime-int8", 45.0, 0.995)]
     reason = choose(pool, Budget(0.99)).reason
-    assert "openvino-int8 loses the features (0.9700)" in reason
+    assert "openvino-int8 loses the features (fidelity 0.97000)" in reason
     assert "onnxruntime-int8 does not pay (45.00 ms)" in reason
     assert "fp32" in reason
 
@@ -276,7 +276,7 @@ def test_nothing_within_the_budget_is_a_fidelity_error() -> None:
     with pytest.raises(FidelityError, match=r"--min-fidelity 0\.99") as caught:
         choose(int8, Budget(0.99))
     assert caught.value.exit_code == 7
-    assert caught.value.evidence == ("openvino-int8: 0.970000", "onnxruntime-int8: 0.981200")
+    assert caught.value.evidence == ("openvino-int8: 0.97000", "onnxruntime-int8: 0.98120")
     assert "--min-fidelity 0.9812" in caught.value.remedy
 
 
@@ -331,7 +331,7 @@ def test_a_board_tries_the_lowest_precision_first() -> None:
     assert "simulated" in found.reason
     stricter = choose_unmeasured(foreseen, Budget(0.999))
     assert stricter.candidate.name == "t-fp16"
-    assert "t-int8 loses the features (0.9950)" in stricter.reason
+    assert "t-int8 loses the features (fidelity 0.99500)" in stricter.reason
 
 
 def test_what_a_board_tries_is_named_by_variant() -> None:
@@ -352,7 +352,7 @@ def test_without_measurements_the_target_s_order_decides() -> None:
     found = choose_first(built, Budget(0.99), order)
     assert found.candidate.name == "c-w8"
     assert "w8, fp16, w4, fp32" in found.reason
-    assert "c-w4 loses the features (0.9000)" in found.reason
+    assert "c-w4 loses the features (fidelity 0.90000)" in found.reason
     assert choose_first(built, Budget(0.999), order).candidate.name == "c-fp16"
     with pytest.raises(FidelityError):
         choose_first(built[2:], Budget(0.99), order)

@@ -71,7 +71,7 @@ HOME = stage("home", 0.9995)
 def test_the_budget_bounds_the_worst_condition() -> None:
     conditions = [stage("dark", 0.997), stage("blurred", 0.985), stage("grey", 0.999)]
     [sentence] = Budget(0.99).lost(HOME, conditions)
-    assert sentence == "elsewhere (blurred) worst cosine 0.985000 (at least 0.99)"
+    assert sentence == "fidelity elsewhere (blurred) 0.98500 (at least 0.99)"
     assert Budget(0.99, elsewhere=0.98).keeps(HOME, conditions)
     assert not Budget(0.98, elsewhere=0.99).keeps(HOME, conditions)
     assert Budget(0.99).keeps(HOME)

@@ -64,7 +64,7 @@ def test_the_user_s_budget_for_heads_is_a_gate() -> None:
     assert said == {"min_iou": 0.95, "max_depth_error": 0.1, "min_cosine": 0.9}
     iou, cosine = judged(expected, other, budget=said).problems
     assert iou.startswith("floor: mean IoU 0.")
-    assert cosine == "grasp: mean cosine -1.000000 (at least 0.9)"
+    assert cosine == "grasp: mean cosine -1.00000 (at least 0.9)"
 
 
 def spoilt(name: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -28,9 +28,9 @@ def test_each_kind_of_head_has_its_own_figures(headed: Report) -> None:
 
 def test_violations_of_budgets_are_named(headed: Report) -> None:
     assert violation_lines(headed) == (
-        "openvino fp32 is beyond the budget: worst cosine 0.987650 (at least 0.99)",
-        "openvino int8 is beyond the budget: worst cosine 0.987650 (at least 0.99)",
-        "onnxruntime int8 is beyond the budget: worst cosine 0.987650 (at least 0.99)",
+        "openvino fp32 is beyond the budget: fidelity 0.98765 (at least 0.99)",
+        "openvino int8 is beyond the budget: fidelity 0.98765 (at least 0.99)",
+        "onnxruntime int8 is beyond the budget: fidelity 0.98765 (at least 0.99)",
     )
     line = violation_lines(with_tasks(headed, tasks(0.9, (0.9, 0.9), 0.5), features=False))[0]
     for said in ("kind: the top class agrees on 90.00%", "floor: mean IoU 0.9000", "far: relative depth error 0.5000"):
@@ -40,8 +40,8 @@ def test_violations_of_budgets_are_named(headed: Report) -> None:
 
 def test_budgets_of_features_and_heads(headed: Report, bare: Report, report: Report) -> None:
     heads = ("agreement at least 98.00%", "mean IoU at least 0.97", "depth error at most 0.02")
-    assert budget_lines(report) == ("worst cosine at least 0.99",)
-    assert budget_lines(headed) == ("worst cosine at least 0.99", *heads)
+    assert budget_lines(report) == ("fidelity at least 0.99",)
+    assert budget_lines(headed) == ("fidelity at least 0.99", *heads)
     assert budget_lines(bare) == heads
     assert [has_features(each) for each in (report, headed, bare)] == [True, True, False]
     assert [lost for lost, _ in budgets_of(headed)] == [0.01]

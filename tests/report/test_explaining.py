@@ -163,7 +163,7 @@ def test_what_an_exception_gains_and_costs(explanation: Explanation, report: Rep
     assert lines == (
         "24 operations in int8-per-token: attn.proj of blocks 0-11; mlp.fc2 of blocks 0-11",
         "why: massive",
-        "bought: the worst cosine loses 0.000150 instead of 0.000300",
+        "bought: fidelity loses 0.000150 instead of 0.000300",
         "cost: nothing: 25.25 ms at the median instead of 62.00, openvino-int8-static's",
     )
     dearer = report.model_copy(

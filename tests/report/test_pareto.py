@@ -134,8 +134,8 @@ def test_the_caption_names_machine_and_evidence(report: Report) -> None:
     for expected in (
         "vits16-standin at 224x224, for x86-64-avx512-vnni",
         "latency of one batch, median (ms); whisker to p90",
-        "features lost: 1 \N{MINUS SIGN} worst cosine",
-        "budget: worst cosine at least 0.99",
+        "features lost: 1 \N{MINUS SIGN} fidelity",
+        "budget: fidelity at least 0.99",
         "Latency: measured on host, 2 threads. Fidelity: measured on host.",
         "Host: Some CPU (x86_64), 2 usable cores, a virtual machine; it has all",
         "over 40 frames that calibration never saw",

@@ -83,7 +83,7 @@ def answers(folder: Path, *cells: Cell) -> tuple[Answer, ...]:
         ({"latency": latency(10, 12)}, {"host_is_target": False}, "cannot tell", "lacks what the target has"),
         ({"latency": latency(10, 12)}, {"random": True}, "cannot tell", "random weights"),
         ({"latency": latency(10, 12), "fidelity": None}, {}, "cannot tell", "no fidelity is known"),
-        ({"latency": latency(10, 12), "fidelity": fidelity_of(0.98)}, {}, "no", "worst cosine 0.9800 (measured on host)"),
+        ({"latency": latency(10, 12), "fidelity": fidelity_of(0.98)}, {}, "no", "fidelity 0.98000 (measured on host)"),
         ({"bounds": bounds(4)}, {}, "cannot tell", "at least 4 ms (estimated), not measured"),
         ({"bounds": bounds(40)}, {}, "no", "at least 40 ms (estimated)"),
         ({}, {}, "cannot tell", "no latency is known"),
@@ -153,10 +153,10 @@ def test_answers_are_sorted_and_sizes_make_a_ladder(tmp_path: Path) -> None:
     ]
     (ladder,) = rendering.ladders(report)
     assert [row[0] for row in ladder.rows] == ["64x64", "96x96", "128x128"]
-    assert ladder.rows[0][2:5] == ("0.9950", "10.00", "10.00")
+    assert ladder.rows[0][2:5] == ("0.99500", "10.00", "10.00")
     assert ladder.rows[0][6] == "250"
     text = rendering.to_markdown(report)
-    assert "| 128x128 | a | 0.9950 | 40.00 |" in text
+    assert "| 128x128 | a | 0.99500 | 40.00 |" in text
     assert "<b>" not in text
     assert rendering.failures(report) == ["f: no <b>| (exit code 7; log: l)"]
 

@@ -12,12 +12,13 @@ from edgec.backends.cpu.profile import Counts, CpuProfile
 from edgec.fidelity.budget import Budget
 from edgec.latency.bootstrap import QUANTILES, SampledRun, quantile
 from edgec.latency.pairing import Span, sampled, time_ratio
+from edgec.onboard.figures import factors, kept, milliseconds
 from edgec.records.report import CandidateFigures
 
 NEAR = 0.08
 """A candidate that is slower than the fastest by at most this share may ship instead: machines differ by more than that."""
 WORTH = 0.75
-"""Such a candidate must lose at most this share of what the faster one loses (1 minus the worst cosine)."""
+"""Such a candidate must lose at most this share of what the faster one loses (1 minus its fidelity)."""
 IN_QUESTION = 0.5
 """After the first rounds, whose medians other work may have shifted by a third, a candidate that is slower than the fastest by
 more than this is out."""
@@ -150,10 +151,10 @@ def choose_unmeasured(
 
 def _reason(race: _Race, ran: Sequence[CandidateFigures], budget: Budget) -> str:
     chosen = race.choice()
-    first = f"{chosen.name} takes {_p50(chosen):.2f} ms at the median"
+    first = f"{chosen.name} takes {milliseconds(_p50(chosen))} ms at the median"
     exact = [_p50(candidate) for candidate in ran if candidate.precision == "fp32" and candidate is not chosen]
     if exact and chosen.precision != "fp32":
-        first += f", {min(exact) / _p50(chosen):.2f}x as fast as the best fp32"
+        first += f", {factors(min(exact) / _p50(chosen))[0]} times as fast as the best fp32"
     parts = [f"{first}; {describe_kept(chosen, budget)}"]
     for candidate in ran:
         if candidate is chosen:
@@ -161,12 +162,12 @@ def _reason(race: _Race, ran: Sequence[CandidateFigures], budget: Budget) -> str
         if not keeps(candidate, budget):
             parts.append(describe_loss(candidate, budget))
         elif race.tied(candidate) and race.tied(chosen):
-            parts.append(f"{candidate.name} is as fast, as far as can be told, and less faithful ({1 - lost(candidate):.5f})")
+            parts.append(f"{candidate.name} is as fast, as far as can be told, and keeps less ({kept(1 - lost(candidate))})")
         elif _p50(candidate) < _p50(chosen):
-            gain = 1 - _p50(candidate) / _p50(chosen)
-            parts.append(f"{candidate.name} is {gain:.1%} faster and less faithful ({1 - lost(candidate):.5f})")
+            (gain,) = factors(_p50(chosen) / _p50(candidate))
+            parts.append(f"{candidate.name} is {gain} times as fast and keeps less ({kept(1 - lost(candidate))})")
         elif candidate.precision == "int8" and chosen.precision != "int8":
-            parts.append(f"{candidate.name} does not pay ({_p50(candidate):.2f} ms)")
+            parts.append(f"{candidate.name} does not pay ({milliseconds(_p50(candidate))} ms)")
     return "; ".join(parts) + "."
 
 

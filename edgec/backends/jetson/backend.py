@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgec.records.report import Report
 
 NOTE = (
-    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, imitated here. "
+    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, simulated. "
     f"On the board, device/edgec-device.pyz measures. {REASONING}"
 )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgec.fidelity.reference import Reference
 
 NOTE = (
-    "No latency was measured: nothing ran on a GPU. Fidelity is that of the graphs, types included, imitated here; bounds are "
+    "No latency was measured: nothing ran on a GPU. Fidelity is that of the graphs, types included, simulated here; bounds are "
     "the least that data sheets allow, no latencies to expect. On the machine, device/edgec-rtx.pyz measures."
 )
 

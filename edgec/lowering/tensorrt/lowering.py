@@ -61,7 +61,7 @@ class TensorRt(Lowering):
         from edgec.lowering.onnxruntime import OnnxRuntime
 
         state = OnnxRuntime().availability()
-        return replace(state, version=f"imitated by ONNX Runtime {state.version}") if state.available else state
+        return replace(state, version=f"simulated by ONNX Runtime {state.version}") if state.available else state
 
     def fitted(self, hub: ir.Model, plan: PrecisionPlan, peaks: Mapping[str, float]) -> PrecisionPlan:
         """The plan of `with_headroom`; one in int8 has whole MLPs in fp16 where their second product is (`with_whole_mlps`), one
@@ -116,7 +116,7 @@ class TensorRt(Lowering):
         state = self.availability()
         if not state.available:
             raise TargetError(
-                "ONNX Runtime, which imitates TensorRT here, is not installed.", evidence=state.problem, remedy=state.install
+                "ONNX Runtime, which simulates TensorRT here, is not installed.", evidence=state.problem, remedy=state.install
             )
         return open_simulated(model, threads or usable_cores())
 

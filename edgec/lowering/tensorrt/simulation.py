@@ -109,7 +109,7 @@ def _bytes(product: ir.Node) -> str:
 
 def open_simulated(model: LoweredModel, threads: int) -> SessionRunner:
     """A runner of the simulated graph. Raises `RuntimeFailure` if the files are no typed graph that ONNX Runtime can run."""
-    with runtime_errors("ONNX Runtime, which imitates TensorRT here, refuses the model.", model.entry):
+    with runtime_errors("ONNX Runtime, which simulates TensorRT here, refuses the model.", model.entry):
         typed = load(model.directory / model.entry)
         types = ", ".join(f"{kind} {count}" for kind, count in product_types(typed).most_common())
         RoundHalves()(typed)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgec.errors import RequestError
+from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import p99
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT, cosine_cell, megabytes, number
+from edgec.report.cells import ABSENT, cosine_cell, megabytes, ms_cell
 from edgec.report.compare.sides import Side
 from edgec.report.decisions import HeadMeasure, head_measures
 from edgec.report.facts import size_of
@@ -96,9 +98,14 @@ def _model(side: Side) -> str:
 
 def _ms(figure: str, share: float) -> Callable[[Side], str]:
     def cell(side: Side) -> str:
-        return number(side.quantile_ms(figure, share))
+        return ms_cell(side.quantile_ms(figure, share))
 
     return cell
+
+
+def _p99(side: Side) -> str:
+    value = side.quantile_ms("p99", 0.99)
+    return ABSENT if value is None or side.latency is None else p99(value, side.samples or side.latency.iterations)
 
 
 def _runs(side: Side) -> str:
@@ -122,6 +129,10 @@ def _compiled(field: str, unit: float, digits: int) -> Callable[[Side], str]:
 
 def _cosine(field: str) -> Callable[[Side], str]:
     return lambda side: cosine_cell(getattr(side.fidelity, field, None))
+
+
+def _fidelity(side: Side) -> str:
+    return ABSENT if side.fidelity is None else cosine_cell(worst(side.fidelity))
 
 
 def _judged_on(side: Side) -> str:
@@ -153,15 +164,16 @@ FACTS = (
 )
 FIGURES = (
     Fact("p50 ms", _ms("p50", 0.50)),
-    Fact("p99 ms", _ms("p99", 0.99)),
-    Fact("max ms", lambda side: number(side.max_ms)),
+    Fact("p99 ms", _p99),
+    Fact("fidelity", _fidelity),
+    Fact("max ms", lambda side: ms_cell(side.max_ms)),
     Fact("runs", _runs),
-    Fact("yardstick ms", lambda side: number(side.pace_ms)),
+    Fact("reference work ms", lambda side: ms_cell(side.pace_ms)),
     Fact("memory MB", lambda side: megabytes(getattr(side.cold_start, "peak_rss_bytes", None), 0)),
     Fact("size MB", lambda side: megabytes(side.candidate.size_bytes)),
     Fact("cls", _cosine("cls_cosine_mean")),
-    Fact("patch mean", _cosine("patch_cosine_mean")),
-    Fact("patch p01", _cosine("patch_cosine_p01")),
+    Fact("patches", _cosine("patch_cosine_mean")),
+    Fact("worst 1 % of patches", _cosine("patch_cosine_p01")),
 )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from edgec.errors import RequestError
 from edgec.records.consistency import read_report
 from edgec.records.reading import printable
+from edgec.records.report import REPORT as REPORT
 from edgec.records.report import SWEEP, CandidateFigures, Report
 from edgec.report.compare.conditions import CONDITIONS
 from edgec.report.compare.sides import Side
 
-REPORT = "report.json"
 _DETAILS = ".details.json"
 """What `edgec deploy` leaves beside a board's report."""
 

@@ -8,21 +8,24 @@ from typing import Any
 
 from edgec.latency.bootstrap import CONFIDENCE, POWER
 from edgec.records.reading import printable
-from edgec.report.cells import ABSENT
+from edgec.report.cells import ABSENT, ms_cell
+from edgec.report.compare.answering import answers, side_names
 from edgec.report.compare.conditions import FACTS, FIGURES, compiled_figures, head_figures, held_back
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import COSINES, Comparison, Gate, Judged
 from edgec.report.decisions import FIGURES as FIGURE_NAMES
 from edgec.report.decisions import figure
 from edgec.report.markdown import escape, markdown_table
-from edgec.report.sheets import numbers, sheet, texts
+from edgec.report.sheets import Sheet, numbers, sheet, texts
 
 JSON_VERSION = 1
 _FEW = 3
+_ALWAYS = ("p50 ms", "p99 ms")
+AT_ONE_SPEED = "p50 ms at equal machine speed"
 
 METHOD = (
-    "Ratios are to the first, with 95 % intervals of a bootstrap of processes and of blocks. Could show: the slowdown that such "
-    "data shows four times out of five."
+    "Time ratios are to the first: below 1 is less time. Their 95 % intervals are of a bootstrap of processes and of blocks. "
+    "Would notice: the slowdown that such data shows four times out of five."
 )
 
 
@@ -37,27 +40,49 @@ class Rows:
     """Title, cells, and whether they are numbers."""
 
 
-def rows(sides: Sequence[Side]) -> Rows:
-    """Facts that all sides share, then facts that differ and figures, with a cell for each side."""
+def rows(sides: Sequence[Side], comparisons: Sequence[Comparison] = ()) -> Rows:
+    """Facts that all sides share, then facts that differ and figures, with a cell for each side. Where the machine's own speed
+    was taken out of a ratio, a row has the times that this ratio is of."""
     facts = [(fact.title, tuple(fact.cell(side) for side in sides)) for fact in FACTS]
     figures = [
         (fact.title, tuple(fact.cell(side) for side in sides), True)
         for fact in (*FIGURES, *compiled_figures(sides), *head_figures(sides))
     ]
+    figures = [figure for figure in figures if figure[0] in _ALWAYS or set(figure[1]) != {ABSENT}]
     same = tuple((title, cells[0]) for title, cells in facts if len(set(cells)) == 1)
     table = tuple((title, cells, False) for title, cells in facts if len(set(cells)) > 1)
-    return Rows(tuple(printable(side.name) for side in sides), same, (*table, *figures))
+    if any(each.pace is not None for each in comparisons):
+        place = next(index for index, (title, _, _) in enumerate(figures) if title == "p50 ms") + 1
+        figures.insert(place, (AT_ONE_SPEED, (ms_cell(sides[0].quantile_ms("p50", 0.5)), *map(_at_one_speed, comparisons)), True))
+    return Rows(tuple(side_names(sides)), same, (*table, *figures))
+
+
+def _at_one_speed(each: Comparison) -> str:
+    first, judged = each.first.quantile_ms("p50", 0.5), each.latency[0]
+    if each.pace is None or judged.ratio is None or first is None:
+        return ms_cell(each.second.quantile_ms("p50", 0.5))
+    return ms_cell(first * judged.ratio.value)
 
 
 _VERDICT_HEADINGS = (
-    texts("against the first", "figure") + numbers("ratio", "95 % interval") + texts("verdict") + numbers("could show")
+    texts("against the first", "figure") + numbers("time ratio", "95 % interval") + texts("verdict") + numbers("would notice")
 )
-VERDICT_TITLES = tuple(heading.title for heading in _VERDICT_HEADINGS)
+
+
+def verdict_sheet(comparisons: Sequence[Comparison]) -> Sheet:
+    """A row a figure of each comparison. Of two sides the second is compared with the first, which needs no column."""
+    begin = 1 if len(comparisons) == 1 else 0
+    return sheet(_VERDICT_HEADINGS[begin:], [row[begin:] for row in verdict_rows(comparisons)])
 
 
 def verdict_rows(comparisons: Sequence[Comparison]) -> list[tuple[str, ...]]:
-    """A row a figure of each comparison, as `VERDICT_TITLES` name the cells."""
-    return [(printable(each.second.name), judged.figure, *_cells(judged)) for each in comparisons for judged in each.latency]
+    """A row a figure of each comparison, as `_VERDICT_HEADINGS` name the cells."""
+    if not comparisons:
+        return []
+    names = side_names([comparisons[0].first, *(each.second for each in comparisons)])[1:]
+    return [
+        (name, judged.figure, *_cells(judged)) for each, name in zip(comparisons, names, strict=True) for judged in each.latency
+    ]
 
 
 def _cells(judged: Judged) -> tuple[str, str, str, str]:
@@ -73,12 +98,12 @@ def remarks(comparisons: Sequence[Comparison]) -> list[str]:
     if len(paced) > _FEW:
         least, most = (f"{100 * (pick(pace for _, pace in paced) - 1):+.1f} %" for pick in (min, max))
         return [
-            f"By the yardstick, the machine was slower by {least} to {most} than for {printable(comparisons[0].first.name)}; "
-            "that is taken out of the ratios."
+            f"The machine itself, by its reference work, took {least} to {most} time against "
+            f"{printable(comparisons[0].first.name)}; that is taken out of the ratios."
         ]
     return [
-        f"By the yardstick, the machine was {abs(100 * (pace - 1)):.1f} % {'slower' if pace > 1 else 'faster'} for "
-        f"{printable(each.second.name)} than for {printable(each.first.name)}; that is taken out of the ratios."
+        f"The machine itself, by its reference work, took {abs(100 * (pace - 1)):.1f} % {'more' if pace > 1 else 'less'} time "
+        f"for {printable(each.second.name)} than for {printable(each.first.name)}; that is taken out of the ratios."
         for each, pace in paced
     ]
 
@@ -109,13 +134,14 @@ def warnings(sides: Sequence[Side], comparisons: Sequence[Comparison]) -> list[s
 
 def to_markdown(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gate | None) -> str:
     """Text that comes from files is escaped: it cannot break a table or become a link or a tag."""
-    compared = rows(sides)
+    compared = rows(sides, comparisons)
     table = sheet(texts("") + numbers(*compared.sides), [(title, *cells) for title, cells, _ in compared.table])
     parts = [
         "# Comparison",
+        "\n".join(f"**{escape(answer.text)}**  " for answer in answers(comparisons)).rstrip(),
         "\n".join(f"- {title}: {escape(cell)}" for title, cell in compared.same),
         markdown_table(table),
-        markdown_table(sheet(_VERDICT_HEADINGS, verdict_rows(comparisons))),
+        markdown_table(verdict_sheet(comparisons)),
         METHOD,
         "\n".join(f"- {escape(text)}" for text in remarks(comparisons)),
         "\n".join(f"- **{escape(text)}**" for text in warnings(sides, comparisons)),
@@ -174,6 +200,7 @@ def to_json(sides: Sequence[Side], comparisons: Sequence[Comparison], gated: Gat
             }
             for each in comparisons
         ],
+        "answers": [answer.text for answer in answers(comparisons)],
         "warnings": warnings(sides, comparisons),
         "gate": None if gated is None else {"percent": gated.percent, "alarms": gated.alarms, "blind": gated.blind},
     }

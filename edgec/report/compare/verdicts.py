@@ -6,17 +6,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 
 from edgec.errors import Regression
 from edgec.latency.bootstrap import QUANTILES, Ratio, paired_ratio, ratio, samples_needed
+from edgec.onboard.figures import kept
 from edgec.records.reading import printable
+from edgec.records.report import REPORT
 from edgec.report.checks import Check, Outcome
 from edgec.report.compare.compilations import Compilations, compare_compilations
 from edgec.report.compare.conditions import Difference, differences, held_back, other_work
 from edgec.report.compare.sides import Side
 from edgec.report.compare.tasks import Tasks, alarm, compare_tasks
 
-COSINES = {"cls_cosine_mean": "cls", "patch_cosine_mean": "patch mean", "patch_cosine_p01": "patch p01"}
+COSINES = {"cls_cosine_mean": "cls", "patch_cosine_mean": "patches", "patch_cosine_p01": "worst 1 % of patches"}
+_ITERATIONS = 400
+"""p99 needs 368 samples."""
 PACE_DOUBT = 0.25
 """By which share of a change of the machine's speed a model may follow it more than the yardstick does, or less, as a standard
 deviation: one that waits for memory as well as for products followed it by three quarters. An assumption."""
@@ -37,6 +42,8 @@ class Judged:
     figure: str
     ratio: Ratio | None
     why_not: str = ""
+    to_do: str = ""
+    """What would give a verdict: an instruction, where one is known."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -86,13 +93,14 @@ def _pace(first: Side, second: Side) -> float | None:
 def _judge(first: Side, second: Side, pace: float | None, figure: str, share: float) -> Judged:
     for side in (first, second):
         if side.latency is None:
-            return Judged(figure, None, f"{printable(side.name)} has no measured latency")
+            return Judged(figure, None, f"{printable(side.name)} has no measured latency", _measure(side))
         if not side.runs:
-            return Judged(figure, None, f"{printable(side.name)} holds no samples")
+            return Judged(figure, None, f"{printable(side.name)} holds no samples", _measure(side))
     least = samples_needed(share)
-    fewest = min(first.samples, second.samples)
+    small = min(first, second, key=lambda side: side.samples)
+    fewest = small.samples
     if fewest < least:
-        return Judged(figure, None, f"too few runs to compare {figure}: {fewest} of {least} needed")
+        return Judged(figure, None, f"too few runs to compare {figure}: {fewest} of {least} needed", _measure(small))
     paired = first.took_turns_with(second)
     if paired:
         estimate = paired_ratio(first.runs[0], second.runs[0], share)
@@ -103,7 +111,23 @@ def _judge(first: Side, second: Side, pace: float | None, figure: str, share: fl
     # Throttling does not stop at the end of a block: it does not hit all that took turns alike.
     held = next(filter(None, map(held_back, (first, second))), "")
     busy = "" if paired else next(filter(None, map(other_work, (first, second))), "")
-    return Judged(figure, estimate, f"not told: {held or busy}" if held or busy else "")
+    if held:
+        return Judged(figure, estimate, f"not judged: {held}", "let the board cool down, and measure again")
+    if busy:
+        disturbed = first if other_work(first) else second
+        return Judged(figure, estimate, f"not judged: {busy}", f"measure again alone: {_bench(disturbed)}")
+    return Judged(figure, estimate)
+
+
+def _measure(side: Side) -> str:
+    return f"measure it: {_bench(side)}"
+
+
+def _bench(side: Side) -> str:
+    """The command that measures the side's artefact, which only a folder's name tells."""
+    path = Path(side.name)
+    artefact = printable(side.name) if (path / REPORT).is_file() else "ARTEFACT"
+    return f"edgec bench {artefact} --iterations {_ITERATIONS} --output {printable(path.stem)}.bench.json"
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,7 @@ def _checks(each: Comparison, percent: float) -> Iterator[Check]:
             more = f"{_more(ratio.value)} higher (95 %: {_more(ratio.low)} to {_more(ratio.high)})"
             yield check(what, "failed", f"{what} is {more}")
         elif ratio.shown > 1 + percent / 100:
-            yield check(what, "undecided", f"{what} would have to be {_more(ratio.shown)} higher to be told from noise")
+            yield check(what, "undecided", f"{what} would have to be {_more(ratio.shown)} higher to be more than noise")
         else:
             yield check(what, "passed", f"{what}: {judged.verdict and judged.verdict.value}, ratio {ratio.value:.3f}")
     yield from _fidelity_checks(each, percent, check)
@@ -184,10 +208,10 @@ def _fidelity_checks(each: Comparison, percent: float, check: Callable[[str, Out
     for cosine, change in each.fidelity.items():
         before, after = (getattr(side.fidelity, cosine) for side in (each.first, each.second))
         if -change > allowed:
-            text = f"{COSINES[cosine]} fell from {before:.5f} to {after:.5f}; {allowed:.5f} is allowed"
+            text = f"{COSINES[cosine]} fell from {kept(before)} to {kept(after)}; {allowed:.5f} is allowed"
             yield check(COSINES[cosine], "failed", text)
         else:
-            yield check(COSINES[cosine], "passed", f"{COSINES[cosine]} is {after:.5f}, {before:.5f} before")
+            yield check(COSINES[cosine], "passed", f"{COSINES[cosine]} is {kept(after)}, {kept(before)} before")
 
 
 def _more(value: float) -> str:

@@ -7,17 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import RUNS_FOR_P99, milliseconds
 from edgec.records.evidence import Evidence
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Latency, Report, Run
 from edgec.report.breakdown import Part, by_block, by_kind
 from edgec.report.compare.verdicts import COSINES, Comparison
 from edgec.report.decisions import has_features, judged_stages
+from edgec.report.facts import size_of
 from edgec.report.html import specs
 from edgec.report.html.series import bands, histogram, rounded, slower_share, thinned, wide
 from edgec.report.html.specs import Spec
 from edgec.report.html.subjects import Subject, candidates_of
-from edgec.report.points import FLOOR, budgets_of, points_of
+from edgec.report.points import Point, budgets_of, points_of
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -30,9 +33,12 @@ class Charts:
     charts: dict[str, dict[str, Any]] = field(default_factory=dict)
     _places: dict[str, int] = field(default_factory=dict)
 
-    def add(self, name: str, spec: Spec, *, height: int | None = None, logarithmic: bool = False, **datasets: Rows) -> str:
+    def add(
+        self, name: str, spec: Spec, *, height: int | None = None, logarithmic: bool = False, batch: int = 0, **datasets: Rows
+    ) -> str:
         """Returns `name`; an empty `spec` is not kept. `height` is in pixels, where it depends on the rows. `logarithmic` says so
-        of the axis of latencies, to the script that places labels."""
+        of the axis of latencies, to the script that places labels; `batch`, of charts of latencies, says of how many frames one
+        is, to the script that draws the camera's deadline."""
         if not spec:
             return name
         index = self._places.setdefault(json.dumps(spec, sort_keys=True), len(self.specs))
@@ -41,6 +47,8 @@ class Charts:
         self.charts[name] = {"spec": index, "data": {title: _columns(rows) for title, rows in datasets.items()}}
         if height is not None:
             self.charts[name]["height"] = height
+        if batch:
+            self.charts[name]["batch"] = batch
         if logarithmic:
             self.charts[name]["logarithmic"] = True
         return name
@@ -50,20 +58,43 @@ def _columns(rows: Rows) -> dict[str, list[Any]]:
     return {title: [row[title] for row in rows] for title in rows[0]} if rows else {}
 
 
-def add_overview(charts: Charts, subjects: Sequence[Subject]) -> str | None:
-    """Every candidate of every report; `row` is its row in the overview's table, by which the page filters."""
-    rows: list[dict[str, Any]] = []
+def add_overview(charts: Charts, subjects: Sequence[Subject]) -> list[tuple[str, str]]:
+    """A chart, by title, for each size and board of several reports: points in one chart may be compared. `row` is a point's row
+    in the overview's table, by which the page filters."""
+    facets: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    budgets: dict[tuple[str, bool], dict[str, float]] = {}
+    batches: dict[tuple[str, bool], int] = {}
     row = 0
     for number, subject in enumerate(subjects, 1):
-        points = {point.candidate.name: point for point in points_of(subject.report)}
-        for index, candidate in enumerate(candidates_of(subject.report), 1):
+        report = subject.report
+        points = {point.candidate.name: point for point in points_of(report)}
+        for index, candidate in enumerate(candidates_of(report), 1):
             point = points.get(candidate.name)
             if point is not None:
-                rows.append(_point(f"{number}.{index}", point.candidate, point.p50, point.p90, point.lost) | {"row": row})
-                rows[-1]["name"] = f"{printable(subject.name)}: {rows[-1]['name']}"
+                facet = (_facet_title(report, candidate), has_features(report))
+                name = f"{printable(subject.name)}: {printable(candidate.name)}"
+                facets.setdefault(facet, []).append(_point(f"{number}.{index}", point) | {"row": row, "name": name})
+                budgets.setdefault(facet, {}).update({text: 1 - lost for lost, text in budgets_of(report)})
+                batches[facet] = report.input_shape[0]
             row += 1
-    features = {has_features(subject.report) for subject in subjects}
-    return charts.add("overview", _pareto(rows, features), logarithmic=_broad(rows), points=rows) if rows else None
+    result = []
+    for number, (facet, rows) in enumerate(facets.items()):
+        limits = [{"kept": rounded_kept(least), "text": text} for text, least in budgets[facet].items()]
+        chart = charts.add(
+            f"overview{number}", _pareto(rows, features=facet[1]), logarithmic=_broad(rows), batch=batches[facet],
+            points=rows, front=[], budget=limits, deadline=[], beyond=[],
+        )  # fmt: skip
+        result.append((facet[0], chart))
+    return result
+
+
+def _facet_title(report: Report, candidate: CandidateFigures) -> str:
+    evidence = candidate.latency.evidence if candidate.latency else Evidence.ESTIMATED
+    kind = "measured" if evidence in (Evidence.TARGET, Evidence.HOST) else evidence.value
+    batch = f", {report.input_shape[0]} frames a batch" if report.input_shape[0] > 1 else ""
+    power = candidate.latency.power_mode if candidate.latency else None
+    mode = f", power mode {power}" if power else ""
+    return printable(f"{size_of(report)}{batch}, {report.target}, {kind} on {report.host.cpu}{mode}")
 
 
 def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
@@ -72,53 +103,63 @@ def add_pareto(charts: Charts, name: str, report: Report) -> str | None:
     if not points:
         return None
     numbers = {candidate.name: str(index) for index, candidate in enumerate(report.candidates, 1)}
-    rows = [_point(numbers[p.candidate.name], p.candidate, p.p50, p.p90, p.lost) for p in points]
-    front = [{"p50": rounded(point.p50), "lost": point.lost} for point in points if point.on_front]
+    rows = [_point(numbers[point.candidate.name], point) for point in points]
+    front = [{"p50": row["p50"], "kept": row["kept"]} for row, point in zip(rows, points, strict=True) if point.on_front]
     if points[-1].p50 > points[0].p50:
-        front.append({"p50": rounded(points[-1].p50), "lost": front[-1]["lost"]})
+        front.append({"p50": rounded(points[-1].p50), "kept": front[-1]["kept"]})
     return charts.add(
-        name, _pareto(rows, {has_features(report)}), logarithmic=_broad(rows), points=rows, front=front, budget=_budget(report)
-    )
+        name, _pareto(rows, features=has_features(report)), logarithmic=_broad(rows), batch=report.input_shape[0],
+        points=rows, front=front, budget=_budget(report), deadline=[], beyond=[],
+    )  # fmt: skip
 
 
-def _pareto(rows: Sequence[Mapping[str, Any]], features: set[bool]) -> Spec:
-    """`features` holds True if some of the points' models give features, and False if some give none."""
+def _pareto(rows: Sequence[Mapping[str, Any]], *, features: bool) -> Spec:
+    """`features`: whether the points' models give some."""
     precisions = tuple(dict.fromkeys(str(row["precision"]) for row in rows))
     runtimes = tuple(dict.fromkeys(str(row["runtime"]) for row in rows))
-    title = specs.LOST[features == {True}, True in features]
-    return specs.pareto(precisions, runtimes, title, wide=_broad(rows))
+    return specs.pareto(precisions, runtimes, specs.KEPT[features], wide=_broad(rows))
 
 
 def _broad(rows: Sequence[Mapping[str, Any]]) -> bool:
     return wide([row["p50"] for row in rows])
 
 
-def _point(label: str, candidate: CandidateFigures, p50: float, p90: float, lost: float) -> dict[str, Any]:
-    evidence = candidate.latency.evidence.value if candidate.latency else ""
+def _point(label: str, point: Point) -> dict[str, Any]:
+    candidate = point.candidate
+    assert candidate.latency is not None
+    assert candidate.fidelity is not None
+    evidence = candidate.latency.evidence.value
     measured = evidence in (Evidence.TARGET.value, Evidence.HOST.value)
     return {
         # A simulated or estimated latency must not look like a measured one.
         "label": label if measured else f"{label} {evidence.split()[0]}",
         "name": printable(candidate.name), "runtime": printable(candidate.runtime),
-        "precision": printable(candidate.precision), "p50": rounded(p50), "p90": rounded(p90), "lost": rounded(lost),
-        "chosen": candidate.chosen, "evidence": evidence,
+        "precision": printable(candidate.precision), "p50": rounded(point.p50), "p90": rounded(point.p90),
+        "kept": rounded_kept(worst(candidate.fidelity)), "chosen": candidate.chosen, "evidence": evidence,
     }  # fmt: skip
 
 
 def _budget(report: Report) -> list[dict[str, Any]]:
-    return [{"lost": lost, "text": text} for lost, text in budgets_of(report)]
+    return [{"kept": rounded_kept(1 - lost), "text": text} for lost, text in budgets_of(report)]
 
 
-def add_latency(charts: Charts, name: str, latency: Latency) -> dict[str, str]:
+def rounded_kept(value: float) -> float:
+    """What is kept, as charts draw it: to the decimals of reports."""
+    return round(value, 6)
+
+
+def add_latency(charts: Charts, name: str, latency: Latency, batch: int) -> dict[str, str]:
     """By kind, the charts of `latency`, which has samples: timeline, distribution, and the share of runs that are slower."""
     samples, broad = latency.samples_ms, wide(latency.samples_ms)
     slow = latency.p99_ms
     drawn = thinned(samples)
-    figures = [{"name": f"{title} {value:.4g} ms", "ms": rounded(value)} for title, value in
-               (("p50", latency.p50_ms), ("p99", slow))]  # fmt: skip
+    shown = [("p50", latency.p50_ms), *([("p99", slow)] if latency.iterations >= RUNS_FOR_P99 else [])]
+    figures = [
+        {"name": f"{title} {milliseconds(value)} ms", "ms": rounded(value), "below": title == "p50"} for title, value in shown
+    ]
     return {
         "timeline": charts.add(
-            f"{name}-timeline", specs.timeline(wide=broad),
+            f"{name}-timeline", specs.timeline(wide=broad), batch=batch, deadline=[], beyond=[],
             samples=[
                 {"run": index + 1, "ms": rounded(samples[index]), "slow": bool(samples[index] > slow)} for index in drawn
             ],
@@ -126,13 +167,13 @@ def add_latency(charts: Charts, name: str, latency: Latency) -> dict[str, str]:
             figures=figures,
         ),
         "distribution": charts.add(
-            f"{name}-distribution", specs.distribution(wide=broad),
+            f"{name}-distribution", specs.distribution(wide=broad), batch=batch, deadline=[], beyond=[],
             bins=[{"low": low, "high": high, "count": count} for low, high, count in histogram(samples)],
             slow=[{"ms": value} for value in dict.fromkeys(rounded(sample) for sample in samples if sample > slow)],
         ),
         "slower": charts.add(
-            f"{name}-slower", specs.slower(wide=broad),
-            shares=[{"ms": ms, "share": share} for ms, share in slower_share(samples)], deadline=[],
+            f"{name}-slower", specs.slower(wide=broad), batch=batch,
+            shares=[{"ms": ms, "share": share} for ms, share in slower_share(samples)], deadline=[], beyond=[],
         ),
     }  # fmt: skip
 
@@ -156,15 +197,15 @@ def add_camera(charts: Charts, name: str, run: Run) -> str | None:
 
 
 def add_stages(charts: Charts, name: str, report: Report) -> str | None:
-    """What each stage and candidate lost of each cosine; None where there are no cosines."""
+    """What each stage and candidate kept of each cosine; None where there are no cosines."""
     named = {printable(name): stage for name, stage in judged_stages(report)}
     rows = [
-        {"stage": stage, "figure": title + " mean" * (title == "cls"), "lost": max(rounded(1 - value), FLOOR), "cosine": value}
+        {"stage": stage, "figure": title, "kept": value}
         for stage, fidelity in named.items()
         for cosine, title in COSINES.items()
         if (value := getattr(fidelity, cosine)) is not None
     ]
-    return charts.add(name, specs.stages(), height=24 * len(named), lost=rows, budget=_budget(report)) if rows else None
+    return charts.add(name, specs.stages(), height=24 * len(named), kept=rows, budget=_budget(report)) if rows else None
 
 
 def add_times(charts: Charts, name: str, candidate: CandidateFigures) -> dict[str, str]:
@@ -194,10 +235,13 @@ def add_ratios(charts: Charts, comparisons: Sequence[Comparison], names: Sequenc
             "what": f"{printable(name)}: {judged.figure}",
             "ratio": rounded(judged.ratio.value), "low": rounded(judged.ratio.low),
             "high": rounded(judged.ratio.high),
-            "verdict": "not comparable" if each.differences else judged.verdict.value if judged.verdict else "not told",
+            "verdict": "not comparable" if each.differences else judged.verdict.value if judged.verdict else "not judged",
         }
         for each, name in zip(comparisons, names, strict=True)
         for judged in each.latency
         if judged.ratio is not None
     ]  # fmt: skip
-    return charts.add("ratios", specs.ratios(), height=26 * len(rows), ratios=rows, one=[{"ratio": 1}]) if rows else None
+    if not rows:
+        return None
+    verdicts = tuple(dict.fromkeys(str(row["verdict"]) for row in rows))
+    return charts.add("ratios", specs.ratios(verdicts), height=26 * len(rows), ratios=rows, one=[{"ratio": 1}])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from edgec.onboard.figures import kept
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Reading, Report, Run
 from edgec.report.decisions import allowed_loss, budget_words, class_name, head_measures, head_of, lost
@@ -12,7 +13,6 @@ from edgec.report.grids import worst_classes
 from edgec.report.html import head_specs
 from edgec.report.html.charts import Charts
 from edgec.report.html.series import rounded, thinned
-from edgec.report.points import FLOOR
 
 _MOST_HEADS, _MOST_CLASSES = 40, 30
 """Rows of a chart."""
@@ -38,9 +38,7 @@ def add_heads(charts: Charts, name: str, report: Report) -> str | None:
     for measure in heads:
         allowed = allowed_loss(report, measure.measure)
         if allowed is not None:
-            budgets.append(
-                {"row": measure.words, "lost": max(rounded(allowed), FLOOR), "text": budget_words(report, measure.measure)}
-            )
+            budgets.append({"row": measure.words, "lost": rounded(allowed), "text": budget_words(report, measure.measure)})
     return _add(charts, name, "lost of float32's decisions", rows, budgets) if rows else None
 
 
@@ -62,7 +60,7 @@ def add_iou(charts: Charts, name: str, report: Report) -> tuple[tuple[str, str],
         classes_of_head = facts.classes if facts else ()
         several = len(set(classes_of_head)) < len(classes_of_head)
         rows = [
-            _mark(candidate, f"{index} " * several + class_name(classes_of_head, index), 1 - value, f"IoU {value:.5f}")
+            _mark(candidate, f"{index} " * several + class_name(classes_of_head, index), 1 - value, f"IoU {kept(value)}")
             for candidate, iou in masks
             for index, value in enumerate(iou)
             if index in classes and value is not None
@@ -77,7 +75,7 @@ def add_iou(charts: Charts, name: str, report: Report) -> tuple[tuple[str, str],
 def _mark(candidate: CandidateFigures, row: str, loss: float, figure: str) -> dict[str, Any]:
     return {
         "row": row, "name": printable(candidate.name), "runtime": printable(candidate.runtime),
-        "precision": printable(candidate.precision), "lost": max(rounded(loss), FLOOR), "kept": figure,
+        "precision": printable(candidate.precision), "lost": rounded(max(loss, 0.0)), "kept": figure,
         "chosen": candidate.chosen,
     }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from edgec.report.html.specs import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, Spec, coloured, drawn, finished, lost_axis
+from edgec.report.html.specs import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, Spec, coloured, drawn, finished
 
 _SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY)
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4], [4, 1])
@@ -18,7 +18,7 @@ def heads(precisions: tuple[str, ...], runtimes: tuple[str, ...], title: str) ->
     class of one; `title` says what is lost."""
     import altair as alt
 
-    x = lost_axis(title)
+    x = alt.X("lost:Q").scale(zero=True, nice=True, padding=14).title(title).axis(format=".6~g", tickCount=5)
     y = alt.Y("row:N").sort(None).title(None).axis(labelLimit=190)
     points, budget = alt.Chart(alt.NamedData("lost")), alt.Chart(alt.NamedData("budget"))
     tooltip = [

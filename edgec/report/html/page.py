@@ -19,17 +19,22 @@ import edgec
 from edgec.durable import write_whole
 from edgec.errors import EdgecError, RequestError
 from edgec.extras import EXTRAS
+from edgec.glossary import TERMS, find
 from edgec.paths import is_special
-from edgec.report.compare.rendering import METHOD, VERDICT_TITLES, gate_lines, gate_title, rows, verdict_rows, warnings
+from edgec.report.compare.answering import answers
+from edgec.report.compare.rendering import METHOD, gate_lines, gate_title, remarks, rows, verdict_sheet, warnings
 from edgec.report.compare.sides import Side
 from edgec.report.compare.verdicts import Comparison, Gate
 from edgec.report.html import sheets
+from edgec.report.html.cards import card
 from edgec.report.html.charts import Charts, add_overview, add_ratios
 from edgec.report.html.sections import facet, section
 from edgec.report.html.series import DIGITS, RATES_HZ
 from edgec.report.html.specs import can_draw
-from edgec.report.html.subjects import Subject, candidates_of, short_names
-from edgec.report.sheets import Heading, sheet, texts
+from edgec.report.html.subjects import Subject, candidates_of
+from edgec.report.keeping_up import CAMERA_HZ
+from edgec.report.names import short_names
+from edgec.report.sheets import Heading, sheet, texts, varying
 
 MARK = "<!doctype html>\n<!-- edgec report -->\n"
 """How every page begins: only files that begin so are replaced."""
@@ -68,17 +73,27 @@ def render(subjects: Sequence[Subject], compared: Compared | None = None) -> str
         "rates": RATES_HZ,
     }
     scripts = [*([_bundle()] if can_draw() else []), (_HERE / "page.js").read_text(encoding="utf-8")]
-    environment = Environment(
+    environment: Any = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["varying"] = varying
+    environment.filters["meaning"] = _meaning
+    environment.filters["anchor"] = _anchor
     body = environment.get_template("page.html").render(
         title="Comparison" if compared else "Report" if len(subjects) == 1 else f"{len(subjects)} reports",
         version=edgec.__version__, policy=_policy(scripts), style=(_HERE / "page.css").read_text(encoding="utf-8"),
         scripts=scripts, data=embedded(data), overview=overview,
-        overview_sheet=sheets.overview(subjects), comparison=block, sections=sections, rates=RATES_HZ, digits=DIGITS,
+        overview_sheet=sheets.overview(subjects), comparison=block, sections=sections, rates=RATES_HZ,
+        cards=_cards(subjects, compared), camera=CAMERA_HZ, terms=TERMS, digits=DIGITS,
         unfolded=len(subjects) < OPEN_BELOW, without_charts=without_charts(),
     )  # fmt: skip
-    return MARK + body
+    return MARK + str(body)
+
+
+def _cards(subjects: Sequence[Subject], compared: Compared | None) -> list[dict[str, Any]]:
+    """Of what ships, or of the candidates that are compared."""
+    sides = [] if compared is None or len(compared.sides) != len(subjects) else [side.candidate for side in compared.sides]
+    return [card(number, subject, *sides[number : number + 1]) for number, subject in enumerate(subjects)]
 
 
 def embedded(data: Any) -> str:
@@ -147,6 +162,19 @@ def _policy(scripts: Sequence[str]) -> str:
     )
 
 
+def _meaning(title: str) -> str:
+    """What a column's title means; "" where the glossary does not say."""
+    term = find(title)
+    return term.text if term else ""
+
+
+def _anchor(word: str) -> str:
+    """The place on the page that explains the word."""
+    term = find(word)
+    assert term is not None
+    return term.anchor
+
+
 def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[dict[str, Any]]:
     """All samples of chosen candidates are on the page, and those of others while there is room."""
     from edgec.report.html.images import frames_each, maps_each
@@ -163,16 +191,16 @@ def _sections(charts: Charts, subjects: Sequence[Subject]) -> list[dict[str, Any
 def _comparison(charts: Charts, compared: Compared) -> dict[str, Any]:
     """What the template shows of a comparison, by the template's names."""
     sides, comparisons, gated = compared.sides, compared.comparisons, compared.gate
-    compared_rows = rows(sides)
+    compared_rows = rows(sides, comparisons)
     # A side a row: pages are read on phones.
     headings = (*texts("report"), *(Heading(title, number) for title, _, number in compared_rows.table))
     lines = [[name, *(cells[index] for _, cells, _ in compared_rows.table)] for index, name in enumerate(compared_rows.sides)]
     return {
+        "answers": answers(comparisons),
+        "remarks": remarks(comparisons),
         "same": compared_rows.same,
         "figures": sheet(headings, lines, [0]),
-        "verdicts": sheet(
-            [Heading(title, title in ("ratio", "could show")) for title in VERDICT_TITLES], verdict_rows(comparisons)
-        ),
+        "verdicts": verdict_sheet(comparisons),
         "method": METHOD,
         "warnings": warnings(sides, comparisons),
         "gate": gated and (gate_title(gated), gate_lines(gated)),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import kept, milliseconds
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Profile, Report
 from edgec.report.breakdown import Part, by_block, by_kind, total, unattributed_ms
-from edgec.report.cells import ABSENT, number
-from edgec.report.columns import EVIDENCE, bounds_sheet
+from edgec.report.cells import ABSENT, mark_chosen, number
+from edgec.report.columns import EVIDENCE, bounds_sheet, elsewhere_sheet
 from edgec.report.compiled import compilations_of, compiled_sheet
 from edgec.report.decisions import budget_lines, head_measures
 from edgec.report.facts import (
@@ -54,6 +55,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
         for index, each in enumerate(report.candidates) for number_of_run, run in enumerate(each.runs)
     ]  # fmt: skip
     tables = {
+        "Fidelity elsewhere: the worst 1 % of patches": elsewhere_sheet(report),
         "Cold start, in a fresh process": sheets.cold_starts(report),
         "First inference after idle": sheets.after_idle(report),
         "Latencies to expect on boards": bounds_sheet(report),
@@ -73,7 +75,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
         "reason": printable(report.reason),
         "problems": [f"{printable(c.name)} has no figures: {printable(c.problem)}" for c in report.candidates if c.problem],
         "measured": sheets.measured(report),
-        "sampled": [_sampled(charts, f"{key}-s{index}", each) for index, each in enumerate(drawn)],
+        "sampled": [_sampled(charts, f"{key}-s{index}", each, report.input_shape[0]) for index, each in enumerate(drawn)],
         "left_out": len(drawn) < len(with_samples),
         "deadlines": sheets.deadlines(report),
         "runs": sheets.runs(report),
@@ -116,9 +118,9 @@ def _summary(report: Report) -> str:
     (chosen,) = (each for each in report.candidates if each.chosen)
     parts = [chosen.name]
     if chosen.latency is not None:
-        parts.append(f"p50 {chosen.latency.p50_ms:.2f} ms, {chosen.latency.evidence.value}")
+        parts.append(f"p50 {milliseconds(chosen.latency.p50_ms)} ms, {chosen.latency.evidence.value}")
     if chosen.fidelity is not None:
-        figures = [f"worst cosine {worst(chosen.fidelity):.5f}"] if chosen.fidelity.cosines else []
+        figures = [f"fidelity {kept(worst(chosen.fidelity))}"] if chosen.fidelity.cosines else []
         for each in head_measures([chosen.fidelity])[:_HEADS_IN_SUMMARY]:
             figures.append(f"{each.words} {each.cell(chosen.fidelity)}")
         parts.append(f"{', '.join(figures)}, {chosen.fidelity.evidence.value}")
@@ -142,7 +144,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     return [(title, printable(text)) for title, text in facts.items()]
 
 
-def _sampled(charts: Charts, key: str, candidate: CandidateFigures) -> dict[str, Any]:
+def _sampled(charts: Charts, key: str, candidate: CandidateFigures, batch: int) -> dict[str, Any]:
     """One candidate's samples: charts by kind, and how they were taken."""
     latency = candidate.latency
     assert latency is not None
@@ -153,13 +155,14 @@ def _sampled(charts: Charts, key: str, candidate: CandidateFigures) -> dict[str,
         else f"{drawn} of {latency.iterations} runs are points, the rest hidden under them"
     )
     turns = f", in {len(latency.blocks)} blocks (every second one shaded)" if latency.blocks else ""
+    name = mark_chosen(candidate.name, chosen=False)
     caption = (
-        f"{printable(candidate.name)}: {latency.iterations} runs back to back after {latency.warmup} unrecorded ones{turns}, on "
+        f"{name}: {latency.iterations} runs back to back after {latency.warmup} unrecorded ones{turns}, on "
         f"{latency.threads} thread{'s' * (latency.threads > 1)}; {latency.evidence.value}; {points}."
     )
     return {
-        "name": printable(candidate.name),
-        "charts": add_latency(charts, key, latency),
+        "name": name,
+        "charts": add_latency(charts, key, latency, batch),
         "caption": caption,
         "chosen": candidate.chosen,
     }

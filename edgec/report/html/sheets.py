@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgec.fidelity.metrics import worst
+from edgec.onboard.figures import milliseconds, p99, per_second, rate
 from edgec.records.report import CandidateFigures, Latency, Report, Run
-from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, number
-from edgec.report.columns import EVIDENCE, candidates_sheet, stages_sheet
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, mark_chosen, megabytes, ms_cell, number, p99_cell
+from edgec.report.columns import EVIDENCE, RATE, candidates_sheet, stages_sheet
 from edgec.report.decisions import HeadMeasure, head_measures, judged_stages
 from edgec.report.facts import size_of
 from edgec.report.html.series import RATES_HZ, above
@@ -29,31 +30,33 @@ def overview(subjects: Sequence[Subject]) -> Sheet:
     ]
     rows = [
         [
-            label, subject.name, subject.report.target, size_of(subject.report), candidate_name(candidate),
-            *_headline(candidate, heads), subject.report.model.name, subject.report.model.arch,
+            label, subject.name, candidate_name(candidate), subject.report.target, size_of(subject.report),
+            *_headline(subject.report, candidate, heads), subject.report.model.name, subject.report.model.arch,
             str(subject.report.input_shape[0]),
         ]
         for label, subject, candidate in listed
     ]  # fmt: skip
     # What people choose by comes first: the rest of a table this wide is out of sight.
     headings = (
-        *numbers("no."), *texts("report", "target", "size", "candidate"),
-        *numbers("p50 ms", "p99 ms", "worst cosine", *(head.title for head in heads)), *texts("evidence"),
-        *numbers("max ms", "cls", "patch mean", "patch p01", "size MB", "peak RSS MB"), *texts("model", "arch"),
+        *numbers("no."), *texts("report", "candidate", "target", "size"),
+        *numbers(RATE, "p50 ms", "p99 ms", "fidelity", *(head.title for head in heads)), *texts("evidence"),
+        *numbers("max ms", "cls", "patches", "worst 1 %", "size MB", "peak RSS MB"), *texts("model", "arch"),
         *numbers("batch"),
     )  # fmt: skip
     return sheet(headings, rows, [index for index, (_, _, candidate) in enumerate(listed) if candidate.chosen])
 
 
-def _headline(candidate: CandidateFigures, heads: Sequence[HeadMeasure]) -> list[str]:
+def _headline(report: Report, candidate: CandidateFigures, heads: Sequence[HeadMeasure]) -> list[str]:
     latency, fidelity = candidate.latency, candidate.fidelity
     features = fidelity if fidelity is not None and fidelity.cosines else None
     return [
-        *(number(getattr(latency, field, None)) for field in ("p50_ms", "p99_ms")),
+        ABSENT if latency is None else per_second(rate(latency.p50_ms, report.input_shape[0])),
+        ms_cell(getattr(latency, "p50_ms", None)),
+        p99_cell(candidate),
         cosine_cell(None if features is None else worst(features)),
         *(head.cell(fidelity) for head in heads),
         EVIDENCE.cell(candidate),
-        number(getattr(latency, "max_ms", None)),
+        ms_cell(getattr(latency, "max_ms", None)),
         *(cosine_cell(getattr(features, field, None)) for field in ("cls_cosine_mean", "patch_cosine_mean", "patch_cosine_p01")),
         megabytes(candidate.size_bytes),
         megabytes(getattr(candidate.cold_start, "peak_rss_bytes", None), 0),
@@ -91,8 +94,9 @@ def measured(report: Report) -> Sheet | None:
     """How each latency was measured."""
     rows = [
         [
-            candidate.name,
-            *(f"{value:.2f}" for value in (each.min_ms, each.p50_ms, each.p90_ms, each.p99_ms, each.max_ms, each.mean_ms)),
+            mark_chosen(candidate.name, chosen=False),
+            *map(milliseconds, (each.min_ms, each.p50_ms, each.p90_ms)), p99(each.p99_ms, each.iterations),
+            *map(milliseconds, (each.max_ms, each.mean_ms)),
             str(each.iterations), str(each.warmup), str(each.threads), number(each.other_cores),
             number(candidate.cpu_ms_per_frame, ".1f"), _circumstances(each), each.evidence.value,
         ]
@@ -143,8 +147,9 @@ def _run(run: Run) -> list[str]:
         run_title(run), str(run.streams), str(run.threads), f"{run.seconds:.1f}", str(run.arrived), str(run.dropped),
         number(run.deadline_ms, ".1f"), number(run.missed, "d"),
         ABSENT if run.missed is None else _share(run.missed / run.arrived),
-        *(f"{value:.2f}" for value in (run.latency.p50_ms, run.latency.p99_ms, run.latency.max_ms)),
-        f"{run.wait.p99_ms:.2f}", f"{run.service.p50_ms:.2f}", number(run.jitter_ms), f"{run.throughput_fps:.2f}",
+        milliseconds(run.latency.p50_ms), p99(run.latency.p99_ms, run.latency.count), milliseconds(run.latency.max_ms),
+        p99(run.wait.p99_ms, run.wait.count), milliseconds(run.service.p50_ms), number(run.jitter_ms),
+        per_second(run.throughput_fps),
         ABSENT if drift is None else f"x{drift.ratio:.3f} (95 %: {drift.ratio_low:.3f} to {drift.ratio_high:.3f})",
         number(run.cpu_ms_per_frame, ".1f"), number(run.energy_mj_per_frame, ".0f"), megabytes(run.peak_rss_bytes, 0),
         run.evidence.value,
@@ -153,7 +158,7 @@ def _run(run: Run) -> list[str]:
 
 def stages(report: Report) -> Sheet | None:
     """The build's stages and every candidate's own; a candidate that is a stage, with the same figures, has one row."""
-    table = stages_sheet(judged_stages(report), 6, _MOST_HEADS)
+    table = stages_sheet(judged_stages(report), _MOST_HEADS)
     return replace(table, rows=tuple(dict.fromkeys(table.rows))) if table.rows else None
 
 

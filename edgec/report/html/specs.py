@@ -29,13 +29,14 @@ OTHER_RUNTIMES = ("cross", "triangle-down", "triangle-left", "triangle-right")
 _HEIGHT = 260
 _FONT = "system-ui, -apple-system, Segoe UI, Roboto, DejaVu Sans, sans-serif"
 """The page's own: Vega measures text by it."""
-_FIGURES = ("cls mean", "patch mean", "patch p01")
-LOST = {
-    (True, True): "features lost: 1 − worst cosine",
-    (False, False): "lost: 1 − what the worst head keeps",
-    (False, True): "lost: 1 − worst cosine, or worst head without features",
-}
-"""By whether all models give features, and whether some do."""
+_FIGURES = ("cls", "patches", "worst 1 % of patches")
+KEPT = {True: "fidelity: 1 is float32's own", False: "what the worst head keeps of float32's"}
+"""By whether the models give features."""
+VERDICTS = {
+    "faster": (GREEN, "triangle-left"), "slower": (RED, "triangle-right"), "no difference shown": (GREY, "circle"),
+    "not judged": (PINK, "cross"), "not comparable": (SKY, "diamond"),
+}  # fmt: skip
+"""Colour and shape of each."""
 
 
 def can_draw() -> bool:
@@ -73,12 +74,29 @@ def finished(chart: alt.LayerChart | alt.FacetChart, description: str, height: i
     return spec
 
 
-def lost_axis(title: str, *, channel: str = "x", padding: int = 14) -> Any:
-    """A logarithmic axis of what is lost."""
+def kept_axis(title: str, *, channel: str = "x", padding: int = 14) -> Any:
+    """A linear axis of what is kept, up to 1."""
     import altair as alt
 
-    axis = alt.X("lost:Q") if channel == "x" else alt.Y("lost:Q")
-    return axis.scale(type="log", nice=False, padding=padding).title(title).axis(format=".6~g", tickCount=5)
+    axis = alt.X("kept:Q") if channel == "x" else alt.Y("kept:Q")
+    return axis.scale(zero=False, nice=False, padding=padding).title(title).axis(format=".6~f", tickCount=5)
+
+
+def _deadline(channel: str, scale: alt.Scale) -> tuple[alt.Chart, ...]:
+    """The camera's deadline on an axis of milliseconds. Datasets, which the page's script fills: deadline (ms, text, align, dx),
+    or beyond (text) where the deadline is so far from all runs that the chart would show nothing else."""
+    import altair as alt
+
+    deadline, beyond = alt.Chart(alt.NamedData("deadline")), alt.Chart(alt.NamedData("beyond"))
+    rule = deadline.mark_rule(color=RED, strokeWidth=2, strokeDash=[6, 4])
+    far = beyond.mark_text(color=RED, align="left", baseline="top", dx=4).encode(x=alt.value(0), y=alt.value(0), text="text:N")
+    if channel == "y":
+        text = deadline.mark_text(color=RED, align="left", baseline="bottom", dx=4, dy=-3)
+        y = alt.Y("ms:Q", scale=scale)
+        return rule.encode(y=y), text.encode(y=y, x=alt.value(0), text="text:N"), far
+    text = deadline.mark_text(color=RED, align=alt.expr("datum.align"), baseline="top", dx=alt.expr("datum.dx"))
+    x = alt.X("ms:Q", scale=scale)
+    return rule.encode(x=x), text.encode(x=x, y=alt.value(0), text="text:N"), far
 
 
 def coloured(precisions: tuple[str, ...], runtimes: tuple[str, ...]) -> dict[str, Any]:
@@ -102,20 +120,22 @@ def _flagged(chart: alt.Chart, flag: str, size: int, **encoding: Any) -> tuple[a
 
 @lru_cache(maxsize=64)
 @drawn
-def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *, wide: bool) -> Spec:
-    """Datasets: points (label, name, runtime, precision, p50, p90, lost, chosen), front (p50, lost), budget (lost, text). The
-    page's script adds dx, dy and align, where each point's label goes. `lost` is the title of what is lost."""
+def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], kept: str, *, wide: bool) -> Spec:
+    """Datasets: points (label, name, runtime, precision, p50, p90, kept, chosen), front (p50, kept), budget (kept, text), and
+    those of `_deadline`. The page's script adds dx, dy and align, where each point's label goes. `kept` is the title of what is
+    kept."""
     import altair as alt
 
     scale = _scale(wide, padding=18)
     x = alt.X("p50:Q", scale=scale).title("latency of a batch, ms (median; whisker to p90)").axis(tickCount=6, format=".6~g")
-    y = lost_axis(lost, channel="y", padding=18)
+    y = kept_axis(kept, channel="y", padding=18)
     points = alt.Chart(alt.NamedData("points"))
     budget = alt.Chart(alt.NamedData("budget"))
     return finished(
         alt.layer(
             budget.mark_rule(color=RED, strokeDash=[6, 4]).encode(y=y),
-            budget.mark_text(align="right", baseline="bottom", dy=-3, color=RED).encode(y=y, x=alt.value("width"), text="text:N"),
+            budget.mark_text(align="right", baseline="top", dy=4, color=RED).encode(y=y, x=alt.value("width"), text="text:N"),
+            *_deadline("x", scale),
             alt.Chart(alt.NamedData("front")).mark_line(interpolate="step-after", color=GREY, strokeWidth=2).encode(
                 x=x, y=y, order="p50:Q"
             ),
@@ -125,14 +145,14 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *,
                 x=x, y=y, **coloured(precisions, runtimes), tooltip=[
                     alt.Tooltip("full:N", title="no."), alt.Tooltip("name:N", title="candidate"),
                     alt.Tooltip("p50:Q", title="p50 ms"), alt.Tooltip("p90:Q", title="p90 ms"),
-                    alt.Tooltip("lost:Q", title="lost"), alt.Tooltip("evidence:N", title="evidence"),
+                    alt.Tooltip("kept:Q", title="kept", format=".6f"), alt.Tooltip("evidence:N", title="evidence"),
                 ],
             ),
             points.mark_text(
                 align=alt.expr("datum.align"), dx=alt.expr("datum.dx"), dy=alt.expr("datum.dy"), baseline="middle", fontSize=11
             ).encode(x=x, y=y, text="label:N"),
         ),
-        "Latency against features lost: a point a candidate; the ring marks the chosen one.",
+        "Latency against fidelity: a point a candidate, a ring the chosen one, dashes the budget and the camera's deadline.",
         340,
     )  # fmt: skip
 
@@ -140,7 +160,8 @@ def pareto(precisions: tuple[str, ...], runtimes: tuple[str, ...], lost: str, *,
 @lru_cache(maxsize=4)
 @drawn
 def timeline(*, wide: bool) -> Spec:
-    """Datasets: samples (run, ms, slow), bands (from, to, round), figures (name, ms)."""
+    """Datasets: samples (run, ms, slow), bands (from, to, round), figures (name, ms, below: where its name stands),
+    and those of `_deadline`."""
     import altair as alt
 
     y = alt.Y("ms:Q", scale=_scale(wide)).title("latency, ms").axis(format=".6~g", tickCount=6)
@@ -154,8 +175,11 @@ def timeline(*, wide: bool) -> Spec:
                 x=alt.X("from:Q"), x2="to:Q", tooltip=alt.Tooltip("round:Q", title="round")
             ),
             figures.mark_rule(strokeDash=[5, 3], color=GREY).encode(y=y),
-            figures.mark_text(align="right", baseline="bottom", dy=-2).encode(y=y, x=alt.value("width"), text="name:N"),
+            figures.mark_text(
+                align="right", baseline=alt.expr("datum.below ? 'top' : 'bottom'"), dy=alt.expr("datum.below ? 5 : -4")
+            ).encode(y=y, x=alt.value("width"), text="name:N"),
             *_flagged(samples, "slow", 46, x=x, y=y, tooltip=tooltip),
+            *_deadline("y", _scale(wide)),
         ),
         "Latency of each run in the order taken; triangles are above p99, shades are turns.",
         220,
@@ -165,7 +189,7 @@ def timeline(*, wide: bool) -> Spec:
 @lru_cache(maxsize=4)
 @drawn
 def distribution(*, wide: bool) -> Spec:
-    """Datasets: bins (low, high, count), slow (ms)."""
+    """Datasets: bins (low, high, count), slow (ms), and those of `_deadline`."""
     import altair as alt
 
     scale = _scale(wide)
@@ -179,6 +203,7 @@ def distribution(*, wide: bool) -> Spec:
             alt.Chart(alt.NamedData("slow"))
             .mark_point(filled=True, size=46, shape="triangle-up", color=RED, opacity=1, yOffset=-5)
             .encode(x=alt.X("ms:Q", scale=scale), y=alt.datum(0), tooltip=alt.Tooltip("ms:Q", title="ms")),
+            *_deadline("x", scale),
         ),
         "How many runs took how long; triangles are single runs above p99.",
         220,
@@ -188,22 +213,19 @@ def distribution(*, wide: bool) -> Spec:
 @lru_cache(maxsize=4)
 @drawn
 def slower(*, wide: bool) -> Spec:
-    """Datasets: shares (ms, share), and deadline (ms, text, align, dx), which the page's rate decides."""
+    """Datasets: shares (ms, share), and those of `_deadline`."""
     import altair as alt
 
     scale = _scale(wide)
     x = alt.X("ms:Q", scale=scale).title("latency, ms").axis(format=".6~g", tickCount=6)
     y = alt.Y("share:Q").title("share of runs as slow or slower").scale(type="log", nice=False).axis(format="~%", tickCount=4)
     tooltip = [alt.Tooltip("ms:Q", title="ms"), alt.Tooltip("share:Q", title="share as slow or slower", format=".4~%")]
-    shares, deadline = alt.Chart(alt.NamedData("shares")), alt.Chart(alt.NamedData("deadline"))
+    shares = alt.Chart(alt.NamedData("shares"))
     return finished(
         alt.layer(
             shares.mark_line(interpolate="step-before", color=BLUE, strokeWidth=2).encode(x=x, y=y),
             shares.mark_point(filled=True, size=16, color=BLUE, opacity=0.9).encode(x=x, y=y, tooltip=tooltip),
-            deadline.mark_rule(color=RED, strokeWidth=2, strokeDash=[6, 4]).encode(x=x),
-            deadline.mark_text(
-                color=RED, align=alt.expr("datum.align"), baseline="top", dx=alt.expr("datum.dx")
-            ).encode(x=x, y=alt.value(0), text="text:N"),
+            *_deadline("x", scale),
         ),
         "The share of runs that took as long or longer, against the time between a camera's frames.",
         220,
@@ -234,23 +256,23 @@ def camera() -> Spec:
 @lru_cache(maxsize=1)
 @drawn
 def stages() -> Spec:
-    """Datasets: lost (stage, figure, lost, cosine), budget (lost, text)."""
+    """Datasets: kept (stage, figure, kept), budget (kept, text)."""
     import altair as alt
 
-    x = lost_axis("features lost: 1 − cosine")
+    x = kept_axis("cosine with float32's features")
     y = alt.Y("stage:N").sort(None).title(None).axis(labelLimit=170)
     budget = alt.Chart(alt.NamedData("budget"))
     return finished(
         alt.layer(
-            alt.Chart(alt.NamedData("lost")).mark_point(filled=True, size=80, opacity=1).encode(
+            alt.Chart(alt.NamedData("kept")).mark_point(filled=True, size=80, opacity=1).encode(
                 x=x, y=y,
                 color=alt.Color("figure:N").scale(domain=list(_FIGURES), range=[BLUE, GREEN, ORANGE]).title(None),
                 shape=alt.Shape("figure:N").scale(domain=list(_FIGURES), range=["circle", "square", "diamond"]).title(None),
-                tooltip=[alt.Tooltip("stage:N"), alt.Tooltip("figure:N"), alt.Tooltip("cosine:Q", format=".6f")],
+                tooltip=[alt.Tooltip("stage:N"), alt.Tooltip("figure:N"), alt.Tooltip("kept:Q", title="cosine", format=".6f")],
             ),
             budget.mark_rule(color=RED, strokeDash=[6, 4]).encode(x=x),
         ),
-        "What each stage lost of the float32 features; the dashed line is the budget.",
+        "What each stage keeps of the float32 features; the dashed line is the budget.",
         None,
     )  # fmt: skip
 
@@ -276,15 +298,15 @@ def times(*, by_block: bool) -> Spec:
     )  # fmt: skip
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 @drawn
-def ratios() -> Spec:
-    """Dataset: ratios (what, ratio, low, high, verdict)."""
+def ratios(verdicts: tuple[str, ...]) -> Spec:
+    """Dataset: ratios (what, ratio, low, high, verdict). `verdicts` are those that occur: the legend names no other."""
     import altair as alt
 
     y = alt.Y("what:N").sort(None).title(None).axis(labelLimit=300)
-    x = alt.X("ratio:Q").title("ratio to the first; 95 % interval").scale(type="log", nice=False, padding=14)
-    verdicts = ["faster", "slower", "no difference shown", "not told", "not comparable"]
+    x = alt.X("ratio:Q").title("time as a multiple of the first's; 95 % interval").scale(type="log", nice=False, padding=14)
+    colours, shapes = ([VERDICTS[each][part] for each in verdicts] for part in (0, 1))
     intervals = alt.Chart(alt.NamedData("ratios"))
     return finished(
         alt.layer(
@@ -292,15 +314,15 @@ def ratios() -> Spec:
             alt.Chart(alt.NamedData("one")).mark_rule(strokeDash=[5, 3], color=GREY).encode(x=x),
             intervals.mark_point(filled=True, size=90, opacity=1).encode(
                 x=x.axis(format=".6~g", tickCount=6), y=y,
-                color=alt.Color("verdict:N").scale(domain=verdicts, range=[GREEN, RED, GREY, PINK, SKY]).title(None),
+                color=alt.Color("verdict:N").scale(domain=[*verdicts], range=colours).title(None),
                 shape=alt.Shape("verdict:N")
-                .scale(domain=verdicts, range=["triangle-left", "triangle-right", "circle", "cross", "diamond"]).title(None),
+                .scale(domain=[*verdicts], range=shapes).title(None),
                 tooltip=[
                     alt.Tooltip("what:N"), alt.Tooltip("ratio:Q"), alt.Tooltip("low:Q"), alt.Tooltip("high:Q"),
                     alt.Tooltip("verdict:N"),
                 ],
             ),
         ),
-        "Ratios of latency to the first report's, with their intervals.",
+        "Times as multiples of the first report's, with their intervals.",
         None,
     )  # fmt: skip

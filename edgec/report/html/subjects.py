@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgec.records.report import YARDSTICK, CandidateFigures, Report
@@ -29,15 +27,5 @@ class Subject:
 
 
 def candidates_of(report: Report) -> tuple[CandidateFigures, ...]:
-    """Those that are models: a benchmark's yardstick stands among them, and says nothing of any model."""
+    """Those that are models: a benchmark's reference work stands among them, and says nothing of any model."""
     return tuple(each for each in report.candidates if each.name != YARDSTICK)
-
-
-def short_names(paths: Sequence[Path]) -> list[str]:
-    """The paths without what all have in common: the last part of each, and more where these are the same."""
-    whole = [path.absolute() for path in paths]
-    for parts in range(1, max((len(path.parts) for path in whole), default=1)):
-        names = ["/".join(path.parts[-parts:]) for path in whole]
-        if len(set(names)) == len(set(whole)):
-            return names
-    return [str(path) for path in whole]

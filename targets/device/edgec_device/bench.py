@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Sequence
 
 from edgec_onboard.errors import BoardError, DiskFull
+from edgec_onboard.figures import ABSENT, milliseconds, p99
 from edgec_onboard.measurements import now
 from edgec_onboard.statistics import summary
 
@@ -149,5 +150,9 @@ def _print_figures(session: Session, engine: Engine, result: str) -> None:
     record = engine.record("bench") or {}
     figures = {name: record[name] for name in ("p50_ms", "p90_ms", "p99_ms", "iterations", "evidence")}
     name, known = engine.variant.name, " (known)" if result == "unchanged" else ""
-    times = "p50 {p50_ms:.3f} ms, p90 {p90_ms:.3f}, p99 {p99_ms:.3f} over {iterations} runs".format(**figures)
+    shown = {"p50": milliseconds(record["p50_ms"]), "p90": milliseconds(record["p90_ms"])}
+    shown["p99"] = p99(record["p99_ms"], record["iterations"])
+    times = "{} over {} runs".format(
+        ", ".join(f"{title} {text} ms" for title, text in shown.items() if text != ABSENT), record["iterations"]
+    )
     session.output.emit("done", f"  {name}: {times}{known}", step="bench", variant=name, result=result, **figures)

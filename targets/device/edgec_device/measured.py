@@ -11,6 +11,7 @@ from typing import Any, Mapping, Sequence
 from edgec_onboard import measurements
 from edgec_onboard.cgroup import available_cores
 from edgec_onboard.emulation import emulated_on
+from edgec_onboard.figures import kept, milliseconds, p99
 from edgec_onboard.files import sha256_of
 from edgec_onboard.judging import GATES, Verdict
 from edgec_onboard.tasks import headline
@@ -73,8 +74,9 @@ def table(session: Session, variants: Sequence[Variant]) -> str:
         bench, verified = engine.record("bench"), engine.verified(session.bundle)
         figures = (verified or {}).get("figures")
         size = megabytes(engine.facts["size_bytes"]) if engine.built else "-"
-        times = [f"{bench[name]:.3f}" if bench else "-" for name in ("p50_ms", "p90_ms", "p99_ms")]
-        cosines = [f"{figures[name]:.4f}" if figures else "-" for name in GATES]
+        times = [milliseconds(bench[name]) if bench else "-" for name in ("p50_ms", "p90_ms")]
+        times.append(p99(bench["p99_ms"], bench["iterations"]) if bench else "-")
+        cosines = [kept(figures[name]) if figures else "-" for name in GATES]
         word = "" if engine.built else "unbuilt"
         word = "active" if active == engine.folder.name else "FAILED" if variant.name in problems else word
         short = len(variant.name) <= _NAME

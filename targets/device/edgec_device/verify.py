@@ -10,6 +10,7 @@ from typing import Any, Mapping, Sequence
 from edgec_onboard import plain
 from edgec_onboard.documents import Tensor
 from edgec_onboard.errors import ArtefactError, BoardError, DiskFull, VerificationFailed
+from edgec_onboard.figures import kept
 from edgec_onboard.judging import GATES, Judge, batches, golden_problem, shape_problems
 from edgec_onboard.measurements import now
 from edgec_onboard.plain import Values
@@ -58,7 +59,7 @@ def verify(session: Session, engines: Sequence[Engine], *, again: bool) -> dict[
             continue
         session.remember_problem(name, "verify", None)
         figures, tasks = record["figures"], record["tasks"]
-        parts = ["cls {:.4f}, patches {:.4f}, worst percent {:.4f}".format(*(figures[gate] for gate in GATES))] if figures else []
+        parts = ["cls {}, patches {}, worst 1 % {}".format(*(kept(figures[gate]) for gate in GATES))] if figures else []
         parts += map(headline, tasks)
         words = (record.get("observed") or {}).get("words")
         parts += [words] if words else []
@@ -187,7 +188,7 @@ def likeness_in_words(worst: Mapping[str, float]) -> list[str]:
     """What `_Likeness` collected, a sentence each."""
     sentences = []
     if "cosine" in worst:
-        sentences.append("worst cosine with what edgec's evaluator computed: {:.6f}.".format(worst["cosine"]))
+        sentences.append("lowest cosine with what edgec's evaluator computed: {:.6f}.".format(worst["cosine"]))
     if "labels" in worst:
         share = worst["labels"]
         sentences.append(f"share of labels that agree with edgec's evaluator in the worst golden frame: {share:.4%}.")

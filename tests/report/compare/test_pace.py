@@ -86,12 +86,12 @@ def test_a_slower_machine_is_no_slower_model(compared: Callable[..., Comparison]
     assert gate([comparison], 5).alarms == ()
     assert comparison.second.quantile_ms("p50", 0.5) == pytest.approx(22.6, rel=0.02)
     (said,) = remarks([comparison])
-    assert "% slower for" in said
+    assert "% more time for" in said
     assert "taken out of the ratios" in said
     assert comparison.pace is not None
     (together,) = remarks([comparison, compared({}, {}), comparison, comparison])
-    assert "slower by -" in together or "slower by +" in together
-    assert f"to {100 * (comparison.pace - 1):+.1f} % than for" in together
+    assert "took -" in together or "took +" in together
+    assert f"to {100 * (comparison.pace - 1):+.1f} % time against" in together
     sides = to_json([comparison.first, comparison.second], [comparison], None)
     assert sides["comparisons"][0]["pace"] == comparison.pace
     assert [side["yardstick_ms"] for side in sides["sides"]] == [comparison.first.pace_ms, comparison.second.pace_ms]
@@ -102,7 +102,7 @@ def test_a_slower_model_on_a_faster_machine_is_seen(compared: Callable[..., Comp
     assert comparison.pace is not None
     assert comparison.pace < 0.9
     assert comparison.latency[0].verdict is Verdict.SLOWER
-    assert "% faster for" in remarks([comparison])[0]
+    assert "% less time for" in remarks([comparison])[0]
 
 
 def test_the_machine_changes_within_a_run(compared: Callable[..., Comparison]) -> None:

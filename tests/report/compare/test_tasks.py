@@ -103,7 +103,7 @@ def test_heads_stand_side_by_side_in_every_format(against: Any) -> None:
     table = {title: cells for title, cells, _ in rows(sides).table}
     assert table["kind: agreement"] == ("100.00%", "95.00%")
     assert table["far: depth error"] == ("0.01", "0.01")
-    assert table["patch p01"] == ("0.98765", "-")
+    assert table["worst 1 % of patches"] == ("0.98765", "-")
     assert "| kind: agreement | 100.00% | 95.00% |" in to_markdown(sides, [result], None)
     (comparison,) = to_json(sides, [result], None)["comparisons"]
     assert comparison["heads"][0] == {"output": "kind", "figure": "agreement", "first": 1.0, "second": 0.95}

@@ -11,10 +11,13 @@ import pytest
 
 from edgec.errors import EdgecError, RequestError
 from edgec.records.report import Report
+from edgec.report.compare.opening import open_side
 from edgec.report.compare.pace import YARDSTICK
-from edgec.report.html.page import MARK, embedded, render, write_page
-from edgec.report.html.subjects import NO_ARTEFACT, Subject, short_names
-from edgec.report.pictures import Compared
+from edgec.report.compare.verdicts import compare
+from edgec.report.html.page import MARK, Compared, embedded, render, write_page
+from edgec.report.html.subjects import NO_ARTEFACT, Subject
+from edgec.report.names import short_names
+from edgec.report.pictures import Compared as Pictures
 
 
 def data(page: str) -> dict[str, Any]:
@@ -42,7 +45,7 @@ def test_specifications_are_shared_and_data_is_whole(full: Report) -> None:
     assert sum(one["charts"]["r0-s0-distribution"]["data"]["bins"]["count"]) == 400
 
 
-def test_fifty_reports_fit_into_five_megabytes(full: Report, pictures: Compared) -> None:
+def test_fifty_reports_fit_into_five_megabytes(full: Report, pictures: Pictures) -> None:
     page = render([Subject(f"{number}.edgec", full, pictures, "") for number in range(50)])
     assert len(page.encode()) < 5_000_000
     assert 50 <= page.count('class="features"') <= 60
@@ -55,7 +58,7 @@ def test_the_policy_lets_nothing_in_and_runs_only_our_scripts(report: Report) ->
     assert "unsafe-eval" not in policy
     assert "script-src &#39;sha256-" in policy
     markup = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
-    assert not re.search(r'(?:src|href)="(?!data:)', markup)
+    assert not re.search(r'(?:src|href)="(?!data:|#)', markup)
 
 
 def test_strings_cannot_end_their_script() -> None:
@@ -89,7 +92,7 @@ def test_names_are_as_short_as_possible_and_differ() -> None:
     assert short_names([Path("/a/m"), Path("/a/m")]) == ["m", "m"]
 
 
-def test_pictures_travel_small(full: Report, pictures: Compared) -> None:
+def test_pictures_travel_small(full: Report, pictures: Pictures) -> None:
     page = render([Subject("one", full, replace(pictures, names=("<b>", *pictures.names[1:])), "")])
     assert "&lt;b&gt;" in page
     assert "4 of\n6 golden frames" in page
@@ -106,3 +109,20 @@ def test_a_yardstick_is_no_candidate_of_the_overview(full: Report) -> None:
     assert overview is not None
     assert YARDSTICK not in overview[0]
     assert overview[0].count("<tr") == 1 + 2 * len(full.candidates)
+
+
+def test_cards_of_a_comparison_are_of_what_is_compared(full: Report, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(
+        full.model_copy(update={"candidates": tuple(each.model_copy(update={"runs": ()}) for each in full.candidates)}).to_json()
+    )
+    sides = open_side(path, "openvino fp32"), open_side(path, "openvino int8")
+    compared = Compared(sides, (compare(*sides),), None)
+    page = html.unescape(render([Subject("a", full), Subject("b", full)], compared))
+    shown = re.findall(r'<p class="faint">(openvino [^<;]*);', page)
+    assert shown[:2] == [
+        "openvino fp32", "openvino int8",
+    ]  # fmt: skip
+    assert page.index("times as fast as") < page.index('class="card"') < page.index("Compared with the first")
+    legend = next(spec for spec in data(page)["specs"] if "multiples of the first" in spec.get("description", ""))
+    assert re.findall(r'"domain": (\[[^]]*\])', json.dumps(legend))[0] == '["faster"]', "the legend names what occurs"

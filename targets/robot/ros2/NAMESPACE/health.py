@@ -70,7 +70,8 @@ class Health:
         }
         for name, window in (("work", self._work), ("age", self._age)):
             if window:
-                values |= {f"{name} p50 (ms)": _of(window, 0.5), f"{name} p99 (ms)": _of(window, 0.99)}
+                slowest = "p99" if len(window) >= 100 else "longest"
+                values |= {f"{name} p50 (ms)": _of(window, 0.5), f"{name} {slowest} (ms)": _of(window, 0.99)}
         if self.refusal:
             values["last refusal"] = self.refusal
         if self.problem:

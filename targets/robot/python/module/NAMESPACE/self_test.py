@@ -41,7 +41,7 @@ class OutputCheck:
             return f"{self.name}: {agreed:.4g} % of its labels are those recorded (at least {least:.4g} %)"
         return (
             f"{self.name}: largest difference {self.difference:.3g} (tolerance {self.tolerance:.3g}), "
-            f"worst cosine {self.cosine:.7g} (at least {self.least_cosine:.7g})"
+            f"lowest cosine {self.cosine:.7g} (at least {self.least_cosine:.7g})"
         )
 
 
