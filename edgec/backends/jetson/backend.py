@@ -10,6 +10,7 @@ from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.jetson.program import jetson_program
 from edgec.backends.jetson.robot_code import tensorrt_robot_code
+from edgec.backends.jetson.roofline import REASONING
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, BoardProgram
 from edgec.backends.robot_code import RobotCode
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from edgec.records.report import Report
 
 NOTE = (
-    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, simulated; "
-    "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
+    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, simulated. "
+    f"On the board, device/edgec-device.pyz measures. {REASONING}"
 )
 
 
