@@ -80,9 +80,6 @@ class Arithmetic(Protocol):
     def depths(self, expected: Any, actual: Any) -> Depths:
         """Sums over all pixels."""
 
-    def moments(self, vectors: Any, width: int) -> tuple[Any, Any]:
-        """Of vectors of `width` values, the mean and the standard deviation of each of these; in float64."""
-
     def squared_distance(self, vector: Any, mean: Any, weights: Any, axes: Any) -> float:
         """The squared length of d = (vector - mean) * weights, less the squares of its products with each of `axes`, in float64.
         Not finite if the vector is not."""

@@ -1,10 +1,16 @@
-"""How unlike the calibration frames a frame is to the model: a score from CLS and patches, which it computes anyway.
+"""How unlike the calibration frames a frame is to the model: a score from its CLS token, which the model computes anyway.
 
-A frame is described by its CLS token and by the mean and the standard deviation of each channel over its patches. The score is
-the Mahalanobis distance of that description from those of the calibration frames, whose covariance is shrunk because there are
-fewer frames than channels (`edgec.fidelity.drift` fits it). It is divided by its threshold, so that a frame above 1 alarms.
+With the arrays of a drift file (`World`), for the CLS token c [D] of one frame:
 
-For width D, P patches and K directions this takes about 4 P D + 6 K D operations.
+    d     = (c - mean) * weights                    by channel
+    score = sqrt(max(d . d - |axes d|^2, 0))        at most `GARBAGE`, which it also is where d is not finite
+
+all in float64. A frame with a score above `THRESHOLD` alarms. This is the Mahalanobis distance of c from the calibration frames'
+CLS tokens, whose covariance is shrunk because there are fewer frames than channels, divided by a threshold
+(`edgec.fidelity.drift` fits both). It takes D (K + 3) multiply-adds for K directions.
+
+Patches are not in it: their means and deviations follow who walks through the scene, and by them many more of the later frames of
+one scene alarmed (docs/drift.md).
 """
 
 from __future__ import annotations
@@ -16,32 +22,24 @@ from .arithmetic import GARBAGE, Arithmetic
 
 THRESHOLD = 1.0
 """A frame with a higher score alarms."""
-PARTS = 3
-"""CLS, the patches' means and their standard deviations: a description has this many values for each channel."""
 DIRECTIONS = 32
-"""In which the spread of the calibration frames is known; the others share one variance."""
+"""In which the spread of the calibration frames is known; the others share one variance. 16, 32 and 128 notice the same."""
 MEAN, WEIGHTS, AXES, COUNTS = "mean", "weights", "axes", "counts"
 """The arrays of a drift file."""
 
 
 class World(NamedTuple):
-    """What calibration frames look like. For F = `PARTS` times the features' width: `mean` [F]; `weights` [F], which scale what
-    is left when the mean is subtracted; and `axes` [`DIRECTIONS`, F]. The arrays are of the arithmetic's own kind."""
+    """What the CLS tokens of calibration frames look like. For the features' width D: `mean` [D]; `weights` [D], which scale what
+    is left when the mean is subtracted; and `axes` [`DIRECTIONS`, D]. The arrays are of the arithmetic's own kind."""
 
     mean: Any
     weights: Any
     axes: Any
 
 
-def description(cls: Any, patches: Any, width: int, arithmetic: Arithmetic) -> Any:
-    """One frame's CLS and its patches in `PARTS` times `width` values."""
-    return arithmetic.joined([cls, *arithmetic.moments(patches, width)])
-
-
-def score(world: World, cls: Any, patches: Any, width: int, arithmetic: Arithmetic) -> float:
-    """The drift score of one frame, from its `cls` [width] and `patches` [..., width]. At least 0 and at most `GARBAGE`, which
-    features that are not finite have."""
-    squared = arithmetic.squared_distance(description(cls, patches, width, arithmetic), *world)
+def score(world: World, cls: Any, arithmetic: Arithmetic) -> float:
+    """The drift score of one frame, from its `cls` [D]: from 0 to `GARBAGE`, which a token that is not finite has."""
+    squared = arithmetic.squared_distance(cls, *world)
     if not math.isfinite(squared):
         return GARBAGE
     return min(math.sqrt(max(squared, 0.0)), GARBAGE)

@@ -118,14 +118,6 @@ def depths(expected: Values, actual: Values) -> Depths:
     return Depths(relative, squared, len(expected))
 
 
-def moments(vectors: Values, width: int) -> tuple[list[float], list[float]]:
-    """See `Arithmetic.moments`."""
-    columns = [vectors[index::width] for index in range(width)]
-    means = [sum(column) / len(column) for column in columns]
-    squares = [sum(map(mul, column, column)) / len(column) for column in columns]
-    return means, [math.sqrt(max(square - one * one, 0.0)) for square, one in zip(squares, means)]
-
-
 def squared_distance(vector: Values, mean: Values, weights: Values, axes: Values) -> float:
     """See `Arithmetic.squared_distance`."""
     away = [(value - centre) * weight for value, centre, weight in zip(vector, mean, weights)]

@@ -118,14 +118,6 @@ def depths(expected: NDArray[Any], actual: NDArray[Any]) -> Depths:
     return Depths(float(relative), float(squared), int(error.size))
 
 
-def moments(vectors: NDArray[Any], width: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """See `Arithmetic.moments`."""
-    rows = vectors.reshape(-1, width).astype(np.float64)
-    with np.errstate(all="ignore"):
-        means = rows.mean(axis=0)
-        return means, np.sqrt(np.maximum(np.square(rows).mean(axis=0) - means * means, 0))
-
-
 def squared_distance(vector: NDArray[Any], mean: NDArray[Any], weights: NDArray[Any], axes: NDArray[Any]) -> float:
     """See `Arithmetic.squared_distance`."""
     with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.drift import drift_path
 from edgec.artefact.golden import EXPECTED_FLOAT32, EXPECTED_SHIPPED, FRAMES, write_golden
 from edgec.artefact.write import write_artefact
-from edgec.fidelity.drift import describe, fit
+from edgec.fidelity.drift import fit
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.registry import get
 from edgec.records.evidence import Evidence
@@ -76,8 +76,8 @@ def _fill(folder: Path, batch: int, with_heads: bool, like: Sequence[Frame]) -> 
     write_golden(folder, frames, found, found)
     if like:
         runs = [runner(np.stack([frame] * batch)) for frame in like]
-        described = [describe(run["cls"][0], run["patches"][0]) for run in runs]
-        write_arrays(folder / drift_path(), fit(described[::2], described[1::2]).arrays())
+        tokens = [run["cls"][0] for run in runs]
+        write_arrays(folder / drift_path(), fit(tokens[::2], tokens[1::2]).arrays())
     fidelity = StageFidelity(
         stage="artefact", cls_cosine_mean=1, patch_cosine_mean=1, patch_cosine_p01=1, frames=1, evidence=Evidence.HOST
     )
