@@ -5,7 +5,6 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 
 | version | what is new |
 | --- | --- |
-| 1 | |
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
 | 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of candidates; `import_ms`, `process_ms` of `ColdStart` |
 | 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
