@@ -74,10 +74,9 @@ class OpenVino(Lowering):
                     for operation in operations(smoothed(hub, plan))
                     if plan.precision_of(operation.name) == "int8-per-token"
                 }
-                settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
-            for name, value in settings.items():
-                # What the IR may say, it says. OpenVINO 2026.4 obeys the group size; the precision it reads and does not obey.
-                converted.set_rt_info(value, ["runtime_options", name])
+                group = settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
+                # What the IR can say, it says. OpenVINO 2026.4 would not obey a precision there.
+                converted.set_rt_info(group, ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
             _name_all(converted)
             ov.save_model(converted, directory / "model.xml", compress_to_fp16=False)
         return LoweredModel(self.name, directory, "model.xml", ("model.bin", "model.xml"), settings)

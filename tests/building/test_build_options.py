@@ -35,7 +35,6 @@ def test_a_forced_precision_ships(ask: BuildRequest, inputs: Path, profile: str,
         hint = f'"INFERENCE_PRECISION_HINT": "{manifest.settings["INFERENCE_PRECISION_HINT"]}"'
         assert first == "open_with"
         assert hint in manifest.open_with
-        assert hint.split('"')[3] in (request.output / "model" / "model.xml").read_text().partition("<runtime_options>")[2]  # type: ignore[operator]
     else:
         assert (first, manifest.open_with) == ("schema_version", "")
     kinds = [kind.split("-")[0] for kind in manifest.operations.values()]
