@@ -35,6 +35,6 @@ class Array:
 
 def write_arrays(folder: Path, arrays: Sequence[Array]) -> None:
     """Write them into the artefact's folder of a project that is being written."""
-    (folder / FOLDER).mkdir(exist_ok=True)
     for array in arrays:
+        (folder / array.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / array.path).write_bytes(array.content)

@@ -117,6 +117,16 @@ def test_golden_frames_are_not_calibration_frames(built: BuildResult, inputs: Pa
     assert built.report.validation_frames == 4
 
 
+def test_the_linter_has_looked_at_the_frames(built: BuildResult, recorder: Recorder) -> None:
+    """Soft ramps in little but one lighting: the frames of this build are few, and it says so before it begins to work."""
+    report = built.report
+    assert report.repeated_frames == 0
+    few = next(finding for finding in report.frame_findings if finding.check == "count")
+    assert (few.level, few.text[:17]) == ("warning", "16 usable frames;")
+    assert few.text in report.notes
+    assert recorder.told.index(("note", few.text)) < recorder.told.index(("begin", ("export the hub graph", None)))
+
+
 def test_it_records_what_the_calibration_frames_look_like(built: BuildResult) -> None:
     opened = open_artefact(built.directory)
     drift = read_drift(opened, opened.sizes[0].facts)
@@ -145,7 +155,7 @@ def test_the_report_lists_every_candidate(built: BuildResult) -> None:
         assert candidate.latency is not None
         assert candidate.latency.iterations == len(candidate.latency.samples_ms) == 10
         assert candidate.latency.min_ms <= candidate.latency.p50_ms <= candidate.latency.p99_ms <= candidate.latency.max_ms
-        assert candidate.latency.evidence is Evidence.HOST
+        assert candidate.latency.evidence is Evidence.TARGET, "as `edgec bench` has it on a host that lacks nothing"
         assert candidate.cold_start is not None
         assert candidate.cold_start.peak_rss_bytes > 20e6
         assert candidate.size_bytes is not None
