@@ -266,7 +266,7 @@ def test_a_bug_shows_itself_with_a_traceback_and_a_code_of_its_own(say: Said, mo
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("edgec.cli.targets._list", broken)
+    monkeypatch.setattr("edgec.cli.targets._list_all", broken)
     code, out, err = say("targets")
     assert code == 70
     assert "ZeroDivisionError: a bug" in err
@@ -278,7 +278,7 @@ def test_an_interrupt_is_no_error(say: Said, monkeypatch: pytest.MonkeyPatch) ->
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgec.cli.targets._list", interrupted)
+    monkeypatch.setattr("edgec.cli.targets._list_all", interrupted)
     code, out, err = say("targets")
     assert (code, out) == (130, "")
     assert "Interrupted" in err

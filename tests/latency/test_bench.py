@@ -182,7 +182,7 @@ def test_command(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFix
         "p99 ms",
         "onnxruntime, fp32, 1 threads",
         "reference work",
-        "a fixed piece of work",
+        "always the same products of matrices",
         "2 frames of 32x32",
         "peak memory",
         "measured on target",
