@@ -42,6 +42,7 @@ class Player(Node):
         self.package = package
         self.answers: dict[tuple[str, int], Image] = {}
         self.status: Any = None
+        self.said: set[str] = set()
         self.images = self.create_publisher(Image, TOPIC, 10)
         for topic in topics:
             self.create_subscription(Image, f"/{package}/{topic}", lambda answer, topic=topic: self._keep(topic, answer), 10)
@@ -87,6 +88,7 @@ class Player(Node):
 
     def _diagnose(self, array: DiagnosticArray) -> None:
         self.status = array.status[0]
+        self.said.add(self.status.message)
 
 
 def stamp_of(image: Image) -> int:
@@ -120,6 +122,7 @@ def play(player: Player, plan: dict[str, Any]) -> dict[str, Any]:
     for number, data in enumerate(recorded(plan["refused"]), 1):
         player.show(data, lambda number=number: int(player.value("refused") or 0) >= number)
         heard["refusals"].append(player.value("last refusal"))
+    heard["said"] = sorted(player.said)
     heard["values"] = {pair.key: pair.value for pair in player.status.values}
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
         heard["states"].append((player.change(transition), player.state()))

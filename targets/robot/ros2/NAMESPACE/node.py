@@ -124,10 +124,11 @@ class ModelNode(LifecycleNode):
             if publisher.get_subscription_count():
                 values = getattr(outputs, facts.member)[0]
                 publisher.publish(message_of(facts, values, message.header, self._scores_as))
+        drift = self._model.drift(outputs)
         ended = time.monotonic()
         stamp = message.header.stamp
         age_ns = self.get_clock().now().nanoseconds - (stamp.sec * 1_000_000_000 + stamp.nanosec)
-        self._health.frame(ended, 1000 * (ended - started), age_ns / 1e6)
+        self._health.frame(ended, 1000 * (ended - started), age_ns / 1e6, drift)
 
     def _report(self) -> None:
         now = self.get_clock().now().to_msg()
