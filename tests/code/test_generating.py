@@ -119,6 +119,8 @@ HOSTILE = (
 PRINTS = """
 #include <iostream>
 #include "robot/contract.hpp"
+#include "robot/drift.hpp"
+static_assert(!robot::DriftFacts::known, "it has no drift file");
 int main() { for (auto name : robot::co_lour_classes) std::cout << name << '\\0'; }
 """
 
