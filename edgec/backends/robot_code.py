@@ -11,14 +11,19 @@ from pathlib import Path
 from edgec.errors import EdgecError
 from edgec.resources import room
 
+_KEEPING = ("files.py", "keeping.py", "ring.py")
+"""What keeps frames on a robot."""
+
 
 @dataclass(frozen=True)
 class RobotCode:
     """Templates in one language, for one runtime. A template is looked for in the `folders` in their order, so that a family says
-    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages."""
+    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages. `onboard` names
+    modules of `edgec.onboard` that go along."""
 
     folders: tuple[Path, ...]
     runtime_target: str = ""
+    onboard: tuple[str, ...] = ()
 
     @classmethod
     def cpp(cls, folder: str, runtime_target: str) -> RobotCode:
@@ -31,12 +36,12 @@ class RobotCode:
     def python(cls, folder: str) -> RobotCode:
         """Python with what all families have in common (`targets/robot/python`). `folder` is the family's, in `targets`: it has
         `NAMESPACE/runtime.py`. Raises as `cpp`."""
-        return cls(_existing(folder, "robot/python/project", "robot/python/module"))
+        return cls(_existing(folder, "robot/python/project", "robot/python/module"), onboard=_KEEPING)
 
     @classmethod
     def ros2(cls, folder: str) -> RobotCode:
         """A ROS 2 package around the same Python (`targets/robot/ros2`). `folder` is as for `python`. Raises as `cpp`."""
-        return cls(_existing(folder, "robot/ros2", "robot/python/module"))
+        return cls(_existing(folder, "robot/ros2", "robot/python/module"), onboard=_KEEPING)
 
 
 def _existing(*names: str) -> tuple[Path, ...]:

@@ -66,7 +66,7 @@ def generate(request: CodeRequest) -> Project:
     check_project(directory, force=request.force)
     spelt = namespace(request.name or stem)
     contract = contract_of(artefact, model, code, spelt)
-    files = render(code.folders, contract.context)
+    files = render(code, contract.context)
 
     def fill(work: Path) -> None:
         for path, text in files.items():

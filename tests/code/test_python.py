@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgec.artefact.checking import check_outputs
 from edgec.artefact.reading import open_artefact
@@ -122,12 +123,17 @@ def test_a_packed_frame_is_read_where_it_is_and_others_are_copied_once(
 def test_the_drift_score_is_that_of_edgec_run(meaning: Path, tmp_path: Path) -> None:
     frames = np.stack([reddish(101), plain(GREEN), reddish(102) // 2, reddish(103)])
     project = generate(CodeRequest(meaning, "python", tmp_path / "robot")).directory
-    done = run_frames(project, "--json", "--drift", tmp_path / "drift.json", raw(tmp_path / "frames.rgb", frames))
+    keeping = ("--drift-frames", tmp_path / "ring", "--drift-frames-most", "1")
+    done = run_frames(project, "--json", "--drift", tmp_path / "drift.json", *keeping, raw(tmp_path / "frames.rgb", frames))
     assert done.returncode == 0, done.stderr
     expected_scores = drifts(meaning, frames, tmp_path)
     assert json.loads((tmp_path / "drift.json").read_text()) == pytest.approx(expected_scores, rel=1e-6)
     assert [score > 1 for score in expected_scores] == [False, True, True, False]
     assert json.loads(done.stdout)["drift"] == {"alarms": 2, "largest": pytest.approx(max(expected_scores), rel=1e-6)}
+    (line,) = [json.loads(path.read_text()) for path in (tmp_path / "ring").glob("*.json")]
+    assert (line["source"], line["build_key"]) == ("frame 2", open_artefact(meaning).manifest.build_key)
+    with Image.open(tmp_path / "ring" / line["file"]) as picture:
+        assert np.array_equal(np.array(picture), frames[2])
 
 
 def test_a_drift_score_that_comes_out_differently_is_refused(package: Callable[[str], ModuleType], meaning: Path) -> None:

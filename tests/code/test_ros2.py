@@ -73,7 +73,10 @@ def heard(artefact: Path, bag: Path) -> dict[str, Any]:
         "refused": str(bags.write_bag(folder / "odd", odd)),
         "damaged": str(damaged),
         "topics": TOPICS,
-        "parameters": ["scores_as:=image", "reliability:=reliable", "depth:=10", "diagnostics_period_s:=0.1", "threads:=1"],
+        "parameters": [
+            *("scores_as:=image", "reliability:=reliable", "depth:=10", "diagnostics_period_s:=0.1", "threads:=1"),
+            f"drift_frames:={folder / 'ring'}",
+        ],
         "answers": str(folder / "answers.npz"),
         "heard": str(folder / "heard.json"),
     }
@@ -113,7 +116,10 @@ def test_images_that_are_unlike_the_calibration_frames_are_on_diagnostics(
     assert float(values["drift largest"]) == pytest.approx(max(scores), rel=1e-5 if max(scores) in scores[:EXACT] else 1e-2)
     assert float(values["drift"]) == pytest.approx(scores[-1], rel=1e-2)
     assert int(values["drift alarms"]) >= sum(score > 1 for score in scores) > 0
-    assert any(said.startswith("unlike the calibration frames: drift ") for said in heard["said"])
+    kept = [json.loads(path.read_text()) for path in (artefact.parent / "ring").glob("*.json")]
+    assert 1 <= len(kept) == int(values["drift frames kept"]) <= int(values["drift alarms"])
+    assert {line["source"].split()[0] for line in kept} == {"camera"}
+    assert heard["alarmed"]
 
 
 def test_only_a_node_whose_model_was_checked_becomes_active(heard: dict[str, Any]) -> None:

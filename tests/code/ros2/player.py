@@ -118,11 +118,11 @@ def play(player: Player, plan: dict[str, Any]) -> dict[str, Any]:
     heard["encodings"] = {topic: images[0].encoding for topic, images in answers.items()}
     heard["frame_id"] = answers[player.topics[0]][0].header.frame_id
     np.savez(plan["answers"], **{topic: np.stack([pixels(image) for image in images]) for topic, images in answers.items()})
+    heard["alarmed"] = player.wait(lambda: any(said.startswith("unlike the calibration frames: drift ") for said in player.said))
     heard["refusals"] = []
     for number, data in enumerate(recorded(plan["refused"]), 1):
         player.show(data, lambda number=number: int(player.value("refused") or 0) >= number)
         heard["refusals"].append(player.value("last refusal"))
-    heard["said"] = sorted(player.said)
     heard["values"] = {pair.key: pair.value for pair in player.status.values}
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
         heard["states"].append((player.change(transition), player.state()))

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from .contract import BUILD_KEY, TARGET, TITLE
 from .drift import alarms
+from .onboard.keeping import Keeper
 
 _WINDOW = 256
 """Frames that latencies are of."""
@@ -31,6 +32,7 @@ class Health:
         self._new_refusals = 0
         self._new_alarm = 0.0
         self.checks: tuple[str, ...] = ()
+        self.keeper: Keeper | None = None
         self.problem = "not configured"
         """Why there is no model; empty if there is one."""
         self.refusal = ""
@@ -66,11 +68,12 @@ class Health:
             level, text = DiagnosticStatus.ERROR, self.problem.partition("\n")[0]
         elif self._new_refusals:
             level, text = DiagnosticStatus.WARN, self.refusal.partition("\n")[0]
+            self._new_refusals = 0
         elif self._new_alarm:
             level, text = DiagnosticStatus.WARN, f"unlike the calibration frames: drift {self._new_alarm:.2f}"
+            self._new_alarm = 0.0
         elif active and now_s - self._last_frame_s > self._quiet_s:
             level, text = DiagnosticStatus.STALE, "no frames"
-        self._new_refusals, self._new_alarm = 0, 0.0
         values = {
             "model": TITLE,
             "build key": BUILD_KEY,
@@ -88,6 +91,10 @@ class Health:
                 "drift largest": f"{max(self._drift):.6g}",
                 "drift alarms": self._alarms,
             }
+        if self.keeper is not None:
+            values |= {"drift frames kept": self.keeper.kept, "drift frames not written": self.keeper.failed}
+            if self.keeper.problem:
+                values["drift frames' problem"] = self.keeper.problem
         if self.refusal:
             values["last refusal"] = self.refusal
         if self.problem:

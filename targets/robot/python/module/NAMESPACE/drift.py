@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import DRIFT, GOLDEN, OUTPUTS
+from .contract import BUILD_KEY, DRIFT, GOLDEN, OUTPUTS
 from .errors import Error, ExitCode
 from .facts import DriftFacts
 from .files import read_values
+from .onboard.keeping import Keeper
+from .onboard.ring import Bounds
 
 _SAME = 1e-6
 """Two machines add up in different orders: a share of the score, or of 1 if that is more."""
@@ -59,3 +61,16 @@ class Drift:
 def alarms(score: float | None) -> bool:
     """Whether a frame of this score is unlike the calibration frames; False where the artefact cannot tell."""
     return DRIFT is not None and score is not None and score > DRIFT.threshold
+
+
+def open_keeper(folder: Path, frames: int, megabytes: float, *, wait: bool = False) -> Keeper:
+    """Keeps frames that alarm in `folder`, the newest ones within these bounds. Raises `Error` if the folder cannot be written,
+    or the artefact cannot tell which frames those are."""
+    if DRIFT is None:
+        raise Error(ExitCode.REQUEST, "The artefact has recorded nothing that tells drift.", remedy="keep no frames")
+    try:
+        return Keeper(folder, BUILD_KEY, Bounds(frames, megabytes), wait=wait)
+    except OSError as error:
+        raise Error(
+            ExitCode.REQUEST, f"{folder} cannot keep frames.", error.strerror or str(error), "choose another folder"
+        ) from error

@@ -16,13 +16,15 @@ from typing import BinaryIO
 import numpy as np
 
 from .contract import DRIFT, GOLDEN, INPUT, OUTPUTS, TITLE, Outputs
-from .drift import alarms
+from .drift import alarms, open_keeper
 from .errors import Error, ExitCode
 from .facts import Role
 from .files import artefact_folder
 from .fit import fit
 from .frame import Pixels, view
 from .model import Model
+from .onboard.keeping import Keeper
+from .onboard.ring import FRAMES, MEGABYTES
 from .runtime import Runtime
 
 
@@ -44,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     words.add_argument("--threads", type=int, default=0, help="by default as many as this process may use")
     words.add_argument("--output", type=Path, help="write every output of every frame, in the model's order, without headers")
     words.add_argument("--drift", type=Path, metavar="FILE", help="write the drift score of every frame, as JSON")
+    words.add_argument("--drift-frames", type=Path, metavar="DIR", help="keep frames there that alarm, the newest ones")
+    words.add_argument("--drift-frames-most", type=int, default=FRAMES, metavar="N", help="so many of them (%(default)s)")
+    words.add_argument("--drift-frames-mb", type=float, default=MEGABYTES, metavar="MB", help="so large (%(default)s)")
     words.add_argument("--json", action="store_true", help="print the figures as one line of JSON")
     words.add_argument("--self-test", action="store_true", help="only check this machine")
     return words
@@ -73,6 +78,11 @@ def _run(options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as files:
         source = sys.stdin.buffer if options.frames == "-" else files.enter_context(_opened(Path(options.frames)))
         output = files.enter_context(options.output.open("wb")) if options.output else None
+        keeper = None
+        if options.drift_frames:
+            live = options.frames == "-"
+            keeper = open_keeper(options.drift_frames, options.drift_frames_most, options.drift_frames_mb, wait=not live)
+            files.callback(_close, keeper)
         for batch in _batches(source, options):
             started = time.perf_counter()
             outputs = model.run(batch)
@@ -81,6 +91,8 @@ def _run(options: argparse.Namespace) -> int:
                 score = model.drift(outputs, index)
                 if score is not None:
                     scores.append(score)
+                    if keeper is not None and alarms(score):
+                        keeper.offer(batch[index], score, f"frame {count + index}", time.monotonic() if live else None)
                 if output is not None:
                     for facts in OUTPUTS:
                         output.write(getattr(outputs, facts.member)[index].tobytes())
@@ -121,6 +133,12 @@ def said(outputs: Outputs, index: int) -> str:
 
 def _unlike(score: float | None) -> str:
     return f", unlike the calibration frames: drift {score:.2f}" if alarms(score) else ""
+
+
+def _close(keeper: Keeper) -> None:
+    keeper.close()
+    if news := keeper.news():
+        print(f"run_frames: {news}", file=sys.stderr)
 
 
 def _batches(source: BinaryIO, options: argparse.Namespace) -> Iterator[list[Pixels]]:
