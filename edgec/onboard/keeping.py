@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -30,7 +31,8 @@ class Keeper:
 
     def __init__(self, folder: Path, build_key: str, bounds: Bounds = BOUNDS, *, wait: bool = False) -> None:
         """With `wait`, `offer` waits for the disk instead of passing frames over. Raises `OSError` as `Ring`."""
-        self._ring = Ring(folder.expanduser(), build_key, bounds)
+        # `Path.expanduser` would raise for an unknown user.
+        self._ring = Ring(Path(os.path.expanduser(str(folder))), build_key, bounds)  # noqa: PTH111
         self.folder = self._ring.folder
         self.kept = self.passed_over = self.failed = 0
         self.problem = ""
