@@ -20,7 +20,8 @@ from edgec.progress import Silent
 from edgec.records.report import CandidateFigures
 from edgec.request import BuildRequest, resolve
 from edgec.stages.base import Build
-from edgec.stages.candidates import lower, search_within_budget, verify_candidates
+from edgec.stages.candidates import Judges, lower, search_within_budget, verify_candidates
+from edgec.stages.elsewhere import compute_elsewhere
 from edgec.stages.preparing import choose_frames, compute_references, export_hub
 from edgec.stages.quantising import Plans, calibrate, measure_int8_costs
 
@@ -56,8 +57,9 @@ def all_contenders(request: BuildRequest) -> Built:
     calibration = calibrate(stages, hub, split)
     plans = Plans(stages, hub, calibration)
     sensitivity, references = measure_int8_costs(stages, hub, plans, calibration, split), compute_references(stages, hub, split)
-    candidates = verify_candidates(stages, lower(stages, hub, plans, sensitivity), references)
-    candidates = search_within_budget(stages, hub, plans, calibration, sensitivity, candidates, references)
+    judges = Judges(references, compute_elsewhere(stages, hub, split))
+    candidates = verify_candidates(stages, lower(stages, hub, plans, sensitivity), judges)
+    candidates = search_within_budget(stages, hub, plans, calibration, sensitivity, candidates, judges)
     report = build(request).report
     ran = [candidate for candidate in report.candidates if candidate.fidelity and candidate.latency]
     models = {entry.name: entry.model for entry in candidates if entry.model is not None}

@@ -22,8 +22,9 @@ stop_telemetry()
 del stop_telemetry
 
 if TYPE_CHECKING:
-    from edgec.api import bench, build, compare, open_artefact, verify
+    from edgec.api import bench, build, compare, features, open_artefact, verify
     from edgec.errors import ArtefactError, EdgecError, FidelityError, RequestError, TargetError, VerificationError
+    from edgec.featuring import FrameFeatures
     from edgec.model.spec import Size
     from edgec.request import BuildRequest
 
@@ -32,6 +33,7 @@ __all__ = [
     "BuildRequest",
     "EdgecError",
     "FidelityError",
+    "FrameFeatures",
     "RequestError",
     "Size",
     "TargetError",
@@ -40,10 +42,11 @@ __all__ = [
     "bench",
     "build",
     "compare",
+    "features",
     "open_artefact",
     "verify",
 ]
-_MODULES = {"BuildRequest": "edgec.request", "Size": "edgec.model.spec"}
+_MODULES = {"BuildRequest": "edgec.request", "FrameFeatures": "edgec.featuring", "Size": "edgec.model.spec"}
 
 
 def __getattr__(name: str) -> Any:

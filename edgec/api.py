@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from edgec.artefact.reading import OpenArtefact
     from edgec.benchmarking import BenchResult
     from edgec.building import BuildResult
+    from edgec.featuring import FrameFeatures
+    from edgec.frames import Crop, Pixels
+    from edgec.model.spec import Size
     from edgec.progress import Progress
     from edgec.report.compare.verdicts import Comparison
     from edgec.request import BuildOptions, BuildRequest
@@ -39,6 +42,47 @@ def build(
     if isinstance(checkpoint, BuildRequest):
         return build(replace(checkpoint, **options), progress)
     return build(BuildRequest(str(checkpoint), **options), progress)
+
+
+@named()
+def features(
+    model: str | Path,
+    frames: str | Path | Iterable[Pixels],
+    *,
+    size: Size | None = None,
+    crop: Crop = "centre",
+    registers: bool = False,
+    layers: Sequence[int] = (),
+    heads: Sequence[str] = (),
+    weights: str | None = None,
+    config: str | None = None,
+    threads: int | None = None,
+) -> Iterator[FrameFeatures]:
+    """The features of frames, one `edgec.FrameFeatures` a frame: what a head is fitted on.
+
+    `model` is a checkpoint, as `build` takes it, whose float32 PyTorch model runs; or an artefact, which runs in its runtime with
+    `threads` and has its own size and outputs. `frames` are a set, as `--calibration` takes it (a folder, a video, …), or arrays,
+    uint8 [H, W, 3], RGB. Frames are fitted to `size`, for a checkpoint 224x224 by default: `crop` covers it and cuts the rest off
+    (`centre`), stretches (`resize`) or letterboxes (`pad`). For a checkpoint, `registers` and `layers` add outputs, `heads`, each
+    NAME=PATH, add what they give in float32, and `weights` and `config` are as in `build`. Memory holds one batch.
+
+    Raises `edgec.EdgecError`: `RequestError` for what an artefact cannot be asked, and what reading raises. Errors of single
+    frames are raised when they are reached.
+    """
+    from edgec.featuring import features
+
+    return features(
+        Path(model),
+        frames,
+        size=size,
+        crop=crop,
+        registers=registers,
+        layers=layers,
+        heads=heads,
+        weights=weights,
+        config=config,
+        threads=threads,
+    )
 
 
 @named()

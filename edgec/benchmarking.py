@@ -14,6 +14,7 @@ from edgec.batches import stacks
 from edgec.durable import sha256_of
 from edgec.errors import MissingPackage, RuntimeFailure, TargetError
 from edgec.host.facts import available_cores, caveats, contention, evidence_here, facts, load_average
+from edgec.host.quiet import wait_for_quiet
 from edgec.latency.measure import Progress
 from edgec.latency.profiling import profile as profile_artefact
 from edgec.latency.recording import Measurement
@@ -58,15 +59,16 @@ def bench(
     sustained: Workload | None = None,
     idle_s: float | None = None,
     profile: bool = False,
+    patience_s: float = 0.0,
     progress: Progress | None = None,
 ) -> BenchResult:
     """Check the artefact's hashes and measure it on its golden frames.
 
     Runs `iterations` times, in several processes one after another; by default 100 times, or fewer if that takes over a minute.
     `sustained` is a further, longer run in processes of its own; `idle_s` adds inferences after so many seconds of sleep,
-    `profile` the time of each step. `threads`: by default the cores that this process may use, divided among streams. The
-    evidence is `measured on target` if the host lacks nothing that the target requires, and `emulated on host` if its CPU is
-    emulated.
+    `profile` the time of each step. Measuring waits up to `patience_s` until other work leaves it its cores. `threads`: by
+    default the cores that this process may use, divided among streams. The evidence is `measured on target` if the host lacks
+    nothing that the target requires, and `emulated on host` if its CPU is emulated.
 
     Raises `ArtefactError` for a damaged artefact, `TargetError` if its runtime is not installed or cannot time its steps,
     `RuntimeFailure` if it fails.
@@ -95,6 +97,7 @@ def bench(
     streams = sustained.streams if sustained else 1
     threads = threads or max(1, available_cores() // streams)
     frames = stacks(artefact.golden.frames, manifest.input.shape[0])
+    quiet = wait_for_quiet(patience_s, threads, lambda text: progress(text, 0, 1) if progress is not None else None)
     measurement, yardstick = measure_series(
         artefact.lowered,
         frames,
@@ -108,7 +111,8 @@ def bench(
     if measurement.latency is None or measurement.cold_start is None:
         raise _failure(manifest.runtime, measurement.problem)
     latency, other_cores = measurement.latency, measurement.other_cores or 0.0
-    doubts = [*caveats(host, load), *contention(host, latency.threads, [other_cores])]
+    before = [f"Before measuring, {quiet.problem}."] if quiet.problem else []
+    doubts = [*before, *caveats(host, load), *contention(host, latency.threads, [other_cores])]
     runs: tuple[Run, ...] = ()
     idle: AfterIdle | None = None
     try:

@@ -70,6 +70,7 @@ def compile_into(directory: Path, build: Build) -> None:
     """The stages in order, and nothing else."""
     # Imported when there is work: a request that is refused, or a build that is up to date, need not wait for onnx-ir.
     from edgec.stages.assembling import Results, write
+    from edgec.stages.bounding import bound_validation, tell_what_to_expect
     from edgec.stages.candidates import Judges, assess, choose, compile_candidates, lower, search_within_budget, verify_candidates
     from edgec.stages.drift import record_drift
     from edgec.stages.elsewhere import compute_elsewhere
@@ -78,6 +79,7 @@ def compile_into(directory: Path, build: Build) -> None:
         choose_frames,
         compute_references,
         export_hub,
+        lint_frames,
         only_shipped,
         verify_against_author,
         verify_export,
@@ -86,7 +88,10 @@ def compile_into(directory: Path, build: Build) -> None:
 
     check_the_heads(build)
     split = choose_frames(build)
+    findings = lint_frames(build, split)
     hub = export_hub(build)
+    split = bound_validation(build, hub, split)
+    tell_what_to_expect(build, hub, split)
     complete = compute_references(build, hub, split)
     fidelity = (*verify_against_author(build, complete), *verify_export(build, hub, complete))
     references = only_shipped(hub, complete)
@@ -102,7 +107,10 @@ def compile_into(directory: Path, build: Build) -> None:
     candidates, doubts = assess(build, hub, candidates, references)
     choice = choose(build, hub, candidates)
     notes = (*unseen, *doubts)
-    write(directory, Results(build, hub, split, references, drift, calibration, sensitivity, candidates, choice, fidelity, notes))
+    results = Results(
+        build, hub, split, findings, references, drift, calibration, sensitivity, candidates, choice, fidelity, notes
+    )
+    write(directory, results)
 
 
 def _copy(cache: Cache, source: Path, work: Path) -> None:

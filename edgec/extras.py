@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +92,39 @@ def installed(package: str) -> bool:
         return importlib.util.find_spec(package) is not None
     except ValueError:  # a module that somebody put into `sys.modules` by hand
         return True
+
+
+def failing(packages: Sequence[str]) -> dict[str, str]:
+    """Those of these packages that are installed and cannot be imported, each with the reason. They are imported in a process of
+    its own, one after another, which takes seconds for large ones."""
+    names = [package for package in packages if installed(package)]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY, *names], stdin=subprocess.DEVNULL, capture_output=True, timeout=_LONGEST_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return dict.fromkeys(names, f"importing them took over {_LONGEST_S:.0f} s")
+    said = dict(line.split("\t", 1) for line in done.stdout.decode(errors="replace").splitlines() if "\t" in line)
+    # The first without a word is the one at which the process ended.
+    ended = next((name for name in names if name not in said), None)
+    crashed = {} if ended is None else {ended: f"the process ended with {done.returncode} while it was imported"}
+    return {name: reason for name, reason in (said | crashed).items() if reason}
+
+
+_LONGEST_S = 180.0
+_TRY = """
+import importlib, os, sys
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for name in sys.argv[1:]:
+    reason = ""
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}".replace("\\n", " ").replace("\\t", " ")[:300]
+    print(name, reason, sep="\\t", file=out, flush=True)
+os._exit(0)
+"""
 
 
 def line_for(package: str) -> str:

@@ -23,7 +23,7 @@ from edgec.checkpoint import Identity
 from edgec.checkpoint.location.source import DEMO
 from edgec.dependencies import everything, imported
 from edgec.errors import CalibrationError, RequestError, TargetError
-from edgec.fidelity.budget import WITHOUT_FEATURES, Budget
+from edgec.fidelity.budget import DEFAULTS, Budget
 from edgec.fidelity.tasks import TaskBudgets
 from edgec.frames import FrameSet, Reading
 from edgec.graph.plan import Precision
@@ -89,12 +89,15 @@ class BuildRequest:
     min_agreement: float | None = None
     min_iou: float | None = None
     max_depth_error: float | None = None
+    """None, of any of the three: `edgec.fidelity.budget.DEFAULTS`, where there are heads."""
     registers: bool = False
     layers: tuple[int, ...] = ()
     output: Path | None = None
     force: bool = False
     threads: int | None = None
     iterations: int = 100
+    patience: float = 0.0
+    """Seconds that measuring waits at most until other work leaves it the cores that it needs."""
     calibration_frames: int = 128
     effort: Effort = "quick"
     seed: int = 0
@@ -118,7 +121,7 @@ class BuildRequest:
                 ),
                 remedy="give --head NAME=PATH, or leave these options out",
             )
-        bounds = tasks if self.features else tasks.or_else(WITHOUT_FEATURES)
+        bounds = tasks.or_else(DEFAULTS) if self.heads else tasks
         return Budget(self.min_fidelity, bounds, self.min_fidelity_elsewhere)
 
 
@@ -151,6 +154,7 @@ class BuildOptions(TypedDict, total=False):
     force: bool
     threads: int | None
     iterations: int
+    patience: float
     calibration_frames: int
     effort: Effort
     seed: int
@@ -261,6 +265,7 @@ def resolve(request: BuildRequest) -> Resolved:
             reading=Reading(),  # what comes of it is in the frames
             output=None,
             force=False,
+            patience=0.0,
             heads=(),
         ),
         heads,

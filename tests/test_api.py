@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import edgec
@@ -13,8 +14,9 @@ from tests.support.files import save_checkpoint, save_profile
 from tests.support.frames import draw_pictures
 
 NAMES = [
-    *("ArtefactError", "BuildRequest", "EdgecError", "FidelityError", "RequestError", "Size", "TargetError", "VerificationError"),
-    *("__version__", "bench", "build", "compare", "open_artefact", "verify"),
+    *("ArtefactError", "BuildRequest", "EdgecError", "FidelityError", "FrameFeatures", "RequestError", "Size"),
+    *("TargetError", "VerificationError"),
+    *("__version__", "bench", "build", "compare", "features", "open_artefact", "verify"),
 ]
 
 
@@ -35,6 +37,10 @@ def test_an_unknown_name() -> None:
     ("name", "parameters"),
     [
         ("build", ["checkpoint", "progress", "options"]),
+        (
+            "features",
+            ["model", "frames", "size", "crop", "registers", "layers", "heads", "weights", "config", "threads"],
+        ),
         ("open_artefact", ["path", "check_hashes"]),
         ("verify", ["path", "threads", "min_fidelity"]),
         ("bench", ["path", "threads", "iterations"]),
@@ -65,6 +71,21 @@ def test_from_a_checkpoint_to_a_comparison(tmp_path: Path, monkeypatch: pytest.M
     assert edgec.open_artefact(built.directory).manifest.build_key == built.manifest.build_key
     assert edgec.verify(built.directory).outputs
     assert edgec.bench(built.directory, iterations=5).latency.iterations == 5
+    float32 = list(edgec.features(tmp_path / "checkpoint", tmp_path / "frames", size=edgec.Size(32, 48), layers=[1]))
+    shipped = list(edgec.features(built.directory, [each.pixels for each in float32[:3]]))
+    assert float32[0].name == "scene a.png"
+    assert {name: value.shape for name, value in float32[0].outputs.items()} == {
+        "cls": (64,),
+        "patches": (2, 3, 64),
+        "patches_1": (2, 3, 64),
+    }
+    assert [each.name for each in shipped] == ["0", "1", "2"]
+    for one, other in zip(float32, shipped, strict=False):
+        assert np.abs(one.outputs["patches"] - other.outputs["patches"]).max() < 1e-3
+    with pytest.raises(edgec.RequestError, match="An artefact says itself what size is"):
+        edgec.features(built.directory, [], size=edgec.Size(64, 64))
+    with pytest.raises(edgec.RequestError, match=r"A frame is not uint8 \[H, W, 3\]"):
+        list(edgec.features(built.directory, [np.zeros((3, 32, 48), np.uint8)]))
     request = edgec.BuildRequest(str(tmp_path / "checkpoint"), **options)
     other = edgec.build(request, output=tmp_path / "b.edgec", seed=1)
     (comparison,) = edgec.compare(built.directory, other.directory)

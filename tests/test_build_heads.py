@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from edgec.artefact.golden import write_golden
 from edgec.artefact.reading import open_artefact
 from edgec.building import BuildResult, build
+from edgec.cli import run
 from edgec.errors import FidelityError, HeadError, RequestError, VerificationError
 from edgec.fidelity.metrics import worst
 from edgec.request import BuildRequest, resolve
@@ -49,6 +51,10 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> BuildRequest:
         size=SMALL,
         iterations=5,
         min_fidelity=0.5,
+        # Heads of random weights on a random backbone are hardly robust.
+        min_agreement=0.01,
+        min_iou=0.01,
+        max_depth_error=100.0,
         heads=(*(f"{head.name}={head.path}" for head in heads), f"scene={folder / 'scene.onnx'}"),
         output=folder / "robot.edgec",
     )
@@ -136,7 +142,7 @@ def test_verify_reports_how_many_labels_differ(built: BuildResult, tmp_path: Pat
 
 def test_without_features_unused_outputs_are_not_computed(ask: BuildRequest, tmp_path: Path) -> None:
     alone = tuple(head for head in ask.heads if head.startswith("kind="))
-    request = replace(ask, heads=alone, precision="int8", min_fidelity=0.9999999, min_agreement=0.5)
+    request = replace(ask, heads=alone, precision="int8", min_fidelity=0.9999999, min_agreement=0.5, min_iou=None)
     with pytest.raises(FidelityError, match="what the heads decide"):
         build(replace(request, output=tmp_path / "features.edgec"))
     result = build(replace(request, features=False, output=tmp_path / "kind.edgec"))
@@ -148,7 +154,7 @@ def test_without_features_unused_outputs_are_not_computed(ask: BuildRequest, tmp
     assert shipped.tasks[0].classes is not None
     assert worst(shipped) == shipped.tasks[0].classes.agreement
     assert result.report.min_agreement == 0.5
-    assert result.report.min_iou == 0.97, "what is not bounded has a bound of its own where no features are judged"
+    assert result.report.min_iou == 0.97, "what is not bounded has a bound of its own"
     assert all(check.passed for check in verify(result.directory).outputs)
 
 
@@ -200,8 +206,36 @@ def test_a_head_for_another_backbone_is_refused_with_both_numbers(ask: BuildRequ
 
 @pytest.mark.parametrize("asked", [{"min_iou": 0.9}, {"features": False}, {"max_depth_error": 0.1}])
 def test_options_about_heads_need_heads(ask: BuildRequest, asked: dict[str, float]) -> None:
+    none = {"min_agreement": None, "min_iou": None, "max_depth_error": None}
     with pytest.raises(RequestError, match="there is no head"):
-        resolve(replace(ask, heads=(), **asked))  # type: ignore[arg-type]
+        resolve(replace(ask, heads=(), **{**none, **asked}))  # type: ignore[arg-type]
+
+
+def test_heads_have_bounds_with_features_or_without(ask: BuildRequest) -> None:
+    none = replace(ask, min_agreement=None, min_iou=None, max_depth_error=None)
+    for features in (True, False):
+        tasks = replace(none, features=features).budget.tasks
+        assert (tasks.min_agreement, tasks.min_iou, tasks.max_depth_error) == (0.99, 0.97, 0.02)
+    assert replace(none, min_iou=0.5).budget.tasks.min_iou == 0.5
+    assert replace(none, heads=()).budget.tasks.min_iou is None
+
+
+def test_inspect_takes_a_head(ask: BuildRequest, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = dict(head.split("=", 1) for head in ask.heads)
+    said = {}
+    for name, path in paths.items():
+        assert run(["inspect", path, "--json"]) == 0
+        said[name] = json.loads(capsys.readouterr().out)["head"]
+    assert [head["kind"] for head in said.values()] == ["linear", "segmentation", "mlp", "depth", "onnx"]
+    assert said["floor"]["classes"] == list(made.CLASSES)
+    assert said["far"]["reads"] == ["patches_0", "patches_1", "patches_2", "patches_3"]
+    assert said["kind"]["width"] == said["floor"]["width"] == WIDTH
+    assert run(["inspect", paths["floor"]]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "kind segmentation" in text
+    assert "3: floor, wall, thing" in text
+    assert run(["inspect", str(Path(ask.checkpoint) / "preprocessor_config.json")]) == 3
+    assert "checkpoint" in capsys.readouterr().err
 
 
 def test_the_command_takes_heads(ask: BuildRequest, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from edgec.artefact.reading import open_artefact
 from edgec.backends.profiles import family
 from edgec.benchmarking import bench
 from edgec.building import BuildResult, build
+from edgec.cli import run
 from edgec.errors import ArtefactError, FidelityError, RuntimeFailure, TargetError
 from edgec.lowering.tensorrt.check import check_graph, read_graph
 from edgec.lowering.tensorrt.lowering import TENSORRT, has_types
@@ -114,6 +115,30 @@ def test_it_verifies_here_and_a_changed_weight_is_found(built: BuildResult, tmp_
     graph.write_bytes(content)
     with pytest.raises(ArtefactError, match="changed"):
         open_artefact(copy)
+
+
+def test_checking_it_judges_as_the_build_did(built: BuildResult, capsys: pytest.CaptureFixture[str]) -> None:
+    """int8 is not for TensorRT 8.6, and no board with that gets it."""
+    assert run(["check", str(built.directory), "--json"]) == 0
+    versions = {Path(graph["graph"]).stem: graph["tensorrt"] for graph in json.loads(capsys.readouterr().out)["graphs"]}
+    assert versions["fp16"][0] == "8.6"
+    assert "10.3" in versions["int8"]
+    assert "8.6" not in versions["int8"]
+    assert "8.6" not in versions["int8-folded"]
+    assert run(["check", str(built.directory), "--tensorrt", "8.6"]) == 1, "what is asked for is asked of all"
+
+
+def test_an_estimate_is_a_range_of_two_digits(built: BuildResult) -> None:
+    for candidate in built.report.candidates:
+        for bound in candidate.bounds:
+            assert bound.likely_ms is not None
+            low, high = bound.likely_ms
+            assert bound.bound_ms <= low * 1.06
+            assert low < high
+            assert all(len(f"{value:.12g}".replace(".", "").strip("0")) <= 2 for value in bound.likely_ms)
+    text = (built.directory / "report.md").read_text()
+    assert "likely ms" in text
+    assert any("Likely ranges are estimates" in note for note in built.report.notes)
 
 
 def test_it_cannot_be_benched_here(built: BuildResult) -> None:

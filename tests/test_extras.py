@@ -209,3 +209,16 @@ def test_what_is_imported_later_is_the_module() -> None:
     assert extras.later("PIL.Image").new is Image.new
     with pytest.raises(AttributeError):
         _ = extras.later("PIL.Image").no_such_name
+
+
+def test_what_is_installed_and_does_not_load_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that raises, one that ends the process, one that writes to standard output, and one that is fine."""
+    (tmp_path / "edgec_broken.py").write_text("raise OSError('libfoo.so.1: cannot open\\nshared object file')")
+    (tmp_path / "edgec_loud.py").write_text("print('hello\\tworld')")
+    (tmp_path / "edgec_fatal.py").write_text("import os; os._exit(7)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert extras.failing(["edgec_broken", "edgec_loud", "json", "edgec_nowhere", "edgec_fatal"]) == {
+        "edgec_broken": "OSError: libfoo.so.1: cannot open shared object file",
+        "edgec_fatal": "the process ended with 7 while it was imported",
+    }

@@ -18,19 +18,40 @@ _KEEPING = ("files.py", "keeping.py", "ring.py")
 @dataclass(frozen=True)
 class RobotCode:
     """Templates in one language, for one runtime. A template is looked for in the `folders` in their order, so that a family says
-    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages. `onboard` names
-    modules of `edgec.onboard` that go along."""
+    only what is its own. `runtime_target` is what CMake calls the runtime's library; empty for other languages. `gpu`: the model
+    runs on a GPU, whose engine is made on the robot. `planar`: its graph takes float32 planes. `drift`: programs give the drift
+    score. `onboard` names modules of `edgec.onboard` that go along."""
 
     folders: tuple[Path, ...]
     runtime_target: str = ""
+    gpu: bool = False
+    planar: bool = False
+    drift: bool = True
     onboard: tuple[str, ...] = ()
 
     @classmethod
-    def cpp(cls, folder: str, runtime_target: str) -> RobotCode:
-        """C++ with what all families have in common (`targets/robot/cpp`). `folder` is the family's, in `targets`: it has
+    def cpp(cls, *folders: str, runtime_target: str) -> RobotCode:
+        """C++ with what all families have in common (`targets/robot/cpp`). `folders` are the family's, in `targets`: one has
         `include/NAMESPACE/runtime.hpp.j2`, `_runtime.cmake.j2` and `_runtime.md.j2`. Raises `EdgecError` if one is missing from
         this installation."""
-        return cls(_existing(folder, "robot/cpp"), runtime_target)
+        return cls(_existing(*folders, "robot/cpp"), runtime_target)
+
+    @classmethod
+    def tensorrt(cls, folder: str) -> RobotCode:
+        """C++ with what NVIDIA's families have in common (`targets/robot/tensorrt`). `folder` is the family's, in `targets`: it
+        has `_runtime.cmake.j2`, `_runtime.md.j2`, `_architecture.cmake.j2` and `_network.cpp.j2`. Raises as `cpp`."""
+        return cls(_existing(folder, "robot/tensorrt", "robot/cpp"), "TensorRTLibrary", gpu=True)
+
+    @classmethod
+    def isaac(cls, folder: str) -> RobotCode:
+        """A ROS 2 package that launches Isaac ROS's nodes, with the Python module for its golden frames. `folder` is in
+        `targets`. Raises as `cpp`."""
+        return cls(_existing(folder, "robot/python/module"), planar=True, onboard=_KEEPING)
+
+    @classmethod
+    def swift(cls, folder: str) -> RobotCode:
+        """A Swift package, all of which is in `folder`, in `targets`. Raises as `cpp`."""
+        return cls(_existing(folder), drift=False)
 
     @classmethod
     def python(cls, folder: str) -> RobotCode:

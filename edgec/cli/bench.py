@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     type=click.IntRange(1, options.MOST_ITERATIONS),
     help="Runs to record; by default 100, or fewer if they take over a minute.",
 )
+@options.patience
 @click.option("--fps", type=float, metavar="N", help="Frames arrive on a camera's clock, N a second.")
 @click.option(
     "--queue", type=click.Choice(["latest", "all"]), help="With --fps: what waits while the model works.  [default: latest]"
@@ -54,6 +55,7 @@ def bench(
     artefact: Path,
     threads: int | None,
     iterations: int | None,
+    patience: float,
     fps: float | None,
     queue: Literal["latest", "all"] | None,
     deadline: float | None,
@@ -76,7 +78,7 @@ def bench(
     """
     if boards:
         rates = {"fps": fps, "queue": queue, "deadline": deadline, "duration": duration, "streams": streams, "idle": idle_s}
-        _refuse(threads=threads, **rates, profile=profile or None)
+        _refuse(threads=threads, **rates, profile=profile or None, patience=patience or None)
         _on_boards(context, artefact, boards, iterations, output, as_json, trust, measurers, **connection)
         return
     _refuse(**{"dir" if name == "directory" else name: value or None for name, value in connection.items()})
@@ -90,7 +92,8 @@ def bench(
     check_idle(idle_s)
     if output is not None:
         _require_folder(output)
-    result = _with_progress(run, artefact, threads=threads, iterations=iterations, sustained=load, idle_s=idle_s, profile=profile)
+    settings = {"threads": threads, "iterations": iterations, "sustained": load, "idle_s": idle_s, "profile": profile}
+    result = _with_progress(run, artefact, patience_s=patience, **settings)
     if output is not None:
         _write(output, as_report(result).to_json())
     if as_json:
@@ -159,7 +162,9 @@ def _on_boards(
 def _with_progress(run: Any, artefact: Path, **settings: Any) -> BenchResult:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+    from edgec.cli.live import remaining
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), remaining())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("opening", total=None)
         result: BenchResult = run(

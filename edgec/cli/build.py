@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @options.force
 @options.threads
 @options.iterations
+@options.patience
 @options.seed
 @options.as_json
 @options.verbose

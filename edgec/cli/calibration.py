@@ -16,6 +16,7 @@ from edgec.cli.console import err, out, plain
 
 if TYPE_CHECKING:
     from edgec.frames import FrameSet, Origin, Split
+    from edgec.frames.decoding import Count
     from edgec.frames.extending import Extension
     from edgec.frames.lint import Level, Lint
     from edgec.frames.raw import RawFormat
@@ -108,17 +109,25 @@ def show(frame_set: str, topic: str, raw: RawFormat | None, output: Path | None)
     from edgec.errors import CalibrationError
     from edgec.extras import require
     from edgec.frames import Reading, load, require_use, split
+    from edgec.frames.decoding import Decoder
+    from edgec.frames.lint import MOST_FRAMES
     from edgec.frames.sheet import write_sheet
+    from edgec.frames.splitting import MIN_FRAMES, too_few
 
     require("pictures", "Looking at frames")
     frames = load(frame_set, reading=Reading(topic, raw))
     require_use(Reading(topic, raw), frames)
+    decoder = Decoder()
+    with err.status(f"looking at {len(frames.frames)} frames"):
+        # Of a larger set only what a build draws is decoded.
+        count = decoder.count(frames) if len(frames.frames) <= MOST_FRAMES else None
     parts, problem = None, ""
     try:
-        parts = split(frames)
+        parts = split(frames, decoder=decoder)
     except CalibrationError as error:
-        problem = f"{error.what} {error.evidence[0]}"
-    _print_summary(frames, parts, problem)
+        few = count is not None and len(count.usable) < MIN_FRAMES
+        problem = too_few(len(count.usable)) if few and count else f"{error.what} {error.evidence[0]}"
+    _print_summary(frames, count, parts, problem)
     if output is not None:
         shown = write_sheet(frames, parts, output)
         out.print(f"\n{shown} frames drawn on {output}", soft_wrap=True)
@@ -189,6 +198,8 @@ def _print_lint(frames: FrameSet, result: Lint) -> None:
     from rich.text import Text
 
     drawn = f"a build draws {result.calibration} to calibrate on and {result.validation} to judge by"
+    if not result.calibration:
+        drawn = "no build can use them"
     out.print(
         f"{plain(frames.name)}: {result.usable} usable frames from {_counted(result.sources, 'source')}; {drawn}",
         soft_wrap=True,
@@ -206,7 +217,7 @@ def _print_lint(frames: FrameSet, result: Lint) -> None:
     out.print(", ".join(_counted(counts[level], level) for level in styles))
 
 
-def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
+def _print_summary(frames: FrameSet, total: Count | None, parts: Split | None, problem: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -214,13 +225,14 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
 
     sides = {frame.name: "calibration" for frame in parts.calibration} if parts else {}
     sides |= {frame.name: "validation" for frame in parts.validation} if parts else {}
-    sources = Counter(frame.source for frame in frames.frames)
+    counted = total.usable if total else frames.frames
+    sources = Counter(frame.source for frame in counted)
     shapes = Counter(frame.read().shape[:2] for frame in (parts.calibration + parts.validation if parts else ()))
     facts = (
         ("set", frames.name),
         ("description", frames.description),
         ("sha256", frames.sha256),
-        ("frames", f"{len(frames.frames)} from {_counted(len(sources), 'source')}{', random noise' if frames.random else ''}"),
+        ("frames", _frames_words(frames, total) + (", random noise" if frames.random else "")),
         (
             "split",
             problem
@@ -235,7 +247,7 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
     table.add_column("source", overflow="fold")
     for title in ("frames", "calibration", "validation"):
         table.add_column(title, justify="right")
-    drawn = Counter((frame.source, sides.get(frame.name)) for frame in frames.frames)
+    drawn = Counter((frame.source, sides.get(frame.name)) for frame in frames.frames if frame.name in sides)
     sequences = {source: count for source, count in sources.items() if count > 1}
     for source, count in list(sequences.items())[:_MOST_ROWS]:
         table.add_row(Text(plain(source)), str(count), str(drawn[source, "calibration"]), str(drawn[source, "validation"]))
@@ -250,16 +262,23 @@ def _print_summary(frames: FrameSet, parts: Split | None, problem: str) -> None:
 
     for note in (*frames.notes, *(parts.notes if parts else ())):
         out.print(f"\nnote: {plain(note)}", soft_wrap=True)
-    skipped = [*frames.skipped, *(parts.skipped if parts else ())]
+    skipped = total.damaged if total else [*frames.skipped, *(parts.skipped if parts else ())]
     if skipped:
         out.print(f"\n{len(skipped)} damaged")
         for name, reason in skipped:
             out.print(f"  {plain(name)}: {plain(reason)}", soft_wrap=True)
-    if parts and parts.copies:
-        out.print(
-            f"\n{len(parts.copies)} left out, the same picture as another: {', '.join(map(plain, parts.copies))}",
-            soft_wrap=True,
-        )
+    copies = total.copies if total else parts.copies if parts else ()
+    if copies:
+        out.print(f"\n{len(copies)} left out, the same picture as another: {', '.join(map(plain, copies))}", soft_wrap=True)
+
+
+def _frames_words(frames: FrameSet, count: Count | None) -> str:
+    """As `lint` counts them; of a set that is too large to decode whole, how many there are."""
+    if count is None:
+        return f"{len(frames.frames)} from {_counted(len({frame.source for frame in frames.frames}), 'source')}, not all decoded"
+    sources = _counted(len({frame.source for frame in count.usable}), "source")
+    others = ((count.damaged, "damaged"), (count.copies, "the same picture as another"))
+    return ", ".join([f"{len(count.usable)} usable from {sources}", *(f"{len(each)} {what}" for each, what in others if each)])
 
 
 def _recorded(frames: FrameSet, origin: Origin) -> tuple[str, str]:

@@ -28,7 +28,7 @@ SHOWN = 4
 @click.argument("graph", type=options.PathType())
 @click.option(
     "--tensorrt", "versions", multiple=True, metavar="VERSION",
-    help="A TensorRT version, as in 10.3; may be given several times.  [default: those of JetPack 6.0 to 7.2]",
+    help="A TensorRT version, as in 10.3; may be given several times.  [default: those of JetPack 6.0 to 7.2, or an artefact's]",
 )  # fmt: skip
 @click.option(
     "--compile", "compiles", is_flag=True,
@@ -42,9 +42,10 @@ SHOWN = 4
 def check(graph: Path, versions: tuple[str, ...], compiles: bool, sms: str | None, as_json: bool) -> int:
     """Check GRAPH against what TensorRT versions accept, and are known to get wrong.
 
-    GRAPH is an .onnx file, edgec's or anybody's, or an artefact's directory. Nothing is run. Exit code 0: no errors, though there
-    may be warnings. 1: errors, or the compiler refuses it. 2: no such file, version or SM. 5: the compiler is not installed.
-    8: the file is damaged, or no ONNX model.
+    GRAPH is an .onnx file, edgec's or anybody's, or an artefact's directory. Each graph of an artefact for Jetsons is judged as
+    its build judged it: by the versions that its boards have and that its precision is for. Nothing is run. Exit code 0: no
+    errors, though there may be warnings. 1: errors, or the compiler refuses it. 2: no such file, version or SM. 5: the compiler
+    is not installed. 8: the file is damaged, or no ONNX model.
     """
     from edgec.extras import require
     from edgec.lowering.tensorrt.graph_files import graphs_in
@@ -55,18 +56,35 @@ def check(graph: Path, versions: tuple[str, ...], compiles: bool, sms: str | Non
 
     from edgec.lowering.tensorrt.check import check_graph, read_graph  # imports onnx, which a path that names nothing needs not
 
-    tensorrt_versions = tuple(dict.fromkeys(versions or DEFAULT))
-    findings_by_graph = {path: check_graph(read_graph(path), tensorrt_versions) for path in graphs_to_check}
+    asked = tuple(dict.fromkeys(versions))
+    versions_by_graph = {path: asked or _versions_of(path, graph) for path in graphs_to_check}
+    findings_by_graph = {path: check_graph(read_graph(path), judged) for path, judged in versions_by_graph.items()}
     compiled = {path: _compile(path, machines) for path in findings_by_graph} if compiles else {}
     if as_json:
-        graphs = [_graph_json(path, each) | _compiled_json(compiled.get(path, ())) for path, each in findings_by_graph.items()]
-        click.echo(json.dumps({"tensorrt": list(tensorrt_versions), "graphs": graphs}, indent=2))
+        graphs = [
+            _graph_json(path, versions_by_graph[path], each) | _compiled_json(compiled.get(path, ()))
+            for path, each in findings_by_graph.items()
+        ]
+        every = dict.fromkeys(version for judged in versions_by_graph.values() for version in judged)
+        click.echo(json.dumps({"tensorrt": list(every), "graphs": graphs}, indent=2))
     else:
         for path, findings in findings_by_graph.items():
-            _print(path, tensorrt_versions, findings)
+            _print(path, versions_by_graph[path], findings)
             _print_compiled(path, compiled.get(path, ()))
     refused = any(not each.accepted for group in compiled.values() for each in group)
     return int(refused or any(finding.is_error for findings in findings_by_graph.values() for finding in findings))
+
+
+def _versions_of(path: Path, given: Path) -> tuple[str, ...]:
+    """The versions to judge a graph by where none are asked for."""
+    from edgec.backends.jetson.foresight import versions_of
+    from edgec.records.manifest import MANIFEST, UPGRADES, Manifest
+    from edgec.records.reading import read_record
+
+    if not (given / MANIFEST).is_file():
+        return DEFAULT
+    manifest = read_record(given / MANIFEST, Manifest, "manifest", UPGRADES)
+    return versions_of(path.stem, manifest.target) or DEFAULT
 
 
 def _machines(compiles: bool, sms: str | None) -> tuple[str, ...]:
@@ -132,9 +150,10 @@ def _count(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
 
 
-def _graph_json(path: Path, findings: tuple[Violation, ...]) -> dict[str, Any]:
+def _graph_json(path: Path, versions: tuple[str, ...], findings: tuple[Violation, ...]) -> dict[str, Any]:
     return {
         "graph": str(path),
+        "tensorrt": list(versions),
         "errors": sum(finding.is_error for finding in findings),
         "warnings": sum(not finding.is_error for finding in findings),
         "findings": [

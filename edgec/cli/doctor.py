@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import click
 
 from edgec.cli import options
 from edgec.cli.console import err, out
-from edgec.extras import EXTRAS, TITLES
+from edgec.extras import EXTRAS, TITLES, failing
 
 if TYPE_CHECKING:
     from edgec.lowering.base import Availability
@@ -68,12 +68,18 @@ class Findings:
     """By name, the packages of each extra that are missing."""
     lacking: tuple[str, ...]
     warnings: tuple[str, ...]
+    failing: dict[str, str] | None = None
+    """By package, why it cannot be imported although it is installed; None if it was not tried."""
 
 
 @click.command()
+@click.option(
+    "--try", "tries", is_flag=True,
+    help="Also import every package that is installed, in a process of its own: some are there and do not load. Takes seconds.",
+)  # fmt: skip
 @options.as_json
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, tries: bool, as_json: bool) -> None:
     """Show what this machine has for edgec, and what it lacks.
 
     Exit code 5 if there is no runtime for any target of this machine.
@@ -81,6 +87,9 @@ def doctor(context: click.Context, as_json: bool) -> None:
     from edgec.errors import TargetError
 
     findings = examine()
+    if tries:
+        with err.status("importing what is installed"):
+            findings = replace(findings, failing=failing([package for extra in EXTRAS.values() for package in extra.packages]))
     if as_json:
         click.echo(_json(findings))
     else:
@@ -202,7 +211,9 @@ def _print(findings: Findings) -> None:
     for warning in findings.warnings:
         err.print(Text(f"Warning for measurements: {warning}"))
     out.print()
-    out.print(facts_table((f"edgec[{name}]", _extra(name, missing)) for name, missing in findings.extras.items()))
+    out.print(
+        facts_table((f"edgec[{name}]", _extra(name, missing, findings.failing)) for name, missing in findings.extras.items())
+    )
     out.print()
     only = "" if findings.builds or not findings.ready else " (to run and measure; nothing is built without edgec[build])"
     out.print(Text(f"ready for: {', '.join(findings.ready) or 'nothing'}{only}"), soft_wrap=True)
@@ -212,11 +223,15 @@ def _print(findings: Findings) -> None:
     out.print(Text(BOARDS))
 
 
-def _extra(name: str, missing: tuple[str, ...]) -> str:
+def _extra(name: str, missing: tuple[str, ...], failing: dict[str, str] | None) -> str:
     """What an extra enables, and whether it is there."""
     extra = EXTRAS[name]
+    reasons = failing or {}
+    broken = [f"{TITLES.get(package, package)} ({reasons[package]})" for package in extra.packages if package in reasons]
+    if broken:
+        return f"installed, but does not load: {', '.join(broken)}; it is for {extra.enables}; to install it anew: {extra.line}"
     if not missing:
-        return f"installed: {extra.enables}"
+        return f"installed{'' if failing is None else ' and loads'}: {extra.enables}"
     lacking = ", ".join(TITLES.get(package, package) for package in missing)
     return f"not installed ({lacking}): {extra.enables}; to add it: {extra.line}"
 
@@ -246,6 +261,7 @@ def _json(findings: Findings) -> str:
             name: {"enables": EXTRAS[name].enables, "missing": missing, "install": EXTRAS[name].line}
             for name, missing in findings.extras.items()
         },
+        "failing": findings.failing,
         "ready": findings.ready,
         "missing": findings.lacking,
         "warnings": findings.warnings,

@@ -5,12 +5,31 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from rich.progress import Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from edgec.cli.console import err
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+class _Remaining(ProgressColumn):
+    """How long a line is likely to take still, by its pace so far; nothing before two units are done."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """As in `~2:10 left`."""
+        if task.total is None or task.completed < 2 or task.finished or task.elapsed is None:
+            return Text("")
+        seconds = int(task.elapsed / task.completed * (task.total - task.completed)) + 1
+        return Text(f"~{seconds // 60}:{seconds % 60:02} left", style="cyan")
+
+
+def remaining() -> ProgressColumn:
+    """The column that says when a bar is likely to be full."""
+    return _Remaining()
 
 
 class LiveDisplay:

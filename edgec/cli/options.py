@@ -222,14 +222,16 @@ features = click.option(
 )
 min_agreement = click.option(
     "--min-agreement", type=float, metavar="SHARE",
-    help="Share of the frames on which each classifier must choose the class that it does in float32.",
+    help="Share of the frames on which each classifier must choose the class that it does in float32.  [default: 0.99]",
 )  # fmt: skip
 min_iou = click.option(
-    "--min-iou", type=float, metavar="IOU", help="Mean IoU of each segmentation's labels with those that it gives in float32."
-)
+    "--min-iou", type=float, metavar="IOU",
+    help="Mean IoU of each segmentation's labels with those that it gives in float32.  [default: 0.97]",
+)  # fmt: skip
 max_depth_error = click.option(
-    "--max-depth-error", type=float, metavar="SHARE", help="Mean relative difference of each depth map to the float32 one."
-)
+    "--max-depth-error", type=float, metavar="SHARE",
+    help="Mean relative difference of each depth map to the float32 one.  [default: 0.02]",
+)  # fmt: skip
 effort = click.option(
     "--effort", type=click.Choice(["quick", "full"]), default="quick", show_default=True,
     help="full also measures what int8 costs the features operation by operation, and tries more plans.",
@@ -254,6 +256,10 @@ iterations = click.option(
     show_default=True,
     help="Recorded runs of each candidate.",
 )
+patience = click.option(
+    "--patience", type=RealRange(0, 86_400), default=0.0, metavar="SECONDS",
+    help="How long measuring waits, at most, until other work leaves it its cores.  [default: it says so, and measures]",
+)  # fmt: skip
 seed = click.option(
     "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="For random weights and for choosing frames."
 )

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from edgec.cli.console import err, plain
 from edgec.cli.interrupts import Interrupts
-from edgec.cli.live import LiveDisplay
+from edgec.cli.live import LiveDisplay, remaining
 from edgec.progress import Step
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class BuildDisplay(LiveDisplay):
     def __init__(self, *, verbose: bool = False) -> None:
         self._verbose = verbose
         self._interrupts = Interrupts()
-        super().__init__(BarColumn(bar_width=24), MofNCompleteColumn())
+        super().__init__(BarColumn(bar_width=16), MofNCompleteColumn(), remaining())
 
     def __enter__(self) -> Self:
         if self._verbose:

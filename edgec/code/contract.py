@@ -18,13 +18,13 @@ from edgec.artefact.reading import OpenArtefact
 from edgec.backends.robot_code import RobotCode
 from edgec.code.golden import DRIFT_GOLDEN, DRIFT_WORLD, FOLDER, FRAMES, Array
 from edgec.code.identifiers import identifiers, type_name
-from edgec.code.model import Model, is_legal
+from edgec.code.model import Engine, Model, is_legal
 from edgec.lowering import registry
 from edgec.onboard.arithmetic import GARBAGE
 from edgec.onboard.drift import DIRECTIONS, THRESHOLD
 from edgec.onboard.tasks import FEATURES, LABELS
 from edgec.records.fidelity import HeadFacts
-from edgec.records.manifest import Manifest, SizeFacts
+from edgec.records.manifest import Manifest, SizeFacts, Tensor
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ class Contract:
     arrays: tuple[Array, ...]
 
 
-def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace: str) -> Contract:
-    """The default size's contract."""
+def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace: str, more: Sequence[Array] = ()) -> Contract:
+    """The default size's contract. `more` are files that the artefact does not have."""
     manifest, size = artefact.manifest, artefact.sizes[0]
     enumerations = _enumerations(manifest.heads)
     outputs = _outputs(size.facts, manifest.heads, enumerations)
-    arrays = [Array.of(FRAMES, size.golden.frames)]
+    arrays = [*more, Array.of(FRAMES, size.golden.frames)]
     arrays += [Array.of(output.recorded, model.expected[output.name]) for output in outputs]
-    drift, drift_arrays = _drift(artefact, size.facts, model)
+    drift, drift_arrays = _drift(artefact, size.facts, model) if code.drift else (None, [])
     arrays += drift_arrays
     files = [File(each.path, each.size_bytes, each.sha256) for each in model.files if not is_legal(PurePosixPath(each.path))]
     files += [File(each.path, len(each.content), each.sha256) for each in arrays]
@@ -110,9 +110,15 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
         "runtime_pin": _pin(manifest, model.runtime),
         "runtime_requirement": f"{model.runtime}{_pin(manifest, model.runtime)}",
         "runtime_target": code.runtime_target,
+        "gpu": code.gpu,
         "entry": model.entry,
+        "engine": model.engine or Engine("", ""),
+        "versions": model.versions,
         "settings": model.said_settings,
         "input": size.facts.input,
+        "input_names": _input_names(size.facts.input),
+        "function": size.facts.function,
+        "package": str(PurePosixPath(model.entry).parent),
         "outputs": outputs,
         "enumerations": enumerations,
         "golden_frames": FRAMES,
@@ -180,6 +186,12 @@ def _enumerations(heads: Sequence[HeadFacts]) -> list[Enumeration]:
         Enumeration(head.name, spelt, array, tuple(identifiers(head.classes, "class")), head.classes)
         for head, spelt, array in zip(named, types, arrays, strict=True)
     ]
+
+
+def _input_names(frames: Tensor) -> list[str]:
+    """Of a package of Core ML: one input for each frame of a batch, as `edgec.lowering.coreml.metadata` has them."""
+    count = frames.shape[0]
+    return [frames.name] if count == 1 else [f"{frames.name}_{index}" for index in range(count)]
 
 
 def _pin(manifest: Manifest, runtime: str) -> str:

@@ -13,6 +13,7 @@ from edgec.code.golden import write_arrays
 from edgec.code.identifiers import namespace
 from edgec.code.languages import LANGUAGES
 from edgec.code.model import Model, model_of
+from edgec.code.planar import with_planes
 from edgec.code.rendering import render
 from edgec.code.writing import check_project, write_project
 from edgec.durable import copy_hashed
@@ -51,8 +52,9 @@ class Project:
 def generate(request: CodeRequest) -> Project:
     """Write a project for an artefact, whole or not at all. Every file of the artefact is checked by its hash first.
 
-    Raises `ArtefactError` for a damaged artefact, or if something is in the way; `RequestError` if there is no such variant, or
-    the project would lie in the artefact; `TargetError` if the artefact's family has no code in this language.
+    Raises `ArtefactError` for a damaged artefact, or if something is in the way; `RequestError` if there is no such variant, the
+    project would lie in the artefact, or the graph has no such form; `TargetError` if the artefact's family has no code in this
+    language.
     """
     artefact = open_artefact(request.artefact)
     model = model_of(artefact, request.variant)
@@ -65,7 +67,11 @@ def generate(request: CodeRequest) -> Project:
         )
     check_project(directory, force=request.force)
     spelt = namespace(request.name or stem)
-    contract = contract_of(artefact, model, code, spelt)
+    more = []
+    if code.planar:
+        model, graph = with_planes(artefact, model)
+        more.append(graph)
+    contract = contract_of(artefact, model, code, spelt, more)
     files = render(code, contract.context)
 
     def fill(work: Path) -> None:
@@ -88,7 +94,11 @@ def generate(request: CodeRequest) -> Project:
 
 
 def _code(artefact: OpenArtefact, model: Model, language: str) -> RobotCode:
-    offered = {name: code for backend in all_backends().values() for name, code in backend.robot_code(model.runtime).items()}
+    backends = all_backends().values()
+    files = {file.path for file in artefact.manifest.files}
+    # Two families may have one runtime: which of them it is, the program for its devices says.
+    own = [backend for backend in backends if backend.program is not None and backend.program.path in files]
+    offered = {name: code for backend in own or backends for name, code in backend.robot_code(model.runtime).items()}
     if language not in offered:
         raise TargetError(
             f"There is no {language} code for artefacts like this one yet.",

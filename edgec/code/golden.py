@@ -40,5 +40,5 @@ class Array:
 def write_arrays(folder: Path, arrays: Sequence[Array]) -> None:
     """Write them into the artefact's folder of a project that is being written."""
     for array in arrays:
-        (folder / array.path).parent.mkdir(exist_ok=True)
+        (folder / array.path).parent.mkdir(parents=True, exist_ok=True)
         (folder / array.path).write_bytes(array.content)

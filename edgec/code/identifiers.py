@@ -1,4 +1,4 @@
-"""Names from an artefact, which may be any text, as identifiers and literals of C++ and Python."""
+"""Names from an artefact, which may be any text, as identifiers and literals of C++, Python and Swift."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ _KEYWORDS = frozenset({
     "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
     "wchar_t", "while", "xor", "xor_eq",
 }) | frozenset(keyword.kwlist)  # fmt: skip
+_SWIFT_KEYWORDS = frozenset({
+    "Any", "Protocol", "Self", "Type", "actor", "any", "associatedtype", "await", "defer", "deinit", "extension", "fallthrough",
+    "fileprivate", "func", "guard", "init", "inout", "internal", "let", "nil", "open", "precedencegroup", "repeat", "rethrows",
+    "self", "some", "subscript", "super", "throws", "var", "where",
+    "name", "names", "allCases", "rawValue", "hash", "hashValue",
+})  # fmt: skip
+"""Those that neither C++ nor Python has, and what enumerations have of their own."""
 _NAMESPACES = frozenset({
     "std", "ov", "onnx", "main", "linux", "unix", "posix", "build", "test", "src", "include", "artefact", "install", "log",
     "numpy", "onnxruntime", "openvino", "pil", "setuptools", "launch", "launch_ros", "config", "resource", "rclpy", "array",
     "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs", "builtin_interfaces", "ament_index_python", "run_frames",
-    "setup",
+    "run_pipeline", "gi", "setup", "swift", "coreml", "corevideo", "cryptokit", "foundation", "xctest",
 }) | sys.stdlib_module_names  # fmt: skip
 """Namespaces and packages of libraries, names that preprocessors, CMake and colcon have for themselves."""
 _LONGEST = 60
@@ -79,6 +86,20 @@ def literal(text: str) -> str:
 def python_literal(text: str) -> str:
     """A string of exactly these characters for Python, in ASCII."""
     return '"' + text.encode("unicode_escape").decode().replace('"', '\\"') + '"'
+
+
+def swift_literal(text: str) -> str:
+    """A string of exactly these characters for Swift, in ASCII. It has no halves of surrogates: they become U+FFFD."""
+    parts = []
+    for character in text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"):
+        plain = " " <= character <= "~" and character not in '"\\'
+        parts.append(character if plain else f"\\u{{{ord(character):X}}}")
+    return f'"{"".join(parts)}"'
+
+
+def swift_name(name: str) -> str:
+    """An identifier of `identifiers` as Swift can have it. None of those ends with an underscore unless it is a keyword."""
+    return f"{name}_" if name in _SWIFT_KEYWORDS else name
 
 
 def comment(text: object) -> str:

@@ -1,6 +1,6 @@
 """Templates → the files of a project.
 
-A template is a file whose name ends with `.j2`, in Jinja's language, with marks that C++, Python, CMake and Markdown lack:
+A template is a file whose name ends with `.j2`, in Jinja's language, with marks that C++, Python, Swift, CMake and Markdown lack:
 `%% … %%` is a statement, on a line of its own, and `@{ … }` an expression. Others are copied as they are. `NAMESPACE` in a path
 stands for the project's namespace; a file whose name begins with one underscore is for others to include. Modules of
 `edgec.onboard` are copied into `NAMESPACE/onboard`.
@@ -14,7 +14,7 @@ from typing import Any
 
 from edgec import onboard
 from edgec.backends.robot_code import RobotCode
-from edgec.code.identifiers import cell, comment, literal, python_literal
+from edgec.code.identifiers import cell, comment, literal, python_literal, swift_literal, swift_name
 
 _TEMPLATE = ".j2"
 _NAMESPACE = "NAMESPACE"
@@ -42,7 +42,8 @@ def render(code: RobotCode, context: Mapping[str, Any]) -> dict[str, str]:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"literal": literal, "python": python_literal, "comment": comment, "cell": cell}
+    environment.filters |= {"literal": literal, "python": python_literal, "swift": swift_literal, "swift_name": swift_name}
+    environment.filters |= {"comment": comment, "cell": cell}
     source = Path(onboard.__file__).parent
     files = {f"{context['namespace']}/onboard/{name}": (source / name).read_text(encoding="utf-8") for name in code.onboard}
     for folder in reversed(folders):

@@ -19,6 +19,8 @@ _LIMIT_BYTES = 1 << 20
 _SHOWN = 8
 _BUILT = ("build", "install", "log")
 """What CMake and colcon make."""
+_MADE = ("artefact/engine.plan", "artefact/model/float32-nchw.plan")
+"""What a project's own programs make."""
 
 
 def check_project(directory: Path, *, force: bool) -> None:
@@ -96,4 +98,4 @@ def _files(directory: Path) -> list[str]:
     """Paths of all files, without the mark, and without what building and running leave."""
     paths = (path.relative_to(directory) for path in sorted(directory.rglob("*")) if path.is_symlink() or not path.is_dir())
     whole = (path for path in paths if path.parts[0] not in _BUILT and "__pycache__" not in path.parts)
-    return [path.as_posix() for path in whole if path.as_posix() != MARK]
+    return [path.as_posix() for path in whole if path.as_posix() not in (MARK, *_MADE)]

@@ -35,6 +35,8 @@ class Reference:
     heads: tuple[HeadFacts, ...] = ()
     key: str = ""
     """The cache key of what it was made from, if it comes from a cache."""
+    gflops: float = 0.0
+    """What a frame takes the model, where that is known."""
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -1,21 +1,26 @@
-"""Whether a calibration set is fit to calibrate on: what a build would fail on, and what would make its int8 ranges poor."""
+"""Whether a calibration set is fit to calibrate on: what a build would fail on, and what would make its int8 ranges poor.
+
+`lint` looks at a whole set, `lint_chosen` at the frames that a build has drawn from one, of which it has all that it needs.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from edgec.errors import CalibrationError
-from edgec.frames.measuring import BRIGHT, BURNT, DARK, HUES, NEAR_BITS, Look, light_notes, look, near
-from edgec.frames.splitting import MIN_FRAMES, split
+from edgec.frames.decoding import Decoder
+from edgec.frames.findings import Level as Level
+from edgec.frames.findings import LintFinding as LintFinding
+from edgec.frames.findings import some
+from edgec.frames.measuring import BRIGHT, BURNT, DARK, HUES, NEAR_BITS, Look, light_notes, near
+from edgec.frames.shapes import size_findings
+from edgec.frames.splitting import MIN_FRAMES, split, too_few
 from edgec.frames.types import Crop, Frame, FrameSet, Skipped, Split
 from edgec.model.spec import Size
-
-Level = Literal["error", "warning", "note"]
 
 _FEW = 32
 _FLAT = 10
@@ -23,8 +28,6 @@ _MANY = 0.25
 _LIGHTING = 40
 _HUE_SHARE = 0.002
 _FEW_HUES = 5
-_UPSCALED, _CROPPED, _STRETCHED = 1.05, 0.35, 1.1
-_NAMED = 5
 _DAMAGED = 50
 
 MOST_FRAMES = 2000
@@ -32,18 +35,9 @@ MOST_FRAMES = 2000
 
 
 @dataclass(frozen=True)
-class LintFinding:
-    """`check` is the kind of finding, for scripts. An `error` makes a build fail, or its figures wrong."""
-
-    level: Level
-    check: str
-    text: str
-    frames: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Lint:
-    """`usable` frames decode. `calibration` and `validation` count what a build would draw; they are 0 if it could not."""
+    """`usable` frames decode, and show no picture that an earlier one shows. `calibration` and `validation` count what a build
+    would draw; they are 0 if it could not."""
 
     usable: int
     sources: int
@@ -71,39 +65,52 @@ def lint(
     validation: int = 32,
     progress: Callable[[int], None] | None = None,
 ) -> Lint:
-    """The findings about a set. Decodes every frame once, and those of the split once more; memory holds one frame. `size` is the
-    build's input size: without it sizes are not checked. `progress` is called with the number of frames decoded so far."""
+    """The findings about a set. Decodes every frame once; memory holds one. `size` is the build's input size: without
+    it sizes are not checked. `progress` is called with the number of frames decoded so far."""
     if frameset.random:
         text = "random noise: every checkpoint but random:ARCH refuses it, as its ranges are not a camera's"
         return Lint(len(frameset.frames), len(frameset.frames), 0, 0, (LintFinding("error", "random", text),))
-    looks: dict[str, Look] = {}
-    skipped = list(frameset.skipped)
-    for count, frame in enumerate(frameset.frames, 1):
-        try:
-            looks[frame.name] = look(frame.read())
-        except CalibrationError as error:
-            skipped.append((frame.name, "; ".join(error.evidence)))
+    decoder = Decoder()
+    for number, frame in enumerate(frameset.frames, 1):
+        decoder.picture(frame)
         if progress is not None:
-            progress(count)
+            progress(number)
+    count, looks = decoder.count(frameset), decoder.looks
     good = [frame for frame in frameset.frames if frame.name in looks]
-    findings = [*_damaged(skipped), *_noted(frameset), *_count(good), *_duplicates(good, looks)]
+    findings = [*_damaged(count.damaged), *_noted(frameset), *_few(len(count.usable)), *_duplicates(good, looks)]
     parts = Split((), ())
     try:
-        parts = split(frameset, limit=limit, validation=validation)
+        parts = split(frameset, limit=limit, validation=validation, decoder=decoder)
     except CalibrationError as error:
-        if len(good) >= MIN_FRAMES:
+        if len(count.usable) >= MIN_FRAMES:
             findings.append(LintFinding("error", "split", f"{error.what} {error.evidence[0]}"))
-    findings += _leaks(frameset, parts, looks)
+    findings += [*_same_pictures(frameset), *_leaks(parts, looks)]
     if size is not None:
-        findings += _sizes(good, looks, size, crop)
+        findings += size_findings(good, looks, size, crop)
     if good:
+        notes = light_notes([seen.light for seen in looks.values()])
+        findings += [LintFinding("warning", "exposure", note) for note in notes]
         findings += [*_exposure(looks), *_colours(list(looks.values()))]
-    sources = len({frame.source for frame in good})
-    return Lint(len(good), sources, len(parts.calibration), len(parts.validation), ()).adding(findings)
+    sources = len({frame.source for frame in count.usable})
+    return Lint(len(count.usable), sources, len(parts.calibration), len(parts.validation), ()).adding(findings)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+def lint_chosen(parts: Split, sizes: Sequence[Size], *, random: bool = False) -> tuple[LintFinding, ...]:
+    """The findings about the frames of a build, by what `split` measured of them; nothing is decoded. What `parts.notes` says is
+    not repeated. `random` frames are noise, of which nothing is said."""
+    if random or not parts.looks:
+        return ()
+    chosen = (*parts.calibration, *parts.validation)
+    findings = [*_few(len(chosen)), *_leaks(parts, parts.looks)]
+    for size in sizes:
+        findings += size_findings(chosen, parts.looks, size, "centre")
+    findings += [*_exposure(parts.looks), *_colours(list(parts.looks.values()))]
+    return Lint(0, 0, 0, 0, ()).adding(findings).findings
+
+
+def repeating(parts: Split) -> int:
+    """How many validation frames nearly repeat a calibration frame."""
+    return len({name for within in (False, True) for name in _repeats(parts, parts.looks, within=within)})
 
 
 def _damaged(skipped: Sequence[Skipped]) -> Iterable[LintFinding]:
@@ -122,13 +129,12 @@ def _noted(frameset: FrameSet) -> Iterable[LintFinding]:
         yield LintFinding("note", "read", note)
 
 
-def _count(good: Sequence[Frame]) -> Iterable[LintFinding]:
-    if len(good) < MIN_FRAMES:
-        yield LintFinding("error", "count", f"{len(good)} usable frames; a build needs at least {MIN_FRAMES}")
-    elif len(good) < _FEW:
-        yield LintFinding(
-            "warning", "count", f"{len(good)} usable frames; under {_FEW}, ranges follow single frames; 100 or more are good"
-        )
+def _few(usable: int) -> Iterable[LintFinding]:
+    if usable < MIN_FRAMES:
+        yield LintFinding("error", "count", too_few(usable))
+    elif usable < _FEW:
+        text = f"{usable} usable frames; under {_FEW}, ranges follow single frames; 100 or more are good"
+        yield LintFinding("warning", "count", text)
 
 
 def _duplicates(good: Sequence[Frame], looks: dict[str, Look]) -> Iterable[LintFinding]:
@@ -140,7 +146,7 @@ def _duplicates(good: Sequence[Frame], looks: dict[str, Look]) -> Iterable[LintF
     pairs = [(good[later], good[earlier]) for later, earlier in first.items()]
     across = [(later.name, earlier.name) for later, earlier in pairs if later.source != earlier.source]
     if across:
-        text = f"{len(across)} frames nearly repeat another source's: " + _some([f"{one} = {other}" for one, other in across])
+        text = f"{len(across)} frames nearly repeat another source's: " + some([f"{one} = {other}" for one, other in across])
         yield LintFinding("warning", "near-duplicates", text, tuple(name for name, _ in across))
     within = Counter(later.source for later, earlier in pairs if later.source == earlier.source)
     members = Counter(frame.source for frame in good)
@@ -151,66 +157,41 @@ def _duplicates(good: Sequence[Frame], looks: dict[str, Look]) -> Iterable[LintF
         yield LintFinding("note", "near-duplicates", text, tuple(later.name for later, _ in pairs if later.source == source))
 
 
-def _leaks(frameset: FrameSet, parts: Split, looks: dict[str, Look]) -> Iterable[LintFinding]:
+def _same_pictures(frameset: FrameSet) -> Iterable[LintFinding]:
     sides: dict[str, set[str]] = {}
     for frame in frameset.frames:
         sides.setdefault(frame.digest, set()).add(frame.side or "")
     both = [frame.name for frame in frameset.frames if {"calibration", "validation"} <= sides[frame.digest]]
     if both:
-        text = f"the very same picture is meant for calibration and for validation: {_some(both)}"
+        text = f"the very same picture is meant for calibration and for validation: {some(both)}"
         yield LintFinding("error", "leakage", text, tuple(both))
-    across: dict[str, str] = {}
-    within: dict[str, str] = {}
+
+
+def _repeats(parts: Split, looks: Mapping[str, Look], *, within: bool) -> dict[str, str]:
+    """Validation frames that nearly repeat a calibration frame, of the same source (`within`) or of another, and that one."""
     judged, calibrated = parts.validation, parts.calibration
+    repeats: dict[str, str] = {}
     for one, other in near([looks[f.name].hash for f in judged], [looks[f.name].hash for f in calibrated], NEAR_BITS):
-        same_source = judged[one].source == calibrated[other].source
-        (within if same_source else across).setdefault(judged[one].name, calibrated[other].name)
+        if (judged[one].source == calibrated[other].source) is within:
+            repeats.setdefault(judged[one].name, calibrated[other].name)
+    return repeats
+
+
+def _leaks(parts: Split, looks: Mapping[str, Look]) -> Iterable[LintFinding]:
+    across, within = (_repeats(parts, looks, within=same) for same in (False, True))
     if across:
-        named = _some([f"{one} = {other}" for one, other in across.items()])
+        named = some([f"{one} = {other}" for one, other in across.items()])
         text = f"{len(across)} validation frames nearly repeat calibration frames of another source: {named}"
         yield LintFinding("error", "leakage", text, tuple(across))
     if within:
         text = (
-            f"{len(within)} of {len(judged)} validation frames nearly repeat calibration frames from earlier in the same source: "
-            "fidelity is measured on scenes that calibration knew; add other places"
+            f"{len(within)} of {len(parts.validation)} validation frames nearly repeat calibration frames from earlier in the "
+            "same source: fidelity is measured on scenes that calibration knew; add other places"
         )
         yield LintFinding("warning", "leakage", text, tuple(within))
 
 
-def _sizes(good: Sequence[Frame], looks: dict[str, Look], size: Size, crop: Crop) -> Iterable[LintFinding]:
-    upscaled: list[str] = []
-    cropped: list[str] = []
-    stretched: list[str] = []
-    losses: list[float] = []
-    for frame in good:
-        seen, policy = looks[frame.name], frame.crop or crop
-        vertical, horizontal = size.height / seen.height, size.width / seen.width
-        low, high = sorted((vertical, horizontal))
-        if (low if policy == "pad" else high) > _UPSCALED:
-            upscaled.append(frame.name)
-        lost = 1 - low / high
-        losses.append(lost)
-        if policy == "resize":
-            stretched += [frame.name] * (high / low > _STRETCHED)
-        else:
-            cropped += [frame.name] * (lost > _CROPPED)
-    total = len(good)
-    if upscaled:
-        text = f"{len(upscaled)} of {total} frames are smaller than {size} and would be enlarged: {_some(upscaled)}"
-        yield LintFinding("warning", "size", text, tuple(upscaled))
-    if cropped:
-        text = (
-            f"{len(cropped)} of {total} frames lose more than {_CROPPED:.0%} of their area, or are that much padding, at {size}"
-        )
-        yield LintFinding("warning", "aspect", f"{text}: {_some(cropped)}", tuple(cropped))
-    if stretched:
-        text = f"{len(stretched)} of {total} frames are stretched by more than {_STRETCHED - 1:.0%} at {size}: {_some(stretched)}"
-        yield LintFinding("warning", "aspect", text, tuple(stretched))
-    if losses and not cropped and not stretched and float(np.mean(losses)) > 0.01:
-        yield LintFinding("note", "aspect", f"at {size} a frame loses {float(np.mean(losses)):.0%} of its area on average")
-
-
-def _exposure(looks: dict[str, Look]) -> Iterable[LintFinding]:
+def _exposure(looks: Mapping[str, Look]) -> Iterable[LintFinding]:
     kinds = {
         "too dark": [name for name, seen in looks.items() if seen.brightness < DARK],
         "too bright": [name for name, seen in looks.items() if seen.brightness > BRIGHT or seen.burnt > BURNT],
@@ -219,9 +200,7 @@ def _exposure(looks: dict[str, Look]) -> Iterable[LintFinding]:
     for kind, names in kinds.items():
         if names:
             level: Level = "warning" if len(names) > _MANY * len(looks) else "note"
-            yield LintFinding(level, "exposure", f"{len(names)} of {len(looks)} frames are {kind}: {_some(names)}", tuple(names))
-    for note in light_notes([seen.light for seen in looks.values()]):
-        yield LintFinding("warning", "exposure", note)
+            yield LintFinding(level, "exposure", f"{len(names)} of {len(looks)} frames are {kind}: {some(names)}", tuple(names))
     low, high = np.percentile([seen.brightness for seen in looks.values()], [5, 95])
     if high - low < _LIGHTING:
         text = f"one lighting only: nine frames in ten have a mean luma between {low:.0f} and {high:.0f}; add other times of day"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,17 @@ class Look:
     hash: NDArray[np.bool_]
     """[256]: dHash, whether luma rises from each cell of a 16 x 17 grid to the next in its row. Compression, scaling and exposure
     change few bits; between unrelated photographs about half differ."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, ready for `json.dumps`."""
+        packed = np.packbits(self.hash).tobytes().hex()
+        return {**vars(self), "light": vars(self.light), "hues": [float(share) for share in self.hues], "hash": packed}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Look:
+        """What `as_json` gave."""
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(data["hash"]), np.uint8)).astype(np.bool_)
+        return cls(**{**data, "light": Light(**data["light"]), "hues": np.array(data["hues"], np.float32), "hash": bits})
 
 
 def look(pixels: Pixels) -> Look:

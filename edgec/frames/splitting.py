@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from edgec.errors import CalibrationError, RequestError
-from edgec.frames.measuring import Light, light, light_notes
+from edgec.frames.decoding import Decoder
+from edgec.frames.measuring import light_notes
 from edgec.frames.sampling import middles
 from edgec.frames.types import Frame, FrameSet, Skipped, Split
 
@@ -29,12 +30,14 @@ Strata = list[list[Frame]]
 """Each list holds frames of one origin: a sequence, or the single pictures of one folder in an order drawn by the seed."""
 
 
-def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: int | None = None) -> Split:
+def split(
+    frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: int | None = None, decoder: Decoder | None = None
+) -> Split:
     """At most `limit` frames to calibrate on and `validation` to judge by, evenly over the sources and over each one's time.
 
     The set's manifest may say which sources are for validation; else about a quarter of the frames is. The same set, numbers and
     seed (by default the set's own) give the same split. Every chosen frame is decoded once: damaged ones are replaced if there
-    are others, and of frames with exactly the same picture only one is used.
+    are others, and of frames with exactly the same picture only one is used. A `decoder` may have decoded some already.
 
     Raises `RequestError` for numbers that are too small, `CalibrationError` if fewer than 6 calibration or 2 validation frames
     remain.
@@ -45,7 +48,7 @@ def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: i
             evidence=f"asked for {limit} and {validation}",
         )
     seed = frameset.seed if seed is None else seed
-    decoder = _Decoder()
+    decoder = decoder or Decoder()
     frames, copies = _distinct(frameset.frames)
     while True:
         for_validation, for_calibration = _pools(frames, frameset.validation_share, seed)
@@ -55,8 +58,9 @@ def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: i
         judged = draw.take(for_validation, validation if explicit else min(validation, share))
         calibrated = draw.take(for_calibration, limit)
         if len(judged) >= MIN_VALIDATION and len(calibrated) >= MIN_CALIBRATION:
-            chosen = [decoder.lights[frame.name] for frame in (*calibrated, *judged)]
-            return Split(calibrated, judged, tuple(decoder.skipped), (*copies, *draw.copies), light_notes(chosen))
+            looks = {frame.name: decoder.looks[frame.name] for frame in (*calibrated, *judged)}
+            notes = light_notes([each.light for each in looks.values()])
+            return Split(calibrated, judged, tuple(decoder.skipped), (*copies, *draw.copies), notes, looks)
         # Too few frames, and some of them unusable: the others may still be enough if they are divided again.
         unusable = {name for name, _ in decoder.skipped} | set(draw.copies)
         remaining = [frame for frame in frames if frame.name not in unusable]
@@ -66,31 +70,10 @@ def split(frameset: FrameSet, *, limit: int = 128, validation: int = 32, seed: i
 
 
 @dataclass
-class _Decoder:
-    """Decodes frames, each once, and remembers hash and light of their pictures."""
-
-    skipped: list[Skipped] = field(default_factory=list)
-    lights: dict[str, Light] = field(default_factory=dict)
-    _pictures: dict[str, str | None] = field(default_factory=dict)
-
-    def picture(self, frame: Frame) -> str | None:
-        """The hash of the decoded picture; None if it is damaged."""
-        if frame.name not in self._pictures:
-            try:
-                pixels = frame.read()
-                self.lights[frame.name] = light(pixels)
-                self._pictures[frame.name] = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-            except CalibrationError as error:
-                self.skipped.append((frame.name, "; ".join(error.evidence)))
-                self._pictures[frame.name] = None
-        return self._pictures[frame.name]
-
-
-@dataclass
 class _Draw:
     """Draws good frames from strata, none with a picture that was drawn before."""
 
-    decoder: _Decoder
+    decoder: Decoder
     position: dict[str, int]
     copies: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
@@ -216,3 +199,8 @@ def _too_few(
         evidence=[*facts, f"and {hidden} more"] if hidden else facts,
         remedy=f"give at least {MIN_FRAMES} different pictures; 100 or more calibrate well",
     )
+
+
+def too_few(usable: int) -> str:
+    """What everybody says who counts fewer usable frames than a build needs."""
+    return f"{usable} usable frames; a build needs at least {MIN_FRAMES}"

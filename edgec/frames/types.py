@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from edgec.frames.measuring import Look
 
 Pixels = NDArray[np.uint8]
 """uint8 [H, W, 3], RGB."""
@@ -82,7 +85,7 @@ class Split:
     errors.
 
     `skipped` are frames that turned out damaged, `copies` those left out because another frame holds exactly the same picture.
-    `notes` says what is implausible about the light in the chosen frames.
+    `notes` says what is implausible about the light in the chosen frames, `looks` what was measured of each, by name.
     """
 
     calibration: tuple[Frame, ...]
@@ -90,3 +93,4 @@ class Split:
     skipped: tuple[Skipped, ...] = ()
     copies: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    looks: Mapping[str, Look] = field(default_factory=dict, repr=False, compare=False)

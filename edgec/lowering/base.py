@@ -235,6 +235,11 @@ class Lowering(ABC):
     def label(self, model: LoweredModel, label: Label) -> None:  # noqa: B027 - most files have no place for it
         """Write the label into the model's files, if their format has room for it."""
 
+    def open_with(self, model: LoweredModel) -> str:
+        """For people who open the files without edgec: what they must tell the runtime, so that it computes what was verified.
+        Empty if the files say all."""
+        return ""
+
     def require_profiler(self) -> None:  # noqa: B027 - most need nothing more than for running
         """Raises `MissingPackage` if something that `profiler` needs is not installed."""
 

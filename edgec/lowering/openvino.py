@@ -74,10 +74,20 @@ class OpenVino(Lowering):
                     for operation in operations(smoothed(hub, plan))
                     if plan.precision_of(operation.name) == "int8-per-token"
                 }
-                settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
+                group = settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(compress_products(converted, per_token))
+                # What the IR can say, it says. OpenVINO 2026.4 would not obey a precision there.
+                converted.set_rt_info(group, ["runtime_options", "DYNAMIC_QUANTIZATION_GROUP_SIZE"])
             _name_all(converted)
             ov.save_model(converted, directory / "model.xml", compress_to_fp16=False)
         return LoweredModel(self.name, directory, "model.xml", ("model.bin", "model.xml"), settings)
+
+    def open_with(self, model: LoweredModel) -> str:
+        """The precision: left to itself, OpenVINO runs float32 as bf16 on CPUs that have it, whatever the IR says."""
+        given = ", ".join(f'"{name}": "{value}"' for name, value in sorted(model.settings.items()))
+        return (
+            f'OpenVINO must be told: core.compile_model(model, "CPU", {{{given}}}). A plain compile_model computes in the type '
+            "that the CPU prefers, which may not be what was verified"
+        )
 
     def load(self, model: LoweredModel, *, threads: int | None = None) -> Runner:
         """Compiles the model for the CPU."""

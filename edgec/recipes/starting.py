@@ -125,7 +125,7 @@ def written(start: Start) -> str:
         "",
         "[budgets]   # what int8 and other precisions may lose",
         "min_fidelity = 0.99",
-        *(["# min_agreement = 0.99", "# min_iou = 0.95", "# max_depth_error = 0.05"] if start.heads else []),
+        *(["# min_agreement = 0.99", "# min_iou = 0.97", "# max_depth_error = 0.02"] if start.heads else []),
         "",
         *(
             ["[bundle]", chosen("key", start.key, "", _or(also.get("keys")))]

@@ -9,9 +9,9 @@ class Evidence(str, Enum):
     """The kinds, from the strongest to the weakest."""
 
     TARGET = "measured on target"
-    """Run on the very board that the artefact is for."""
+    """Run on a machine that has all that the target's profile asks for: the board itself, or a CPU of its kind."""
     HOST = "measured on host"
-    """Run on the machine that built the artefact. For a CPU target that may be the same kind of machine; the report says so."""
+    """Run on another machine than the target: its features count, its latencies say nothing about the target."""
     COMPILED = "compiled on host"
     """What the vendor's own compiler said of the graph on the machine that built the artefact: kernels, bytes, types. Not run."""
     EMULATED = "emulated on host"

@@ -10,7 +10,7 @@ this file's hash and those of the pictures beside it. Both are sealed (`edgec.on
 | 3 | `runtime` and `settings` of variants |
 | 4 | variants that only the target can run, without `expected`; `recordings` of sets of frames |
 | 5 | `recipe` |
-| 6 | `elsewhere` |
+| 6 | `open_with`, the first line; `elsewhere` |
 """
 
 from __future__ import annotations
@@ -166,6 +166,8 @@ class Manifest(Record):
     limit_bytes: ClassVar[int] = 4 << 20
     sealed_since: ClassVar[int | None] = 2
 
+    open_with: str = ""
+    """What whoever opens the entry without edgec must tell the runtime, so that it computes what was verified; empty: nothing."""
     schema_version: Literal[6] = SCHEMA_VERSION
     edgec_version: str
     build_key: str
@@ -208,10 +210,10 @@ class Manifest(Record):
         return self.sizes or (SizeFacts(function="", input=self.input, outputs=self.outputs, golden=self.golden),)
 
     def to_json(self) -> str:
-        """As the file has it: sealed, without the fields for heads, sizes, variants, a recipe or fidelity elsewhere that are
-        empty."""
+        """As the file has it: sealed, without the fields for settings, heads, sizes, variants, a recipe or fidelity elsewhere
+        that are empty."""
         data = self.model_dump(mode="json")
-        for name in ("heads", "sizes", "variants", "recipe", "elsewhere"):
+        for name in ("open_with", "heads", "sizes", "variants", "recipe", "elsewhere"):
             if not data[name]:
                 del data[name]
         for frames in (data["calibration"], data["validation"]):

@@ -5,14 +5,13 @@ does not know; `UPGRADES` reads what older versions wrote. `edgec schema` prints
 
 | version | what is new |
 | --- | --- |
-| 1 | |
 | 2 | `Report.artefact_sha256`; `blocks` and `other_cores` of `Latency` |
 | 3 | `runs`, `after_idle`, `profile`, `placement`, `cpu_ms_per_frame` of candidates; `import_ms`, `process_ms` of `ColdStart` |
 | 4 | `heads` and their budgets of `Report`; `tasks` of `StageFidelity`, whose cosines may be None; `process` of `Block` |
 | 5 | the `seal` of the file, and `files` of `Report` |
 | 6 | `compilations` of candidates; `estimate_ms` of `Bound` |
 | 7 | `emulated_on` of `Host`; evidence `emulated on host` |
-| 8 | `elsewhere` of candidates; `min_fidelity_elsewhere` of `Report` |
+| 8 | `elsewhere` of candidates; `likely_ms` of bounds; `min_fidelity_elsewhere`, `repeated_frames`, `frame_findings` of reports |
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from pydantic import Field
 from edgec.onboard import seal
 from edgec.onboard.statistics import summary
 from edgec.records.base import Record, only_version
+from edgec.records.bounds import Bound as Bound
 from edgec.records.compilation import Compilation
 from edgec.records.evidence import Evidence
 from edgec.records.fidelity import HeadFacts, StageFidelity
@@ -258,19 +258,6 @@ class Placement(Record):
     evidence: Evidence
 
 
-class Bound(Record):
-    """The least time that a board could take for a batch, from data sheets: a bound, not a latency to expect."""
-
-    board: str
-    power_mode: str
-    bound_ms: float = Field(ge=0)
-    limited_by: Literal["compute", "memory"]
-    estimate_ms: float | None = Field(default=None, ge=0)
-    """What a batch would take if nothing that passes between kernels stayed in a cache and each launch had its usual cost: where
-    the graph was compiled, so that kernels and traffic are known. The truth may lie on either side of it."""
-    evidence: Evidence = Evidence.ESTIMATED
-
-
 class CandidateFigures(Record):
     """One runtime at one precision. What could not be made or run says so in `problem` and has no figures."""
 
@@ -336,6 +323,14 @@ class ModelFacts(Record):
     parameters: int = Field(ge=0)
 
 
+class FrameFinding(Record):
+    """One thing that `edgec calibration lint` says of frames. `check` is its kind, for scripts."""
+
+    level: Literal["error", "warning", "note"]
+    check: str
+    text: str
+
+
 class Beside(Record):
     """A file that shows what the report says, and lies in its folder."""
 
@@ -372,6 +367,11 @@ class Report(Record):
     heads: tuple[HeadFacts, ...] = ()
     calibration: str
     validation_frames: int
+    repeated_frames: int | None = Field(default=None, ge=0)
+    """How many of the validation frames nearly repeat a calibration frame: fidelity on these says little about other scenes. None
+    where nobody looked."""
+    frame_findings: tuple[FrameFinding, ...] = ()
+    """What the linter says of the frames that the build used."""
     stages: tuple[StageFidelity, ...] = ()
     candidates: tuple[CandidateFigures, ...]
     chosen: str

@@ -51,3 +51,8 @@ def shortened(name: str, most: int, begin: int) -> str:
     """At most `most` characters: the first `begin` of them and the end, where names that resemble each other differ."""
     line = printable(name)
     return line if len(line) <= most else f"{line[:begin]}…{line[begin + 1 - most :]}"
+
+
+def likely_cell(likely_ms: tuple[float, float] | None) -> str:
+    """An estimated range in ms, in no more digits than it has."""
+    return ABSENT if likely_ms is None else f"{likely_ms[0]:g}..{likely_ms[1]:g}"

@@ -10,7 +10,7 @@ from edgec.onboard.figures import per_second, rate
 from edgec.records.fidelity import StageFidelity
 from edgec.records.reading import printable
 from edgec.records.report import CandidateFigures, Report
-from edgec.report.cells import ABSENT, candidate_name, cosine_cell, megabytes, ms_cell, number, p99_cell
+from edgec.report.cells import ABSENT, candidate_name, cosine_cell, likely_cell, megabytes, ms_cell, number, p99_cell
 from edgec.report.decisions import HeadMeasure, head_measures
 from edgec.report.sheets import Heading, Sheet, numbers, sheet, texts
 
@@ -47,10 +47,10 @@ def _cold_ms(field: str, digits: int) -> Callable[[CandidateFigures], str]:
     return lambda candidate: number(getattr(candidate.cold_start, field, None), f".{digits}f")
 
 
-def _bound(candidate: CandidateFigures) -> str:
+def _likely(candidate: CandidateFigures) -> str:
     """The range over all boards, each in its fastest power mode."""
-    bounds = [bound.bound_ms for bound in candidate.bounds]
-    return f">= {_range(bounds, '.2f')}" if bounds else ABSENT
+    ranges = [bound.likely_ms for bound in candidate.bounds if bound.likely_ms]
+    return likely_cell((min(low for low, _ in ranges), max(high for _, high in ranges))) if ranges else ABSENT
 
 
 def _kernels(candidate: CandidateFigures) -> str:
@@ -95,7 +95,7 @@ COLUMNS = (
     Column("min ms", _ms("min_ms"), 10),
     Column("max ms", _ms("max_ms"), 7),
     Column("mean ms", _ms("mean_ms"), 9),
-    Column("bound ms", _bound, 2),
+    Column("likely ms", _likely, 2),
     Column("kernels", _kernels, 5),
     Column("moved MB", _moved, 5),
     Column("runs", _runs, 12),
@@ -164,18 +164,18 @@ def candidates_sheet(report: Report, columns: Sequence[Column] | None = None) ->
 
 
 def bounds_sheet(report: Report) -> Sheet | None:
-    """The least time that each board could take, from data sheets, and an estimate from what the vendor's compiler made of the
-    graph; None where no bound is known."""
+    """In what range each board's time is likely to lie, and what it cannot be below by the data sheets; None where neither is
+    known. Two digits: an estimate that shows more claims more."""
     rows = [
         [
-            *(candidate.name, bound.board, bound.power_mode, f"{bound.bound_ms:.2f}", bound.limited_by),
-            *(number(bound.estimate_ms), bound.evidence.value),
+            *(candidate.name, bound.board, bound.power_mode, likely_cell(bound.likely_ms)),
+            *(f"{bound.bound_ms:.2g}", bound.limited_by, bound.evidence.value),
         ]
         for candidate in report.candidates
         for bound in candidate.bounds
     ]
-    headings = texts("candidate", "board", "power mode") + numbers("at least ms") + texts("limited by")
-    return sheet((*headings, *numbers("estimate ms"), *texts("evidence")), rows) if rows else None
+    headings = (*texts("candidate", "board", "power mode"), *numbers("likely ms", "never below ms"))
+    return sheet((*headings, *texts("limited by", "evidence")), rows) if rows else None
 
 
 def elsewhere_sheet(report: Report) -> Sheet | None:

@@ -22,6 +22,22 @@ def target_words(report: Report) -> str:
     return f"{report.target}; the measuring host {suited} all that its profile asks for"
 
 
+def judged_words(report: Report) -> str:
+    """On what fidelity rests: how many frames, and how many of them calibration knew nearly."""
+    frames = f"on {report.validation_frames} frames that it never saw"
+    return f"{frames}, of which {report.repeated_frames} nearly repeat calibration frames" if report.repeated_frames else frames
+
+
+def repeats_line(report: Report) -> str:
+    """A sentence to stand beside fidelity where it rests on frames that nearly repeat calibration frames; else empty."""
+    if not report.repeated_frames:
+        return ""
+    return (
+        f"{report.repeated_frames} of {report.validation_frames} validation frames nearly repeat calibration frames: this "
+        "fidelity says little about other places; give --validation with frames of some"
+    )
+
+
 def input_words(report: Report) -> str:
     """A batch of frames."""
     batch, height, width, _ = report.input_shape

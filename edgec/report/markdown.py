@@ -10,7 +10,16 @@ from edgec.records.report import YARDSTICK, Report
 from edgec.report.columns import bounds_sheet, candidates_sheet, elsewhere_sheet, stages_sheet
 from edgec.report.compiled import NOTE, compilations_of, compiled_sheet, compiler_line, refusals
 from edgec.report.decisions import budget_lines, violation_lines
-from edgec.report.facts import RANDOM_WEIGHTS, host_words, input_words, model_words, target_words, tool_versions
+from edgec.report.facts import (
+    RANDOM_WEIGHTS,
+    host_words,
+    input_words,
+    judged_words,
+    model_words,
+    repeats_line,
+    target_words,
+    tool_versions,
+)
 from edgec.report.grids import fidelity_grids, heads_grid, iou_grids
 from edgec.report.runs import run_sheets
 from edgec.report.sheets import Sheet
@@ -40,7 +49,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         f"Chosen: **{escape(report.chosen)}**. {escape(report.reason)}",
         _problems(report),
         bullets(map(escape, violation_lines(report))) if report.heads else "",
-        *(["## Least possible latencies", markdown_table(bounds)] if (bounds := bounds_sheet(report)) else []),
+        *(["## Latencies to expect on boards", markdown_table(bounds)] if (bounds := bounds_sheet(report)) else []),
         *_compiled(report),
         *(
             ["## Runs", *map(markdown_table, run_sheets(report)), _idle(report)]
@@ -51,6 +60,7 @@ def to_markdown(report: Report, pareto: str | None = None) -> str:
         markdown_table(stages_sheet([(stage.stage, stage) for stage in report.stages]))
         if report.stages
         else "None was measured.",
+        escape(repeats_line(report)),
         *_elsewhere(report),
         *_heads(report),
         *(["## Notes", bullets(escape(note) for note in report.notes)] if report.notes else []),
@@ -76,7 +86,7 @@ def _what(report: Report) -> list[str]:
         f"Target: {escape(target_words(report))}",
         f"Input: {input_words(report)}",
         f"Precision asked: {escape(report.precision_asked)}; budget: {'; '.join(budget_lines(report)) or 'none'}",
-        f"Calibration: {escape(report.calibration)}; judged on {report.validation_frames} frames that it never saw",
+        f"Calibration: {escape(report.calibration)}; judged {judged_words(report)}",
         f"Host: {escape(host_words(report.host))}",
         f"System: {escape(report.host.os)}, Python {escape(report.host.python)}",
         escape(f"Made by edgec {report.edgec_version}, {report.created}; {tool_versions(report.host)}"),

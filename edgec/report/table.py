@@ -16,6 +16,7 @@ from edgec.records.report import Report
 from edgec.report.cells import ABSENT
 from edgec.report.columns import EVIDENCE, candidates_sheet, fitting, informative
 from edgec.report.decisions import head_of, violation_lines, words
+from edgec.report.facts import repeats_line
 from edgec.report.grids import chosen_rows
 from edgec.report.sheets import Sheet, sheet, texts
 
@@ -116,6 +117,8 @@ def candidates_table(report: Report, *, width: int | None = None) -> Table:
     # Without heads the table itself shows whose cosine is too low.
     notes += violation_lines(report) if report.heads else ()
     kinds = [kind for kind in dict.fromkeys(map(EVIDENCE.cell, report.candidates)) if kind != ABSENT]
+    if line := repeats_line(report):
+        notes.append(line)
     if kinds and EVIDENCE not in columns:
         notes.append(f"figures: {'; '.join(kinds)}")
     shown = {EVIDENCE.title, *(column.title for column in columns)}

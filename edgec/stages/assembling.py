@@ -24,13 +24,14 @@ from edgec.durable import sha256_of
 from edgec.fidelity.gate import measure_fidelity, require_kept
 from edgec.fidelity.reference import Reference
 from edgec.frames import Frame, Origin, Split
+from edgec.frames.lint import LintFinding, repeating
 from edgec.graph.plan import CALIBRATED, PrecisionPlan
 from edgec.lowering.base import Label, LoweredModel, Runner
 from edgec.precision.explaining import explain
 from edgec.records.explanation import EXPLANATION, Explanation
 from edgec.records.fidelity import StageFidelity
 from edgec.records.manifest import MANIFEST, FrameSetFacts, Manifest, RecipeFacts, RecordingFacts, SizeFacts, VariantFacts
-from edgec.records.report import Beside, Report
+from edgec.records.report import Beside, FrameFinding, Report
 from edgec.report.markdown import to_markdown
 from edgec.report.pareto import pareto_svg
 from edgec.stages.base import Build, Calibration, Hub
@@ -48,6 +49,8 @@ class Results:
     build: Build
     hub: Hub
     split: Split
+    findings: tuple[LintFinding, ...]
+    """What the linter says of the frames."""
     references: tuple[Reference, ...]
     """One for each size, the default's first."""
     drift: tuple[RecordedDrift, ...]
@@ -103,7 +106,9 @@ class Results:
         sizes = self.build.resolved.request.sizes
         at_sizes = {candidate.name: candidate.fidelity for candidate in self.candidates if candidate.fidelity}
         several = size_notes(sizes, at_sizes) if self.hub.others else ()
-        return (*self.build.resolved.notes, *self.split.notes, *several, *(drift.note for drift in self.drift[:1]), *self.doubts)
+        frames = [finding.text for finding in self.findings if finding.level != "note"]
+        drift = [drift.note for drift in self.drift[:1]]
+        return (*self.build.resolved.notes, *self.split.notes, *frames, *several, *drift, *self.doubts)
 
     @property
     def calibrated_on(self) -> str:
@@ -255,6 +260,7 @@ def _manifest(
 ) -> Manifest:
     precision = results.chosen.precision
     return Manifest(
+        open_with=results.build.resolved.lowerings[results.chosen.runtime].open_with(results.model),
         edgec_version=edgec.__version__,
         build_key=results.build.resolved.key,
         checkpoint=results.hub.facts,
@@ -337,6 +343,8 @@ def _report(results: Results, fidelity: tuple[StageFidelity, ...]) -> Report:
         heads=results.reference.heads,
         calibration=results.calibrated_on,
         validation_frames=len(results.split.validation),
+        repeated_frames=repeating(results.split),
+        frame_findings=tuple(FrameFinding(level=each.level, check=each.check, text=each.text) for each in results.findings),
         stages=fidelity,
         candidates=tuple(
             candidate.figures().model_copy(update={"chosen": candidate is results.chosen}) for candidate in results.candidates

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from edgec.fidelity.reference import Reference
 from edgec.frames import Frame
 from edgec.heads import layers_needed, read_heads
 from edgec.model.spec import Size
+from edgec.pace import Pace
 from edgec.progress import Progress
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import CheckpointFacts
@@ -92,6 +94,11 @@ class Build:
     progress: Progress
 
     @cached_property
+    def pace(self) -> Pace:
+        """How fast this machine did such stages before."""
+        return Pace(self.cache.root)
+
+    @cached_property
     def checkpoint(self) -> Checkpoint:
         """Read only once, and only if a stage that needs the weights runs."""
         request = self.resolved.request
@@ -142,10 +149,17 @@ class Build:
         outputs = request.registers, request.layers, resolved.heads, request.features, request.batch
         return cached.key(resolved.identity.key, resolved.identity.name, outputs, [_key_part(part) for part in parts])
 
-    def stage(self, name: str, key: str, produce: Callable[[Path], None], *, modules: Sequence[str]) -> Path:
+    def stage(self, name: str, key: str, produce: Callable[[Path], None], *, modules: Sequence[str], gflop: float = 0.0) -> Path:
         """The directory that `produce` filled, now or earlier, from what `key` stands for. `modules` are those that compute it:
-        if their code, data or packages have changed since, it is filled again."""
-        return self.cache.stage(name, cached.key(key, inspect.getsource(produce), fingerprint(modules)), produce)
+        if their code, data or packages have changed since, it is filled again. `gflop` is the model's work in it, by which its
+        pace is recorded."""
+
+        def timed(directory: Path) -> None:
+            began = time.monotonic()
+            produce(directory)
+            self.pace.record(name, gflop, time.monotonic() - began)
+
+        return self.cache.stage(name, cached.key(key, inspect.getsource(produce), fingerprint(modules)), timed)
 
 
 def _key_part(part: Any) -> Any:

@@ -17,6 +17,7 @@ from edgec.fidelity.elsewhere import Elsewhere, measure_elsewhere
 from edgec.fidelity.gate import measure_fidelity
 from edgec.fidelity.reference import Reference
 from edgec.graph.plan import PrecisionPlan
+from edgec.host.quiet import wait_for_quiet
 from edgec.lowering.base import LoweredModel
 from edgec.lowering.forms import ManyForms
 from edgec.lowering.sizes import ManySizes
@@ -150,7 +151,8 @@ def _judge(
         dump(directory / "fidelity.json", facts)
 
     key = build.key(str(model.directory), reference)
-    directory = build.stage("fidelity", key, produce, modules=("edgec.fidelity.gate", type(lowering).__module__))
+    modules = ("edgec.fidelity.gate", type(lowering).__module__)
+    directory = build.stage("fidelity", key, produce, modules=modules, gflop=reference.gflops * len(reference.frames))
     facts = load(directory / "fidelity.json")
     return StageFidelity.model_validate(facts["fidelity"]), facts["execution_precision"]
 
@@ -286,6 +288,10 @@ def assess(
 
     def produce(directory: Path) -> None:
         done = 0
+        if backend.runs_here:
+            quiet = wait_for_quiet(build.resolved.request.patience, circumstances.threads, lambda text: step(0, text))
+            if quiet.problem:
+                build.progress.note(quiet.problem)
 
         def on_progress(doing: str, count: int) -> None:
             nonlocal done

@@ -65,5 +65,6 @@ def _record_one(build: Build, hub: Hub, split: Split, reference: Reference) -> R
     with build.progress.stage(f"describe the calibration frames{build.at(hub.size)}", len(split.calibration)) as step:
         key = build.key(hub, reference, identities(split.calibration))
         modules = "edgec.artefact.arrays", "edgec.fidelity.drift", "edgec.frames", "edgec.graph.features"
-        directory = build.stage("drift", key, produce, modules=modules)
+        gflop = hub.model.gflops * len(split.calibration)
+        directory = build.stage("drift", key, produce, modules=modules, gflop=gflop)
     return RecordedDrift(directory / FILE, *load(directory / COUNTS))

@@ -12,6 +12,8 @@ from edgec import frames as framing
 from edgec.fidelity.gate import check_author, check_export
 from edgec.fidelity.reference import Reference, read_reference, write_reference
 from edgec.frames import Split
+from edgec.frames.lint import LintFinding, lint_chosen
+from edgec.frames.measuring import Look
 from edgec.heads import check_heads
 from edgec.heads.fitting import feature_shapes
 from edgec.model.spec import Size, describe, family_name, gflops, parameters
@@ -61,6 +63,7 @@ def choose_frames(build: Build) -> Split:
             "skipped": split.skipped,
             "copies": split.copies,
             "notes": split.notes,
+            "looks": {name: look.as_json() for name, look in split.looks.items()},
         }
         dump(directory / "split.json", names)
 
@@ -76,7 +79,19 @@ def choose_frames(build: Build) -> Split:
         tuple((name, reason) for name, reason in names["skipped"]),
         tuple(names["copies"]),
         tuple(names["notes"]),
+        {name: Look.from_json(look) for name, look in names["looks"].items()},
     )
+
+
+def lint_frames(build: Build, split: Split) -> tuple[LintFinding, ...]:
+    """What the linter says of the chosen frames at the requested sizes, without decoding them again. Warnings are told at once:
+    what follows takes minutes, and rests on these frames."""
+    resolved = build.resolved
+    findings = lint_chosen(split, resolved.request.sizes, random=resolved.frames.random)
+    for finding in findings:
+        if finding.level != "note":
+            build.progress.note(finding.text)
+    return findings
 
 
 def export_hub(build: Build) -> Hub:
@@ -184,8 +199,10 @@ def _reference_one(build: Build, hub: Hub, split: Split) -> Reference:
     with build.progress.stage(f"float32 reference in PyTorch{build.at(hub.size)}", len(split.validation)) as step:
         key = build.key(str(hub.size), identities(split.validation))
         modules = "edgec.checkpoint", "edgec.fidelity.reference", "edgec.frames", "edgec.heads.reference", "edgec.model.camera"
-        directory = build.stage("reference", key, produce, modules=modules)
-    return replace(read_reference(directory, hub.graph_outputs, hub.heads), key=key_of(directory))
+        gflop = hub.model.gflops * len(split.validation)
+        directory = build.stage("reference", key, produce, modules=modules, gflop=gflop)
+    reference = read_reference(directory, hub.graph_outputs, hub.heads)
+    return replace(reference, key=key_of(directory), gflops=hub.model.gflops)
 
 
 def only_shipped(hub: Hub, references: Sequence[Reference]) -> tuple[Reference, ...]:
@@ -224,6 +241,7 @@ def _verify_export_one(build: Build, hub: Hub, reference: Reference) -> StageFid
 
     with build.progress.stage(f"verify the hub graph{build.at(hub.size)}", build.batches([reference])) as step:
         modules = "edgec.fidelity.gate", "edgec.graph.session"
-        directory = build.stage("hub-fidelity", build.key(hub, reference), produce, modules=modules)
+        gflop = hub.model.gflops * len(reference.frames)
+        directory = build.stage("hub-fidelity", build.key(hub, reference), produce, modules=modules, gflop=gflop)
     fidelity = StageFidelity.model_validate(load(directory / "fidelity.json"))
     return fidelity.model_copy(update={"stage": f"{fidelity.stage}{build.at(hub.size)}"})

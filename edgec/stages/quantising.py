@@ -106,7 +106,8 @@ def _statistics(build: Build, hub: Hub, split: Split) -> tuple[Mapping[str, Stat
     with build.progress.stage(f"calibrate{build.at(hub.size)}", len(split.calibration)) as step:
         key = build.key(hub, identities(split.calibration), seed)
         modules = "edgec.frames", "edgec.graph.statistics", "edgec.precision.static"
-        directory = build.stage("statistics", key, produce, modules=modules)
+        gflop = hub.model.gflops * len(split.calibration)
+        directory = build.stage("statistics", key, produce, modules=modules, gflop=gflop)
     return load_statistics(directory / "statistics.npz"), key_of(directory)
 
 

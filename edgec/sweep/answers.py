@@ -141,10 +141,12 @@ def _verdict(
     if fidelity is not None and worst(fidelity) < min_fidelity:
         return "no", f"fidelity {kept(worst(fidelity))} ({fidelity.evidence.value})"
     if bound is not None and bound.bound_ms > period_ms:
-        return "no", f"at least {bound.bound_ms:.3g} ms ({bound.evidence.value})"
+        return "no", f"at least {bound.bound_ms:.2g} ms ({bound.evidence.value})"
     if latency is None:
         if bound is not None:
-            return "cannot tell", f"bound {bound.bound_ms:.3g} ms ({bound.evidence.value}), not measured"
+            least = f"at least {bound.bound_ms:.2g} ms"
+            likely = f"likely {bound.likely_ms[0]:g} to {bound.likely_ms[1]:g} ms" if bound.likely_ms else least
+            return "cannot tell", f"{likely} ({bound.evidence.value}), not measured"
         return "cannot tell", "no latency is known: it was not measured there"
     if not report.host_is_target:
         return "cannot tell", f"{milliseconds(latency.p99_ms)} ms on a machine that lacks what the target has"

@@ -133,7 +133,7 @@ def _step(cell: Cell, answer: Answer) -> tuple[str, ...]:
     return (
         _size(cell),
         *_figures(answer),
-        f">= {answer.bound.bound_ms:.3g}" if answer.bound else ABSENT,
+        f">= {answer.bound.bound_ms:.2g}" if answer.bound else ABSENT,
         megabytes(answer.memory.peak_rss_bytes if answer.memory else None, 0),
         megabytes(answer.size_bytes),
         ", ".join(dict.fromkeys(part.evidence.value for part in parts if part is not None)) or ABSENT,

@@ -4,8 +4,8 @@
 
 `--labelled` is a folder CLASS/picture. The mask needs no labels: a fixed camera's background is the median of its frames, and
 what differs from it moves; the head learns to see that in a single frame. Both are scikit-learn's logistic regressions on the
-float32 backbone's features; the files written are what `edgec build --head NAME=PATH` takes. Needs the extras `examples` and
-`video`.
+float32 backbone's features, which `edgec.features` gives; the files written are what `edgec build --head NAME=PATH` takes. Needs
+the extras `examples` and `video`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from safetensors.numpy import save_file
@@ -31,14 +31,12 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from edgec import checkpoint as checkpoints
-from edgec import frames as framing
-from edgec.durable import publish, scratch
-from edgec.frames import Pixels
-from edgec.model.camera import CameraModel, assemble
-from edgec.model.spec import Size
+import edgec
 
 Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+PATCH = 16
+"""Pixels of a patch's side, of any DINOv3 ViT."""
 
 FIRST = 0.5
 """The share of the video that may be learnt from; the rest is for judging."""
@@ -57,21 +55,14 @@ def main() -> None:
     parser.add_argument("--labelled", type=Path, required=True, help="a folder CLASS/picture")
     parser.add_argument("--video", required=True, help="of a camera that does not move")
     parser.add_argument("--output", type=Path, required=True, help="the folder that the two heads are written to")
-    parser.add_argument("--input-size", type=Size.parse, default=Size(288, 384), help="N or HxW (default: 288x384)")
+    parser.add_argument("--input-size", type=edgec.Size.parse, default=edgec.Size(288, 384), help="N or HxW (default: 288x384)")
     parser.add_argument("--masks", type=Path, help="write pictures of what the mask learnt from, and of what it says, here")
     options = parser.parse_args()
-    checkpoint = checkpoints.read(options.checkpoint)
-    model = assemble(checkpoint, options.input_size, folded=False)
-    about = {"patch": checkpoint.spec.stride, "width": checkpoint.spec.features}
-    classifier = fit_classifier(model, options.input_size, options.labelled)
-    mask = fit_mask(model, options.input_size, options.video, checkpoint.spec.stride, options.masks)
+    classifier = fit_classifier(options.checkpoint, options.input_size, options.labelled)
+    mask = fit_mask(options.checkpoint, options.input_size, options.video, options.masks)
     options.output.mkdir(parents=True, exist_ok=True)
-    with scratch(options.output) as work:
-        write(work / "class.safetensors", *classifier, kind="linear", features="cls+mean", **about)
-        write(work / "movers.safetensors", *mask, kind="segmentation", output="labels", **about)
-        for path in sorted(work.iterdir()):
-            publish(path, options.output / path.name)
-            print(f"wrote {options.output / path.name}")
+    write(options.output / "class.safetensors", *classifier, kind="linear", features="cls+mean", patch=PATCH)
+    write(options.output / "movers.safetensors", *mask, kind="segmentation", output="labels", patch=PATCH)
 
 
 def write(path: Path, pipeline: Pipeline, classes: Sequence[str], **facts: Any) -> None:
@@ -79,6 +70,7 @@ def write(path: Path, pipeline: Pipeline, classes: Sequence[str], **facts: Any) 
     weight, bias = folded(pipeline)
     metadata = {key: value if isinstance(value, str) else json.dumps(value) for key, value in facts.items()}
     save_file({"weight": weight, "bias": bias}, path, {**metadata, "classes": json.dumps(list(classes))})
+    print(f"wrote {path}")
 
 
 def folded(pipeline: Pipeline) -> tuple[Floats, Floats]:
@@ -92,20 +84,11 @@ def folded(pipeline: Pipeline) -> tuple[Floats, Floats]:
     return weight.astype(np.float32), bias.astype(np.float32)
 
 
-def features(model: CameraModel, frame: Pixels) -> tuple[Floats, Floats]:
-    """CLS [D] and patches [rows, columns, D] of a frame, float32."""
-    with torch.inference_mode():
-        outputs = model(torch.from_numpy(frame[None].copy()))
-    return outputs["cls"][0].numpy(), outputs["patches"][0].numpy()
-
-
-def fit_classifier(model: CameraModel, size: Size, folder: Path) -> tuple[Pipeline, list[str]]:
+def fit_classifier(checkpoint: str, size: edgec.Size, folder: Path) -> tuple[Pipeline, list[str]]:
     """Fit a classifier on CLS and the mean of the patches, concatenated as in DINOv3's own linear evaluation."""
-    labelled = framing.load(str(folder))
     rows, names = [], []
-    for frame, picture in framing.batches(labelled.frames, size):
-        cls, patches = features(model, picture)
-        rows.append(np.concatenate([cls, patches.mean(axis=(0, 1))]))
+    for frame in edgec.features(checkpoint, folder, size=size):
+        rows.append(np.concatenate([frame.outputs["cls"], frame.outputs["patches"].mean(axis=(0, 1))]))
         names.append(frame.name.split("/")[-2])
     classes = sorted(set(names))
     x, y = np.stack(rows), np.array([classes.index(name) for name in names])
@@ -119,38 +102,44 @@ def fit_classifier(model: CameraModel, size: Size, folder: Path) -> tuple[Pipeli
     return pipeline.fit(x, y), classes
 
 
-def fit_mask(model: CameraModel, size: Size, video: str, stride: int, pictures: Path | None) -> tuple[Pipeline, list[str]]:
+def fit_mask(checkpoint: str, size: edgec.Size, video: str, pictures: Path | None) -> tuple[Pipeline, list[str]]:
     """Fit a classifier of patches: movers against the rest."""
-    frames = framing.load(video).frames
+    frames = film(video)
     end = int(len(frames) * FIRST)
-    early = [picture for _, picture in framing.batches(spread(frames[:end], SEEN), size)]
-    background = np.median(np.stack(early), axis=0).astype(np.uint8)
+    early = list(edgec.features(checkpoint, spread(frames[:end], SEEN), size=size))
+    background = np.median(np.stack([frame.pixels for frame in early]), axis=0).astype(np.uint8)
     rows, labels = [], []
     for frame in spread(early, TAUGHT):
-        share = shares(moving(frame, background), stride)
+        share = shares(moving(frame.pixels, background))
         sure = (share >= FULL) | (share <= EMPTY)
-        rows.append(features(model, frame)[1][sure])
+        rows.append(frame.outputs["patches"][sure])
         labels.append(share[sure] >= FULL)
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500))
     x, y = np.concatenate(rows), np.concatenate(labels)
     pipeline.fit(x, y)
-    judged = [picture for _, picture in framing.batches(spread(frames[end:], JUDGED), size)]
     both = either = 0
-    for number, frame in enumerate(judged):
-        truth = moving(frame, background)
-        share = shares(truth, stride)
+    for number, frame in enumerate(edgec.features(checkpoint, spread(frames[end:], JUDGED), size=size)):
+        truth = moving(frame.pixels, background)
+        share = shares(truth)
         sure = (share >= FULL) | (share <= EMPTY)
-        patches = features(model, frame)[1]
+        patches = frame.outputs["patches"]
         predicted = pipeline.predict(patches.reshape(-1, patches.shape[-1])).reshape(share.shape).astype(bool)
         both += int((predicted & (share >= FULL) & sure).sum())
         either += int(((predicted | (share >= FULL)) & sure).sum())
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-            panels = [frame, painted(frame, truth), painted(frame, predicted.repeat(stride, 0).repeat(stride, 1))]
+            drawn = predicted.repeat(PATCH, 0).repeat(PATCH, 1)
+            panels = [frame.pixels, painted(frame.pixels, truth), painted(frame.pixels, drawn)]
             Image.fromarray(np.concatenate(panels, axis=1)).save(pictures / f"later_{number}.png")
     print(f"mask: {len(y)} patches, {y.mean():.1%} of them movers'", flush=True)
     print(f"mask: IoU {both / max(either, 1):.2f} with background subtraction on the clear patches of later frames", flush=True)
     return pipeline, ["rest", "mover"]
+
+
+def film(video: str) -> list[Pixels]:
+    """All frames of a video, uint8 [H, W, 3]."""
+    with av.open(video) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def moving(frame: Pixels, background: Pixels) -> NDArray[np.bool_]:
@@ -167,10 +156,10 @@ def blurred(picture: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(1.5)))
 
 
-def shares(mask: NDArray[np.bool_], stride: int) -> Floats:
+def shares(mask: NDArray[np.bool_]) -> Floats:
     """How much of each patch is in the mask, [rows, columns]."""
-    rows, columns = mask.shape[0] // stride, mask.shape[1] // stride
-    return mask.reshape(rows, stride, columns, stride).mean(axis=(1, 3), dtype=np.float32)
+    rows, columns = mask.shape[0] // PATCH, mask.shape[1] // PATCH
+    return mask.reshape(rows, PATCH, columns, PATCH).mean(axis=(1, 3), dtype=np.float32)
 
 
 def painted(frame: Pixels, mask: NDArray[np.bool_]) -> Pixels:

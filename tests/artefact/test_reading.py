@@ -152,7 +152,7 @@ def test_a_missing_field_is_named(artefact: Path) -> None:
     path = artefact / "manifest.json"
     manifest = json.loads(path.read_text())
     for name in manifest:
-        if name in ("schema_version", "settings", "execution", "seal"):
+        if name in ("open_with", "schema_version", "settings", "execution", "seal"):
             continue
         path.write_text(written({key: value for key, value in manifest.items() if key != name}))
         assert f"{name}: Field required" in refused(artefact, re.escape(f"{name} is wrong")).evidence

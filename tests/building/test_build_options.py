@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -29,6 +30,13 @@ def test_a_forced_precision_ships(ask: BuildRequest, inputs: Path, profile: str,
     request = replace(ask, target=str(inputs / f"{profile}.toml"), precision=precision, min_fidelity=0.9)
     manifest = build(request).manifest
     assert (manifest.runtime, manifest.precision, manifest.target) == (runtime, precision, profile)
+    first, *_ = json.loads((request.output / "manifest.json").read_bytes())  # type: ignore[operator]
+    if runtime == "openvino":
+        hint = f'"INFERENCE_PRECISION_HINT": "{manifest.settings["INFERENCE_PRECISION_HINT"]}"'
+        assert first == "open_with"
+        assert hint in manifest.open_with
+    else:
+        assert (first, manifest.open_with) == ("schema_version", "")
     kinds = [kind.split("-")[0] for kind in manifest.operations.values()]
     # 12 products; the last that adds to the residual stream stays in float.
     assert kinds.count(precision) == (11 if precision == "int8" else 17)

@@ -59,9 +59,25 @@ def test_show_prints_a_summary_and_draws_the_sheet(folder, tmp_path, capsys):
 def test_show_goes_on_with_too_few_frames(picture, tmp_path, capsys):
     picture("set/a.png")
     assert run(["calibration", "show", str(tmp_path / "set"), "-o", str(tmp_path / "sheet.jpg")]) == 0
-    assert "too few usable frames" in capsys.readouterr().out
+    assert "1 usable frames; a build needs at least 8" in capsys.readouterr().out
     with Image.open(tmp_path / "sheet.jpg") as sheet:
         assert sheet.format == "JPEG"
+
+
+def test_show_and_lint_count_by_one_rule(picture, tmp_path, capsys):
+    """A picture that shows again what another does, and one that is cut short, are no usable frames to either."""
+    for seed, name in enumerate(["a.png", "b.png", "c.png"]):
+        picture(f"set/{name}", seed)
+    (tmp_path / "set" / "again.png").write_bytes((tmp_path / "set" / "a.png").read_bytes())
+    cut = tmp_path / "set" / "c.png"
+    cut.write_bytes(cut.read_bytes()[:300])
+    assert run(["calibration", "show", str(tmp_path / "set")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert run(["calibration", "lint", str(tmp_path / "set")]) == 4
+    linted = " ".join(capsys.readouterr().out.split())
+    assert "2 usable from 2 sources, 1 damaged, 1 the same picture as another" in shown
+    assert "2 usable frames from 2 sources; no build can use them" in linted
+    assert all("2 usable frames; a build needs at least 8" in text for text in (shown, linted))
 
 
 @pytest.mark.parametrize("name", ["sheet.gif", "nowhere/sheet.png"])

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from edgec.frames import Frame, load
-from edgec.frames.lint import lint
-from edgec.frames.measuring import look, near
+from edgec.frames import Frame, load, split
+from edgec.frames.lint import lint, lint_chosen, repeating
+from edgec.frames.measuring import Look, look, near
 from edgec.model.spec import Size
 
 
@@ -111,6 +112,39 @@ def test_sizes_are_judged_by_what_the_crop_does(frameset, pixels):
     (stretched,) = findings_of(lint(made, size=Size(64, 64), crop="resize"), "aspect")
     assert "stretched" in stretched.text
     assert findings_of(lint(made), "aspect") == []
+
+
+def test_a_size_that_is_given_width_first_is_asked_about(frameset, pixels):
+    wide = [pixels(number, 60, 80) for number in range(32)]
+    made = showing(frameset, wide)
+    (asked,) = findings_of(lint(made, size=Size(640, 480)), "orientation")
+    assert "is 480x640 meant?" in asked.text
+    assert "32 of 32 frames are wider than high" in asked.text
+    assert "type --input-size 480x640" in asked.text
+    assert findings_of(lint(made, size=Size(640, 480)), "aspect") == []
+    (asked,) = findings_of(lint(showing(frameset, [pixels(n, 80, 60) for n in range(32)]), size=Size(480, 640)), "orientation")
+    assert "is 640x480 meant?" in asked.text
+    for size in (Size(480, 640), Size(480, 480)):
+        assert findings_of(lint(made, size=size), "orientation") == []
+    mixed = showing(frameset, [*wide[:16], *(pixels(number, 80, 60) for number in range(16))])
+    assert findings_of(lint(mixed, size=Size(640, 480)), "orientation") == []
+
+
+def test_what_a_build_has_drawn_is_linted_without_decoding_it_again(frameset, pixels):
+    """And after it came back from the cache as JSON."""
+    still = [np.clip(pixels(1).astype(int) + seed % 3, 0, 255).astype(np.uint8) for seed in range(40)]
+    for number, frame in enumerate(still):
+        frame[0, number] = 255  # so that none is a copy
+    frames = tuple(Frame(f"v#{n}", "v", n, lambda n=n: still[n], digest=str(n)) for n in range(40))
+    parts = split(replace(frameset(), frames=frames))
+    kept = {name: Look.from_json(json.loads(json.dumps(each.as_json()))) for name, each in parts.looks.items()}
+    assert {frame.name for frame in (*parts.calibration, *parts.validation)} == kept.keys()
+    for one in (parts, replace(parts, looks=kept)):
+        found = {finding.check: finding for finding in lint_chosen(one, [Size(96, 72)])}
+        assert found["leakage"].text.startswith("10 of 10 validation frames nearly repeat calibration frames")
+        assert "is 72x96 meant?" in found["orientation"].text
+        assert repeating(one) == 10
+    assert lint_chosen(parts, [Size(96, 72)], random=True) == ()
 
 
 def test_exposure(frameset, pixels):

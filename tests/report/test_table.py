@@ -7,6 +7,7 @@ from rich.console import Console
 
 from edgec.records.report import Report
 from edgec.report.columns import informative
+from edgec.report.markdown import to_markdown
 from edgec.report.table import candidates_table, heads_table
 
 
@@ -56,6 +57,18 @@ def test_a_name_too_long_for_the_terminal_folds_and_the_figures_stay(report: Rep
     lines = printed(report.model_copy(update={"candidates": (long,)}), 40)
     end = next(index for index, line in enumerate(lines) if "figures:" in line)
     assert "".join(line.strip() for line in lines[1:end]) == "[bold]" + "x" * 100 + " (chosen)"
+
+
+def test_fidelity_that_rests_on_frames_which_calibration_knew_says_so(report: Report) -> None:
+    repeated = report.model_copy(update={"repeated_frames": 14})
+    for width in (80, 120):
+        text = " ".join(" ".join(printed(repeated, width)).split())
+        assert "14 of 40 validation frames nearly repeat calibration frames: this fidelity says little about other places" in text
+        assert "nearly repeat" not in " ".join(printed(report.model_copy(update={"repeated_frames": 0}), width))
+    markdown = to_markdown(repeated)
+    assert "judged on 40 frames that it never saw, of which 14 nearly repeat calibration frames" in markdown
+    stages = markdown.partition("## Fidelity by stage")[2]
+    assert "14 of 40 validation frames nearly repeat calibration frames" in stages
 
 
 def test_a_report_without_candidates_has_an_empty_table(report: Report) -> None:

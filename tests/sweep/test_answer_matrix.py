@@ -50,7 +50,7 @@ def test_a_row_a_model_and_size_a_column_a_board(report: SweepReport) -> None:
     assert rows["large", "224x224"] == ("not known? (1)", "-", "-")
     assert rows["drawn", "224x224"][0] == "keeps up, fidelity unknown (4)"
     assert rows["lossy", "224x224"][0] == "no (5)"
-    assert note_lines(matrix)[1:3] == ["(2) bound 4 ms (estimated), not measured", "(3) at least 50 ms (estimated)"]
+    assert note_lines(matrix)[1:3] == ["(2) at least 4 ms (estimated), not measured", "(3) at least 50 ms (estimated)"]
     assert "other work disturbed it" in matrix.notes[0]
     assert matrix.notes[3].startswith("keeps up, fidelity unknown: p99 12.00 ms")
     assert matrix.notes[4].startswith("fidelity 0.98000")

@@ -84,7 +84,7 @@ def answers(folder: Path, *cells: Cell) -> tuple[Answer, ...]:
         ({"latency": latency(10, 12)}, {"random": True}, "cannot tell", "random weights"),
         ({"latency": latency(10, 12), "fidelity": None}, {}, "cannot tell", "no fidelity is known"),
         ({"latency": latency(10, 12), "fidelity": fidelity_of(0.98)}, {}, "no", "fidelity 0.98000 (measured on host)"),
-        ({"bounds": bounds(4)}, {}, "cannot tell", "bound 4 ms (estimated), not measured"),
+        ({"bounds": bounds(4)}, {}, "cannot tell", "at least 4 ms (estimated), not measured"),
         ({"bounds": bounds(40)}, {}, "no", "at least 40 ms (estimated)"),
         ({}, {}, "cannot tell", "no latency is known"),
     ],

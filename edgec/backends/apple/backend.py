@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edgec.backends.apple.profile import AppleProfile, as_chips
 from edgec.backends.apple.program import OLD_FACTS, mac_program
+from edgec.backends.apple.robot_code import apple_robot_code
 from edgec.backends.base import Backend, Circumstances, Packing
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, BoardProgram
+from edgec.backends.robot_code import RobotCode
 from edgec.records.manifest import VariantFacts
 from edgec.records.report import CandidateFigures
 
@@ -36,6 +38,10 @@ class AppleBackend(Backend):
     def program(self) -> BoardProgram:
         """Verifies and measures the package on each compute unit of a Mac, and activates it with the one that won."""
         return mac_program()
+
+    def robot_code(self, runtime: str) -> Mapping[str, RobotCode]:
+        """Swift, on Core ML."""
+        return apple_robot_code(runtime)
 
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """Every M-series chip; phones must be asked for by their names."""

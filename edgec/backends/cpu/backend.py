@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -110,14 +111,15 @@ class CpuBackend(Backend):
         """Latency, cold start and memory, candidates in turn."""
         from edgec.backends.cpu.measuring import measured
 
-        return measured(candidates, reference, circumstances, on_progress)
+        lacks = self.lacks(circumstances.profiles[0], circumstances.host)
+        return measured(candidates, reference, circumstances, on_progress, lacks)
 
     def doubts(self, assessments: Sequence[Assessment], circumstances: Circumstances) -> tuple[str, ...]:
         """Other work that took cores meanwhile."""
         from edgec.host.facts import contention
 
         busy = [assessment.other_cores for assessment in assessments if assessment.other_cores is not None]
-        return contention(circumstances.host, circumstances.threads, busy)
+        return (*contention(circumstances.host, circumstances.threads, busy), *_cut_short(assessments, circumstances.iterations))
 
     def only_target_judges(self, candidate: Candidate, profile: Profile, host: Host) -> str:
         """fp16, on another CPU than the target's: told to compute in it, OpenVINO takes what the CPU at hand has."""
@@ -178,6 +180,18 @@ class CpuBackend(Backend):
         from edgec.backends.bundle_checking import check_variants
 
         return check_variants(artefact, entry_features, threads, same=same)
+
+
+def _cut_short(assessments: Sequence[Assessment], iterations: int) -> tuple[str, ...]:
+    """What the bound on measuring costs, where a model is so slow that it applied to all candidates."""
+    most = max((each.latency.iterations for each in assessments if each.latency), default=iterations)
+    if most >= iterations:
+        return ()
+    return (
+        f"Slow runs: at most {most} instead of {iterations} of a candidate were recorded, because measuring is bounded in time. "
+        f"Of {most} runs, all beyond p{100 - math.ceil(100 / most)} is the slowest one alone; `edgec bench --iterations N` "
+        "records more",
+    )
 
 
 def _lacking(profile: Profile, host: Host) -> tuple[str, ...]:

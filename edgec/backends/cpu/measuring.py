@@ -23,9 +23,14 @@ a tie."""
 
 
 def measured(
-    candidates: Sequence[Candidate], reference: Reference, circumstances: Circumstances, on_progress: OnProgress
+    candidates: Sequence[Candidate],
+    reference: Reference,
+    circumstances: Circumstances,
+    on_progress: OnProgress,
+    lacks: Sequence[str],
 ) -> tuple[Assessment, ...]:
-    """Latency, cold start and memory of each candidate, in their order."""
+    """Latency, cold start and memory of each candidate, in their order. `lacks` is what this host would need to be the target:
+    the evidence follows from it, as `edgec bench` and `edgec run` have it."""
     figures = [candidate.figures() for candidate in candidates]
     measurements = measure(
         as_models(candidates),
@@ -39,7 +44,7 @@ def measured(
         longer_seconds=LONGER_SECONDS,
         goes_on=lambda medians: finalists(figures, circumstances.budget, medians),
         progress=lambda doing, done, _total: on_progress(doing, done),
-        evidence=evidence_here(circumstances.host, None),
+        evidence=evidence_here(circumstances.host, lacks),
     )
     return tuple(
         Assessment(

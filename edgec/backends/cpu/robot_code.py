@@ -16,7 +16,7 @@ def cpu_robot_code(runtime: str) -> Mapping[str, RobotCode]:
         return {}
     python = f"cpu/robot/python/{runtime}"
     return {
-        "cpp": RobotCode.cpp(f"cpu/robot/cpp/{runtime}", _LIBRARIES[runtime]),
+        "cpp": RobotCode.cpp(f"cpu/robot/cpp/{runtime}", "cpu/robot/cpp/common", runtime_target=_LIBRARIES[runtime]),
         "python": RobotCode.python(python),
         "ros2": RobotCode.ros2(python),
     }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from edgec.backends.base import Backend, Circumstances, OnProgress, Packing, VariantChecks
 from edgec.backends.candidate import Assessment, Candidate
 from edgec.backends.jetson.profile import JetsonProfile, as_boards
 from edgec.backends.jetson.program import jetson_program
+from edgec.backends.jetson.robot_code import tensorrt_robot_code
+from edgec.backends.jetson.roofline import REASONING
 from edgec.backends.profile import Profile
 from edgec.backends.program import BUNDLE, BoardProgram
+from edgec.backends.robot_code import RobotCode
 from edgec.lowering.base import Availability
 from edgec.records.compilation import Compilation
 from edgec.records.manifest import VariantFacts
@@ -25,8 +28,8 @@ if TYPE_CHECKING:
     from edgec.records.report import Report
 
 NOTE = (
-    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, simulated; "
-    "bounds are the least that data sheets allow, no latencies to expect. On the board, device/edgec-device.pyz measures."
+    "No latency was measured: there is no engine on this machine. Fidelity is that of the graphs, types included, simulated. "
+    f"On the board, device/edgec-device.pyz measures. {REASONING}"
 )
 
 
@@ -44,6 +47,10 @@ class JetsonBackend(Backend):
     def program(self) -> BoardProgram:
         """Builds engines on the board, verifies and measures them, and activates one."""
         return jetson_program()
+
+    def robot_code(self, runtime: str) -> Mapping[str, RobotCode]:
+        """C++ on TensorRT's own API."""
+        return tensorrt_robot_code(runtime, self.name)
 
     def members(self, profiles: Sequence[Profile]) -> tuple[Profile, ...]:
         """All of Orin and Thor. AGX Xavier, whose TensorRT is another generation, must be asked for by its name."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgec.fidelity.budget import WITHOUT_FEATURES
+from edgec.fidelity.budget import DEFAULTS
 from edgec.records.fidelity import TaskFidelity
 from edgec.records.reading import printable
 from edgec.report.compare.sides import Side
 from edgec.report.decisions import HeadMeasure, bound, figure, head_measures, head_of, headline
 
 _DEFAULTS = {
-    "classes": WITHOUT_FEATURES.min_agreement,
-    "masks": WITHOUT_FEATURES.min_iou,
-    "depths": WITHOUT_FEATURES.max_depth_error,
+    "classes": DEFAULTS.min_agreement,
+    "masks": DEFAULTS.min_iou,
+    "depths": DEFAULTS.max_depth_error,
 }
 _SLACK = 1e-9
 

@@ -13,7 +13,16 @@ from edgec.report.cells import ABSENT, mark_chosen, number
 from edgec.report.columns import EVIDENCE, bounds_sheet, elsewhere_sheet
 from edgec.report.compiled import compilations_of, compiled_sheet
 from edgec.report.decisions import budget_lines, head_measures
-from edgec.report.facts import RANDOM_WEIGHTS, host_words, input_words, model_words, size_of, target_words, tool_versions
+from edgec.report.facts import (
+    RANDOM_WEIGHTS,
+    host_words,
+    input_words,
+    judged_words,
+    model_words,
+    size_of,
+    target_words,
+    tool_versions,
+)
 from edgec.report.html import sheets
 from edgec.report.html.charts import Charts, add_camera, add_latency, add_pareto, add_stages, add_times
 from edgec.report.html.head_sections import head_section, sensed
@@ -49,7 +58,7 @@ def section(charts: Charts, number: int, subject: Subject, *, frames: int, maps:
         "Fidelity elsewhere: the worst 1 % of patches": elsewhere_sheet(report),
         "Cold start, in a fresh process": sheets.cold_starts(report),
         "First inference after idle": sheets.after_idle(report),
-        "Least possible latencies": bounds_sheet(report),
+        "Latencies to expect on boards": bounds_sheet(report),
         "Compiled on the host, by the vendor's compiler": compiled_sheet(compilations_of(report)),
         "Where operations run": sheets.placements(report),
     }
@@ -127,7 +136,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         "target": target_words(report),
         "input": input_words(report),
         "asked": "; ".join([f"precision {report.precision_asked}", *budget_lines(report)]),
-        "judged": f"on {report.validation_frames} frames that calibration never saw; calibration: {report.calibration}",
+        "judged": f"{judged_words(report)}; calibration: {report.calibration}",
         "host": host_words(host),
         "system": f"{host.os}, Python {host.python}{f', JetPack {host.jetpack}' if host.jetpack else ''}",
         "made by": ", ".join(filter(None, [f"edgec {report.edgec_version}, {report.created}", tool_versions(host)])),

@@ -97,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
                     for facts in OUTPUTS:
                         output.write(getattr(outputs, facts.member)[index].tobytes())
                 if not options.json:
-                    print(f"frame {count + index}: {milliseconds[-1]:.2f} ms{said(outputs, index)}{_unlike(score)}")
+                    print(f"frame {count + index}: {milliseconds[-1]:.2f} ms{said(outputs, index)}{unlike(score)}")
             count += len(batch)
     if not count:
         raise Error(ExitCode.FRAMES, "There is no frame.", f"{options.frames} is empty")
@@ -131,7 +131,8 @@ def said(outputs: Outputs, index: int) -> str:
     return "".join(f", {part}" for part in parts)
 
 
-def _unlike(score: float | None) -> str:
+def unlike(score: float | None) -> str:
+    """Says it of a frame that alarms."""
     return f", unlike the calibration frames: drift {score:.2f}" if alarms(score) else ""
 
 
