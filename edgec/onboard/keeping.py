@@ -18,9 +18,7 @@ RETRY_S = 60.0
 
 
 class _Job(NamedTuple):
-    rgb: bytes
-    height: int
-    width: int
+    frame: Any
     score: float
     source: str
 
@@ -50,7 +48,7 @@ class Keeper:
         if at_s is not None and self._last_s is not None and 0 <= at_s - self._last_s < INTERVAL_S:
             self.passed_over += 1
             return
-        job = _Job(frame.tobytes(), int(frame.shape[0]), int(frame.shape[1]), score, source)
+        job = _Job(frame.copy(), score, source)
         try:
             self._jobs.put(job, block=self._wait)
         except queue.Full:

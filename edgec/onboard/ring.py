@@ -7,8 +7,7 @@
 A frame is there when its PNG is: the line appears before it and goes after it. So a power cut leaves whole frames. Other files in
 the folder are left alone, and do not count.
 
-Programs on robots carry this module (`edgec code`), so it needs neither numpy nor Pillow: pictures are stored without PNG's
-filters, which makes them a third larger.
+Programs on robots carry this module (`edgec code`): it imports neither Pillow nor numpy, though frames are numpy's arrays.
 """
 
 from __future__ import annotations
@@ -33,6 +32,7 @@ _NAME = re.compile(r"frame-([0-9]{1,20})\.png")
 _LOCK = ".lock"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _EIGHT_BIT_RGB = (8, 2, 0, 0, 0)
+_SUB = b"\1"
 
 
 class Bounds(NamedTuple):
@@ -94,10 +94,10 @@ class Ring:
                 entries.append(Entry(int(match.group(1)), path, size))
         return sorted(entries)
 
-    def add(self, rgb: bytes, height: int, width: int, score: float, source: str = "") -> Path:
-        """Write a frame, uint8 [height, width, 3] in rows, and remove the oldest ones for which there is no more room; returns
-        its path. Raises `OSError` if it cannot be written: then nothing was removed."""
-        content = png(rgb, height, width)
+    def add(self, frame: Any, score: float, source: str = "") -> Path:
+        """Write a frame, an array of uint8 [height, width, 3] in RGB, and remove the oldest ones for which there is no more room;
+        returns its path. Raises `OSError` if it cannot be written: then nothing was removed."""
+        content = png(frame)
         now = time.time()
         before = self.entries()
         number = max([int(now * 1000), *(entry.number + 1 for entry in before[-1:])])
@@ -108,8 +108,8 @@ class Ring:
             "score": score,
             "build_key": self._build_key,
             "source": source,
-            "height": height,
-            "width": width,
+            "height": int(frame.shape[0]),
+            "width": int(frame.shape[1]),
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
@@ -143,12 +143,14 @@ class Ring:
             raise
 
 
-def png(rgb: bytes, height: int, width: int) -> bytes:
-    """A PNG of uint8 [height, width, 3]. Raises `ValueError` if there are more or fewer bytes."""
-    step = 3 * width
-    if len(rgb) != height * step or not rgb:
-        raise ValueError(f"{len(rgb)} bytes are no RGB frame of {height}x{width}")
-    rows = b"".join(b"\0" + rgb[start : start + step] for start in range(0, len(rgb), step))
+def png(frame: Any) -> bytes:
+    """A PNG of an array of uint8 [height, width, 3]. Each pixel is stored as its difference from the one on its left (PNG's
+    filter Sub): photographs then take 30 % less than without."""
+    height, width, _ = frame.shape
+    differences = frame.copy()
+    differences[:, 1:] -= frame[:, :-1]  # modulo 256, as uint8 is
+    data, step = differences.tobytes(), 3 * width
+    rows = b"".join(_SUB + data[start : start + step] for start in range(0, len(data), step))
     header = struct.pack(">II5B", width, height, *_EIGHT_BIT_RGB)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows, 6)) + _chunk(b"IEND", b"")
 

@@ -11,8 +11,8 @@ from edgec.onboard.ring import LINE
 from edgec.untrusted import Refused, complaint, parse_json_object, read_bytes
 
 LIMIT_BYTES = 16 << 10
-LARGEST_BYTES = 512 << 20
-"""Of a PNG: 89 megapixels, more than which edgec decodes nowhere, are 270 MB."""
+LARGEST_BYTES = 128 << 20
+"""Of a PNG: more than a camera of 40 megapixels gives."""
 
 Text = Annotated[str, Field(max_length=4096)]
 

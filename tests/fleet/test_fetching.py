@@ -16,7 +16,7 @@ from tests.fleet.loopback import LoopbackFleet
 def keep(folder: Path, *seeds: int) -> list[Path]:
     ring = Ring(folder, "0123abcd")
     frames = [np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8) for seed in seeds]
-    paths = [ring.add(frame.tobytes(), 30, 40, 2.5, f"camera {seed}") for frame, seed in zip(frames, seeds, strict=True)]
+    paths = [ring.add(frame, 2.5, f"camera {seed}") for frame, seed in zip(frames, seeds, strict=True)]
     ring.close()
     return paths
 

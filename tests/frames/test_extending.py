@@ -36,7 +36,7 @@ def fetched(tmp_path: Path) -> Path:
     for board, frames in kept.items():
         ring = Ring(folder / board, "0123456789abcdef0")
         for number, frame in enumerate(frames):
-            ring.add(frame.tobytes(), *frame.shape[:2], 1.5 + number)
+            ring.add(frame, 1.5 + number)
         ring.close()
     return folder
 
@@ -99,7 +99,7 @@ def test_a_manifest_keeps_what_it_says(base: Path, fetched: Path, extend: Say, p
 
     # Once more: what is in it already is not new, and sources of one name are told apart.
     ring = Ring(fetched / "r1", "89ab")
-    ring.add(scene(200).tobytes(), 72, 96, 3.0)
+    ring.add(scene(200), 3.0)
     ring.close()
     more = extend(tmp_path / "more.toml", "most.toml")
     assert (names(more), more["frames"]) == (["r1"], len(after.frames) + 1)
