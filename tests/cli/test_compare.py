@@ -61,12 +61,12 @@ def test_real_measurements_side_by_side(say: Said, reports: Path) -> None:
 
 
 def test_an_artefact_against_what_was_measured_of_it(say: Said, artefact: Path, reports: Path) -> None:
-    """A build says of this machine that it is the host, `bench` that it is the target, if the profile asks for no more."""
+    """A build and `bench` say the same of this machine: that it is the target, if the profile asks for no more."""
     edit(reports / "after.json", lambda document: document["candidates"][0]["latency"].update(evidence="measured on target"))
     code, out, err = say("compare", artefact, reports / "after.json", "--format", "json")
     assert code == 0, err
     document = json.loads(out)
-    assert [side["evidence"] for side in document["sides"]] == ["measured on host", "measured on target"]
+    assert [side["evidence"] for side in document["sides"]] == ["measured on target", "measured on target"]
     assert "too few runs to compare p50: 5 of 6 needed" in document["comparisons"][0]["latency"]["p50"]["why_not"]
     assert document["comparisons"][0]["fidelity"] == dict.fromkeys(document["comparisons"][0]["fidelity"], 0.0)
 

@@ -181,7 +181,7 @@ def test_command(make_artefact: Callable[[str], Path], capsys: pytest.CaptureFix
         "p50 ms",
         "p99 ms",
         "onnxruntime, fp32, 1 threads",
-        "yardstick",
+        "reference work",
         "a fixed piece of work",
         "2 frames of 32x32",
         "peak memory",
