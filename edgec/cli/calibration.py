@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -141,12 +141,27 @@ def show(frame_set: str, topic: str, raw: RawFormat | None, output: Path | None)
 @click.option(
     "-o", "--output", type=options.PathType(written=True), required=True, metavar="NEWSET.toml", help="The manifest to write."
 )
+@click.option(
+    "--repeats",
+    type=click.Choice(["near", "exact"]),
+    default="near",
+    show_default=True,
+    help="Leave out what nearly repeats another frame, or only the same file.",
+)
 @options.as_json
-def extend(frame_set: str, folder: Path, topic: str, raw: RawFormat | None, output: Path, as_json: bool) -> None:
+def extend(
+    frame_set: str,
+    folder: Path,
+    topic: str,
+    raw: RawFormat | None,
+    output: Path,
+    repeats: Literal["near", "exact"],
+    as_json: bool,
+) -> None:
     """Add the pictures in DIR to a set, such as those that `edgec fleet fetch-frames` brought home.
 
-    Frames that nearly repeat one of the set, or each other, are left out, by the rule of `lint`. Nothing is copied: the new set
-    names the files where they are.
+    Frames that nearly repeat one of the set, or each other, are left out, by the rule of `lint`. That rule sees neither light nor
+    colours: where these are new, give --repeats exact. Nothing is copied: the new set names the files where they are.
     """
     from edgec.extras import require
     from edgec.frames import Reading
@@ -154,7 +169,7 @@ def extend(frame_set: str, folder: Path, topic: str, raw: RawFormat | None, outp
 
     require("pictures", "Looking at frames")
     with err.status("looking for frames") as status:
-        done = extend_set(frame_set, folder, output, reading=Reading(topic, raw), progress=status.update)
+        done = extend_set(frame_set, folder, output, repeats=repeats, reading=Reading(topic, raw), progress=status.update)
     if as_json:
         click.echo(json.dumps(_extension_json(done), indent=2))
     else:

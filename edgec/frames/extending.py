@@ -2,7 +2,9 @@
 own sources, and of the new frames those that show something new.
 
 Left out are frames that are damaged, and those that nearly repeat one of the set, or an earlier new one, by the linter's rule
-(`edgec.frames.measuring.NEAR_BITS`). Nothing is copied: the manifest names files where they are.
+(`edgec.frames.measuring.NEAR_BITS`). To that rule a view that the set has is the same in other light and other colours: where
+that is what is new, only the very same files are to be left out (`repeats`). Nothing is copied: the manifest names files where
+they are.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,7 @@ from edgec.untrusted import TEXT_LIMIT, Refused, read_bytes
 
 SUFFIX = ".toml"
 Hash = NDArray[np.bool_]
+Repeats = Literal["near", "exact"]
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,12 @@ def extend(
     folder: Path,
     output: Path,
     *,
+    repeats: Repeats = "near",
     reading: Reading = DEFAULT,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Extension:
-    """Write the manifest `output` of the set that `reference` means with the frames in `folder`. Decodes every frame once; of a
+    """Write the manifest `output` of the set that `reference` means with the frames in `folder`, without what is there already:
+    `near` repetitions, or the very same files (`exact`). Decodes every frame once; of a
     set of more than `MOST_FRAMES` a sample is compared. `progress` is called with what is being done.
 
     Raises `RequestError` if something is at `output`, or it is no `.toml`; `CalibrationError` as `load`, for a set of noise, and
@@ -78,7 +83,7 @@ def extend(
     new = load(str(folder))
     names, hashes, _ = _hashes(base, "the set", progress)
     candidates, new_hashes, damaged = _hashes(new, "the new frames", progress)
-    reasons = _repetitions(candidates, new_hashes, names, hashes)
+    reasons = _repetitions(candidates, new_hashes, names, hashes, repeats)
     left_out = [*new.skipped, *damaged, *((frame.name, reasons[frame.name]) for frame in candidates if frame.name in reasons)]
     added = []
     for frame in candidates:
@@ -125,21 +130,24 @@ def _hashes(frames: FrameSet, what: str, progress: Callable[[str], None]) -> tup
     return whole, hashes, damaged
 
 
-def _repetitions(new: Sequence[Frame], hashes: Sequence[Hash], base: Sequence[Frame], known: Sequence[Hash]) -> dict[str, str]:
+def _repetitions(
+    new: Sequence[Frame], hashes: Sequence[Hash], base: Sequence[Frame], known: Sequence[Hash], repeats: Repeats
+) -> dict[str, str]:
     """Why frames are left out, by name. A frame that is left out makes no later one a repetition."""
     reasons: dict[str, str] = {}
     for index, other in near(hashes, known, NEAR_BITS):
-        word = "is" if new[index].digest == base[other].digest else "nearly repeats"
-        reasons.setdefault(new[index].name, f"{word} the set's {base[other].name}")
+        same = new[index].digest == base[other].digest
+        if same or repeats == "near":
+            reasons.setdefault(new[index].name, f"{'is' if same else 'nearly repeats'} the set's {base[other].name}")
     earlier: dict[int, list[int]] = {}
     for index, other in near(hashes, hashes, NEAR_BITS):
-        if other < index:
+        if other < index and (repeats == "near" or new[index].digest == new[other].digest):
             earlier.setdefault(index, []).append(other)
     for index in sorted(earlier):
-        same = next((other for other in earlier[index] if new[other].name not in reasons), None)
-        if same is not None:
-            word = "is" if new[index].digest == new[same].digest else "nearly repeats"
-            reasons.setdefault(new[index].name, f"{word} {new[same].name}")
+        first = next((other for other in earlier[index] if new[other].name not in reasons), None)
+        if first is not None:
+            word = "is" if new[index].digest == new[first].digest else "nearly repeats"
+            reasons.setdefault(new[index].name, f"{word} {new[first].name}")
     return reasons
 
 

@@ -107,6 +107,18 @@ def test_a_manifest_keeps_what_it_says(base: Path, fetched: Path, extend: Say, p
     assert titles[-1] == "r1, unlike the calibration frames (2)"
 
 
+def test_a_known_view_in_new_light_is_added_where_that_is_asked_for(
+    base: Path, fetched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "more.toml"
+    words = ["calibration", "extend", str(base), str(fetched), "-o", str(output), "--repeats", "exact", "--json"]
+    assert run(words) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (len(result["added"]), result["frames"]) == (4, 22)
+    (left_out,) = result["left_out"]
+    assert left_out["reason"] == f"is {result['added'][0]['frame']}"
+
+
 def test_lists_and_shipped_sets(base: Path, extend: Say, tmp_path: Path) -> None:
     (tmp_path / "yard.txt").write_text(
         "# some\n" + "".join(f"yard/{letter}.png\n" for letter in LETTERS[:10]) + "yard/none.png\n"
