@@ -70,11 +70,11 @@ def ran(request: BuildRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[set[str
     by_stage: dict[str, tuple[str, ...]] = {}
     real = Build.stage
 
-    def recording(self, name, key, produce, *, modules, **more):  # type: ignore[no-untyped-def]
+    def recording(self, name, key, produce, *, modules, **others):  # type: ignore[no-untyped-def]
         by_stage[name] = tuple(modules)
         place = self.cache.root
         before = {path.name for path in place.glob(f"*/{name}/*")}
-        made = real(self, name, key, produce, modules=modules, **more)
+        made = real(self, name, key, produce, modules=modules, **others)
         names.update({name} if made.parent.name not in before else ())
         return made
 
