@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 LISTED = 8
@@ -33,3 +34,8 @@ def counted(count: int, noun: str) -> str:
 def dimensions(shape: Iterable[int]) -> str:
     """`384x3x16x16`; a single number is `scalar`."""
     return "x".join(map(str, shape)) or "scalar"
+
+
+def toml(value: object) -> str:
+    """A string, a number, a truth value or a list of these as TOML has it: basic strings are JSON's, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

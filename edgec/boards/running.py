@@ -129,15 +129,23 @@ def fetch(connection: Connection, path: str, most_bytes: int) -> bytes:
     long to arrive."""
     if len(path) > _LONGEST_PATH:
         raise misbehaves(connection.address, [f"it names a file by {len(path):,} characters"])
+    program = b"import sys\nwith open(sys.argv[1], 'rb') as file:\n    sys.stdout.buffer.write(file.read(int(sys.argv[2])))\n"
+    return capture(connection, program, [path, str(most_bytes + 1)], most_bytes, doing=f"sending {path}")
+
+
+def capture(
+    connection: Connection, program: bytes, arguments: Sequence[str], most_bytes: int, doing: str = "sending an answer"
+) -> bytes:
+    """What a small Python program prints on the board. Raises `BoardError` if it fails, prints more than `most_bytes`, or takes
+    too long; `doing` says in that error what it was at."""
     process = connection.start()
     try:
-        program = b"import sys\nwith open(sys.argv[1], 'rb') as file:\n    sys.stdout.buffer.write(file.read(int(sys.argv[2])))\n"
-        opening = boot(program, [path, str(most_bytes + 1)])
+        opening = boot(program, arguments)
         content, errors = communicate(process, opening, most_bytes=most_bytes, seconds=_FETCH_S, goes_on=connection.in_use)
     except Refused as error:
         if not connection.in_use():
             raise KeyboardInterrupt from None
-        raise misbehaves(connection.address, [f"while sending {path}, it {error}", *connection.log()]) from error
+        raise misbehaves(connection.address, [f"while {doing}, it {error}", *connection.log()]) from error
     finally:
         _end(process)
     if process.returncode == _SSH_FAILED:

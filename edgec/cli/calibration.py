@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -17,6 +17,7 @@ from edgec.cli.console import err, out, plain
 if TYPE_CHECKING:
     from edgec.frames import FrameSet, Origin, Split
     from edgec.frames.decoding import Count
+    from edgec.frames.extending import Extension
     from edgec.frames.lint import Level, Lint
     from edgec.frames.raw import RawFormat
     from edgec.model.spec import Size
@@ -130,6 +131,81 @@ def show(frame_set: str, topic: str, raw: RawFormat | None, output: Path | None)
     if output is not None:
         shown = write_sheet(frames, parts, output)
         out.print(f"\n{shown} frames drawn on {output}", soft_wrap=True)
+
+
+@calibration.command()
+@frame_set
+@click.argument("folder", metavar="DIR", type=options.PathType())
+@options.topic
+@options.raw_format
+@click.option(
+    "-o", "--output", type=options.PathType(written=True), required=True, metavar="NEWSET.toml", help="The manifest to write."
+)
+@click.option(
+    "--repeats",
+    type=click.Choice(["near", "exact"]),
+    default="near",
+    show_default=True,
+    help="Leave out what nearly repeats another frame, or only the same file.",
+)
+@options.as_json
+def extend(
+    frame_set: str,
+    folder: Path,
+    topic: str,
+    raw: RawFormat | None,
+    output: Path,
+    repeats: Literal["near", "exact"],
+    as_json: bool,
+) -> None:
+    """Add the pictures in DIR to a set, such as those that `edgec fleet fetch-frames` brought home.
+
+    Frames that nearly repeat one of the set, or each other, are left out, by the rule of `lint`. That rule sees neither light nor
+    colours: where these are new, give --repeats exact. Nothing is copied: the new set names the files where they are.
+    """
+    from edgec.extras import require
+    from edgec.frames import Reading
+    from edgec.frames.extending import extend as extend_set
+
+    require("pictures", "Looking at frames")
+    with err.status("looking for frames") as status:
+        done = extend_set(frame_set, folder, output, repeats=repeats, reading=Reading(topic, raw), progress=status.update)
+    if as_json:
+        click.echo(json.dumps(_extension_json(done), indent=2))
+    else:
+        _print_extension(done)
+
+
+def _extension_json(done: Extension) -> dict[str, Any]:
+    return {
+        "set": str(done.output),
+        "frames_before": done.before,
+        "frames_compared": done.compared,
+        "frames": done.frames,
+        "added": [
+            {"frame": each.name, "source": each.source, "kept": each.line.model_dump() if each.line else None}
+            for each in done.added
+        ],
+        "left_out": [{"frame": name, "reason": reason} for name, reason in done.left_out],
+    }
+
+
+def _print_extension(done: Extension) -> None:
+    sampled = f" (compared with a sample of {done.compared})" if done.compared < done.before else ""
+    out.print(
+        f"{plain(str(done.output))}: {_counted(done.frames, 'frame')}, {len(done.added)} of them new{sampled}", soft_wrap=True
+    )
+    for source in dict.fromkeys(each.source for each in done.added):
+        members = [each for each in done.added if each.source == source]
+        scores = [each.line.score for each in members if each.line is not None]
+        drift = f", drift {min(scores):.2f} to {max(scores):.2f}" if scores else ""
+        out.print(f"  {plain(source)}: {_counted(len(members), 'frame')}{drift}", soft_wrap=True)
+    if done.left_out:
+        out.print(f"{len(done.left_out)} left out")
+        for name, reason in done.left_out[:_MOST_ROWS]:
+            out.print(f"  {plain(name)}: {plain(reason)}", soft_wrap=True)
+        if len(done.left_out) > _MOST_ROWS:
+            out.print(f"  and {len(done.left_out) - _MOST_ROWS} more")
 
 
 def _print_lint(frames: FrameSet, result: Lint) -> None:

@@ -14,6 +14,7 @@ from edgec.cli import options
 from edgec.cli.console import document, err, out, plain
 
 if TYPE_CHECKING:
+    from edgec.fleet.fetching import Fetched
     from edgec.fleet.file import OpenFleet, Place
 
 
@@ -110,6 +111,67 @@ def rollback(
             if isinstance(answer, str):
                 out.print(Text(plain(f"{place.name}: {answer}")), soft_wrap=True)
     raise_or_print_failures(context, addresses, answers)
+
+
+@fleet.command("fetch-frames")
+@click.argument("file", type=options.PathType(), metavar="FLEET.toml")
+@click.option(
+    "-o", "--output", type=options.PathType(written=True), required=True, metavar="DIR", help="Where to: a folder a board."
+)
+@click.option(
+    "--from", "folder", default="", metavar="FOLDER", help="On the boards.  [default: drift-frames in edgec's own folder there]"
+)
+@click.option("--remove", is_flag=True, help="Remove on the boards what is here then.")
+@_chosen
+@options.as_json
+@click.pass_context
+def fetch_frames(
+    context: click.Context,
+    file: Path,
+    output: Path,
+    folder: str,
+    remove: bool,
+    boards: tuple[str, ...],
+    tags: tuple[str, ...],
+    at_once: int | None,
+    as_json: bool,
+) -> None:
+    """Bring home the frames that boards kept because they are unlike the calibration frames.
+
+    Each is checked by its hash; what is here already is not fetched again. On boards nothing is removed without --remove.
+    `edgec calibration extend` adds them to a calibration set.
+    """
+    from edgec.cli.boards import raise_or_print_failures, results_json
+    from edgec.cli.tables import print_rows
+    from edgec.errors import EdgecError
+    from edgec.fleet.fetching import fetch_frames as fetch
+    from edgec.report.sheets import numbers, sheet, texts
+
+    opened, places = _open(file, boards, tags)
+    answers = fetch(places, output, folder, remove=remove, at_once=at_once or opened.fleet.at_once)
+    addresses, results = [answer.place.address for answer in answers], [answer.result for answer in answers]
+    if as_json:
+        document(results_json(addresses, results, lambda fetched: {"exit_code": 0, **vars(fetched)}))
+    else:
+        headings = texts("board") + numbers("frames there", "new here", "MB", "removed there") + texts("remark")
+        rows = [
+            (answer.place.name, *_frames_row(answer.result)) for answer in answers if not isinstance(answer.result, EdgecError)
+        ]
+        print_rows(sheet(headings, rows))
+    raise_or_print_failures(context, addresses, results)
+
+
+def _frames_row(fetched: Fetched) -> tuple[str, ...]:
+    remarks = [] if fetched.there else ["no frames are kept there"]
+    if fetched.differing:
+        named = ", ".join(fetched.differing[:3])
+        remarks.append(f"{len(fetched.differing)} are not what their lines say, and stay there: {named}")
+    if fetched.unusable:
+        remarks.append(f"{fetched.unusable} have no line that can be read, and stay there")
+    if fetched.gone:
+        remarks.append(f"{fetched.gone} made room for newer ones meanwhile")
+    counts = (fetched.there, fetched.new)
+    return (*map(str, counts), f"{fetched.size_bytes / 1e6:.1f}", str(fetched.removed), "; ".join(remarks))
 
 
 @fleet.command()

@@ -15,11 +15,13 @@ import click
 from edgec.cli import options
 from edgec.cli.console import err, out
 from edgec.model.spec import Size
+from edgec.onboard.ring import FRAMES, MEGABYTES, Bounds
 
 if TYPE_CHECKING:
     from edgec.frames.raw import RawFormat
     from edgec.running import Summary
     from edgec.running.figures import DriftTally
+    from edgec.running.unlike import Kept
 
 INTERRUPTED = 130
 SIGNALLED = 128
@@ -55,6 +57,28 @@ SIGNALLED = 128
 @click.option("--fps", type=float, metavar="N", help="Play a file on a camera's clock, and drop what comes too late.")
 @click.option("--every", type=click.IntRange(1, options.MOST_FRAMES), default=1, metavar="N", help="Take each N-th frame.")
 @click.option("--limit", type=click.IntRange(1, options.MOST_FRAMES), metavar="N", help="End after N frames.")
+@click.option(
+    "--drift-frames",
+    type=options.PathType(written=True),
+    metavar="DIR",
+    help="Keep the newest frames there that are unlike the calibration frames.  [default: none are kept]",
+)
+@click.option(
+    "--drift-frames-most",
+    type=click.IntRange(1, options.MOST_FRAMES),
+    default=FRAMES,
+    show_default=True,
+    metavar="N",
+    help="So many of them at most.",
+)
+@click.option(
+    "--drift-frames-mb",
+    type=click.FloatRange(0.1, 1e6),
+    default=MEGABYTES,
+    show_default=True,
+    metavar="MB",
+    help="So many megabytes at most.",
+)
 @options.topic
 @options.raw_format
 @options.threads
@@ -73,6 +97,9 @@ def run(
     fps: float | None,
     every: int,
     limit: int | None,
+    drift_frames: Path | None,
+    drift_frames_most: int,
+    drift_frames_mb: float,
     topic: str,
     raw: RawFormat | None,
     threads: int | None,
@@ -93,8 +120,9 @@ def run(
     from edgec.running.stopping import Stopping
 
     request = RunRequest(
-        artefact, source, size, crop, threads, every, limit, fps, features, output, show, force, Reading(topic, raw)
-    )
+        artefact, source, size, crop, threads, every, limit, fps, features, output, show, force, Reading(topic, raw),
+        drift_frames, Bounds(drift_frames_most, drift_frames_mb),
+    )  # fmt: skip
     try:
         with Stopping() as stopping, Lines(request, stopping, as_json=as_json) as lines:
             summary = run_all(request, lines, stopping.asked)
@@ -148,6 +176,8 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     facts += [(output, _head_words(tallied)) for output, tallied in summary.tally.to_json().items()]
     if summary.drift is not None and summary.drift.frames:
         facts.append(("drift", _drift_words(summary.drift)))
+    if summary.kept is not None:
+        facts.append(("kept", _kept_words(summary.kept)))
     for file in summary.written:
         count = f"{file.frames} frame{'s' if file.frames != 1 else ''}, {file.size_bytes / 1e6:.1f} MB"
         facts.append(("written", f"{printable(str(file.path))}: {', '.join(filter(None, (count, file.note)))}"))
@@ -160,6 +190,17 @@ def _drift_words(drift: DriftTally) -> str:
     one = drift.beyond == 1
     beyond = f"{drift.beyond} of {drift.frames} frames {'is' if one else 'are'} unlike the calibration frames (above 1)"
     return f"{beyond}; the largest is {drift.largest:.2f}, of {printable(drift.largest_frame)}"
+
+
+def _kept_words(kept: Kept) -> str:
+    from edgec.records.reading import printable
+
+    words = [f"{printable(str(kept.folder))}: {kept.frames} of these frames"]
+    if kept.passed_over:
+        words.append(f"{kept.passed_over} came within a second of another, or while one was written")
+    if kept.failed:
+        words.append(f"{kept.failed} could not be written: {printable(kept.problem)}")
+    return "; ".join(words)
 
 
 def _latency(summary: Summary) -> str:
@@ -203,6 +244,7 @@ def _summary_json(summary: Summary, signal: int | None) -> dict[str, Any]:
         "target_lacks": summary.lacks,
         "heads": summary.tally.to_json(),
         "drift": summary.drift.to_json() if summary.drift else None,
+        "drift_frames": summary.kept.to_json() if summary.kept else None,
         "written": [{"path": str(each.path), "frames": each.frames, "size_bytes": each.size_bytes} for each in summary.written],
         "ended": summary.ended,
         "signal": signal,

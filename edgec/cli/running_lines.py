@@ -131,6 +131,10 @@ class Lines:
             self._live.stop()
         err.print(f"kept: {printable(str(written.path))}, {written.frames} frames", markup=False, soft_wrap=True)
 
+    def noted(self, text: str) -> None:
+        """Says it once, in between."""
+        err.print(Text(f"note: {printable(text)}", style="yellow"), soft_wrap=True)
+
     def say(self, text: str) -> None:
         """One line on standard output, at once: whoever reads it may be a program that acts on it."""
         self.say_all(lambda: click.echo(text))

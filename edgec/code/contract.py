@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 import edgec
 from edgec.artefact import tolerances
+from edgec.artefact.drift import CLS, read_drift
 from edgec.artefact.reading import OpenArtefact
 from edgec.backends.robot_code import RobotCode
-from edgec.code.golden import FOLDER, FRAMES, Array
+from edgec.code.golden import DRIFT_GOLDEN, DRIFT_WORLD, FOLDER, FRAMES, Array
 from edgec.code.identifiers import identifiers, type_name
 from edgec.code.model import Engine, Model, is_legal
 from edgec.lowering import registry
+from edgec.onboard.arithmetic import GARBAGE
+from edgec.onboard.drift import DIRECTIONS, THRESHOLD
 from edgec.onboard.tasks import FEATURES, LABELS
 from edgec.records.fidelity import HeadFacts
 from edgec.records.manifest import Manifest, SizeFacts, Tensor
@@ -61,6 +66,21 @@ class File:
 
 
 @dataclass(frozen=True)
+class DriftScore:
+    """The drift score (`edgec.onboard.drift`) of the CLS token, which is the output of index `output` and has `width` values.
+    `world` is the file with mean, weights and axes, `recorded` the one with the scores of what was recorded of the golden frames;
+    `most` is the score of a token that is not finite. Numbers are spelt as C++ and Python read them."""
+
+    output: int
+    width: int
+    directions: int
+    threshold: str
+    most: str
+    world: str
+    recorded: str
+
+
+@dataclass(frozen=True)
 class Contract:
     """`context` is for templates; `arrays` are the golden files that it names."""
 
@@ -75,6 +95,8 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
     outputs = _outputs(size.facts, manifest.heads, enumerations)
     arrays = [*more, Array.of(FRAMES, size.golden.frames)]
     arrays += [Array.of(output.recorded, model.expected[output.name]) for output in outputs]
+    drift, drift_arrays = _drift(artefact, size.facts, model) if code.drift else (None, [])
+    arrays += drift_arrays
     files = [File(each.path, each.size_bytes, each.sha256) for each in model.files if not is_legal(PurePosixPath(each.path))]
     files += [File(each.path, len(each.content), each.sha256) for each in arrays]
     context = {
@@ -101,6 +123,7 @@ def contract_of(artefact: OpenArtefact, model: Model, code: RobotCode, namespace
         "enumerations": enumerations,
         "golden_frames": FRAMES,
         "golden_count": size.facts.golden.count,
+        "drift": drift,
         "tolerance": {
             "difference": repr(model.allowed.difference),
             "cosine": repr(model.allowed.cosine),
@@ -139,6 +162,20 @@ def _outputs(size: SizeFacts, heads: Sequence[HeadFacts], enumerations: Sequence
             )
         )
     return outputs
+
+
+def _drift(artefact: OpenArtefact, size: SizeFacts, model: Model) -> tuple[DriftScore | None, list[Array]]:
+    """The score and its files; None if the artefact cannot tell."""
+    known = read_drift(artefact, size)
+    if known is None:
+        return None, []
+    tokens = model.expected[CLS]
+    world = known.fitted.world
+    rows = np.concatenate([world.mean[None], world.weights[None], world.axes])
+    scores = np.array([known.score({CLS: token}) for token in tokens], np.float64)
+    output = [each.name for each in size.outputs].index(CLS)
+    score = DriftScore(output, rows.shape[1], DIRECTIONS, repr(THRESHOLD), repr(GARBAGE), DRIFT_WORLD, DRIFT_GOLDEN)
+    return score, [Array.of(DRIFT_WORLD, rows), Array.of(DRIFT_GOLDEN, scores)]
 
 
 def _enumerations(heads: Sequence[HeadFacts]) -> list[Enumeration]:

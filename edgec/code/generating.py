@@ -72,7 +72,7 @@ def generate(request: CodeRequest) -> Project:
         model, graph = with_planes(artefact, model)
         more.append(graph)
     contract = contract_of(artefact, model, code, spelt, more)
-    files = render(code.folders, contract.context)
+    files = render(code, contract.context)
 
     def fill(work: Path) -> None:
         for path, text in files.items():

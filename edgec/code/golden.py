@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 FOLDER = "golden"
 FRAMES = f"{FOLDER}/frames.bin"
+DRIFT_WORLD = "drift/world.bin"
+"""float32 [2 + directions, D]: mean, weights and axes of `edgec.onboard.drift.World`."""
+DRIFT_GOLDEN = "drift/golden.bin"
+"""float64 [golden frames]: the drift score of each one's recorded CLS token."""
 
 
 @dataclass(frozen=True)
 class Array:
-    """What a file at `path` of the project's artefact holds: uint8, int32 or float32."""
+    """What a file at `path` of the project's artefact holds: uint8, int32, float32 or float64."""
 
     path: str
     content: bytes

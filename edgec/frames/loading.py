@@ -44,7 +44,7 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
     """
     if reference == "random" or reference.startswith("random:"):
         return random_set(reference)
-    path = _shipped(reference) or expand(reference)
+    path = path_of(reference)
     status = stat_of(path) if reference else ABSENT
     if isinstance(status, str):
         if status != ABSENT:
@@ -75,6 +75,11 @@ def load(reference: str, *, most: int | None = None, reading: Reading = DEFAULT)
     collection.places, collection.recorded = len(places), notes
     name = name_of(path.resolve(), path.resolve().parent)
     return _checked(_set(name, collection, walk, {}), str(path), walk)
+
+
+def path_of(reference: str) -> Path:
+    """Where the set lies that a name or a path means; there need not be anything."""
+    return _shipped(reference) or expand(reference)
 
 
 def require_use(reading: Reading, *framesets: FrameSet) -> None:

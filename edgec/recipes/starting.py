@@ -17,6 +17,7 @@ from edgec.frames.bags.formats import SUFFIXES as BAGS
 from edgec.heads.description import toml_beside
 from edgec.model.spec import Size
 from edgec.request import DEFAULT_SIZE
+from edgec.text import toml
 from edgec.untrusted import Refused, is_file, parse_json_object
 
 _PATCH = 16
@@ -100,7 +101,7 @@ def written(start: Start) -> str:
     """The recipe's text: what was found, and a comment for each choice that is left."""
 
     def chosen(key: str, value: str | None, example: str, comment: str = "") -> str:
-        line = f"{key} = {_toml(value)}" if value is not None else f"# {key} = {_toml(example)}"
+        line = f"{key} = {toml(value)}" if value is not None else f"# {key} = {toml(example)}"
         return f"{line}{'   # ' + comment if comment else ''}"
 
     also = start.others
@@ -110,17 +111,17 @@ def written(start: Start) -> str:
         "",
         chosen("checkpoint", start.checkpoint, "", _or(also.get("checkpoints"))),
         'targets = ["cpu"]   # `edgec targets` lists all; one artefact for each, at each size',
-        f"sizes = [{_toml(str(start.size))}]   # height x width"
+        f"sizes = [{toml(str(start.size))}]   # height x width"
         + (f"; the camera's frames are {start.camera}" if start.camera and start.camera != start.size else ""),
         chosen("calibration", start.calibration, "frames/", _or(also.get("frames"))),
         chosen("validation", start.validation, "other-frames/", "" if start.validation else "otherwise a share of calibration"),
         'output = "."   # the folder that artefacts go to',
-        f"boards = {_toml(list(start.boards))}   # for `edgec deploy`"
+        f"boards = {toml(list(start.boards))}   # for `edgec deploy`"
         if start.boards
         else '# boards = ["robot@r1"]   # for `edgec deploy`',
         "",
         "[heads]",
-        *([f"{name} = {_toml(path)}" for name, path in start.heads.items()] or ['# floor = "floor.safetensors"']),
+        *([f"{name} = {toml(path)}" for name, path in start.heads.items()] or ['# floor = "floor.safetensors"']),
         "",
         "[budgets]   # what int8 and other precisions may lose",
         "min_fidelity = 0.99",
@@ -137,11 +138,6 @@ def written(start: Start) -> str:
 
 def _or(names: Sequence[str] | None) -> str:
     return f"or {', '.join(json.dumps(name) for name in names)}" if names else ""
-
-
-def _toml(value: str | list[str]) -> str:
-    """TOML's basic strings are JSON's, but for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgec.errors import EdgecError, RequestError
 from edgec.frames import Crop, Reading
 from edgec.model.spec import Size
+from edgec.onboard.ring import BOUNDS, Bounds
 from edgec.paths import is_special, usable_path
 from edgec.records.reading import printable
 
@@ -22,7 +23,8 @@ ARCHIVE = ".npz"
 class RunRequest:
     """What `edgec run` is to do. `output` is a film if its suffix is one of `FILMS`, else a folder of pictures; `features` an
     `.npz` file or else a folder of them. `show` names outputs to draw; empty means all. `fps` plays files on a camera's clock;
-    `reading` says what bags and raw dumps do not."""
+    `reading` says what bags and raw dumps do not. `drift_frames` is the folder for frames that are unlike the calibration frames,
+    within `drift_bounds`; none are kept without it."""
 
     artefact: Path
     source: str
@@ -37,6 +39,8 @@ class RunRequest:
     show: tuple[str, ...] = ()
     force: bool = False
     reading: Reading = field(default_factory=Reading)
+    drift_frames: Path | None = None
+    drift_bounds: Bounds = BOUNDS
 
 
 def check(request: RunRequest) -> None:
@@ -53,6 +57,8 @@ def check(request: RunRequest) -> None:
         raise RequestError("--features and --output have the same path.", remedy="give each a path of its own")
     for path in paths:
         _check_path(path, request)
+    if request.drift_frames is not None:
+        _check_place(request.drift_frames, Path(os.path.realpath(request.drift_frames)), request)
 
 
 def is_film(path: Path) -> bool:
@@ -67,6 +73,15 @@ def is_archive(path: Path) -> bool:
 
 def _check_path(path: Path, request: RunRequest) -> None:
     real_path = Path(os.path.realpath(path))
+    _check_place(path, real_path, request)
+    archive = path == request.features
+    if is_archive(path) if archive else is_film(path):
+        _check_file(path, real_path, request.force)
+    else:
+        _check_folder(path, real_path, request.force, ARCHIVE if archive else ", ".join(sorted(FILMS)))
+
+
+def _check_place(path: Path, real_path: Path, request: RunRequest) -> None:
     artefact, source = Path(os.path.realpath(request.artefact)), Path(os.path.realpath(usable_path(request.source, "SOURCE")))
     if real_path == artefact or artefact in real_path.parents:
         raise RequestError(
@@ -75,11 +90,6 @@ def _check_path(path: Path, request: RunRequest) -> None:
         )
     if real_path == source:
         raise RequestError(f"{printable(str(path))} is the source itself.", remedy="choose another path")
-    archive = path == request.features
-    if is_archive(path) if archive else is_film(path):
-        _check_file(path, real_path, request.force)
-    else:
-        _check_folder(path, real_path, request.force, ARCHIVE if archive else ", ".join(sorted(FILMS)))
 
 
 def _check_file(path: Path, real_path: Path, force: bool) -> None:

@@ -30,6 +30,7 @@ from edgec.running.results import results_of
 from edgec.running.sinks import Sink, Written
 from edgec.running.sources import open_source
 from edgec.running.types import Done, Taken, outputs_of
+from edgec.running.unlike import Kept, UnlikeFrames
 from edgec.verifying import load_runner
 
 _WARM_UP = 3
@@ -65,6 +66,8 @@ class Summary:
     tally: Tally
     drift: DriftTally | None
     """None if the artefact cannot tell."""
+    kept: Kept | None
+    """None if nobody asked to keep frames."""
     written: tuple[Written, ...]
 
 
@@ -85,6 +88,9 @@ class Listener(Protocol):
 
     def salvaged(self, written: Written) -> None:
         """An error ends the run; these results were finished before it is raised."""
+
+    def noted(self, text: str) -> None:
+        """Something went wrong, and the run goes on."""
 
 
 def run(request: RunRequest, listener: Listener, stop: Callable[[], bool] = lambda: False) -> Summary:
@@ -108,6 +114,7 @@ def run(request: RunRequest, listener: Listener, stop: Callable[[], bool] = lamb
     runner = load_runner(artefact, request.threads or available_cores())
     run = _Runner(request, Opened(artefact, size, source, frames_to_come(source, request)), runner, listener, stop, rate)
     with ExitStack() as stack:
+        stack.callback(run.close)
         for sink in made:
             stack.enter_context(sink)
         try:
@@ -134,14 +141,18 @@ class _Runner:
         self._figures, self._tally = Figures(), Tally()
         self._drift = read_drift(opened.artefact, opened.size)
         self._drifts = DriftTally() if self._drift else None
+        self._live = not opened.source.waits or request.fps is not None
+        self._unlike: UnlikeFrames | None = None
+        self._kept: Kept | None = None
+        if request.drift_frames is not None:
+            self._unlike = UnlikeFrames(request, opened.artefact, self._drift, live=self._live)
         self._reasons: list[Skipped] = []
         self._first: Taken | None = None
 
     def run_all(self, sinks: Sequence[Sink]) -> Summary:
         self._warm_up()
         self._listener.opened(self._opened)
-        figures, limit = self._figures, self._request.limit
-        live = not self._opened.source.waits or self._request.fps is not None
+        figures, limit, live = self._figures, self._request.limit, self._live
         figures.began_ns = time.monotonic_ns()
         feed = self._feed(live)
         ended: End = "source"
@@ -167,8 +178,19 @@ class _Runner:
                 written.append(sink.finish())
                 sink.finished = True
                 figures.after_ms += (time.monotonic_ns() - before) / 1e6
+        self.close()
         figures.ended_ns = time.monotonic_ns()
         return self._summary(feed, live, ended, tuple(written))
+
+    def close(self) -> None:
+        """Write the frames that are kept, if that is not done."""
+        if self._unlike is not None and self._kept is None:
+            self._kept = self._unlike.close()
+            self._note(self._unlike.news)
+
+    def _note(self, text: str) -> None:
+        if text:
+            self._listener.noted(text)
 
     def salvage(self, sinks: Sequence[Sink]) -> None:
         """Finish what was written before an error: a camera that is unplugged after an hour has given an hour's frames."""
@@ -222,6 +244,8 @@ class _Runner:
             self._tally.add(done.results)
             if self._drifts is not None and done.drift is not None:
                 self._drifts.add(done.name, done.drift)
+            if self._unlike is not None:
+                self._note(self._unlike.offer(each, done))
             for sink in sinks:
                 with _marking_broken(sink):
                     sink.write(done)
@@ -275,6 +299,7 @@ class _Runner:
             ended=ended,
             tally=self._tally,
             drift=self._drifts,
+            kept=self._kept,
             written=written,
         )
 

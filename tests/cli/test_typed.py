@@ -127,6 +127,7 @@ def lines(
         "check": [made],
         "calibration lint": ["--input-size", "32x48", frames],
         "calibration show": [frames],
+        "calibration extend": ["-o", str(tmp_path / "more.toml"), "demo", frames],
         "targets list": ["jetson"],
         "targets show": ["cpu"],
         "report": ["-o", str(tmp_path / "page.html"), made],
@@ -146,6 +147,7 @@ def lines(
         "bundle diff": [made, made],
         "code": ["--cpp", "-o", str(tmp_path / "project"), made],
         "fleet status": [fleet],
+        "fleet fetch-frames": ["-o", str(tmp_path / "fetched"), fleet],
         "fleet rollback": [fleet],
         "fleet rollouts": [],
         "fleet close": ["0123456789abcdef"],
@@ -246,7 +248,8 @@ def test_paths_that_are_written_have_the_type_of_written_paths() -> None:
     assert made == {
         *("build output", "run features", "run output", "bench output", "compare output", "explain pictures"),
         *("calibration show output", "report output", "sweep output", "keygen key", "code output"),
-        *("compare junit", "verify junit", "init folder"),
+        *("compare junit", "verify junit", "init folder", "run drift_frames", "fleet fetch-frames output"),
+        "calibration extend output",
         *("bundle make output", "bundle report output", "bundle unpack output"),
     }
 

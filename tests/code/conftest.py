@@ -14,6 +14,7 @@ from benchmarks.programs import Program, build_program
 from edgec.building import build
 from edgec.code.generating import CodeRequest, Project, generate
 from edgec.request import BuildRequest
+from tests.running.conftest import reddish
 from tests.support import heads
 from tests.support.files import save_checkpoint
 from tests.support.frames import draw_pictures
@@ -80,8 +81,9 @@ def programs(projects: Callable[[str], Project]) -> Callable[..., Program]:
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artefact in batches of two, whose heads read colours: it has every kind of output."""
-    return write_meaning(tmp_path_factory.mktemp("pairs") / "two.edgec", batch=2)
+    """An artefact in batches of two, whose heads read colours, calibrated on reddish frames: it has every kind of output."""
+    folder = tmp_path_factory.mktemp("pairs")
+    return write_meaning(folder / "two.edgec", batch=2, like=[reddish(seed) for seed in range(40)])
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from edgec.artefact.checking import check_outputs
 from edgec.artefact.reading import open_artefact
 from edgec.artefact.tolerances import allowed
 from edgec.lowering import registry
+from tests.code.test_programs import drifts, raw
+from tests.running.conftest import GREEN, plain, reddish
 
 MOVES = {"still": 0.0, "a little": 1e-5, "too far": 1e-2, "nothing": np.nan}
 
@@ -73,3 +76,18 @@ def test_a_last_batch_that_is_not_full_gives_one_answer_a_frame(consumer: Progra
     names = [output.name for output in opened.manifest.outputs]
     answers = [(one, 0), (one, 1), (other, 0)]
     assert (tmp_path / "all.bin").read_bytes() == b"".join(each[name][at].tobytes() for each, at in answers for name in names)
+
+
+def test_the_drift_score_is_that_of_edgec_run(consumer: Program, pairs: Path, tmp_path: Path) -> None:
+    frames = np.stack([reddish(101), plain(GREEN), reddish(102) // 2])
+    program = Program(consumer.path.with_name("run-frames"))
+    done = program.run("--json", "--drift", tmp_path / "drift.json", raw(tmp_path / "frames.rgb", frames))
+    assert done.returncode == 0, done.stderr
+    expected = drifts(pairs, frames, tmp_path)
+    assert json.loads((tmp_path / "drift.json").read_text()) == pytest.approx(expected, rel=1e-6)
+    assert json.loads(done.stdout)["drift"] == {"alarms": 2, "largest": pytest.approx(max(expected), rel=1e-4)}
+
+
+def test_a_drift_score_that_comes_out_differently_is_refused(consumer: Program, pairs: Path) -> None:
+    done = consumer.run("drift", pairs.with_name("two-cpp") / "artefact")
+    assert done.stdout.split() == ["0", "1e+06", "1e+06", "9"], done.stderr

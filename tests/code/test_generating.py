@@ -119,6 +119,8 @@ HOSTILE = (
 PRINTS = """
 #include <iostream>
 #include "robot/contract.hpp"
+#include "robot/drift.hpp"
+static_assert(!robot::DriftFacts::known, "it has no drift file");
 int main() { for (auto name : robot::co_lour_classes) std::cout << name << '\\0'; }
 """
 
@@ -139,7 +141,7 @@ def hostile_project(artefact: Path, code: RobotCode) -> dict[str, str]:
     sizes = (replace(size, facts=size.facts.model_copy(update={"outputs": tuple(outputs)}), golden=golden),)
     hostile = replace(opened, manifest=manifest, sizes=sizes)
     contract = contract_of(hostile, model_of(hostile, None), code, "robot")
-    return render(code.folders, contract.context)
+    return render(code, contract.context)
 
 
 def test_names_from_artefacts_are_only_ever_text(artefact: Path, tmp_path: Path) -> None:

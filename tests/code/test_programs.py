@@ -59,6 +59,14 @@ def expected(artefact: Path, runtime: str, frames: NDArray[np.uint8], folder: Pa
     return b"".join(by_name[name][index].tobytes() for index in range(len(frames)) for name in names)
 
 
+def drifts(artefact: Path, frames: NDArray[np.uint8], folder: Path) -> list[float]:
+    """The drift score of each frame, by `edgec run`."""
+    np.save(folder / "frames.npy", frames)
+    told = Told()
+    run(RunRequest(artefact, str(folder / "frames.npy"), threads=1), told)
+    return [done.drift for done in told.frames if done.drift is not None]
+
+
 def raw(path: Path, frames: NDArray[np.uint8], gap: int = 0) -> Path:
     """Without headers, with a gap of noise after each row."""
     rows = frames.reshape(-1, frames.shape[-2] * 3)

@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgec.artefact.checking import check_outputs
 from edgec.artefact.reading import open_artefact
@@ -26,7 +28,8 @@ from edgec.model.spec import Size
 from tests.code.conftest import VARIANTS
 from tests.code.test_consumer import MOVES
 from tests.code.test_generating import HOSTILE, hostile_project
-from tests.code.test_programs import expected, raw
+from tests.code.test_programs import drifts, expected, raw
+from tests.running.conftest import GREEN, plain, reddish
 from tests.support.meaning import CLASSES, ENTRY, HEIGHT, WIDTH, write_meaning
 
 THREADS = 2
@@ -40,7 +43,8 @@ def run_frames(project: Path, *words: str | Path) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def meaning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_meaning(tmp_path_factory.mktemp("python") / "meaning_of_one.edgec")
+    """Calibrated on reddish frames."""
+    return write_meaning(tmp_path_factory.mktemp("python") / "meaning_of_one.edgec", like=[reddish(seed) for seed in range(40)])
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +118,44 @@ def test_a_packed_frame_is_read_where_it_is_and_others_are_copied_once(
     for wrong in (frame[1:], frame.astype(np.float32), [frame, frame], []):
         with pytest.raises(package("errors").Error, match="not what the model takes"):
             model.run(wrong)
+
+
+def test_the_drift_score_is_that_of_edgec_run(meaning: Path, tmp_path: Path) -> None:
+    frames = np.stack([reddish(101), plain(GREEN), reddish(102) // 2, reddish(103)])
+    project = generate(CodeRequest(meaning, "python", tmp_path / "robot")).directory
+    keeping = ("--drift-frames", tmp_path / "ring", "--drift-frames-most", "1")
+    done = run_frames(project, "--json", "--drift", tmp_path / "drift.json", *keeping, raw(tmp_path / "frames.rgb", frames))
+    assert done.returncode == 0, done.stderr
+    expected_scores = drifts(meaning, frames, tmp_path)
+    assert json.loads((tmp_path / "drift.json").read_text()) == pytest.approx(expected_scores, rel=1e-6)
+    assert [score > 1 for score in expected_scores] == [False, True, True, False]
+    assert json.loads(done.stdout)["drift"] == {"alarms": 2, "largest": pytest.approx(max(expected_scores), rel=1e-6)}
+    (line,) = [json.loads(path.read_text()) for path in (tmp_path / "ring").glob("*.json")]
+    assert (line["source"], line["build_key"]) == ("frame 2", open_artefact(meaning).manifest.build_key)
+    with Image.open(tmp_path / "ring" / line["file"]) as picture:
+        assert np.array_equal(np.array(picture), frames[2])
+
+
+def test_a_drift_score_that_comes_out_differently_is_refused(package: Callable[[str], ModuleType], meaning: Path) -> None:
+    folder, drift = meaning.with_name("meaning_of_one-ros2") / "artefact", package("drift")
+    facts = package("contract").DRIFT
+    score = drift.Drift(folder, facts).score
+    assert score(np.full(8, np.nan, np.float32)) == score(np.full(8, 1e30, np.float32)) == 1e6
+    other = replace(facts, world="drift/other.bin")
+    content = np.fromfile(folder / facts.world, np.float32)
+    (content * np.float32(1.001)).tofile(folder / other.world)
+    with pytest.raises(package("errors").Error, match="not computed here as it was") as refusal:
+        drift.Drift(folder, other)
+    assert refusal.value.code == 9
+
+
+def test_a_project_without_a_drift_file_cannot_tell(tmp_path: Path) -> None:
+    project = generate(CodeRequest(write_meaning(tmp_path / "bare.edgec"), "python", tmp_path / "robot")).directory
+    frames = raw(tmp_path / "frames.rgb", reddish(1)[None])
+    done = run_frames(project, "--json", frames)
+    assert (done.returncode, json.loads(done.stdout)["drift"]) == (0, None)
+    done = run_frames(project, "--drift", tmp_path / "drift.json", frames)
+    assert (done.returncode, "nothing that tells drift" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("crop", ["centre", "resize", "pad"])

@@ -16,7 +16,7 @@ from benchmarks.ros2 import ros2
 from edgec.code.generating import CodeRequest, generate
 from edgec.running.request import RunRequest
 from edgec.running.running import run
-from tests.running.conftest import Told
+from tests.running.conftest import Told, reddish
 from tests.support import bags
 from tests.support.meaning import ENTRY, HEIGHT, WIDTH, write_meaning
 
@@ -43,7 +43,7 @@ def pictures() -> list[bags.Message]:
 
 @pytest.fixture(scope="module")
 def artefact(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_meaning(tmp_path_factory.mktemp("ros2") / "camera.edgec")
+    return write_meaning(tmp_path_factory.mktemp("ros2") / "camera.edgec", like=[reddish(seed) for seed in range(40)])
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,10 @@ def heard(artefact: Path, bag: Path) -> dict[str, Any]:
         "refused": str(bags.write_bag(folder / "odd", odd)),
         "damaged": str(damaged),
         "topics": TOPICS,
-        "parameters": ["scores_as:=image", "reliability:=reliable", "depth:=10", "diagnostics_period_s:=0.1", "threads:=1"],
+        "parameters": [
+            *("scores_as:=image", "reliability:=reliable", "depth:=10", "diagnostics_period_s:=0.1", "threads:=1"),
+            f"drift_frames:={folder / 'ring'}",
+        ],
         "answers": str(folder / "answers.npz"),
         "heard": str(folder / "heard.json"),
     }
@@ -100,6 +103,23 @@ def test_a_played_bag_gives_what_edgec_run_gives(heard: dict[str, Any], artefact
     }  # fmt: skip
     assert answers["patches"].shape[1:] == (2, 3, 8)
     assert heard["frame_id"] == "camera"
+
+
+def test_images_that_are_unlike_the_calibration_frames_are_on_diagnostics(
+    heard: dict[str, Any], artefact: Path, bag: Path
+) -> None:
+    told = Told()
+    run(RunRequest(artefact, str(bag), threads=1), told)
+    scores = [done.drift for done in told.frames if done.drift is not None]
+    values = heard["values"]
+    # The node rounds YUV to a grey level otherwise.
+    assert float(values["drift largest"]) == pytest.approx(max(scores), rel=1e-5 if max(scores) in scores[:EXACT] else 1e-2)
+    assert float(values["drift"]) == pytest.approx(scores[-1], rel=1e-2)
+    assert int(values["drift alarms"]) >= sum(score > 1 for score in scores) > 0
+    kept = [json.loads(path.read_text()) for path in (artefact.parent / "ring").glob("*.json")]
+    assert 1 <= len(kept) == int(values["drift frames kept"]) <= int(values["drift alarms"])
+    assert {line["source"].split()[0] for line in kept} == {"camera"}
+    assert heard["alarmed"]
 
 
 def test_only_a_node_whose_model_was_checked_becomes_active(heard: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.programs import STRICT
+from edgec.artefact.drift import read_drift
 from edgec.artefact.reading import open_artefact
 from edgec.backends.jetson.robot_code import tensorrt_robot_code
 from edgec.code.generating import CodeRequest, generate
@@ -26,6 +27,7 @@ from edgec.frames import fit
 from edgec.model.spec import Size
 from tests.code.test_generating import hostile_project
 from tests.code.test_programs import raw
+from tests.running.conftest import reddish
 from tests.support import forging, yuv
 from tests.support.meaning import ENTRY, HEIGHT, WIDTH, write_meaning
 
@@ -38,8 +40,9 @@ Frames = NDArray[np.uint8]
 
 
 def write_tensorrt(folder: Path, family: str, batch: int = 1) -> Path:
-    """An artefact of the family. Its graph is one for ONNX Runtime: what is run here is no engine anyway."""
-    artefact = write_meaning(folder, batch=batch)
+    """An artefact of the family. Its graph is one for ONNX Runtime: what is run here is no engine anyway. Jetson's is calibrated
+    on reddish frames, the others record nothing of theirs."""
+    artefact = write_meaning(folder, batch=batch, like=[reddish(seed) for seed in range(40 * (family == "jetson"))])
     (artefact / "device").mkdir()
     (artefact / FAMILIES[family]).write_bytes(b"the board's program")
     (artefact / "runtime" / "other.onnx").write_bytes(b"another variant")
@@ -190,6 +193,12 @@ def test_frames_reach_the_engine_with_and_without_a_graph(
     outputs, said = program.computed(raw(tmp_path / "frames", frames), **environment)
     assert said["graph"] == (not environment)
     assert said["frames"] == 5
+    opened, size = open_artefact(program.artefact), len(outputs) // 5
+    tokens = [np.frombuffer(outputs, np.float32, opened.manifest.outputs[0].shape[1], size * frame) for frame in range(5)]
+    drift = read_drift(opened, opened.sizes[0].facts)
+    assert drift is not None
+    scores = [drift.score({"cls": token}) for token in tokens]
+    assert said["drift"] == {"alarms": sum(score > 1 for score in scores), "largest": pytest.approx(max(scores), rel=1e-4)}
     filled = np.concatenate([frames, frames[-1:]])
     assert outputs == made_up(program.artefact, filled)[: len(outputs)]
     assert len(outputs) == 5 * len(made_up(program.artefact, filled)) // 6

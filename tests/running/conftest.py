@@ -94,6 +94,7 @@ class Told:
     frames: list[Done] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
     finished: list[Any] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     total: int | None = None
 
     def opened(self, opened: Any) -> None:
@@ -111,6 +112,9 @@ class Told:
 
     def salvaged(self, written: Any) -> None:
         self.finished.append(written)
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
 
     @property
     def names(self) -> list[str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgec.artefact.contents import build_manifest_files
 from edgec.artefact.drift import drift_path, read_drift
 from edgec.artefact.reading import open_artefact
-from edgec.errors import ArtefactError
+from edgec.errors import ArtefactError, EdgecError
+from edgec.onboard.ring import Bounds
 from edgec.running import RunRequest, run
 from tests.support.forging import MANIFEST, edit
+from tests.support.meaning import HEIGHT, WIDTH
 
 from .conftest import GREEN, Told, plain, reddish, save
 
@@ -37,6 +41,44 @@ def test_frames_unlike_the_calibration_frames_are_counted(knowing: Path, frames:
     assert (summary.drift.frames, summary.drift.beyond, summary.drift.largest_frame) == (4, 1, "3.png")
     with np.load(tmp_path / "out.npz") as file:
         assert file["drift"].tolist() == drifts
+
+
+def test_frames_that_alarm_are_kept_if_asked_for(knowing: Path, frames: Path, tmp_path: Path) -> None:
+    """The camera's frame, which fitting would give another size."""
+    large = plain(GREEN, 2 * HEIGHT, 2 * WIDTH)
+    for number in range(4, 7):
+        save(frames / f"{number}.png", large)
+    ring, told = tmp_path / "ring", Told()
+    summary = run(RunRequest(knowing, str(frames), drift_frames=ring, drift_bounds=Bounds(2)), told)
+    assert summary.kept is not None
+    assert (summary.kept.frames, summary.kept.failed, told.notes) == (4, 0, [])
+    lines = [json.loads(path.read_text()) for path in sorted(ring.glob("*.json"))]
+    assert [line["source"] for line in lines] == ["5.png", "6.png"]
+    by_name = {done.name: done.drift for done in told.frames}
+    assert [line["score"] for line in lines] == [by_name[line["source"]] for line in lines]
+    assert {line["build_key"] for line in lines} == {open_artefact(knowing).manifest.build_key}
+    for line in lines:
+        with Image.open(ring / line["file"]) as picture:
+            assert np.array_equal(np.array(picture), large)
+    run(RunRequest(knowing, str(frames)), Told())
+    assert {path.name for path in tmp_path.iterdir()} == {"frames", "ring"}
+
+
+def test_a_folder_that_cannot_keep_frames_is_refused_before_the_run(knowing: Path, whole: Path, frames: Path) -> None:
+    for artefact, folder, error in (
+        (whole, frames.parent / "ring", "cannot tell which frames"),
+        (knowing, frames / "0.png", "cannot keep frames"),
+        (knowing, knowing / "ring", "inside the artefact"),
+    ):
+        with pytest.raises(EdgecError, match=error):
+            run(RunRequest(artefact, str(frames), drift_frames=folder), Told())
+
+
+def test_a_run_goes_on_where_frames_cannot_be_kept(knowing: Path, frames: Path, tmp_path: Path) -> None:
+    told = Told()
+    summary = run(RunRequest(knowing, str(frames), drift_frames=tmp_path / "ring", drift_bounds=Bounds(9, 1e-5)), told)
+    assert (summary.frames, summary.kept and summary.kept.failed) == (4, 1)
+    assert ["more than the folder may hold" in note for note in told.notes] == [True]
 
 
 def test_an_artefact_that_records_nothing_cannot_tell(whole: Path, frames: Path, tmp_path: Path) -> None:

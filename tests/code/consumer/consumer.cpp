@@ -1,7 +1,10 @@
-// Uses the headers as a robot's own program does: `consumer judge|refuse|look ARTEFACT [FILE]`. Batches of two frames.
+// Uses the headers as a robot's own program does: `consumer judge|refuse|look|drift ARTEFACT [FILE]`. Batches of two frames.
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <iomanip>
 #include <iostream>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -72,6 +75,33 @@ int look(const std::string& artefact, const std::string& file) {
   return 0;
 }
 
+/// The scores of the mean itself, of a token that is not finite, and of one far away; then the exit code with a world that moved.
+int drift(const std::string& artefact) {
+  namespace fs = std::filesystem;
+  constexpr std::size_t width = two::DriftFacts::width, count = (2 + two::DriftFacts::directions) * width;
+  const two::Drift drift(artefact);
+  auto world = two::read_values<float>(fs::path(artefact) / std::string(two::DriftFacts::world), count);
+  std::vector<float> token(world.begin(), world.begin() + width);
+  std::cout << drift.score(token.data()) << '\n';
+  token[1] = std::numeric_limits<float>::quiet_NaN();
+  std::cout << drift.score(token.data()) << '\n';
+  token[1] = 1e30F;
+  std::cout << drift.score(token.data()) << '\n';
+
+  const fs::path moved = fs::path(artefact).parent_path() / "moved";
+  fs::copy(artefact, moved, fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  for (float& value : world) value *= 1.001F;
+  std::ofstream(moved / std::string(two::DriftFacts::world), std::ios::binary)
+      .write(reinterpret_cast<const char*>(world.data()), static_cast<std::streamsize>(count * sizeof(float)));
+  try {
+    const two::Drift other(moved);
+    std::cout << "0\n";
+  } catch (const two::Error& error) {
+    std::cout << static_cast<int>(error.code()) << '\n';
+  }
+  return 0;
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -79,6 +109,7 @@ int main(int count, char** words) {
     const std::vector<std::string> arguments(words + 1, words + count);
     if (arguments.at(0) == "judge") return judge(arguments.at(1), arguments.at(2));
     if (arguments.at(0) == "refuse") return refuse(arguments.at(1));
+    if (arguments.at(0) == "drift") return drift(arguments.at(1));
     return look(arguments.at(1), arguments.at(2));
   } catch (const two::Error& error) {
     std::cerr << error.what() << '\n';

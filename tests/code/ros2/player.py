@@ -42,6 +42,7 @@ class Player(Node):
         self.package = package
         self.answers: dict[tuple[str, int], Image] = {}
         self.status: Any = None
+        self.said: set[str] = set()
         self.images = self.create_publisher(Image, TOPIC, 10)
         for topic in topics:
             self.create_subscription(Image, f"/{package}/{topic}", lambda answer, topic=topic: self._keep(topic, answer), 10)
@@ -87,6 +88,7 @@ class Player(Node):
 
     def _diagnose(self, array: DiagnosticArray) -> None:
         self.status = array.status[0]
+        self.said.add(self.status.message)
 
 
 def stamp_of(image: Image) -> int:
@@ -116,6 +118,7 @@ def play(player: Player, plan: dict[str, Any]) -> dict[str, Any]:
     heard["encodings"] = {topic: images[0].encoding for topic, images in answers.items()}
     heard["frame_id"] = answers[player.topics[0]][0].header.frame_id
     np.savez(plan["answers"], **{topic: np.stack([pixels(image) for image in images]) for topic, images in answers.items()})
+    heard["alarmed"] = player.wait(lambda: any(said.startswith("unlike the calibration frames: drift ") for said in player.said))
     heard["refusals"] = []
     for number, data in enumerate(recorded(plan["refused"]), 1):
         player.show(data, lambda number=number: int(player.value("refused") or 0) >= number)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -17,6 +18,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from .contract import GOLDEN, NAME, OUTPUTS, TITLE
+from .drift import alarms, open_keeper
 from .errors import Error, ExitCode
 from .facts import OutputFacts
 from .files import artefact_folder
@@ -25,6 +27,8 @@ from .health import Health
 from .images import to_rgb
 from .messages import SCORES_AS, message_of, message_type
 from .model import Model
+from .onboard.keeping import Keeper
+from .onboard.ring import FRAMES, MEGABYTES
 from .runtime import Runtime
 
 CROPS = ("centre", "resize", "pad", "refuse")
@@ -48,8 +52,12 @@ class ModelNode(LifecycleNode):
         self.declare_parameter("depth", 1)
         self.declare_parameter("quiet_s", 2.0)
         self.declare_parameter("diagnostics_period_s", 1.0)
+        self.declare_parameter("drift_frames", "")
+        self.declare_parameter("drift_frames_most", FRAMES)
+        self.declare_parameter("drift_frames_mb", MEGABYTES)
         self.declare_parameter("autostart", False)
         self._model: Model | None = None
+        self._keeper: Keeper | None = None
         self._outputs: list[tuple[OutputFacts, Any]] = []
         self._images: Any = None
         self._quality = QoSProfile(depth=1)
@@ -104,6 +112,9 @@ class ModelNode(LifecycleNode):
         chosen = self._chosen()
         types = [message_type(facts, self._scores_as) for facts in chosen]
         self._model = Model(self._value("artefact") or artefact_folder(), threads=int(self._value("threads")))
+        if folder := str(self._value("drift_frames")):
+            most, megabytes = int(self._value("drift_frames_most")), float(self._value("drift_frames_mb"))
+            self._keeper = self._health.keeper = open_keeper(Path(folder), most, megabytes)
         for facts, kind in zip(chosen, types, strict=True):
             # Reliable publishers suit subscribers of both sorts.
             self._outputs.append((facts, self.create_lifecycle_publisher(kind, f"~/{facts.member}", _PUBLISHED_DEPTH)))
@@ -124,10 +135,17 @@ class ModelNode(LifecycleNode):
             if publisher.get_subscription_count():
                 values = getattr(outputs, facts.member)[0]
                 publisher.publish(message_of(facts, values, message.header, self._scores_as))
+        drift = self._model.drift(outputs)
         ended = time.monotonic()
         stamp = message.header.stamp
         age_ns = self.get_clock().now().nanoseconds - (stamp.sec * 1_000_000_000 + stamp.nanosec)
-        self._health.frame(ended, 1000 * (ended - started), age_ns / 1e6)
+        self._health.frame(ended, 1000 * (ended - started), age_ns / 1e6, drift)
+        if self._keeper is not None:
+            if drift is not None and alarms(drift):
+                source = f"{message.header.frame_id} {stamp.sec}.{stamp.nanosec:09}"
+                self._keeper.offer(frame, drift, source, started)
+            if news := self._keeper.news():
+                self.get_logger().warning(news)
 
     def _report(self) -> None:
         now = self.get_clock().now().to_msg()
@@ -164,6 +182,9 @@ class ModelNode(LifecycleNode):
             self.destroy_publisher(publisher)
         self._outputs = []
         self._model = None
+        if self._keeper is not None:
+            self._keeper.close()
+        self._keeper = self._health.keeper = None
         self._health.problem = "not configured"
 
 

@@ -80,6 +80,21 @@ class GoldenFacts:
 
 
 @dataclass(frozen=True)
+class DriftFacts:
+    """The drift score is of the CLS token, the output of index `output` in `OUTPUTS`. `world` is the file with what it is
+    compared with: mean, weights, and axes in `directions`. A frame with a score above `threshold` alarms; `most` is the highest
+    score, which a token that is not finite has. `recorded` is the file with the scores of what was recorded of the golden
+    frames."""
+
+    output: int
+    directions: int
+    threshold: float
+    most: float
+    world: str
+    recorded: str
+
+
+@dataclass(frozen=True)
 class FileFacts:
     """A file that is checked before it is read, by its path in the artefact's folder."""
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .contract import ENTRY, GOLDEN, INPUT, OUTPUTS, Outputs
+from .contract import DRIFT, ENTRY, GOLDEN, INPUT, OUTPUTS, Outputs
+from .drift import Drift
 from .errors import Error, ExitCode
 from .files import check_files, read_values
 from .frame import Pixels
@@ -29,6 +30,7 @@ class Model:
         self.runtime = Runtime(folder / ENTRY, threads or usable_cores())
         self._staged: Pixels | None = None
         self.checks: tuple[OutputCheck, ...] = self._self_test(folder)
+        self._drift = Drift(folder, DRIFT) if DRIFT else None
 
     def run(self, frames: Pixels | Sequence[Pixels]) -> Outputs:
         """The outputs for one frame, uint8 [height, width, 3] in RGB, or for one batch of them, valid until the next run. A
@@ -36,6 +38,11 @@ class Model:
         with a stride or BGR by `frame[..., ::-1]`, is copied once. Raises `Error` for frames of another size (`fit` brings
         them to it), and if the runtime fails."""
         return Outputs(*self._infer(self._packed(frames)))
+
+    def drift(self, outputs: Outputs, index: int = 0) -> float | None:
+        """How unlike the calibration frames a frame is, by the outputs of its batch: above `DRIFT.threshold` it alarms
+        (`alarms`). None if the artefact cannot tell."""
+        return self._drift.score(getattr(outputs, self._drift.member)[index]) if self._drift else None
 
     def _packed(self, frames: Pixels | Sequence[Pixels]) -> Pixels:
         given = frames[None] if isinstance(frames, np.ndarray) and frames.ndim == 3 else frames

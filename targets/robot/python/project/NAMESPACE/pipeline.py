@@ -17,7 +17,7 @@ from .files import artefact_folder
 from .fit import fit
 from .frame import Pixels, view
 from .model import Model
-from .run_frames import said
+from .run_frames import said, unlike
 
 SINK = "videoconvert ! video/x-raw,format=RGB ! appsink name=frames sync=false max-buffers={buffers} drop={drop}"
 _PATIENCE_S = 10.0
@@ -93,7 +93,8 @@ def _run(options: argparse.Namespace) -> int:
     for frame in frames(options.pipeline, every=options.every):
         started = time.perf_counter()
         outputs = model.run(fit(frame, options.crop))
-        print(f"frame {count}: {1000 * (time.perf_counter() - started):.2f} ms{said(outputs, 0)}", flush=True)
+        milliseconds = 1000 * (time.perf_counter() - started)
+        print(f"frame {count}: {milliseconds:.2f} ms{said(outputs, 0)}{unlike(model.drift(outputs))}", flush=True)
         count += 1
         if count == options.frames:
             break
