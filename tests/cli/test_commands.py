@@ -97,7 +97,7 @@ def test_a_build_prints_its_result_and_nothing_else(say: Said, asked: list[str],
     assert out.splitlines()[0].startswith("candidate")
     assert "(chosen)" in out
     assert f"wrote {tmp_path / 'new.edgec'}\n\nShips: onnxruntime-" in out
-    assert re.search(r"\d ms = [0-9.]+\sframes\sa\ssecond", out)
+    assert re.search(r"\d ms = [0-9.,]+\sframes\sa\ssecond", out)
     assert out.rstrip().endswith(f"Next: edgec run {tmp_path / 'new.edgec'} VIDEO_OR_FOLDER")
     assert re.search(r"^ +\d+\.\d s  resolve$", err, re.MULTILINE)
     assert re.search(r"^input +uint8 NHWC \[1, 32, 48, 3\]", err, re.MULTILINE)
