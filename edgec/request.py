@@ -6,7 +6,7 @@ Nothing here imports torch or a runtime, so that a repeated build is over in a s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -35,6 +35,7 @@ from edgec.lowering.sizes import ManySizes
 from edgec.model.spec import Size
 from edgec.paths import usable_path
 from edgec.records.report import Host
+from edgec.untrusted import printable
 
 Effort = Literal["quick", "full"]
 """How long to look for a precision plan: `quick` follows rules, `full` also measures what each operation's int8 costs."""
@@ -241,6 +242,7 @@ def resolve(request: BuildRequest) -> Resolved:
     offered = tuple(dict.fromkeys(pair for profile in profiles for pair in profile.candidates))
     pairs = offered_pairs(request.precision, offered, palettes=request.effort == "full")
     lowerings = {name: registry.get(name) for name in sorted({runtime for runtime, _ in pairs})}
+    _check_candidate(request, pairs)
     _check_sizes(request, lowerings)
     _check_available(lowerings)
     frameset, notes = _frames(request)
@@ -306,6 +308,19 @@ def resolve(request: BuildRequest) -> Resolved:
 
 def _modules(backend: Backend, lowerings: Mapping[str, Lowering]) -> tuple[str, ...]:
     return tuple(sorted({type(provider).__module__ for provider in (backend, *lowerings.values())}))
+
+
+def _check_candidate(request: BuildRequest, pairs: Sequence[tuple[str, Precision]]) -> None:
+    """Raises `RequestError` for a candidate of no runtime and precision that is offered. Which plans there are of one, only the
+    build knows."""
+    name = request.candidate
+    if name is None or any(f"{name}-".startswith(f"{runtime}-{precision}-") for runtime, precision in pairs):
+        return
+    raise RequestError(
+        f"There is no candidate {printable(name)} for --target {printable(request.target)} and --precision {request.precision}.",
+        evidence=f"names begin with {', '.join(f'{runtime}-{precision}' for runtime, precision in pairs)}",
+        remedy="name one of a report's candidates with --candidate, or leave it out: the build then chooses",
+    )
 
 
 def _check_sizes(request: BuildRequest, lowerings: Mapping[str, Lowering]) -> None:

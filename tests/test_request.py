@@ -105,6 +105,15 @@ def test_the_versions_of_tools_are_in_the_key(request_: BuildRequest, monkeypatc
     assert after.tools["torch"] == "99"
 
 
+@pytest.mark.parametrize("name", ["openvino-int4", "onnxruntime", "tensorrt-int8", "openvino-int88", ""])
+def test_a_candidate_that_no_build_could_have_is_refused_before_work(request_: BuildRequest, name: str) -> None:
+    with pytest.raises(RequestError, match="There is no candidate") as caught:
+        resolve(replace(request_, candidate=name))
+    assert "openvino-int8" in caught.value.evidence[0]
+    resolve(replace(request_, candidate="openvino-int8-but-last-6"))
+    resolve(replace(request_, candidate="openvino-fp32"))
+
+
 def test_the_machine_is_in_the_key_as_far_as_it_decides_what_is_computed(
     request_: BuildRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,7 @@ _CONDITIONS = "conditions.json"
 
 def compute_elsewhere(build: Build, hub: Hub, split: Split) -> Elsewhere | None:
     """At the default size; None if the artefact gives no features, which are all that is compared."""
-    if build.resolved.request.features is False:
+    if not build.resolved.request.features:
         return None
     home = middles(split.validation, min(HOME_FRAMES, len(split.validation)))
     foreign = _foreign(build, split)
