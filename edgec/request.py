@@ -247,6 +247,7 @@ def resolve(request: BuildRequest) -> Resolved:
     _check_available(lowerings)
     frameset, notes = _frames(request)
     foreign = frames.load(request.foreign or "demo", reading=request.reading)
+    _require_pictures(request, "--foreign", foreign)
     lacking = backend.lacks(profiles[0], here) if backend.runs_here else ()
     if lacking:
         notes += (f"this host lacks {', '.join(lacking)} of {profiles[0].name}: its latencies say nothing about the target",)
@@ -348,6 +349,17 @@ def _check_available(lowerings: Mapping[str, Lowering]) -> None:
         )
 
 
+def _require_pictures(request: BuildRequest, option: str, loaded: FrameSet | None) -> None:
+    """Raises `CalibrationError` for random frames with a checkpoint that is not random."""
+    if loaded is None or not loaded.random or request.checkpoint.startswith("random:"):
+        return
+    raise CalibrationError(
+        "Random frames show nothing about how a trained model behaves on pictures.",
+        evidence=f"{option} {loaded.name} with the checkpoint {request.checkpoint}",
+        remedy="give frames of your camera; random frames are for `random:` checkpoints only",
+    )
+
+
 def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
     """The calibration set, joined with the validation set if there is one, and notes for the user."""
     notes: tuple[str, ...] = ()
@@ -356,14 +368,8 @@ def _frames(request: BuildRequest) -> tuple[FrameSet, tuple[str, ...]]:
     frameset = frames.load("demo" if request.calibration is None else request.calibration, reading=request.reading)
     validation = None if request.validation is None else frames.load(request.validation, reading=request.reading)
     frames.require_use(request.reading, *(each for each in (frameset, validation) if each is not None))
-    if not request.checkpoint.startswith("random:"):
-        for option, loaded in (("--calibration", frameset), ("--validation", validation)):
-            if loaded is not None and loaded.random:
-                raise CalibrationError(
-                    "Random frames show nothing about how a trained model behaves on pictures.",
-                    evidence=f"{option} {loaded.name} with the checkpoint {request.checkpoint}",
-                    remedy="give frames of your camera; random frames are for `random:` checkpoints only",
-                )
+    _require_pictures(request, "--calibration", frameset)
+    _require_pictures(request, "--validation", validation)
     notes += frameset.notes
     if validation is None:
         return frameset, notes

@@ -149,8 +149,9 @@ def test_the_validation_set_is_joined_to_the_calibration_set(request_: BuildRequ
         ("--calibration", {"calibration": "random"}),
         ("--calibration", {"calibration": "random:32"}),
         ("--validation", {"validation": "random:32"}),
+        ("--foreign", {"foreign": "random:32"}),
     ],
-    ids=["calibration", "count", "validation"],
+    ids=["calibration", "count", "validation", "foreign"],
 )
 @pytest.mark.parametrize("checkpoint", ["demo", "copy"])
 def test_noise_is_refused_for_trained_weights(
